@@ -1,0 +1,188 @@
+//! Parameters of the analog matrix-vector product, one set per direction.
+
+use serde::{Deserialize, Serialize};
+
+use super::{finite, params, require};
+use crate::error::Result;
+
+/// How the input is scaled before the DAC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NoiseManagement {
+    /// No scaling.
+    None,
+    /// By the largest absolute input.
+    AbsMax,
+    /// By the largest absolute input, at least by what the worst-case output needs.
+    AbsMaxNPSum,
+    /// By the largest input.
+    Max,
+    /// By the constant `nm_thres`.
+    Constant,
+    /// By a running average of the largest absolute input.
+    AverageAbsMax,
+}
+
+/// What happens when an output hits the ADC bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BoundManagement {
+    /// Nothing: it clips.
+    None,
+    /// The product is repeated with half the input until nothing clips.
+    Iterative,
+    /// As `Iterative`, but the second pass uses the worst-case scale.
+    IterativeWorstCase,
+    /// A name without an implementation.
+    Shift,
+}
+
+/// Output-referred weight noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WeightNoise {
+    /// None.
+    None,
+    /// Equal on all weights.
+    AdditiveConstant,
+    /// Proportional to the square root of the conductance.
+    #[serde(rename = "PCMRead")]
+    PcmRead,
+}
+
+/// How signed inputs reach the array.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AnalogMvType {
+    /// Ideal product.
+    Ideal,
+    /// Both signs in one pass.
+    OnePass,
+    /// One pass per sign, summed before the converter.
+    PosNegSeparate,
+    /// One pass per sign, each with its own conversion.
+    PosNegSeparateDigitalSum,
+    /// Split into high and low bits.
+    SplitMode,
+    /// One pass per bit.
+    BitWise,
+}
+
+params! {
+    /// Non-idealities of one direction of the product. Units: inputs and outputs of the array;
+    /// a value at or below zero switches a bound, a resolution or a strength off.
+    pub struct IoParameters {
+        /// Ideal product; every other field but `out_scale` is ignored.
+        is_perfect: bool = false;
+        /// How signed inputs reach the array.
+        mv_type: AnalogMvType = AnalogMvType::OnePass;
+        /// DAC range.
+        inp_bound: real = 1.0;
+        /// Standard deviation of the noise on each input line.
+        inp_noise: real = 0.0;
+        /// DAC resolution: a fraction of the full range, or a number of steps if above 1.
+        inp_res: real = 1.0 / 126.0;
+        /// Stochastic rounding in the DAC.
+        inp_sto_round: bool = false;
+        /// Relative reduction of negative inputs.
+        inp_asymmetry: real = 0.0;
+        /// ADC range.
+        out_bound: real = 12.0;
+        /// Standard deviation of the noise on each output line before the ADC.
+        out_noise: real = 0.06;
+        /// Relative line-to-line spread of `out_noise`.
+        out_noise_std: real = 0.0;
+        /// ADC resolution, as `inp_res`.
+        out_res: real = 1.0 / 510.0;
+        /// Stochastic rounding in the ADC.
+        out_sto_round: bool = false;
+        /// Digital factor on the result.
+        out_scale: real = 1.0;
+        /// Relative reduction of negative outputs.
+        out_asymmetry: real = 0.0;
+        /// What happens when an output hits the ADC bound.
+        bound_management: BoundManagement = BoundManagement::Iterative;
+        /// How the input is scaled before the DAC.
+        noise_management: NoiseManagement = NoiseManagement::AbsMax;
+        /// Strength of output-referred weight noise.
+        w_noise: real = 0.0;
+        /// Kind of output-referred weight noise.
+        w_noise_type: WeightNoise = WeightNoise::None;
+        /// Scale of the static IR drop.
+        ir_drop: real = 0.0;
+        /// Wire conductance over largest device conductance.
+        ir_drop_g_ratio: real = 1.0 / 0.35 / 5e-6;
+        /// Strength of the S-shaped output compression.
+        out_nonlinearity: real = 0.0;
+        /// Relative line-to-line spread of `out_nonlinearity`.
+        out_nonlinearity_std: real = 0.0;
+        /// Fraction of `out_bound` at which the calibrated slope is 1.
+        slope_calibration: real = 0.0;
+        /// Standard deviation of the per-line voltage offset.
+        v_offset_std: real = 0.0;
+        /// Weight of the implicit reference device.
+        v_offset_w_min: real = -1.0;
+        /// Series resistance relative to the total output current.
+        r_series: real = 0.0;
+        /// Spread of the relative weight change seen by negative inputs.
+        w_read_asymmetry_dtod: real = 0.0;
+        /// Bound management stops after the first reduction above this.
+        max_bm_factor: i64 = 1000;
+        /// Bound management stops when the reduction exceeds this over the DAC step.
+        max_bm_res: real = 0.25;
+        /// Whether the negative bound counts as a violation.
+        bm_test_negative_bound: bool = true;
+        /// Constant scale, or upper limit of the scale.
+        nm_thres: real = 0.0;
+        /// Assumed largest weight of `AbsMaxNPSum`.
+        nm_assumed_wmax: real = 0.6;
+        /// Rate of the running average of `AverageAbsMax`.
+        nm_decay: real = 1e-3;
+    }
+}
+
+impl IoParameters {
+    /// An ideal product.
+    #[must_use]
+    pub fn perfect() -> Self {
+        Self { is_perfect: true, ..Self::default() }
+    }
+
+    /// Whether the product is ideal.
+    #[must_use]
+    pub fn ideal(&self) -> bool {
+        self.is_perfect || self.mv_type == AnalogMvType::Ideal
+    }
+
+    /// Checks every value; `path` is where the group stands, for example `forward`.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) or [`Error::Unsupported`](crate::Error::Unsupported)
+    /// naming the field.
+    pub fn validate(&self, path: &str) -> Result<()> {
+        for (field, value) in [
+            ("inp_noise", self.inp_noise),
+            ("inp_res", self.inp_res),
+            ("inp_asymmetry", self.inp_asymmetry),
+            ("out_noise", self.out_noise),
+            ("out_noise_std", self.out_noise_std),
+            ("out_res", self.out_res),
+            ("out_scale", self.out_scale),
+            ("out_asymmetry", self.out_asymmetry),
+            ("w_noise", self.w_noise),
+            ("ir_drop", self.ir_drop),
+            ("ir_drop_g_ratio", self.ir_drop_g_ratio),
+            ("out_nonlinearity", self.out_nonlinearity),
+            ("out_nonlinearity_std", self.out_nonlinearity_std),
+            ("slope_calibration", self.slope_calibration),
+            ("v_offset_std", self.v_offset_std),
+            ("v_offset_w_min", self.v_offset_w_min),
+            ("r_series", self.r_series),
+            ("w_read_asymmetry_dtod", self.w_read_asymmetry_dtod),
+            ("max_bm_res", self.max_bm_res),
+            ("nm_assumed_wmax", self.nm_assumed_wmax),
+            ("nm_decay", self.nm_decay),
+        ] {
+            finite(path, field, value)?;
+        }
+        require(!self.inp_bound.is_nan(), path, "inp_bound", "must be a number")?;
+        require(!self.out_bound.is_nan(), path, "out_bound", "must be a number")?;
+        require(!self.nm_thres.is_nan(), path, "nm_thres", "must be a number")
+    }
+}

@@ -1,0 +1,37 @@
+//! Reusable working memory, one stack of buffers per thread.
+//!
+//! Kernels borrow memory here instead of allocating, so a repeated call allocates nothing. A
+//! buffer is taken off the stack while it is in use, which keeps work stealing safe.
+
+use std::cell::RefCell;
+
+thread_local! {
+    static FLOATS: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+    static WORDS: RefCell<Vec<Vec<u64>>> = const { RefCell::new(Vec::new()) };
+}
+
+type Stack<T> = std::thread::LocalKey<RefCell<Vec<Vec<T>>>>;
+
+/// Runs `f` with `len` floats of unspecified content.
+pub fn floats<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
+    with(&FLOATS, len, f)
+}
+
+/// Runs `f` with `len` words of unspecified content.
+pub fn words<R>(len: usize, f: impl FnOnce(&mut [u64]) -> R) -> R {
+    with(&WORDS, len, f)
+}
+
+fn with<T: Copy + Default, R>(
+    stack: &'static Stack<T>,
+    len: usize,
+    f: impl FnOnce(&mut [T]) -> R,
+) -> R {
+    let mut buffer = stack.with_borrow_mut(Vec::pop).unwrap_or_default();
+    if buffer.len() < len {
+        buffer.resize(len, T::default());
+    }
+    let result = f(&mut buffer[..len]);
+    stack.with_borrow_mut(|free| free.push(buffer));
+    result
+}
