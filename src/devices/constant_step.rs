@@ -1,0 +1,51 @@
+//! Steps that do not depend on the weight.
+
+use super::common::PulsedParameters;
+use super::rule::{CellRef, Kernel, PulsedDevice, Rule};
+use crate::config::params;
+use crate::error::Result;
+
+params! {
+    /// Device with steps that do not depend on the weight:
+    /// `w += dwmin_up (1 + dw_min_std xi)` for an up pulse,
+    /// `w -= dwmin_down (1 + dw_min_std xi)` for a down pulse, within the bounds of the cell.
+    pub struct ConstantStep {
+        /// Parameters shared by all pulsed devices.
+        pulsed: PulsedParameters = PulsedParameters::default();
+    }
+}
+
+/// One pulse of [`ConstantStep`].
+#[derive(Debug, Clone, Copy)]
+pub struct ConstantStepRule {
+    std: f32,
+}
+
+impl Rule for ConstantStepRule {
+    #[inline(always)]
+    fn step(self, w: f32, up: bool, cell: CellRef, xi: f32) -> f32 {
+        let step = if up { cell.up } else { -cell.down };
+        step.mul_add(self.std.mul_add(xi, 1.0), w)
+    }
+}
+
+impl PulsedDevice for ConstantStep {
+    const NAME: &'static str = "ConstantStep";
+    type Rule = ConstantStepRule;
+
+    fn pulsed(&self) -> &PulsedParameters {
+        &self.pulsed
+    }
+
+    fn validate(&self, path: &str) -> Result<()> {
+        self.pulsed.validate(path)
+    }
+
+    fn rule(&self) -> ConstantStepRule {
+        ConstantStepRule { std: self.pulsed.dw_min_std as f32 }
+    }
+
+    fn kernel(&self) -> Kernel {
+        Kernel::Constant
+    }
+}

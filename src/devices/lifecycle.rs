@@ -1,0 +1,267 @@
+//! Operations on the weights other than pulses: bounds, decay, diffusion, reset and clipping.
+//!
+//! All of them act on the persistent weights where the device has write noise, and then draw the
+//! noise of every visible weight anew.
+
+use super::device::{Device, position};
+use super::planes::PlaneRef;
+use super::DeviceConfig;
+use crate::error::{Error, Result};
+use crate::rng::{Key, Stream};
+
+/// The state of the cells of one tile.
+#[derive(Debug)]
+pub struct Cells<'a> {
+    /// Visible weights, `[d_size, x_size]` row-major.
+    pub weights: &'a mut [f32],
+    /// Weights under the write noise; `None` without write noise.
+    pub persistent: Option<&'a mut [f32]>,
+    /// Hidden parameters, in the order of [`Device::hidden_names`]. The slot of the persistent
+    /// weights is not read.
+    pub planes: &'a [PlaneRef<'a>],
+}
+
+/// How [`Device::clip_weights`] finds its limit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum WeightClip {
+    /// No clipping.
+    None,
+    /// At `fixed_value`.
+    FixedValue(f32),
+    /// At `sigma` standard deviations of all weights, at most at a positive `fixed_value`.
+    LayerGaussian {
+        /// Number of standard deviations.
+        sigma: f32,
+        /// Upper limit of the result, if positive.
+        fixed_value: f32,
+    },
+    /// At the mean over rows of the largest absolute weight, at most at a positive `fixed_value`.
+    AverageChannelMax {
+        /// Upper limit of the result, if positive.
+        fixed_value: f32,
+    },
+}
+
+impl Device {
+    /// Clips `weights` to the bounds of the cells; exact devices have none.
+    pub fn clip(&self, weights: &mut [f32], planes: &[PlaneRef<'_>]) {
+        if !self.is_pulsed() {
+            return;
+        }
+        let (upper, lower) = (planes[position::MAX_BOUND], planes[position::MIN_BOUND]);
+        for (at, w) in weights.iter_mut().enumerate() {
+            *w = w.max(lower.at(at)).min(upper.at(at));
+        }
+    }
+
+    /// Writes weights that are already in `cells.weights`: clips them to the bounds, remembers them
+    /// as persistent and adds write noise if the device does so on a write.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the slices do not fit.
+    pub fn set_weights(&self, cells: Cells<'_>, key: Key) -> Result<()> {
+        self.check_cells(&cells)?;
+        self.clip(cells.weights, cells.planes);
+        if let (Some(noise), Some(persistent)) = (self.write_noise(), cells.persistent) {
+            persistent.copy_from_slice(cells.weights);
+            if noise.on_set {
+                self.refresh(cells.weights, persistent, key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decay by `alpha` calls. Pulsed: `w = (w - reset_bias) s + reset_bias` with
+    /// `s = 1 + alpha (decay_scale - 1)`, within the bounds. Exact:
+    /// `w *= max(0, 1 - alpha / lifetime)`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the slices do not fit.
+    pub fn decay(&self, cells: Cells<'_>, alpha: f64, key: Key) -> Result<()> {
+        if let Some(lifetime) = self.exact_lifetime() {
+            if lifetime > 0.0 {
+                let scale = (1.0 - alpha / lifetime).max(0.0) as f32;
+                cells.weights.iter_mut().for_each(|w| *w *= scale);
+            }
+            return Ok(());
+        }
+        let (scales, biases) = (cells.planes[position::DECAY], cells.planes[position::RESET]);
+        self.map(cells, key, |at, w| {
+            let scale = (alpha as f32).mul_add(scales.at(at) - 1.0, 1.0);
+            (w - biases.at(at)).mul_add(scale, biases.at(at))
+        })
+    }
+
+    /// One step of a random walk: `w += diffusion_rate xi`, within the bounds.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the slices do not fit.
+    pub fn diffuse(&self, cells: Cells<'_>, key: Key) -> Result<()> {
+        let rates = match self.config() {
+            DeviceConfig::FloatingPoint(device) => PlaneRef::Constant(device.diffusion.max(0.0) as f32),
+            DeviceConfig::Ideal(device) => PlaneRef::Constant(device.diffusion.max(0.0) as f32),
+            _ => cells.planes[position::DIFFUSION],
+        };
+        if rates == PlaneRef::Constant(0.0) {
+            return Ok(());
+        }
+        let draw = key.stream(Stream::Diffusion);
+        let columns = self.x_size();
+        let mut normals = vec![0.0; columns];
+        self.map(cells, key, |at, w| {
+            if at % columns == 0 {
+                draw.fill_normal((at / columns) as u32, 0, &mut normals);
+            }
+            rates.at(at).mul_add(normals[at % columns], w)
+        })
+    }
+
+    /// Resets `num` columns from `start` on, wrapping around; a negative `num` means all. Each cell
+    /// is reset with probability `prob`: `w = reset_bias + reset_std xi`, within the bounds.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a probability outside 0..=1 or a `start` outside the tile,
+    /// [`Error::Unsupported`] for a floating-point tile, [`Error::Shape`].
+    pub fn reset_columns(&self, cells: Cells<'_>, start: usize, num: i64, prob: f64, key: Key) -> Result<()> {
+        let columns = self.x_size();
+        self.check_reset(start, prob)?;
+        let (biases, std) = match self.config() {
+            DeviceConfig::Ideal(device) => (PlaneRef::Constant(0.0), device.reset_std),
+            config => {
+                let std = config.pulsed().map_or(0.0, |pulsed| pulsed.reset_std);
+                (cells.planes[position::RESET], std)
+            }
+        };
+        let count = usize::try_from(num).unwrap_or(columns).min(columns);
+        let std = std.max(0.0) as f32;
+        let draw = key.stream(Stream::Reset);
+        if count == 0 || prob == 0.0 {
+            return Ok(());
+        }
+        self.map(cells, key, |at, w| {
+            let (row, column) = ((at / columns) as u32, at % columns);
+            let inside = (column + columns - start) % columns < count;
+            if !inside || (prob < 1.0 && f64::from(draw.uniform(column as u32, row, 1)) >= prob) {
+                return w;
+            }
+            std.mul_add(draw.normal(column as u32, row, 0), biases.at(at))
+        })
+    }
+
+    /// Clips the weights symmetrically; pulsed devices know only [`WeightClip::FixedValue`], within
+    /// their own bounds, and a negative value leaves those alone.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for another kind on a pulsed device, [`Error::Shape`].
+    pub fn clip_weights(&self, cells: Cells<'_>, clip: WeightClip, key: Key) -> Result<()> {
+        if clip == WeightClip::None {
+            return Ok(());
+        }
+        if !self.is_pulsed() {
+            let keeps_zero = matches!(self.config(), DeviceConfig::FloatingPoint(_));
+            if let Some(limit) = exact_limit(cells.weights, self.x_size(), clip, keeps_zero) {
+                cells.weights.iter_mut().for_each(|w| *w = w.clamp(-limit, limit));
+            }
+            return Ok(());
+        }
+        let WeightClip::FixedValue(limit) = clip else {
+            let why = "pulsed devices clip only with WeightClipType.FIXED_VALUE";
+            return Err(Error::unsupported("clip.type", why));
+        };
+        let limit = if limit < 0.0 { f32::INFINITY } else { limit };
+        self.map(cells, key, |_, w| w.clamp(-limit, limit))
+    }
+
+    /// Applies `f(position, weight)` to every weight, then the bounds, then new write noise.
+    fn map(&self, cells: Cells<'_>, key: Key, mut f: impl FnMut(usize, f32) -> f32) -> Result<()> {
+        self.check_cells(&cells)?;
+        let Cells { weights, persistent, planes } = cells;
+        match persistent {
+            Some(persistent) => {
+                persistent.iter_mut().enumerate().for_each(|(at, w)| *w = f(at, *w));
+                self.clip(persistent, planes);
+                self.refresh(weights, persistent, key);
+            }
+            None => {
+                weights.iter_mut().enumerate().for_each(|(at, w)| *w = f(at, *w));
+                self.clip(weights, planes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Draws the visible weights around the persistent ones.
+    fn refresh(&self, weights: &mut [f32], persistent: &[f32], key: Key) {
+        let Some(noise) = self.write_noise() else { return };
+        let draw = key.stream(Stream::WriteNoise);
+        let columns = self.x_size();
+        let rows = weights.chunks_exact_mut(columns).zip(persistent.chunks_exact(columns));
+        for (row, (visible, persistent)) in rows.enumerate() {
+            draw.fill_normal(row as u32, 0, visible);
+            for (w, p) in visible.iter_mut().zip(persistent) {
+                *w = noise.std.mul_add(*w, *p);
+            }
+        }
+    }
+
+    /// Lifetime of an exact device; `None` for a pulsed one.
+    fn exact_lifetime(&self) -> Option<f64> {
+        match self.config() {
+            DeviceConfig::FloatingPoint(device) => Some(device.lifetime),
+            DeviceConfig::Ideal(device) => Some(device.lifetime),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn check_cells(&self, cells: &Cells<'_>) -> Result<()> {
+        let count = self.d_size() * self.x_size();
+        Error::check_len("weights", cells.weights.len(), count)?;
+        let expected = if self.write_noise().is_some() { count } else { 0 };
+        let given = cells.persistent.as_ref().map_or(0, |values| values.len());
+        Error::check_len("persistent_weights", given, expected)?;
+        self.check_plane_shapes(cells.planes)
+    }
+
+    fn check_reset(&self, start: usize, prob: f64) -> Result<()> {
+        if matches!(self.config(), DeviceConfig::FloatingPoint(_)) {
+            return Err(Error::unsupported("reset", "a floating-point tile cannot be reset"));
+        }
+        if start >= self.x_size() {
+            let why = format!("must be below {}, got {start}", self.x_size());
+            return Err(Error::Argument { argument: "start_column_idx", why });
+        }
+        if !(0.0..=1.0).contains(&prob) {
+            let why = format!("must be between 0 and 1, got {prob}");
+            return Err(Error::Argument { argument: "reset_prob", why });
+        }
+        Ok(())
+    }
+}
+
+/// Limit for the weights of an exact device, or `None` for no clipping.
+fn exact_limit(weights: &[f32], columns: usize, clip: WeightClip, keeps_zero: bool) -> Option<f32> {
+    let capped = |limit: f32, cap: f32| if cap > 0.0 { limit.min(cap) } else { limit };
+    match clip {
+        WeightClip::None => None,
+        WeightClip::FixedValue(limit) => {
+            (limit > 0.0 || (limit == 0.0 && !keeps_zero)).then_some(limit)
+        }
+        WeightClip::LayerGaussian { sigma, fixed_value } => {
+            Some(capped(sigma * deviation(weights), fixed_value)).filter(|limit| *limit > 0.0)
+        }
+        WeightClip::AverageChannelMax { fixed_value } => {
+            let rows = weights.chunks_exact(columns);
+            let count = rows.len() as f32;
+            let sum: f32 = rows.map(|row| row.iter().fold(0.0f32, |max, w| max.max(w.abs()))).sum();
+            Some(capped(sum / count, fixed_value)).filter(|limit| *limit > 0.0)
+        }
+    }
+}
+
+/// Standard deviation with the unbiased variance.
+fn deviation(values: &[f32]) -> f32 {
+    let count = values.len() as f64;
+    let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum();
+    (squares / (count - 1.0).max(1.0)).sqrt() as f32
+}

@@ -1,0 +1,127 @@
+//! Devices at the crosspoints: parameters, generation of their variations and weight operations.
+//!
+//! A pulsed device is one file and two lines here: its `mod` line and its entry in `devices!`.
+
+mod common;
+mod constant_step;
+mod device;
+mod drift;
+mod ideal;
+mod lifecycle;
+mod planes;
+mod rule;
+mod soft_bounds;
+
+use serde::{Deserialize, Serialize};
+
+pub use common::{Cell, CellDraws, PulsedParameters};
+pub use constant_step::ConstantStep;
+pub use device::Device;
+pub use drift::{DriftParameters, SimpleDriftParameters};
+pub use ideal::{FloatingPoint, Ideal};
+pub use lifecycle::{Cells, WeightClip};
+pub use planes::{Plane, PlaneRef};
+pub use rule::{CellRef, Kernel, MAX_EXTRA, PulsedDevice, Rule, WriteNoise};
+pub use soft_bounds::{LinearRule, SoftBounds};
+
+use crate::error::Result;
+
+/// A computation that needs the concrete type of the device.
+pub(crate) trait Visitor {
+    /// What it gives.
+    type Output;
+    /// For a device that moves by pulses.
+    fn pulsed<D: PulsedDevice>(self, device: &D) -> Self::Output;
+    /// For a device with exact updates.
+    fn exact(self) -> Self::Output;
+}
+
+macro_rules! devices {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Configuration of the device at each crosspoint.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "type", content = "params", deny_unknown_fields)]
+        pub enum DeviceConfig {
+            /// Weights of a floating-point tile.
+            FloatingPoint(FloatingPoint),
+            /// Exact updates between analog passes.
+            Ideal(Ideal),
+            $($(#[$doc])* $name($name),)*
+        }
+
+        impl DeviceConfig {
+            /// Tags of all pulsed devices.
+            pub const PULSED: &'static [&'static str] = &[$($name::NAME),*];
+
+            /// The tag of this device.
+            #[must_use]
+            pub fn name(&self) -> &'static str {
+                match self {
+                    Self::FloatingPoint(_) => "FloatingPoint",
+                    Self::Ideal(_) => "Ideal",
+                    $(Self::$name(_) => $name::NAME,)*
+                }
+            }
+
+            /// Default configuration of the pulsed device with tag `name`.
+            #[must_use]
+            pub fn pulsed_default(name: &str) -> Option<Self> {
+                match name {
+                    $($name::NAME => Some(Self::$name($name::default())),)*
+                    _ => None,
+                }
+            }
+
+            /// Checks every value; `path` is where the device stands, for example `device`.
+            ///
+            /// # Errors
+            /// [`Error::Config`](crate::Error::Config) or
+            /// [`Error::Unsupported`](crate::Error::Unsupported) naming the field.
+            pub fn validate(&self, path: &str) -> Result<()> {
+                match self {
+                    Self::FloatingPoint(device) => device.validate(path),
+                    Self::Ideal(device) => device.validate(path),
+                    $(Self::$name(device) => device.validate(path),)*
+                }
+            }
+
+            pub(crate) fn visit<V: Visitor>(&self, visitor: V) -> V::Output {
+                match self {
+                    Self::FloatingPoint(_) | Self::Ideal(_) => visitor.exact(),
+                    $(Self::$name(device) => visitor.pulsed(device),)*
+                }
+            }
+
+            /// The parameters that all pulsed devices share.
+            #[must_use]
+            pub fn pulsed(&self) -> Option<&PulsedParameters> {
+                match self {
+                    Self::FloatingPoint(_) | Self::Ideal(_) => None,
+                    $(Self::$name(device) => Some(device.pulsed()),)*
+                }
+            }
+
+            /// The shared parameters, to change them.
+            #[must_use]
+            pub fn pulsed_mut(&mut self) -> Option<&mut PulsedParameters> {
+                match self {
+                    Self::FloatingPoint(_) | Self::Ideal(_) => None,
+                    $(Self::$name(device) => Some(&mut device.pulsed),)*
+                }
+            }
+        }
+    };
+}
+
+devices! {
+    /// Steps that do not depend on the weight.
+    ConstantStep,
+    /// Steps that shrink linearly towards the bound.
+    SoftBounds,
+}
+
+impl Default for DeviceConfig {
+    fn default() -> Self {
+        Self::ConstantStep(ConstantStep::default())
+    }
+}
