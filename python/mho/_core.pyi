@@ -1,0 +1,113 @@
+"""Types of the extension module."""
+
+from collections.abc import Sequence
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+__version__: str
+
+@final
+class TileSpec:
+    """Parsed and validated configuration of one tile with its sizes; immutable."""
+
+    def __new__(
+        cls, config: str, out_size: int, in_size: int, analog_bias: bool = False
+    ) -> TileSpec: ...
+    @property
+    def config(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def is_pulsed(self) -> bool: ...
+    @property
+    def x_size(self) -> int: ...
+    @property
+    def d_size(self) -> int: ...
+    @property
+    def weight_granularity(self) -> float: ...
+    @property
+    def hidden_names(self) -> list[str]: ...
+    def hidden_constant(self, name: str) -> float | None: ...
+    def construct(self, seed: int) -> dict[str, float | npt.NDArray[np.float32]]: ...
+    def line_names(self, backward: bool) -> list[str]: ...
+    def construct_lines(self, backward: bool, seed: int) -> dict[str, npt.NDArray[np.float32]]: ...
+
+def next_call(calls: Tensor) -> int:
+    """Atomically advance the call counter (int64[1]) and return the number of this call."""
+
+def mvm(
+    spec: TileSpec,
+    backward: bool,
+    x: Tensor,
+    weight: Tensor,
+    y: Tensor,
+    seed: Tensor,
+    call: int,
+    is_test: bool,
+    bias: float | None = None,
+    lines: dict[str, Tensor] | None = None,
+    mask: Tensor | None = None,
+) -> None:
+    """Write the analog product of ``x`` into ``y``; 2-D, batch first, contiguous float32."""
+
+def update(
+    spec: TileSpec,
+    weight: Tensor,
+    hidden: dict[str, Tensor],
+    x: Tensor,
+    d: Tensor,
+    learning_rate: float,
+    seed: Tensor,
+    call: int,
+    bias: float | None = None,
+) -> None:
+    """Apply the update of all samples in order, in place; on any error nothing is changed."""
+
+def clip_to_bounds(
+    spec: TileSpec, weight: Tensor, hidden: dict[str, Tensor], seed: Tensor, call: int
+) -> None:
+    """Bring freshly written weights into the device bounds (and redraw write noise)."""
+
+def decay(
+    spec: TileSpec,
+    weight: Tensor,
+    hidden: dict[str, Tensor],
+    alpha: float,
+    seed: Tensor,
+    call: int,
+) -> None: ...
+def diffuse(
+    spec: TileSpec, weight: Tensor, hidden: dict[str, Tensor], seed: Tensor, call: int
+) -> None: ...
+def reset_columns(
+    spec: TileSpec,
+    weight: Tensor,
+    hidden: dict[str, Tensor],
+    start: int,
+    count: int,
+    probability: float,
+    seed: Tensor,
+    call: int,
+) -> None: ...
+def clip_weights(
+    spec: TileSpec,
+    weight: Tensor,
+    hidden: dict[str, Tensor],
+    value: float,
+    seed: Tensor,
+    call: int,
+) -> None: ...
+def uniform_weights(weight: Tensor, low: float, high: float, seed: Tensor, call: int) -> None:
+    """Fill with uniform draws in [low, high)."""
+
+def set_num_threads(threads: int) -> None: ...
+def get_num_threads() -> int: ...
+def default_config(device: str) -> str:
+    """JSON of the default tile configuration with the named device."""
+
+def device_names() -> Sequence[str]: ...
+def panic_in_next_update() -> None:
+    """Test hook: make a kernel of the next update panic half-way."""

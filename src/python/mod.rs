@@ -1,0 +1,36 @@
+//! The Python door: the only folder that knows pyo3.
+
+mod array;
+mod error;
+mod gil;
+mod ops;
+mod spec;
+
+use pyo3::prelude::*;
+
+/// Extension module `mho._core`.
+#[pymodule(gil_used = false)]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    crate::par::set_interrupt_check(gil::interrupted);
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<spec::PyTileSpec>()?;
+    for function in [
+        wrap_pyfunction!(ops::next_call, module)?,
+        wrap_pyfunction!(ops::mvm, module)?,
+        wrap_pyfunction!(ops::update, module)?,
+        wrap_pyfunction!(ops::clip_to_bounds, module)?,
+        wrap_pyfunction!(ops::decay, module)?,
+        wrap_pyfunction!(ops::diffuse, module)?,
+        wrap_pyfunction!(ops::reset_columns, module)?,
+        wrap_pyfunction!(ops::clip_weights, module)?,
+        wrap_pyfunction!(ops::uniform_weights, module)?,
+        wrap_pyfunction!(ops::set_num_threads, module)?,
+        wrap_pyfunction!(ops::get_num_threads, module)?,
+        wrap_pyfunction!(ops::panic_in_next_update, module)?,
+        wrap_pyfunction!(spec::default_config, module)?,
+        wrap_pyfunction!(spec::device_names, module)?,
+    ] {
+        module.add_function(function)?;
+    }
+    Ok(())
+}

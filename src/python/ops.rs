@@ -1,0 +1,350 @@
+//! The verbs on borrowed tensors.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::array::{self, BytesMut, Floats, FloatsMut};
+use super::gil::enter;
+use super::spec::{PyTileSpec, direction};
+use crate::devices::{Cells, Device, PlaneRef, WeightClip};
+use crate::error::{Error, Result};
+use crate::mvm::{Lines, Request};
+use crate::par;
+use crate::pulse::{self, Update};
+use crate::rng::Key;
+use crate::tile;
+
+/// Hidden plane that kernels write: the weight before write noise.
+const PERSISTENT: &str = "persistent_weights";
+/// Per-line value that the product writes: the running scale of the noise management.
+const RUNNING: &str = "running_abs_max";
+
+fn key(seed: &Bound<'_, PyAny>, call: i64) -> PyResult<Key> {
+    Ok(Key::new(array::int("seed", seed)? as u64, call as u64))
+}
+
+/// Advances the call counter and returns the number of this call.
+#[pyfunction]
+pub(super) fn next_call(calls: &Bound<'_, PyAny>) -> PyResult<i64> {
+    array::advance(calls)
+}
+
+/// Per-line tensors of one direction.
+#[derive(Default)]
+struct LineTensors {
+    out_noise_values: Option<Floats>,
+    v_offset: Option<Floats>,
+    w_asymmetry: Option<Floats>,
+    out_nonlinearity: Option<Floats>,
+    out_nonlinearity_factor: Option<Floats>,
+    running: Option<FloatsMut>,
+}
+
+impl LineTensors {
+    fn new(lines: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let Some(lines) = lines else { return Ok(Self::default()) };
+        let get = |name: &'static str| -> PyResult<Option<Floats>> {
+            lines.get_item(name)?.map(|tensor| Floats::new(name, &tensor)).transpose()
+        };
+        let running = lines.get_item(RUNNING)?;
+        Ok(Self {
+            out_noise_values: get("out_noise_values")?,
+            v_offset: get("v_offset")?,
+            w_asymmetry: get("w_asymmetry")?,
+            out_nonlinearity: get("out_nonlinearity")?,
+            out_nonlinearity_factor: get("out_nonlinearity_factor")?,
+            running: running.map(|tensor| FloatsMut::new(RUNNING, &tensor)).transpose()?,
+        })
+    }
+
+    fn borrow(&self) -> Lines<'_> {
+        fn values(tensor: &Option<Floats>) -> &[f32] {
+            tensor.as_ref().map_or(&[], Floats::slice)
+        }
+        Lines {
+            out_noise_values: values(&self.out_noise_values),
+            v_offset: values(&self.v_offset),
+            w_asymmetry: values(&self.w_asymmetry),
+            out_nonlinearity: values(&self.out_nonlinearity),
+            out_nonlinearity_factor: values(&self.out_nonlinearity_factor)
+                .first()
+                .copied()
+                .unwrap_or(1.0),
+        }
+    }
+}
+
+/// Writes the analog product of `x` into `y`.
+#[pyfunction]
+#[pyo3(signature = (spec, backward, x, weight, y, seed, call, is_test, bias=None, lines=None, mask=None))]
+#[allow(clippy::too_many_arguments, reason = "one flat call keeps the eager path short")]
+pub(super) fn mvm(
+    py: Python<'_>,
+    spec: &Bound<'_, PyTileSpec>,
+    backward: bool,
+    x: &Bound<'_, PyAny>,
+    weight: &Bound<'_, PyAny>,
+    y: &Bound<'_, PyAny>,
+    seed: &Bound<'_, PyAny>,
+    call: i64,
+    is_test: bool,
+    bias: Option<f32>,
+    lines: Option<&Bound<'_, PyDict>>,
+    mask: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let tile = spec.get();
+    let (x, weight, mut y) =
+        (Floats::new("x", x)?, Floats::new("weight", weight)?, FloatsMut::new("y", y)?);
+    y.apart("y", &x)?;
+    y.apart("y", &weight)?;
+    let key = key(seed, call)?;
+    let mut tensors = LineTensors::new(lines)?;
+    let mut mask = mask.map(|mask| BytesMut::new("mask", mask)).transpose()?;
+    // In the backward pass an analog bias column is computed and dropped.
+    let drop_last = backward && tile.spec.analog_bias();
+    enter(py, || {
+        let mut running = tensors.running.take();
+        let (_read, _write) = match running {
+            Some(_) => (None, Some(tile.write())),
+            None => (Some(tile.read()), None),
+        };
+        tile.spec.mvm(direction(backward)).run(Request {
+            x: x.slice(),
+            bias,
+            drop_last,
+            weights: weight.slice(),
+            y: y.slice(),
+            key,
+            is_test,
+            lines: tensors.borrow(),
+            running: running.as_mut().and_then(|tensor| tensor.slice().first_mut()),
+            mask: mask.as_mut().map(BytesMut::slice),
+        })
+    })
+}
+
+/// Hidden planes of a tile, in the order of its names; missing ones are constants.
+struct HiddenTensors {
+    planes: Vec<Option<Floats>>,
+    persistent: Option<FloatsMut>,
+}
+
+impl HiddenTensors {
+    fn new(tile: &PyTileSpec, hidden: &Bound<'_, PyDict>) -> PyResult<Self> {
+        for name in hidden.keys() {
+            let name: String = name.extract()?;
+            if !tile.hidden_names.contains(&name.as_str()) {
+                let why = format!("the device has no hidden parameter {name:?}");
+                return Err(Error::State { why }.into());
+            }
+        }
+        let mut planes = Vec::with_capacity(tile.hidden_names.len());
+        let mut persistent = None;
+        for name in tile.hidden_names.iter().copied() {
+            let tensor = hidden.get_item(name)?;
+            if name == PERSISTENT {
+                persistent = tensor.map(|tensor| FloatsMut::new(name, &tensor)).transpose()?;
+                planes.push(None);
+            } else {
+                planes.push(tensor.map(|tensor| Floats::new(name, &tensor)).transpose()?);
+            }
+        }
+        Ok(Self { planes, persistent })
+    }
+
+    fn borrow<'a>(planes: &'a [Option<Floats>], tile: &PyTileSpec) -> Result<Vec<PlaneRef<'a>>> {
+        let named = planes.iter().zip(tile.hidden_names.iter().copied());
+        named.map(|(plane, name)| Self::plane(plane.as_ref(), name, tile)).collect()
+    }
+
+    fn plane<'a>(
+        plane: Option<&'a Floats>,
+        name: &'static str,
+        tile: &PyTileSpec,
+    ) -> Result<PlaneRef<'a>> {
+        match plane {
+            Some(tensor) => {
+                Error::check_len(name, tensor.slice().len(), tile.spec.d_size() * tile.spec.x_size())?;
+                Ok(PlaneRef::Values(tensor.slice()))
+            }
+            None if name == PERSISTENT => Ok(PlaneRef::Constant(0.0)),
+            None => tile.spec.device().hidden_constant(name).map(PlaneRef::Constant).ok_or_else(|| {
+                Error::State { why: format!("hidden parameter {name:?} is missing") }
+            }),
+        }
+    }
+}
+
+/// Applies the update of all samples in order, in place.
+#[pyfunction]
+#[pyo3(signature = (spec, weight, hidden, x, d, learning_rate, seed, call, bias=None))]
+#[allow(clippy::too_many_arguments, reason = "mirrors the tensors of a tile")]
+pub(super) fn update(
+    py: Python<'_>,
+    spec: &Bound<'_, PyTileSpec>,
+    weight: &Bound<'_, PyAny>,
+    hidden: &Bound<'_, PyDict>,
+    x: &Bound<'_, PyAny>,
+    d: &Bound<'_, PyAny>,
+    learning_rate: f64,
+    seed: &Bound<'_, PyAny>,
+    call: i64,
+    bias: Option<f32>,
+) -> PyResult<()> {
+    let tile = spec.get();
+    let (x, d) = (Floats::new("x", x)?, Floats::new("d", d)?);
+    let mut weight = FloatsMut::new("weight", weight)?;
+    weight.apart("weight", &x)?;
+    weight.apart("weight", &d)?;
+    let key = key(seed, call)?;
+    let HiddenTensors { planes, mut persistent } = HiddenTensors::new(tile, hidden)?;
+    enter(py, || {
+        let planes = HiddenTensors::borrow(&planes, tile)?;
+        let _write = tile.write();
+        pulse::update(Update {
+            device: tile.spec.device(),
+            weights: weight.slice(),
+            planes: &planes,
+            persistent: persistent.as_mut().map(FloatsMut::slice),
+            x: x.slice(),
+            bias,
+            d: d.slice(),
+            learning_rate,
+            key,
+            counts: None,
+        })
+    })
+}
+
+/// Runs a weight operation on the tensors of a tile.
+fn on_weights(
+    spec: &Bound<'_, PyTileSpec>,
+    weight: &Bound<'_, PyAny>,
+    hidden: &Bound<'_, PyDict>,
+    key: Key,
+    operation: impl FnOnce(&Device, Cells<'_>, Key) -> Result<()> + Send,
+) -> PyResult<()> {
+    let tile = spec.get();
+    let mut weight = FloatsMut::new("weight", weight)?;
+    let HiddenTensors { planes, mut persistent } = HiddenTensors::new(tile, hidden)?;
+    enter(spec.py(), || {
+        let planes = HiddenTensors::borrow(&planes, tile)?;
+        let _write = tile.write();
+        let persistent = persistent.as_mut().map(FloatsMut::slice);
+        let cells = Cells { weights: weight.slice(), persistent, planes: &planes };
+        operation(tile.spec.device(), cells, key)
+    })
+}
+
+/// Brings freshly written weights into the device bounds.
+#[pyfunction]
+pub(super) fn clip_to_bounds(
+    spec: &Bound<'_, PyTileSpec>,
+    weight: &Bound<'_, PyAny>,
+    hidden: &Bound<'_, PyDict>,
+    seed: &Bound<'_, PyAny>,
+    call: i64,
+) -> PyResult<()> {
+    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
+        Error::check_finite("weights", cells.weights)?;
+        device.set_weights(cells, key)
+    })
+}
+
+/// Decay of all weights by `alpha` calls.
+#[pyfunction]
+pub(super) fn decay(
+    spec: &Bound<'_, PyTileSpec>,
+    weight: &Bound<'_, PyAny>,
+    hidden: &Bound<'_, PyDict>,
+    alpha: f64,
+    seed: &Bound<'_, PyAny>,
+    call: i64,
+) -> PyResult<()> {
+    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
+        device.decay(cells, alpha, key)
+    })
+}
+
+/// One step of the random walk of all weights.
+#[pyfunction]
+pub(super) fn diffuse(
+    spec: &Bound<'_, PyTileSpec>,
+    weight: &Bound<'_, PyAny>,
+    hidden: &Bound<'_, PyDict>,
+    seed: &Bound<'_, PyAny>,
+    call: i64,
+) -> PyResult<()> {
+    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
+        device.diffuse(cells, key)
+    })
+}
+
+/// Reset of `count` columns from `start` on.
+#[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "mirrors the tensors of a tile")]
+pub(super) fn reset_columns(
+    spec: &Bound<'_, PyTileSpec>,
+    weight: &Bound<'_, PyAny>,
+    hidden: &Bound<'_, PyDict>,
+    start: usize,
+    count: i64,
+    probability: f64,
+    seed: &Bound<'_, PyAny>,
+    call: i64,
+) -> PyResult<()> {
+    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
+        device.reset_columns(cells, start, count, probability, key)
+    })
+}
+
+/// Symmetric clipping of all weights at `value`.
+#[pyfunction]
+pub(super) fn clip_weights(
+    spec: &Bound<'_, PyTileSpec>,
+    weight: &Bound<'_, PyAny>,
+    hidden: &Bound<'_, PyDict>,
+    value: f32,
+    seed: &Bound<'_, PyAny>,
+    call: i64,
+) -> PyResult<()> {
+    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
+        device.clip_weights(cells, WeightClip::FixedValue(value), key)
+    })
+}
+
+/// Fills `weight` with uniform draws in `[low, high)`.
+#[pyfunction]
+pub(super) fn uniform_weights(
+    py: Python<'_>,
+    weight: &Bound<'_, PyAny>,
+    low: f32,
+    high: f32,
+    seed: &Bound<'_, PyAny>,
+    call: i64,
+) -> PyResult<()> {
+    let mut weight = FloatsMut::new("weight", weight)?;
+    let key = key(seed, call)?;
+    enter(py, || {
+        tile::fill_uniform(weight.slice(), low, high, key);
+        Ok(())
+    })
+}
+
+/// Sets the number of threads of all kernels.
+#[pyfunction]
+pub(super) fn set_num_threads(threads: usize) -> PyResult<()> {
+    Ok(par::set_num_threads(threads)?)
+}
+
+/// Number of threads of all kernels.
+#[pyfunction]
+pub(super) fn get_num_threads() -> usize {
+    par::num_threads()
+}
+
+/// Test hook: makes a kernel of the next update of this process panic half-way.
+#[pyfunction]
+pub(super) fn panic_in_next_update() {
+    pulse::panic_in_next_update();
+}

@@ -1,0 +1,138 @@
+//! The parsed configuration as a frozen Python class.
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use numpy::PyArray1;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::config::TileConfig;
+use crate::devices::{DeviceConfig, Plane};
+use crate::error::{Error, Result};
+use crate::mvm::{Direction, Mvm};
+use crate::tile::TileSpec;
+
+/// `mho._core.TileSpec`.
+#[pyclass(frozen, name = "TileSpec", module = "mho._core")]
+pub(super) struct PyTileSpec {
+    pub(super) spec: TileSpec,
+    pub(super) hidden_names: Vec<&'static str>,
+    /// Kernels that read the tile's tensors hold it for reading, those that write for writing, so
+    /// that Python threads can share a tile. Taken only while the interpreter is released.
+    lock: RwLock<()>,
+}
+
+impl PyTileSpec {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, ()> {
+        // A panic inside a kernel leaves nothing half-written behind the lock: tiles are restored.
+        self.lock.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, ()> {
+        self.lock.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mvm(&self, backward: bool) -> &Mvm {
+        self.spec.mvm(direction(backward))
+    }
+}
+
+pub(super) fn direction(backward: bool) -> Direction {
+    if backward { Direction::Backward } else { Direction::Forward }
+}
+
+#[pymethods]
+impl PyTileSpec {
+    #[new]
+    #[pyo3(signature = (config, out_size, in_size, analog_bias=false))]
+    fn new(config: &str, out_size: usize, in_size: usize, analog_bias: bool) -> PyResult<Self> {
+        let build = || -> Result<TileSpec> {
+            TileSpec::new(TileConfig::from_json(config)?, out_size, in_size, analog_bias)
+        };
+        let spec = build()?;
+        let hidden_names = spec.device().hidden_names();
+        Ok(Self { spec, hidden_names, lock: RwLock::new(()) })
+    }
+
+    #[getter]
+    fn config(&self) -> PyResult<String> {
+        Ok(self.spec.config().to_json()?)
+    }
+
+    #[getter]
+    fn device(&self) -> &'static str {
+        self.spec.device().name()
+    }
+
+    #[getter]
+    fn is_pulsed(&self) -> bool {
+        self.spec.device().is_pulsed()
+    }
+
+    #[getter]
+    fn x_size(&self) -> usize {
+        self.spec.x_size()
+    }
+
+    #[getter]
+    fn d_size(&self) -> usize {
+        self.spec.d_size()
+    }
+
+    #[getter]
+    fn weight_granularity(&self) -> f64 {
+        self.spec.device().granularity()
+    }
+
+    #[getter]
+    fn hidden_names(&self) -> Vec<&'static str> {
+        self.hidden_names.clone()
+    }
+
+    fn hidden_constant(&self, name: &str) -> Option<f32> {
+        self.spec.device().hidden_constant(name)
+    }
+
+    fn construct<'py>(&self, py: Python<'py>, seed: i64) -> PyResult<Bound<'py, PyDict>> {
+        let planes = super::gil::enter(py, || Ok(self.spec.device().construct(seed as u64)))?;
+        let dict = PyDict::new(py);
+        for (name, plane) in planes {
+            match plane {
+                Plane::Constant(value) => dict.set_item(name, value)?,
+                Plane::Values(values) => dict.set_item(name, PyArray1::from_vec(py, values))?,
+            }
+        }
+        Ok(dict)
+    }
+
+    fn line_names(&self, backward: bool) -> Vec<&'static str> {
+        self.mvm(backward).line_names().to_vec()
+    }
+
+    fn construct_lines<'py>(
+        &self,
+        py: Python<'py>,
+        backward: bool,
+        seed: i64,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for (name, values) in self.mvm(backward).construct_lines(seed as u64) {
+            dict.set_item(name, PyArray1::from_vec(py, values))?;
+        }
+        Ok(dict)
+    }
+}
+
+/// JSON of the default tile configuration with the named device.
+#[pyfunction]
+pub(super) fn default_config(device: &str) -> PyResult<String> {
+    let device = DeviceConfig::named(device)
+        .ok_or_else(|| Error::config("device.type", format!("unknown device {device:?}")))?;
+    Ok(TileConfig { device, ..TileConfig::default() }.to_json()?)
+}
+
+/// Names of the registered devices.
+#[pyfunction]
+pub(super) fn device_names() -> Vec<&'static str> {
+    DeviceConfig::names()
+}
