@@ -1,0 +1,42 @@
+"""Mixed precision: the outer products are collected digitally and written in whole pulses."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mho.simulator.configs.compounds.digital_rank_update import DigitalRankUpdateCell
+from mho.simulator.parameters.registry import register_config_class
+
+
+@register_config_class
+@dataclass
+class MixedPrecisionCompound(DigitalRankUpdateCell):
+    """Cell with a digital accumulator (Nandakumar et al., Front. Neurosci. 14:406, 2020)."""
+
+    wire_type: ClassVar[str] = "MixedPrecisionCompound"
+
+    transfer_every: int = 1
+    """Period of the writes, in mini-batches; zero is never."""
+
+    n_rows_per_transfer: int = -1
+    """Rows per write; negative is all."""
+
+    random_row: bool = False
+    """Start each write at a random row."""
+
+    granularity: float = 0.0
+    """Accumulated change that becomes one pulse; zero takes the step of the device."""
+
+    transfer_lr: float = 1.0
+    """Factor on the writes."""
+
+    n_x_bins: int = 0
+    """Levels that inputs are quantised to; zero is off."""
+
+    n_d_bins: int = 0
+    """Levels that errors are quantised to; zero is off."""
+
+    stoc_round_x: bool = True
+    """Round inputs stochastically."""
+
+    stoc_round_d: bool = True
+    """Round errors stochastically."""

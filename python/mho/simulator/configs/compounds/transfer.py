@@ -1,0 +1,88 @@
+"""Tiki-Taka: a fast device collects gradients, a slow one holds the weight."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from mho.simulator.configs.compounds.unit_cell import UnitCell
+from mho.simulator.parameters.io import IOParameters
+from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.parameters.training import UpdateParameters
+
+
+@register_config_class
+@dataclass
+class TransferCompound(UnitCell):
+    """Cell that transfers from each device to the next.
+
+    See Gokmen and Haensch, Front. Neurosci. 14:103, 2020.
+
+    Updates reach the first device only. Every `transfer_every` one of its columns or rows is read
+    and written to the next device. Devices beyond the second are copies of the second.
+    """
+
+    wire_type: ClassVar[str] = "TransferCompound"
+
+    gamma: float = 0.0
+    """Device `k` of `n` has the weight `gamma**(n - 1 - k)`; zero hides all but the last."""
+
+    gamma_vec: list[float] = field(default_factory=list, metadata={"hide_if": []})
+    """Weight of each device, instead of `gamma`."""
+
+    transfer_every: float = 1.0
+    """Period of the transfer from the first device; zero is never."""
+
+    no_self_transfer: bool = True
+    """Switch the transfer from the last device off."""
+
+    transfer_every_vec: list[float] = field(default_factory=list, metadata={"hide_if": []})
+    """Period for each device, instead of `transfer_every`."""
+
+    units_in_mbatch: bool = True
+    """Count periods in mini-batches instead of samples."""
+
+    n_reads_per_transfer: int = 1
+    """Columns or rows per transfer."""
+
+    transfer_columns: bool = True
+    """Transfer columns instead of rows."""
+
+    with_reset_prob: float = 0.0
+    """Probability that a transferred column is reset."""
+
+    random_selection: bool = False
+    """Start each transfer at a random column or row."""
+
+    fast_lr: float = 1.0
+    """Learning rate of the first device; zero or less takes that of the optimizer."""
+
+    transfer_lr: float = 1.0
+    """Learning rate of the transfer."""
+
+    transfer_lr_vec: list[float] = field(default_factory=list, metadata={"hide_if": []})
+    """Learning rate of the transfer from each device, instead of `transfer_lr`."""
+
+    scale_transfer_lr: bool = True
+    """Multiply `transfer_lr` by the learning rate of the optimizer."""
+
+    scale_fast_lr: bool = True
+    """Multiply `fast_lr` by the learning rate of the optimizer."""
+
+    transfer_forward: IOParameters = field(default_factory=IOParameters)
+    """How columns or rows are read; noise and bound management do not act."""
+
+    transfer_update: UpdateParameters = field(default_factory=UpdateParameters)
+    """How they are written."""
+
+    def calc_weight_granularity(self) -> float:
+        """Return the change of the first device by one pulse, in units of the weight.
+
+        Raises:
+            ConfigError: The cell has no devices.
+        """
+        self._check_devices("")
+        return self.unit_cell_devices[0].calc_weight_granularity()
+
+
+def single_pulse_update() -> UpdateParameters:
+    """Return update parameters that write one pulse per transferred element."""
+    return UpdateParameters(desired_bl=1, update_bl_management=False, update_management=False)

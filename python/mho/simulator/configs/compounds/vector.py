@@ -1,0 +1,25 @@
+"""Cell whose devices are read together and updated by a policy."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from mho.simulator.configs.compounds.unit_cell import UnitCell
+from mho.simulator.parameters.enums import VectorUnitCellUpdatePolicy
+from mho.simulator.parameters.registry import register_config_class
+
+
+@register_config_class
+@dataclass
+class VectorUnitCell(UnitCell):
+    """Cell whose weight is a weighted sum of the weights of its devices."""
+
+    wire_type: ClassVar[str] = "VectorUnitCell"
+
+    update_policy: VectorUnitCellUpdatePolicy = VectorUnitCellUpdatePolicy.ALL
+    """Which devices an update reaches."""
+
+    first_update_idx: int = 0
+    """Device that single-device policies start from."""
+
+    gamma_vec: list[float] = field(default_factory=list, metadata={"hide_if": []})
+    """Weight of each device in the sum; empty gives all the same weight and the sum one."""

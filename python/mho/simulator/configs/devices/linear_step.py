@@ -1,0 +1,56 @@
+"""Device whose step depends linearly on the weight."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mho.simulator.configs.devices.pulsed import PulsedDevice
+from mho.simulator.parameters.registry import register_config_class
+
+
+@register_config_class
+@dataclass
+class LinearStepDevice(PulsedDevice):
+    r"""Device whose mean step falls linearly towards the bound.
+
+    The mean step up is $\Delta w_+ (1 - \gamma_+ w / w_{max})$, the mean step down
+    $\Delta w_- (1 - \gamma_- w / w_{min})$.
+    """
+
+    wire_type: ClassVar[str] = "LinearStep"
+
+    gamma_up: float = 0.0
+    """Relative decrease of the step up at the upper bound."""
+
+    gamma_down: float = 0.0
+    """Relative decrease of the step down at the lower bound."""
+
+    gamma_up_dtod: float = 0.05
+    """Spread of `gamma_up`, absolute."""
+
+    gamma_down_dtod: float = 0.05
+    """Spread of `gamma_down`, absolute."""
+
+    allow_increasing: bool = False
+    """Keep a negative slope that the spread may produce."""
+
+    mean_bound_reference: bool = True
+    """Refer slopes to the mean bounds instead of those of each device."""
+
+    mult_noise: bool = True
+    """Scale the noise of a step with the step."""
+
+    write_noise_std: float = 0.0
+    """Noise of the visible weight around the stored one, relative to `dw_min`; drawn at each
+    change."""
+
+    apply_write_noise_on_set: bool = True
+    """Draw that noise when weights are set, too."""
+
+    reverse_up: bool = False
+    """Let the step up grow towards the bound."""
+
+    reverse_down: bool = False
+    """Let the step down grow towards the bound."""
+
+    reverse_offset: float = 0.01
+    """Distance of the point without a step from the opposite bound, for reversed steps."""

@@ -1,0 +1,186 @@
+"""Configuration for a named training algorithm."""
+
+import copy
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from mho.exceptions import ArgumentError
+from mho.simulator.configs.compounds import (
+    ChoppedTransferCompound,
+    DynamicTransferCompound,
+    MixedPrecisionCompound,
+    TransferCompound,
+    VectorUnitCell,
+)
+from mho.simulator.configs.configs import (
+    DigitalRankUpdateRPUConfig,
+    SingleRPUConfig,
+    UnitCellRPUConfig,
+)
+from mho.simulator.configs.crosspoint import CrosspointDevice
+from mho.simulator.parameters.checking import describe
+from mho.simulator.parameters.enums import (
+    BoundManagementType,
+    NoiseManagementType,
+    VectorUnitCellUpdatePolicy,
+)
+from mho.simulator.parameters.io import IOParameters
+from mho.simulator.parameters.training import UpdateParameters
+
+TrainingConfig = SingleRPUConfig | UnitCellRPUConfig | DigitalRankUpdateRPUConfig
+Factory = Callable[..., Any]
+T = TypeVar("T")
+
+_ALIASES = {
+    "sgd": "sgd",
+    "tiki-taka": "ttv1",
+    "tt": "ttv1",
+    "ttv1": "ttv1",
+    "ttv2": "ttv2",
+    "chopped-ttv2": "ttv3",
+    "ttv3": "ttv3",
+    "c-ttv2": "ttv3",
+    "agad": "ttv4",
+    "ttv4": "ttv4",
+    "mp": "mp",
+    "mixed-precision": "mp",
+}
+
+
+def build_config(
+    algorithm: str,
+    device: type[CrosspointDevice] | CrosspointDevice | Factory,
+    io_parameters: type[IOParameters] | IOParameters | Factory = IOParameters,
+    up_parameters: type[UpdateParameters] | UpdateParameters | Factory = UpdateParameters,
+    n_devices: int = 1,
+    construction_seed: int = 0,
+    **kwargs: Any,
+) -> TrainingConfig:
+    """Return the configuration of a training algorithm with a given device.
+
+    Args:
+        algorithm: `sgd`; `tiki-taka`, `tt` or `ttv1`; `ttv2`; `chopped-ttv2`, `ttv3` or `c-ttv2`;
+            `agad` or `ttv4`; `mp` or `mixed-precision`. Case does not matter.
+        device: Device, its class or a function that makes it; an instance is copied for each use.
+        io_parameters: Parameters of all products, in the same forms.
+        up_parameters: Parameters of all updates, in the same forms.
+        n_devices: Devices per crosspoint, for `sgd` only.
+        construction_seed: Seed of the spreads between devices, set on the outermost device.
+        kwargs: Further fields of the configuration, such as `mapping`.
+
+    Raises:
+        ArgumentError: The algorithm is unknown, or a factory does not return what it should.
+    """
+    name = _ALIASES.get(algorithm.lower()) if isinstance(algorithm, str) else None
+    if name is None:
+        raise ArgumentError(f"algorithm: expected one of {', '.join(_ALIASES)}, got {algorithm!r}")
+    parts = _Parts(device, io_parameters, up_parameters)
+    shared = {"forward": parts.io(), "backward": parts.io(), **kwargs}
+    if name == "sgd":
+        return _sgd(parts, n_devices, construction_seed, shared)
+    if name == "mp":
+        cell = MixedPrecisionCompound(device=parts.device(), construction_seed=construction_seed)
+        return DigitalRankUpdateRPUConfig(device=cell, update=parts.up(), **shared)
+    make = {"ttv1": _tiki_taka, "ttv2": _ttv2, "ttv3": _chopped_ttv2, "ttv4": _agad}[name]
+    compound = make(parts)
+    compound.construction_seed = construction_seed
+    update = parts.up() if name == "ttv1" else parts.up(desired_bl=5)
+    return UnitCellRPUConfig(device=compound, update=update, **shared)
+
+
+class _Parts:
+    """Makes fresh devices and parameters from classes, functions or instances."""
+
+    def __init__(self, device: Any, io_parameters: Any, up_parameters: Any) -> None:
+        self._device = device
+        self._io = io_parameters
+        self._up = up_parameters
+
+    def device(self, **overrides: Any) -> CrosspointDevice:
+        return _make(self._device, CrosspointDevice, "device", overrides)
+
+    def pair(self) -> list[CrosspointDevice]:
+        return [self.device(), self.device()]
+
+    def io(self, **overrides: Any) -> IOParameters:
+        return _make(self._io, IOParameters, "io_parameters", overrides)
+
+    def transfer_io(self) -> IOParameters:
+        return self.io(
+            noise_management=NoiseManagementType.NONE, bound_management=BoundManagementType.NONE
+        )
+
+    def up(self, **overrides: Any) -> UpdateParameters:
+        return _make(self._up, UpdateParameters, "up_parameters", overrides)
+
+    def single_pulse_up(self) -> UpdateParameters:
+        return self.up(desired_bl=1, update_bl_management=False, update_management=False)
+
+
+def _make(source: Any, wanted: type[T], name: str, overrides: dict[str, Any]) -> T:
+    made = source() if callable(source) else copy.deepcopy(source)
+    if not isinstance(made, wanted):
+        raise ArgumentError(
+            f"{name}: expected {wanted.__name__}, its class or a function that makes it,"
+            f" got {describe(made)}"
+        )
+    for key, value in overrides.items():
+        setattr(made, key, value)
+    return made
+
+
+def _sgd(
+    parts: _Parts, n_devices: int, construction_seed: int, shared: dict[str, Any]
+) -> TrainingConfig:
+    if n_devices == 1:
+        device = parts.device(construction_seed=construction_seed)
+        return SingleRPUConfig(device=device, update=parts.up(), **shared)
+    cell = VectorUnitCell(
+        unit_cell_devices=[parts.device() for _ in range(n_devices)],
+        construction_seed=construction_seed,
+        update_policy=VectorUnitCellUpdatePolicy.SINGLE_RANDOM,
+    )
+    return UnitCellRPUConfig(device=cell, update=parts.up(), **shared)
+
+
+def _tiki_taka(parts: _Parts) -> TransferCompound:
+    return TransferCompound(
+        unit_cell_devices=parts.pair(),
+        transfer_forward=parts.transfer_io(),
+        transfer_update=parts.up(),
+        units_in_mbatch=True,
+    )
+
+
+def _ttv2(parts: _Parts) -> TransferCompound:
+    return ChoppedTransferCompound(
+        unit_cell_devices=parts.pair(),
+        transfer_forward=parts.transfer_io(),
+        transfer_update=parts.single_pulse_up(),
+        in_chop_prob=0.0,
+        units_in_mbatch=False,
+        auto_scale=False,
+    )
+
+
+def _chopped_ttv2(parts: _Parts) -> TransferCompound:
+    return ChoppedTransferCompound(
+        unit_cell_devices=parts.pair(),
+        transfer_forward=parts.transfer_io(),
+        transfer_update=parts.single_pulse_up(),
+        units_in_mbatch=False,
+        fast_lr=0.1,
+        auto_scale=True,
+    )
+
+
+def _agad(parts: _Parts) -> TransferCompound:
+    return DynamicTransferCompound(
+        unit_cell_devices=parts.pair(),
+        # Transfers ignore noise and bound management; switching both off here says so.
+        transfer_forward=parts.transfer_io(),
+        transfer_update=parts.up(desired_bl=1, update_bl_management=True, update_management=True),
+        units_in_mbatch=False,
+        fast_lr=0.1,
+        auto_scale=True,
+    )

@@ -1,0 +1,189 @@
+"""Choices that parameters are made of; member names and values equal aihwkit's."""
+
+from enum import Enum
+
+import torch
+
+
+class RPUDataType(Enum):
+    """Floating-point type a tile computes in."""
+
+    FLOAT = "float"
+    DOUBLE = "double"
+    HALF = "half"
+
+    def as_torch(self) -> torch.dtype:
+        """Return the torch dtype of the same width."""
+        return _TORCH_DTYPES[self]
+
+
+_TORCH_DTYPES = {
+    RPUDataType.FLOAT: torch.float32,
+    RPUDataType.DOUBLE: torch.float64,
+    RPUDataType.HALF: torch.float16,
+}
+
+
+class AnalogContextDataViewMode(Enum):
+    """What `AnalogContext.data` shows of the weights of its tile."""
+
+    PLACEHOLDER = "placeholder"
+    """A single element of the right dtype and device."""
+
+    DATA_VIEW = "data_view"
+    """A read-only view of the weights."""
+
+    BUFFER = "buffer"
+    """The weights themselves, writable."""
+
+
+class BoundManagementType(Enum):
+    """What happens when the output of a product exceeds the range of the converter."""
+
+    NONE = "None"
+    """Nothing: the output is clipped."""
+
+    ITERATIVE = "Iterative"
+    """Repeat with the input halved until no output is clipped."""
+
+    ITERATIVE_WORST_CASE = "IterativeWorstCase"
+    """As `ITERATIVE`, starting with `ABS_MAX_NP_SUM` noise management after the first clip."""
+
+    SHIFT = "Shift"
+    """Known by name only; no engine implements it."""
+
+
+class NoiseManagementType(Enum):
+    """How the scale of the input of a product is chosen."""
+
+    NONE = "None"
+    """No scaling."""
+
+    ABS_MAX = "AbsMax"
+    """Largest absolute value of the input vector."""
+
+    ABS_MAX_NP_SUM = "AbsMaxNPSum"
+    """Bound on the output derived from the sums of positive and of negative inputs."""
+
+    MAX = "Max"
+    """Largest value of the input vector, sign included."""
+
+    CONSTANT = "Constant"
+    """The constant `nm_thres`."""
+
+    AVERAGE_ABS_MAX = "AverageAbsMax"
+    """Running average of the largest absolute values seen so far."""
+
+
+class WeightNoiseType(Enum):
+    """Kind of the noise on the weights that each product draws anew."""
+
+    NONE = "None"
+    ADDITIVE_CONSTANT = "AdditiveConstant"
+    """Normal noise of one strength for all weights."""
+
+    PCM_READ = "PCMRead"
+    """Read noise that grows with the weight as in phase-change memory."""
+
+
+class PulseType(Enum):
+    """How an update is turned into pulses."""
+
+    NONE = "None"
+    """Exact digital update; the device is replaced by an ideal one."""
+
+    STOCHASTIC_COMPRESSED = "StochasticCompressed"
+    """Stochastic pulse trains whose coincidences of one sample are applied in one step."""
+
+    STOCHASTIC = "Stochastic"
+    """Stochastic pulse trains, one coincidence after the other."""
+
+    NONE_WITH_DEVICE = "NoneWithDevice"
+    """Exact number of pulses per crosspoint, applied through the device."""
+
+    MEAN_COUNT = "MeanCount"
+    """Expected number of coincidences, rounded."""
+
+    DETERMINISTIC_IMPLICIT = "DeterministicImplicit"
+    """Coincidences of evenly spread, discretised pulse trains."""
+
+
+class WeightModifierType(Enum):
+    """Reversible change of the weights during hardware-aware training."""
+
+    NONE = "None"
+    DISCRETIZE = "Discretize"
+    MULT_NORMAL = "MultNormal"
+    ADD_NORMAL = "AddNormal"
+    DISCRETIZE_ADD_NORMAL = "DiscretizeAddNormal"
+    DOREFA = "DoReFa"
+    POLY = "Poly"
+    PCM_NOISE = "PCMNoise"
+    PROG_NOISE = "ProgNoise"
+    DROP_CONNECT = "DropConnect"
+    COPY = "Copy"
+    """No change except dropped connections; keeps a copy of the weights."""
+
+
+class WeightClipType(Enum):
+    """How weights are clipped after an update."""
+
+    NONE = "None"
+    FIXED_VALUE = "FixedValue"
+    """At a constant."""
+
+    LAYER_GAUSSIAN = "LayerGaussian"
+    """At a multiple of the standard deviation over the whole matrix."""
+
+    AVERAGE_CHANNEL_MAX = "AverageChannelMax"
+    """At the mean over rows of the largest absolute value in a row."""
+
+
+class WeightRemapType(Enum):
+    """How weights and their scales are balanced again after an update."""
+
+    NONE = "None"
+    LAYERWISE_SYMMETRIC = "LayerwiseSymmetric"
+    """One factor for the whole matrix."""
+
+    CHANNELWISE_SYMMETRIC = "ChannelwiseSymmetric"
+    """One factor per output."""
+
+
+class VectorUnitCellUpdatePolicy(Enum):
+    """Which devices of a unit cell an update reaches."""
+
+    ALL = "All"
+    SINGLE_FIXED = "SingleFixed"
+    SINGLE_SEQUENTIAL = "SingleSequential"
+    SINGLE_RANDOM = "SingleRandom"
+
+
+class AnalogMVType(Enum):
+    """How a product is split into passes through the array."""
+
+    IDEAL = "Ideal"
+    """Exact product, as with `is_perfect`."""
+
+    ONE_PASS = "OnePass"
+    """Positive and negative inputs together."""
+
+    POS_NEG_SEPARATE = "PosNegSeparate"
+    """One pass each for positive and negative inputs, subtracted before the converter."""
+
+    POS_NEG_SEPARATE_DIGITAL_SUM = "PosNegSeparateDigitalSum"
+    """One pass each for positive and negative inputs, subtracted after the converter."""
+
+    SPLIT_MODE = "SplitMode"
+    """Upper and lower bits of the input in separate passes."""
+
+    BIT_WISE = "BitWise"
+    """One pass per input bit."""
+
+
+class CountLRFeedbackPolicy(Enum):
+    """How pulse counts feed back on the learning rate of a compound."""
+
+    NONE = "None"
+    PAST_MOMENTUM = "PastMomentum"
+    EXTERN = "Extern"

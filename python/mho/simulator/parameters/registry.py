@@ -1,0 +1,125 @@
+"""Tables that connect names with classes: tiles for configurations, configurations for JSON text.
+
+Configurations name their tile class but must not import it, and JSON text names configuration
+classes but must not import anything at all. Both look the names up here.
+"""
+
+import importlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TypeVar
+
+from mho.exceptions import ConfigError
+
+ClassT = TypeVar("ClassT", bound=type)
+
+_TILES: dict[str, type] = {}
+_CONFIGS: dict[str, type] = {}
+_CONFIG_MODULES = ("mho.simulator.configs", "mho.simulator.presets", "mho.inference")
+
+
+def register_tile_class(cls: ClassT) -> ClassT:
+    """Make a tile class known to configurations under its name (class decorator).
+
+    Args:
+        cls: Tile module, simulator tile or tile array.
+
+    Returns:
+        The class, unchanged.
+
+    Raises:
+        ConfigError: Another class with this name is registered.
+    """
+    return _register(_TILES, cls, "tile class")
+
+
+def register_config_class(cls: ClassT) -> ClassT:
+    """Make a class readable from the JSON text of a configuration (class decorator).
+
+    Own noise models, converters, drift compensations and presets need it before a checkpoint that
+    contains them can be loaded. Instances are rebuilt from their fields or their `__dict__` without
+    running any code.
+
+    Args:
+        cls: Dataclass based on `ConfigBase`, or a plain class whose state is its `__dict__`.
+
+    Returns:
+        The class, unchanged.
+
+    Raises:
+        ConfigError: Another class with this name is registered.
+    """
+    return _register(_CONFIGS, cls, "configuration class")
+
+
+def tile_class(name: str) -> type:
+    """Return the tile class of a name, importing the tiles that come with the package if needed.
+
+    Args:
+        name: Name of the class, such as `"AnalogTile"`.
+
+    Raises:
+        ConfigError: No tile class of this name is available.
+    """
+    if name not in _TILES:
+        importlib.import_module("mho.simulator.tiles")
+    if name not in _TILES:
+        raise ConfigError(
+            f"tile class {name!r} is not available; known: {', '.join(sorted(_TILES)) or 'none'}."
+            " Register an own class with mho.simulator.parameters.registry.register_tile_class"
+        )
+    return _TILES[name]
+
+
+def config_class(name: str) -> type:
+    """Return the configuration class of a name.
+
+    Args:
+        name: Name of the class, such as `"SingleRPUConfig"`.
+
+    Raises:
+        ConfigError: No configuration class of this name is registered.
+    """
+    if name not in _CONFIGS:
+        for module in _CONFIG_MODULES:
+            importlib.import_module(module)
+    if name not in _CONFIGS:
+        raise ConfigError(
+            f"configuration class {name!r} is unknown; {registration_hint(name)} before loading"
+        )
+    return _CONFIGS[name]
+
+
+def registered_tile_classes() -> Mapping[str, type]:
+    """Return a read-only view of the tile classes registered so far."""
+    return MappingProxyType(_TILES)
+
+
+def registered_config_classes() -> Mapping[str, type]:
+    """Return a read-only view of the configuration classes registered so far."""
+    return MappingProxyType(_CONFIGS)
+
+
+def registration_hint(name: str) -> str:
+    """Return the half sentence that tells how to register a configuration class."""
+    return (
+        f"decorate class {name} with"
+        " @mho.simulator.parameters.registry.register_config_class and import its module"
+    )
+
+
+def _register(table: dict[str, type], cls: ClassT, what: str) -> ClassT:
+    known = table.get(cls.__name__)
+    # A reloaded module or a notebook cell run twice defines the same class again; the newer one
+    # counts.
+    if known is not None and _origin(known) != _origin(cls):
+        raise ConfigError(
+            f"{what} {cls.__name__!r} of module {cls.__module__} cannot be registered:"
+            f" module {known.__module__} has one of that name; rename one of them"
+        )
+    table[cls.__name__] = cls
+    return cls
+
+
+def _origin(cls: type) -> tuple[str, str]:
+    return cls.__module__, cls.__qualname__
