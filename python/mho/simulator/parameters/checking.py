@@ -56,8 +56,21 @@ def describe(value: object) -> str:
 
 @cache
 def field_types(cls: type) -> Mapping[str, Any]:
-    """Return the evaluated type of every field of a dataclass, in field order."""
-    hints = typing.get_type_hints(cls)
+    """Return the evaluated type of every field of a dataclass, in field order.
+
+    Args:
+        cls: Dataclass.
+
+    Raises:
+        ConfigError: An annotation names something that its module does not have.
+    """
+    try:
+        hints = typing.get_type_hints(cls)
+    except NameError as error:
+        raise ConfigError(
+            f"{cls.__name__}: annotations cannot be evaluated ({error});"
+            " define the class at module level"
+        ) from error
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 

@@ -38,7 +38,10 @@ def dumps(obj: object) -> str:
     Raises:
         ConfigError: A contained class is not registered or a value has no JSON form.
     """
-    return json.dumps(_encode(obj, ""), allow_nan=False, separators=(",", ":"))
+    try:
+        return json.dumps(_encode(obj, ""), allow_nan=False, separators=(",", ":"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"configuration cannot be written as JSON: {error}") from error
 
 
 def loads(text: str, cls: type[T]) -> T:
@@ -54,7 +57,7 @@ def loads(text: str, cls: type[T]) -> T:
     """
     try:
         obj = _decode(json.loads(text), "")
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
         raise ConfigError(f"JSON text of a configuration cannot be read: {error}") from error
     if not isinstance(obj, cls):
         raise ConfigError(f"JSON text describes {describe(obj)}, expected {cls.__name__}")

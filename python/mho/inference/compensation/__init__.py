@@ -1,0 +1,1 @@
+"""Digital correction of drift."""

@@ -1,0 +1,1 @@
+"""Conversion between weights and conductances."""

@@ -1,0 +1,1 @@
+"""Noise of programmed weights, one technology per file."""

@@ -1,0 +1,134 @@
+"""Interface of the noise of programmed weights, and how its parts are put together."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mho.inference.converter.base import BaseConductanceConverter
+from mho.inference.converter.single_pair import SinglePairConductanceConverter
+from mho.inference.plain import PlainConfig
+
+
+class BaseNoiseModel(PlainConfig):
+    """Noise of programmed weights: an error when written, drift and noise when read.
+
+    A subclass says what happens to conductances; this class converts weights to conductances and
+    back. Random numbers come from torch's generator.
+    """
+
+    g_converter: BaseConductanceConverter
+    """Conversion between weights and conductances."""
+
+    def __init__(self, g_converter: BaseConductanceConverter | None = None) -> None:
+        """Set the conversion.
+
+        Args:
+            g_converter: Conversion between weights and conductances, copied;
+                `SinglePairConductanceConverter()` by default.
+        """
+        chosen = SinglePairConductanceConverter() if g_converter is None else g_converter
+        self.g_converter = copy.deepcopy(chosen)
+
+    def __str__(self, exclude_keys: list[str] | None = None, keys: list[str] | None = None) -> str:
+        """Return the class with its attributes.
+
+        Args:
+            exclude_keys: Attributes to leave out.
+            keys: Attributes to show, all by default.
+        """
+        shown = [
+            f"{name}={value}"
+            for name, value in vars(self).items()
+            if name not in (exclude_keys or ()) and (keys is None or name in keys)
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    @torch.no_grad()
+    def apply_noise(self, weights: Tensor, t_inference: float) -> Tensor:
+        """Return weights that were programmed and then read once.
+
+        Args:
+            weights: Target weights, shape `[out, in]`.
+            t_inference: Time between programming and reading in seconds; zero or less is
+                programming only.
+        """
+        targets, params = self.g_converter.convert_to_conductances(weights)
+        read = [self._program_and_read(g_target, t_inference) for g_target in targets]
+        return self.g_converter.convert_back_to_weights(read, params)
+
+    @torch.no_grad()
+    def apply_programming_noise(self, weights: Tensor) -> tuple[Tensor, list[Any]]:
+        """Return weights as they were programmed.
+
+        Args:
+            weights: Target weights, shape `[out, in]`.
+
+        Returns:
+            The programmed weights, and the drift parameters of each device of a weight.
+        """
+        targets, params = self.g_converter.convert_to_conductances(weights)
+        programmed, drift_parameters = [], []
+        for g_target in targets:
+            programmed.append(self.apply_programming_noise_to_conductance(g_target))
+            drift_parameters.append(self.generate_drift_coefficients(g_target))
+        return self.g_converter.convert_back_to_weights(programmed, params), drift_parameters
+
+    @torch.no_grad()
+    def apply_drift_noise(
+        self, weights: Tensor, drift_noise_parameters: list[Any], t_inference: float
+    ) -> Tensor:
+        """Return programmed weights as they are read some time later.
+
+        The programmed weights are converted anew, so that the largest of them has the largest
+        conductance.
+
+        Args:
+            weights: Programmed weights, shape `[out, in]`.
+            drift_noise_parameters: As returned by `apply_programming_noise`.
+            t_inference: Time between programming and reading, in seconds.
+        """
+        programmed, params = self.g_converter.convert_to_conductances(weights)
+        read = [
+            self.apply_drift_noise_to_conductance(g_prog, drift_parameter, t_inference)
+            for g_prog, drift_parameter in zip(programmed, drift_noise_parameters, strict=True)
+        ]
+        return self.g_converter.convert_back_to_weights(read, params)
+
+    def generate_drift_coefficients(self, g_target: Tensor) -> Tensor | None:
+        """Return what decides how each device drifts after this programming, None if nothing does.
+
+        Args:
+            g_target: Target conductances, in microsiemens.
+        """
+        return None
+
+    def apply_programming_noise_to_conductance(self, g_target: Tensor) -> Tensor:
+        """Return the conductances that programming arrives at.
+
+        Args:
+            g_target: Target conductances, in microsiemens.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} lacks apply_programming_noise_to_conductance"
+        )
+
+    def apply_drift_noise_to_conductance(
+        self, g_prog: Tensor, drift_noise_param: Tensor | None, t_inference: float
+    ) -> Tensor:
+        """Return conductances as they are read some time after programming.
+
+        Args:
+            g_prog: Programmed conductances, in microsiemens.
+            drift_noise_param: As returned by `generate_drift_coefficients`.
+            t_inference: Time between programming and reading, in seconds.
+        """
+        raise NotImplementedError(f"{type(self).__name__} lacks apply_drift_noise_to_conductance")
+
+    def _program_and_read(self, g_target: Tensor, t_inference: float) -> Tensor:
+        g_prog = self.apply_programming_noise_to_conductance(g_target)
+        if t_inference <= 0:
+            return g_prog
+        drift_parameter = self.generate_drift_coefficients(g_target)
+        return self.apply_drift_noise_to_conductance(g_prog, drift_parameter, t_inference)

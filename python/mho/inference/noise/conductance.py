@@ -1,0 +1,81 @@
+"""Formulas for noisy conductances that models of several technologies share."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mho.inference.converter.base import BaseConductanceConverter
+
+
+def converter_g_max(g_converter: BaseConductanceConverter, g_max: float | None) -> float:
+    """Return the largest conductance that a model refers to.
+
+    Args:
+        g_converter: Conversion; its `g_max` counts if it has one.
+        g_max: Largest conductance to use otherwise, in microsiemens.
+
+    Raises:
+        ValueError: Neither gives one.
+    """
+    value = getattr(g_converter, "g_max", g_max)
+    if value is None:
+        raise ValueError(
+            "g_max: the converter has none; pass the largest conductance in microsiemens"
+        )
+    return float(value)
+
+
+def polynomial(values: Tensor, coefficients: Sequence[float]) -> Tensor:
+    """Return a polynomial of each value.
+
+    Args:
+        values: Values.
+        coefficients: Constant term first.
+    """
+    total = torch.zeros_like(values)
+    for coefficient in reversed(coefficients):
+        total = total * values + coefficient
+    return total
+
+
+def power_law_drift(g_prog: Tensor, exponents: Tensor | None, t_ratio: float) -> Tensor:
+    """Return conductances after drift as `t_ratio**-exponent`.
+
+    Args:
+        g_prog: Programmed conductances, in microsiemens.
+        exponents: Drift exponents, one per device; None is no drift.
+        t_ratio: Time relative to the first moment with drift; one or less is no drift.
+    """
+    if exponents is None or t_ratio <= 1.0:
+        return g_prog
+    return g_prog * t_ratio ** (-exponents)
+
+
+def read_noise_growth(t: float, t_read: float) -> float:
+    r"""Return how read noise grows with time, zero below `t_read`.
+
+    For 1/f noise it is $\sqrt{\ln((t + t_{read}) / 2 t_{read})}$.
+
+    Args:
+        t: Time since programming, in seconds.
+        t_read: Duration of a read, in seconds.
+    """
+    return math.sqrt(max(math.log((t + t_read) / (2.0 * t_read)), 0.0))
+
+
+def interpolate(values: Tensor, nodes: Tensor, ordinates: Sequence[float]) -> Tensor:
+    """Return piecewise linear interpolation, constant beyond the ends.
+
+    Args:
+        values: Where to interpolate.
+        nodes: Ascending abscissae, at least two.
+        ordinates: Value at each of them.
+    """
+    heights = nodes.new_tensor(ordinates)
+    clamped = values.clamp(float(nodes[0]), float(nodes[-1]))
+    upper = torch.bucketize(clamped, nodes).clamp(1, len(nodes) - 1)
+    lower = upper - 1
+    fraction = (clamped - nodes[lower]) / (nodes[upper] - nodes[lower])
+    return heights[lower] + fraction * (heights[upper] - heights[lower])

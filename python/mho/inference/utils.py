@@ -1,0 +1,61 @@
+"""Programming and drift of all tiles of a model, whatever its root is."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from mho.exceptions import ModuleError
+from mho.inference.noise.base import BaseNoiseModel
+
+if TYPE_CHECKING:
+    from mho.nn.modules.base import AnalogLayerBase
+
+
+def program_analog_weights(model: nn.Module, noise_model: BaseNoiseModel | None = None) -> None:
+    """Program the weights of all tiles of a model, each once.
+
+    Args:
+        model: Model with analog layers anywhere in it, in evaluation mode.
+        noise_model: Noise of the programming, instead of that of the configurations.
+
+    Raises:
+        ModuleError: The model or one of its analog modules is in training mode.
+    """
+    for module in _analog_roots(model, "program_analog_weights"):
+        module.program_analog_weights(noise_model)
+
+
+def drift_analog_weights(model: nn.Module, t_inference: float = 0.0) -> None:
+    """Let the weights of all inference tiles of a model drift, each once.
+
+    Args:
+        model: Model with analog layers anywhere in it, in evaluation mode.
+        t_inference: Time since programming, in seconds.
+
+    Raises:
+        ModuleError: The model or one of its analog modules is in training mode.
+    """
+    for module in _analog_roots(model, "drift_analog_weights"):
+        module.drift_analog_weights(t_inference)
+
+
+def _analog_roots(model: nn.Module, caller: str) -> "list[AnalogLayerBase]":
+    roots = list(_outermost(model, set()))
+    if model.training or any(root.training for root in roots):
+        raise ModuleError(f"{caller}: the model is in training mode; call model.eval() first")
+    return roots
+
+
+def _outermost(module: nn.Module, seen: set[int]) -> "Iterator[AnalogLayerBase]":
+    # Layers import configurations, which import noise models: at the top this would be a circle.
+    from mho.nn.modules.base import AnalogLayerBase
+
+    if id(module) in seen:
+        return
+    seen.add(id(module))
+    if isinstance(module, AnalogLayerBase):
+        yield module
+        return
+    for child in module.children():
+        yield from _outermost(child, seen)

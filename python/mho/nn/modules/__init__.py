@@ -1,0 +1,1 @@
+"""Analog layers and containers, one kind per module."""

@@ -1,0 +1,135 @@
+"""Fully connected layer on one tile or on an array of tiles."""
+
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from mho.nn.modules.arguments import check_rpu_config
+from mho.nn.modules.base import AnalogLayerBase
+from mho.nn.modules.registry import register_analog
+from mho.simulator.configs.configs import SingleRPUConfig
+from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.tiles.module import check_size
+
+LinearT = TypeVar("LinearT", bound="AnalogLinear")
+
+
+@register_analog(nn.Linear)
+class AnalogLinear(AnalogLayerBase, nn.Linear):
+    """Linear layer ``y = x W^T + b`` whose product is computed by a crossbar.
+
+    With the same torch seed the initial logical weights are those of `torch.nn.Linear`, limited
+    only by the bounds of the devices, and exactly as many random numbers are drawn from torch's
+    generator.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        rpu_config: RPUConfigBase | None = None,
+        tile_module_class: type | None = None,
+    ) -> None:
+        """Build the tile and initialise its weights.
+
+        Args:
+            in_features: Size of an input vector.
+            out_features: Size of an output vector.
+            bias: Whether to add a trained bias; the mapping of the configuration says where.
+            rpu_config: Configuration of the tile, `SingleRPUConfig()` by default; the tile gets a
+                copy.
+            tile_module_class: Tile or tile array; by default the configuration chooses by size.
+
+        Raises:
+            ArgumentError: A size is not a positive integer, or ``rpu_config`` is not an instance
+                of a configuration.
+            ConfigError: A value of the configuration is invalid; the message names the field.
+        """
+        nn.Module.__init__(self)  # that of nn.Linear would allocate and draw digital weights
+        check_size("in_features", in_features)
+        check_size("out_features", out_features)
+        rpu_config = SingleRPUConfig() if rpu_config is None else check_rpu_config(rpu_config)
+        if tile_module_class is None:
+            tile_module_class = rpu_config.get_default_tile_module_class(out_features, in_features)
+        self.in_features = in_features
+        self.out_features = out_features
+        self.register_parameter("weight", None)
+        self.bias = bool(bias)  # type: ignore[assignment]  # scripts expect a bool
+        # The tile draws its seed from torch's generator; the layer must not consume that draw.
+        with torch.random.fork_rng(devices=[]):
+            self.analog_module: Any = tile_module_class(out_features, in_features, rpu_config, bias)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights of a new `torch.nn.Linear` and write them to the tile."""
+        digital = nn.Linear(self.in_features, self.out_features, bias=bool(self.bias))
+        self.set_weights(digital.weight, digital.bias)
+
+    def forward(self, x_input: Tensor) -> Tensor:
+        """Compute the analog product of every input vector.
+
+        Args:
+            x_input: Tensor ``[..., in_features]`` of rank 1 or more.
+
+        Returns:
+            Tensor ``[..., out_features]``.
+
+        Raises:
+            InputError: Number of features, dtype or device does not fit the tile.
+        """
+        # Not self.analog_module: the lookup of submodules by attribute costs as much as the call.
+        output: Tensor = self._modules["analog_module"](x_input)  # type: ignore[misc]
+        return output
+
+    def extra_repr(self) -> str:
+        """Return sizes, whether there is a bias, and the name of the configuration."""
+        return self._with_config_name(
+            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias}"
+        )
+
+    @classmethod
+    def from_digital(
+        cls: type[LinearT],
+        module: nn.Linear,
+        rpu_config: RPUConfigBase,
+        tile_module_class: type | None = None,
+    ) -> LinearT:
+        """Return an analog layer with the weights of a digital one, on the same device.
+
+        Args:
+            module: Digital layer; not changed.
+            rpu_config: Configuration of the tile.
+            tile_module_class: As in the constructor.
+        """
+        layer = cls(
+            module.in_features,
+            module.out_features,
+            module.bias is not None,
+            rpu_config,
+            tile_module_class,
+        )
+        layer.set_weights(module.weight, module.bias)
+        return layer.train(module.training).to(module.weight.device)
+
+    @classmethod
+    def to_digital(cls, module: "AnalogLinear", realistic: bool = False) -> nn.Linear:
+        """Return a digital layer with the weights of an analog one, on the device of its tile.
+
+        Args:
+            module: Analog layer; not changed.
+            realistic: Estimate the weights from noisy products instead of reading them exactly.
+        """
+        tile = next(module.analog_tiles())
+        weight, bias = module.get_weights(realistic=realistic)
+        # Without storage nothing is drawn from torch's generator.
+        digital = nn.Linear(
+            module.in_features, module.out_features, bias is not None, "meta", tile.get_dtype()
+        )
+        digital = digital.to_empty(device=tile.device).train(module.training)
+        with torch.no_grad():
+            digital.weight.copy_(weight)
+            if bias is not None:
+                digital.bias.copy_(bias)
+        return digital

@@ -1,0 +1,131 @@
+"""One walk over a model that replaces modules and keeps its structure."""
+
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from mho.nn.modules.base import AnalogLayerBase
+from mho.simulator.tiles.base import TileModuleBase
+
+Replace = Callable[[str, nn.Module], nn.Module]
+
+
+@dataclass
+class Replacement:
+    """Replaces modules of a model, each object once, however many names it has.
+
+    All new modules are made before the first one is put in place, so that an error leaves the model
+    as it was.
+    """
+
+    replace: Replace
+    """Returns the module that takes the place of a named module, or that module itself."""
+
+    excluded: Collection[int] = ()
+    """Identities of modules that stay, with everything below them."""
+
+    _done: dict[int, tuple[nn.Module, nn.Module]] = field(default_factory=dict)
+    _edits: list[tuple[nn.Module, str, nn.Module]] = field(default_factory=list)
+
+    def run(self, module: nn.Module, name: str, replace_root: bool = True) -> nn.Module:
+        """Replace a module and everything below it, parents first.
+
+        Args:
+            module: Root.
+            name: Full name of the root, empty for that of a model.
+            replace_root: Whether the root itself may be replaced.
+
+        Returns:
+            What the root became.
+        """
+        root = self._visit(module, name, replace_root)
+        for owner, child_name, child in self._edits:
+            owner._modules[child_name] = child
+        return root
+
+    def replaced(self) -> Iterator[tuple[nn.Module, nn.Module]]:
+        """Yield every module that was replaced, with its replacement."""
+        for old, new in self._done.values():
+            if old is not new:
+                yield old, new
+
+    def _visit(self, module: nn.Module, name: str, replace: bool = True) -> nn.Module:
+        if id(module) in self._done:
+            return self._done[id(module)][1]
+        result = self.replace(name, module) if replace else module
+        self._done[id(module)] = (module, result)
+        is_new_layer = isinstance(result, AnalogLayerBase) and not result.IS_CONTAINER
+        if result is not module and is_new_layer:
+            return result
+        for child_name, child in result._modules.items():
+            if child is None or isinstance(child, TileModuleBase) or id(child) in self.excluded:
+                continue
+            new = self._visit(child, f"{name}.{child_name}" if name else child_name)
+            if new is not child:
+                self._edits.append((result, child_name, new))
+        return result
+
+
+def subtrees(module: nn.Module, name: str, names: Iterable[str]) -> set[int]:
+    """Return the identities of all modules below the root with some full names.
+
+    A module that is reachable under another name as well is among them: it cannot stay and be
+    replaced.
+
+    Args:
+        module: Root.
+        name: Full name of the root; the root itself is never among them.
+        names: Full names to look for.
+    """
+    prefix = f"{name}." if name else ""
+    found: set[int] = set()
+    for full_name in names:
+        if not full_name.startswith(prefix):
+            continue
+        child = _submodule(module, full_name.removeprefix(prefix))
+        if child is not None and child is not module:
+            found.update(id(below) for below in child.modules())
+    return found
+
+
+def _submodule(module: nn.Module, path: str) -> nn.Module | None:
+    child: nn.Module | None = module
+    for part in path.split("."):
+        child = None if child is None else child._modules.get(part)
+    return child
+
+
+def warn_of_untied_parameters(replaced: Iterable[nn.Module], model: nn.Module) -> None:
+    """Warn if a parameter of a replaced layer is still used elsewhere and no longer tied to it.
+
+    Args:
+        replaced: Digital layers that are no longer part of the model.
+        model: Model after the replacement.
+    """
+    remaining = {id(parameter): name for name, parameter in model.named_parameters()}
+    for layer in replaced:
+        for name, parameter in layer._parameters.items():
+            if parameter is not None and id(parameter) in remaining:
+                warnings.warn(
+                    f"{name} of a converted {type(layer).__name__} was tied to"
+                    f" {remaining[id(parameter)]!r}; analog weights are copies, the tie is broken",
+                    stacklevel=4,
+                )
+
+
+def without_fused_path(module: nn.Module) -> None:
+    """Make transformers of torch call their linear layers, with ordinary tensors.
+
+    In evaluation mode torch otherwise passes ``linear1.weight`` to a fused kernel, and padded
+    batches as nested tensors. Results at positions that are not padded stay the same.
+
+    Args:
+        module: Model whose linear layers were replaced.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.TransformerEncoderLayer):
+            part.activation_relu_or_gelu = 0
+        elif isinstance(part, nn.TransformerEncoder):
+            part.use_nested_tensor = False

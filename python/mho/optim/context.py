@@ -1,0 +1,306 @@
+"""The parameter that stands for the analog weights of a tile in optimizers."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mho.exceptions import ArgumentError
+from mho.optim.weight_view import (
+    PlaceholderDataView,
+    ReadOnlyWeightView,
+    is_metadata_operation,
+    operation_name,
+    plain,
+    raise_if_readonly_write_target,
+    raise_placeholder_error,
+)
+from mho.simulator.parameters.enums import AnalogContextDataViewMode
+
+__all__ = [
+    "AnalogContext",
+    "AnalogContextDataViewMode",
+    "ContextTile",
+    "PlaceholderDataView",
+    "ReadOnlyWeightView",
+    "raise_if_readonly_write_target",
+]
+
+_LONG_TRACE = 500
+_PASSED_ON = (torch.autograd.grad, torch.autograd.backward)
+
+
+class ContextTile(Protocol):
+    """What a context needs of its tile."""
+
+    analog_ctx: Any
+    in_size: int
+
+    def get_weights(self) -> tuple[Tensor, Tensor | None]:
+        """Return logical weights `[out, in]` and bias."""
+
+    def get_brief_info(self) -> str:
+        """Return one line with kind and size."""
+
+    def to(self, *args: Any, **kwargs: Any) -> Any:
+        """Move or cast the tile."""
+
+    def _get_tile_weights_ref(self) -> Tensor:
+        """Return the live raw weights."""
+
+
+class AnalogContext(nn.Parameter):
+    """Parameter of an analog tile: the handle by which optimizers find it, and its trace.
+
+    Its storage is that of the raw tile weights, its shape that of the logical weights `[out_size,
+    in_size]`. It never has a gradient: pairs of tile inputs and output gradients are collected in
+    `analog_input` and `analog_grad_output`, and an analog optimizer turns them into pulses.
+
+    What its values are depends on `data_view_mode`: `PLACEHOLDER` (default) refuses to be read,
+    `DATA_VIEW` shows the logical weights read-only, `BUFFER` is an independent tensor that starts
+    at zero.
+    """
+
+    analog_tile: Any
+    use_torch_update: bool
+    use_indexed: bool
+    analog_input: list[Tensor]
+    analog_grad_output: list[Tensor]
+    analog_bias_input: list[float | None]
+
+    @staticmethod
+    def __new__(
+        cls, analog_tile: ContextTile, parameter: nn.Parameter | None = None
+    ) -> "AnalogContext":
+        """Wrap the live weights of a tile, or a parameter that holds them, `[out, x_size]`."""
+        raw = analog_tile._get_tile_weights_ref() if parameter is None else parameter.data
+        requires_grad = True if parameter is None else parameter.requires_grad
+        logical = raw.detach()[:, : analog_tile.in_size]
+        return torch.Tensor._make_subclass(cls, logical, requires_grad)
+
+    def __init__(self, analog_tile: ContextTile, parameter: nn.Parameter | None = None) -> None:
+        """Start with an empty trace.
+
+        Args:
+            analog_tile: Tile.
+            parameter: As in `__new__`.
+        """
+        self.analog_tile = analog_tile
+        self.use_torch_update = False
+        self.use_indexed = False
+        self.analog_input = []
+        self.analog_grad_output = []
+        self.analog_bias_input = []
+        self._mode = AnalogContextDataViewMode.PLACEHOLDER
+        self._buffer: Tensor | None = None
+        self._warned = False
+
+    @property
+    def data_view_mode(self) -> AnalogContextDataViewMode:
+        """What the values of the parameter are; can be set by member, value or name."""
+        return self._mode
+
+    @data_view_mode.setter
+    def data_view_mode(self, mode: AnalogContextDataViewMode | str) -> None:
+        self._mode = _as_mode(mode)
+        is_buffer = self._mode is AnalogContextDataViewMode.BUFFER
+        self._buffer = self.new_zeros(self.shape) if is_buffer else None
+
+    def enable_placeholder(self) -> "AnalogContext":
+        """Refuse reading; returns the context."""
+        self.data_view_mode = AnalogContextDataViewMode.PLACEHOLDER
+        return self
+
+    def enable_data_view(self) -> "AnalogContext":
+        """Show the logical weights, read-only; returns the context."""
+        self.data_view_mode = AnalogContextDataViewMode.DATA_VIEW
+        return self
+
+    def enable_buffer(self) -> "AnalogContext":
+        """Be an independent tensor of zeros that can be written; returns the context."""
+        self.data_view_mode = AnalogContextDataViewMode.BUFFER
+        return self
+
+    def set_indexed(self, value: bool = True) -> None:
+        """Tell whether inputs are images with an index table instead of rows.
+
+        Args:
+            value: New state.
+        """
+        self.use_indexed = value
+
+    def get_data(self) -> Tensor:
+        """Return the values of the active view, detached, shape `[out_size, in_size]`.
+
+        Raises:
+            RuntimeError: The context is a placeholder.
+        """
+        if self._mode is AnalogContextDataViewMode.PLACEHOLDER:
+            raise_placeholder_error("get_data")
+        if self._buffer is not None:
+            return self._buffer.detach()
+        weights: Tensor = self.analog_tile.get_weights()[0]
+        return weights.to(self.dtype)
+
+    def store(self, x_input: Tensor, d_input: Tensor, bias_input: float | None = None) -> None:
+        """Append a pair to the trace.
+
+        Args:
+            x_input: Inputs as the array saw them, shape `[..., in]`.
+            d_input: Gradients of the outputs, shape `[..., out]`.
+            bias_input: Input of the analog bias column; None without one.
+        """
+        self.analog_input.append(x_input)
+        self.analog_grad_output.append(d_input)
+        self.analog_bias_input.append(bias_input)
+        if len(self.analog_input) > _LONG_TRACE and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{self!r} has collected over {_LONG_TRACE} pairs of inputs and gradients"
+                " without an update; train analog layers with an optimizer of mho.optim",
+                stacklevel=2,
+            )
+
+    def reset(self, analog_tile: ContextTile | None = None) -> None:
+        """Drop the trace.
+
+        Args:
+            analog_tile: Tile that the context belongs to from now on.
+        """
+        self.analog_input = []
+        self.analog_grad_output = []
+        self.analog_bias_input = []
+        if analog_tile is not None:
+            self.analog_tile = analog_tile
+            analog_tile.analog_ctx = self
+
+    def has_gradient(self) -> bool:
+        """Return whether the trace holds a pair."""
+        return len(self.analog_input) > 0
+
+    def cuda(self, device: Any = None) -> "AnalogContext":  # type: ignore[override]
+        """Move the tile to a CUDA device; returns the context.
+
+        Args:
+            device: Device.
+        """
+        self.analog_tile.cuda(device)
+        return self
+
+    def cpu(self) -> "AnalogContext":  # type: ignore[override]
+        """Move the tile to the host; returns the context."""
+        self.analog_tile.cpu()
+        return self
+
+    def to(self, *args: Any, **kwargs: Any) -> "AnalogContext":  # type: ignore[override]
+        """Move or cast the tile; returns the context.
+
+        Args:
+            args: As for `torch.nn.Module.to`.
+            kwargs: As for `torch.nn.Module.to`.
+        """
+        self.analog_tile.to(*args, **kwargs)
+        return self
+
+    def _raw_data(self) -> Tensor:
+        """Return the raw weights of the tile with all columns, sharing its storage."""
+        raw: Tensor = self.analog_tile._get_tile_weights_ref()
+        return raw
+
+    def __repr__(self) -> str:  # type: ignore[override]
+        """Return kind and size of the tile."""
+        return f"AnalogContext of {self.analog_tile.get_brief_info()}"
+
+    def __copy__(self) -> nn.Parameter:
+        """Return an ordinary parameter with the raw weights; a tile makes its own context."""
+        return nn.Parameter(self._raw_data().detach(), self.requires_grad)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> nn.Parameter:
+        """Return an ordinary parameter with a copy of the weights; a tile makes its own context."""
+        if id(self) not in memo:
+            memo[id(self)] = nn.Parameter(self._raw_data().detach().clone(), self.requires_grad)
+        copied: nn.Parameter = memo[id(self)]
+        return copied
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle as the context of the tile: an optimizer pickled with its model keeps it."""
+        return getattr, (self.analog_tile, "analog_ctx")
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Run operations on the active view."""
+        kwargs = kwargs or {}
+        name = operation_name(func)
+        if getattr(func, "__name__", "") in ("__get__", "__set__") and name == "data":
+            return _data(args[0], is_get=func.__name__ == "__get__")
+        if is_metadata_operation(func) or func in _PASSED_ON:
+            with torch._C.DisableTorchFunctionSubclass():
+                result = func(*args, **kwargs)
+            if _changes_requires_grad(func, name) and isinstance(args[0], AnalogContext):
+                args[0]._follow_requires_grad()
+            return _guard_detached(args[0], name, result)
+        if name == "__setitem__" and isinstance(args[0], AnalogContext):
+            raise RuntimeError(
+                "__setitem__: an analog context cannot be assigned; use set_weights of the layer"
+            )
+        raise_if_readonly_write_target(name, args, kwargs, _is_readonly)
+        reading = lambda value: _values(value, name)  # noqa: E731
+        return func(*plain(args, reading), **plain(kwargs, reading))
+
+    def _follow_requires_grad(self) -> None:
+        follow = getattr(self.analog_tile, "_follow_requires_grad", None)
+        if follow is not None:
+            follow(self.requires_grad)
+
+
+def _changes_requires_grad(func: Callable[..., Any], name: str) -> bool:
+    return name == "requires_grad_" or (name == "requires_grad" and func.__name__ == "__set__")
+
+
+def _as_mode(mode: AnalogContextDataViewMode | str) -> AnalogContextDataViewMode:
+    if isinstance(mode, AnalogContextDataViewMode):
+        return mode
+    for member in AnalogContextDataViewMode:
+        if mode == member.value or (isinstance(mode, str) and mode.upper() == member.name):
+            return member
+    known = ", ".join(member.name for member in AnalogContextDataViewMode)
+    raise ArgumentError(f"data_view_mode: expected one of {known}, got {mode!r}")
+
+
+def _data(context: AnalogContext, is_get: bool) -> Tensor:
+    if not is_get:
+        raise RuntimeError(
+            "data: cannot be assigned on an analog context; use set_weights of the layer"
+        )
+    if context._mode is AnalogContextDataViewMode.DATA_VIEW:
+        return ReadOnlyWeightView(context.get_data())
+    if context._buffer is not None:
+        return context._buffer
+    with torch._C.DisableTorchFunctionSubclass():
+        return PlaceholderDataView(context.detach())
+
+
+def _guard_detached(context: Any, name: str, result: Any) -> Any:
+    if name != "detach" or not isinstance(context, AnalogContext):
+        return result
+    return context.data
+
+
+def _is_readonly(value: Any) -> bool:
+    if not isinstance(value, AnalogContext):
+        return False
+    if value._mode is AnalogContextDataViewMode.PLACEHOLDER:
+        return False  # refused as a read, with the better hint
+    return value._buffer is None
+
+
+def _values(value: Tensor, name: str) -> Tensor:
+    if not isinstance(value, AnalogContext):
+        return value
+    if value._mode is AnalogContextDataViewMode.PLACEHOLDER:
+        raise_placeholder_error(name)
+    return value.get_data()

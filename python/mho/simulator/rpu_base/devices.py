@@ -1,0 +1,45 @@
+"""Names of the parameters of the core; here they are the configuration classes themselves."""
+
+from mho.simulator.configs import compounds as _compounds
+from mho.simulator.configs import devices as _devices
+from mho.simulator.parameters.enums import (
+    AnalogMVType,
+    BoundManagementType,
+    NoiseManagementType,
+    PulseType,
+    VectorUnitCellUpdatePolicy,
+    WeightNoiseType,
+)
+from mho.simulator.parameters.inference import DriftParameter
+from mho.simulator.parameters.io import IOParameters as AnalogTileInputOutputParameter
+from mho.simulator.parameters.training import UpdateParameters as AnalogTileUpdateParameter
+
+__all__ = [
+    "AnalogMVType",
+    "AnalogTileInputOutputParameter",
+    "AnalogTileUpdateParameter",
+    "BoundManagementType",
+    "DriftParameter",
+    "NoiseManagementType",
+    "PulseType",
+    "VectorUnitCellUpdatePolicy",
+    "WeightNoiseType",
+]
+
+_SUFFIX = "ResistiveDeviceParameter"
+_COMPOUNDS = {
+    "MixedPrec": "MixedPrecisionCompound",
+    "OneSided": "OneSidedUnitCell",
+    "Vector": "VectorUnitCell",
+}
+
+
+def __getattr__(name: str) -> type:
+    """Return the class behind a name such as `ConstantStepResistiveDeviceParameter`."""
+    stem = name.removesuffix(_SUFFIX)
+    if stem != name:
+        for candidate in (_COMPOUNDS.get(stem, ""), f"{stem}Device", f"{stem}Compound"):
+            found = getattr(_devices, candidate, None) or getattr(_compounds, candidate, None)
+            if isinstance(found, type):
+                return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

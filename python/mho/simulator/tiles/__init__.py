@@ -1,0 +1,21 @@
+"""Tiles: modules that compute products with the weights of a layer as an analog array does."""
+
+from mho.simulator.tiles.analog import AnalogTile
+from mho.simulator.tiles.array import TileModuleArray
+from mho.simulator.tiles.custom import CustomSimulatorTile, CustomTile
+from mho.simulator.tiles.floating_point import FloatingPointTile
+from mho.simulator.tiles.inference import InferenceTile, InferenceTileWithPeriphery
+from mho.simulator.tiles.inference_torch import TorchInferenceTile
+from mho.simulator.tiles.torch_tile import TorchSimulatorTile
+
+__all__ = [
+    "AnalogTile",
+    "CustomSimulatorTile",
+    "CustomTile",
+    "FloatingPointTile",
+    "InferenceTile",
+    "InferenceTileWithPeriphery",
+    "TileModuleArray",
+    "TorchInferenceTile",
+    "TorchSimulatorTile",
+]

@@ -1,0 +1,183 @@
+"""A layer that is too large for one tile, split over several."""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from mho.exceptions import ArgumentError, InputError, TileModuleError
+from mho.simulator.parameters.mapping import MappableRPU
+from mho.simulator.parameters.registry import register_tile_class
+from mho.simulator.tiles.base import TileModuleBase
+from mho.simulator.tiles.layout import check_size as check_features
+from mho.simulator.tiles.layout import check_tensor
+from mho.simulator.tiles.module import TileModule, check_size
+
+
+@register_tile_class
+class TileModuleArray(nn.Module, TileModuleBase):
+    """Grid of tiles whose products are summed over input parts, concatenated over output parts.
+
+    The bias is always digital and added once, whatever `mapping.digital_bias` says.
+    """
+
+    supports_indexed = False
+
+    array: nn.ModuleList
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        out_size: int,
+        in_size: int,
+        rpu_config: MappableRPU,
+        bias: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Build the tiles.
+
+        Args:
+            out_size: Number of outputs.
+            in_size: Number of inputs.
+            rpu_config: Configuration; `mapping` has the size limits of a tile.
+            bias: Whether there is a bias.
+            kwargs: Passed to the tiles.
+
+        Raises:
+            ArgumentError: A size is not a positive integer or the configuration has no mapping.
+            ConfigError: The configuration is invalid; the message names the field.
+        """
+        super().__init__()
+        self.out_size, self.in_size = (
+            check_size("out_size", out_size),
+            check_size("in_size", in_size),
+        )
+        if not isinstance(rpu_config, MappableRPU):
+            raise ArgumentError(
+                "rpu_config: expected a configuration with a mapping, got"
+                f" {type(rpu_config).__name__}"
+            )
+        mapping = rpu_config.mapping
+        self.in_sizes = self.get_split_sizes(in_size, mapping.max_input_size)
+        self.out_sizes = self.get_split_sizes(out_size, mapping.max_output_size)
+        cls = rpu_config.tile_class
+        self.array = nn.ModuleList(
+            nn.ModuleList(
+                cls(rows, columns, rpu_config, bias=False, **kwargs) for rows in self.out_sizes
+            )
+            for columns in self.in_sizes
+        )
+        value = nn.Parameter(torch.zeros(out_size, dtype=torch.float32)) if bias else None
+        self.register_parameter("bias", value)
+        self.analog_tile_count = len(self.in_sizes) * len(self.out_sizes)
+
+    @property
+    def rpu_config(self) -> Any:
+        """Configuration of the tiles."""
+        return self._first().rpu_config
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the tiles."""
+        return self._first().device
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the tiles are on a CUDA device."""
+        return self._first().is_cuda
+
+    def _first(self) -> TileModule:
+        first: TileModule = self._grid()[0][0]
+        return first
+
+    def _grid(self) -> list[list[Any]]:
+        return [list(cast(nn.ModuleList, tiles)) for tiles in self.array]
+
+    def get_split_sizes(self, size: int, split_max_size: int) -> list[int]:
+        """Return the sizes of the parts of an axis, nearly equal and larger ones first.
+
+        Args:
+            size: Size of the axis.
+            split_max_size: Largest part; zero or less is no limit.
+        """
+        if split_max_size <= 0:
+            return [size]
+        count = -(-size // split_max_size)
+        base, extra = divmod(size, count)
+        return [base + (i < extra) for i in range(count)]
+
+    def forward(self, x_input: Tensor, tensor_view: tuple[int, ...] | None = None) -> Tensor:
+        """Return the output of the layer.
+
+        Args:
+            x_input: Inputs, shape `[..., in_size]`.
+            tensor_view: Shape that spreads a vector of all outputs over the output tensor.
+
+        Returns:
+            Shape `[..., out_size]`.
+
+        Raises:
+            InputError: Wrong number of features, dtype or device.
+        """
+        check_tensor(x_input, "x_input")
+        check_features(x_input, self.in_size, False, "x_input")
+        output: Tensor | None = None
+        for x, tiles in zip(torch.split(x_input, self.in_sizes, dim=-1), self._grid(), strict=True):
+            part = torch.cat([tile(x, tensor_view) for tile in tiles], dim=-1)
+            output = part if output is None else output + part
+        assert output is not None  # there is at least one part
+        if self.bias is None:
+            return output
+        return output + (self.bias if tensor_view is None else self.bias.view(*tensor_view))
+
+    def set_weights(self, weight: Tensor, bias: Tensor | None = None, **kwargs: Any) -> None:
+        """Write logical weights.
+
+        Args:
+            weight: Reshaped to `[out_size, in_size]`.
+            bias: Shape `[out_size]`; the present one is kept if it is not given.
+            kwargs: Passed to the tiles.
+
+        Raises:
+            ArgumentError: A value is not finite; nothing is changed.
+            InputError: Wrong number of elements; nothing is changed.
+        """
+        full = self._checked("weight", weight, (self.out_size, self.in_size))
+        if bias is not None and self.bias is not None:
+            self.bias.data.copy_(self._checked("bias", bias, (self.out_size,)))
+        for columns, tiles in zip(torch.split(full, self.in_sizes, 1), self._grid(), strict=True):
+            for part, tile in zip(torch.split(columns, self.out_sizes, 0), tiles, strict=True):
+                tile.set_weights(part, **kwargs)
+
+    @staticmethod
+    def _checked(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+        given = torch.as_tensor(value).detach().cpu()
+        if given.is_complex() or given.numel() != torch.Size(shape).numel():
+            raise InputError(
+                f"{name}: expected real values for shape {shape}, got {tuple(given.shape)}"
+            )
+        if not bool(torch.isfinite(given).all()):
+            raise ArgumentError(f"{name}: values must be finite; found NaN or infinity")
+        return given.reshape(shape)
+
+    def get_weights(self, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+        """Return copies of the logical weights `[out_size, in_size]` and of the bias.
+
+        Args:
+            kwargs: Passed to the tiles.
+        """
+        grid = self._apply_to_tiles("get_weights", **kwargs)
+        weight = torch.cat([torch.cat([part[0] for part in parts], dim=0) for parts in grid], dim=1)
+        return weight, None if self.bias is None else self.bias.detach().cpu().clone()
+
+    def _apply_to_tiles(self, method: str, *args: Any, **kwargs: Any) -> list[list[Any]]:
+        """Return the results of a method of all tiles, by input part and output part.
+
+        Raises:
+            TileModuleError: The tiles have no such method.
+        """
+        if not callable(getattr(self._first(), method, None)):
+            raise TileModuleError(f"{type(self._first()).__name__} has no method {method!r}")
+        return [
+            [getattr(tile, method)(*args, **kwargs) for tile in tiles] for tiles in self._grid()
+        ]

@@ -1,0 +1,423 @@
+"""Module behaviour of tiles: configuration, moving, saving, loading, copying."""
+
+import copy
+import itertools
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mho.exceptions import ArgumentError, ConfigError, CudaError, TileModuleError
+from mho.optim.context import AnalogContext
+from mho.settings import check_backend
+from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.parameters.enums import RPUDataType
+from mho.simulator.parameters.mapping import MappableRPU, MappingParameter
+from mho.simulator.parameters.runtime import RuntimeParameter
+from mho.simulator.tiles import state
+from mho.simulator.tiles.base import AnalogTileStateNames as Names
+from mho.simulator.tiles.base import SimulatorTile, SimulatorTileWrapper, TileModuleBase
+from mho.simulator.tiles.planes import Planes
+
+_HANDLES = itertools.count(1)
+_TILES: "weakref.WeakValueDictionary[int, TileModule]" = weakref.WeakValueDictionary()
+
+
+def tile_of_handle(handle: int) -> "TileModule | None":
+    """Return the living tile of a handle, None if it is gone.
+
+    Args:
+        handle: Number that the token of the tile carries; valid in this process.
+    """
+    return _TILES.get(handle)
+
+
+class TileModule(nn.Module, SimulatorTileWrapper, TileModuleBase):
+    """Base of all tiles: a module with a configuration, a raw tile and a context.
+
+    Subclasses give `tile` its value in their constructor and then call `_finish`.
+    """
+
+    supports_ddp: bool = False
+    """Whether gradients of the weights can be averaged over processes."""
+
+    supports_indexed: bool = True
+    """Whether convolutions may hand over images with an index table."""
+
+    tile: SimulatorTile
+    analog_ctx: AnalogContext
+    bias: nn.Parameter | None
+    mapping_scales: Tensor | None
+
+    def __init__(
+        self,
+        out_size: int,
+        in_size: int,
+        rpu_config: RPUConfigBase,
+        bias: bool = False,
+        in_trans: bool = False,
+        out_trans: bool = False,
+    ) -> None:
+        """Check the arguments and copy the configuration.
+
+        Args:
+            out_size: Number of outputs.
+            in_size: Number of inputs.
+            rpu_config: Configuration, copied.
+            bias: Whether there is a bias.
+            in_trans: Whether features are on the first axis of inputs instead of the last.
+            out_trans: Whether features are on the first axis of outputs.
+
+        Raises:
+            ArgumentError: A size is not a positive integer or `rpu_config` is not a configuration.
+            ConfigError: The configuration is invalid; the message names the field.
+        """
+        super().__init__()
+        self.out_size = check_size("out_size", out_size)
+        self.in_size = check_size("in_size", in_size)
+        self.rpu_config: Any = checked_copy(rpu_config)
+        self._check_config(rpu_config)
+        mapping = getattr(rpu_config, "mapping", MappingParameter())
+        self.use_bias = bool(bias)
+        self.digital_bias = self.use_bias and mapping.digital_bias
+        self.analog_bias = self.use_bias and not mapping.digital_bias
+        self.in_trans = bool(in_trans)
+        self.out_trans = bool(out_trans)
+        self.non_blocking = False
+        self.ignore_analog_state = False
+        self.io_dtype = torch.float32
+        self.load_rpu_config = True
+        self.strict_rpu_config_check = True
+        self.image_sizes: list[int] = []
+        self.register_parameter("bias", self._new_bias())
+        self._take_handle()
+
+    def _check_config(self, config: Any) -> None:
+        """Refuse what this kind of tile does not support with a ConfigError naming the field."""
+
+    def _reconfigure(self) -> None:
+        """Follow a new configuration with what it adds or removes."""
+        self._prepare()
+
+    def _digital_entries(self, config: Any) -> dict[str, state.Entry]:
+        """Return what digital entries a saved state with a configuration has."""
+        return {}
+
+    def _take_lists(self, entries: dict[str, Any]) -> Any:
+        """Take elements of lists out of a state; returns the step that stores them."""
+        return lambda: None
+
+    def _store_digital(self, name: str, value: Tensor | None) -> None:
+        """Write a checked digital entry; None where the state has none."""
+
+    def _new_bias(self) -> nn.Parameter | None:
+        if not self.digital_bias:
+            return None
+        return nn.Parameter(torch.zeros(self.out_size, dtype=torch.float32))
+
+    def _take_handle(self) -> None:
+        handle = next(_HANDLES)
+        _TILES[handle] = self
+        # Gradients of pulsed tiles flow through this token in compiled graphs, so that the context
+        # never gets one. It carries the handle, and unlike a number lets equal layers share a graph.
+        token = torch.tensor([handle], dtype=torch.float64, requires_grad=True)
+        object.__setattr__(self, "_token", token)
+
+    def _follow_requires_grad(self, value: bool) -> None:
+        self._token.requires_grad_(value)
+
+    def _bind(self) -> None:
+        """Make the context (and other aliases of the weights) share the storage of the raw tile."""
+        self.analog_ctx = AnalogContext(self)  # type: ignore[arg-type]
+
+    def _get_tile_weights_ref(self) -> Tensor:
+        return self.tile.get_weights(as_ref=True)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return self._get_tile_weights_ref().device
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the weights are on a CUDA device."""
+        return self.device.type == "cuda"
+
+    def get_runtime(self) -> RuntimeParameter:
+        """Return the run options of the configuration."""
+        runtime: RuntimeParameter = self.rpu_config.runtime
+        return runtime
+
+    def get_data_type(self) -> RPUDataType:
+        """Return the floating-point type of the tile as the configuration names it."""
+        return self.get_runtime().data_type
+
+    def get_dtype(self) -> torch.dtype:
+        """Return the floating-point type of the tile."""
+        return self.get_data_type().as_torch()
+
+    def get_analog_ctx(self) -> AnalogContext:
+        """Return the context."""
+        return self.analog_ctx
+
+    def get_brief_info(self) -> str:
+        """Return one line with kind and size."""
+        return self.tile.get_brief_info()
+
+    def __repr__(self) -> str:
+        """Return kind and size in one line, unless there are children other than the state."""
+        if all(isinstance(child, Planes) for child in self.children()):
+            return f"{type(self).__name__}({self.extra_repr()})"
+        return super().__repr__()
+
+    def extra_repr(self) -> str:
+        """Return kind and size of a raw tile that is not shown as a child."""
+        return "" if isinstance(self.tile, nn.Module) else self.tile.get_brief_info()
+
+    def is_floating_point(self) -> bool:
+        """Return True: tiles hold floating-point values."""
+        return True
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "TileModule":
+        """Follow a move or cast of the model: the state stays float32, inputs and outputs are cast.
+
+        Raises:
+            TileModuleError: The tile cannot go to that device.
+        """
+        try:
+            probe: Tensor = fn(torch.zeros(1, dtype=torch.float32))
+        except Exception as error:
+            raise TileModuleError(
+                f"{type(self).__name__} cannot be moved or cast: {error}"
+            ) from error
+        if probe.device.type != "cpu":
+            raise TileModuleError(
+                f"{type(self).__name__} computes on the host and cannot be moved to {probe.device};"
+                " keep the analog layers on the CPU or use TorchInferenceRPUConfig"
+            )
+        self.io_dtype = probe.dtype
+        return self
+
+    def to(self, *args: Any, **kwargs: Any) -> "TileModule":
+        """Move or cast as any module; a configuration as argument replaces that of the tile.
+
+        Args:
+            args: As for `torch.nn.Module.to`, or a configuration.
+            kwargs: As for `torch.nn.Module.to`, or `rpu_config`.
+
+        Raises:
+            TileModuleError: The tile cannot go there or the configuration does not fit.
+        """
+        config = kwargs.pop("rpu_config", None)
+        rest = [arg for arg in args if not isinstance(arg, RPUConfigBase)]
+        config = next((arg for arg in args if isinstance(arg, RPUConfigBase)), config)
+        if rest or kwargs:
+            super().to(*rest, **kwargs)
+        if config is not None:
+            self.replace_with(config)
+        return self
+
+    def cuda(self, device: Any = None) -> "TileModule":
+        """Refuse: tiles of the core compute on the host.
+
+        Args:
+            device: Device.
+
+        Raises:
+            CudaError: Always.
+        """
+        raise CudaError(
+            f"{type(self).__name__} cannot be moved to CUDA; use TorchInferenceRPUConfig there"
+        )
+
+    def cpu(self) -> "TileModule":
+        """Return the tile, which is on the host."""
+        return self
+
+    def set_load_rpu_config_state(
+        self, load_rpu_config: bool | None, strict_rpu_config_check: bool | None = None
+    ) -> None:
+        """Choose what loading a state does with the configuration saved in it.
+
+        Args:
+            load_rpu_config: Take it over; None keeps the present choice.
+            strict_rpu_config_check: Otherwise require that its class fits; None keeps the present
+                choice.
+        """
+        if load_rpu_config is not None:
+            self.load_rpu_config = load_rpu_config
+        if strict_rpu_config_check is not None:
+            self.strict_rpu_config_check = strict_rpu_config_check
+
+    def compatible_with(self, rpu_config: RPUConfigBase) -> tuple[bool, str | None]:
+        """Return whether the tile could have a configuration, and if not why.
+
+        Args:
+            rpu_config: Configuration.
+        """
+        mine = self.rpu_config
+        if self.strict_rpu_config_check and not (
+            isinstance(mine, type(rpu_config)) or isinstance(rpu_config, type(mine))
+        ):
+            return False, f"class {type(rpu_config).__name__} does not fit {type(mine).__name__}"
+        if not isinstance(mine, MappableRPU) or not isinstance(rpu_config, MappableRPU):
+            return True, None
+        if not mine.mapping.compatible_with(rpu_config.mapping):
+            return False, "mapping differs in more than weight scaling"
+        return True, None
+
+    def replace_with(self, rpu_config: RPUConfigBase) -> None:
+        """Give the tile another configuration and keep its state.
+
+        Args:
+            rpu_config: Configuration, copied.
+
+        Raises:
+            ConfigError: The configuration is invalid.
+            TileError: The state does not fit the new device.
+            TileModuleError: The configuration does not fit the tile; nothing is changed.
+        """
+        fits, why = self.compatible_with(rpu_config)
+        if not fits:
+            raise TileModuleError(f"rpu_config: {why}")
+        state.replace_config(self, rpu_config)
+
+    @staticmethod
+    def get_analog_state_name(prefix: str) -> str:
+        """Return the key in a state dictionary that tells a tile from other modules.
+
+        Args:
+            prefix: Prefix of the tile.
+        """
+        return prefix + Names.CONFIG
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name in (Names.CONTEXT, Names.SHARED_WEIGHTS):
+            destination.pop(prefix + name, None)
+        destination[prefix + Names.CONFIG] = state.encode_header(self)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Any,
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        for hook in self._load_state_dict_pre_hooks.values():
+            hook(
+                state_dict,
+                prefix,
+                local_metadata,
+                strict,
+                missing_keys,
+                unexpected_keys,
+                error_msgs,
+            )
+        plan = state.plan_load(self, state_dict, prefix)
+        missing_keys.extend(prefix + name for name in plan.missing)
+        unexpected_keys.extend(prefix + name for name in plan.unexpected)
+        if not (strict and (plan.missing or plan.unexpected)):
+            plan.commit()
+
+    def check_state_dict(self, state_dict: Any, prefix: str = "") -> tuple[list[str], list[str]]:
+        """Check entries of a state dictionary without loading them.
+
+        Args:
+            state_dict: State of a model.
+            prefix: Prefix of this tile in it.
+
+        Returns:
+            Names of missing and of unexpected entries, without prefix.
+
+        Raises:
+            TileError: The entries do not fit the tile.
+        """
+        plan = state.plan_load(self, state_dict, prefix)
+        return plan.missing, plan.unexpected
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is copied and pickled: all but the aliases and handles of this process."""
+        content = dict(self.__dict__)
+        content["_parameters"] = {
+            name: value for name, value in self._parameters.items() if name != Names.CONTEXT
+        }
+        content["context_state"] = (self.analog_ctx.requires_grad, self.analog_ctx.use_torch_update)
+        content["parameter_order"] = list(self._parameters)
+        content.pop("_token", None)
+        return content
+
+    def __setstate__(self, content: dict[str, Any]) -> None:
+        """Restore a copy with a context of its own, which has no trace."""
+        requires_grad, use_torch_update = content.pop("context_state")
+        order = content.pop("parameter_order")
+        super().__setstate__(content)  # type: ignore[no-untyped-call]
+        self._take_handle()
+        self._bind()
+        self.analog_ctx.requires_grad_(requires_grad)
+        self.analog_ctx.use_torch_update = use_torch_update
+        parameters = self._parameters
+        for name in order:
+            parameters[name] = parameters.pop(name)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Compute what depends on the configuration; called after every change of it."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "TileModule":
+        """Return an independent copy that continues the same random stream."""
+        new = type(self).__new__(type(self))
+        memo[id(self)] = new
+        new.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        # An optimizer copied together with its model finds the new context.
+        memo[id(self.analog_ctx)] = new.analog_ctx
+        return new
+
+    def get_analog_state(self) -> dict[str, Any]:
+        """Return weights, hidden parameters, configuration and learning rate, all copied."""
+        return state.analog_state(self)
+
+
+def check_size(name: str, value: int) -> int:
+    """Return a size.
+
+    Args:
+        name: Name of the argument in messages.
+        value: Candidate.
+
+    Raises:
+        ArgumentError: It is not a positive integer.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ArgumentError(f"{name}: expected a positive integer, got {value!r}")
+    return value
+
+
+def checked_copy(rpu_config: RPUConfigBase) -> RPUConfigBase:
+    """Return a copy of a configuration.
+
+    Args:
+        rpu_config: Candidate.
+
+    Raises:
+        ArgumentError: It is not a configuration object.
+        ConfigError: Its backend is not part of this build.
+    """
+    if isinstance(rpu_config, type) or not isinstance(rpu_config, RPUConfigBase):
+        what = (
+            f"the class {rpu_config.__name__}" if isinstance(rpu_config, type) else repr(rpu_config)
+        )
+        raise ArgumentError(
+            f"rpu_config: expected a configuration object, got {what}; create an instance"
+        )
+    backend = rpu_config.runtime.backend
+    if backend is not None:
+        try:
+            check_backend(backend)
+        except ConfigError as error:
+            raise ConfigError(f"runtime.backend: {error}") from error
+    return copy.deepcopy(rpu_config)

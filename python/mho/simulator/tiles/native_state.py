@@ -1,0 +1,160 @@
+"""Loading of the state of raw tiles of the core."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mho import _core
+from mho.exceptions import InputError, TileError
+from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.tiles.base import AnalogTileStateNames as Names
+from mho.simulator.tiles.native import NativeSimulatorTile
+from mho.simulator.tiles.native_core import check_weights
+from mho.simulator.tiles.planes import Planes, as_tensor
+
+if TYPE_CHECKING:
+    from mho.simulator.tiles.module import TileModule
+
+Entries = dict[str, Any]
+Steps = list[Callable[[], None]]
+
+
+@dataclass
+class CorePlan:
+    """Checked changes of a raw tile, not made yet."""
+
+    missing: list[str] = field(default_factory=list)
+    """Names of absent entries."""
+
+    steps: Steps = field(default_factory=list)
+    """Changes in their order."""
+
+    def commit(self) -> None:
+        """Make the changes."""
+        for step in self.steps:
+            step()
+
+
+def plan(
+    tile: "TileModule",
+    raw: NativeSimulatorTile,
+    entries: Entries,
+    saved: RPUConfigBase,
+    config: RPUConfigBase,
+) -> CorePlan:
+    """Check the entries of the core and take them out of a dictionary.
+
+    Args:
+        tile: Owner of the tensors.
+        raw: Raw tile.
+        entries: Entries of the tile without prefix; those of the core are removed.
+        saved: Configuration that the entries were written with.
+        config: Configuration that the tile is to have.
+
+    Raises:
+        ConfigError: A configuration is invalid.
+        InputError: An entry has the wrong shape or dtype.
+        TileError: The hidden parameters are those of another device.
+    """
+    result = CorePlan()
+    saved_text, text = saved.core_json(), config.core_json()
+    old_spec, spec = raw.parsed(saved_text), raw.parsed(text)
+    _plan_tensors(tile, raw, entries, result)
+    hidden = _plan_hidden(entries, old_spec, spec, result)
+    lines = _plan_lines(tile, entries, raw, spec, same=saved_text == text, result=result)
+    result.steps.insert(0, lambda: raw.adopt(text, spec))
+    result.steps.append(lambda: raw.store_planes(hidden))
+    for name, values in lines.items():
+        planes = tile.get_submodule(name)
+        assert isinstance(planes, Planes)
+        result.steps.append(lambda planes=planes, values=values: planes.replace(values))  # type: ignore[misc]
+    return result
+
+
+def _plan_tensors(
+    tile: "TileModule", raw: NativeSimulatorTile, entries: Entries, result: CorePlan
+) -> None:
+    shape = (raw.get_d_size(), raw.get_x_size())
+    for name in (Names.WEIGHTS, Names.SEED, Names.CALLS):
+        if name not in entries:
+            result.missing.append(name)
+            continue
+        value = entries.pop(name)
+        new = check_weights(value, shape, name) if name == Names.WEIGHTS else _counter(value, name)
+        old = tile.get_buffer(name)
+        result.steps.append(lambda old=old, new=new: old.copy_(new))  # type: ignore[misc]
+
+
+def _counter(value: object, name: str) -> Tensor:
+    if not isinstance(value, Tensor) or value.dtype is not torch.int64 or value.numel() != 1:
+        raise InputError(f"{name}: expected one int64 value")
+    return value.detach().reshape(1)
+
+
+def _plan_hidden(
+    entries: Entries, old_spec: _core.TileSpec, spec: _core.TileSpec, result: CorePlan
+) -> dict[str, Tensor]:
+    if old_spec.hidden_names != spec.hidden_names:
+        raise TileError(
+            f"{Names.HIDDEN}: the state is that of device {old_spec.device} with parameters"
+            f" {old_spec.hidden_names}, but the tile has {spec.device} with {spec.hidden_names}"
+        )
+    shape = (spec.d_size, spec.x_size)
+    given = _take(entries, Names.HIDDEN)
+    if unknown := set(given) - set(spec.hidden_names):
+        raise TileError(f"{Names.HIDDEN}: device {spec.device} has no {sorted(unknown)}")
+    hidden = {}
+    for name in spec.hidden_names:
+        constant = old_spec.hidden_constant(name)
+        if name in given:
+            hidden[name] = check_weights(given[name], shape, f"{Names.HIDDEN}.{name}")
+        elif constant is not None:
+            hidden[name] = torch.full(shape, constant, dtype=torch.float32)
+        else:
+            result.missing.append(f"{Names.HIDDEN}.{name}")
+    return hidden
+
+
+def _plan_lines(
+    tile: "TileModule",
+    entries: Entries,
+    raw: NativeSimulatorTile,
+    spec: _core.TileSpec,
+    same: bool,
+    result: CorePlan,
+) -> dict[str, dict[str, Tensor]]:
+    lines: dict[str, dict[str, Tensor]] = {}
+    for backward, group in enumerate((Names.FORWARD_LINES, Names.BACKWARD_LINES)):
+        given = _take(entries, group)
+        # Values that the state does not have are drawn as for a new tile with its seed.
+        drawn = spec.construct_lines(bool(backward), int(tile.get_buffer(Names.SEED)))
+        values = {name: as_tensor(value, (-1,)) for name, value in drawn.items()}
+        for name, value in values.items():
+            if name in given:
+                values[name] = _line(given[name], value, f"{group}.{name}")
+            elif same:
+                result.missing.append(f"{group}.{name}")
+        if same and (unknown := set(given) - set(values)):
+            raise TileError(f"{group}: the configuration has no {sorted(unknown)}")
+        lines[group] = values
+    return lines
+
+
+def _line(value: object, drawn: Tensor, name: str) -> Tensor:
+    if (
+        not isinstance(value, Tensor)
+        or value.dtype is not torch.float32
+        or value.shape != drawn.shape
+    ):
+        raise InputError(f"{name}: expected a float32 tensor of shape {tuple(drawn.shape)}")
+    if not bool(torch.isfinite(value).all()):
+        raise TileError(f"{name}: values must be finite")
+    return value.detach()
+
+
+def _take(entries: Entries, group: str) -> Mapping[str, Any]:
+    names = [name for name in entries if name.startswith(f"{group}.")]
+    return {name.removeprefix(f"{group}."): entries.pop(name) for name in names}

@@ -1,0 +1,27 @@
+"""What the tiles of the core have in common, as functions used by their classes."""
+
+from typing import TypeVar
+
+import torch
+
+from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.tiles.module import TileModule
+from mho.simulator.tiles.native import NativeSimulatorTile
+
+RawT = TypeVar("RawT", bound=NativeSimulatorTile)
+
+
+def create(tile: TileModule, cls: type[RawT]) -> RawT:
+    """Return a fresh raw tile of the core; draws one seed from torch's generator.
+
+    Args:
+        tile: Owner of the state.
+        cls: Class of the raw tile.
+
+    Raises:
+        ConfigError: The configuration is invalid or not supported; the message names the field.
+    """
+    config: RPUConfigBase = tile.rpu_config
+    text = config.core_json()
+    seed = torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64)
+    return cls(tile, text, tile.out_size, tile.in_size, tile.analog_bias, seed)

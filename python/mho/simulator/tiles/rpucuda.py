@@ -1,0 +1,19 @@
+"""Names of the wrapper of compiled tiles, for ported imports."""
+
+from mho.exceptions import ArgumentError, CudaError
+from mho.optim.context import AnalogContext
+from mho.simulator.rpu_base import cuda, tiles
+from mho.simulator.tiles.base import SimulatorTileWrapper
+from mho.simulator.tiles.crosspoints import CrosspointTile
+
+__all__ = [
+    "AnalogContext",
+    "ArgumentError",
+    "CudaError",
+    "RPUCudaSimulatorTileWrapper",
+    "SimulatorTileWrapper",
+    "cuda",
+    "tiles",
+]
+
+RPUCudaSimulatorTileWrapper = CrosspointTile
