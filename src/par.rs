@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -156,6 +156,21 @@ pub fn guard<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
             .or_else(|| payload.downcast_ref::<String>().cloned());
         Err(Error::Panic(text.unwrap_or_else(|| "unknown panic".to_owned())))
     })
+}
+
+static ARMED: AtomicBool = AtomicBool::new(false);
+
+/// Test hook: the next block of rows that a transactional kernel finishes panics.
+pub fn panic_in_next_block() {
+    ARMED.store(true, Ordering::Relaxed);
+}
+
+/// Called by transactional kernels after each block of rows.
+#[allow(clippy::panic, reason = "the hook exists to panic")]
+pub(crate) fn block_done() {
+    if ARMED.load(Ordering::Relaxed) && ARMED.swap(false, Ordering::Relaxed) {
+        panic!("test hook");
+    }
 }
 
 #[cfg(test)]

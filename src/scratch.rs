@@ -8,6 +8,7 @@ use std::cell::RefCell;
 thread_local! {
     static FLOATS: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
     static WORDS: RefCell<Vec<Vec<u64>>> = const { RefCell::new(Vec::new()) };
+    static HALVES: RefCell<Vec<Vec<u32>>> = const { RefCell::new(Vec::new()) };
 }
 
 type Stack<T> = std::thread::LocalKey<RefCell<Vec<Vec<T>>>>;
@@ -20,6 +21,11 @@ pub fn floats<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
 /// Runs `f` with `len` words of unspecified content.
 pub fn words<R>(len: usize, f: impl FnOnce(&mut [u64]) -> R) -> R {
     with(&WORDS, len, f)
+}
+
+/// Runs `f` with `len` 32-bit words of unspecified content.
+pub fn halves<R>(len: usize, f: impl FnOnce(&mut [u32]) -> R) -> R {
+    with(&HALVES, len, f)
 }
 
 fn with<T: Copy + Default, R>(

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{finite, params, require};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How the input is scaled before the DAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,8 +153,7 @@ impl IoParameters {
     /// Checks every value; `path` is where the group stands, for example `forward`.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) or [`Error::Unsupported`](crate::Error::Unsupported)
-    /// naming the field.
+    /// [`Error::Config`] naming the field.
     pub fn validate(&self, path: &str) -> Result<()> {
         for (field, value) in [
             ("inp_noise", self.inp_noise),
@@ -183,6 +182,90 @@ impl IoParameters {
         }
         require(!self.inp_bound.is_nan(), path, "inp_bound", "must be a number")?;
         require(!self.out_bound.is_nan(), path, "out_bound", "must be a number")?;
-        require(!self.nm_thres.is_nan(), path, "nm_thres", "must be a number")
+        require(!self.nm_thres.is_nan(), path, "nm_thres", "must be a number")?;
+        if self.ideal() { Ok(()) } else { self.validate_options(path) }
+    }
+
+    /// Checks the choices of a product that is not ideal, and the values that depend on them.
+    fn validate_options(&self, path: &str) -> Result<()> {
+        let unknown_type = match self.mv_type {
+            AnalogMvType::SplitMode => Some("SplitMode"),
+            AnalogMvType::BitWise => Some("BitWise"),
+            _ => None,
+        };
+        if let Some(name) = unknown_type {
+            let why = format!(
+                "{name} is not supported by this tile; use OnePass, PosNegSeparate or \
+                 PosNegSeparateDigitalSum, or a tile with time-stepped IR drop"
+            );
+            return Err(Error::config(format!("{path}.mv_type"), why));
+        }
+        let bound = self.bound_management;
+        let why = "Shift is not supported; use None, Iterative or IterativeWorstCase";
+        require(bound != BoundManagement::Shift, path, "bound_management", why)?;
+        let scaled = self.noise_management != NoiseManagement::None;
+        let why = format!(
+            "must be 1 with noise management, got {}; set it to 1 or noise_management to None",
+            self.inp_bound
+        );
+        require(!scaled || self.inp_bound == 1.0, path, "inp_bound", why)?;
+        let constant = self.noise_management == NoiseManagement::Constant;
+        let why = "must be finite: it is the constant scale";
+        require(!constant || self.nm_thres.is_finite(), path, "nm_thres", why)?;
+        let why = "must be between 0 and 1";
+        require((0.0..=1.0).contains(&self.nm_decay), path, "nm_decay", why)?;
+        let why = "must be above 0 with ir_drop";
+        require(self.ir_drop <= 0.0 || self.ir_drop_g_ratio > 0.0, path, "ir_drop_g_ratio", why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(io: &IoParameters, field: &str) {
+        match io.validate("forward") {
+            Err(Error::Config { field: named, .. }) => assert_eq!(named, format!("forward.{field}")),
+            other => panic!("expected an error on {field}, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn options_without_an_implementation_are_refused() {
+        let io = IoParameters::default();
+        for mv_type in [AnalogMvType::SplitMode, AnalogMvType::BitWise] {
+            refused(&IoParameters { mv_type, ..io.clone() }, "mv_type");
+        }
+        let bound_management = BoundManagement::Shift;
+        refused(&IoParameters { bound_management, ..io.clone() }, "bound_management");
+        assert!(IoParameters { bound_management, is_perfect: true, ..io }.validate("x").is_ok());
+    }
+
+    #[test]
+    fn noise_management_wants_an_input_bound_of_one() {
+        let io = IoParameters { inp_bound: 2.0, ..IoParameters::default() };
+        refused(&io, "inp_bound");
+        let noise_management = NoiseManagement::None;
+        assert!(IoParameters { noise_management, ..io.clone() }.validate("forward").is_ok());
+        assert!(IoParameters { mv_type: AnalogMvType::Ideal, ..io }.validate("forward").is_ok());
+    }
+
+    #[test]
+    fn numbers_are_checked() {
+        let io = IoParameters::default();
+        refused(&IoParameters { out_noise: f64::INFINITY, ..io.clone() }, "out_noise");
+        refused(&IoParameters { inp_bound: f64::NAN, ..io.clone() }, "inp_bound");
+        refused(&IoParameters { nm_decay: 2.0, ..io.clone() }, "nm_decay");
+        let noise_management = NoiseManagement::Constant;
+        let endless = IoParameters { noise_management, nm_thres: f64::INFINITY, ..io.clone() };
+        refused(&endless, "nm_thres");
+        refused(&IoParameters { ir_drop: 1.0, ir_drop_g_ratio: 0.0, ..io }, "ir_drop_g_ratio");
+    }
+
+    #[test]
+    fn unbounded_converters_are_allowed() {
+        let io = IoParameters { out_bound: f64::INFINITY, ..IoParameters::default() };
+        assert!(io.validate("forward").is_ok());
     }
 }

@@ -45,7 +45,7 @@ impl TileConfig {
     pub fn from_json(text: &str) -> Result<Self> {
         let mut reader = serde_json::Deserializer::from_str(text);
         let config: Self = serde_path_to_error::deserialize(&mut reader)
-            .map_err(|error| Error::config(error.path().to_string(), error.inner().to_string()))?;
+            .map_err(|error| Error::config(field(error.path()), error.inner().to_string()))?;
         reader.end().map_err(|error| Error::config("config", error.to_string()))?;
         config.validate()?;
         Ok(config)
@@ -69,6 +69,12 @@ impl TileConfig {
         self.update.validate("update")?;
         self.device.validate("device")
     }
+}
+
+/// Dotted path of the field at which reading failed; the whole text where it has none.
+fn field(path: &serde_path_to_error::Path) -> String {
+    let path = path.to_string();
+    if path.chars().all(|c| c == '?' || c == '.') { "config".to_owned() } else { path }
 }
 
 /// Checks that a value is finite.

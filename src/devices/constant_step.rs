@@ -27,6 +27,11 @@ impl Rule for ConstantStepRule {
         let step = if up { cell.up } else { -cell.down };
         step.mul_add(self.std.mul_add(xi, 1.0), w)
     }
+
+    #[inline(always)]
+    fn std(self) -> f32 {
+        self.std
+    }
 }
 
 impl PulsedDevice for ConstantStep {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use common::{Cell, CellDraws, PulsedParameters};
 pub use constant_step::ConstantStep;
 pub use device::Device;
+pub(crate) use device::position;
 pub use drift::{DriftParameters, SimpleDriftParameters};
 pub use ideal::{FloatingPoint, Ideal};
 pub use lifecycle::{Cells, WeightClip};

@@ -40,15 +40,6 @@ impl PlaneRef<'_> {
         }
     }
 
-    /// Copies the values from flat position `at` on; `out` keeps its content beyond the end.
-    #[inline(always)]
-    pub fn load(&self, at: usize, out: &mut [f32]) {
-        match self {
-            Self::Constant(value) => out.fill(*value),
-            Self::Values(values) => out.copy_from_slice(&values[at..at + out.len()]),
-        }
-    }
-
     /// Whether the values fit a tile with `cells` cells.
     #[must_use]
     pub fn fits(&self, cells: usize) -> bool {

@@ -28,6 +28,9 @@ pub struct CellRef {
 pub trait Rule: Copy + Debug + Send + Sync {
     /// Weight after one pulse from weight `w`, before the bounds; `xi` is a standard normal draw.
     fn step(self, w: f32, up: bool, cell: CellRef, xi: f32) -> f32;
+
+    /// Relative standard deviation of a step; 0 when the draw is not used.
+    fn std(self) -> f32;
 }
 
 /// Which kernel applies trains of pulses to a device.

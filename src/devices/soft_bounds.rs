@@ -51,6 +51,11 @@ impl Rule for LinearRule {
         let noisy = if self.mult_noise { mean } else { constant };
         noisy.mul_add(self.std * xi, mean + w)
     }
+
+    #[inline(always)]
+    fn std(self) -> f32 {
+        self.std
+    }
 }
 
 impl PulsedDevice for SoftBounds {

@@ -1,0 +1,142 @@
+//! Analog matrix-vector product, forward and backward.
+//!
+//! One sample passes through a list of stages, each a file of its own:
+//!
+//! 1. `management`: the scale of the input, and whether a clipped product is repeated;
+//! 2. `input`: scaling, DAC, input noise, input asymmetry;
+//! 3. `product`: the product with the weights;
+//! 4. `array`: wire resistance, voltage offsets, series resistance, weight noise;
+//! 5. `output`: non-linearity, output asymmetry, output noise, ADC, bound test, rescaling.
+//!
+//! `run` drives a batch through them: all samples together, then only those whose output clipped.
+//! The model is that of the analog tile of Rasch et al., "A flexible and fast PyTorch toolkit for
+//! simulating training and inference on analog crossbar arrays", AICAS 2021.
+
+mod array;
+mod converter;
+mod few_rows;
+mod input;
+mod lines;
+mod management;
+mod output;
+mod product;
+mod request;
+mod rows;
+mod run;
+mod stages;
+mod vector;
+mod workspace;
+
+pub use lines::Lines;
+pub use request::{Direction, Request};
+
+use crate::config::{AnalogMvType, IoParameters};
+use crate::error::Result;
+use array::Array;
+use converter::Converter;
+use input::Input;
+use lines::Frozen;
+use management::{NoiseScale, Repeats};
+use output::Output;
+
+/// How often the array is read for one sample, and where the reads are summed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    /// Once, with both signs of the input.
+    Both,
+    /// Once per sign, summed before the ADC.
+    AnalogSum,
+    /// Once per sign, each with its own ADC conversion.
+    DigitalSum,
+}
+
+/// The product of one direction of a tile: its parameters and sizes. Immutable.
+#[derive(Debug, Clone)]
+pub struct Mvm {
+    direction: Direction,
+    d_size: usize,
+    x_size: usize,
+    /// Ideal product; nothing below but `out_scale` matters.
+    perfect: bool,
+    out_scale: f32,
+    reads: Reads,
+    /// Whether negative inputs see other weights.
+    read_asymmetry: bool,
+    scale: NoiseScale,
+    repeats: Repeats,
+    input: Input,
+    array: Array,
+    output: Output,
+    frozen: Frozen,
+}
+
+impl Mvm {
+    /// The product of a tile with weights `[d_size, x_size]` in one direction.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) naming the field, for example `forward.inp_bound`.
+    pub fn new(
+        io: &IoParameters,
+        direction: Direction,
+        d_size: usize,
+        x_size: usize,
+    ) -> Result<Self> {
+        io.validate(direction.name())?;
+        let forward = direction == Direction::Forward;
+        let dac = Converter::new(io.inp_res, io.inp_bound, io.inp_sto_round);
+        let adc = Converter::new(io.out_res, io.out_bound, io.out_sto_round);
+        let n_in = if forward { x_size } else { d_size };
+        let reads = match io.mv_type {
+            AnalogMvType::PosNegSeparate => Reads::AnalogSum,
+            AnalogMvType::PosNegSeparateDigitalSum => Reads::DigitalSum,
+            _ => Reads::Both,
+        };
+        Ok(Self {
+            direction,
+            d_size,
+            x_size,
+            perfect: io.ideal(),
+            out_scale: io.out_scale as f32,
+            reads,
+            read_asymmetry: reads != Reads::Both && io.w_read_asymmetry_dtod > 0.0,
+            scale: NoiseScale::new(io, &dac, &adc),
+            repeats: Repeats::new(io, &dac, forward),
+            input: Input::new(io, dac),
+            array: Array::new(io, n_in),
+            output: Output::new(io, adc),
+            frozen: Frozen::new(io, direction),
+        })
+    }
+
+    /// Number of input lines, an analog bias included.
+    #[must_use]
+    pub fn n_in(&self) -> usize {
+        match self.direction {
+            Direction::Forward => self.x_size,
+            Direction::Backward => self.d_size,
+        }
+    }
+
+    /// Number of output lines.
+    #[must_use]
+    pub fn n_out(&self) -> usize {
+        match self.direction {
+            Direction::Forward => self.d_size,
+            Direction::Backward => self.x_size,
+        }
+    }
+
+    /// Names of the frozen values, in the order in which a tile lists them; `running_abs_max` (one
+    /// value, negative while unset) is there when the noise management keeps a running average.
+    #[must_use]
+    pub fn line_names(&self) -> &'static [&'static str] {
+        self.frozen.names()
+    }
+
+    /// Frozen values of a new tile, by name: those that the parameters use, each drawn by position
+    /// from `seed`. `out_nonlinearity_factor` is always among them.
+    #[must_use]
+    pub fn construct_lines(&self, seed: u64) -> Vec<(&'static str, Vec<f32>)> {
+        self.frozen.draw(seed, self.n_out(), self.d_size, self.x_size)
+    }
+}

@@ -1,0 +1,109 @@
+//! Splitting row-wise work over threads.
+//!
+//! Rows are independent everywhere in the product, so how they are cut never changes a result.
+
+use std::ops::Range;
+
+use crate::par::Par;
+
+/// Something made of rows that can be cut in two.
+pub(super) trait Rows: Send + Sized {
+    /// Number of rows.
+    fn len(&self) -> usize;
+    /// The first `at` rows and the rest.
+    fn cut(self, at: usize) -> (Self, Self);
+}
+
+/// Rows of `width` elements.
+pub(super) struct RowsMut<'a, T> {
+    pub data: &'a mut [T],
+    pub width: usize,
+}
+
+impl<'a, T> RowsMut<'a, T> {
+    pub fn new(data: &'a mut [T], width: usize) -> Self {
+        Self { data, width }
+    }
+}
+
+impl<T: Send> Rows for RowsMut<'_, T> {
+    fn len(&self) -> usize {
+        self.data.len() / self.width
+    }
+
+    fn cut(self, at: usize) -> (Self, Self) {
+        let (head, tail) = self.data.split_at_mut(at * self.width);
+        (Self { data: head, width: self.width }, Self { data: tail, width: self.width })
+    }
+}
+
+/// Numbers of the rows.
+impl Rows for Range<usize> {
+    fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    fn cut(self, at: usize) -> (Self, Self) {
+        let middle = self.start + at;
+        (self.start..middle, middle..self.end)
+    }
+}
+
+impl<A: Rows, B: Rows> Rows for (A, B) {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn cut(self, at: usize) -> (Self, Self) {
+        let (a, b) = (self.0.cut(at), self.1.cut(at));
+        ((a.0, b.0), (a.1, b.1))
+    }
+}
+
+impl<A: Rows, B: Rows, C: Rows> Rows for (A, B, C) {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn cut(self, at: usize) -> (Self, Self) {
+        let (a, b, c) = (self.0.cut(at), self.1.cut(at), self.2.cut(at));
+        ((a.0, b.0, c.0), (a.1, b.1, c.1))
+    }
+}
+
+/// Rows that may be missing; never the first of a tuple.
+impl<A: Rows> Rows for Option<A> {
+    fn len(&self) -> usize {
+        self.as_ref().map_or(0, Rows::len)
+    }
+
+    fn cut(self, at: usize) -> (Self, Self) {
+        match self.map(|rows| rows.cut(at)) {
+            Some((head, tail)) => (Some(head), Some(tail)),
+            None => (None, None),
+        }
+    }
+}
+
+/// Pieces per thread: enough to even out threads that start late.
+const PIECES: usize = 4;
+
+/// Calls `work` with pieces that together are `rows`.
+pub(super) fn for_each<R: Rows>(par: Par, rows: R, work: &(impl Fn(R) + Sync)) {
+    match par {
+        Par::Seq => work(rows),
+        Par::Rayon(threads) => {
+            let grain = rows.len().div_ceil(PIECES * threads).max(1);
+            split(rows, grain, work);
+        }
+    }
+}
+
+fn split<R: Rows>(rows: R, grain: usize, work: &(impl Fn(R) + Sync)) {
+    let len = rows.len();
+    if len <= grain {
+        return work(rows);
+    }
+    let (head, tail) = rows.cut(len / 2);
+    rayon::join(|| split(head, grain, work), || split(tail, grain, work));
+}

@@ -1,0 +1,187 @@
+//! Drives a batch through the stages: blocks of samples, and in each block first all samples, then
+//! those whose output clipped, until bound management is content.
+
+use super::Mvm;
+use super::lines::Lines;
+use super::management::Sample;
+use super::product::{Matrix, product};
+use super::request::{Direction, Request, Sizes};
+use super::stages::{Finish, Samples};
+use super::workspace::{Repeated, Workspace};
+use crate::error::Result;
+use crate::par;
+use crate::rng::{Draw, Key, Stream};
+use crate::scratch;
+
+/// What all passes of one call share.
+pub(super) struct Call<'a> {
+    pub mvm: &'a Mvm,
+    pub sizes: Sizes,
+    pub weights: Matrix<'a>,
+    pub lines: Lines<'a>,
+    x: &'a [f32],
+    bias: Option<f32>,
+    key: Key,
+    /// Scales by the running average, one per sample, where that is used.
+    averages: &'a [f32],
+}
+
+impl Mvm {
+    /// Computes the product of a batch. Draws depend on the key, the number of the sample, the line
+    /// and the pass only, so results are the same for any number of threads.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) when slices do not fit,
+    /// [`Error::Argument`](crate::Error::Argument) when a running average is needed and missing,
+    /// [`Error::Interrupted`](crate::Error::Interrupted); `running` is then as before.
+    pub fn run(&self, request: Request<'_>) -> Result<()> {
+        let sizes = self.sizes(&request)?;
+        if sizes.samples == 0 || sizes.n_out == 0 {
+            return Ok(());
+        }
+        if self.perfect {
+            return self.run_perfect(&sizes, request);
+        }
+        let averages = if self.scale.averages() { sizes.samples } else { 0 };
+        scratch::floats(averages, |averages| {
+            let Request { x, bias, weights, y, key, lines, mask, running, is_test, .. } = request;
+            let mut average = running.as_ref().map_or(-1.0, |value| **value);
+            for (sample, scale) in averages.iter_mut().enumerate() {
+                let given = &x[sample * sizes.given..][..sizes.given];
+                *scale = self.scale.average(&Sample { given, bias }, &mut average, is_test);
+            }
+            let weights = self.matrix(weights, sizes.n_in, sizes.n_out);
+            let call = Call { mvm: self, sizes, weights, lines, x, bias, key, averages };
+            call.run(y, mask)?;
+            if let Some(running) = running {
+                *running = average;
+            }
+            Ok(())
+        })
+    }
+
+    fn run_perfect(&self, sizes: &Sizes, request: Request<'_>) -> Result<()> {
+        let Request { x, bias, weights, y, mask, .. } = request;
+        let weights = self.matrix(weights, sizes.given, sizes.n_out);
+        let work = self.estimate_ns(sizes, sizes.samples);
+        par::run(work, |par| product(par, x, weights, y))?;
+        if let Some(bias) = bias {
+            let last = &weights.data[sizes.given * weights.input_stride..];
+            for row in y.chunks_exact_mut(sizes.n_out) {
+                let column = last.iter().step_by(weights.output_stride);
+                row.iter_mut().zip(column).for_each(|(y, w)| *y = bias.mul_add(*w, *y));
+            }
+        }
+        if self.out_scale != 1.0 {
+            y.iter_mut().for_each(|y| *y *= self.out_scale);
+        }
+        if let Some(mask) = mask {
+            mask.fill(0);
+        }
+        Ok(())
+    }
+
+    /// Rough time of one pass over `rows` rows on one core.
+    pub(super) fn estimate_ns(&self, sizes: &Sizes, rows: usize) -> f64 {
+        const PRODUCT_NS: f64 = 0.011;
+        const LINE_NS: f64 = 1.0;
+        let (n_in, n_out) = (sizes.n_in as f64, sizes.n_out as f64);
+        rows as f64 * (n_in * n_out * PRODUCT_NS + (n_in + n_out) * LINE_NS)
+    }
+}
+
+impl Call<'_> {
+    /// Draws of one stream in the direction of this call.
+    pub fn draw(&self, stream: Stream) -> Draw {
+        match self.mvm.direction {
+            Direction::Forward => self.key.stream(stream),
+            Direction::Backward => self.key.backward(stream),
+        }
+    }
+
+    /// The input of one sample.
+    #[inline(always)]
+    pub fn sample(&self, number: usize) -> Sample<'_> {
+        let given = self.sizes.given;
+        Sample { given: &self.x[number * given..][..given], bias: self.bias }
+    }
+
+    /// The scale of one sample in pass number `pass`.
+    #[inline(always)]
+    pub fn scale(&self, number: usize, pass: u32) -> f32 {
+        let sample = self.sample(number);
+        if self.mvm.repeats.worst_case(pass) {
+            return self.mvm.scale.worst_case(&sample);
+        }
+        self.mvm.scale.of(&sample, self.averages.get(number).copied().unwrap_or(0.0))
+    }
+
+    fn run(&self, y: &mut [f32], mut mask: Option<&mut [u8]>) -> Result<()> {
+        let rows = self.mvm.block_rows(&self.sizes);
+        let n_out = self.sizes.n_out;
+        self.mvm.with_workspace(&self.sizes, rows, |mut workspace, mut repeated| {
+            self.derive_weights(&mut workspace);
+            for (block, y) in y.chunks_mut(rows * n_out).enumerate() {
+                par::check_interrupt()?;
+                let first = block * rows;
+                let mask = mask.as_deref_mut().map(|mask| &mut mask[first * n_out..][..y.len()]);
+                self.block(first, &mut workspace, &mut repeated, y, mask)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The weights that negative inputs see.
+    fn derive_weights(&self, workspace: &mut Workspace<'_>) {
+        let pairs = self.weights.data.iter().zip(self.lines.w_asymmetry);
+        for (negative, (w, factor)) in workspace.negative.iter_mut().zip(pairs) {
+            *negative = w * factor;
+        }
+    }
+
+    /// One block of samples from number `first`; `y` and `mask` are those of the block.
+    fn block(
+        &self,
+        first: usize,
+        workspace: &mut Workspace<'_>,
+        repeated: &mut Repeated<'_>,
+        y: &mut [f32],
+        mut mask: Option<&mut [u8]>,
+    ) -> Result<()> {
+        let n_out = self.sizes.n_out;
+        let rows = y.len() / n_out;
+        let finish = Finish::Rescale(mask.as_deref_mut());
+        self.pass(Samples::From(first), 0, workspace, y, finish)?;
+        let mut count = 0;
+        for row in (0..rows).filter(|row| workspace.failed[*row] != 0) {
+            repeated.samples[count] = (first + row) as u64;
+            count += 1;
+        }
+        let mut pass = 0;
+        while count > 0 && self.mvm.repeats.again(pass) {
+            pass += 1;
+            let samples = &repeated.samples[..count];
+            let outputs = &mut repeated.outputs[..count * n_out];
+            self.pass(Samples::Listed(samples), pass, workspace, outputs, Finish::Leave)?;
+            for (row, sample) in samples.iter().enumerate() {
+                let at = (*sample as usize - first) * n_out..;
+                let y = &mut y[at.clone()][..n_out];
+                y.copy_from_slice(&outputs[row * n_out..][..n_out]);
+                let mask = mask.as_deref_mut().map(|mask| &mut mask[at][..n_out]);
+                self.rescale(row, workspace.other, workspace.scales[row], y, mask);
+            }
+            count = keep_failed(&mut repeated.samples[..count], workspace.failed);
+        }
+        Ok(())
+    }
+}
+
+/// Moves the samples whose row failed to the front and counts them.
+fn keep_failed(samples: &mut [u64], failed: &[u64]) -> usize {
+    let mut count = 0;
+    for row in (0..samples.len()).filter(|row| failed[*row] != 0) {
+        samples[count] = samples[row];
+        count += 1;
+    }
+    count
+}

@@ -1,0 +1,286 @@
+//! Steps that do not depend on the weight: pulses of a whole chunk are added up.
+//!
+//! While a cell stays off its bounds, `n_up` pulses up and `n_down` pulses down change it by
+//! `up n_up - down n_down + std sqrt(up^2 n_up + down^2 n_down) xi` with one standard normal `xi`:
+//! a sum of independent normals is normal, so this is exact in distribution. A cell stays off its
+//! bounds if its mean path, followed word by word, keeps a distance of `MARGIN` standard deviations
+//! of the whole sum: the noise is a random walk, which by Levy's inequality leaves the interval
+//! with a probability below `4 Phi(-MARGIN) < 4e-9`. The other cells go to
+//! [`near_bound`](super::near_bound).
+
+use std::hint::black_box;
+
+use super::near_bound::NearBound;
+use super::rows::{self, Kind, Planes, Positions, Rows, load};
+use super::simd::{self, Work};
+use super::Update;
+use crate::error::Result;
+use crate::rng::{Key, LANES, Stream, normal_lanes};
+
+/// Packed trains of a chunk.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trains<'a> {
+    /// `[column block][word][bits, signs][lane]`.
+    pub(super) x: &'a [u64],
+    /// `[row][word][bits, signs]`.
+    pub(super) d: &'a [u64],
+    /// Words of one train.
+    pub(super) words: usize,
+}
+
+/// Words after which the mean path is looked at.
+pub(super) const SEGMENT: usize = 8;
+/// Distance to the bounds in standard deviations.
+pub(super) const MARGIN: f32 = 6.0;
+/// Rows of one block.
+const HEIGHT: usize = 8;
+/// Columns whose draws come from one vector of evaluations.
+const WIDTH: usize = 4 * LANES;
+
+/// Applies all pulses of a chunk.
+pub(super) fn update(
+    update: &mut Update<'_>,
+    trains: Trains<'_>,
+    positions: Positions,
+    std: f32,
+) -> Result<()> {
+    let planes = Planes::new(update.device, update.planes);
+    let key = update.key;
+    let block_ns = (HEIGHT * planes.x_size) as f64 * (2.0 + 0.15 * trains.words as f64);
+    let mut blocks = rows::split(update, HEIGHT);
+    rows::for_each(&mut blocks, block_ns, |rows| {
+        simd::run(Constant { rows, planes, trains, key, positions, std });
+    })
+}
+
+struct Constant<'a, 'b> {
+    rows: &'a mut Rows<'b>,
+    planes: Planes<'a>,
+    trains: Trains<'a>,
+    key: Key,
+    positions: Positions,
+    std: f32,
+}
+
+/// Change of each cell of a block: mean and standard deviation, the latter negative where the cell
+/// may touch a bound.
+struct Sums {
+    mean: [[f32; WIDTH]; HEIGHT],
+    deviation: [[f32; WIDTH]; HEIGHT],
+}
+
+/// Weights and constants of a part of the rows, copied row by row: if the scan read them where they
+/// are, each [`LANES`] of them would be a cache miss of its own.
+struct Staged([[[f32; WIDTH]; 5]; HEIGHT]);
+
+impl Staged {
+    /// The five values of [`LANES`] cells: weight, upper and lower bound, steps up and down.
+    #[inline(always)]
+    fn lanes(&self, local: usize, part: usize) -> [[f32; LANES]; 5] {
+        let mut out = [[0.0; LANES]; 5];
+        for (out, values) in out.iter_mut().zip(&self.0[local]) {
+            *out = load(values, part * LANES, LANES);
+        }
+        out
+    }
+}
+
+impl Work for Constant<'_, '_> {
+    #[inline(always)]
+    fn run(mut self) {
+        let columns = self.planes.x_size;
+        let height = self.rows.state.len() / columns;
+        let mut sums = Sums { mean: [[0.0; WIDTH]; HEIGHT], deviation: [[0.0; WIDTH]; HEIGHT] };
+        let mut staged = Staged([[[0.0; WIDTH]; 5]; HEIGHT]);
+        let mut near = NearBound::new(self.planes, self.trains, self.key, self.positions, self.std);
+        for first in (0..columns).step_by(WIDTH) {
+            self.stage(first, &mut staged);
+            for part in 0..WIDTH.min(columns - first).div_ceil(LANES) {
+                for local in 0..height {
+                    self.scan(local, first, part, &staged, &mut sums);
+                }
+            }
+            for local in 0..height {
+                self.settle(local, first, &sums, &mut near);
+            }
+        }
+        near.settle(self.rows);
+    }
+}
+
+impl Constant<'_, '_> {
+    #[inline(always)]
+    fn stage(&self, first: usize, staged: &mut Staged) {
+        let columns = self.planes.x_size;
+        let count = WIDTH.min(columns - first);
+        for (local, state) in self.rows.state.chunks_exact(columns).enumerate() {
+            let [w, constants @ ..] = &mut staged.0[local];
+            w[..count].copy_from_slice(&state[first..first + count]);
+            self.planes.copy(self.rows.first + local, first, count, constants);
+        }
+    }
+
+    #[inline(always)]
+    fn scan(&mut self, local: usize, first: usize, part: usize, staged: &Staged, sums: &mut Sums) {
+        let (row, column) = (self.rows.first + local, first + part * LANES);
+        let lanes = LANES.min(self.planes.x_size - column);
+        let at = local * self.planes.x_size + column;
+        let words = self.trains.words;
+        let block = column / LANES;
+        let path = Path::follow(
+            &self.trains.x[block * words * 2 * LANES..(block + 1) * words * 2 * LANES],
+            &self.trains.d[row * words * 2..(row + 1) * words * 2],
+            staged.lanes(local, part),
+        );
+        let (mean, deviation) = path.sums(self.std);
+        sums.mean[local][part * LANES..(part + 1) * LANES].copy_from_slice(&mean);
+        sums.deviation[local][part * LANES..(part + 1) * LANES].copy_from_slice(&deviation);
+        if let Some(counts) = self.rows.counts.as_mut() {
+            for (counts, path) in counts.iter_mut().zip([&path.down, &path.up]) {
+                for lane in 0..lanes {
+                    counts[at + lane] += path[lane] as i64;
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn settle(&mut self, local: usize, first: usize, sums: &Sums, near: &mut NearBound<'_>) {
+        let (mean, deviation) = (&sums.mean[local], &sums.deviation[local]);
+        let columns = self.planes.x_size;
+        let at = local * columns + first;
+        let count = WIDTH.min(columns - first);
+        let (mut noisy, mut lost) = (false, false);
+        for column in 0..WIDTH {
+            noisy |= deviation[column] > 0.0;
+            lost |= deviation[column] < 0.0;
+        }
+        let mut normals = [0.0; WIDTH];
+        if noisy {
+            self.normals(self.rows.first + local, first, &mut normals);
+        }
+        let state = &mut self.rows.state[at..at + count];
+        for (column, w) in state.iter_mut().enumerate() {
+            let change = deviation[column].mul_add(normals[column], mean[column]);
+            *w += if deviation[column] < 0.0 { 0.0 } else { change };
+        }
+        if lost {
+            for column in (0..count).filter(|column| deviation[*column] < 0.0) {
+                near.push(self.rows, local, first + column);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn normals(&self, row: usize, first: usize, out: &mut [f32; WIDTH]) {
+        let column = self.positions.column(Kind::Sums, first / 4);
+        let draw = self.key.stream(Stream::CycleToCycle);
+        let normals = normal_lanes(&draw.lanes(column, row as u32, self.positions.block(0)));
+        for lane in 0..LANES {
+            for (word, normal) in normals.iter().enumerate() {
+                out[4 * lane + word] = normal[lane];
+            }
+        }
+    }
+}
+
+/// Mean path of [`LANES`] cells of a row.
+struct Path {
+    start: [f32; LANES],
+    max_bound: [f32; LANES],
+    min_bound: [f32; LANES],
+    step_up: [f32; LANES],
+    step_down: [f32; LANES],
+    end: [f32; LANES],
+    high: [f32; LANES],
+    low: [f32; LANES],
+    up: [f32; LANES],
+    down: [f32; LANES],
+}
+
+impl Path {
+    #[inline(always)]
+    fn follow(x: &[u64], d: &[u64], staged: [[f32; LANES]; 5]) -> Self {
+        let [start, max_bound, min_bound, step_up, step_down] = staged;
+        let mut path = Self {
+            start,
+            max_bound,
+            min_bound,
+            step_up,
+            step_down,
+            end: start,
+            high: start,
+            low: start,
+            up: [0.0; LANES],
+            down: [0.0; LANES],
+        };
+        for (x, d) in x.chunks(SEGMENT * 2 * LANES).zip(d.chunks(SEGMENT * 2)) {
+            let (all, up) = coincidences(x, d);
+            path.advance(&all, &up);
+        }
+        path
+    }
+
+    #[inline(always)]
+    fn advance(&mut self, all: &[u64; LANES], up: &[u64; LANES]) {
+        for lane in 0..LANES {
+            let n_up = up[lane] as i64 as f32;
+            let n_down = (all[lane] - up[lane]) as i64 as f32;
+            let (rise, fall) = (self.step_up[lane] * n_up, self.step_down[lane] * n_down);
+            self.high[lane] = self.high[lane].max(self.end[lane] + rise);
+            self.low[lane] = self.low[lane].min(self.end[lane] - fall);
+            self.end[lane] += rise - fall;
+            self.up[lane] += n_up;
+            self.down[lane] += n_down;
+        }
+    }
+
+    #[inline(always)]
+    fn sums(&self, std: f32) -> ([f32; LANES], [f32; LANES]) {
+        let (mut mean, mut deviation) = ([0.0; LANES], [0.0; LANES]);
+        for lane in 0..LANES {
+            let (up, down) = (self.step_up[lane], self.step_down[lane]);
+            let variance = (up * up).mul_add(self.up[lane], down * down * self.down[lane]);
+            let sigma = std * variance.sqrt();
+            let margin = MARGIN * sigma;
+            let inside = (self.high[lane] + margin <= self.max_bound[lane])
+                & (self.low[lane] - margin >= self.min_bound[lane])
+                & (up >= 0.0)
+                & (down >= 0.0);
+            let idle = self.up[lane] + self.down[lane] == 0.0;
+            mean[lane] = self.end[lane] - self.start[lane];
+            deviation[lane] = if inside | idle { sigma } else { -1.0 };
+        }
+        (mean, deviation)
+    }
+}
+
+/// Numbers of coincidences of a row with [`LANES`] columns, all of them and those up.
+#[inline(always)]
+fn coincidences(x: &[u64], d: &[u64]) -> ([u64; LANES], [u64; LANES]) {
+    let (mut all, mut up) = ([0u64; LANES], [0u64; LANES]);
+    for (x, d) in x.chunks_exact(2 * LANES).zip(d.chunks_exact(2)) {
+        let (Some(bits), Some(signs)) = (x.first_chunk::<LANES>(), x.last_chunk::<LANES>()) else {
+            continue;
+        };
+        // Opaque, so that the compiler vectorises over lanes and not over words.
+        let (d_bits, d_sign) = (black_box(d[0]), d[1]);
+        if d_bits == 0 {
+            continue;
+        }
+        let (mut both, mut rise) = ([0u64; LANES], [0u64; LANES]);
+        for lane in 0..LANES {
+            both[lane] = bits[lane] & d_bits;
+        }
+        for lane in 0..LANES {
+            rise[lane] = both[lane] & (signs[lane] ^ d_sign);
+        }
+        for lane in 0..LANES {
+            all[lane] += u64::from(both[lane].count_ones());
+        }
+        for lane in 0..LANES {
+            up[lane] += u64::from(rise[lane].count_ones());
+        }
+    }
+    (all, up)
+}

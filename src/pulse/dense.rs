@@ -1,0 +1,102 @@
+//! Deterministic numbers of pulses: `PulseType::MeanCount` and `PulseType::DeterministicImplicit`.
+
+use super::general::Pulses;
+use super::rows::Positions;
+use super::scale::{Scaling, bin_width, discretize};
+use super::trains::SIGN;
+use super::{Update, general, scalings};
+use crate::config::PulseType;
+use crate::devices::Rule;
+use crate::error::Result;
+use crate::rng::{Key, LANES, Stream};
+
+/// Applies the update of all samples, one after another.
+pub(super) fn update<R: Rule>(update: &mut Update<'_>, rule: R) -> Result<()> {
+    let samples = scalings(update);
+    let mut x = vec![0.0; update.device.x_size().next_multiple_of(LANES)];
+    let mut d = vec![0.0; update.device.d_size()];
+    for (sample, scaling) in samples.iter().enumerate() {
+        let Some(scaling) = scaling else { continue };
+        lines(update, sample, scaling, &mut x, &mut d);
+        let slots = f64::from(scaling.slots);
+        let mean = update.device.update().pulse_type == PulseType::MeanCount;
+        let factor = if mean { 1.0 / slots } else { slots };
+        d.iter_mut().for_each(|value| *value *= factor);
+        general(update, Dense { x: &x, d: &d }, rule, Positions::new(sample)?)?;
+    }
+    Ok(())
+}
+
+/// Signed pulses of the input lines, and those of the error lines.
+fn lines(update: &Update<'_>, sample: usize, scaling: &Scaling, x: &mut [f64], d: &mut [f64]) {
+    let parameters = update.device.update();
+    let inputs = update.device.x_size() - usize::from(update.bias.is_some());
+    let d_size = d.len();
+    let line = |value: f32, scale: f64, res: f64, column: usize, block: u32| {
+        let dither = dither(update.key, parameters.sto_round, column, sample, block);
+        let p = discretize(scale * f64::from(value.abs()), bin_width(res), dither);
+        let slots = f64::from(scaling.slots);
+        let size = match parameters.pulse_type {
+            PulseType::MeanCount => (slots * p).round_ties_even().clamp(0.0, slots),
+            _ => p.clamp(0.0, 1.0),
+        };
+        size.copysign(f64::from(value))
+    };
+    let [x_res, d_res] = match parameters.pulse_type {
+        PulseType::MeanCount => [parameters.res; 2],
+        _ => [parameters.x_res_implicit, parameters.d_res_implicit],
+    };
+    let values = update.x[sample * inputs..(sample + 1) * inputs].iter().copied();
+    for (column, (out, value)) in x.iter_mut().zip(values.chain(update.bias)).enumerate() {
+        *out = line(value, scaling.x, x_res, column, 0);
+    }
+    let values = &update.d[sample * d_size..(sample + 1) * d_size];
+    for (row, (out, value)) in d.iter_mut().zip(values).enumerate() {
+        *out = line(*value, scaling.d, d_res, row, 1);
+    }
+}
+
+fn dither(key: Key, sto_round: bool, column: usize, sample: usize, block: u32) -> f64 {
+    if !sto_round {
+        return 0.5;
+    }
+    f64::from(key.stream(Stream::PulseRound).uniform(column as u32, sample as u32, block))
+}
+
+/// `rint(d x)` pulses of one sample.
+#[derive(Debug, Clone, Copy)]
+struct Dense<'a> {
+    x: &'a [f64],
+    d: &'a [f64],
+}
+
+impl Pulses for Dense<'_> {
+    fn slices(&self) -> usize {
+        1
+    }
+
+    #[inline(always)]
+    fn fires(&self, _: usize, row: usize) -> bool {
+        self.d[row] != 0.0
+    }
+
+    #[inline(always)]
+    fn count(&self, _: usize, row: usize, block: usize) -> ([u32; LANES], [u32; LANES]) {
+        let (mut count, mut up) = ([0; LANES], [0; LANES]);
+        for lane in 0..LANES {
+            let product = self.d[row] * self.x[block * LANES + lane];
+            // A product that is a half up to rounding is rounded as the half.
+            let nearest = (product.abs() * 2.0).round() * 0.5;
+            let close = (product.abs() - nearest).abs() < 1e-9 * nearest;
+            let size = if close { nearest } else { product.abs() };
+            count[lane] = size.round_ties_even() as u32;
+            up[lane] = if product < 0.0 { SIGN } else { 0 };
+        }
+        (count, up)
+    }
+
+    #[inline(always)]
+    fn first_draw(&self, _: usize) -> usize {
+        0
+    }
+}

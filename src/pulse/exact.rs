@@ -1,0 +1,71 @@
+//! Floating-point updates: exact rank-one steps, within the bounds of the device if it has some.
+
+use super::Update;
+use super::rows::{self, Planes, Rows};
+use super::simd::{self, Work};
+use crate::error::Result;
+
+/// Applies `w -= learning_rate d x` sample by sample; a pulsed device clips after each sample.
+pub(super) fn update(update: &mut Update<'_>) -> Result<()> {
+    let device = update.device;
+    let columns = device.x_size();
+    let bounds = device.is_pulsed().then(|| Planes::new(device, update.planes));
+    let (x, d, bias) = (update.x, update.d, update.bias);
+    let (d_size, scale) = (device.d_size(), -(update.learning_rate as f32));
+    let noise = device.write_noise();
+    let key = update.key;
+    let samples = d.len() / d_size;
+    let mut blocks = rows::split(update, HEIGHT);
+    let block_ns = (samples * HEIGHT * columns) as f64 * 0.05;
+    rows::for_each(&mut blocks, block_ns, |rows| {
+        simd::run(Exact { rows, x, bias, d, d_size, scale, bounds });
+        if let (Some(noise), Some(visible)) = (noise, rows.visible.as_mut()) {
+            let touched = vec![true; columns];
+            let parts = visible.chunks_exact_mut(columns).zip(rows.state.chunks_exact(columns));
+            for (local, (visible, state)) in parts.enumerate() {
+                rows::refresh(visible, state, &touched, noise.std, key, rows.first + local);
+            }
+        }
+    })
+}
+
+/// Rows of one block.
+const HEIGHT: usize = 8;
+
+struct Exact<'a, 'b> {
+    rows: &'a mut Rows<'b>,
+    x: &'a [f32],
+    bias: Option<f32>,
+    d: &'a [f32],
+    d_size: usize,
+    scale: f32,
+    bounds: Option<Planes<'a>>,
+}
+
+impl Work for Exact<'_, '_> {
+    #[inline(always)]
+    fn run(self) {
+        let first = self.rows.first;
+        let height = HEIGHT.min(self.d_size - first);
+        let columns = self.rows.state.len() / height;
+        let inputs = columns - usize::from(self.bias.is_some());
+        for (local, state) in self.rows.state.chunks_exact_mut(columns).enumerate() {
+            let row = first + local;
+            for (x, d) in self.x.chunks_exact(inputs).zip(self.d.chunks_exact(self.d_size)) {
+                let factor = self.scale * d[row];
+                for (w, x) in state.iter_mut().zip(x) {
+                    *w = factor.mul_add(*x, *w);
+                }
+                if let (Some(bias), Some(w)) = (self.bias, state.last_mut()) {
+                    *w = factor.mul_add(bias, *w);
+                }
+                if let Some(bounds) = &self.bounds {
+                    for (column, w) in state.iter_mut().enumerate() {
+                        let [upper, lower] = bounds.bounds(row, column);
+                        *w = w.max(lower).min(upper);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The pulsed update: an outer product turned into pulses, and pulses into weight changes.
+//!
+//! Per sample, [`scale`] gives the number of slots and the probabilities of pulses. Two kinds of
+//! stochastic trains are drawn, one for each column (input line) and one for each row (error line);
+//! where both fire in the same slot, the crosspoint gets a pulse. Samples act in order. The kernels
+//! differ in how much they may add up before the weight is looked at: [`constant`] for steps that
+//! do not depend on the weight, [`affine`] for steps linear in it, [`general`] for everything else.
+//! [`exact`] has no pulses.
+
+mod affine;
+mod constant;
+mod dense;
+mod exact;
+mod general;
+mod near_bound;
+mod rows;
+pub mod scale;
+pub mod simd;
+mod trains;
+
+use crate::config::PulseType;
+use crate::devices::{Cells, Device, Kernel, PlaneRef, PulsedDevice, Rule, Visitor};
+use crate::error::{Error, Result};
+use crate::par;
+use crate::rng::{Key, LANES};
+use crate::scratch;
+use general::{Coincidences, General};
+use rows::{Planes, Positions};
+use scale::{Scaling, bin_width, scaling};
+use trains::{Packed, Side, Slice, Sliced};
+
+/// One update of all weights of a tile with a batch of samples.
+#[derive(Debug)]
+pub struct Update<'a> {
+    /// The devices.
+    pub device: &'a Device,
+    /// Weights, `[d_size, x_size]` row-major.
+    pub weights: &'a mut [f32],
+    /// Hidden parameters, in the order of [`Device::hidden_names`].
+    pub planes: &'a [PlaneRef<'a>],
+    /// Weights under the write noise, for devices that have it.
+    pub persistent: Option<&'a mut [f32]>,
+    /// Inputs, `[samples, x_size]`, without the last column when `bias` is given.
+    pub x: &'a [f32],
+    /// Input of the last column, equal for all samples.
+    pub bias: Option<f32>,
+    /// Errors, `[samples, d_size]`.
+    pub d: &'a [f32],
+    /// Learning rate; the target is `w -= learning_rate d x`.
+    pub learning_rate: f64,
+    /// Key of this call.
+    pub key: Key,
+    /// Coincidences, `[2, d_size, x_size]`: those down (`x d > 0`), then those up; added to.
+    pub counts: Option<&'a mut [i64]>,
+}
+
+/// Applies the update.
+///
+/// # Errors
+/// [`Error::Shape`] and [`Error::Argument`] for bad arguments, [`Error::Interrupted`] and
+/// [`Error::Panic`]. In all cases weights and counts are then as they were before the call.
+pub fn update(mut update: Update<'_>) -> Result<()> {
+    check(&mut update)?;
+    if update.learning_rate == 0.0 || update.d.is_empty() {
+        return Ok(());
+    }
+    let counts = update.counts.as_ref().map(|counts| counts.to_vec());
+    let persistent = update.persistent.as_ref().map_or(0, |values| values.len());
+    let cells = update.weights.len();
+    scratch::floats(cells + persistent, |saved| {
+        let (weights, under) = saved.split_at_mut(cells);
+        weights.copy_from_slice(update.weights);
+        if let Some(values) = &update.persistent {
+            under.copy_from_slice(values);
+        }
+        let result = par::guard(|| apply(&mut update));
+        if result.is_err() {
+            update.weights.copy_from_slice(weights);
+            if let Some(values) = update.persistent.as_deref_mut() {
+                values.copy_from_slice(under);
+            }
+            if let (Some(values), Some(saved)) = (update.counts.as_deref_mut(), counts) {
+                values.copy_from_slice(&saved);
+            }
+        }
+        result
+    })
+}
+
+fn check(update: &mut Update<'_>) -> Result<()> {
+    let device = update.device;
+    let (d_size, x_size) = (device.d_size(), device.x_size());
+    let persistent = update.persistent.as_deref_mut();
+    device.check_cells(&Cells { weights: update.weights, persistent, planes: update.planes })?;
+    let inputs = x_size - usize::from(update.bias.is_some());
+    let samples = update.d.len() / d_size;
+    Error::check_len("d", update.d.len(), samples * d_size)?;
+    Error::check_len("x", update.x.len(), samples * inputs)?;
+    if let Some(counts) = &update.counts {
+        Error::check_len("counts", counts.len(), 2 * d_size * x_size)?;
+    }
+    Error::check_finite("x", update.x)?;
+    Error::check_finite("d", update.d)?;
+    if let Some(bias) = update.bias {
+        Error::check_finite("bias", &[bias])?;
+    }
+    if !(update.learning_rate.is_finite() && update.learning_rate >= 0.0) {
+        let why = format!("must be finite and not negative, got {}", update.learning_rate);
+        return Err(Error::Argument { argument: "learning_rate", why });
+    }
+    Ok(())
+}
+
+fn apply(update: &mut Update<'_>) -> Result<()> {
+    let device = update.device;
+    device.config().visit(Apply { update })
+}
+
+struct Apply<'a, 'b> {
+    update: &'a mut Update<'b>,
+}
+
+impl Visitor for Apply<'_, '_> {
+    type Output = Result<()>;
+
+    fn exact(self) -> Result<()> {
+        exact::update(self.update)
+    }
+
+    fn pulsed<D: PulsedDevice>(self, device: &D) -> Result<()> {
+        match self.update.device.update().pulse_type {
+            PulseType::None | PulseType::NoneWithDevice => exact::update(self.update),
+            PulseType::MeanCount | PulseType::DeterministicImplicit => {
+                dense::update(self.update, device.rule())
+            }
+            // Both have at most one pulse per slot and cell; they differ in the order of cells.
+            PulseType::Stochastic | PulseType::StochasticCompressed => {
+                stochastic(self.update, device)
+            }
+        }
+    }
+}
+
+fn stochastic<D: PulsedDevice>(update: &mut Update<'_>, device: &D) -> Result<()> {
+    let chunks = trains::chunks(&scalings(update));
+    for (at, slices) in chunks.iter().enumerate() {
+        let positions = Positions::new(at)?;
+        match device.kernel() {
+            Kernel::Constant => packed(update, slices, positions, device.rule().std())?,
+            Kernel::Affine => sliced(update, slices, |update, trains| {
+                affine::update(update, trains, device.rule(), positions)
+            })?,
+            Kernel::General => sliced(update, slices, |update, trains| {
+                general(update, trains, device.rule(), positions)
+            })?,
+        }
+    }
+    Ok(())
+}
+
+/// Slots and scales of every sample.
+fn scalings(update: &Update<'_>) -> Vec<Option<Scaling>> {
+    let device = update.device;
+    let inputs = device.x_size() - usize::from(update.bias.is_some());
+    let samples = update.d.len() / device.d_size();
+    let largest = |values: &[f32]| f64::from(values.iter().fold(0.0f32, |max, v| max.max(v.abs())));
+    (0..samples)
+        .map(|sample| {
+            let x = &update.x[sample * inputs..(sample + 1) * inputs];
+            let d = &update.d[sample * device.d_size()..(sample + 1) * device.d_size()];
+            let bias = f64::from(update.bias.unwrap_or(0.0).abs());
+            let x_max = largest(x).max(bias);
+            let rate = update.learning_rate;
+            scaling(device.update(), device.granularity(), rate, x_max, largest(d))
+        })
+        .collect()
+}
+
+/// The two sides of the outer product.
+fn sides<'a>(update: &Update<'a>) -> [Side<'a>; 2] {
+    let parameters = update.device.update();
+    let res = bin_width(parameters.res);
+    let sto_round = parameters.sto_round;
+    let lines = update.device.x_size() - usize::from(update.bias.is_some());
+    let x = Side { values: update.x, lines, bias: update.bias, is_d: false, res, sto_round };
+    let lines = update.device.d_size();
+    [x, Side { values: update.d, lines, bias: None, is_d: true, res, sto_round }]
+}
+
+/// Cost of drawing the trains of one block of lines for one slice.
+const TRAIN_NS: f64 = 70.0;
+
+fn packed(update: &mut Update<'_>, slices: &[Slice], positions: Positions, std: f32) -> Result<()> {
+    let slots = slices.last().map_or(0, |slice| slice.start + slice.slots);
+    let layout = Packed { words: slots.div_ceil(64) as usize, by_line: false };
+    let [x, d] = sides(update);
+    let blocks = [x, d].map(|side| side.count().div_ceil(LANES));
+    let len = blocks.map(|blocks| blocks * layout.words * 2 * LANES);
+    let key = update.key;
+    scratch::words(len[0] + len[1], |words| {
+        let (x_words, d_words) = words.split_at_mut(len[0]);
+        par::run(TRAIN_NS * ((blocks[0] + blocks[1]) * slices.len()) as f64, |par| {
+            trains::draw(x, slices, key, layout, x_words, par);
+            trains::draw(d, slices, key, Packed { by_line: true, ..layout }, d_words, par);
+        });
+        let trains = constant::Trains { x: x_words, d: d_words, words: layout.words };
+        constant::update(update, trains, positions, std)
+    })
+}
+
+fn sliced(
+    update: &mut Update<'_>,
+    slices: &[Slice],
+    f: impl FnOnce(&mut Update<'_>, Coincidences<'_>) -> Result<()>,
+) -> Result<()> {
+    let layout = Sliced { slices: slices.len(), by_line: false };
+    let [x, d] = sides(update);
+    let blocks = [x, d].map(|side| side.count().div_ceil(LANES));
+    let len = blocks.map(|blocks| blocks * slices.len() * LANES);
+    let key = update.key;
+    scratch::halves(len[0] + len[1], |words| {
+        let (x_words, d_words) = words.split_at_mut(len[0]);
+        par::run(TRAIN_NS * ((blocks[0] + blocks[1]) * slices.len()) as f64, |par| {
+            trains::draw(x, slices, key, layout, x_words, par);
+            trains::draw(d, slices, key, Sliced { by_line: true, ..layout }, d_words, par);
+        });
+        f(update, Coincidences { x: x_words, d: d_words, slices: slices.len() })
+    })
+}
+
+/// Rows of one block of the general kernel.
+const HEIGHT: usize = 8;
+
+fn general<R: Rule, P: general::Pulses>(
+    update: &mut Update<'_>,
+    pulses: P,
+    rule: R,
+    positions: Positions,
+) -> Result<()> {
+    let planes = Planes::new(update.device, update.planes);
+    let (key, write_noise) = (update.key, update.device.write_noise());
+    let block_ns = (HEIGHT * planes.x_size * pulses.slices()) as f64 * 1.5;
+    let mut blocks = rows::split(update, HEIGHT);
+    rows::for_each(&mut blocks, block_ns, |rows| {
+        simd::run(General { rows, planes, pulses, rule, key, positions, write_noise });
+    })
+}

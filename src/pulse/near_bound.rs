@@ -1,0 +1,246 @@
+//! Cells with constant steps that may touch a bound within a chunk.
+//!
+//! They are taken segment by segment, [`LANES`] of them at a time, wherever they are. A segment
+//! that stays off the bounds is added up as in [`constant`](super::constant); otherwise its pulses
+//! act one by one, each with its own noise and clipping.
+
+use super::constant::{MARGIN, SEGMENT, Trains};
+use super::rows::{Kind, Planes, Positions, Rows};
+use crate::rng::{Draw, Key, LANES, Lanes, Stream, box_muller, normal_lanes};
+
+/// The cells of a block of rows that need care.
+pub(super) struct NearBound<'a> {
+    planes: Planes<'a>,
+    trains: Trains<'a>,
+    draw: Draw,
+    positions: Positions,
+    std: f32,
+    cells: Vec<Cell>,
+}
+
+/// Where a cell is, its weight and its constants.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cell {
+    /// Position in the state of the block of rows.
+    at: u32,
+    row: u32,
+    column: u32,
+    w: f32,
+    up: f32,
+    down: f32,
+    upper: f32,
+    lower: f32,
+}
+
+/// [`LANES`] cells side by side.
+struct Batch {
+    columns: [u32; LANES],
+    rows: [u32; LANES],
+    w: [f32; LANES],
+    up: [f32; LANES],
+    down: [f32; LANES],
+    upper: [f32; LANES],
+    lower: [f32; LANES],
+}
+
+/// Pulses in one word.
+const PULSES: usize = 64;
+
+impl<'a> NearBound<'a> {
+    pub(super) fn new(
+        planes: Planes<'a>,
+        trains: Trains<'a>,
+        key: Key,
+        positions: Positions,
+        std: f32,
+    ) -> Self {
+        let draw = key.stream(Stream::CycleToCycle);
+        Self { planes, trains, draw, positions, std, cells: Vec::new() }
+    }
+
+    /// Takes charge of a cell.
+    pub(super) fn push(&mut self, rows: &Rows<'_>, local: usize, column: usize) {
+        let at = local * self.planes.x_size + column;
+        let row = rows.first + local;
+        let cell = self.planes.cell(row, column);
+        self.cells.push(Cell {
+            at: at as u32,
+            row: row as u32,
+            column: column as u32,
+            w: rows.state[at],
+            up: cell.up,
+            down: cell.down,
+            upper: cell.max_bound,
+            lower: cell.min_bound,
+        });
+    }
+
+    /// Applies all pulses of the chunk to the cells.
+    #[inline(always)]
+    pub(super) fn settle(&mut self, rows: &mut Rows<'_>) {
+        let mut cells = std::mem::take(&mut self.cells);
+        let mut touching = Vec::with_capacity(cells.len());
+        for first in (0..self.trains.words).step_by(SEGMENT) {
+            let words = first..self.trains.words.min(first + SEGMENT);
+            touching.clear();
+            for group in (0..cells.len()).step_by(LANES) {
+                let end = cells.len().min(group + LANES);
+                self.add_up(words.clone(), group, &mut cells[group..end], &mut touching);
+            }
+            for group in touching.chunks(LANES) {
+                self.walk(words.clone(), group, &mut cells);
+            }
+        }
+        for cell in &cells {
+            rows.state[cell.at as usize] = cell.w;
+        }
+    }
+
+    /// Adds up a segment where it stays off the bounds; the other cells go to `touching`.
+    #[inline(always)]
+    fn add_up(
+        &self,
+        words: std::ops::Range<usize>,
+        first: usize,
+        cells: &mut [Cell],
+        touching: &mut Vec<u32>,
+    ) {
+        let batch = Batch::new(cells.iter());
+        let (mut ups, mut downs) = ([0.0; LANES], [0.0; LANES]);
+        for (lane, cell) in cells.iter().enumerate() {
+            let (mut all, mut up) = (0, 0);
+            for word in words.clone() {
+                let (both, rise) = self.word(cell, word);
+                all += both.count_ones();
+                up += rise.count_ones();
+            }
+            (ups[lane], downs[lane]) = (up as f32, (all - up) as f32);
+        }
+        let normals = self.normals(&batch, words.start / SEGMENT);
+        let (mut moved, mut inside) = ([0.0; LANES], [0u32; LANES]);
+        for lane in 0..LANES {
+            let (up, down, w) = (batch.up[lane], batch.down[lane], batch.w[lane]);
+            let (rise, fall) = (up * ups[lane], down * downs[lane]);
+            let sigma = self.std * up.mul_add(rise, down * fall).sqrt();
+            let margin = MARGIN * sigma;
+            let fits = (w + rise + margin <= batch.upper[lane])
+                & (w - fall - margin >= batch.lower[lane])
+                & (up >= 0.0)
+                & (down >= 0.0);
+            let idle = ups[lane] + downs[lane] == 0.0;
+            inside[lane] = u32::from(fits | idle);
+            moved[lane] = sigma.mul_add(normals[lane], w + (rise - fall));
+        }
+        for (lane, cell) in cells.iter_mut().enumerate() {
+            if inside[lane] == 1 {
+                cell.w = moved[lane];
+            } else {
+                touching.push((first + lane) as u32);
+            }
+        }
+    }
+
+    /// Applies the pulses of a segment one by one.
+    #[inline(always)]
+    fn walk(&self, words: std::ops::Range<usize>, group: &[u32], cells: &mut [Cell]) {
+        let mut batch = Batch::new(group.iter().map(|at| &cells[*at as usize]));
+        for word in words {
+            let (mut both, mut rise) = ([0; LANES], [0; LANES]);
+            for (lane, at) in group.iter().enumerate() {
+                (both[lane], rise[lane]) = self.word(&cells[*at as usize], word);
+            }
+            for quad in 0..PULSES / 4 {
+                if both.iter().fold(0, |any, bits| any | bits) == 0 {
+                    break;
+                }
+                let normals = self.quad(&batch, word * (PULSES / 4) + quad);
+                for xi in &normals {
+                    for lane in 0..LANES {
+                        batch.pulse(lane, &mut both[lane], rise[lane], self.std.mul_add(xi[lane], 1.0));
+                    }
+                }
+            }
+        }
+        for (lane, at) in group.iter().enumerate() {
+            cells[*at as usize].w = batch.w[lane];
+        }
+    }
+
+    /// Coincidences of a word, and those of them that go up.
+    #[inline(always)]
+    fn word(&self, cell: &Cell, word: usize) -> (u64, u64) {
+        let words = self.trains.words;
+        let (block, lane) = (cell.column as usize / LANES, cell.column as usize % LANES);
+        let x = &self.trains.x[(block * words + word) * 2 * LANES..][..2 * LANES];
+        let d = &self.trains.d[(cell.row as usize * words + word) * 2..][..2];
+        let both = x[lane] & d[0];
+        (both, both & (x[LANES + lane] ^ d[1]))
+    }
+
+    /// One draw for each cell.
+    #[inline(always)]
+    fn normals(&self, batch: &Batch, index: usize) -> [f32; LANES] {
+        let mut out = [0.0; LANES];
+        if self.std != 0.0 {
+            let words = self.evaluate(batch, Kind::CellSums, index);
+            for lane in 0..LANES {
+                out[lane] = box_muller(words[0][lane], words[1][lane]).0;
+            }
+        }
+        out
+    }
+
+    /// Four draws for each cell.
+    #[inline(always)]
+    fn quad(&self, batch: &Batch, index: usize) -> [[f32; LANES]; 4] {
+        if self.std == 0.0 {
+            return [[0.0; LANES]; 4];
+        }
+        normal_lanes(&self.evaluate(batch, Kind::Pulses, index))
+    }
+
+    #[inline(always)]
+    fn evaluate(&self, batch: &Batch, kind: Kind, index: usize) -> Lanes {
+        let above = self.positions.column(kind, 0);
+        let mut columns = batch.columns;
+        for column in &mut columns {
+            *column |= above;
+        }
+        self.draw.lanes_at(columns, batch.rows, self.positions.block(index))
+    }
+}
+
+impl Batch {
+    #[inline(always)]
+    fn new<'c>(cells: impl Iterator<Item = &'c Cell>) -> Self {
+        let mut batch = Self {
+            columns: [0; LANES],
+            rows: [0; LANES],
+            w: [0.0; LANES],
+            up: [0.0; LANES],
+            down: [0.0; LANES],
+            upper: [0.0; LANES],
+            lower: [0.0; LANES],
+        };
+        for (lane, cell) in cells.enumerate() {
+            batch.columns[lane] = cell.column;
+            batch.rows[lane] = cell.row;
+            batch.w[lane] = cell.w;
+            (batch.up[lane], batch.down[lane]) = (cell.up, cell.down);
+            (batch.upper[lane], batch.lower[lane]) = (cell.upper, cell.lower);
+        }
+        batch
+    }
+
+    /// The earliest pulse that `both` still holds, with `noise` as factor on the step.
+    #[inline(always)]
+    fn pulse(&mut self, lane: usize, both: &mut u64, rise: u64, noise: f32) {
+        let first = *both & both.wrapping_neg();
+        *both ^= first;
+        let step = if rise & first == 0 { -self.down[lane] } else { self.up[lane] };
+        let step = if first == 0 { 0.0 } else { step };
+        let moved = step.mul_add(noise, self.w[lane]);
+        let clipped = moved.max(self.lower[lane]).min(self.upper[lane]);
+        self.w[lane] = if first == 0 { self.w[lane] } else { clipped };
+    }
+}

@@ -1,0 +1,271 @@
+//! Blocks of rows, the unit of parallel work, and the positions of their draws.
+
+use rayon::prelude::*;
+
+use super::Update;
+use crate::devices::{CellRef, Device, MAX_EXTRA, PlaneRef, position};
+use crate::error::{Error, Result};
+use crate::par::{self, Par};
+use crate::rng::{Key, LANES, Stream};
+
+/// Some rows of the state.
+#[derive(Debug)]
+pub(super) struct Rows<'a> {
+    /// Number of the first row.
+    pub(super) first: usize,
+    /// What pulses act on: the persistent weights where there are some, else the weights.
+    pub(super) state: &'a mut [f32],
+    /// Visible weights, where they differ from `state`.
+    pub(super) visible: Option<&'a mut [f32]>,
+    /// Coincidence counts, down and up.
+    pub(super) counts: Option<[&'a mut [i64]; 2]>,
+}
+
+/// Cuts the state into blocks of `height` rows.
+pub(super) fn split<'a>(update: &'a mut Update<'_>, height: usize) -> Vec<Rows<'a>> {
+    let len = height * update.device.x_size();
+    let cells = update.device.x_size() * update.device.d_size();
+    let weights = update.weights.chunks_mut(len);
+    let mut visible: Vec<Option<&mut [f32]>> = Vec::new();
+    let states: Vec<&mut [f32]> = match update.persistent.as_deref_mut() {
+        Some(persistent) => {
+            visible.extend(weights.map(Some));
+            persistent.chunks_mut(len).collect()
+        }
+        None => weights.collect(),
+    };
+    visible.resize_with(states.len(), || None);
+    let mut counts: Vec<Option<[&mut [i64]; 2]>> = Vec::new();
+    if let Some(all) = update.counts.as_deref_mut() {
+        let (down, up) = all.split_at_mut(cells);
+        counts.extend(down.chunks_mut(len).zip(up.chunks_mut(len)).map(|(d, u)| Some([d, u])));
+    }
+    counts.resize_with(states.len(), || None);
+    let parts = states.into_iter().zip(visible).zip(counts).enumerate();
+    parts
+        .map(|(at, ((state, visible), counts))| Rows { first: at * height, state, visible, counts })
+        .collect()
+}
+
+/// Applies `f` to all blocks in parallel, with an interrupt check about every 100 ms.
+pub(super) fn for_each(
+    rows: &mut [Rows<'_>],
+    block_ns: f64,
+    f: impl Fn(&mut Rows<'_>) + Sync,
+) -> Result<()> {
+    for group in rows.chunks_mut(par::rows_per_check(block_ns / par::num_threads() as f64)) {
+        par::check_interrupt()?;
+        let f = |rows: &mut Rows<'_>| {
+            f(rows);
+            par::block_done();
+        };
+        par::run(block_ns * group.len() as f64, |par| match par {
+            Par::Seq => group.iter_mut().for_each(f),
+            Par::Rayon(_) => group.par_iter_mut().for_each(f),
+        });
+    }
+    Ok(())
+}
+
+/// Positions of the draws of one chunk of pulses.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Positions {
+    high: u32,
+    block: u32,
+}
+
+/// What a cycle-to-cycle draw serves. The kind and the upper bits of the chunk stand above the
+/// column, which has at most 20 bits.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    /// Sums of pulses, one word for each of four neighbouring columns.
+    Sums = 0,
+    /// Sums of pulses of one cell.
+    CellSums = 1,
+    /// Pulses of one cell, four per evaluation.
+    Pulses = 2,
+}
+
+/// Bits of a block number that count within a chunk.
+const INDEX_BITS: u32 = 15;
+/// Bits of a block number that hold the lower part of the chunk.
+const CHUNK_BITS: u32 = 9;
+
+impl Positions {
+    /// Positions of chunk number `chunk` of a call.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when a call has more chunks than there are positions.
+    pub(super) fn new(chunk: usize) -> Result<Self> {
+        if chunk >= 1 << (CHUNK_BITS + 10) {
+            let why = "has too many samples for one update; split the batch".to_owned();
+            return Err(Error::Argument { argument: "x", why });
+        }
+        let chunk = chunk as u32;
+        let block = (chunk & ((1 << CHUNK_BITS) - 1)) << INDEX_BITS;
+        Ok(Self { high: (chunk >> CHUNK_BITS) << 20, block })
+    }
+
+    /// Word that takes the place of the column.
+    #[inline(always)]
+    pub(super) fn column(self, kind: Kind, column: usize) -> u32 {
+        (kind as u32) << 30 | self.high | column as u32
+    }
+
+    /// Block of draw number `index` within the chunk.
+    #[inline(always)]
+    pub(super) fn block(self, index: usize) -> u32 {
+        debug_assert!(index < 1 << INDEX_BITS);
+        self.block + index as u32
+    }
+}
+
+/// Constants of [`LANES`] neighbouring cells of one row; cells beyond the last column are stuck.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LaneCells {
+    pub(super) max_bound: [f32; LANES],
+    pub(super) min_bound: [f32; LANES],
+    pub(super) up: [f32; LANES],
+    pub(super) down: [f32; LANES],
+    pub(super) extra: [[f32; LANES]; MAX_EXTRA],
+}
+
+impl LaneCells {
+    #[inline(always)]
+    pub(super) fn cell(&self, lane: usize) -> CellRef {
+        CellRef {
+            max_bound: self.max_bound[lane],
+            min_bound: self.min_bound[lane],
+            up: self.up[lane],
+            down: self.down[lane],
+            extra: [self.extra[0][lane], self.extra[1][lane], self.extra[2][lane]],
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn set(&mut self, lane: usize, cell: CellRef) {
+        (self.max_bound[lane], self.min_bound[lane]) = (cell.max_bound, cell.min_bound);
+        (self.up[lane], self.down[lane]) = (cell.up, cell.down);
+        for (plane, value) in self.extra.iter_mut().zip(cell.extra) {
+            plane[lane] = value;
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn clip(&self, lane: usize, w: f32) -> f32 {
+        w.max(self.min_bound[lane]).min(self.max_bound[lane])
+    }
+}
+
+/// What the kernels read of the devices.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Planes<'a> {
+    pub(super) x_size: usize,
+    base: [PlaneRef<'a>; 4],
+    extra: [PlaneRef<'a>; MAX_EXTRA],
+}
+
+impl<'a> Planes<'a> {
+    pub(super) fn new(device: &Device, planes: &[PlaneRef<'a>]) -> Self {
+        let mut extra = [PlaneRef::Constant(0.0); MAX_EXTRA];
+        for (slot, plane) in extra.iter_mut().zip(planes.iter().skip(device.first_extra())) {
+            *slot = *plane;
+        }
+        let base = [position::MAX_BOUND, position::MIN_BOUND, position::UP, position::DOWN];
+        Self { x_size: device.x_size(), base: base.map(|at| planes[at]), extra }
+    }
+
+    /// Constants of the cells from `column` on in `row`.
+    #[inline(always)]
+    pub(super) fn lanes(&self, row: usize, column: usize) -> LaneCells {
+        let count = LANES.min(self.x_size - column);
+        let at = row * self.x_size + column;
+        LaneCells {
+            max_bound: lanes_of(self.base[0], at, count),
+            min_bound: lanes_of(self.base[1], at, count),
+            up: lanes_of(self.base[2], at, count),
+            down: lanes_of(self.base[3], at, count),
+            extra: [
+                lanes_of(self.extra[0], at, count),
+                lanes_of(self.extra[1], at, count),
+                lanes_of(self.extra[2], at, count),
+            ],
+        }
+    }
+
+    /// Copies the base constants of `count` cells from `column` on in `row`.
+    #[inline(always)]
+    pub(super) fn copy<const N: usize>(
+        &self,
+        row: usize,
+        column: usize,
+        count: usize,
+        out: &mut [[f32; N]],
+    ) {
+        let at = row * self.x_size + column;
+        for (out, plane) in out.iter_mut().zip(&self.base) {
+            match plane {
+                PlaneRef::Constant(value) => out.fill(*value),
+                PlaneRef::Values(values) => {
+                    out[..count].copy_from_slice(&values[at..at + count]);
+                }
+            }
+        }
+    }
+
+    /// Upper and lower bound of one cell.
+    #[inline(always)]
+    pub(super) fn bounds(&self, row: usize, column: usize) -> [f32; 2] {
+        let at = row * self.x_size + column;
+        [self.base[0].at(at), self.base[1].at(at)]
+    }
+
+    /// Constants of one cell.
+    #[inline(always)]
+    pub(super) fn cell(&self, row: usize, column: usize) -> CellRef {
+        let at = row * self.x_size + column;
+        let [max_bound, min_bound, up, down] = [0, 1, 2, 3].map(|plane| self.base[plane].at(at));
+        let extra = [0, 1, 2].map(|plane| self.extra[plane].at(at));
+        CellRef { max_bound, min_bound, up, down, extra }
+    }
+}
+
+/// Values of up to [`LANES`] cells from `at` on.
+#[inline(always)]
+fn lanes_of(plane: PlaneRef<'_>, at: usize, count: usize) -> [f32; LANES] {
+    match plane {
+        PlaneRef::Constant(value) => [value; LANES],
+        PlaneRef::Values(values) => load(values, at, count),
+    }
+}
+
+/// Loads `count` of [`LANES`] values from `at` on; the others are 0.
+#[inline(always)]
+pub(super) fn load(values: &[f32], at: usize, count: usize) -> [f32; LANES] {
+    let values = &values[at..at + count];
+    if let Some(all) = values.first_chunk::<LANES>() {
+        return *all;
+    }
+    let mut out = [0.0; LANES];
+    for (out, value) in out.iter_mut().zip(values) {
+        *out = *value;
+    }
+    out
+}
+
+/// Redraws the noise of the visible weights of cells that `touched` marks.
+pub(super) fn refresh(
+    visible: &mut [f32],
+    state: &[f32],
+    touched: &[bool],
+    std: f32,
+    key: Key,
+    row: usize,
+) {
+    let draw = key.stream(Stream::WriteNoise);
+    for (column, ((w, p), touched)) in visible.iter_mut().zip(state).zip(touched).enumerate() {
+        if *touched {
+            *w = std.mul_add(draw.normal(column as u32, row as u32, 0), *p);
+        }
+    }
+}

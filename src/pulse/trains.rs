@@ -1,0 +1,328 @@
+//! Stochastic pulse trains of the input and error lines, as bits.
+//!
+//! A train is cut into slices of at most [`SLICE`] slots; the slices of a chunk of samples are
+//! drawn together and stored packed (back to back in 64-bit words) or sliced (one 32-bit word
+//! each), whichever the kernel reads.
+
+use rayon::prelude::*;
+
+use super::rows::load;
+use super::scale::{Scaling, discretize};
+use super::simd::{self, Work};
+use crate::par::Par;
+use crate::rng::{Draw, Key, LANES, Stream};
+
+/// Most slots of a slice; the 32nd bit of a sliced word is the sign of the line's value.
+pub(super) const SLICE: u32 = 31;
+/// Sign bit of a sliced word.
+pub(super) const SIGN: u32 = 1 << 31;
+
+/// Some slots of the trains of one sample.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slice {
+    /// Sample in the batch.
+    pub(super) sample: usize,
+    /// Position among the slices of the sample.
+    pub(super) index: u32,
+    /// Number of slots.
+    pub(super) slots: u32,
+    /// Position of the first slot among those of the chunk.
+    pub(super) start: u32,
+    /// Scales of the sample.
+    pub(super) scaling: Scaling,
+}
+
+/// Limits of one chunk; draw positions depend on them.
+const MAX_SLICES: usize = 1024;
+const MAX_SLOTS: u32 = 4096;
+
+/// Cuts the trains of a batch into chunks of slices. Samples without update have `None`.
+pub(super) fn chunks(scalings: &[Option<Scaling>]) -> Vec<Vec<Slice>> {
+    let mut chunks: Vec<Vec<Slice>> = Vec::new();
+    let (mut chunk, mut start) = (Vec::new(), 0);
+    for (sample, scaling) in scalings.iter().enumerate() {
+        let Some(scaling) = *scaling else { continue };
+        for index in 0..scaling.slots.div_ceil(SLICE) {
+            let slots = SLICE.min(scaling.slots - index * SLICE);
+            if chunk.len() == MAX_SLICES || start + slots > MAX_SLOTS {
+                chunks.push(std::mem::take(&mut chunk));
+                start = 0;
+            }
+            chunk.push(Slice { sample, index, slots, start, scaling });
+            start += slots;
+        }
+    }
+    if !chunk.is_empty() {
+        chunks.push(chunk);
+    }
+    chunks
+}
+
+/// Values of the lines of one side and how their probabilities are rounded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Side<'a> {
+    /// `[samples, lines]` row-major, without the bias.
+    pub(super) values: &'a [f32],
+    /// Number of lines with values.
+    pub(super) lines: usize,
+    /// Value of one more line.
+    pub(super) bias: Option<f32>,
+    /// Whether these are the error lines.
+    pub(super) is_d: bool,
+    /// Bin width of the probabilities, 0 for none.
+    pub(super) res: f64,
+    /// Stochastic rounding to the bins.
+    pub(super) sto_round: bool,
+}
+
+impl Side<'_> {
+    pub(super) fn count(&self) -> usize {
+        self.lines + usize::from(self.bias.is_some())
+    }
+
+    #[inline(always)]
+    fn load(&self, sample: usize, first: usize) -> [f32; LANES] {
+        let start = first.min(self.lines);
+        let count = LANES.min(self.lines - start);
+        let mut out = load(self.values, sample * self.lines + start, count);
+        if let Some(bias) = self.bias {
+            if (first..first + LANES).contains(&self.lines) {
+                out[self.lines - first] = bias;
+            }
+        }
+        out
+    }
+
+    fn scale(&self, scaling: &Scaling) -> f64 {
+        if self.is_d { scaling.d } else { scaling.x }
+    }
+
+    fn draw(&self, key: Key) -> Draw {
+        key.stream(if self.is_d { Stream::PulseD } else { Stream::PulseX })
+    }
+}
+
+/// How a block of [`LANES`] lines stores its slices.
+pub(super) trait Layout: Copy + Sync {
+    /// Type of a stored word.
+    type Word: Copy + Default + Send;
+    /// Words that a block of lines takes.
+    fn block_len(self) -> usize;
+    /// Stores the bits of slice number `at` and which lines have a negative value.
+    fn store(
+        self,
+        block: &mut [Self::Word],
+        at: usize,
+        slice: &Slice,
+        bits: &[u32; LANES],
+        negative: &[u32; LANES],
+    );
+}
+
+/// Sliced: word `[slice][lane]`, the sign in the uppermost bit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sliced {
+    /// Number of slices.
+    pub(super) slices: usize,
+    /// Whether lanes come before slices: `[lane][slice]`.
+    pub(super) by_line: bool,
+}
+
+impl Layout for Sliced {
+    type Word = u32;
+
+    fn block_len(self) -> usize {
+        self.slices * LANES
+    }
+
+    #[inline(always)]
+    fn store(
+        self,
+        block: &mut [u32],
+        at: usize,
+        _: &Slice,
+        bits: &[u32; LANES],
+        negative: &[u32; LANES],
+    ) {
+        if self.by_line {
+            for lane in 0..LANES {
+                block[lane * self.slices + at] = bits[lane] | (negative[lane] & SIGN);
+            }
+        } else {
+            let out = &mut block[at * LANES..(at + 1) * LANES];
+            for lane in 0..LANES {
+                out[lane] = bits[lane] | (negative[lane] & SIGN);
+            }
+        }
+    }
+}
+
+/// Packed: for each 64-bit word, the bits of all lanes, then their signs, `[word][2][lane]`, or
+/// `[lane][word][2]`. Signs are repeated for each slot.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Packed {
+    /// Number of words of one train.
+    pub(super) words: usize,
+    /// Whether lanes come first.
+    pub(super) by_line: bool,
+}
+
+impl Packed {
+    #[inline(always)]
+    fn put(self, block: &mut [u64], word: usize, which: usize, shift: i32, from: &[u32; LANES]) {
+        for lane in 0..LANES {
+            let value = u64::from(from[lane]);
+            let value = if shift >= 0 { value << shift } else { value >> -shift };
+            let at = if self.by_line {
+                (lane * self.words + word) * 2 + which
+            } else {
+                (word * 2 + which) * LANES + lane
+            };
+            block[at] |= value;
+        }
+    }
+}
+
+impl Layout for Packed {
+    type Word = u64;
+
+    fn block_len(self) -> usize {
+        self.words * 2 * LANES
+    }
+
+    #[inline(always)]
+    fn store(
+        self,
+        block: &mut [u64],
+        _: usize,
+        slice: &Slice,
+        bits: &[u32; LANES],
+        negative: &[u32; LANES],
+    ) {
+        let mask = (1u32 << slice.slots) - 1;
+        let signs = negative.map(|word| word & mask);
+        let (word, offset) = ((slice.start / 64) as usize, slice.start % 64);
+        self.put(block, word, 0, offset as i32, bits);
+        self.put(block, word, 1, offset as i32, &signs);
+        if offset + slice.slots > 64 {
+            let shift = offset as i32 - 64;
+            self.put(block, word + 1, 0, shift, bits);
+            self.put(block, word + 1, 1, shift, &signs);
+        }
+    }
+}
+
+/// Draws the trains of all lines of `side`, one block of [`LANES`] lines after another.
+pub(super) fn draw<L: Layout>(
+    side: Side<'_>,
+    slices: &[Slice],
+    key: Key,
+    layout: L,
+    out: &mut [L::Word],
+    par: Par,
+) {
+    let draw_block = |(block, words): (usize, &mut [L::Word])| {
+        words.fill(L::Word::default());
+        simd::run(Block { side, slices, key, layout, first: block * LANES, words });
+    };
+    match par {
+        Par::Seq => out.chunks_exact_mut(layout.block_len()).enumerate().for_each(draw_block),
+        Par::Rayon(_) => {
+            out.par_chunks_exact_mut(layout.block_len()).enumerate().for_each(draw_block);
+        }
+    }
+}
+
+struct Block<'a, L: Layout> {
+    side: Side<'a>,
+    slices: &'a [Slice],
+    key: Key,
+    layout: L,
+    first: usize,
+    words: &'a mut [L::Word],
+}
+
+impl<L: Layout> Work for Block<'_, L> {
+    #[inline(always)]
+    fn run(self) {
+        let draw = self.side.draw(self.key);
+        for (at, slice) in self.slices.iter().enumerate() {
+            let values = self.side.load(slice.sample, self.first);
+            if values == [0.0; LANES] {
+                continue;
+            }
+            let thresholds = self.thresholds(slice, &values);
+            let bits = bernoulli(&draw, self.first as u32, slice, &thresholds);
+            // The sign bit of an f32, spread over the word.
+            let negative = values.map(|value| ((value.to_bits() as i32) >> 31) as u32);
+            self.layout.store(self.words, at, slice, &bits, &negative);
+        }
+    }
+}
+
+impl<L: Layout> Block<'_, L> {
+    #[inline(always)]
+    fn thresholds(&self, slice: &Slice, values: &[f32; LANES]) -> [u64; LANES] {
+        let scale = self.side.scale(&slice.scaling);
+        let mut out = [0; LANES];
+        if self.side.res <= 0.0 {
+            for lane in 0..LANES {
+                out[lane] = threshold(scale * f64::from(values[lane].abs()));
+            }
+            return out;
+        }
+        let draw = self.key.stream(Stream::PulseRound);
+        for lane in 0..LANES {
+            let dither = if self.side.sto_round {
+                let column = (self.first + lane) as u32;
+                f64::from(draw.uniform(column, slice.sample as u32, u32::from(self.side.is_d)))
+            } else {
+                0.5
+            };
+            let value = scale * f64::from(values[lane].abs());
+            out[lane] = threshold(discretize(value, self.side.res, dither));
+        }
+        out
+    }
+}
+
+/// A probability in units of 2^-32; one and more is 2^32, which always fires.
+#[inline(always)]
+fn threshold(probability: f64) -> u64 {
+    const UNIT: f64 = 4_294_967_296.0;
+    probability.mul_add(UNIT, 0.5).min(UNIT) as u64
+}
+
+/// For each lane, `slots` bits that are 1 with probability `threshold / 2^32`.
+///
+/// A bit is `U < p` for a uniform `U` that is revealed binary digit by binary digit, for all slots
+/// of all lanes together, until every comparison is decided: word `w` of the generator holds digit
+/// `w` of the 32 slots of a lane. That takes about log2(slots x lanes) + 2 words per lane instead
+/// of one word per slot.
+#[inline(always)]
+fn bernoulli(draw: &Draw, first: u32, slice: &Slice, thresholds: &[u64; LANES]) -> [u32; LANES] {
+    let all = (1u32 << slice.slots) - 1;
+    let (mut open, mut bits, mut digits) = ([0u32; LANES], [0u32; LANES], [0u32; LANES]);
+    for lane in 0..LANES {
+        let certain = thresholds[lane] >> 32 != 0;
+        digits[lane] = thresholds[lane] as u32;
+        bits[lane] = if certain { all } else { 0 };
+        open[lane] = if digits[lane] == 0 { 0 } else { all };
+    }
+    for quad in 0..8 {
+        if open.iter().fold(0, |any, word| any | word) == 0 {
+            break;
+        }
+        let words = draw.lanes(first, slice.sample as u32, slice.index * 8 + quad);
+        for word in words {
+            for lane in 0..LANES {
+                // All ones when the digit of p is 1.
+                let digit = ((digits[lane] as i32) >> 31) as u32;
+                bits[lane] |= open[lane] & digit & !word[lane];
+                open[lane] &= !(word[lane] ^ digit);
+                digits[lane] <<= 1;
+            }
+        }
+    }
+    bits
+}
