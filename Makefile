@@ -1,0 +1,92 @@
+# One command per job; `make` lists them. Everything is set up in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(abspath $(BIN)):$(HOME)/.cargo/bin:$(PATH)
+export VIRTUAL_ENV := $(abspath $(VENV))
+unexport CONDA_PREFIX
+
+EXTRAS := demo,test,lint,bench
+RUST_SOURCES := Cargo.toml pyproject.toml $(wildcard Cargo.lock) $(shell find src -name '*.rs')
+# Lint has its own target folder: maturin sets variables that would make cargo build pyo3 anew
+# each time the two alternate.
+LINT_CARGO := CARGO_TARGET_DIR=target/lint cargo
+SETUP := $(VENV)/.setup
+EXTENSION := $(VENV)/.extension
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  %-14s %s\n", $$1, $$2}'
+
+$(SETUP): pyproject.toml
+	@sh tools/check-system.sh $(PYTHON)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'maturin>=1.9.4,<2'
+	@touch $@
+
+$(EXTENSION): $(SETUP) $(RUST_SOURCES)
+	$(BIN)/maturin develop --release --extras $(EXTRAS)
+	@touch $@
+
+.PHONY: dev
+dev: $(EXTENSION) ## Build the extension and install the package for editing
+
+.PHONY: demo
+demo: $(EXTENSION) ## Train and adapt classifiers of handwritten digits, draw out/digits.png
+	$(BIN)/python examples/digits.py
+
+.PHONY: test
+test: test-rust test-python ## Run all fast tests
+
+.PHONY: test-rust
+test-rust: ## Run the tests of the crate, without Python
+	cargo test --release --quiet
+
+.PHONY: test-python
+test-python: $(EXTENSION) ## Run the tests of the package
+	$(BIN)/python -m pytest -q -m 'not slow'
+
+.PHONY: test-slow
+test-slow: $(EXTENSION) ## Run the slow tests as well (statistics on large samples)
+	cargo test --release --quiet -- --include-ignored
+	HYPOTHESIS_PROFILE=slow $(BIN)/python -m pytest -q
+
+.PHONY: lint
+lint: lint-rust lint-python ## Check format, lints, types and documentation
+
+.PHONY: lint-rust
+lint-rust: $(SETUP)
+	cargo fmt --check
+	$(LINT_CARGO) clippy --quiet --all-targets -- -D warnings
+	$(LINT_CARGO) clippy --quiet --all-targets --features python -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(LINT_CARGO) doc --quiet --no-deps --features python
+
+.PHONY: lint-python
+lint-python: $(EXTENSION)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest mho._core
+
+.PHONY: fmt
+fmt: $(EXTENSION) ## Format everything
+	cargo fmt
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(EXTENSION) ## Measure the speed, write out/bench.json
+	$(BIN)/python benches/python/run.py
+	cargo bench --bench rust -- --warm-up-time 0.5 --measurement-time 1 --sample-size 10
+
+.PHONY: docs
+docs: $(EXTENSION) ## Draw the figures of docs/ anew and build the documentation of the crate
+	$(BIN)/python docs/figures/mvm.py
+	cargo doc --no-deps
+
+.PHONY: clean
+clean: ## Remove everything that was built, the environment included
+	rm -rf target out $(VENV) python/mho/*.so

@@ -1,0 +1,76 @@
+"""Programming and drift of models whose root is not analog."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from mho.exceptions import ModuleError
+from mho.inference import PCMLikeNoiseModel, drift_analog_weights, program_analog_weights
+from mho.nn.modules.base import AnalogLayerBase
+
+
+class Layer(AnalogLayerBase, nn.Module):
+    """Records what it is asked to do."""
+
+    def __init__(self, child: nn.Module | None = None) -> None:
+        super().__init__()
+        self.child = child
+        self.calls: list[Any] = []
+
+    def program_analog_weights(self, noise_model: Any = None) -> None:
+        self.calls.append(noise_model)
+
+    def drift_analog_weights(self, t_inference: float = 0.0) -> None:
+        self.calls.append(t_inference)
+
+
+def build() -> tuple[nn.Module, Layer, Layer, Layer]:
+    """Return a model in which one layer is used twice and one lies inside another."""
+    inner = Layer()
+    outer, single = Layer(inner), Layer()
+    return (
+        nn.ModuleList([outer, nn.Sequential(single, single), nn.Linear(2, 2)]),
+        outer,
+        single,
+        inner,
+    )
+
+
+def test_every_layer_is_visited_once() -> None:
+    model, outer, single, inner = build()
+    model.eval()
+    noise_model = PCMLikeNoiseModel()
+    program_analog_weights(model, noise_model)
+    program_analog_weights(model)
+    drift_analog_weights(model, 3.0)
+    drift_analog_weights(model)
+    # The outer layer reaches the tiles of the inner one by itself.
+    assert outer.calls == single.calls == [noise_model, None, 3.0, 0.0]
+    assert inner.calls == []
+
+
+def test_analog_root() -> None:
+    layer = Layer().eval()
+    drift_analog_weights(layer, 2.0)
+    assert layer.calls == [2.0]
+
+
+@pytest.mark.parametrize("function", [program_analog_weights, drift_analog_weights])
+def test_training_mode_is_refused_before_anything_changes(function: Any) -> None:
+    model, outer, single, _ = build()
+    with pytest.raises(ModuleError, match=function.__name__):
+        function(model.train())
+    model.eval()
+    single.train()
+    with pytest.raises(ModuleError, match="training mode"):
+        function(model)
+    assert outer.calls == single.calls == []
+
+
+def test_model_without_analog_layers() -> None:
+    model = nn.Linear(2, 2).eval()
+    before = model.weight.clone()
+    program_analog_weights(model)
+    assert torch.equal(model.weight, before)

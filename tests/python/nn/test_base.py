@@ -1,0 +1,303 @@
+"""What every analog layer and container can do: find tiles, load, drift, program."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from mho.exceptions import ArgumentError, ModuleError, TileError, TileModuleError
+from mho.inference.noise.pcm import PCMLikeNoiseModel
+from mho.nn import AnalogLinear, AnalogSequential
+from mho.simulator.configs import (
+    ConstantStepDevice,
+    FloatingPointRPUConfig,
+    InferenceRPUConfig,
+    SingleRPUConfig,
+    SoftBoundsDevice,
+)
+from mho.simulator.tiles import InferenceTile
+
+
+def split(config: Any) -> Any:
+    config.mapping.max_input_size = 4
+    return config
+
+
+@pytest.fixture
+def model() -> AnalogSequential:
+    return AnalogSequential(
+        AnalogLinear(6, 3, rpu_config=split(SingleRPUConfig())),
+        nn.ReLU(),
+        AnalogSequential(AnalogLinear(3, 2, rpu_config=InferenceRPUConfig())),
+    )
+
+
+class TestLookup:
+    def test_names(self, model: AnalogSequential) -> None:
+        assert [name for name, _ in model.named_analog_tiles()] == [
+            "0.analog_module.array.0.0",
+            "0.analog_module.array.1.0",
+            "2.0.analog_module",
+        ]
+        assert [name for name, _ in model.named_analog_layers()] == ["0", "2.0"]
+        assert [name for name, _ in model.named_analog_modules()] == ["", "0", "2", "2.0"]
+        assert len(list(model.analog_tiles())) == model.analog_tile_count() == 3
+        assert [type(layer) for layer in model.analog_layers()] == [AnalogLinear] * 2
+        assert len(list(model.analog_modules())) == 4
+        assert model.get_analog_tile_devices() == [torch.device("cpu")] * 3
+
+    def test_a_layer_finds_itself(self) -> None:
+        layer = AnalogLinear(3, 2)
+        assert list(layer.analog_layers()) == [layer]
+
+    def test_shared_layers_are_visited_once(self) -> None:
+        layer = AnalogLinear(3, 3)
+        assert AnalogSequential(layer, layer).analog_tile_count() == 1
+
+    def test_apply(self, model: AnalogSequential) -> None:
+        seen: list[Any] = []
+        assert model.apply_to_analog_layers(seen.append) is model
+        assert model.apply_to_analog_tiles(seen.append) is model
+        assert seen == [*model.analog_layers(), *model.analog_tiles()]
+
+    def test_unregister_parameter(self) -> None:
+        layer = AnalogLinear(3, 2)
+        layer.extra = nn.Parameter(torch.ones(1))
+        layer.unregister_parameter("extra")
+        assert layer.extra is None
+        assert "extra" not in dict(layer.named_parameters())
+        with pytest.raises(ModuleError, match="extra"):
+            layer.unregister_parameter("extra")
+
+    def test_weights_without_tiles(self) -> None:
+        layer = AnalogLinear(3, 2)
+        del layer.analog_module
+        with pytest.raises(ModuleError, match="analog_module"):
+            layer.get_weights()
+        with pytest.raises(ModuleError, match="analog_module"):
+            layer.set_weights(torch.ones(2, 3))
+
+
+class TestInference:
+    @pytest.mark.parametrize("method", ["drift_analog_weights", "program_analog_weights"])
+    def test_only_in_evaluation(self, model: AnalogSequential, method: str) -> None:
+        with pytest.raises(ModuleError, match=r"eval\(\)"):
+            getattr(model.train(), method)()
+
+    def test_drift_touches_inference_tiles_once(
+        self, model: AnalogSequential, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls = []
+        monkeypatch.setattr(InferenceTile, "drift_weights", lambda tile, t: calls.append(t))
+        before = model[0].get_weights()[0]
+        model.eval().drift_analog_weights(25.0)
+        assert calls == [25.0]
+        assert torch.equal(model[0].get_weights()[0], before)
+
+    def test_drift_changes_weights(self) -> None:
+        layer = AnalogLinear(20, 10, rpu_config=InferenceRPUConfig()).eval()
+        programmed = layer.get_weights()[0]
+        layer.drift_analog_weights(3600.0)
+        drifted = layer.get_weights()[0]
+        assert not torch.equal(drifted, programmed)
+        # PCM loses conductance by a power law with an exponent around 0.05: after an hour a third.
+        assert drifted.abs().sum() < 0.9 * programmed.abs().sum()
+
+    def test_program_with_a_noise_model(self) -> None:
+        layer = AnalogLinear(20, 10, rpu_config=InferenceRPUConfig()).eval()
+        target = layer.get_weights()[0]
+        noise_model = PCMLikeNoiseModel(prog_noise_scale=0.0)
+        layer.program_analog_weights(noise_model)
+        torch.testing.assert_close(layer.get_weights()[0], target, rtol=1e-5, atol=1e-6)
+        layer.program_analog_weights(PCMLikeNoiseModel(prog_noise_scale=1.0))
+        assert not torch.allclose(layer.get_weights()[0], target, rtol=1e-5, atol=1e-6)
+
+    def test_pulsed_tiles_take_no_noise_model(self, model: AnalogSequential) -> None:
+        before = model.get_weights()
+        with pytest.raises(ModuleError, match=r"noise_model.*0\.analog_module"):
+            model.eval().program_analog_weights(PCMLikeNoiseModel())
+        for name, (weight, _) in model.get_weights().items():
+            assert torch.equal(weight, before[name][0])
+
+    def test_pulsed_tiles_are_programmed_with_pulses(self) -> None:
+        layer = AnalogLinear(4, 3, rpu_config=SingleRPUConfig()).eval()
+        target = layer.get_weights()[0]
+        layer.program_analog_weights()
+        error = (layer.get_weights()[0] - target).abs().mean()
+        # The closed loop stops at a mean error of 1 % of the largest target.
+        assert 0 < error < 0.05 * target.abs().max()
+
+
+def test_remap_keeps_logical_weights() -> None:
+    layer = AnalogLinear(4, 3, rpu_config=InferenceRPUConfig())
+    before = layer.get_weights()[0]
+    assert layer.get_weights(apply_weight_scaling=False)[0].abs().max() < 0.9
+    layer.remap_analog_weights()
+    torch.testing.assert_close(layer.get_weights()[0], before)
+    raw = layer.get_weights(apply_weight_scaling=False)[0]
+    assert raw.abs().max().item() == pytest.approx(1.0, rel=1e-6)
+
+
+class TestReplaceConfig:
+    def test_weights_stay(self) -> None:
+        model = AnalogSequential(
+            *(AnalogLinear(4, 4, rpu_config=InferenceRPUConfig()) for _ in "ab")
+        )
+        before = model.get_weights()
+        config = InferenceRPUConfig()
+        config.forward.is_perfect = True
+        model.replace_rpu_config(config)
+        for name, tile in model.named_analog_tiles():
+            assert tile.rpu_config == config and tile.rpu_config is not config
+            assert torch.equal(tile.get_weights()[0], before[name][0])
+        assert torch.equal(model(torch.ones(4)), model(torch.ones(4)))
+
+    def test_misfit_changes_no_tile(self) -> None:
+        model = AnalogSequential(
+            AnalogLinear(4, 4, rpu_config=SingleRPUConfig()),
+            AnalogLinear(4, 4, rpu_config=InferenceRPUConfig()),
+        )
+        new = SingleRPUConfig()
+        new.forward.is_perfect = True
+        with pytest.raises(TileModuleError, match=r"1\.analog_module"):
+            model.replace_rpu_config(new)
+        assert not next(model.analog_tiles()).rpu_config.forward.is_perfect
+
+
+class TestLoading:
+    def layers(self, first: Any, second: Any) -> tuple[AnalogSequential, AnalogSequential]:
+        one = AnalogSequential(AnalogLinear(4, 3, rpu_config=first), nn.Linear(3, 3))
+        two = AnalogSequential(AnalogLinear(4, 3, rpu_config=second), nn.Linear(3, 3))
+        return one, two
+
+    def test_round_trip(self, tiny_config: Any) -> None:
+        one, two = self.layers(tiny_config, tiny_config)
+        result = two.load_state_dict(one.state_dict())
+        assert not result.missing_keys and not result.unexpected_keys
+        x = torch.randn(5, 4)
+        assert torch.equal(one(x), two(x))
+
+    def test_stored_configuration_wins(self) -> None:
+        config = SingleRPUConfig()
+        config.forward.out_noise = 0.3
+        one, two = self.layers(config, SingleRPUConfig())
+        two.load_state_dict(one.state_dict())
+        assert next(two.analog_tiles()).rpu_config.forward.out_noise == 0.3
+
+    def test_own_configuration_can_stay(self) -> None:
+        config = SingleRPUConfig()
+        config.forward.out_noise = 0.3
+        one, two = self.layers(config, SingleRPUConfig())
+        two.load_state_dict(one.state_dict(), load_rpu_config=False)
+        assert next(two.analog_tiles()).rpu_config.forward.out_noise == 0.06
+        # The choice stays in force.
+        two.load_state_dict(one.state_dict())
+        assert next(two.analog_tiles()).rpu_config.forward.out_noise == 0.06
+        two.load_state_dict(one.state_dict(), load_rpu_config=True)
+        assert next(two.analog_tiles()).rpu_config.forward.out_noise == 0.3
+
+    def test_misfit_of_a_later_tile_changes_no_tile(self) -> None:
+        def build(device: Any) -> AnalogSequential:
+            return AnalogSequential(
+                AnalogLinear(4, 3, rpu_config=SingleRPUConfig(device=ConstantStepDevice())),
+                AnalogLinear(3, 3, rpu_config=SingleRPUConfig(device=device)),
+            )
+
+        one, two = build(SoftBoundsDevice()), build(ConstantStepDevice())
+        before = two.get_weights()
+        with pytest.raises(TileError):
+            state = one.state_dict()
+            state["1.analog_module.analog_tile_weights"] = torch.zeros(7, 7)
+            two.load_state_dict(state)
+        for name, (weight, _) in two.get_weights().items():
+            assert torch.equal(weight, before[name][0])
+
+    def test_digital_checkpoints_do_not_fit(self) -> None:
+        digital = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3))
+        with pytest.raises(RuntimeError, match="analog_module"):
+            self.layers(SingleRPUConfig(), SingleRPUConfig())[0].load_state_dict(
+                digital.state_dict()
+            )
+
+    def test_outdated_contexts_are_dropped(self) -> None:
+        layer = AnalogLinear(4, 3)
+        state = layer.state_dict()
+        state["analog_module.analog_ctx"] = torch.tensor(1.0)
+        with pytest.warns(UserWarning, match="old format"):
+            layer.load_state_dict(state)
+        assert "analog_module.analog_ctx" in state
+
+    def test_assign_is_refused(self) -> None:
+        layer = AnalogLinear(4, 3)
+        with pytest.raises(ArgumentError, match="assign"):
+            layer.load_state_dict(layer.state_dict(), assign=True)
+        layer.load_state_dict(layer.state_dict(), assign=False)
+
+    def test_inside_a_digital_parent(self) -> None:
+        one, two = nn.Sequential(AnalogLinear(4, 3)), nn.Sequential(AnalogLinear(4, 3))
+        two.load_state_dict(one.state_dict())
+        x = torch.randn(5, 4)
+        assert torch.equal(one(x), two(x))
+
+
+class TestDDP:
+    def test_pulsed_tiles_are_refused(self, model: AnalogSequential) -> None:
+        with pytest.raises(ModuleError, match=r"0\.analog_module.*inference"):
+            model.prepare_for_ddp()
+        assert not hasattr(model, "_ddp_params_and_buffers_to_ignore")
+
+    def test_what_belongs_to_a_process_is_ignored(self) -> None:
+        model = AnalogSequential(
+            AnalogLinear(4, 3, rpu_config=InferenceRPUConfig()), nn.Linear(3, 3)
+        )
+        model.prepare_for_ddp()
+        ignored = set(model._ddp_params_and_buffers_to_ignore)
+        assert {
+            f"0.analog_module.{name}" for name in ("analog_ctx", "analog_tile_calls")
+        } <= ignored
+        synchronised = {name for name, _ in model.named_parameters()} - ignored
+        assert synchronised == {
+            "0.analog_module.shared_weights",
+            "0.analog_module.bias",
+            "1.weight",
+            "1.bias",
+        }
+
+    def test_alone_the_streams_stay(self) -> None:
+        layer = AnalogLinear(4, 3, rpu_config=InferenceRPUConfig())
+        seed = layer.analog_module.analog_tile_seed.clone()
+        layer.prepare_for_ddp()
+        assert torch.equal(layer.analog_module.analog_tile_seed, seed)
+
+    def test_two_processes(self, tmp_path: Path) -> None:
+        """Two ranks end with equal weights although their noise differs."""
+        command = [sys.executable, str(Path(__file__).parent / "ddp_worker.py")]
+        workers = [
+            subprocess.Popen([*command, str(rank), str(tmp_path / "store")], stdout=subprocess.PIPE)
+            for rank in (0, 1)
+        ]
+        first, second = (json.loads(worker.communicate(timeout=100)[0]) for worker in workers)
+        assert first["start"] == second["start"]
+        assert first["weight"] == second["weight"]
+        assert first["weight"] != first["start"]
+        assert first["output"] != second["output"]
+
+
+def test_deepcopy_is_independent(tiny_config: Any) -> None:
+    layer = AnalogLinear(4, 3, rpu_config=tiny_config)
+    new = copy.deepcopy(layer)
+    x = torch.randn(2, 4)
+    assert torch.equal(layer(x), new(x))
+    new.set_weights(torch.zeros(3, 4), torch.zeros(3))
+    assert layer.get_weights()[0].abs().sum() > 0
+
+
+def test_floating_point_config_has_no_name_in_an_empty_repr() -> None:
+    model = AnalogSequential(AnalogLinear(4, 3, rpu_config=FloatingPointRPUConfig()))
+    assert model.extra_repr() == ""

@@ -1,0 +1,359 @@
+"""Conversion of whole models: structure, names, sharing, arguments."""
+
+import copy
+from collections import OrderedDict
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from mho.exceptions import ArgumentError, ConfigError
+from mho.nn import AnalogLinear, AnalogLinearMapped, AnalogSequential, AnalogWrapper
+from mho.nn.conversion import (
+    _DEFAULT_CONVERSION_MAP,
+    _DEFAULT_DIGITAL_CONVERSION_SET,
+    _DEFAULT_MAPPED_CONVERSION_MAP,
+    convert_to_analog,
+    convert_to_digital,
+    register_analog,
+    specific_rpu_config_id,
+)
+from mho.nn.modules import registry
+from mho.simulator.configs import InferenceRPUConfig, SingleRPUConfig
+from mho.simulator.tiles import TileModuleArray
+
+# A few products of float32 numbers of order one, summed in another order than torch does.
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+class Block(nn.Module):
+    """Layers, nested containers and something that stays digital."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inp = nn.Linear(4, 6)
+        self.body = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Sequential(nn.Linear(6, 6)))
+        self.norm = nn.LayerNorm(6)
+        self.out = nn.Linear(6, 2, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(self.norm(self.body(self.inp(x))))
+
+
+class Tied(nn.Module):
+    """One layer under two names and one activation twice in a Sequential."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Linear(4, 4)
+        self.act = nn.ReLU()
+        self.seq = nn.Sequential(self.encoder, self.act, nn.Linear(4, 4), self.act)
+        self.again = self.encoder
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.again(self.seq(self.encoder(x)))
+
+
+class Subclass(nn.Linear):
+    """Not exactly a linear layer."""
+
+
+def test_products_stay(perfect_config: SingleRPUConfig) -> None:
+    model = Block().eval()
+    analog = convert_to_analog(model, perfect_config)
+    x = torch.randn(3, 4)
+    torch.testing.assert_close(analog(x), model(x), **CLOSE)
+    back = convert_to_digital(analog)
+    assert type(back) is Block and type(back.body) is nn.Sequential
+    assert torch.equal(back(x), model(x))
+    assert not back.training
+
+
+def test_classes_and_names(perfect_config: SingleRPUConfig) -> None:
+    analog = convert_to_analog(Block(), perfect_config)
+    assert isinstance(analog, AnalogWrapper) and isinstance(analog, Block)
+    assert [(name, type(layer).__name__) for name, layer in analog.named_analog_modules()] == [
+        ("", "AnalogWrapperBlock"),
+        ("inp", "AnalogLinear"),
+        ("body", "AnalogSequential"),
+        ("body.0", "AnalogLinear"),
+        ("body.2", "AnalogSequential"),
+        ("body.2.0", "AnalogLinear"),
+        ("out", "AnalogLinear"),
+    ]
+    assert "inp.analog_module.analog_tile_weights" in analog.state_dict()
+    assert type(analog.norm) is nn.LayerNorm
+
+
+class TestRoot:
+    def test_layer(self, perfect_config: SingleRPUConfig) -> None:
+        assert type(convert_to_analog(nn.Linear(4, 3), perfect_config)) is AnalogLinear
+
+    def test_sequential(self, perfect_config: SingleRPUConfig) -> None:
+        analog = convert_to_analog(nn.Sequential(nn.Linear(4, 3)), perfect_config)
+        assert type(analog) is AnalogSequential
+
+    def test_wrapping_can_be_left_out(self, perfect_config: SingleRPUConfig) -> None:
+        analog = convert_to_analog(Block(), perfect_config, ensure_analog_root=False)
+        assert type(analog) is Block
+        analog = convert_to_analog(Block(), perfect_config, module_name="part")
+        assert type(analog) is Block
+
+    def test_excluded_root(self, perfect_config: SingleRPUConfig) -> None:
+        model = nn.Sequential(nn.Linear(4, 3))
+        analog = convert_to_analog(
+            model, perfect_config, module_name="net", exclude_modules=["net"]
+        )
+        assert type(analog) is nn.Sequential
+        assert type(analog[0]) is AnalogLinear
+
+
+class TestCopy:
+    def test_copy_leaves_the_model_alone(self, perfect_config: SingleRPUConfig) -> None:
+        model = Block()
+        before = copy.deepcopy(model.state_dict())
+        analog = convert_to_analog(model, perfect_config)
+        analog.norm.weight.data.zero_()
+        assert [type(child) for child in model.children()] == [
+            nn.Linear,
+            nn.Sequential,
+            nn.LayerNorm,
+            nn.Linear,
+        ]
+        for name, value in model.state_dict().items():
+            assert torch.equal(value, before[name])
+        digital = convert_to_digital(analog)
+        assert isinstance(analog.inp, AnalogLinear)
+        assert type(digital.inp) is nn.Linear
+
+    def test_in_place_changes_the_model(self, perfect_config: SingleRPUConfig) -> None:
+        model = Block()
+        norm = model.norm
+        analog = convert_to_analog(model, perfect_config, inplace=True)
+        assert isinstance(model.inp, AnalogLinear)
+        assert analog.norm is norm
+        digital = convert_to_digital(analog, inplace=True)
+        assert type(digital.inp) is nn.Linear
+        assert digital.norm is norm
+
+    def test_an_error_leaves_the_model_alone(self, perfect_config: SingleRPUConfig) -> None:
+        model = Block()
+
+        def refuse_the_last(name: str, _: nn.Module, config: Any) -> Any:
+            if name == "out":
+                config.forward.inp_bound = float("nan")
+            return config
+
+        with pytest.raises(ConfigError, match="inp_bound"):
+            convert_to_analog(
+                model, perfect_config, inplace=True, specific_rpu_config_fun=refuse_the_last
+            )
+        assert type(model.inp) is nn.Linear and type(model.body) is nn.Sequential
+
+
+class TestSharing:
+    def test_tied_modules_stay_tied(self, perfect_config: SingleRPUConfig) -> None:
+        model = Tied()
+        analog = convert_to_analog(model, perfect_config)
+        assert isinstance(analog.encoder, AnalogLinear)
+        assert analog.encoder is analog.again is analog.seq[0]
+        assert analog.act is analog.seq[1] is analog.seq[3]
+        assert len(analog.seq) == 4
+        assert len(list(analog.analog_tiles())) == 2
+        x = torch.randn(3, 4)
+        torch.testing.assert_close(analog(x), model(x), **CLOSE)
+        back = convert_to_digital(analog)
+        assert back.encoder is back.again is back.seq[0]
+        assert back.act is back.seq[1] is back.seq[3]
+        assert torch.equal(back(x), model(x))
+
+    def test_excluded_under_one_name_is_excluded(self, perfect_config: SingleRPUConfig) -> None:
+        analog = convert_to_analog(Tied(), perfect_config, exclude_modules=["again"])
+        assert analog.encoder is analog.again is analog.seq[0]
+        assert type(analog.encoder) is nn.Linear
+        assert isinstance(analog.seq[2], AnalogLinear)
+
+    def test_tied_parameters_are_pointed_out(self, perfect_config: SingleRPUConfig) -> None:
+        model = nn.ModuleDict({"embed": nn.Embedding(5, 4), "head": nn.Linear(4, 5, bias=False)})
+        model["head"].weight = model["embed"].weight
+        with pytest.warns(UserWarning, match=r"tied to 'embed\.weight'"):
+            analog = convert_to_analog(model, perfect_config)
+        assert torch.equal(analog["head"].get_weights()[0], model["embed"].weight)
+
+    def test_circular_models(self, perfect_config: SingleRPUConfig) -> None:
+        model = nn.ModuleDict({"child": nn.ModuleDict({"layer": nn.Linear(2, 2)})})
+        model["child"]["parent"] = model
+        analog = convert_to_analog(model, perfect_config, inplace=True)
+        assert isinstance(analog["child"]["layer"], AnalogLinear)
+
+
+class TestExclusion:
+    def test_subtree(self, perfect_config: SingleRPUConfig) -> None:
+        analog = convert_to_analog(Block(), perfect_config, exclude_modules=["body", "out"])
+        assert [name for name, _ in analog.named_analog_layers()] == ["inp"]
+        assert type(analog.body) is nn.Sequential
+
+    def test_names_start_with_the_given_one(self, perfect_config: SingleRPUConfig) -> None:
+        names = ["net.body.2", "inp"]
+        analog = convert_to_analog(
+            Block(), perfect_config, module_name="net", exclude_modules=names
+        )
+        assert isinstance(analog.inp, AnalogLinear)
+        assert type(analog.body[2][0]) is nn.Linear
+
+
+def test_specific_configurations() -> None:
+    config = InferenceRPUConfig()
+    seen: list[tuple[str, str]] = []
+
+    def choose(name: str, module: nn.Module, own: Any) -> Any:
+        seen.append((name, type(module).__name__))
+        assert own == config and own is not config
+        own.forward.out_noise = 0.1 * len(seen)
+        return own
+
+    analog = convert_to_analog(Block(), config, specific_rpu_config_fun=choose)
+    assert seen == [
+        ("inp", "Linear"),
+        ("body", "Sequential"),
+        ("body.0", "Linear"),
+        ("body.2", "Sequential"),
+        ("body.2.0", "Linear"),
+        ("out", "Linear"),
+    ]
+    noise = {n: t.rpu_config.forward.out_noise for n, t in analog.named_analog_tiles()}
+    assert noise["inp.analog_module"] == pytest.approx(0.1)
+    assert noise["out.analog_module"] == pytest.approx(0.6)
+    assert config.forward.out_noise == 0.06
+    assert specific_rpu_config_id("x", nn.Linear(1, 1), config) is config
+
+
+def test_verbose(capsys: pytest.CaptureFixture[str], perfect_config: SingleRPUConfig) -> None:
+    convert_to_analog(nn.Sequential(OrderedDict(a=nn.Linear(2, 2))), perfect_config, verbose=True)
+    assert capsys.readouterr().out == (
+        "Converted '' to 'AnalogSequential'.\nConverted 'a' to 'AnalogLinear'.\n"
+    )
+
+
+class TestMaps:
+    def test_defaults(self) -> None:
+        assert _DEFAULT_CONVERSION_MAP[nn.Linear] is AnalogLinear
+        assert _DEFAULT_MAPPED_CONVERSION_MAP[nn.Linear] is AnalogLinearMapped
+        assert _DEFAULT_MAPPED_CONVERSION_MAP[nn.Sequential] is AnalogSequential
+        expected = {AnalogLinear, AnalogLinearMapped, AnalogSequential}
+        assert expected <= _DEFAULT_DIGITAL_CONVERSION_SET
+
+    def test_mapped(self, perfect_config: SingleRPUConfig) -> None:
+        analog = convert_to_analog(
+            Block(), perfect_config, conversion_map=_DEFAULT_MAPPED_CONVERSION_MAP
+        )
+        assert type(analog.inp) is AnalogLinearMapped
+        assert type(convert_to_digital(analog).inp) is nn.Linear
+
+    def test_tile_class_is_passed_on(self, perfect_config: SingleRPUConfig) -> None:
+        analog = convert_to_analog(Block(), perfect_config, TileModuleArray)
+        assert isinstance(analog.inp.analog_module, TileModuleArray)
+
+    def test_subclasses_stay_digital(self, perfect_config: SingleRPUConfig) -> None:
+        analog = convert_to_analog(nn.Sequential(Subclass(2, 2)), perfect_config)
+        assert type(analog[0]) is Subclass
+
+    def test_registered_layers_take_part(
+        self, perfect_config: SingleRPUConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for table in ("CONVERSIONS", "MAPPED_CONVERSIONS"):
+            monkeypatch.delitem(getattr(registry, table), Subclass, raising=False)
+        classes = set(registry.ANALOG_CLASSES)
+
+        class AnalogSubclass(AnalogLinear):
+            pass
+
+        register_analog(Subclass)(AnalogSubclass)
+        analog = convert_to_analog(nn.Sequential(Subclass(2, 2)), perfect_config)
+        assert type(analog[0]) is AnalogSubclass
+        assert type(convert_to_digital(analog)[0]) is nn.Linear
+        for table in (registry.CONVERSIONS, registry.MAPPED_CONVERSIONS):
+            del table[Subclass]
+        registry.ANALOG_CLASSES.intersection_update(classes)
+
+    def test_only_chosen_classes_become_digital(self, perfect_config: SingleRPUConfig) -> None:
+        analog = convert_to_analog(Block(), perfect_config)
+        digital = convert_to_digital(analog, conversion_set={AnalogLinear})
+        assert type(digital.inp) is nn.Linear
+        assert type(digital.body) is AnalogSequential
+        assert type(digital) is Block
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"rpu_config": SingleRPUConfig}, "rpu_config"),
+        ({"rpu_config": "SingleRPUConfig"}, "rpu_config"),
+        ({"conversion_map": [nn.Linear]}, "conversion_map"),
+        ({"conversion_map": {nn.Linear: nn.Linear}}, "conversion_map"),
+        ({"exclude_modules": "inp"}, "exclude_modules"),
+        ({"exclude_modules": 3}, "exclude_modules"),
+        ({"module": nn.Linear}, "module"),
+    ],
+)
+def test_wrong_arguments(arguments: dict[str, Any], name: str) -> None:
+    given = {"module": Block(), "rpu_config": SingleRPUConfig(), "inplace": True} | arguments
+    with pytest.raises(ArgumentError, match=name):
+        convert_to_analog(**given)
+
+
+@pytest.mark.parametrize("wrong", [[AnalogLinear], {nn.Linear}, "AnalogLinear"])
+def test_wrong_conversion_sets(wrong: Any) -> None:
+    with pytest.raises(ArgumentError, match="conversion_set"):
+        convert_to_digital(AnalogLinear(2, 2), conversion_set=wrong)
+
+
+def test_default_configuration() -> None:
+    analog = convert_to_analog(nn.Linear(3, 2), None)
+    assert type(analog.analog_module.rpu_config) is SingleRPUConfig
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_transformers(perfect_config: SingleRPUConfig, batch_first: bool) -> None:
+    """In evaluation torch hands linear1.weight, which analog layers lack, to a fused kernel."""
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=batch_first)
+    model = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
+    x = torch.randn(3, 5, 8)
+    with torch.no_grad():
+        expected = model(x)
+        analog = convert_to_analog(model, perfect_config)
+        assert len(list(analog.analog_tiles())) == 4
+        torch.testing.assert_close(analog(x), expected, **CLOSE)
+        torch.testing.assert_close(convert_to_digital(analog)(x), expected, **CLOSE)
+
+
+@pytest.mark.filterwarnings("ignore:.*nested tensors:UserWarning")
+def test_transformers_with_padding(perfect_config: SingleRPUConfig) -> None:
+    """Padded batches reach the linear layers as nested tensors unless that is switched off."""
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    model = nn.TransformerEncoder(layer, 2).eval()
+    x = torch.randn(3, 5, 8)
+    padded = torch.arange(5) >= torch.tensor([[5], [3], [4]])
+    with torch.no_grad():
+        expected = model(x, src_key_padding_mask=padded)
+        output = convert_to_analog(model, perfect_config)(x, src_key_padding_mask=padded)
+    torch.testing.assert_close(output[~padded], expected[~padded], **CLOSE)
+
+
+def test_any_model_of_torch(perfect_config: SingleRPUConfig) -> None:
+    """Modules without an analog counterpart stay what they are."""
+    model = nn.ModuleDict(
+        {
+            "conv": nn.Sequential(nn.Conv2d(3, 4, 3, groups=1), nn.BatchNorm2d(4), nn.GELU()),
+            "rnn": nn.LSTM(4, 4, 2, bidirectional=True),
+            "attention": nn.MultiheadAttention(4, 2),
+            "list": nn.ModuleList([nn.Linear(2, 2), None or nn.Identity()]),
+            "bilinear": nn.Bilinear(2, 2, 2),
+        }
+    )
+    analog = convert_to_analog(model, perfect_config)
+    assert [name for name, _ in analog.named_analog_layers()] == ["list.0"]
+    assert [type(m) for m in convert_to_digital(analog).modules()] == [
+        type(m) for m in model.modules()
+    ]

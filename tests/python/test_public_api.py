@@ -1,0 +1,104 @@
+"""Every module and name that scripts import exists, except those listed as pending."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mho.exceptions import ConfigError
+
+DATA = Path(__file__).parent / "data"
+PROMISED: dict[str, list[str]] = json.loads((DATA / "public_names.json").read_text())
+PENDING = json.loads((DATA / "pending_names.json").read_text())
+PENDING_MODULES: list[str] = PENDING["modules"]
+PENDING_NAMES: dict[str, list[str]] = PENDING["names"]
+UPDATE = "run tests/python/data/make_public_names.py to take it off the list"
+
+
+def has(module: object, name: str) -> bool:
+    """Return whether a module has a name, also if it is looked up on first use."""
+    try:
+        return hasattr(module, name)
+    except ConfigError:
+        return False
+
+
+@pytest.mark.parametrize("module", [m for m in PROMISED if m not in PENDING_MODULES])
+def test_names_can_be_imported(module: str) -> None:
+    found = importlib.import_module(module)
+    pending = PENDING_NAMES.get(module, [])
+    missing = [name for name in PROMISED[module] if name not in pending and not has(found, name)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("module", PENDING_MODULES)
+def test_pending_modules_are_pending(module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        return
+    pytest.fail(f"{module} is there; {UPDATE}")
+
+
+@pytest.mark.parametrize("module", PENDING_NAMES)
+def test_pending_names_are_pending(module: str) -> None:
+    found = importlib.import_module(module)
+    there = [name for name in PENDING_NAMES[module] if has(found, name)]
+    assert there == [], f"already there; {UPDATE}"
+
+
+def test_nothing_is_pending_that_was_not_promised() -> None:
+    assert set(PENDING_MODULES) <= set(PROMISED)
+    for module, names in PENDING_NAMES.items():
+        assert set(names) <= set(PROMISED[module])
+
+
+# What is imported under private names all the same, and what is new here.
+EXTRA = {
+    "mho": ["__version__", "set_num_threads", "get_num_threads", "set_backend"],
+    "mho.exceptions": ["MhoException"],
+    "mho.nn.conversion": [
+        "_DEFAULT_CONVERSION_MAP",
+        "_DEFAULT_MAPPED_CONVERSION_MAP",
+        "_DEFAULT_DIGITAL_CONVERSION_SET",
+        "register_analog",
+    ],
+    "mho.compat": ["install", "uninstall"],
+    "mho.simulator.tiles.module": ["TileModule"],
+    "mho.simulator.tiles.base": ["AnalogTileStateNames"],
+}
+
+
+@pytest.mark.parametrize("module", EXTRA)
+def test_extra_names(module: str) -> None:
+    found = importlib.import_module(module)
+    assert [name for name in EXTRA[module] if not hasattr(found, name)] == []
+
+
+LEFT_OUT = [
+    "mho.cloud",
+    "mho.experiments",
+    "mho.extension",
+    "mho.simulator.digital_low_precision",
+]
+
+
+@pytest.mark.parametrize("module", LEFT_OUT)
+def test_what_is_left_out_says_so(module: str) -> None:
+    with pytest.raises(ImportError, match=module):
+        importlib.import_module(module)
+
+
+def test_the_root_is_light() -> None:
+    """Importing the root loads neither torch nor anything below mho.simulator."""
+    code = (
+        "import sys, mho; print([m for m in sys.modules"
+        " if m == 'torch' or m.startswith(('mho.simulator', 'mho.nn'))])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,110 @@
+"""One tile used by several Python threads, and interruption of long kernels."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from mho.simulator.configs import IOParameters, SingleRPUConfig, SoftBoundsDevice
+from mho.simulator.tiles import AnalogTile
+
+WORKERS = 8
+
+
+def test_calls_of_threads_are_those_of_one_thread() -> None:
+    """Every call has its own number, so eight threads draw the very outputs that one would draw."""
+    torch.manual_seed(3)
+    tile = AnalogTile(40, 50, SingleRPUConfig())
+    torch.manual_seed(3)
+    alone = AnalogTile(40, 50, SingleRPUConfig())
+    x = torch.randn(20, 50)
+
+    def forward(_: int) -> torch.Tensor:
+        with torch.no_grad():
+            y: torch.Tensor = tile(x)
+        return y
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        found = list(pool.map(forward, range(80)))
+    with torch.no_grad():
+        expected = [alone(x) for _ in range(80)]
+    key = lambda y: tuple(y.flatten()[:4].tolist())  # noqa: E731
+    for a, b in zip(sorted(found, key=key), sorted(expected, key=key), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_mixed_use() -> None:
+    """Forward, backward, update and reading together neither crash nor leave impossible weights."""
+    tile = AnalogTile(60, 70, SingleRPUConfig())
+    bounds = tile.get_hidden_parameters()
+    errors = []
+
+    def use(worker: int) -> None:
+        try:
+            for _ in range(25):
+                x = torch.randn(6, 70)
+                if worker % 2:
+                    tile.update(x, torch.randn(6, 60))
+                else:
+                    with torch.no_grad():
+                        tile.backward(tile(x))
+                tile.get_weights()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=use, args=(i,)) for i in range(WORKERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    weights = tile.tile.get_weights()
+    assert torch.isfinite(weights).all()
+    assert (weights <= bounds["max_bound"]).all() and (weights >= bounds["min_bound"]).all()
+
+
+def test_gradients_of_threads_add_up() -> None:
+    """Each thread's backward appends its pair; none is lost."""
+    tile = AnalogTile(4, 5, SingleRPUConfig(forward=IOParameters(is_perfect=True)))
+
+    def train(_: int) -> None:
+        tile(torch.ones(2, 5)).sum().backward()
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(train, range(64)))
+    assert len(tile.analog_ctx.analog_input) == 64
+    assert len(tile.analog_ctx.analog_grad_output) == 64
+
+
+def _interrupt(tile: AnalogTile, x: torch.Tensor, d: torch.Tensor) -> float:
+    """Interrupt a long update; returns the seconds that it went on."""
+    sent = []
+
+    def interrupt() -> None:
+        sent.append(time.monotonic())
+        signal.raise_signal(signal.SIGINT)
+
+    timer = threading.Timer(0.5, interrupt)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        tile.update(x, d)
+    delay = time.monotonic() - sent[0]
+    timer.join()
+    return delay
+
+
+def test_interrupt(threads: Callable[[int], None]) -> None:
+    """Ctrl-C stops an update of many seconds within one, and the tile is as before it."""
+    threads(1)
+    tile = AnalogTile(512, 512, SingleRPUConfig(device=SoftBoundsDevice()))
+    rows = 100_000
+    x, d = torch.randn(512).repeat(rows, 1), torch.randn(512).repeat(rows, 1)
+    before = tile.tile.get_weights()
+    # On a machine that is busy with other work a single attempt may be late.
+    assert any(_interrupt(tile, x, d) < 1.0 for _ in range(3))
+    assert torch.equal(tile.tile.get_weights(), before)
+    tile.update(x[:2], d[:2])

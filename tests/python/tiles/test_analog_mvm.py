@@ -1,0 +1,574 @@
+"""The analog product of torch tiles against closed forms, golden values and statistics.
+
+The expected outputs of the golden cases follow from the equations in the documentation of
+`mho.simulator.tiles.analog_mvm`, computed in double precision; no value lies near a half-way point
+of a converter, so that single precision agrees to 2e-6.
+"""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from mho.exceptions import ConfigError, TorchTileConfigError
+from mho.simulator.parameters.enums import (
+    AnalogMVType,
+    BoundManagementType,
+    NoiseManagementType,
+    WeightNoiseType,
+)
+from mho.simulator.parameters.io import IOParameters, IOParametersIRDropT
+from mho.simulator.tiles.analog_mvm import AnalogMVM, UniformQuantize
+
+W = torch.tensor(
+    [[0.50, -0.25, 0.125, 0.75], [-0.60, 0.30, 0.90, -0.15], [0.20, 0.80, -0.45, 0.05]]
+)
+X = torch.tensor([[0.90, -0.37, 0.16, 0.62], [-2.40, 1.30, 0.70, 3.10]])
+SMALL = torch.tensor([[0.5, -0.25], [0.1, 0.8]])
+NM, BM = NoiseManagementType, BoundManagementType
+
+
+def ideal(**changes: object) -> IOParameters:
+    """Return parameters with everything switched off but the given changes."""
+    off = {
+        "inp_bound": -1.0,
+        "inp_res": -1.0,
+        "out_bound": -1.0,
+        "out_res": -1.0,
+        "out_noise": 0.0,
+        "noise_management": NM.NONE,
+        "bound_management": BM.NONE,
+    }
+    return IOParameters(**{**off, **changes})
+
+
+DAC = {"inp_bound": 1.0, "inp_res": 1 / 126}
+COARSE = {"out_noise": 0.0, "inp_res": 1 / 128, "out_res": -1.0}
+GOLDEN = {
+    "base": (ideal(), [1.0275, -0.6, -0.157], [0.8875, 1.995, 0.4]),
+    "inp_bound": (ideal(inp_bound=1.0), [1.0275, -0.6, -0.157], [0.0875, 1.38, 0.335]),
+    "inp_res": (
+        ideal(**DAC),
+        [1.027778, -0.602381, -0.151587],
+        [0.087302, 1.378571, 0.335714],
+    ),
+    "inp_res in steps": (
+        ideal(inp_bound=1.0, inp_res=5),
+        [1.1, -0.72, -0.12],
+        [0.1, 1.47, 0.29],
+    ),
+    "abs max": (
+        ideal(**DAC, noise_management=NM.ABS_MAX),
+        [1.023214, -0.602143, -0.157143],
+        [0.885714, 1.985476, 0.386270],
+    ),
+    "abs max with threshold": (
+        ideal(**DAC, noise_management=NM.ABS_MAX, nm_thres=1.0),
+        [1.023214, -0.602143, -0.157143],
+        [0.087302, 1.378571, 0.335714],
+    ),
+    "constant": (
+        ideal(**DAC, noise_management=NM.CONSTANT, nm_thres=2.0),
+        [1.035714, -0.6, -0.166667],
+        [0.261905, 1.919048, 0.426984],
+    ),
+    "out_res": (
+        ideal(out_bound=1.0, out_res=1 / 30),
+        [1.0, -0.6, -0.133333],
+        [0.866667, 1.0, 0.4],
+    ),
+    "defaults without noise": (
+        IOParameters(out_noise=0.0),
+        [1.016471, -0.592941, -0.169412],
+        [0.875294, 2.042353, 0.437647],
+    ),
+    "bound management": (
+        IOParameters(**COARSE, out_bound=0.25),
+        [1.054688, -0.641250, -0.106875],
+        [0.920312, 2.034375, 0.426250],
+    ),
+    "bound management stops": (
+        IOParameters(**COARSE, out_bound=0.1, max_bm_factor=3),
+        [0.36, -0.36, -0.18],
+        [0.920312, 1.24, 0.426250],
+    ),
+    "inp_asymmetry": (
+        ideal(inp_asymmetry=0.1),
+        [1.01825, -0.5889, -0.1274],
+        [1.0075, 1.851, 0.448],
+    ),
+    "out_asymmetry": (
+        ideal(out_asymmetry=0.1),
+        [1.0275, -0.54, -0.1413],
+        [0.8875, 1.995, 0.4],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_golden(name: str, dtype: torch.dtype) -> None:
+    """Deterministic parameter sets give the closed form."""
+    io, *expected = GOLDEN[name]
+    y = AnalogMVM.matmul(W.to(dtype), X.to(dtype), io)
+    assert y.dtype is dtype
+    torch.testing.assert_close(y, torch.tensor(expected, dtype=dtype), atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_rows_are_independent(name: str) -> None:
+    """A batch, single rows, and axes in front give the same numbers."""
+    io = GOLDEN[name][0]
+    y = AnalogMVM.matmul(W, X, io)
+    single = torch.stack([AnalogMVM.matmul(W, row, io) for row in X])
+    deep = AnalogMVM.matmul(W, X.reshape(1, 2, 1, 4), io)
+    # Products of other shapes add in another order; 2e-6 is some ulp of the largest output.
+    torch.testing.assert_close(single, y, atol=2e-6, rtol=0)
+    torch.testing.assert_close(deep.reshape(2, 3), y, atol=2e-6, rtol=0)
+
+
+def test_bound_management_closed_forms() -> None:
+    """The last of the allowed passes is accepted although it clips."""
+    defaults = {"out_noise": 0.0, "out_bound": 0.1}
+    one = torch.ones(1, 1)
+    # rho = 16 is the first value above max_bm_res / step = 15.75; the largest output is 16 * 0.1.
+    y = AnalogMVM.matmul(10.0 * one, one, IOParameters(**defaults))
+    torch.testing.assert_close(y, torch.tensor([[1.6]]), atol=1e-6, rtol=0)
+    # Without steps only max_bm_factor = 1000 limits, and rho = 1024 is the first value above.
+    y = AnalogMVM.matmul(1000.0 * one, one, IOParameters(**defaults, inp_res=-1.0))
+    torch.testing.assert_close(y, torch.tensor([[102.4]]), atol=1e-4, rtol=0)
+
+
+def test_bound_management_ends() -> None:
+    """There are at most 64 passes: an output that never fits ends at 2^63 times the bound."""
+    io = ideal(out_bound=1.0, bound_management=BM.ITERATIVE, max_bm_factor=2**62)
+    y = AnalogMVM.matmul(torch.full((1, 1), 1e30), torch.ones(1, 1), io)
+    assert y.item() == 2.0**63
+
+
+def test_bound_management_redoes_only_failed_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that fit are multiplied once, with weights of rank 2."""
+    sizes = []
+    multiply = AnalogMVM._multiply
+
+    def count(weight: Tensor, rows: Tensor, trans: bool) -> Tensor:
+        sizes.append(rows.shape[0])
+        return multiply(weight, rows, trans)
+
+    monkeypatch.setattr(AnalogMVM, "_multiply", count)
+    x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    weight = torch.tensor([[0.3, 3.0]])
+    io = ideal(out_bound=1.0, bound_management=BM.ITERATIVE)
+    torch.testing.assert_close(AnalogMVM.matmul(weight, x, io), x @ weight.T)
+    assert sizes == [3, 1, 1]
+
+
+def test_negative_bound_can_be_ignored() -> None:
+    """Only the positive bound starts another pass if the negative one does not count."""
+    io = ideal(out_bound=1.0, bound_management=BM.ITERATIVE, bm_test_negative_bound=False)
+    weight = torch.tensor([[-3.0], [0.5]])
+    x = torch.tensor([[1.0], [-1.0]])
+    expected = torch.tensor([[-1.0, 0.5], [3.0, -0.5]])
+    torch.testing.assert_close(AnalogMVM.matmul(weight, x, io), expected)
+
+
+@pytest.mark.parametrize("bound", [0.0, -1.0, math.inf])
+@pytest.mark.parametrize("side", ["inp", "out"])
+def test_without_bound_no_quantizer(bound: float, side: str) -> None:
+    """A bound of zero, less or infinity switches the resolution off too."""
+    io = ideal(**{f"{side}_bound": bound, f"{side}_res": 1 / 126})
+    assert torch.equal(AnalogMVM.matmul(W, X, io), AnalogMVM.matmul(W, X, ideal()))
+
+
+def test_resolution_as_steps() -> None:
+    """254 steps are a resolution of 1/254."""
+    steps, fraction = ideal(inp_bound=1.0, inp_res=254), ideal(inp_bound=1.0, inp_res=1 / 254)
+    assert torch.equal(AnalogMVM.matmul(W, X, steps), AnalogMVM.matmul(W, X, fraction))
+
+
+@pytest.mark.parametrize("management", [NM.ABS_MAX, NM.MAX])
+def test_zero_rows_are_silent(management: NoiseManagementType) -> None:
+    """A row without signal gives exactly zero beside rows with noise, and passes gradients."""
+    io = IOParameters(out_noise=1.0, noise_management=management)
+    x = torch.tensor([[0.0, 0.0], [1.0, 0.5]], requires_grad=True)
+    y = AnalogMVM.matmul(SMALL, x, io)
+    assert y[0].tolist() == [0.0, 0.0]
+    assert y[1].tolist() != (SMALL @ x[1]).tolist()
+    y[0].sum().backward()
+    torch.testing.assert_close(x.grad[0], SMALL.sum(0))
+
+
+def test_max_of_negative_row_is_silent() -> None:
+    """MAX noise management gives zero where no element is positive."""
+    io = ideal(noise_management=NM.MAX, inp_bound=1.0)
+    y = AnalogMVM.matmul(SMALL, torch.tensor([[-1.0, -2.0], [1.0, -2.0]]), io)
+    assert y[0].tolist() == [0.0, 0.0]
+    # alpha = 1 clips the second element at -1.
+    torch.testing.assert_close(y[1], SMALL @ torch.tensor([1.0, -1.0]))
+
+
+@pytest.mark.parametrize("changes", [{"inp_noise": 0.1}, {"noise_management": NM.NONE}])
+def test_zero_rows_are_noisy(changes: dict[str, object]) -> None:
+    """With input noise or without noise management a zero row is a row like others."""
+    io = IOParameters(**{"out_noise": 1.0, **changes})
+    assert AnalogMVM.matmul(SMALL, torch.zeros(1, 2), io).ne(0.0).all()
+
+
+def test_transposed_zero_row_is_silent_with_input_noise() -> None:
+    """The transposed product skips a row without signal in any case."""
+    io = IOParameters(inp_noise=0.1)
+    assert AnalogMVM.matmul(SMALL, torch.zeros(1, 2), io, trans=True).tolist() == [[0.0, 0.0]]
+
+
+def test_transposed_product_has_no_bound_management() -> None:
+    """The transposed product clips at its bound."""
+    io = ideal(out_bound=1.0, bound_management=BM.ITERATIVE)
+    y = AnalogMVM.matmul(torch.tensor([[3.0, 0.5]]), torch.ones(1, 1), io, trans=True)
+    assert y.tolist() == [[1.0, 0.5]]
+
+
+def test_perfect_product_is_scaled() -> None:
+    """`out_scale` acts on a perfect product too; nothing else does."""
+    io = IOParameters(is_perfect=True, out_scale=2.0, out_bound=0.01, inp_bound=3.0)
+    AnalogMVM.check_support(io)
+    torch.testing.assert_close(AnalogMVM.matmul(W, X, io), 2.0 * X @ W.T)
+
+
+def test_subnormal_and_huge_inputs_stay_finite() -> None:
+    """The scale of the smallest and of the largest inputs is finite."""
+    io = IOParameters(out_noise=0.0)
+    x = torch.tensor([[1e-40, 0.0], [1e38, -1e38], [0.0, 3e38]])
+    assert torch.isfinite(AnalogMVM.matmul(SMALL * 0.5, x, io)).all()
+
+
+def test_weights_per_batch_entry() -> None:
+    """Weights of rank 3 belong to the entries of the first axis of the input."""
+    weights = torch.stack([W, 2.0 * W])
+    x = X.reshape(2, 1, 4).expand(2, 3, 4)
+    io = GOLDEN["bound management"][0]
+    y = AnalogMVM.matmul(weights, x, io)
+    for i in range(2):
+        expected = AnalogMVM.matmul(weights[i], x[i], io)
+        torch.testing.assert_close(y[i], expected, atol=4e-6, rtol=0)
+    d = torch.ones(2, 3)
+    back = AnalogMVM.matmul(weights, d, ideal(), trans=True)
+    torch.testing.assert_close(back, torch.stack([d[0] @ W, d[1] @ (2.0 * W)]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_low_precision(dtype: torch.dtype) -> None:
+    """Half precision agrees to its own rounding of inputs, weights and product."""
+    y = AnalogMVM.matmul(W.to(dtype), X.to(dtype), GOLDEN["abs max"][0])
+    assert y.dtype is dtype
+    expected = torch.tensor(GOLDEN["abs max"][1:])
+    # Four products of rounded factors of at most 3.1, then a rounded sum of at most 2: the errors
+    # add to below 4 * 3.1 * 3/2 eps + eps, and an input may move by one step of 3.1/63 times a
+    # weight of 0.9.
+    tolerance = 20.0 * torch.finfo(dtype).eps + 3.1 / 63 * 0.9
+    torch.testing.assert_close(y.float(), expected, atol=tolerance, rtol=0)
+
+
+def test_low_precision_resolves_small_inputs() -> None:
+    """Noise management works where the reciprocal of the input is beyond float16."""
+    x = torch.tensor([[1e-6, -5e-7]], dtype=torch.float16)
+    y = AnalogMVM.matmul(torch.eye(2, dtype=torch.float16), x, ideal(noise_management=NM.ABS_MAX))
+    # The smallest number of float16 is 6e-8.
+    torch.testing.assert_close(y, x, atol=6e-8, rtol=0)
+
+
+# Gradients
+
+
+def test_gradient_of_clips_and_asymmetries() -> None:
+    """The gradients follow dL/dx = M_in K_in W^T (M_out K_out d) out_scale."""
+    io = ideal(inp_bound=1.0, out_bound=0.6, inp_asymmetry=0.1, out_asymmetry=0.2, out_scale=2.0)
+    x = torch.tensor([[0.5, -0.8, 2.0, -0.3]], requires_grad=True)
+    weight = W.clone().requires_grad_()
+    d = torch.tensor([[1.0, -2.0, 3.0]])
+    AnalogMVM.matmul(weight, x, io).backward(d)
+    v = torch.tensor([0.5, -0.72, 1.0, -0.27])
+    z = W @ v
+    z = torch.where(z < 0, 0.8 * z, z)
+    masked = d[0] * torch.where(z < 0, 0.8, 1.0) * (z.abs() <= 0.6) * 2.0
+    assert (z.abs() > 0.6).any() and (z < 0).any()
+    into_x = torch.tensor([1.0, 0.9, 0.0, 0.9]) * (masked @ W)
+    torch.testing.assert_close(x.grad, into_x.reshape(1, 4))
+    torch.testing.assert_close(weight.grad, torch.outer(masked, v))
+
+
+def test_quantizers_are_straight_through() -> None:
+    """With both quantisers on and nothing clipped the gradient is that of the exact product."""
+    x = X.clone().requires_grad_()
+    AnalogMVM.matmul(W, x, GOLDEN["defaults without noise"][0]).sum().backward()
+    torch.testing.assert_close(x.grad, W.sum(0).expand(2, 4))
+
+
+def test_clip_counts_from_the_quantized_value() -> None:
+    """A value within the bound that rounds beyond it has no gradient, one that rounds back has."""
+    # Levels are 0 and +-4/3, then clipped to 1.
+    io = ideal(inp_bound=1.0, inp_res=2 / 3)
+    x = torch.tensor([[0.9, 0.5]], requires_grad=True)
+    y = AnalogMVM.matmul(torch.eye(2), x, io)
+    assert y.tolist() == [[1.0, 0.0]]
+    y.sum().backward()
+    assert x.grad.tolist() == [[0.0, 1.0]]
+
+
+def test_gradient_with_bound_management() -> None:
+    """Redone rows have the gradient of the accepted pass, which does not clip."""
+    io = IOParameters(out_noise=0.0, out_bound=12.0)
+    x = torch.tensor([[100.0, 20.0]], requires_grad=True)
+    AnalogMVM.matmul(torch.tensor([[0.5, 0.1], [0.2, 0.3]]), x, io).sum().backward()
+    torch.testing.assert_close(x.grad, torch.tensor([[0.7, 0.4]]))
+
+
+def test_gradient_masks_clipped_outputs() -> None:
+    """Outputs beyond the bound pass no gradient."""
+    x = torch.tensor([[1.0, 0.5]], requires_grad=True)
+    y = AnalogMVM.matmul(SMALL, x, ideal(out_bound=0.4))
+    y.sum().backward()
+    torch.testing.assert_close(y.detach(), torch.tensor([[0.375, 0.4]]))
+    torch.testing.assert_close(x.grad, torch.tensor([[0.5, -0.25]]))
+
+
+def test_scale_has_no_gradient() -> None:
+    """Output noise does not reach the gradient through the largest element."""
+    io = ideal(inp_bound=1.0, out_noise=0.1, noise_management=NM.ABS_MAX)
+    d = torch.tensor([[0.3, -0.7]])
+    gradients = []
+    for _ in range(20):
+        x = torch.tensor([[0.6, -0.8]], requires_grad=True)
+        AnalogMVM.matmul(SMALL, x, io).backward(d)
+        gradients.append(x.grad)
+    stacked = torch.stack(gradients)
+    assert stacked.std(0).eq(0.0).all()
+    torch.testing.assert_close(stacked[0], d @ SMALL)
+
+
+@pytest.mark.parametrize(
+    "io",
+    [
+        ideal(),
+        ideal(inp_bound=1.0, inp_asymmetry=0.2, out_bound=0.7, out_asymmetry=-0.3),
+        ideal(inp_bound=1.0, noise_management=NM.ABS_MAX, out_scale=0.7),
+        ideal(
+            inp_bound=1.0,
+            noise_management=NM.ABS_MAX,
+            bound_management=BM.ITERATIVE,
+            out_bound=0.2,
+        ),
+    ],
+)
+def test_gradcheck(io: IOParameters) -> None:
+    """First and second derivatives agree with differences wherever the product is smooth."""
+    x = X.double().requires_grad_()
+    weight = W.double().requires_grad_()
+    function = lambda x, w: AnalogMVM.matmul(w, x, io)  # noqa: E731
+    assert torch.autograd.gradcheck(function, (x, weight))
+    assert torch.autograd.gradgradcheck(function, (x, weight))
+
+
+# Statistics: N equal rows; the standard error of a standard deviation is sigma / sqrt(2 N) = 0.5 %,
+# so 2.5 % are five of them, and five standard errors of a mean are 5 sigma / sqrt(N).
+
+ROWS = 20000
+POINT = torch.tensor([0.6, -0.8])
+
+
+def samples(
+    io: IOParameters, weight: Tensor = SMALL, x: Tensor = POINT, **kwargs: Tensor
+) -> Tensor:
+    """Return outputs of many equal rows."""
+    torch.manual_seed(20)
+    return AnalogMVM.matmul(weight, x.expand(ROWS, -1), io, **kwargs)
+
+
+def check_statistics(y: Tensor, mean: Tensor, std: Tensor) -> None:
+    """Compare mean and standard deviation of every output."""
+    torch.testing.assert_close(y.std(0), std, rtol=0.025, atol=0)
+    assert ((y.mean(0) - mean).abs() <= 5 * std / math.sqrt(ROWS)).all()
+
+
+EXACT = SMALL @ POINT
+MANAGED = {"inp_bound": 1.0, "noise_management": NM.ABS_MAX}
+
+
+@pytest.mark.parametrize(
+    ("io", "factor", "std"),
+    [
+        (ideal(out_noise=0.06), 1.0, 0.06),
+        (ideal(out_noise=0.06, **MANAGED), 1.0, 0.06 * 0.8),
+        (ideal(out_noise=0.06, **MANAGED, out_scale=2.0), 2.0, 0.06 * 0.8 * 2.0),
+    ],
+)
+def test_output_noise(io: IOParameters, factor: float, std: float) -> None:
+    """Output noise grows with the scale of the input and with `out_scale`."""
+    check_statistics(samples(io), factor * EXACT, torch.full((2,), std))
+
+
+@pytest.mark.parametrize("changes", [{}, {**MANAGED}])
+def test_input_noise(changes: dict[str, object]) -> None:
+    """Input noise is common to all outputs of a row; a zero row has it too."""
+    x = torch.zeros(2) if changes else POINT
+    y = samples(ideal(inp_noise=0.1, **changes), x=x)
+    check_statistics(y, SMALL @ x, 0.1 * SMALL.norm(dim=1))
+    covariance = torch.cov(y.T)[0, 1]
+    expected = 0.01 * (SMALL @ SMALL.T)[0, 1]
+    # Standard error of a covariance: sqrt((s1^2 s2^2 + cov^2) / N).
+    s1, s2 = 0.1 * SMALL.norm(dim=1)
+    error = torch.sqrt(((s1 * s2) ** 2 + expected**2) / ROWS)
+    assert abs(covariance - expected) < 5 * error
+
+
+def test_stochastic_rounding() -> None:
+    """Rounding up has the probability of the remainder."""
+    io = ideal(inp_bound=1.0, inp_res=20, inp_sto_round=True)
+    x, fraction = torch.tensor([0.537]), 0.37
+    std = torch.tensor([0.1 * math.sqrt(fraction * (1 - fraction))])
+    check_statistics(samples(io, torch.ones(1, 1), x), x, std)
+    io = ideal(out_bound=1.0, out_res=20, out_sto_round=True)
+    check_statistics(samples(io, torch.ones(1, 1), x), x, std)
+
+
+def test_quantization_error() -> None:
+    """The error of a quantiser is uniform over a step."""
+    torch.manual_seed(21)
+    x = (2 * torch.rand(ROWS, 1) - 1) * 0.95
+    error = AnalogMVM.matmul(torch.ones(1, 1), x, ideal(out_bound=1.0, out_res=20)) - x
+    # The standard error of the standard deviation of a uniform number is sigma / sqrt(5 N) = 0.3 %.
+    torch.testing.assert_close(error.std(), torch.tensor(0.1 / math.sqrt(12)), rtol=0.015, atol=0)
+    assert abs(error.mean()) < 5 * 0.1 / math.sqrt(12) / math.sqrt(ROWS)
+
+
+@pytest.mark.parametrize("shape", [(ROWS, 2), (10, ROWS // 10, 2)])
+def test_noise_per_line(shape: tuple[int, ...]) -> None:
+    """The spread of output noise follows the last axis of inputs of any rank."""
+    io = ideal(out_noise=0.06, out_noise_std=0.3)
+    values = torch.tensor([0.02, 0.1])
+    torch.manual_seed(22)
+    y = AnalogMVM.matmul(SMALL, POINT.expand(shape), io, out_noise_values=values)
+    check_statistics(y.reshape(-1, 2), EXACT, values)
+
+
+def test_noise_per_line_needs_values() -> None:
+    """The spread is fixed per tile, so that its values must be given."""
+    with pytest.raises(ConfigError, match="out_noise_std"):
+        AnalogMVM.matmul(SMALL, POINT, ideal(out_noise_std=0.3))
+
+
+def test_bound_management_keeps_rows_that_fit() -> None:
+    """A row beside one that is redone keeps its small noise."""
+    io = ideal(out_bound=1.0, out_noise=0.01, bound_management=BM.ITERATIVE)
+    torch.manual_seed(23)
+    x = torch.tensor([[0.5], [3.0]]).repeat(ROWS, 1)
+    y = AnalogMVM.matmul(torch.ones(1, 1), x, io).reshape(ROWS, 2)
+    check_statistics(y, torch.tensor([0.5, 3.0]), torch.tensor([0.01, 0.04]))
+
+
+def test_seed() -> None:
+    """torch's seed makes the product reproducible; calls differ from each other."""
+    io = IOParameters(inp_sto_round=True, inp_noise=0.1)
+    torch.manual_seed(3)
+    first, second = AnalogMVM.matmul(W, X, io), AnalogMVM.matmul(W, X, io)
+    torch.manual_seed(3)
+    assert torch.equal(AnalogMVM.matmul(W, X, io), first)
+    assert not torch.equal(first, second)
+
+
+# Compilation
+
+
+@pytest.mark.parametrize("name", ["defaults without noise", "bound management", "base"])
+def test_compiled_equals_eager(name: str) -> None:
+    """A captured graph gives the same numbers and gradients as long as nothing is random."""
+    io = GOLDEN[name][0]
+    compiled = torch.compile(AnalogMVM.matmul, fullgraph=True, backend="aot_eager")
+    results = []
+    for function in (AnalogMVM.matmul, compiled):
+        x, weight = X.clone().requires_grad_(), W.clone().requires_grad_()
+        y = function(weight, x, io)
+        y.square().sum().backward()
+        results.append((y.detach(), x.grad, weight.grad))
+    for eager, captured in zip(*results, strict=True):
+        torch.testing.assert_close(captured, eager, rtol=1e-6, atol=2e-6)
+
+
+def test_compiled_has_the_distribution_of_eager() -> None:
+    """With noise and bound management a captured graph has mean and standard deviation of eager."""
+    io = ideal(out_bound=0.5, out_noise=0.02, bound_management=BM.ITERATIVE, **MANAGED)
+    compiled = torch.compile(AnalogMVM.matmul, fullgraph=True, backend="aot_eager")
+    torch.manual_seed(24)
+    x = POINT.expand(ROWS, -1)
+    eager, captured = AnalogMVM.matmul(SMALL, x, io), compiled(SMALL, x, io)
+    # Both sides have a sampling error, hence sqrt(2).
+    torch.testing.assert_close(captured.std(0), eager.std(0), rtol=0.025 * math.sqrt(2), atol=0)
+    limit = 5 * math.sqrt(2) * eager.std(0) / math.sqrt(ROWS)
+    assert ((captured.mean(0) - eager.mean(0)).abs() < limit).all()
+    assert not torch.equal(compiled(SMALL, x, io), captured)
+
+
+# Refusals
+
+REFUSED = {
+    "mv_type": [
+        AnalogMVType.IDEAL,
+        AnalogMVType.POS_NEG_SEPARATE,
+        AnalogMVType.POS_NEG_SEPARATE_DIGITAL_SUM,
+        AnalogMVType.SPLIT_MODE,
+        AnalogMVType.BIT_WISE,
+    ],
+    "bound_management": [BM.SHIFT, BM.ITERATIVE_WORST_CASE],
+    "noise_management": [NM.AVERAGE_ABS_MAX, NM.ABS_MAX_NP_SUM],
+    "w_noise": [0.1],
+    "w_noise_type": [WeightNoiseType.ADDITIVE_CONSTANT, WeightNoiseType.PCM_READ],
+    "ir_drop": [1.0],
+    "out_nonlinearity": [0.1],
+    "slope_calibration": [0.5],
+    "v_offset_std": [0.1],
+    "v_offset_w_min": [0.5],
+    "r_series": [0.1],
+    "w_read_asymmetry_dtod": [0.1],
+    "inp_bound": [2.0],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in REFUSED.items() for value in values]
+)
+def test_refusals_name_the_field(name: str, value: object) -> None:
+    """What only the core simulates is refused by name."""
+    with pytest.raises(TorchTileConfigError, match=f"^backward.{name}:"):
+        AnalogMVM.check_support(IOParameters(**{name: value}), "backward")
+
+
+def test_support_of_defaults() -> None:
+    """The defaults and infinite limits are supported; a subclass is judged by its values."""
+    AnalogMVM.check_support(IOParameters())
+    AnalogMVM.check_support(ideal(out_bound=math.inf))
+    with pytest.raises(TorchTileConfigError, match=r"forward\.ir_drop"):
+        AnalogMVM.check_support(IOParametersIRDropT())
+
+
+def test_wrong_type_is_refused() -> None:
+    """A wrong type is a configuration error that names the field."""
+    io = copy.deepcopy(IOParameters())
+    io.out_noise = "much"  # type: ignore[assignment]
+    with pytest.raises(ConfigError, match=r"forward\.out_noise"):
+        AnalogMVM.check_support(io)
+
+
+@pytest.mark.parametrize("sto_round", [False, True])
+def test_quantizer_properties(sto_round: bool) -> None:
+    """The quantiser is odd, idempotent on levels, rounds half to even and stays within its step."""
+    torch.manual_seed(25)
+    values = torch.randn(1000, dtype=torch.float64)
+    levels = UniformQuantize.apply(values, 0.125, sto_round)
+    error = (levels - values).abs()
+    assert error.max() <= (0.125 if sto_round else 0.0625)
+    assert torch.equal(UniformQuantize.apply(levels, 0.125, False), levels)
+    if not sto_round:
+        assert torch.equal(UniformQuantize.apply(-values, 0.125, False), -levels)
+        ties = torch.tensor([0.5, 1.5, 2.5, -0.5])
+        assert UniformQuantize.apply(ties, 1.0, False).tolist() == [0.0, 2.0, 2.0, 0.0]

@@ -1,0 +1,250 @@
+"""Bad input is refused by name, before anything changes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from mho import _core
+from mho.exceptions import (
+    AihwkitException,
+    ArgumentError,
+    ConfigError,
+    CudaError,
+    InputError,
+    InternalError,
+    TileError,
+    TileModuleError,
+)
+from mho.simulator.configs import InferenceRPUConfig, SingleRPUConfig
+from mho.simulator.parameters.enums import PulseType, RPUDataType, WeightModifierType
+from mho.simulator.tiles import AnalogTile, InferenceTile, TileModuleArray
+
+NAN, INF = float("nan"), float("inf")
+
+
+def snapshot(tile: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Copies of everything in the state but the call counter."""
+    state = tile.state_dict()
+    return {k: v.clone() for k, v in state.items() if not k.endswith("analog_tile_calls")}
+
+
+def assert_unchanged(tile: torch.nn.Module, before: dict[str, torch.Tensor]) -> None:
+    after = snapshot(tile)
+    assert list(after) == list(before)
+    for name, value in before.items():
+        assert torch.equal(after[name], value), name
+
+
+def bad(x: Any) -> Any:
+    return pytest.param(x, id=repr(x)[:30].replace("\n", " "))
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.zeros(2, 5), "expected size 4"),
+        (torch.zeros(5), "expected size 4"),
+        (torch.zeros(2, 4, dtype=torch.float64), "float64"),
+        (torch.zeros(2, 4, dtype=torch.int64), "int64"),
+        (torch.zeros(2, 4, dtype=torch.complex64), "complex"),
+        (torch.tensor(1.0), "one axis"),
+        (None, "NoneType"),
+        ([1.0, 2.0, 3.0, 4.0], "list"),
+    ],
+)
+@pytest.mark.parametrize("grad", [False, True])
+def test_forward_input(tiny_config: Any, x: Any, message: str, grad: bool) -> None:
+    tile = tiny_config.tile_class(3, 4, tiny_config)
+    before = snapshot(tile)
+    with torch.set_grad_enabled(grad), pytest.raises(InputError, match=message):
+        tile(x)
+    assert issubclass(InputError, RuntimeError)
+    assert_unchanged(tile, before)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (torch.zeros(2, 5), torch.zeros(2, 3)),
+        (torch.zeros(2, 4), torch.zeros(2, 4)),
+        (torch.zeros(2, 4), torch.zeros(3, 3)),
+        (torch.zeros(2, 4).double(), torch.zeros(2, 3)),
+        (torch.tensor([[NAN, 0, 0, 0]]), torch.ones(1, 3)),
+        (torch.ones(1, 4), torch.tensor([[INF, 0, 0]])),
+        (None, torch.zeros(2, 3)),
+    ],
+)
+def test_update_input(tiny_config: Any, pair: Any) -> None:
+    tile = tiny_config.tile_class(3, 4, tiny_config)
+    before = snapshot(tile)
+    for update in (tile.update, tile.tile.update):
+        with pytest.raises((InputError, ArgumentError)):
+            update(*pair)
+    assert_unchanged(tile, before)
+
+
+@pytest.mark.parametrize(
+    ("weight", "error"),
+    [
+        (torch.zeros(3, 5), InputError),
+        (torch.full((3, 4), NAN), ArgumentError),
+        (torch.full((3, 4), INF), ArgumentError),
+        (torch.zeros(3, 4, dtype=torch.complex64), InputError),
+    ],
+)
+def test_set_weights(tiny_config: Any, weight: torch.Tensor, error: type[Exception]) -> None:
+    tile = tiny_config.tile_class(3, 4, tiny_config, bias=True)
+    before = snapshot(tile)
+    with pytest.raises(error, match="weight"):
+        tile.set_weights(weight, torch.ones(3))
+    with pytest.raises(error, match="weight"):
+        tile.tile.set_weights(weight)
+    assert_unchanged(tile, before)
+    with pytest.raises((InputError, ArgumentError), match="bias"):
+        tile.set_weights(torch.zeros(3, 4), torch.tensor([NAN, 0, 0]))
+    with pytest.raises(InputError, match="bias"):
+        tile.set_weights(torch.zeros(3, 4), torch.zeros(4))
+    assert_unchanged(tile, before)
+
+
+def test_analog_bias_is_required() -> None:
+    config = SingleRPUConfig()
+    config.mapping.digital_bias = False
+    tile = AnalogTile(3, 4, config, bias=True)
+    with pytest.raises(ValueError, match="bias"):
+        tile.set_weights(torch.zeros(3, 4))
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.0, True, None, "3"])
+def test_sizes(size: Any) -> None:
+    with pytest.raises(ArgumentError, match="out_size"):
+        AnalogTile(size, 4, SingleRPUConfig())
+    with pytest.raises(ArgumentError, match="in_size"):
+        TileModuleArray(3, size, SingleRPUConfig())
+
+
+def test_configurations() -> None:
+    with pytest.raises(ArgumentError, match="create an instance"):
+        AnalogTile(3, 4, SingleRPUConfig)  # type: ignore[arg-type]
+    for change, message in BAD_CONFIGS:
+        config = SingleRPUConfig()
+        change(config)
+        with pytest.raises(ConfigError, match=message):
+            AnalogTile(3, 4, config)
+
+
+def _set(path: str, value: Any) -> Callable[[Any], None]:
+    def change(config: Any) -> None:
+        *parents, name = path.split(".")
+        for parent in parents:
+            config = getattr(config, parent)
+        setattr(config, name, value)
+
+    return change
+
+
+BAD_CONFIGS = [
+    (_set("forward.out_nois", 1.0), "out_nois"),
+    (_set("forwrad", 1.0), "forwrad"),
+    (_set("forward.out_noise", NAN), "forward.out_noise"),
+    (_set("device.dw_min", "small"), "device.dw_min"),
+    (_set("device.dw_min", True), "device.dw_min"),
+    (_set("update.desired_bl", 1.5), "update.desired_bl"),
+    (_set("runtime.data_type", RPUDataType.DOUBLE), "runtime.data_type"),
+    (_set("runtime.backend", "wgpu"), "runtime.backend"),
+    (_set("runtime.backend", "tpu"), "runtime.backend"),
+]
+
+
+def test_inference_configurations() -> None:
+    config = InferenceRPUConfig()
+    config.modifier.type = WeightModifierType.ADD_NORMAL
+    with pytest.raises(ConfigError, match=r"modifier\.type"):
+        InferenceTile(3, 4, config)
+    config = InferenceRPUConfig()
+    config.device = SingleRPUConfig().device
+    config.update.pulse_type = PulseType.STOCHASTIC_COMPRESSED
+    with pytest.raises(ConfigError, match=r"update\.pulse_type"):
+        InferenceTile(3, 4, config)
+
+
+def test_later_changes_of_the_config_have_no_effect() -> None:
+    config = SingleRPUConfig()
+    tile = AnalogTile(3, 4, config)
+    config.mapping.weight_scaling_omega = 7.0
+    assert tile.rpu_config.mapping.weight_scaling_omega == 0.0
+
+
+def test_cuda() -> None:
+    tile = AnalogTile(3, 4, SingleRPUConfig())
+    with pytest.raises(CudaError):
+        tile.cuda()
+    with pytest.raises(TileModuleError, match="meta"):
+        torch.nn.Sequential(tile).to("meta")
+    assert tile.cpu() is tile
+
+
+def test_hidden_parameters() -> None:
+    tile = AnalogTile(3, 4, SingleRPUConfig())
+    before, hidden = snapshot(tile), tile.get_hidden_parameters()
+    assert list(hidden)[:4] == ["max_bound", "min_bound", "dwmin_up", "dwmin_down"]
+    swapped = dict(reversed(list(hidden.items())))
+    with pytest.raises(TileError, match="hidden"):
+        tile.set_hidden_parameters(swapped)
+    with pytest.raises((InputError, RuntimeError)):
+        tile.set_hidden_parameters({k: v[:, :2] for k, v in hidden.items()})
+    with pytest.raises(ArgumentError):
+        tile.set_hidden_parameters({k: v * NAN for k, v in hidden.items()})
+    tile.set_hidden_parameters({})
+    assert_unchanged(tile, before)
+
+
+def test_hidden_parameters_take_effect() -> None:
+    """A plane that was constant may get values, and the weights follow the new bounds."""
+    tile = AnalogTile(3, 4, SingleRPUConfig())
+    hidden = tile.get_hidden_parameters()
+    hidden["max_bound"] = torch.full((3, 4), 0.01)
+    hidden["reset_bias"] = torch.rand(3, 4)
+    tile.set_hidden_parameters(hidden)
+    assert tile.get_weights()[0].max() <= 0.01
+    again = tile.get_hidden_parameters()
+    for name, value in hidden.items():
+        assert torch.equal(again[name], value), name
+    assert "analog_tile_hidden.reset_bias" in tile.state_dict()
+    hidden["reset_bias"] = torch.zeros(3, 4)
+    tile.set_hidden_parameters(hidden)
+    assert "analog_tile_hidden.reset_bias" not in tile.state_dict()
+
+
+def test_arguments_of_operations() -> None:
+    tile = AnalogTile(3, 4, SingleRPUConfig())
+    before = snapshot(tile)
+    calls: list[Callable[[], Any]] = [
+        lambda: tile.reset_columns(7),
+        lambda: tile.reset(1.5),
+        lambda: tile.set_learning_rate(-1.0),
+        lambda: tile.set_learning_rate(NAN),
+        lambda: tile.tile.set_weights_uniform_random(1.0, 0.0),
+        lambda: tile.set_forward_parameters(unknown=torch.zeros(3)),
+        lambda: tile.set_forward_parameters(v_offset=torch.zeros(9)),
+        lambda: tile.set_mapping_scales(torch.zeros(3)),
+        lambda: tile.load_extra({"unknown": [1]}),
+        lambda: tile.set_input_range(1.0),
+    ]
+    for call in calls:
+        with pytest.raises(AihwkitException):
+            call()
+    assert_unchanged(tile, before)
+
+
+def test_panic_in_a_kernel_leaves_the_tile_as_it_was() -> None:
+    tile = AnalogTile(30, 40, SingleRPUConfig())
+    before = snapshot(tile)
+    _core.panic_in_next_update()
+    with pytest.raises(InternalError):
+        tile.update(torch.randn(9, 40), torch.randn(9, 30))
+    assert_unchanged(tile, before)
+    tile.update(torch.randn(9, 40), torch.randn(9, 30))
+    assert not torch.equal(snapshot(tile)["analog_tile_weights"], before["analog_tile_weights"])

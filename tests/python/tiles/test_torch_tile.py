@@ -1,0 +1,767 @@
+"""Inference tiles that compute in torch: periphery, state, precision, compilation, distribution."""
+
+import copy
+import io as bytes_io
+import math
+import pickle
+from collections.abc import Callable
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mho.exceptions import (
+    AnalogBiasConfigError,
+    ArgumentError,
+    ConfigError,
+    InputError,
+    TileError,
+    TorchTileConfigError,
+)
+from mho.optim import AnalogSGD
+from mho.simulator.configs import (
+    InferenceRPUConfig,
+    IOParameters,
+    SingleRPUConfig,
+    TorchInferenceRPUConfig,
+)
+from mho.simulator.parameters.enums import (
+    BoundManagementType,
+    NoiseManagementType,
+    RPUDataType,
+    WeightClipType,
+    WeightModifierType,
+    WeightRemapType,
+)
+from mho.simulator.tiles import InferenceTile, TorchInferenceTile, TorchSimulatorTile
+
+NM, BM = NoiseManagementType, BoundManagementType
+W = torch.tensor([[0.5, -0.25], [0.1, 0.8]])
+
+
+def ideal(**changes: object) -> IOParameters:
+    """Return parameters with everything switched off but the given changes."""
+    off = {
+        "inp_bound": -1.0,
+        "inp_res": -1.0,
+        "out_bound": -1.0,
+        "out_res": -1.0,
+        "out_noise": 0.0,
+        "noise_management": NM.NONE,
+        "bound_management": BM.NONE,
+    }
+    return IOParameters(**{**off, **changes})
+
+
+def perfect() -> IOParameters:
+    """Return parameters of an exact product."""
+    return IOParameters(is_perfect=True)
+
+
+def tile_with(
+    forward: IOParameters, weight: Tensor = W, edit: Callable | None = None, bias: bool = False
+) -> TorchInferenceTile:
+    """Return a tile with given weights; `edit` changes its configuration first."""
+    config = TorchInferenceRPUConfig(forward=forward)
+    if edit is not None:
+        edit(config)
+    tile = TorchInferenceTile(*weight.shape, config, bias)
+    tile.set_weights(weight)
+    return tile
+
+
+def with_range(**changes: object) -> Callable[[TorchInferenceRPUConfig], None]:
+    """Return an edit that switches a fixed input range of 2 on, with the given changes."""
+
+    def edit(config: TorchInferenceRPUConfig) -> None:
+        values = {"enable": True, "init_value": 2.0, "init_from_data": 0, "decay": 0.0, **changes}
+        for name, value in values.items():
+            setattr(config.pre_post.input_range, name, value)
+
+    return edit
+
+
+# Construction
+
+
+def test_default_configuration() -> None:
+    """Without a configuration the tile has that of its family, on parameters of the usual names."""
+    tile = TorchInferenceTile(3, 2, bias=True)
+    assert type(tile.rpu_config) is TorchInferenceRPUConfig
+    assert isinstance(tile.tile, TorchSimulatorTile)
+    assert {name for name, _ in tile.named_parameters()} == {"bias", "analog_ctx", "tile.weight"}
+    assert not tile.supports_indexed and tile.supports_ddp
+
+
+def test_no_analog_bias() -> None:
+    """An analog bias is refused, by the tile and by the raw tile."""
+    config = TorchInferenceRPUConfig()
+    config.mapping.digital_bias = False
+    with pytest.raises(AnalogBiasConfigError, match=r"mapping\.digital_bias"):
+        TorchInferenceTile(2, 2, config, bias=True)
+    with pytest.raises(AnalogBiasConfigError):
+        TorchInferenceTile(2, 2, config).tile.forward(torch.ones(2), bias=True)
+
+
+@pytest.mark.parametrize("layout", [{"in_trans": True}, {"out_trans": True}])
+def test_no_transposed_layout(layout: dict[str, bool]) -> None:
+    """Features are on the last axis only."""
+    with pytest.raises(TorchTileConfigError, match="in_trans"):
+        TorchInferenceTile(2, 2, **layout)
+    with pytest.raises(TorchTileConfigError, match="in_trans"):
+        TorchInferenceTile(2, 2).tile.forward(torch.ones(2), **layout)
+
+
+@pytest.mark.parametrize("kind", [k for k in WeightModifierType if k.value != "None"])
+def test_modifiers_are_refused(kind: WeightModifierType) -> None:
+    """No modifier is built yet; each is refused by name."""
+    config = TorchInferenceRPUConfig()
+    config.modifier.type = kind
+    with pytest.raises(ConfigError, match=rf"modifier\.type: {kind.name}"):
+        TorchInferenceTile(2, 2, config)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("forward", "w_noise", 0.1),
+        ("clip", "type", WeightClipType.AVERAGE_CHANNEL_MAX),
+        ("remap", "remapped_wmax", 0.5),
+        ("remap", "max_scale_range", 2.0),
+        ("remap", "max_scale_ref", 0.1),
+    ],
+)
+def test_refusals_name_the_field(part: str, name: str, value: object) -> None:
+    """Options of the core are refused when the tile is built, and when they are set later."""
+    config = TorchInferenceRPUConfig()
+    config.remap.type = WeightRemapType.LAYERWISE_SYMMETRIC
+    tile = TorchInferenceTile(2, 2, config)
+    setattr(getattr(config, part), name, value)
+    with pytest.raises(TorchTileConfigError, match=rf"{part}\.{name}"):
+        TorchInferenceTile(2, 2, config)
+    setattr(getattr(tile.rpu_config, part), name, value)
+    with pytest.raises(TorchTileConfigError, match=rf"{part}\.{name}"):
+        tile(torch.ones(2))
+
+
+def test_other_families_are_refused() -> None:
+    """A configuration of the core does not describe a torch tile."""
+    with pytest.raises(TorchTileConfigError, match="simulator_tile_class"):
+        TorchInferenceTile(2, 2, InferenceRPUConfig())
+    with pytest.raises(TorchTileConfigError, match="simulator_tile_class"):
+        TorchInferenceTile(2, 2, SingleRPUConfig())
+
+
+def test_edits_act_at_once() -> None:
+    """The parameters are read in every call; wrong types are found there too."""
+    tile = tile_with(ideal())
+    x = torch.tensor([1.0, 0.5])
+    tile.rpu_config.forward.out_scale = 2.0
+    torch.testing.assert_close(tile(x), 2.0 * W @ x)
+    tile.rpu_config.forward.out_scale = "two"
+    with pytest.raises(ConfigError, match=r"forward\.out_scale"):
+        tile(x)
+
+
+# Inputs
+
+
+@pytest.mark.parametrize("shape", [(2,), (0, 2), (3, 2), (2, 3, 2), (1, 2, 1, 2)])
+def test_any_rank(shape: tuple[int, ...]) -> None:
+    """Inputs have any number of batch axes, empty ones included."""
+    tile = tile_with(IOParameters(out_noise=0.0, inp_res=-1.0, out_res=-1.0), bias=True)
+    tile.bias.data.fill_(0.5)
+    x = torch.randn(shape)
+    torch.testing.assert_close(tile(x), x @ W.t() + 0.5)
+
+
+def test_bad_inputs() -> None:
+    """Wrong sizes, dtypes and objects are named."""
+    tile = tile_with(ideal())
+    for call in (tile, tile.tile):
+        with pytest.raises(InputError, match="expected size 2 on the last axis, got 3"):
+            call(torch.ones(4, 3))
+        with pytest.raises(InputError, match=r"torch\.float64"):
+            call(torch.ones(2, dtype=torch.float64))
+        with pytest.raises(InputError, match="scalar"):
+            call(torch.tensor(1.0))
+        with pytest.raises(RuntimeError, match="expected a tensor"):
+            call([1.0, 2.0])
+
+
+def test_autocast_input_is_cast() -> None:
+    """A half-precision input that autocast made is converted."""
+    tile = tile_with(ideal())
+    with torch.autocast("cpu", torch.bfloat16):
+        y = tile(torch.ones(1, 2, dtype=torch.bfloat16))
+    assert y.dtype is torch.float32
+    # Weights and product are rounded to bfloat16.
+    torch.testing.assert_close(y, W.sum(1).reshape(1, 2), rtol=1e-2, atol=0)
+
+
+# Periphery
+
+
+def test_scales_and_bias() -> None:
+    """Mapping scales, learned scales and bias, and their gradients, in a closed form."""
+
+    def edit(config: TorchInferenceRPUConfig) -> None:
+        config.mapping.weight_scaling_omega = 1.0
+        config.mapping.weight_scaling_columnwise = True
+        config.mapping.learn_out_scaling = True
+        config.mapping.out_scaling_columnwise = True
+
+    tile = tile_with(ideal(), edit=edit, bias=True)
+    torch.testing.assert_close(tile.get_mapping_scales(), torch.tensor([0.5, 0.8]))
+    torch.testing.assert_close(tile.tile.weight, torch.tensor([[1.0, -0.5], [0.125, 1.0]]))
+    tile.set_learned_out_scales(torch.tensor([2.0, 3.0]))
+    tile.bias.data.copy_(torch.tensor([0.3, 0.4]))
+    y = tile(torch.tensor([1.0, 0.5]))
+    torch.testing.assert_close(y, torch.tensor([1.05, 1.9]))
+    y.sum().backward()
+    torch.testing.assert_close(tile.out_scaling_alpha.grad, torch.tensor([0.375, 0.5]))
+    torch.testing.assert_close(tile.bias.grad, torch.ones(2))
+    expected = torch.tensor([[4.0, 2.0], [3.75, 1.875]])
+    torch.testing.assert_close(tile.tile.weight.grad, expected)
+
+
+def test_step_moves_logical_weights_as_unscaled() -> None:
+    """With mapping scales an SGD step changes the logical weights as without."""
+
+    def edit(config: TorchInferenceRPUConfig) -> None:
+        config.mapping.weight_scaling_omega = 0.4
+        config.mapping.weight_scaling_columnwise = True
+
+    results = []
+    for change in (edit, None):
+        tile = tile_with(ideal(), edit=change)
+        optimizer = torch.optim.SGD(tile.parameters(), lr=0.1)
+        tile(torch.tensor([[1.0, 0.5], [-2.0, 1.0]])).square().sum().backward()
+        optimizer.step()
+        results.append(tile.get_weights()[0])
+    torch.testing.assert_close(*results)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, -3.0),
+        ({"gradient_relative": False}, -1.5),
+        ({"gradient_scale": 10.0}, -30.0),
+        ({"gradient_relative": False, "gradient_scale": 10.0}, -15.0),
+    ],
+)
+def test_gradient_of_input_range(changes: dict[str, object], expected: float) -> None:
+    """Clipped inputs pass their gradient to the range."""
+    tile = tile_with(perfect(), torch.tensor([[0.5, 0.25]]), with_range(**changes))
+    x = torch.tensor([3.0, -3.0], requires_grad=True)
+    y = tile(x)
+    torch.testing.assert_close(y, torch.tensor([0.5]))
+    y.backward(torch.tensor([-3.0]))
+    torch.testing.assert_close(tile.input_range.grad, torch.tensor([expected]))
+    assert x.grad.tolist() == [0.0, 0.0]
+
+
+def test_decay_of_input_range() -> None:
+    """While few inputs are clipped the range shrinks."""
+    tile = tile_with(perfect(), edit=with_range(decay=0.5))
+    tile(torch.ones(3, 2)).sum().backward()
+    torch.testing.assert_close(tile.input_range.grad, torch.tensor([1.0]))
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (5, 1), (3, 3)])
+def test_output_clipping_enlarges_range(shape: tuple[int, int]) -> None:
+    """The fraction of clipped outputs counts outputs, whatever the number of inputs."""
+    edit = with_range(manage_output_clipping=True)
+    tile = tile_with(ideal(out_bound=0.1), torch.ones(shape), edit)
+    y = tile(torch.ones(4, shape[1]))
+    assert y.eq(0.2).all()
+    y.backward(torch.zeros_like(y))
+    torch.testing.assert_close(tile.input_range.grad, torch.tensor([-2.0]))
+
+
+def test_output_clipping_below_threshold() -> None:
+    """Few clipped outputs leave the range alone."""
+    edit = with_range(manage_output_clipping=True, output_min_percentage=0.5)
+    tile = tile_with(ideal(out_bound=0.1), torch.tensor([[1.0], [0.01], [0.02]]), edit)
+    y = tile(torch.ones(4, 1))
+    y.backward(torch.zeros_like(y))
+    assert tile.input_range.grad.tolist() == [0.0]
+
+
+def test_output_clipping_needs_observable_clips() -> None:
+    """Managing output clipping is refused with noise or bound management."""
+    with pytest.raises(ConfigError, match="manage_output_clipping"):
+        tile_with(IOParameters(), edit=with_range(manage_output_clipping=True))
+
+
+def test_noise_does_not_reach_the_range() -> None:
+    """The two factors of the range are constants, so that output noise has no gradient there."""
+    tile = tile_with(ideal(out_noise=0.5), edit=with_range())
+    tile(torch.ones(3, 2)).sum().backward()
+    assert tile.input_range.grad.tolist() == [0.0]
+
+
+def test_range_follows_data() -> None:
+    """The first batches set the range in training; evaluation does not."""
+    tile = tile_with(perfect(), edit=with_range(init_from_data=2, init_std_alpha=3.0))
+    batches = [torch.randn(50, 2) for _ in range(3)]
+    stds = [float(b.std()) for b in batches]
+    tile.eval()
+    tile(batches[0])
+    assert tile.input_range.item() == 2.0
+    tile.train()
+    both = 1.5 * sum(stds[:2])
+    for batch, expected in zip(batches, (3 * stds[0], both, both), strict=True):
+        tile(batch)
+        torch.testing.assert_close(tile.input_range.item(), expected, rtol=1e-6, atol=0)
+
+
+def test_perfect_product_is_not_masked() -> None:
+    """Outputs of a perfect product are not bounded, whatever `out_bound` says."""
+    tile = tile_with(IOParameters(is_perfect=True, out_bound=0.1))
+    x = torch.tensor([100.0, 20.0], requires_grad=True)
+    tile(x).sum().backward()
+    torch.testing.assert_close(x.grad, W.sum(0))
+
+
+# Noise per line
+
+
+def test_noise_values_are_frozen() -> None:
+    """The spread of output noise is drawn once, with the standard deviation asked for."""
+    config = TorchInferenceRPUConfig(forward=ideal(out_noise=0.06, out_noise_std=0.3))
+    tile = TorchInferenceTile(512, 1, config)
+    values = tile.get_forward_parameters()["out_noise_values"]
+    # Mean and standard deviation of 512 draws within five standard errors, 5/sqrt(1024) = 16 %.
+    assert abs(values.mean() - 0.06) < 5 * 0.018 / math.sqrt(512)
+    assert abs(values.std() - 0.018) < 0.16 * 0.018
+    y = tile(torch.zeros(4000, 1))
+    # 4000 rows: one standard error is 1/sqrt(8000) = 1.1 %; the largest of 512 stays below 4.5.
+    torch.testing.assert_close(y.std(0), values, rtol=0.05, atol=0)
+    assert torch.equal(tile.get_forward_parameters()["out_noise_values"], values)
+
+
+def test_noise_values_can_be_set() -> None:
+    """Frozen values are written as a whole; wrong ones are refused and change nothing."""
+    tile = tile_with(ideal(out_noise=0.06, out_noise_std=0.3))
+    tile.set_forward_parameters(out_noise_values=torch.tensor([0.0, 0.0]))
+    torch.testing.assert_close(tile(torch.ones(2)), W.sum(1))
+    for wrong in (torch.ones(3), torch.tensor([math.nan, 0.0])):
+        with pytest.raises(ArgumentError, match="out_noise_values"):
+            tile.set_forward_parameters({"out_noise_values": wrong})
+    with pytest.raises(ArgumentError, match="v_offset"):
+        tile.set_forward_parameters(v_offset=torch.ones(2))
+    assert tile.get_forward_parameters()["out_noise_values"].tolist() == [0.0, 0.0]
+    assert tile_with(ideal()).get_forward_parameters()["out_noise_values"].numel() == 0
+
+
+def test_spread_cannot_be_added_later() -> None:
+    """A spread that was not there at construction has no values, which is an error."""
+    tile = tile_with(ideal(out_noise=0.1))
+    tile.rpu_config.forward.out_noise_std = 0.3
+    with pytest.raises(ConfigError, match="out_noise_std"):
+        tile(torch.ones(2))
+
+
+# Precision
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("how", ["to", "configuration"])
+def test_dtypes(dtype: torch.dtype, how: str) -> None:
+    """A cast tile is of one dtype in all its parts, and its context shares the weights."""
+
+    def edit(config: TorchInferenceRPUConfig) -> None:
+        config.mapping.weight_scaling_omega = 0.5
+        config.mapping.learn_out_scaling = True
+        with_range()(config)
+        if how == "configuration":
+            config.runtime.data_type = next(t for t in RPUDataType if t.as_torch() is dtype)
+
+    if how == "configuration" and dtype is torch.bfloat16:
+        pytest.skip("RPUDataType has no bfloat16, as in aihwkit; such tiles are made by .to()")
+    forward = ideal(out_noise=0.01, out_noise_std=0.1)
+    tile = tile_with(forward, edit=edit, bias=True)
+    context = tile.analog_ctx
+    tile = tile.to(dtype) if how == "to" else tile
+    tile.set_weights(W, torch.zeros(2))
+    assert tile.analog_ctx is context
+    assert context.dtype is dtype and context.data_ptr() == tile.tile.weight.data_ptr()
+    values = [v for v in tile.state_dict().values() if v.is_floating_point()]
+    assert {v.dtype for v in values} == {dtype}
+    x = torch.tensor([1.0, 0.5], dtype=dtype, requires_grad=True)
+    y = tile(x)
+    assert y.dtype is dtype
+    # Five standard deviations of the noise, and three roundings to the dtype.
+    expected = (W @ torch.tensor([1.0, 0.5])).to(dtype)
+    torch.testing.assert_close(y, expected, atol=0.1 + 3 * torch.finfo(dtype).eps, rtol=0)
+    y.sum().backward()
+    assert x.grad.dtype is dtype and tile.tile.weight.grad.dtype is dtype
+
+
+def test_double_precision_weights_are_exact() -> None:
+    """Weights in double precision are stored and returned as they are."""
+    tile = TorchInferenceTile(2, 2).double()
+    weight = torch.randn(2, 2, dtype=torch.float64)
+    tile.set_weights(weight)
+    assert torch.equal(tile.get_weights()[0], weight)
+
+
+def test_gradcheck_in_double_precision() -> None:
+    """All gradients of a smooth tile agree with differences."""
+
+    def edit(config: TorchInferenceRPUConfig) -> None:
+        config.mapping.learn_out_scaling = True
+
+    io = ideal(inp_bound=1.0, noise_management=NM.ABS_MAX, inp_asymmetry=0.1, out_asymmetry=0.2)
+    tile = tile_with(io, edit=edit, bias=True).double()
+    x = torch.tensor([[0.7, -0.4], [-1.0, 3.0]], dtype=torch.float64, requires_grad=True)
+    parameters = (tile.tile.weight, tile.bias, tile.out_scaling_alpha)
+    assert torch.autograd.gradcheck(lambda x, *_: tile(x), (x, *parameters))
+
+
+def test_training_in_bfloat16() -> None:
+    """A tile in half precision learns a linear map."""
+    torch.manual_seed(5)
+    tile = tile_with(IOParameters(), torch.zeros(2, 4)).to(torch.bfloat16)
+    target = torch.randn(2, 4)
+    x = torch.randn(64, 4)
+    optimizer = AnalogSGD(tile.parameters(), lr=0.2)
+    losses = []
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss = (tile(x.bfloat16()).float() - x @ target.t()).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    # The noise floor: output noise 0.06, reduced by 3 % converter steps, at a scale of about 2.5.
+    assert losses[-1] < 0.15 < losses[0]
+
+
+# Optimizers and steps after the update
+
+
+def test_context_has_no_gradient_and_no_trace() -> None:
+    """The weight parameter trains; the context neither gets a gradient nor collects pairs."""
+    tile = tile_with(ideal())
+    tile(torch.ones(2)).sum().backward()
+    assert tile.analog_ctx.grad is None and not tile.analog_ctx.has_gradient()
+    assert tile.analog_ctx.use_torch_update
+    with pytest.raises(TileError):
+        tile.update(torch.ones(2), torch.ones(2))
+    with pytest.raises(TileError):
+        tile.tile.update(torch.ones(2), torch.ones(2))
+
+
+def test_clip_after_step() -> None:
+    """Weights are clipped after a step; a negative fixed value does nothing."""
+    tile = tile_with(ideal())
+    tile.rpu_config.clip.type = WeightClipType.FIXED_VALUE
+    tile.post_update_step()
+    torch.testing.assert_close(tile.get_weights()[0], W)
+    tile.rpu_config.clip.fixed_value = 0.3
+    tile.post_update_step()
+    torch.testing.assert_close(tile.get_weights()[0], W.clamp(-0.3, 0.3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "scales"),
+    [
+        ("LAYERWISE_SYMMETRIC", [[0.5, -0.4, 1.0], [0.1, -0.25, 0.2], [0.0] * 3], [12.0] * 3),
+        (
+            "CHANNELWISE_SYMMETRIC",
+            [[0.5, -0.4, 1.0], [0.4, -1.0, 0.8], [0.0] * 3],
+            [12.0, 3.0, 3.0],
+        ),
+    ],
+)
+def test_remap_after_step(kind: str, raw: list[list[float]], scales: list[float]) -> None:
+    """Remapping fills the range of the weights and keeps their product with the scales."""
+    weight = torch.tensor([[2.0, -1.6, 4.0], [0.4, -1.0, 0.8], [0.0, 0.0, 0.0]])
+
+    def edit(config: TorchInferenceRPUConfig) -> None:
+        config.remap.type = WeightRemapType[kind]
+
+    tile = tile_with(ideal(), weight, edit)
+    tile.set_scales(torch.full((3,), 3.0))
+    tile.post_update_step()
+    torch.testing.assert_close(tile.tile.get_weights(), torch.tensor(raw))
+    torch.testing.assert_close(tile.get_weights()[0], 3.0 * weight)
+    torch.testing.assert_close(tile.get_scales(), torch.tensor(scales))
+
+
+# State
+
+
+def full_tile() -> TorchInferenceTile:
+    """Return a tile that has every kind of state."""
+
+    def edit(config: TorchInferenceRPUConfig) -> None:
+        config.mapping.weight_scaling_omega = 0.5
+        config.mapping.weight_scaling_columnwise = True
+        config.mapping.learn_out_scaling = True
+        with_range()(config)
+
+    io = IOParameters(out_noise_std=0.2, noise_management=NM.NONE, bound_management=BM.NONE)
+    tile = tile_with(io, edit=edit, bias=True)
+    tile.set_learned_out_scales(1.5)
+    tile.bias.data.copy_(torch.tensor([0.1, -0.2]))
+    return tile
+
+
+def assert_same_output(a: TorchInferenceTile, b: TorchInferenceTile) -> None:
+    """Check that two tiles give the same bits from the same seed."""
+    x = torch.randn(5, 2)
+    results = []
+    for tile in (a, b):
+        torch.manual_seed(6)
+        results.append(tile(x))
+    assert torch.equal(*results)
+
+
+def test_state_dict_names() -> None:
+    """The state has the documented entries, all of them tensors with storage of their own."""
+    state = full_tile().state_dict()
+    assert set(state) == {
+        "tile.weight",
+        "tile.out_noise_values",
+        "analog_tile_config",
+        "alpha",
+        "bias",
+        "mapping_scales",
+        "out_scaling_alpha",
+        "input_range",
+        "input_range_update_idx",
+    }
+    assert len({value.untyped_storage().data_ptr() for value in state.values()}) == len(state)
+
+
+@pytest.mark.parametrize("way", ["load", "file", "safetensors", "deepcopy", "pickle"])
+def test_round_trips(way: str, tmp_path: object) -> None:
+    """Every way of saving and copying gives the same tile."""
+    tile = full_tile()
+    if way == "deepcopy":
+        other = copy.deepcopy(tile)
+    elif way == "pickle":
+        other = pickle.loads(pickle.dumps(tile))
+    else:
+        other = TorchInferenceTile(2, 2, tile.rpu_config, bias=True)
+        state = tile.state_dict()
+        if way == "file":
+            buffer = bytes_io.BytesIO()
+            torch.save(state, buffer)
+            buffer.seek(0)
+            state = torch.load(buffer, weights_only=True)
+        elif way == "safetensors":
+            save_file(state, f"{tmp_path}/tile.safetensors")
+            state = load_file(f"{tmp_path}/tile.safetensors")
+        context = other.analog_ctx
+        other.load_state_dict(state)
+        assert other.analog_ctx is context
+    assert other.analog_ctx.data_ptr() == other.tile.weight.data_ptr()
+    assert other.analog_ctx.use_torch_update
+    assert_same_output(tile, other)
+    other.tile.weight.data.zero_()
+    assert tile.tile.weight.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tile.weight", torch.ones(3, 2)),
+        ("tile.weight", torch.full((2, 2), math.nan)),
+        ("tile.out_noise_values", torch.ones(5)),
+        ("bias", torch.ones(3)),
+    ],
+)
+def test_bad_state_changes_nothing(name: str, value: Tensor) -> None:
+    """A state with one unusable entry is refused as a whole."""
+    tile = full_tile()
+    before = {k: v.clone() for k, v in tile.state_dict().items()}
+    state = {**full_tile().state_dict(), "tile.weight": torch.zeros(2, 2), name: value}
+    with pytest.raises(InputError, match=name):
+        tile.load_state_dict(state)
+    assert all(torch.equal(before[k], v) for k, v in tile.state_dict().items())
+
+
+def test_saved_configuration_is_adopted() -> None:
+    """Loading takes the saved configuration over, unless asked not to."""
+    saved = tile_with(ideal(out_scale=3.0))
+    tile = tile_with(ideal())
+    tile.load_state_dict(saved.state_dict())
+    assert tile.rpu_config.forward.out_scale == 3.0
+    torch.testing.assert_close(tile(torch.ones(2)), 3.0 * W.sum(1))
+    tile = tile_with(ideal())
+    tile.set_load_rpu_config_state(False)
+    tile.load_state_dict(saved.state_dict())
+    torch.testing.assert_close(tile(torch.ones(2)), W.sum(1))
+
+
+def test_configuration_of_the_core_is_not_adopted() -> None:
+    """A state of the core cannot be loaded."""
+    other = InferenceTile(2, 2, InferenceRPUConfig())
+    tile = tile_with(ideal())
+    with pytest.raises((TileError, ConfigError)):
+        tile.load_state_dict(other.state_dict())
+    torch.testing.assert_close(tile(torch.ones(2)), W.sum(1))
+
+
+def test_replace_configuration() -> None:
+    """Another configuration of the family keeps the weights and takes effect."""
+    tile = tile_with(ideal())
+    tile.to(TorchInferenceRPUConfig(forward=ideal(out_scale=2.0)))
+    torch.testing.assert_close(tile(torch.ones(2)), 2.0 * W.sum(1))
+    with pytest.raises(TorchTileConfigError, match=r"forward\.w_noise"):
+        tile.replace_with(TorchInferenceRPUConfig(forward=ideal(w_noise=1.0)))
+    torch.testing.assert_close(tile(torch.ones(2)), 2.0 * W.sum(1))
+
+
+# Compilation
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_compiled_equals_eager(training: bool) -> None:
+    """A captured graph of all the periphery gives the outputs and gradients of eager."""
+
+    def edit(config: TorchInferenceRPUConfig) -> None:
+        config.mapping.weight_scaling_omega = 0.5
+        config.mapping.learn_out_scaling = True
+        with_range(manage_output_clipping=True, init_from_data=2, decay=0.1)(config)
+
+    eager = tile_with(ideal(out_bound=0.6, inp_bound=1.0, inp_res=1 / 30), edit=edit, bias=True)
+    eager.train(training)
+    tile = copy.deepcopy(eager)
+    compiled = torch.compile(tile, fullgraph=True, backend="aot_eager")
+    for _ in range(3):
+        x = torch.randn(20, 2)
+        inputs = [x.clone().requires_grad_() for _ in range(2)]
+        outputs = [call(value) for call, value in zip((eager, compiled), inputs, strict=True)]
+        torch.testing.assert_close(outputs[1], outputs[0])
+        for output in outputs:
+            output.square().sum().backward()
+        torch.testing.assert_close(inputs[1].grad, inputs[0].grad)
+    for (name, p), (_, q) in zip(eager.named_parameters(), tile.named_parameters(), strict=True):
+        assert (p.grad is None) == (q.grad is None), name
+        if p.grad is not None:
+            torch.testing.assert_close(q.grad, p.grad)
+    torch.testing.assert_close(tile.input_range, eager.input_range)
+
+
+def test_compiled_follows_edits() -> None:
+    """A captured graph is captured again after an edit, and refuses what is not supported."""
+    tile = tile_with(ideal())
+    compiled = torch.compile(tile, fullgraph=True, backend="aot_eager")
+    x = torch.ones(3, 2)
+    for scale in (1.0, 2.0, 3.0):
+        tile.rpu_config.forward.out_scale = scale
+        torch.testing.assert_close(compiled(x), scale * x @ W.t())
+    tile.rpu_config.forward.w_noise = 0.1
+    with pytest.raises(Exception, match=r"forward\.w_noise"):
+        compiled(x)
+
+
+def test_exported_program_draws_afresh() -> None:
+    """An exported tile has noise that differs between calls."""
+    # Inside of a model: torch.export trips over the absent buffers of a root module.
+    model = torch.nn.Sequential(tile_with(IOParameters())).eval()
+    program = torch.export.export(model, (torch.ones(4, 2),)).module()
+    x = torch.ones(4, 2)
+    first, second = program(x), program(x)
+    assert not torch.equal(first, second)
+    torch.testing.assert_close(first, x @ W.t(), atol=0.5, rtol=0)
+
+
+# The core as peer
+
+PEERS = {
+    "defaults": IOParameters(),
+    "input noise": IOParameters(inp_noise=0.05),
+    "stochastic rounding": IOParameters(inp_sto_round=True, out_sto_round=True, inp_res=1 / 14),
+    "coarse converters": IOParameters(inp_res=1 / 14, out_res=1 / 30, out_bound=4.0),
+    "asymmetries": IOParameters(inp_asymmetry=0.1, out_asymmetry=0.2),
+    "threshold": IOParameters(nm_thres=0.5),
+    "constant": IOParameters(noise_management=NM.CONSTANT, nm_thres=2.0),
+    "max": IOParameters(noise_management=NM.MAX),
+    "no management": IOParameters(noise_management=NM.NONE, bound_management=BM.NONE),
+    "bound management": IOParameters(out_bound=0.3, out_noise=0.02),
+    "positive bound": IOParameters(out_bound=0.3, out_noise=0.02, bm_test_negative_bound=False),
+    "few passes": IOParameters(out_bound=0.1, out_noise=0.01, max_bm_factor=2),
+    "unbounded": IOParameters(out_bound=math.inf, inp_res=-1.0, out_scale=0.5),
+}
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_same_distribution_as_core(name: str) -> None:
+    """Outputs of both engines have the same mean and standard deviation, row by row."""
+    samples = 4000
+    torch.manual_seed(7)
+    weight, x = 0.4 * torch.randn(3, 6), torch.randn(2, 6)
+    repeated = x.repeat_interleave(samples, 0)
+    moments = []
+    for cls, config in (
+        (TorchInferenceTile, TorchInferenceRPUConfig),
+        (InferenceTile, InferenceRPUConfig),
+    ):
+        tile = cls(3, 6, config(forward=copy.deepcopy(PEERS[name])))
+        tile.set_weights(weight)
+        with torch.no_grad():
+            y = tile(repeated).reshape(2, samples, 3)
+        moments.append((y.mean(1), y.var(1), ((y - y.mean(1, keepdim=True)) ** 4).mean(1)))
+    (mean, var, fourth), (core_mean, core_var, core_fourth) = moments
+    # Five standard errors of a difference: var / n for a mean, (m4 - var^2) / n for a variance.
+    of_mean = ((var + core_var) / samples).sqrt()
+    of_var = ((fourth - var**2 + core_fourth - core_var**2) / samples).sqrt()
+    assert ((mean - core_mean).abs() <= 5 * of_mean + 1e-6).all()
+    assert ((var - core_var).abs() <= 5 * of_var + 1e-12).all()
+
+
+def test_same_gradients_as_core() -> None:
+    """Without converters and noise both engines have the same gradients of everything."""
+    results = []
+    for cls, config in (
+        (TorchInferenceTile, TorchInferenceRPUConfig),
+        (InferenceTile, InferenceRPUConfig),
+    ):
+        forward = ideal(out_scale=1.5)
+        rpu_config = config(forward=forward)
+        rpu_config.mapping.weight_scaling_omega = 0.5
+        rpu_config.mapping.learn_out_scaling = True
+        with_range(decay=0.1)(rpu_config)
+        tile = cls(2, 2, rpu_config, True)
+        tile.set_weights(W, torch.zeros(2))
+        x = torch.tensor([[1.0, 0.5], [1.5, -0.7]], requires_grad=True)
+        tile(x).square().sum().backward()
+        weight = tile.tile.weight if cls is TorchInferenceTile else tile.shared_weights
+        parameters = (weight, tile.bias, tile.out_scaling_alpha, tile.input_range, x)
+        results.append([p.grad for p in parameters])
+    for torch_grad, core_grad in zip(*results, strict=True):
+        torch.testing.assert_close(torch_grad, core_grad)
+
+
+# Programming and drift
+
+
+def test_program_and_drift() -> None:
+    """Programming errors and drift change the weights; compensation restores the outputs."""
+    tile = tile_with(ideal(), 0.5 * torch.randn(20, 30))
+    tile.eval()
+    target = tile.get_weights()[0]
+    tile.program_weights()
+    programmed = tile.get_weights()[0]
+    assert not torch.equal(programmed, target)
+    tile.drift_weights(1e6)
+    assert tile.get_weights()[0].abs().mean() < programmed.abs().mean()
+    assert tile.alpha > 1.0
+    x = torch.eye(30)
+    # The compensation is global, hence exact only for the mean magnitude.
+    torch.testing.assert_close(tile(x).abs().mean(), programmed.abs().mean(), rtol=0.05, atol=0)
+
+
+def test_realistic_read() -> None:
+    """Weights read through noisy products are close to the true ones."""
+    tile = tile_with(IOParameters(), 0.3 * torch.randn(5, 8), bias=True)
+    weight, _ = tile.get_weights(realistic=True)
+    # 80 vectors at a noise of 0.06 times their scale of about 2 give 0.12 / sqrt(80) per weight.
+    torch.testing.assert_close(weight, tile.get_weights()[0], atol=5 * 0.12 / math.sqrt(80), rtol=0)

@@ -1,0 +1,76 @@
+//! The tile that Rust users hold.
+
+use mho_core::tile::Pass;
+use mho_core::{Error, Tile, TileConfig, par};
+
+fn sine(len: usize, frequency: f32) -> Vec<f32> {
+    (0..len).map(|i| (i as f32 * frequency).sin()).collect()
+}
+
+/// Train for a few steps and return weights and last output.
+fn run(outputs: usize, inputs: usize, batch: usize) -> (Vec<f32>, Vec<f32>) {
+    let mut tile = Tile::new(outputs, inputs, &TileConfig::default(), 7).unwrap();
+    tile.set_weights_uniform(-0.3, 0.3).unwrap();
+    let (x, d) = (sine(batch * inputs, 0.7), sine(batch * outputs, 0.3));
+    let (mut y, mut g) = (vec![0.0; batch * outputs], vec![0.0; batch * inputs]);
+    for _ in 0..3 {
+        tile.forward(&x, &mut y, Pass::Train).unwrap();
+        tile.backward(&d, &mut g, Pass::Train).unwrap();
+        tile.update(&x, &d, 0.05).unwrap();
+    }
+    y.extend(g);
+    (tile.weights().to_vec(), y)
+}
+
+#[test]
+fn bits_do_not_depend_on_threads() {
+    for shape in [(3, 5, 2), (129, 67, 33), (256, 300, 64)] {
+        par::set_num_threads(1).unwrap();
+        let one = run(shape.0, shape.1, shape.2);
+        for threads in [2, 7] {
+            par::set_num_threads(threads).unwrap();
+            assert_eq!(run(shape.0, shape.1, shape.2), one, "{shape:?} with {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn seeds_matter_and_repeat() {
+    let devices = |seed| {
+        let tile = Tile::new(4, 5, &TileConfig::default(), seed).unwrap();
+        tile.hidden_parameter("max_bound").unwrap()
+    };
+    assert_eq!(devices(1), devices(1));
+    assert_ne!(devices(1), devices(2));
+}
+
+#[test]
+fn bad_arguments_change_nothing() {
+    let mut tile = Tile::new(2, 3, &TileConfig::default(), 1).unwrap();
+    tile.set_weights(&[0.1, -0.1, 0.05, 0.0, 0.02, -0.03]).unwrap();
+    let before = tile.weights().to_vec();
+    assert!(matches!(tile.set_weights(&[0.0; 5]), Err(Error::Shape { argument: "weights", .. })));
+    assert!(matches!(tile.set_weights(&[f32::NAN; 6]), Err(Error::Argument { .. })));
+    assert!(tile.update(&[0.0; 3], &[0.0; 3], 0.1).is_err());
+    assert!(tile.update(&[f32::INFINITY, 0.0, 0.0], &[0.1, 0.2], 0.1).is_err());
+    assert!(tile.update(&[1.0, 0.0, 0.0], &[0.1, 0.2], -0.1).is_err());
+    assert!(tile.forward(&[0.0; 4], &mut [0.0; 2], Pass::Test).is_err());
+    assert_eq!(tile.weights(), before);
+}
+
+#[test]
+fn sizes_are_checked() {
+    for (outputs, inputs) in [(0, 3), (3, 0), (usize::MAX, 1)] {
+        let result = Tile::new(outputs, inputs, &TileConfig::default(), 1);
+        assert!(matches!(result, Err(Error::Argument { .. })));
+    }
+}
+
+#[test]
+fn unknown_fields_are_named() {
+    let error = TileConfig::from_json(
+        r#"{"device":{"type":"ConstantStep","params":{}},"forward":{"out_nois":1}}"#,
+    )
+    .unwrap_err();
+    assert!(error.to_string().contains("out_nois"), "{error}");
+}
