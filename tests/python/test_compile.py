@@ -64,7 +64,7 @@ def _train(model: Any, module: nn.Sequential, x: torch.Tensor) -> list[torch.Ten
     return kept
 
 
-# aot_eager runs dynamo, functionalisation and the partitioned backward; inductor adds code generation only.
+# aot_eager runs dynamo, functionalisation and partitioning; inductor adds code generation only.
 BACKENDS = ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)]
 
 
@@ -160,7 +160,6 @@ def test_operators_pass_opcheck(name: str) -> None:
             constants.back_names, constants.config, constants.sizes, False,
         ),
     )  # fmt: skip
-    # Two calls give different numbers by design, which is all that the schema test of mutation needs.
     torch.library.opcheck(torch.ops.mho.next_call, (torch.zeros(1, dtype=torch.int64),))
 
 

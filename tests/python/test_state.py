@@ -45,7 +45,7 @@ def build(config: Any, bias: bool = True) -> Any:
 
 
 def work(tile: Any) -> torch.Tensor:
-    """Two training steps with fixed data; everything random comes from the tile. Returns all outputs."""
+    """Two training steps with fixed data; all randomness is that of the tile. Returns all outputs."""
     generator = torch.Generator().manual_seed(1)
     outputs = []
     for _ in range(2):
@@ -85,17 +85,27 @@ def rich_config() -> Any:
     return config
 
 
-@pytest.fixture(params=["tiny", "rich", "analog bias"])
-def config(request: pytest.FixtureRequest, tiny_config: Any) -> Any:
+def analog_bias_config() -> Any:
+    """The bias is a column of the array."""
+    config = SingleRPUConfig()
+    config.mapping.digital_bias = False
+    return config
+
+
+CONFIGS: dict[str, Callable[[], Any]] = {
+    "constant step": SingleRPUConfig,
+    "soft bounds": lambda: SingleRPUConfig(device=SoftBoundsDevice()),
+    "inference": InferenceRPUConfig,
+    "floating point": FloatingPointRPUConfig,
+    "rich": rich_config,
+    "analog bias": analog_bias_config,
+}
+
+
+@pytest.fixture(params=CONFIGS)
+def config(request: pytest.FixtureRequest) -> Any:
     """Configurations of all families, plain and with all options."""
-    if request.param == "tiny":
-        return tiny_config
-    if not isinstance(tiny_config, SingleRPUConfig):
-        pytest.skip("options are covered with pulsed tiles")
-    if request.param == "rich":
-        return rich_config()
-    tiny_config.mapping.digital_bias = False
-    return tiny_config
+    return CONFIGS[request.param]()
 
 
 def test_values_are_tensors_without_shared_storage(config: Any) -> None:
@@ -241,7 +251,7 @@ def test_saved_configuration_wins_by_default() -> None:
 
 
 def test_configuration_can_be_kept() -> None:
-    """With `load_rpu_config=False` the new noise stays; constant planes become what they were saved as."""
+    """With `load_rpu_config=False` the new noise stays, and constant planes get their saved value."""
     old = SingleRPUConfig(device=ConstantStepDevice(w_max_dtod=0.0, w_max=0.5))
     state = build(old).state_dict()
     new = SingleRPUConfig(device=ConstantStepDevice(w_max=0.9))

@@ -10,6 +10,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from mho.exceptions import ConfigError, TorchTileConfigError
@@ -557,6 +559,47 @@ def test_wrong_type_is_refused() -> None:
     io.out_noise = "much"  # type: ignore[assignment]
     with pytest.raises(ConfigError, match=r"forward\.out_noise"):
         AnalogMVM.check_support(io)
+
+
+NUMBERS = st.floats(-1.0, 2.0, allow_nan=False)
+STRENGTHS = st.sampled_from([0.0, 0.01, 0.5])
+SUPPORTED = st.builds(
+    IOParameters,
+    inp_noise=STRENGTHS,
+    inp_res=NUMBERS | st.just(254.0),
+    inp_sto_round=st.booleans(),
+    inp_asymmetry=NUMBERS,
+    out_bound=NUMBERS | st.just(math.inf),
+    out_noise=STRENGTHS,
+    out_res=NUMBERS | st.just(254.0),
+    out_sto_round=st.booleans(),
+    out_scale=NUMBERS,
+    out_asymmetry=NUMBERS,
+    bound_management=st.sampled_from([BM.NONE, BM.ITERATIVE]),
+    noise_management=st.sampled_from([NM.NONE, NM.ABS_MAX, NM.MAX, NM.CONSTANT]),
+    max_bm_factor=st.integers(-1, 10**9),
+    max_bm_res=NUMBERS,
+    bm_test_negative_bound=st.booleans(),
+    nm_thres=NUMBERS,
+)
+
+
+@given(io=SUPPORTED, scale=st.sampled_from([0.0, 1e-30, 1.0, 1e20]), trans=st.booleans())
+def test_finite_inputs_give_finite_outputs(io: IOParameters, scale: float, trans: bool) -> None:
+    """No supported parameters turn finite inputs or gradients into NaN or infinity."""
+    AnalogMVM.check_support(io)
+    x = (scale * torch.randn(5, 3 if trans else 4)).requires_grad_()
+    y = AnalogMVM.matmul(W, x, io, trans)
+    y.sum().backward()
+    assert torch.isfinite(y).all() and torch.isfinite(x.grad).all()
+
+
+@given(exponent=st.integers(-20, 20))
+def test_noise_management_scales(exponent: int) -> None:
+    """With ABS_MAX the output of a scaled input is the scaled output, exactly for powers of two."""
+    io = IOParameters(out_noise=0.0)
+    y = AnalogMVM.matmul(W, 2.0**exponent * X, io)
+    assert torch.equal(y, 2.0**exponent * AnalogMVM.matmul(W, X, io))
 
 
 @pytest.mark.parametrize("sto_round", [False, True])

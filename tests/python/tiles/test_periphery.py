@@ -64,9 +64,7 @@ def build(config: Any, weight: Any, cls: Any = InferenceTile, **kwargs: Any) -> 
 )
 def test_input_range_gradient(relative: bool, scale: float, expected: float) -> None:
     """x = [3, -3] is clipped to [2, -2]; D = W^T d = [-1.5, -0.75]; only the first asks for more."""
-    config = with_range(
-        perfect(), init_value=2.0, gradient_relative=relative, gradient_scale=scale
-    )
+    config = with_range(perfect(), init_value=2.0, gradient_relative=relative, gradient_scale=scale)
     tile = build(config, [[0.5, 0.25]])
     x = torch.tensor([[3.0, -3.0]], requires_grad=True)
     y = tile(x)
@@ -136,17 +134,13 @@ def test_scales() -> None:
     tile = scaled_tile()
     tile.set_learned_out_scales(torch.tensor([2.0, 3.0]))
     torch.testing.assert_close(tile.mapping_scales, torch.tensor([0.5, 0.8]))
-    torch.testing.assert_close(
-        tile.tile.get_weights(), torch.tensor([[1.0, -0.5], [0.125, 1.0]])
-    )
+    torch.testing.assert_close(tile.tile.get_weights(), torch.tensor([[1.0, -0.5], [0.125, 1.0]]))
     y = tile(torch.tensor([[1.0, 0.5]]))
     torch.testing.assert_close(y, torch.tensor([[1.05, 1.9]]))
     y.sum().backward()
     torch.testing.assert_close(tile.out_scaling_alpha.grad, torch.tensor([0.375, 0.5]))
     torch.testing.assert_close(tile.bias.grad, torch.ones(2))
-    torch.testing.assert_close(
-        tile.shared_weights.grad, torch.tensor([[4.0, 2.0], [3.75, 1.875]])
-    )
+    torch.testing.assert_close(tile.shared_weights.grad, torch.tensor([[4.0, 2.0], [3.75, 1.875]]))
 
 
 def test_set_weights_of_get_weights_changes_nothing() -> None:
@@ -206,7 +200,9 @@ def test_clipped_output_masks_input_and_weight_gradient() -> None:
 
 def test_pulsed_trace_is_not_masked() -> None:
     config = SingleRPUConfig(
-        device=IdealDevice(), forward=unmanaged(out_bound=0.4), backward=IOParameters(is_perfect=True)
+        device=IdealDevice(),
+        forward=unmanaged(out_bound=0.4),
+        backward=IOParameters(is_perfect=True),
     )
     tile = build(config, W2, AnalogTile)
     x = torch.tensor([[1.0, 0.5]], requires_grad=True)
@@ -217,9 +213,10 @@ def test_pulsed_trace_is_not_masked() -> None:
 
 @pytest.mark.parametrize("out_scale", [1.0, 3.0])
 def test_inference_gradient_is_the_true_one(out_scale: float) -> None:
-    """With range, and without scales, input and weight gradients are those of the same formula in torch."""
+    """With a range and no scales, both gradients are those of the same formula in torch."""
     config = with_range(
-        InferenceRPUConfig(forward=IOParameters(is_perfect=True, out_scale=out_scale)), init_value=2.0
+        InferenceRPUConfig(forward=IOParameters(is_perfect=True, out_scale=out_scale)),
+        init_value=2.0,
     )
     tile = build(config, W2)
     x = torch.tensor([[1.0, 0.5], [-1.5, 0.25]], requires_grad=True)
@@ -269,7 +266,9 @@ def test_update_divides_by_mapping_scales() -> None:
         assert tile.get_learning_rate() == pytest.approx(0.5)
         tile.update(x, d)
         # 8 x 2 products of numbers of order one in float32, divided by 8: errors below 1e-5.
-        torch.testing.assert_close(tile.get_weights()[0], before - 0.5 * d.t() @ x, atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            tile.get_weights()[0], before - 0.5 * d.t() @ x, atol=1e-5, rtol=0
+        )
 
 
 @pytest.mark.parametrize("in_trans", [False, True])

@@ -389,8 +389,10 @@ def test_dtypes(dtype: torch.dtype, how: str) -> None:
     tile.set_weights(W, torch.zeros(2))
     assert tile.analog_ctx is context
     assert context.dtype is dtype and context.data_ptr() == tile.tile.weight.data_ptr()
-    values = [v for v in tile.state_dict().values() if v.is_floating_point()]
-    assert {v.dtype for v in values} == {dtype}
+    values = {k: v for k, v in tile.state_dict().items() if v.is_floating_point()}
+    # The counter of batches would stop at 256 in bfloat16.
+    assert values.pop("input_range_update_idx").dtype is torch.float32
+    assert {v.dtype for v in values.values()} == {dtype}
     x = torch.tensor([1.0, 0.5], dtype=dtype, requires_grad=True)
     y = tile(x)
     assert y.dtype is dtype
