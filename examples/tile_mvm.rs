@@ -50,8 +50,7 @@ fn main() -> Result<()> {
     let change: Vec<f32> = tile.weights().iter().zip(&before).map(|(a, b)| a - b).collect();
     let wanted = (0..OUTPUTS * INPUTS).map(|cell| {
         let (row, column) = (cell / INPUTS, cell % INPUTS);
-        let sum: f32 =
-            (0..BATCH).map(|s| d[s * OUTPUTS + row] * x[s * INPUTS + column]).sum();
+        let sum: f32 = (0..BATCH).map(|s| d[s * OUTPUTS + row] * x[s * INPUTS + column]).sum();
         -(learning_rate as f32) * sum
     });
     let off = root_mean_square(change.iter().zip(wanted).map(|(got, want)| got - want));

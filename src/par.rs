@@ -21,17 +21,6 @@ pub enum Par {
     Rayon(usize),
 }
 
-impl Par {
-    /// The equivalent for the `gemm` crate.
-    #[must_use]
-    pub fn gemm(self) -> gemm::Parallelism {
-        match self {
-            Self::Seq => gemm::Parallelism::None,
-            Self::Rayon(threads) => gemm::Parallelism::Rayon(threads),
-        }
-    }
-}
-
 /// Work below this estimate stays in the calling thread: waking the pool costs about 10 us.
 const PARALLEL_NS: f64 = 40_000.0;
 

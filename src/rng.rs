@@ -96,12 +96,7 @@ impl Key {
 
     const fn tagged(self, tag: u32) -> Draw {
         Draw {
-            key: [
-                self.seed as u32,
-                (self.seed >> 32) as u32,
-                (self.call >> 32) as u32,
-                0,
-            ],
+            key: [self.seed as u32, (self.seed >> 32) as u32, (self.call >> 32) as u32, 0],
             tag,
             call: self.call as u32,
         }
@@ -128,10 +123,7 @@ pub type Lanes = [[u32; LANES]; 4];
 #[inline(always)]
 pub const fn position(column: u32) -> (u32, usize) {
     let (chunk, within) = (column / CHUNK as u32, column as usize % CHUNK);
-    (
-        chunk * LANES as u32 + (within % LANES) as u32,
-        within / LANES,
-    )
+    (chunk * LANES as u32 + (within % LANES) as u32, within / LANES)
 }
 
 impl Draw {
@@ -139,12 +131,7 @@ impl Draw {
     #[must_use]
     #[inline(always)]
     pub fn words(&self, column_block: u32, row: u32, block: u32) -> [u32; 4] {
-        let counter = [
-            column_block,
-            row,
-            self.tag | (block << STREAM_BITS),
-            self.call,
-        ];
+        let counter = [column_block, row, self.tag | (block << STREAM_BITS), self.call];
         threefry4x32::<ROUNDS>(counter, self.key)
     }
 
@@ -193,11 +180,7 @@ impl Draw {
     pub fn normal(&self, column: u32, row: u32, block: u32) -> f32 {
         let (evaluation, word) = position(column);
         let [a, b, c, d] = self.words(evaluation, row, block);
-        let pair = if word < 2 {
-            box_muller(a, b)
-        } else {
-            box_muller(c, d)
-        };
+        let pair = if word < 2 { box_muller(a, b) } else { box_muller(c, d) };
         if word % 2 == 0 { pair.0 } else { pair.1 }
     }
 
@@ -325,22 +308,15 @@ fn sin_cos_turn(word: u32) -> (f32, f32) {
     let rest = word.wrapping_sub(quadrant << 30) as i32;
     let x = (rest as f32 + 0.5) * (std::f32::consts::TAU / 4_294_967_296.0);
     let z = x * x;
-    let s = z
-        .mul_add(-0.000_195_17, 0.008_332_18)
-        .mul_add(z, -0.166_666_55);
+    let s = z.mul_add(-0.000_195_17, 0.008_332_18).mul_add(z, -0.166_666_55);
     let sin = (s * z).mul_add(x, x);
-    let c = z
-        .mul_add(2.443_845_2e-5, -1.388_736_8e-3)
-        .mul_add(z, 4.166_664_7e-2);
+    let c = z.mul_add(2.443_845_2e-5, -1.388_736_8e-3).mul_add(z, 4.166_664_7e-2);
     let cos = (c * z).mul_add(z, z.mul_add(-0.5, 1.0));
     let swap = quadrant & 1 == 1;
     let (a, b) = if swap { (cos, sin) } else { (sin, cos) };
     let sin_sign = (quadrant & 2) << 30;
     let cos_sign = (quadrant.wrapping_add(1) & 2) << 30;
-    (
-        f32::from_bits(a.to_bits() ^ sin_sign),
-        f32::from_bits(b.to_bits() ^ cos_sign),
-    )
+    (f32::from_bits(a.to_bits() ^ sin_sign), f32::from_bits(b.to_bits() ^ cos_sign))
 }
 
 /// Threefry4x32 with `R` rounds, as published.
@@ -444,30 +420,12 @@ mod tests {
         let pi = ([PI[0], PI[1], PI[2], PI[3]], [PI[4], PI[5], PI[6], PI[7]]);
         let twenty = |(c, k)| threefry4x32::<20>(c, k);
         let thirteen = |(c, k)| threefry4x32::<13>(c, k);
-        assert_eq!(
-            twenty(zero),
-            [0x9c6c_a96a, 0xe17e_ae66, 0xfc10_ecd4, 0x5256_a7d8]
-        );
-        assert_eq!(
-            twenty(ones),
-            [0x2a88_1696, 0x5701_2287, 0xf6c7_446e, 0xa16a_6732]
-        );
-        assert_eq!(
-            twenty(pi),
-            [0x59cd_1dbb, 0xb887_9579, 0x86b5_d00c, 0xac8b_6d84]
-        );
-        assert_eq!(
-            thirteen(zero),
-            [0x531c_7e4f, 0x3949_1ee5, 0x2c85_5a92, 0x3d6a_bf9a]
-        );
-        assert_eq!(
-            thirteen(ones),
-            [0xc418_9358, 0x1c9c_c83a, 0xd588_1c67, 0x6a0a_89e0]
-        );
-        assert_eq!(
-            thirteen(pi),
-            [0x4aa7_1d8f, 0x7347_38c2, 0x431f_c6a8, 0xae6d_ebf1]
-        );
+        assert_eq!(twenty(zero), [0x9c6c_a96a, 0xe17e_ae66, 0xfc10_ecd4, 0x5256_a7d8]);
+        assert_eq!(twenty(ones), [0x2a88_1696, 0x5701_2287, 0xf6c7_446e, 0xa16a_6732]);
+        assert_eq!(twenty(pi), [0x59cd_1dbb, 0xb887_9579, 0x86b5_d00c, 0xac8b_6d84]);
+        assert_eq!(thirteen(zero), [0x531c_7e4f, 0x3949_1ee5, 0x2c85_5a92, 0x3d6a_bf9a]);
+        assert_eq!(thirteen(ones), [0xc418_9358, 0x1c9c_c83a, 0xd588_1c67, 0x6a0a_89e0]);
+        assert_eq!(thirteen(pi), [0x4aa7_1d8f, 0x7347_38c2, 0x431f_c6a8, 0xae6d_ebf1]);
     }
 
     #[test]
@@ -489,13 +447,9 @@ mod tests {
         let base = Key::new(1, 2).stream(Stream::PulseX).words(3, 4, 5);
         let others = [
             Key::new(2, 2).stream(Stream::PulseX).words(3, 4, 5),
-            Key::new(1 | 1 << 32, 2)
-                .stream(Stream::PulseX)
-                .words(3, 4, 5),
+            Key::new(1 | 1 << 32, 2).stream(Stream::PulseX).words(3, 4, 5),
             Key::new(1, 3).stream(Stream::PulseX).words(3, 4, 5),
-            Key::new(1, 2 | 1 << 32)
-                .stream(Stream::PulseX)
-                .words(3, 4, 5),
+            Key::new(1, 2 | 1 << 32).stream(Stream::PulseX).words(3, 4, 5),
             Key::new(1, 2).stream(Stream::PulseD).words(3, 4, 5),
             Key::new(1, 2).backward(Stream::PulseX).words(3, 4, 5),
             Key::new(1, 2).stream(Stream::PulseX).words(4, 4, 5),
@@ -528,14 +482,8 @@ mod tests {
             assert!(error < 3e-7, "ln at {word}: {error:e}");
             let (sin, cos) = sin_cos_turn(word);
             let angle = u * std::f64::consts::TAU;
-            assert!(
-                (f64::from(sin) - angle.sin()).abs() < 1.5e-7,
-                "sin at {word}"
-            );
-            assert!(
-                (f64::from(cos) - angle.cos()).abs() < 1.5e-7,
-                "cos at {word}"
-            );
+            assert!((f64::from(sin) - angle.sin()).abs() < 1.5e-7, "sin at {word}");
+            assert!((f64::from(cos) - angle.cos()).abs() < 1.5e-7, "cos at {word}");
         }
         assert!((-2.0 * ln_unit(0)).sqrt() > 6.6);
     }

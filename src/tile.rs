@@ -29,7 +29,12 @@ impl TileSpec {
     ///
     /// # Errors
     /// [`Error::Config`] or [`Error::Unsupported`] naming the field, [`Error::Argument`] for sizes.
-    pub fn new(config: TileConfig, d_size: usize, x_size: usize, analog_bias: bool) -> Result<Self> {
+    pub fn new(
+        config: TileConfig,
+        d_size: usize,
+        x_size: usize,
+        analog_bias: bool,
+    ) -> Result<Self> {
         for (argument, size) in [("out_size", d_size), ("in_size", x_size)] {
             if !(1..=MAX_SIZE).contains(&size) {
                 let why = format!("must be between 1 and {MAX_SIZE}, got {size}");
@@ -167,7 +172,16 @@ impl Tile {
         let backward_lines = OwnedLines { values: spec.backward.construct_lines(seed) };
         let weights = vec![0.0; outputs * inputs];
         let persistent = spec.device.write_noise().map(|_| weights.clone());
-        Ok(Self { spec, weights, planes, persistent, forward_lines, backward_lines, seed, calls: 0 })
+        Ok(Self {
+            spec,
+            weights,
+            planes,
+            persistent,
+            forward_lines,
+            backward_lines,
+            seed,
+            calls: 0,
+        })
     }
 
     /// The parsed configuration.
@@ -285,10 +299,20 @@ impl Tile {
         let key = self.next_key();
         let Self { spec, weights, planes, persistent, .. } = self;
         let planes: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
-        f(&spec.device, Cells { weights, persistent: persistent.as_deref_mut(), planes: &planes }, key)
+        f(
+            &spec.device,
+            Cells { weights, persistent: persistent.as_deref_mut(), planes: &planes },
+            key,
+        )
     }
 
-    fn product(&mut self, direction: Direction, x: &[f32], y: &mut [f32], pass: Pass) -> Result<()> {
+    fn product(
+        &mut self,
+        direction: Direction,
+        x: &[f32],
+        y: &mut [f32],
+        pass: Pass,
+    ) -> Result<()> {
         let key = self.next_key();
         let owned = match direction {
             Direction::Forward => &mut self.forward_lines,

@@ -16,7 +16,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "AVERAGE_ABS_MAX": {"noise_management": "AVERAGE_ABS_MAX"},
     "ABS_MAX_NP_SUM": {"noise_management": "ABS_MAX_NP_SUM"},
     "ITERATIVE_WORST_CASE": {"bound_management": "ITERATIVE_WORST_CASE"},
-    "retries of all rows": {"out_bound": 2.0},
+    "retries of all rows": {"out_bound": 0.25},
     "inp_noise": {"inp_noise": 0.05},
     "no out_noise": {"out_noise": 0.0},
     "inp_sto_round": {"inp_sto_round": True},

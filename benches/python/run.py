@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from report import HEADER, format_row
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 GROUPS = ("products", "updates", "training", "memory", "options")
 
@@ -65,24 +67,12 @@ def in_child(threads: int, options: argparse.Namespace) -> list[dict]:
     return found
 
 
-def format_time(seconds: float | None) -> str:
-    """Return a time with a unit that fits."""
-    if seconds is None:
-        return "-"
-    scale, unit = (1e6, "us") if seconds < 1e-4 else (1e3, "ms")
-    return f"{seconds * scale:.3g} {unit}"
-
-
-def format_row(row: dict) -> str:
-    """Return one line of a Markdown table."""
-    seconds = row["seconds"]
-    mho, torch, peer = (seconds.get(name) for name in ("mho", "torch", "aihwkit"))
-    to_torch = f"{mho / torch:.2f}" if mho and torch else "-"
-    to_peer = f"{peer / mho:.1f}" if mho and peer else "-"
-    notes = ", ".join(f"{name} {value:.3g}" for name, value in row["notes"].items())
-    cells = [row["name"], str(row["threads"]), *map(format_time, (mho, torch, peer))]
-    cells += [to_torch, to_peer, notes or "-", row["target"] or "-"]
-    return "| " + " | ".join(cells) + " |"
+def processor() -> str:
+    """Return the processor's name, or its architecture where the system does not tell."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def machine() -> dict[str, object]:
@@ -92,7 +82,7 @@ def machine() -> dict[str, object]:
     import mho
 
     return {
-        "processor": platform.processor() or platform.machine(),
+        "name": processor(),
         "cores": os.cpu_count(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "python": platform.python_version(),
@@ -117,8 +107,7 @@ def main() -> None:
         for row in rows(options.child, options.groups, not options.no_peer, options.steps):
             print(json.dumps(asdict(row)), flush=True)
         return
-    print("| work | threads | mho | torch | aihwkit | mho/torch | aihwkit/mho | notes | target |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(HEADER)
     found = [row for threads in options.threads for row in in_child(threads, options)]
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps({"machine": machine(), "rows": found}, indent=1))

@@ -1,5 +1,6 @@
 """Pulsed updates, and what a second thread brings."""
 
+import itertools
 from collections.abc import Iterator
 
 import torch
@@ -28,6 +29,12 @@ def pulsed_tile(library: Library, device: str) -> torch.nn.Module:
     return tile
 
 
+def repeated_update(tile: torch.nn.Module, x: Tensor, d: Tensor) -> Work:
+    """Return an update whose direction alternates, so that weights stay inside their bounds."""
+    directions = itertools.cycle((d, -d))
+    return lambda: tile.update(x, next(directions))
+
+
 def update_rows(libraries: list[Library], threads: int) -> Iterator[Row]:
     """Time the update of every device that has a target; torch is the plain outer product."""
     x, d, lr = update_input()
@@ -36,7 +43,7 @@ def update_rows(libraries: list[Library], threads: int) -> Iterator[Row]:
         works: dict[str, Work] = {"torch": lambda: weight.addmm_(d.T, x, alpha=-lr)}
         for library in libraries:
             tile = pulsed_tile(library, device)
-            works[library.name] = lambda tile=tile: tile.update(x, d)
+            works[library.name] = repeated_update(tile, x, d)
         seconds = measure(works)
         yield Row(f"update, {device}, {SIZE}x{SIZE}, batch {BATCH}", threads, seconds, target)
 
@@ -48,7 +55,7 @@ def scaling_rows(library: Library, threads: int) -> Iterator[Row]:
     x, d, _ = update_input()
     for device in TARGETS:
         tile = pulsed_tile(library, device)
-        yield _scaling(f"update, {device}", lambda tile=tile: tile.update(x, d), threads)
+        yield _scaling(f"update, {device}", repeated_update(tile, x, d), threads)
     forward = library.tiles.InferenceTile(1024, 1024, library.configs.InferenceRPUConfig()).eval()
     large = torch.randn(256, 1024)
     with torch.no_grad():

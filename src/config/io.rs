@@ -225,10 +225,9 @@ mod tests {
 
     #[track_caller]
     fn refused(io: &IoParameters, field: &str) {
-        match io.validate("forward") {
-            Err(Error::Config { field: named, .. }) => assert_eq!(named, format!("forward.{field}")),
-            other => panic!("expected an error on {field}, got {other:?}"),
-        }
+        let text =
+            io.validate("forward").map_or_else(|error| error.to_string(), |()| String::new());
+        assert!(text.starts_with(&format!("forward.{field}: ")), "{text:?} does not name {field}");
     }
 
     #[test]

@@ -11,9 +11,7 @@ mod update;
 
 use serde::{Deserialize, Serialize};
 
-pub use io::{
-    AnalogMvType, BoundManagement, IoParameters, NoiseManagement, WeightNoise,
-};
+pub use io::{AnalogMvType, BoundManagement, IoParameters, NoiseManagement, WeightNoise};
 pub(crate) use macros::params;
 pub use update::{PulseType, UpdateParameters};
 
@@ -82,10 +80,18 @@ pub(crate) fn finite(path: &str, field: &str, value: f64) -> Result<()> {
     if value.is_finite() && value.abs() <= f64::from(f32::MAX) {
         return Ok(());
     }
-    Err(Error::config(format!("{path}.{field}"), format!("must be finite and within f32, got {value}")))
+    Err(Error::config(
+        format!("{path}.{field}"),
+        format!("must be finite and within f32, got {value}"),
+    ))
 }
 
 /// Checks `condition` of a field.
-pub(crate) fn require(condition: bool, path: &str, field: &str, why: impl Into<String>) -> Result<()> {
+pub(crate) fn require(
+    condition: bool,
+    path: &str,
+    field: &str,
+    why: impl Into<String>,
+) -> Result<()> {
     if condition { Ok(()) } else { Err(Error::config(format!("{path}.{field}"), why)) }
 }

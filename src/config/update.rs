@@ -65,7 +65,12 @@ impl UpdateParameters {
             finite(path, field, value)?;
         }
         let slots = (1..=MAX_SLOTS).contains(&self.desired_bl);
-        require(slots, path, "desired_bl", format!("must be in 1..={MAX_SLOTS}, got {}", self.desired_bl))?;
+        require(
+            slots,
+            path,
+            "desired_bl",
+            format!("must be in 1..={MAX_SLOTS}, got {}", self.desired_bl),
+        )?;
         require(self.um_grad_scale > 0.0, path, "um_grad_scale", "must be positive")
     }
 }

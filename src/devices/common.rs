@@ -173,7 +173,9 @@ impl PulsedParameters {
             up,
             down,
             decay_scale: self.decay_scale(draws.lifetime),
-            diffusion_rate: (self.diffusion.max(0.0) * (1.0 + self.diffusion_dtod * draws.diffusion)).abs(),
+            diffusion_rate: (self.diffusion.max(0.0)
+                * (1.0 + self.diffusion_dtod * draws.diffusion))
+                .abs(),
             reset_bias: self.reset + self.reset_dtod.max(0.0) * draws.reset,
         }
     }

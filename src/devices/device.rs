@@ -310,7 +310,8 @@ impl Visitor for Construct<'_> {
         };
         let draw = Key::new(seed, 0).stream(Stream::Construct);
         let cells = device.d_size * device.x_size;
-        let mut planes: Vec<_> = device.names.iter().map(|name| (*name, empty_plane(device, name, cells))).collect();
+        let mut planes: Vec<_> =
+            device.names.iter().map(|name| (*name, empty_plane(device, name, cells))).collect();
         let mut rows = RowDraws::new(device.x_size, D::EXTRA_DRAWS);
         for row in 0..device.d_size {
             rows.fill(&draw, row as u32, config.pulsed());
@@ -409,7 +410,10 @@ impl RowDraws {
             diffusion: normal(4),
             reset: normal(5),
             lifetime: normal(6),
-            corrupt: self.corrupt.as_ref().map(|[stuck, position]| [uniform(stuck), uniform(position)]),
+            corrupt: self
+                .corrupt
+                .as_ref()
+                .map(|[stuck, position]| [uniform(stuck), uniform(position)]),
             perfect,
         }
     }

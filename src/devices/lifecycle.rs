@@ -3,9 +3,9 @@
 //! All of them act on the persistent weights where the device has write noise, and then draw the
 //! noise of every visible weight anew.
 
+use super::DeviceConfig;
 use super::device::{Device, position};
 use super::planes::PlaneRef;
-use super::DeviceConfig;
 use crate::error::{Error, Result};
 use crate::rng::{Key, Stream};
 
@@ -98,7 +98,9 @@ impl Device {
     /// [`Error::Shape`] when the slices do not fit.
     pub fn diffuse(&self, cells: Cells<'_>, key: Key) -> Result<()> {
         let rates = match self.config() {
-            DeviceConfig::FloatingPoint(device) => PlaneRef::Constant(device.diffusion.max(0.0) as f32),
+            DeviceConfig::FloatingPoint(device) => {
+                PlaneRef::Constant(device.diffusion.max(0.0) as f32)
+            }
             DeviceConfig::Ideal(device) => PlaneRef::Constant(device.diffusion.max(0.0) as f32),
             _ => cells.planes[position::DIFFUSION],
         };
@@ -122,7 +124,14 @@ impl Device {
     /// # Errors
     /// [`Error::Argument`] for a probability outside 0..=1 or a `start` outside the tile,
     /// [`Error::Unsupported`] for a floating-point tile, [`Error::Shape`].
-    pub fn reset_columns(&self, cells: Cells<'_>, start: usize, num: i64, prob: f64, key: Key) -> Result<()> {
+    pub fn reset_columns(
+        &self,
+        cells: Cells<'_>,
+        start: usize,
+        num: i64,
+        prob: f64,
+        key: Key,
+    ) -> Result<()> {
         let columns = self.x_size();
         self.check_reset(start, prob)?;
         let (biases, std) = match self.config() {

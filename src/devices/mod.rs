@@ -121,6 +121,24 @@ devices! {
     SoftBounds,
 }
 
+impl DeviceConfig {
+    /// Tags of all devices.
+    #[must_use]
+    pub fn names() -> Vec<&'static str> {
+        [&["FloatingPoint", "Ideal"], Self::PULSED].concat()
+    }
+
+    /// Default configuration of the device with tag `name`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "FloatingPoint" => Some(Self::FloatingPoint(FloatingPoint::default())),
+            "Ideal" => Some(Self::Ideal(Ideal::default())),
+            _ => Self::pulsed_default(name),
+        }
+    }
+}
+
 impl Default for DeviceConfig {
     fn default() -> Self {
         Self::ConstantStep(ConstantStep::default())

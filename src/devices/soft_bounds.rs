@@ -71,7 +71,9 @@ impl PulsedDevice for SoftBounds {
         self.pulsed.validate(path)?;
         finite(path, "write_noise_std", self.write_noise_std)?;
         finite(path, "reverse_offset", self.reverse_offset)?;
-        for (field, reversed) in [("reverse_up", self.reverse_up), ("reverse_down", self.reverse_down)] {
+        for (field, reversed) in
+            [("reverse_up", self.reverse_up), ("reverse_down", self.reverse_down)]
+        {
             require(!reversed || self.mult_noise, path, field, "needs mult_noise = True")?;
         }
         Ok(())

@@ -14,8 +14,8 @@
 
 mod array;
 mod converter;
-mod few_rows;
 mod input;
+mod kernel;
 mod lines;
 mod management;
 mod output;

@@ -1,8 +1,10 @@
 //! The product of a batch of line voltages with the weights.
 
-use super::few_rows::few_rows;
+use super::kernel;
+use super::rows::{RowsMut, for_each};
 use crate::error::{Error, Result};
 use crate::par::Par;
+use crate::scratch;
 
 /// Weights as one direction sees them: element `(i, j)` couples output `i` to input `j`.
 #[derive(Clone, Copy)]
@@ -27,11 +29,10 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// Batches up to this size take the row kernels below: a general product first packs the weights,
-/// which for so few rows costs more than the product.
-const FEW_ROWS: usize = 12;
-
 /// `y = v W^T`: `v` is `[rows, inputs]`, `y` is `[rows, outputs]`.
+///
+/// Every element is summed in one order, whatever the number of rows and threads: a sample's product
+/// has the same bits alone and in a batch.
 ///
 /// # Errors
 /// [`Error::Shape`] when the slices do not fit.
@@ -50,42 +51,15 @@ pub(super) fn product(par: Par, v: &[f32], weights: Matrix<'_>, y: &mut [f32]) -
     if !weights.fits() {
         Error::check_len("weights", weights.data.len(), outputs * inputs)?;
     }
-    if rows <= FEW_ROWS {
-        few_rows(v, weights, y);
-    } else {
-        many_rows(par, v, weights, y);
-    }
+    // Few, large pieces: each of them reads all weights.
+    for_each(par, PIECES, (0..rows, RowsMut::new(y, outputs)), &|(rows, y)| {
+        let v = &v[rows.start * inputs..rows.end * inputs];
+        scratch::floats(kernel::panel_len(weights, rows.len()), |panel| {
+            kernel::multiply(v, weights, y.data, panel);
+        });
+    });
     Ok(())
 }
 
-#[allow(unsafe_code)]
-fn many_rows(par: Par, v: &[f32], weights: Matrix<'_>, y: &mut [f32]) {
-    let Matrix { data, outputs, inputs, output_stride, input_stride } = weights;
-    let rows = y.len() / outputs;
-    // SAFETY: `product` checked that v has rows * inputs elements, y has rows * outputs elements
-    // and the last element of the weights' view lies within its data; all are contiguous, of
-    // positive strides, and y is borrowed exclusively. Strides fit isize, for slices do.
-    unsafe {
-        gemm::gemm(
-            rows,
-            outputs,
-            inputs,
-            y.as_mut_ptr(),
-            1,
-            outputs as isize,
-            false,
-            v.as_ptr(),
-            1,
-            inputs as isize,
-            data.as_ptr(),
-            output_stride as isize,
-            input_stride as isize,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            par.gemm(),
-        );
-    }
-}
+/// Pieces per thread.
+const PIECES: usize = 1;

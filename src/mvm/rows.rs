@@ -85,15 +85,15 @@ impl<A: Rows> Rows for Option<A> {
     }
 }
 
-/// Pieces per thread: enough to even out threads that start late.
-const PIECES: usize = 4;
+/// Pieces per thread that even out threads which start late, for cheap rows.
+pub(super) const MANY: usize = 4;
 
-/// Calls `work` with pieces that together are `rows`.
-pub(super) fn for_each<R: Rows>(par: Par, rows: R, work: &(impl Fn(R) + Sync)) {
+/// Calls `work` with pieces that together are `rows`, about `pieces` per thread.
+pub(super) fn for_each<R: Rows>(par: Par, pieces: usize, rows: R, work: &(impl Fn(R) + Sync)) {
     match par {
         Par::Seq => work(rows),
         Par::Rayon(threads) => {
-            let grain = rows.len().div_ceil(PIECES * threads).max(1);
+            let grain = rows.len().div_ceil(pieces * threads).max(1);
             split(rows, grain, work);
         }
     }

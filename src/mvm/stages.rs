@@ -8,7 +8,7 @@ use super::input::InputDraws;
 use super::output::OutputDraws;
 use super::product::{Matrix, product};
 use super::request::Direction;
-use super::rows::{RowsMut, for_each};
+use super::rows::{MANY, RowsMut, for_each};
 use super::run::Call;
 use super::vector::dispatch;
 use super::workspace::Workspace;
@@ -120,7 +120,7 @@ impl Call<'_> {
         let (round, noise) = (self.draw(Stream::InputRound), self.draw(Stream::InputNoise));
         let prepared = RowsMut::new(&mut workspace.prepared[..rows * n_in], n_in);
         let scales = RowsMut::new(&mut workspace.scales[..rows], 1);
-        for_each(pass.par, (0..rows, prepared, scales), &|(rows, prepared, scales)| {
+        for_each(pass.par, MANY, (0..rows, prepared, scales), &|(rows, prepared, scales)| {
             scratch::floats(n_in, |buffer| {
                 dispatch(
                     #[inline(always)]
@@ -245,7 +245,7 @@ impl Call<'_> {
         let (n_in, n_out) = (self.sizes.n_in, self.sizes.n_out);
         let noise = self.draw(Stream::WeightNoise);
         let rows = 0..z.len() / n_out;
-        for_each(pass.par, (rows, RowsMut::new(z, n_out)), &|(rows, z): (
+        for_each(pass.par, MANY, (rows, RowsMut::new(z, n_out)), &|(rows, z): (
             Range<usize>,
             RowsMut<'_, f32>,
         )| {
@@ -288,7 +288,7 @@ impl Call<'_> {
         let failed = RowsMut::new(&mut workspace.failed[..rows], 1);
         let mask = mask.map(|mask| RowsMut::new(mask, n_out));
         let rows = (0..rows, (RowsMut::new(z, n_out), failed), mask);
-        for_each(pass.par, rows, &|(rows, (z, failed), mut mask)| {
+        for_each(pass.par, MANY, rows, &|(rows, (z, failed), mut mask)| {
             let first = rows.start;
             scratch::floats(n_out, |buffer| {
                 dispatch(

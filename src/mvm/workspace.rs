@@ -6,7 +6,7 @@ use crate::scratch;
 
 /// Elements of input and output that one block holds; keeps a block within the second-level cache.
 const BLOCK_ELEMENTS: usize = 1 << 19;
-/// Fewest rows of a block: the product packs the weights once per block.
+/// Fewest rows of a block: each block reads all weights.
 const BLOCK_ROWS: usize = 256;
 
 /// Matrices of one block of rows; empty where the parameters do not use them.

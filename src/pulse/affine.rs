@@ -221,7 +221,8 @@ impl<R: Rule> Affine<'_, '_, R> {
             let mut bits = [0; LANES];
             for (bits, column) in bits.iter_mut().zip(group) {
                 let (block, lane) = (*column as usize / LANES, *column as usize % LANES);
-                *bits = self.trains.x[(block * self.trains.slices + entry.slice as usize) * LANES + lane];
+                *bits = self.trains.x
+                    [(block * self.trains.slices + entry.slice as usize) * LANES + lane];
             }
             self.pulses(row, &columns, *entry, &bits, &cells, &mut w);
         }

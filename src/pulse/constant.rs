@@ -10,10 +10,10 @@
 
 use std::hint::black_box;
 
+use super::Update;
 use super::near_bound::NearBound;
 use super::rows::{self, Kind, Planes, Positions, Rows, load};
 use super::simd::{self, Work};
-use super::Update;
 use crate::error::Result;
 use crate::rng::{Key, LANES, Stream, normal_lanes};
 

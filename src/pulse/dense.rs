@@ -37,7 +37,7 @@ fn lines(update: &Update<'_>, sample: usize, scaling: &Scaling, x: &mut [f64], d
         let p = discretize(scale * f64::from(value.abs()), bin_width(res), dither);
         let slots = f64::from(scaling.slots);
         let size = match parameters.pulse_type {
-            PulseType::MeanCount => (slots * p).round_ties_even().clamp(0.0, slots),
+            PulseType::MeanCount => nearest(slots * p).clamp(0.0, slots),
             _ => p.clamp(0.0, 1.0),
         };
         size.copysign(f64::from(value))
@@ -85,11 +85,7 @@ impl Pulses for Dense<'_> {
         let (mut count, mut up) = ([0; LANES], [0; LANES]);
         for lane in 0..LANES {
             let product = self.d[row] * self.x[block * LANES + lane];
-            // A product that is a half up to rounding is rounded as the half.
-            let nearest = (product.abs() * 2.0).round() * 0.5;
-            let close = (product.abs() - nearest).abs() < 1e-9 * nearest;
-            let size = if close { nearest } else { product.abs() };
-            count[lane] = size.round_ties_even() as u32;
+            count[lane] = nearest(product.abs()) as u32;
             up[lane] = if product < 0.0 { SIGN } else { 0 };
         }
         (count, up)
@@ -99,4 +95,13 @@ impl Pulses for Dense<'_> {
     fn first_draw(&self, _: usize) -> usize {
         0
     }
+}
+
+/// Nearest integer, halves to even. Inputs have the precision of `f32`: what is a half up to that
+/// is rounded as the half.
+#[inline(always)]
+fn nearest(value: f64) -> f64 {
+    let half = (value * 2.0).round_ties_even() * 0.5;
+    let close = (value - half).abs() < 1e-6 * half;
+    if close { half.round_ties_even() } else { value.round_ties_even() }
 }

@@ -133,7 +133,8 @@ impl<R: Rule, P: Pulses> Walk<'_, R, P> {
                 for (k, xi) in normals.iter().enumerate() {
                     let pulse = quad * 4 + k as u32;
                     for lane in 0..LANES {
-                        let moved = self.rule.step(w[lane], up[lane] != 0, cells.cell(lane), xi[lane]);
+                        let moved =
+                            self.rule.step(w[lane], up[lane] != 0, cells.cell(lane), xi[lane]);
                         let moved = cells.clip(lane, moved);
                         w[lane] = if pulse < count[lane] { moved } else { w[lane] };
                     }

@@ -156,7 +156,12 @@ impl<'a> NearBound<'a> {
                 let normals = self.quad(&batch, word * (PULSES / 4) + quad);
                 for xi in &normals {
                     for lane in 0..LANES {
-                        batch.pulse(lane, &mut both[lane], rise[lane], self.std.mul_add(xi[lane], 1.0));
+                        batch.pulse(
+                            lane,
+                            &mut both[lane],
+                            rise[lane],
+                            self.std.mul_add(xi[lane], 1.0),
+                        );
                     }
                 }
             }

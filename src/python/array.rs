@@ -99,7 +99,8 @@ impl FloatsMut {
 
     /// Checks that what is written does not overlap what is read.
     pub(super) fn apart(&self, argument: &'static str, other: &Floats) -> Result<()> {
-        let range = |memory: Memory| (memory.address, memory.address + memory.len * size_of::<f32>());
+        let range =
+            |memory: Memory| (memory.address, memory.address + memory.len * size_of::<f32>());
         let ((a, a_end), (b, b_end)) = (range(self.0), range(other.0));
         if a < b_end && b < a_end {
             let why = "shares memory with an input of the same call".to_owned();

@@ -13,7 +13,10 @@ thread_local! {
 }
 
 /// Runs a kernel with the interpreter released; a panic becomes an exception.
-pub(super) fn enter<R: Send>(py: Python<'_>, kernel: impl FnOnce() -> Result<R> + Send) -> PyResult<R> {
+pub(super) fn enter<R: Send>(
+    py: Python<'_>,
+    kernel: impl FnOnce() -> Result<R> + Send,
+) -> PyResult<R> {
     py.detach(|| par::guard(kernel)).map_err(PyErr::from)
 }
 

@@ -164,13 +164,19 @@ impl HiddenTensors {
     ) -> Result<PlaneRef<'a>> {
         match plane {
             Some(tensor) => {
-                Error::check_len(name, tensor.slice().len(), tile.spec.d_size() * tile.spec.x_size())?;
+                Error::check_len(
+                    name,
+                    tensor.slice().len(),
+                    tile.spec.d_size() * tile.spec.x_size(),
+                )?;
                 Ok(PlaneRef::Values(tensor.slice()))
             }
             None if name == PERSISTENT => Ok(PlaneRef::Constant(0.0)),
-            None => tile.spec.device().hidden_constant(name).map(PlaneRef::Constant).ok_or_else(|| {
-                Error::State { why: format!("hidden parameter {name:?} is missing") }
-            }),
+            None => {
+                tile.spec.device().hidden_constant(name).map(PlaneRef::Constant).ok_or_else(|| {
+                    Error::State { why: format!("hidden parameter {name:?} is missing") }
+                })
+            }
         }
     }
 }

@@ -45,7 +45,7 @@ def build(config: Any, bias: bool = True) -> Any:
 
 
 def work(tile: Any) -> torch.Tensor:
-    """Two training steps with fixed data; all randomness is that of the tile. Returns all outputs."""
+    """Two training steps with fixed data; all randomness is that of the tile."""
     generator = torch.Generator().manual_seed(1)
     outputs = []
     for _ in range(2):
@@ -251,7 +251,7 @@ def test_saved_configuration_wins_by_default() -> None:
 
 
 def test_configuration_can_be_kept() -> None:
-    """With `load_rpu_config=False` the new noise stays, and constant planes get their saved value."""
+    """With `load_rpu_config=False` the new noise stays; constant planes get their saved value."""
     old = SingleRPUConfig(device=ConstantStepDevice(w_max_dtod=0.0, w_max=0.5))
     state = build(old).state_dict()
     new = SingleRPUConfig(device=ConstantStepDevice(w_max=0.9))
@@ -373,7 +373,7 @@ DAMAGES: dict[str, tuple[Callable[[State], Any], type[Exception]]] = {
     "infinite bias": (lambda s: s.update(bias=torch.full((3,), float("inf"))), TileError),
     "integer bias": (lambda s: s.update(bias=torch.zeros(3, dtype=torch.int64)), InputError),
     "float calls": (lambda s: s.update(analog_tile_calls=torch.zeros(1)), InputError),
-    "text weights": (lambda s: s.update(analog_tile_weights="weights"), InputError),  # type: ignore[call-overload]
+    "text weights": (lambda s: s.update(analog_tile_weights="weights"), InputError),  # type: ignore
     "pickled state": (lambda s: s.update(analog_tile_state=torch.zeros(1)), TileError),
 }
 

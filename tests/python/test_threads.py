@@ -81,18 +81,18 @@ def test_gradients_of_threads_add_up() -> None:
 
 
 def _interrupt(tile: AnalogTile, x: torch.Tensor, d: torch.Tensor) -> float:
-    """Interrupt a long update; returns the seconds that it went on."""
+    """Interrupt a long update; returns the seconds of computing time that it went on."""
     sent = []
 
     def interrupt() -> None:
-        sent.append(time.monotonic())
+        sent.append(time.process_time())
         signal.raise_signal(signal.SIGINT)
 
     timer = threading.Timer(0.5, interrupt)
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         tile.update(x, d)
-    delay = time.monotonic() - sent[0]
+    delay = time.process_time() - sent[0]
     timer.join()
     return delay
 
@@ -104,7 +104,7 @@ def test_interrupt(threads: Callable[[int], None]) -> None:
     rows = 100_000
     x, d = torch.randn(512).repeat(rows, 1), torch.randn(512).repeat(rows, 1)
     before = tile.tile.get_weights()
-    # On a machine that is busy with other work a single attempt may be late.
-    assert any(_interrupt(tile, x, d) < 1.0 for _ in range(3))
+    # With one thread, computing time is wall time except on a machine busy with other work.
+    assert _interrupt(tile, x, d) < 1.0
     assert torch.equal(tile.tile.get_weights(), before)
     tile.update(x[:2], d[:2])

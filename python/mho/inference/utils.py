@@ -1,15 +1,25 @@
 """Programming and drift of all tiles of a model, whatever its root is."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
 from mho.exceptions import ModuleError
 from mho.inference.noise.base import BaseNoiseModel
 
-if TYPE_CHECKING:
-    from mho.nn.modules.base import AnalogLayerBase
+
+@runtime_checkable
+class ProgrammableModule(Protocol):
+    """What programming and drift need of an analog module; layers stand above this module."""
+
+    training: bool
+
+    def program_analog_weights(self, noise_model: BaseNoiseModel | None = None) -> None:
+        """Program the weights of all tiles below."""
+
+    def drift_analog_weights(self, t_inference: float = 0.0) -> None:
+        """Let the weights of all inference tiles below drift."""
 
 
 def program_analog_weights(model: nn.Module, noise_model: BaseNoiseModel | None = None) -> None:
@@ -40,21 +50,18 @@ def drift_analog_weights(model: nn.Module, t_inference: float = 0.0) -> None:
         module.drift_analog_weights(t_inference)
 
 
-def _analog_roots(model: nn.Module, caller: str) -> "list[AnalogLayerBase]":
+def _analog_roots(model: nn.Module, caller: str) -> list[ProgrammableModule]:
     roots = list(_outermost(model, set()))
     if model.training or any(root.training for root in roots):
         raise ModuleError(f"{caller}: the model is in training mode; call model.eval() first")
     return roots
 
 
-def _outermost(module: nn.Module, seen: set[int]) -> "Iterator[AnalogLayerBase]":
-    # Layers import configurations, which import noise models: at the top this would be a circle.
-    from mho.nn.modules.base import AnalogLayerBase
-
+def _outermost(module: nn.Module, seen: set[int]) -> Iterator[ProgrammableModule]:
     if id(module) in seen:
         return
     seen.add(id(module))
-    if isinstance(module, AnalogLayerBase):
+    if isinstance(module, ProgrammableModule):
         yield module
         return
     for child in module.children():

@@ -194,7 +194,7 @@ class AnalogContext(nn.Parameter):
         self.analog_tile.cpu()
         return self
 
-    def to(self, *args: Any, **kwargs: Any) -> "AnalogContext":  # type: ignore[override]
+    def to(self, *args: Any, **kwargs: Any) -> "AnalogContext":
         """Move or cast the tile; returns the context.
 
         Args:

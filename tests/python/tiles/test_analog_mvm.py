@@ -13,11 +13,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch_tiles import BM, NM, ideal
+from torch_tiles import W as SMALL
 
 from mho.exceptions import ConfigError, TorchTileConfigError
 from mho.simulator.parameters.enums import (
     AnalogMVType,
-    BoundManagementType,
     NoiseManagementType,
     WeightNoiseType,
 )
@@ -28,23 +29,6 @@ W = torch.tensor(
     [[0.50, -0.25, 0.125, 0.75], [-0.60, 0.30, 0.90, -0.15], [0.20, 0.80, -0.45, 0.05]]
 )
 X = torch.tensor([[0.90, -0.37, 0.16, 0.62], [-2.40, 1.30, 0.70, 3.10]])
-SMALL = torch.tensor([[0.5, -0.25], [0.1, 0.8]])
-NM, BM = NoiseManagementType, BoundManagementType
-
-
-def ideal(**changes: object) -> IOParameters:
-    """Return parameters with everything switched off but the given changes."""
-    off = {
-        "inp_bound": -1.0,
-        "inp_res": -1.0,
-        "out_bound": -1.0,
-        "out_res": -1.0,
-        "out_noise": 0.0,
-        "noise_management": NM.NONE,
-        "bound_management": BM.NONE,
-    }
-    return IOParameters(**{**off, **changes})
-
 
 DAC = {"inp_bound": 1.0, "inp_res": 1 / 126}
 COARSE = {"out_noise": 0.0, "inp_res": 1 / 128, "out_res": -1.0}
@@ -280,205 +264,6 @@ def test_low_precision_resolves_small_inputs() -> None:
     torch.testing.assert_close(y, x, atol=6e-8, rtol=0)
 
 
-# Gradients
-
-
-def test_gradient_of_clips_and_asymmetries() -> None:
-    """The gradients follow dL/dx = M_in K_in W^T (M_out K_out d) out_scale."""
-    io = ideal(inp_bound=1.0, out_bound=0.6, inp_asymmetry=0.1, out_asymmetry=0.2, out_scale=2.0)
-    x = torch.tensor([[0.5, -0.8, 2.0, -0.3]], requires_grad=True)
-    weight = W.clone().requires_grad_()
-    d = torch.tensor([[1.0, -2.0, 3.0]])
-    AnalogMVM.matmul(weight, x, io).backward(d)
-    v = torch.tensor([0.5, -0.72, 1.0, -0.27])
-    z = W @ v
-    z = torch.where(z < 0, 0.8 * z, z)
-    masked = d[0] * torch.where(z < 0, 0.8, 1.0) * (z.abs() <= 0.6) * 2.0
-    assert (z.abs() > 0.6).any() and (z < 0).any()
-    into_x = torch.tensor([1.0, 0.9, 0.0, 0.9]) * (masked @ W)
-    torch.testing.assert_close(x.grad, into_x.reshape(1, 4))
-    torch.testing.assert_close(weight.grad, torch.outer(masked, v))
-
-
-def test_quantizers_are_straight_through() -> None:
-    """With both quantisers on and nothing clipped the gradient is that of the exact product."""
-    x = X.clone().requires_grad_()
-    AnalogMVM.matmul(W, x, GOLDEN["defaults without noise"][0]).sum().backward()
-    torch.testing.assert_close(x.grad, W.sum(0).expand(2, 4))
-
-
-def test_clip_counts_from_the_quantized_value() -> None:
-    """A value within the bound that rounds beyond it has no gradient, one that rounds back has."""
-    # Levels are 0 and +-4/3, then clipped to 1.
-    io = ideal(inp_bound=1.0, inp_res=2 / 3)
-    x = torch.tensor([[0.9, 0.5]], requires_grad=True)
-    y = AnalogMVM.matmul(torch.eye(2), x, io)
-    assert y.tolist() == [[1.0, 0.0]]
-    y.sum().backward()
-    assert x.grad.tolist() == [[0.0, 1.0]]
-
-
-def test_gradient_with_bound_management() -> None:
-    """Redone rows have the gradient of the accepted pass, which does not clip."""
-    io = IOParameters(out_noise=0.0, out_bound=12.0)
-    x = torch.tensor([[100.0, 20.0]], requires_grad=True)
-    AnalogMVM.matmul(torch.tensor([[0.5, 0.1], [0.2, 0.3]]), x, io).sum().backward()
-    torch.testing.assert_close(x.grad, torch.tensor([[0.7, 0.4]]))
-
-
-def test_gradient_masks_clipped_outputs() -> None:
-    """Outputs beyond the bound pass no gradient."""
-    x = torch.tensor([[1.0, 0.5]], requires_grad=True)
-    y = AnalogMVM.matmul(SMALL, x, ideal(out_bound=0.4))
-    y.sum().backward()
-    torch.testing.assert_close(y.detach(), torch.tensor([[0.375, 0.4]]))
-    torch.testing.assert_close(x.grad, torch.tensor([[0.5, -0.25]]))
-
-
-def test_scale_has_no_gradient() -> None:
-    """Output noise does not reach the gradient through the largest element."""
-    io = ideal(inp_bound=1.0, out_noise=0.1, noise_management=NM.ABS_MAX)
-    d = torch.tensor([[0.3, -0.7]])
-    gradients = []
-    for _ in range(20):
-        x = torch.tensor([[0.6, -0.8]], requires_grad=True)
-        AnalogMVM.matmul(SMALL, x, io).backward(d)
-        gradients.append(x.grad)
-    stacked = torch.stack(gradients)
-    assert stacked.std(0).eq(0.0).all()
-    torch.testing.assert_close(stacked[0], d @ SMALL)
-
-
-@pytest.mark.parametrize(
-    "io",
-    [
-        ideal(),
-        ideal(inp_bound=1.0, inp_asymmetry=0.2, out_bound=0.7, out_asymmetry=-0.3),
-        ideal(inp_bound=1.0, noise_management=NM.ABS_MAX, out_scale=0.7),
-        ideal(
-            inp_bound=1.0,
-            noise_management=NM.ABS_MAX,
-            bound_management=BM.ITERATIVE,
-            out_bound=0.2,
-        ),
-    ],
-)
-def test_gradcheck(io: IOParameters) -> None:
-    """First and second derivatives agree with differences wherever the product is smooth."""
-    x = X.double().requires_grad_()
-    weight = W.double().requires_grad_()
-    function = lambda x, w: AnalogMVM.matmul(w, x, io)  # noqa: E731
-    assert torch.autograd.gradcheck(function, (x, weight))
-    assert torch.autograd.gradgradcheck(function, (x, weight))
-
-
-# Statistics: N equal rows; the standard error of a standard deviation is sigma / sqrt(2 N) = 0.5 %,
-# so 2.5 % are five of them, and five standard errors of a mean are 5 sigma / sqrt(N).
-
-ROWS = 20000
-POINT = torch.tensor([0.6, -0.8])
-
-
-def samples(
-    io: IOParameters, weight: Tensor = SMALL, x: Tensor = POINT, **kwargs: Tensor
-) -> Tensor:
-    """Return outputs of many equal rows."""
-    torch.manual_seed(20)
-    return AnalogMVM.matmul(weight, x.expand(ROWS, -1), io, **kwargs)
-
-
-def check_statistics(y: Tensor, mean: Tensor, std: Tensor) -> None:
-    """Compare mean and standard deviation of every output."""
-    torch.testing.assert_close(y.std(0), std, rtol=0.025, atol=0)
-    assert ((y.mean(0) - mean).abs() <= 5 * std / math.sqrt(ROWS)).all()
-
-
-EXACT = SMALL @ POINT
-MANAGED = {"inp_bound": 1.0, "noise_management": NM.ABS_MAX}
-
-
-@pytest.mark.parametrize(
-    ("io", "factor", "std"),
-    [
-        (ideal(out_noise=0.06), 1.0, 0.06),
-        (ideal(out_noise=0.06, **MANAGED), 1.0, 0.06 * 0.8),
-        (ideal(out_noise=0.06, **MANAGED, out_scale=2.0), 2.0, 0.06 * 0.8 * 2.0),
-    ],
-)
-def test_output_noise(io: IOParameters, factor: float, std: float) -> None:
-    """Output noise grows with the scale of the input and with `out_scale`."""
-    check_statistics(samples(io), factor * EXACT, torch.full((2,), std))
-
-
-@pytest.mark.parametrize("changes", [{}, {**MANAGED}])
-def test_input_noise(changes: dict[str, object]) -> None:
-    """Input noise is common to all outputs of a row; a zero row has it too."""
-    x = torch.zeros(2) if changes else POINT
-    y = samples(ideal(inp_noise=0.1, **changes), x=x)
-    check_statistics(y, SMALL @ x, 0.1 * SMALL.norm(dim=1))
-    covariance = torch.cov(y.T)[0, 1]
-    expected = 0.01 * (SMALL @ SMALL.T)[0, 1]
-    # Standard error of a covariance: sqrt((s1^2 s2^2 + cov^2) / N).
-    s1, s2 = 0.1 * SMALL.norm(dim=1)
-    error = torch.sqrt(((s1 * s2) ** 2 + expected**2) / ROWS)
-    assert abs(covariance - expected) < 5 * error
-
-
-def test_stochastic_rounding() -> None:
-    """Rounding up has the probability of the remainder."""
-    io = ideal(inp_bound=1.0, inp_res=20, inp_sto_round=True)
-    x, fraction = torch.tensor([0.537]), 0.37
-    std = torch.tensor([0.1 * math.sqrt(fraction * (1 - fraction))])
-    check_statistics(samples(io, torch.ones(1, 1), x), x, std)
-    io = ideal(out_bound=1.0, out_res=20, out_sto_round=True)
-    check_statistics(samples(io, torch.ones(1, 1), x), x, std)
-
-
-def test_quantization_error() -> None:
-    """The error of a quantiser is uniform over a step."""
-    torch.manual_seed(21)
-    x = (2 * torch.rand(ROWS, 1) - 1) * 0.95
-    error = AnalogMVM.matmul(torch.ones(1, 1), x, ideal(out_bound=1.0, out_res=20)) - x
-    # The standard error of the standard deviation of a uniform number is sigma / sqrt(5 N) = 0.3 %.
-    torch.testing.assert_close(error.std(), torch.tensor(0.1 / math.sqrt(12)), rtol=0.015, atol=0)
-    assert abs(error.mean()) < 5 * 0.1 / math.sqrt(12) / math.sqrt(ROWS)
-
-
-@pytest.mark.parametrize("shape", [(ROWS, 2), (10, ROWS // 10, 2)])
-def test_noise_per_line(shape: tuple[int, ...]) -> None:
-    """The spread of output noise follows the last axis of inputs of any rank."""
-    io = ideal(out_noise=0.06, out_noise_std=0.3)
-    values = torch.tensor([0.02, 0.1])
-    torch.manual_seed(22)
-    y = AnalogMVM.matmul(SMALL, POINT.expand(shape), io, out_noise_values=values)
-    check_statistics(y.reshape(-1, 2), EXACT, values)
-
-
-def test_noise_per_line_needs_values() -> None:
-    """The spread is fixed per tile, so that its values must be given."""
-    with pytest.raises(ConfigError, match="out_noise_std"):
-        AnalogMVM.matmul(SMALL, POINT, ideal(out_noise_std=0.3))
-
-
-def test_bound_management_keeps_rows_that_fit() -> None:
-    """A row beside one that is redone keeps its small noise."""
-    io = ideal(out_bound=1.0, out_noise=0.01, bound_management=BM.ITERATIVE)
-    torch.manual_seed(23)
-    x = torch.tensor([[0.5], [3.0]]).repeat(ROWS, 1)
-    y = AnalogMVM.matmul(torch.ones(1, 1), x, io).reshape(ROWS, 2)
-    check_statistics(y, torch.tensor([0.5, 3.0]), torch.tensor([0.01, 0.04]))
-
-
-def test_seed() -> None:
-    """torch's seed makes the product reproducible; calls differ from each other."""
-    io = IOParameters(inp_sto_round=True, inp_noise=0.1)
-    torch.manual_seed(3)
-    first, second = AnalogMVM.matmul(W, X, io), AnalogMVM.matmul(W, X, io)
-    torch.manual_seed(3)
-    assert torch.equal(AnalogMVM.matmul(W, X, io), first)
-    assert not torch.equal(first, second)
-
-
 # Compilation
 
 
@@ -495,20 +280,6 @@ def test_compiled_equals_eager(name: str) -> None:
         results.append((y.detach(), x.grad, weight.grad))
     for eager, captured in zip(*results, strict=True):
         torch.testing.assert_close(captured, eager, rtol=1e-6, atol=2e-6)
-
-
-def test_compiled_has_the_distribution_of_eager() -> None:
-    """With noise and bound management a captured graph has mean and standard deviation of eager."""
-    io = ideal(out_bound=0.5, out_noise=0.02, bound_management=BM.ITERATIVE, **MANAGED)
-    compiled = torch.compile(AnalogMVM.matmul, fullgraph=True, backend="aot_eager")
-    torch.manual_seed(24)
-    x = POINT.expand(ROWS, -1)
-    eager, captured = AnalogMVM.matmul(SMALL, x, io), compiled(SMALL, x, io)
-    # Both sides have a sampling error, hence sqrt(2).
-    torch.testing.assert_close(captured.std(0), eager.std(0), rtol=0.025 * math.sqrt(2), atol=0)
-    limit = 5 * math.sqrt(2) * eager.std(0) / math.sqrt(ROWS)
-    assert ((captured.mean(0) - eager.mean(0)).abs() < limit).all()
-    assert not torch.equal(compiled(SMALL, x, io), captured)
 
 
 # Refusals

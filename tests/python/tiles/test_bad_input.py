@@ -17,7 +17,7 @@ from mho.exceptions import (
     TileError,
     TileModuleError,
 )
-from mho.simulator.configs import InferenceRPUConfig, SingleRPUConfig
+from mho.simulator.configs import InferenceRPUConfig, IOParameters, SingleRPUConfig
 from mho.simulator.parameters.enums import PulseType, RPUDataType, WeightModifierType
 from mho.simulator.tiles import AnalogTile, InferenceTile, TileModuleArray
 
@@ -248,3 +248,20 @@ def test_panic_in_a_kernel_leaves_the_tile_as_it_was() -> None:
     assert_unchanged(tile, before)
     tile.update(torch.randn(9, 40), torch.randn(9, 30))
     assert not torch.equal(snapshot(tile)["analog_tile_weights"], before["analog_tile_weights"])
+
+
+def test_strided_and_negated_views_are_read_right() -> None:
+    tile = InferenceTile(3, 4, InferenceRPUConfig(forward=IOParameters(is_perfect=True)))
+    weight = torch.randn(3, 4)
+    tile.set_weights(weight)
+    negated = torch.randn(5, 4, dtype=torch.complex64).conj().imag
+    assert negated.is_neg()
+    for x in (
+        torch.randn(4, 5).t(),
+        torch.randn(5, 8)[:, ::2],
+        torch.randn(4).expand(5, 4),
+        negated,
+    ):
+        for grad in (False, True):
+            with torch.set_grad_enabled(grad):
+                torch.testing.assert_close(tile(x), x.resolve_neg() @ weight.t())

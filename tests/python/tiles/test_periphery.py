@@ -63,7 +63,7 @@ def build(config: Any, weight: Any, cls: Any = InferenceTile, **kwargs: Any) -> 
     [(True, 1.0, -3.0), (False, 1.0, -1.5), (True, 10.0, -30.0), (False, 10.0, -15.0)],
 )
 def test_input_range_gradient(relative: bool, scale: float, expected: float) -> None:
-    """x = [3, -3] is clipped to [2, -2]; D = W^T d = [-1.5, -0.75]; only the first asks for more."""
+    """x = [3, -3] is clipped to [2, -2]; of D = [-1.5, -0.75] the first asks for more."""
     config = with_range(perfect(), init_value=2.0, gradient_relative=relative, gradient_scale=scale)
     tile = build(config, [[0.5, 0.25]])
     x = torch.tensor([[3.0, -3.0]], requires_grad=True)
@@ -254,7 +254,7 @@ def test_update_uses_the_range_of_its_forward() -> None:
 
 
 def test_update_divides_by_mapping_scales() -> None:
-    """A step of the logical weights is that of plain SGD; lr compensation changes nothing about it."""
+    """A step of the logical weights is that of plain SGD, with and without lr compensation."""
     for compensate in (False, True):
         config = FloatingPointRPUConfig()
         config.mapping.weight_scaling_omega = 0.1

@@ -1,22 +1,19 @@
-"""Inference tiles that compute in torch: periphery, state, precision, compilation, distribution."""
+"""Inference tiles that compute in torch: construction, periphery, precision, life cycle."""
 
-import copy
-import io as bytes_io
 import math
-import pickle
-from collections.abc import Callable
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch_tiles import NM, W, ideal, perfect, tile_with, with_range
 
 from mho.exceptions import (
     AnalogBiasConfigError,
     ArgumentError,
     ConfigError,
+    CudaError,
     InputError,
     TileError,
+    TileModuleError,
     TorchTileConfigError,
 )
 from mho.optim import AnalogSGD
@@ -27,60 +24,12 @@ from mho.simulator.configs import (
     TorchInferenceRPUConfig,
 )
 from mho.simulator.parameters.enums import (
-    BoundManagementType,
-    NoiseManagementType,
     RPUDataType,
     WeightClipType,
     WeightModifierType,
     WeightRemapType,
 )
-from mho.simulator.tiles import InferenceTile, TorchInferenceTile, TorchSimulatorTile
-
-NM, BM = NoiseManagementType, BoundManagementType
-W = torch.tensor([[0.5, -0.25], [0.1, 0.8]])
-
-
-def ideal(**changes: object) -> IOParameters:
-    """Return parameters with everything switched off but the given changes."""
-    off = {
-        "inp_bound": -1.0,
-        "inp_res": -1.0,
-        "out_bound": -1.0,
-        "out_res": -1.0,
-        "out_noise": 0.0,
-        "noise_management": NM.NONE,
-        "bound_management": BM.NONE,
-    }
-    return IOParameters(**{**off, **changes})
-
-
-def perfect() -> IOParameters:
-    """Return parameters of an exact product."""
-    return IOParameters(is_perfect=True)
-
-
-def tile_with(
-    forward: IOParameters, weight: Tensor = W, edit: Callable | None = None, bias: bool = False
-) -> TorchInferenceTile:
-    """Return a tile with given weights; `edit` changes its configuration first."""
-    config = TorchInferenceRPUConfig(forward=forward)
-    if edit is not None:
-        edit(config)
-    tile = TorchInferenceTile(*weight.shape, config, bias)
-    tile.set_weights(weight)
-    return tile
-
-
-def with_range(**changes: object) -> Callable[[TorchInferenceRPUConfig], None]:
-    """Return an edit that switches a fixed input range of 2 on, with the given changes."""
-
-    def edit(config: TorchInferenceRPUConfig) -> None:
-        values = {"enable": True, "init_value": 2.0, "init_from_data": 0, "decay": 0.0, **changes}
-        for name, value in values.items():
-            setattr(config.pre_post.input_range, name, value)
-
-    return edit
-
+from mho.simulator.tiles import TorchInferenceTile, TorchSimulatorTile
 
 # Construction
 
@@ -368,9 +317,18 @@ def test_spread_cannot_be_added_later() -> None:
 # Precision
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("how", ["to", "configuration"])
-def test_dtypes(dtype: torch.dtype, how: str) -> None:
+# RPUDataType has no bfloat16, as in aihwkit: such tiles are made by `to` only.
+@pytest.mark.parametrize(
+    ("how", "dtype"),
+    [
+        ("to", torch.float64),
+        ("to", torch.float16),
+        ("to", torch.bfloat16),
+        ("configuration", torch.float64),
+        ("configuration", torch.float16),
+    ],
+)
+def test_dtypes(how: str, dtype: torch.dtype) -> None:
     """A cast tile is of one dtype in all its parts, and its context shares the weights."""
 
     def edit(config: TorchInferenceRPUConfig) -> None:
@@ -380,8 +338,6 @@ def test_dtypes(dtype: torch.dtype, how: str) -> None:
         if how == "configuration":
             config.runtime.data_type = next(t for t in RPUDataType if t.as_torch() is dtype)
 
-    if how == "configuration" and dtype is torch.bfloat16:
-        pytest.skip("RPUDataType has no bfloat16, as in aihwkit; such tiles are made by .to()")
     forward = ideal(out_noise=0.01, out_noise_std=0.1)
     tile = tile_with(forward, edit=edit, bias=True)
     context = tile.analog_ctx
@@ -401,6 +357,17 @@ def test_dtypes(dtype: torch.dtype, how: str) -> None:
     torch.testing.assert_close(y, expected, atol=0.1 + 3 * torch.finfo(dtype).eps, rtol=0)
     y.sum().backward()
     assert x.grad.dtype is dtype and tile.tile.weight.grad.dtype is dtype
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="moves there instead of failing")
+def test_no_cuda_device() -> None:
+    """Without a CUDA device the tile says so, and stays what it was."""
+    tile = tile_with(ideal())
+    with pytest.raises(CudaError, match="CUDA"):
+        tile.cuda()
+    with pytest.raises(TileModuleError, match="cannot be moved"):
+        torch.nn.Sequential(tile).to("cuda")
+    torch.testing.assert_close(tile(torch.ones(2)), W.sum(1))
 
 
 def test_double_precision_weights_are_exact() -> None:
@@ -492,254 +459,6 @@ def test_remap_after_step(kind: str, raw: list[list[float]], scales: list[float]
     torch.testing.assert_close(tile.tile.get_weights(), torch.tensor(raw))
     torch.testing.assert_close(tile.get_weights()[0], 3.0 * weight)
     torch.testing.assert_close(tile.get_scales(), torch.tensor(scales))
-
-
-# State
-
-
-def full_tile() -> TorchInferenceTile:
-    """Return a tile that has every kind of state."""
-
-    def edit(config: TorchInferenceRPUConfig) -> None:
-        config.mapping.weight_scaling_omega = 0.5
-        config.mapping.weight_scaling_columnwise = True
-        config.mapping.learn_out_scaling = True
-        with_range()(config)
-
-    io = IOParameters(out_noise_std=0.2, noise_management=NM.NONE, bound_management=BM.NONE)
-    tile = tile_with(io, edit=edit, bias=True)
-    tile.set_learned_out_scales(1.5)
-    tile.bias.data.copy_(torch.tensor([0.1, -0.2]))
-    return tile
-
-
-def assert_same_output(a: TorchInferenceTile, b: TorchInferenceTile) -> None:
-    """Check that two tiles give the same bits from the same seed."""
-    x = torch.randn(5, 2)
-    results = []
-    for tile in (a, b):
-        torch.manual_seed(6)
-        results.append(tile(x))
-    assert torch.equal(*results)
-
-
-def test_state_dict_names() -> None:
-    """The state has the documented entries, all of them tensors with storage of their own."""
-    state = full_tile().state_dict()
-    assert set(state) == {
-        "tile.weight",
-        "tile.out_noise_values",
-        "analog_tile_config",
-        "alpha",
-        "bias",
-        "mapping_scales",
-        "out_scaling_alpha",
-        "input_range",
-        "input_range_update_idx",
-    }
-    assert len({value.untyped_storage().data_ptr() for value in state.values()}) == len(state)
-
-
-@pytest.mark.parametrize("way", ["load", "file", "safetensors", "deepcopy", "pickle"])
-def test_round_trips(way: str, tmp_path: object) -> None:
-    """Every way of saving and copying gives the same tile."""
-    tile = full_tile()
-    if way == "deepcopy":
-        other = copy.deepcopy(tile)
-    elif way == "pickle":
-        other = pickle.loads(pickle.dumps(tile))
-    else:
-        other = TorchInferenceTile(2, 2, tile.rpu_config, bias=True)
-        state = tile.state_dict()
-        if way == "file":
-            buffer = bytes_io.BytesIO()
-            torch.save(state, buffer)
-            buffer.seek(0)
-            state = torch.load(buffer, weights_only=True)
-        elif way == "safetensors":
-            save_file(state, f"{tmp_path}/tile.safetensors")
-            state = load_file(f"{tmp_path}/tile.safetensors")
-        context = other.analog_ctx
-        other.load_state_dict(state)
-        assert other.analog_ctx is context
-    assert other.analog_ctx.data_ptr() == other.tile.weight.data_ptr()
-    assert other.analog_ctx.use_torch_update
-    assert_same_output(tile, other)
-    other.tile.weight.data.zero_()
-    assert tile.tile.weight.abs().sum() > 0
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("tile.weight", torch.ones(3, 2)),
-        ("tile.weight", torch.full((2, 2), math.nan)),
-        ("tile.out_noise_values", torch.ones(5)),
-        ("bias", torch.ones(3)),
-    ],
-)
-def test_bad_state_changes_nothing(name: str, value: Tensor) -> None:
-    """A state with one unusable entry is refused as a whole."""
-    tile = full_tile()
-    before = {k: v.clone() for k, v in tile.state_dict().items()}
-    state = {**full_tile().state_dict(), "tile.weight": torch.zeros(2, 2), name: value}
-    with pytest.raises(InputError, match=name):
-        tile.load_state_dict(state)
-    assert all(torch.equal(before[k], v) for k, v in tile.state_dict().items())
-
-
-def test_saved_configuration_is_adopted() -> None:
-    """Loading takes the saved configuration over, unless asked not to."""
-    saved = tile_with(ideal(out_scale=3.0))
-    tile = tile_with(ideal())
-    tile.load_state_dict(saved.state_dict())
-    assert tile.rpu_config.forward.out_scale == 3.0
-    torch.testing.assert_close(tile(torch.ones(2)), 3.0 * W.sum(1))
-    tile = tile_with(ideal())
-    tile.set_load_rpu_config_state(False)
-    tile.load_state_dict(saved.state_dict())
-    torch.testing.assert_close(tile(torch.ones(2)), W.sum(1))
-
-
-def test_configuration_of_the_core_is_not_adopted() -> None:
-    """A state of the core cannot be loaded."""
-    other = InferenceTile(2, 2, InferenceRPUConfig())
-    tile = tile_with(ideal())
-    with pytest.raises((TileError, ConfigError)):
-        tile.load_state_dict(other.state_dict())
-    torch.testing.assert_close(tile(torch.ones(2)), W.sum(1))
-
-
-def test_replace_configuration() -> None:
-    """Another configuration of the family keeps the weights and takes effect."""
-    tile = tile_with(ideal())
-    tile.to(TorchInferenceRPUConfig(forward=ideal(out_scale=2.0)))
-    torch.testing.assert_close(tile(torch.ones(2)), 2.0 * W.sum(1))
-    with pytest.raises(TorchTileConfigError, match=r"forward\.w_noise"):
-        tile.replace_with(TorchInferenceRPUConfig(forward=ideal(w_noise=1.0)))
-    torch.testing.assert_close(tile(torch.ones(2)), 2.0 * W.sum(1))
-
-
-# Compilation
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_compiled_equals_eager(training: bool) -> None:
-    """A captured graph of all the periphery gives the outputs and gradients of eager."""
-
-    def edit(config: TorchInferenceRPUConfig) -> None:
-        config.mapping.weight_scaling_omega = 0.5
-        config.mapping.learn_out_scaling = True
-        with_range(manage_output_clipping=True, init_from_data=2, decay=0.1)(config)
-
-    eager = tile_with(ideal(out_bound=0.6, inp_bound=1.0, inp_res=1 / 30), edit=edit, bias=True)
-    eager.train(training)
-    tile = copy.deepcopy(eager)
-    compiled = torch.compile(tile, fullgraph=True, backend="aot_eager")
-    for _ in range(3):
-        x = torch.randn(20, 2)
-        inputs = [x.clone().requires_grad_() for _ in range(2)]
-        outputs = [call(value) for call, value in zip((eager, compiled), inputs, strict=True)]
-        torch.testing.assert_close(outputs[1], outputs[0])
-        for output in outputs:
-            output.square().sum().backward()
-        torch.testing.assert_close(inputs[1].grad, inputs[0].grad)
-    for (name, p), (_, q) in zip(eager.named_parameters(), tile.named_parameters(), strict=True):
-        assert (p.grad is None) == (q.grad is None), name
-        if p.grad is not None:
-            torch.testing.assert_close(q.grad, p.grad)
-    torch.testing.assert_close(tile.input_range, eager.input_range)
-
-
-def test_compiled_follows_edits() -> None:
-    """A captured graph is captured again after an edit, and refuses what is not supported."""
-    tile = tile_with(ideal())
-    compiled = torch.compile(tile, fullgraph=True, backend="aot_eager")
-    x = torch.ones(3, 2)
-    for scale in (1.0, 2.0, 3.0):
-        tile.rpu_config.forward.out_scale = scale
-        torch.testing.assert_close(compiled(x), scale * x @ W.t())
-    tile.rpu_config.forward.w_noise = 0.1
-    with pytest.raises(Exception, match=r"forward\.w_noise"):
-        compiled(x)
-
-
-def test_exported_program_draws_afresh() -> None:
-    """An exported tile has noise that differs between calls."""
-    # Inside of a model: torch.export trips over the absent buffers of a root module.
-    model = torch.nn.Sequential(tile_with(IOParameters())).eval()
-    program = torch.export.export(model, (torch.ones(4, 2),)).module()
-    x = torch.ones(4, 2)
-    first, second = program(x), program(x)
-    assert not torch.equal(first, second)
-    torch.testing.assert_close(first, x @ W.t(), atol=0.5, rtol=0)
-
-
-# The core as peer
-
-PEERS = {
-    "defaults": IOParameters(),
-    "input noise": IOParameters(inp_noise=0.05),
-    "stochastic rounding": IOParameters(inp_sto_round=True, out_sto_round=True, inp_res=1 / 14),
-    "coarse converters": IOParameters(inp_res=1 / 14, out_res=1 / 30, out_bound=4.0),
-    "asymmetries": IOParameters(inp_asymmetry=0.1, out_asymmetry=0.2),
-    "threshold": IOParameters(nm_thres=0.5),
-    "constant": IOParameters(noise_management=NM.CONSTANT, nm_thres=2.0),
-    "max": IOParameters(noise_management=NM.MAX),
-    "no management": IOParameters(noise_management=NM.NONE, bound_management=BM.NONE),
-    "bound management": IOParameters(out_bound=0.3, out_noise=0.02),
-    "positive bound": IOParameters(out_bound=0.3, out_noise=0.02, bm_test_negative_bound=False),
-    "few passes": IOParameters(out_bound=0.1, out_noise=0.01, max_bm_factor=2),
-    "unbounded": IOParameters(out_bound=math.inf, inp_res=-1.0, out_scale=0.5),
-}
-
-
-@pytest.mark.parametrize("name", PEERS)
-def test_same_distribution_as_core(name: str) -> None:
-    """Outputs of both engines have the same mean and standard deviation, row by row."""
-    samples = 4000
-    torch.manual_seed(7)
-    weight, x = 0.4 * torch.randn(3, 6), torch.randn(2, 6)
-    repeated = x.repeat_interleave(samples, 0)
-    moments = []
-    for cls, config in (
-        (TorchInferenceTile, TorchInferenceRPUConfig),
-        (InferenceTile, InferenceRPUConfig),
-    ):
-        tile = cls(3, 6, config(forward=copy.deepcopy(PEERS[name])))
-        tile.set_weights(weight)
-        with torch.no_grad():
-            y = tile(repeated).reshape(2, samples, 3)
-        moments.append((y.mean(1), y.var(1), ((y - y.mean(1, keepdim=True)) ** 4).mean(1)))
-    (mean, var, fourth), (core_mean, core_var, core_fourth) = moments
-    # Five standard errors of a difference: var / n for a mean, (m4 - var^2) / n for a variance.
-    of_mean = ((var + core_var) / samples).sqrt()
-    of_var = ((fourth - var**2 + core_fourth - core_var**2) / samples).sqrt()
-    assert ((mean - core_mean).abs() <= 5 * of_mean + 1e-6).all()
-    assert ((var - core_var).abs() <= 5 * of_var + 1e-12).all()
-
-
-def test_same_gradients_as_core() -> None:
-    """Without converters and noise both engines have the same gradients of everything."""
-    results = []
-    for cls, config in (
-        (TorchInferenceTile, TorchInferenceRPUConfig),
-        (InferenceTile, InferenceRPUConfig),
-    ):
-        forward = ideal(out_scale=1.5)
-        rpu_config = config(forward=forward)
-        rpu_config.mapping.weight_scaling_omega = 0.5
-        rpu_config.mapping.learn_out_scaling = True
-        with_range(decay=0.1)(rpu_config)
-        tile = cls(2, 2, rpu_config, True)
-        tile.set_weights(W, torch.zeros(2))
-        x = torch.tensor([[1.0, 0.5], [1.5, -0.7]], requires_grad=True)
-        tile(x).square().sum().backward()
-        weight = tile.tile.weight if cls is TorchInferenceTile else tile.shared_weights
-        parameters = (weight, tile.bias, tile.out_scaling_alpha, tile.input_range, x)
-        results.append([p.grad for p in parameters])
-    for torch_grad, core_grad in zip(*results, strict=True):
-        torch.testing.assert_close(torch_grad, core_grad)
 
 
 # Programming and drift

@@ -78,7 +78,7 @@ def test_program_training_tile_twice() -> None:
     tile.set_learning_rate(0.7)
     for arguments in ({}, {"x_values": torch.eye(4)}, {"w_init": torch.zeros(3, 4)}):
         tile.program_weights(**arguments)  # type: ignore[arg-type]
-        # The loop stops at a mean error of 1 % of the largest output; single weights are within 5 %.
+        # The loop stops at a mean error of 1 % of the largest output; single ones are within 5 %.
         assert (tile.tile.get_weights() - target).abs().max() < 0.05 * target.abs().max()
     assert tile.get_learning_rate() == pytest.approx(0.7)
 
@@ -235,12 +235,13 @@ def test_decay_diffusion_and_reset() -> None:
     tile.decay_weights()
     torch.testing.assert_close(tile.tile.get_weights(), 0.9 * before)
     tile.diffuse_weights()
-    moved = tile.tile.get_weights() - 0.9 * before
+    diffused = tile.tile.get_weights()
+    moved = diffused - 0.9 * before
     # 1200 draws of std 0.01: the sample deviation is within 10 % at five sigma.
     assert 0.009 < moved.std() < 0.011
     tile.reset_columns(39, 2)
     after = tile.tile.get_weights()
-    changed = (after != 0.9 * before + moved).any(dim=0).nonzero().flatten().tolist()
+    changed = (after != diffused).any(dim=0).nonzero().flatten().tolist()
     assert changed == [0, 39]
     tile.post_update_step()
     assert not torch.equal(tile.tile.get_weights(), after)
@@ -260,12 +261,14 @@ def test_array_equals_its_parts() -> None:
     for shape in ((9,), (4, 9), (2, 3, 9), (0, 9)):
         x = torch.randn(shape)
         torch.testing.assert_close(array(x), x @ weight.t() + bias)
-    before = array.state_dict()
+    before = {name: value.clone() for name, value in array.state_dict().items()}
     with pytest.raises(RuntimeError):
         array.set_weights(torch.zeros(5, 8))
     with pytest.raises(RuntimeError, match="expected size 9"):
         array(torch.zeros(2, 8))
-    assert all(torch.equal(value, before[name]) for name, value in array.state_dict().items())
+    after = array.state_dict()
+    calls = "analog_tile_calls"
+    assert all(torch.equal(after[n], v) for n, v in before.items() if not n.endswith(calls))
 
 
 @pytest.mark.parametrize(

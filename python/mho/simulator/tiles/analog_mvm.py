@@ -319,9 +319,10 @@ class _Run:
         return attenuate_negative(v, io.inp_asymmetry)
 
     def _within_bound(self, quantized: Tensor, silent: Tensor | None) -> Tensor:
-        values = quantized.abs() if self.io.bm_test_negative_bound else quantized
-        ok = values.amax(dim=-1, keepdim=True) <= self.adc.bound
-        ok = ~self.adc.exceeds(values).any(dim=-1, keepdim=True)
+        lowest, largest = quantized.aminmax(dim=-1, keepdim=True)
+        if self.io.bm_test_negative_bound:
+            largest = largest.maximum(-lowest)
+        ok = ~self.adc.exceeds(largest)
         return ok if silent is None else ok | silent
 
     def _at_bound(self, quantized: Tensor, silent: Tensor | None) -> Tensor:
@@ -350,16 +351,18 @@ def _input_scale(rows: Tensor, io: IOParameters, trans: bool) -> InputScale:
     management, limit = io.noise_management, io.nm_thres
     if management is NoiseManagementType.NONE:
         return InputScale(1.0, None)
+    # The reciprocal of a subnormal number is infinite.
+    tiny = torch.finfo(rows.dtype).tiny
     if management is NoiseManagementType.CONSTANT:
-        return InputScale(1.0 / limit if limit > 0.0 else 1.0, None)
+        return InputScale(1.0 / max(limit, tiny) if limit > 0.0 else 1.0, None)
     rows = rows.detach()
-    values = rows if management is NoiseManagementType.MAX else rows.abs()
-    alpha = values.amax(dim=-1, keepdim=True)
+    lowest, alpha = rows.aminmax(dim=-1, keepdim=True)
+    if management is NoiseManagementType.ABS_MAX:
+        alpha = alpha.maximum(-lowest)
     if limit > 0.0:
         alpha = alpha.clamp(max=limit)
     silent = alpha <= 0.0
-    # The reciprocal of a subnormal number is infinite.
-    alpha = alpha.clamp(min=torch.finfo(alpha.dtype).tiny).masked_fill(silent, 1.0)
+    alpha = alpha.clamp(min=tiny).masked_fill(silent, 1.0)
     return InputScale(alpha.reciprocal(), silent if trans or io.inp_noise <= 0.0 else None)
 
 

@@ -23,8 +23,8 @@ class UniformQuantize(torch.autograd.Function):
         """
         ticks = values / step
         if sto_round:
-            ticks = ticks + (torch.rand_like(ticks) - 0.5)
-        return torch.round(ticks) * step
+            ticks += torch.rand_like(ticks) - 0.5
+        return ticks.round_().mul_(step)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -106,7 +106,8 @@ class Converter(NamedTuple):
             values: Any shape.
             sto_round: Round stochastically.
         """
-        if self.step <= 0.0:
+        # A step below the smallest normal number rounds nothing, and may be zero in that precision.
+        if self.step < torch.finfo(values.dtype).tiny:
             return values
         rounded: Tensor = UniformQuantize.apply(values, self.step, sto_round)
         return rounded
@@ -117,7 +118,12 @@ class Converter(NamedTuple):
         Args:
             values: Any shape.
         """
-        return Clip.apply(values, self.bound)[0] if self.is_bounded() else values
+        if not self.is_bounded():
+            return values
+        if not values.requires_grad:
+            return values.clamp(-self.bound, self.bound)
+        clipped: Tensor = Clip.apply(values, self.bound)[0]
+        return clipped
 
     def is_bounded(self) -> bool:
         """Return whether there is a range."""

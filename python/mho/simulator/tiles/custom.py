@@ -19,7 +19,7 @@ from mho.simulator.tiles.functions import AnalogFunction
 from mho.simulator.tiles.layout import check_size, check_tensor
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.periphery import TileWithPeriphery
-from mho.simulator.tiles.torch_module import apply_to_tile, cast_input, move
+from mho.simulator.tiles.torch_module import apply_to_tile, cast_input, check_cuda, move
 
 __all__ = [
     "AnalogBiasConfigError",
@@ -341,7 +341,11 @@ class CustomTile(TileWithPeriphery):
 
         Args:
             device: Device.
+
+        Raises:
+            CudaError: There is no CUDA device.
         """
+        check_cuda(self)
         return nn.Module.cuda(self, device)
 
     def cpu(self) -> "CustomTile":

@@ -106,6 +106,6 @@ class AnalogFunction(torch.autograd.Function):
 def _input_gradient(ctx: Any, tile: "TileWithPeriphery", d: Tensor, mask: Tensor | None) -> Tensor:
     scaled = tile.pre_backward(d, -1, ctx)
     if mask is not None:
-        scaled = scaled.masked_fill(mask.bool(), 0.0)
+        scaled = scaled.masked_fill(mask.view(torch.bool), 0.0)
     back = tile.tile.run_backward(scaled.contiguous(), ctx.call, ctx.is_test, ctx.shared_weights)
     return tile.post_backward(back, -1, ctx)

@@ -26,7 +26,7 @@ from mho.simulator.tiles.torch_gradients import (
     OutputClipping,
     ScaledGradient,
 )
-from mho.simulator.tiles.torch_module import apply_to_tile, cast_input, move
+from mho.simulator.tiles.torch_module import apply_to_tile, cast_input, check_cuda, move
 from mho.simulator.tiles.torch_tile import TorchSimulatorTile
 
 __all__ = [
@@ -131,7 +131,11 @@ class TorchInferenceTile(InferenceTileWithPeriphery):
 
         Args:
             device: Device.
+
+        Raises:
+            CudaError: There is no CUDA device.
         """
+        check_cuda(self)
         return nn.Module.cuda(self, device)
 
     def cpu(self) -> "TorchInferenceTile":

@@ -66,8 +66,13 @@ def to_rows(value: Tensor, size: int, features_first: bool, name: str) -> Tensor
     """
     check_tensor(value, name)
     check_size(value, size, features_first, name)
+    # Kernels read the memory, which such a view has not negated; torch resolves it for operators.
+    if not torch.compiler.is_compiling() and value.is_neg():
+        value = value.resolve_neg()
     if features_first:
         value = value.movedim(0, -1)
+    elif value.dim() == 2 and value.is_contiguous():
+        return value
     return value.reshape(batch_count(value.shape[:-1]), size).contiguous()
 
 
@@ -79,7 +84,7 @@ def from_rows(rows: Tensor, batch: tuple[int, ...], features_first: bool) -> Ten
         batch: Sizes of the batch axes.
         features_first: Whether features go on the first axis.
     """
-    value = rows.reshape(*batch, rows.shape[-1])
+    value = rows if len(batch) == 1 else rows.reshape(*batch, rows.shape[-1])
     return value.movedim(-1, 0) if features_first else value
 
 

@@ -8,7 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import ArgumentError, ConfigError, CudaError, TileModuleError
+from mho.exceptions import (
+    ArgumentError,
+    ConfigError,
+    CudaError,
+    InputError,
+    TileError,
+    TileModuleError,
+)
 from mho.optim.context import AnalogContext
 from mho.settings import check_backend
 from mho.simulator.parameters.base import RPUConfigBase
@@ -42,7 +49,7 @@ class TileModule(nn.Module, SimulatorTileWrapper, TileModuleBase):
     supports_ddp: bool = False
     """Whether gradients of the weights can be averaged over processes."""
 
-    supports_indexed: bool = True
+    supports_indexed: bool = False
     """Whether convolutions may hand over images with an index table."""
 
     tile: SimulatorTile
@@ -120,7 +127,7 @@ class TileModule(nn.Module, SimulatorTileWrapper, TileModuleBase):
         handle = next(_HANDLES)
         _TILES[handle] = self
         # Gradients of pulsed tiles flow through this token in compiled graphs, so that the context
-        # never gets one. It carries the handle, and unlike a number lets equal layers share a graph.
+        # never gets one. It carries the handle; unlike a number it lets equal layers share a graph.
         token = torch.tensor([handle], dtype=torch.float64, requires_grad=True)
         object.__setattr__(self, "_token", token)
 
@@ -235,6 +242,22 @@ class TileModule(nn.Module, SimulatorTileWrapper, TileModuleBase):
         """Return the tile, which is on the host."""
         return self
 
+    def is_indexed(self) -> bool:
+        """Return whether inputs are images with an index table."""
+        return False
+
+    def set_indexed(self, indices: Tensor, image_sizes: list[int]) -> None:
+        """Refuse: convolutions unfold their images, no tile reads them through an index table.
+
+        Args:
+            indices: Index table.
+            image_sizes: Sizes of input and output images.
+
+        Raises:
+            TileError: Always.
+        """
+        raise TileError(f"{type(self).__name__} reads no indexed images; unfold them")
+
     def set_load_rpu_config_state(
         self, load_rpu_config: bool | None, strict_rpu_config_check: bool | None = None
     ) -> None:
@@ -321,8 +344,30 @@ class TileModule(nn.Module, SimulatorTileWrapper, TileModuleBase):
         plan = state.plan_load(self, state_dict, prefix)
         missing_keys.extend(prefix + name for name in plan.missing)
         unexpected_keys.extend(prefix + name for name in plan.unexpected)
-        if not (strict and (plan.missing or plan.unexpected)):
-            plan.commit()
+        plan.commit()
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        """Load a state in place; on any error nothing is changed.
+
+        Args:
+            state_dict: State of the tile.
+            strict: Whether missing and unexpected names are an error.
+            assign: Ignored, the tensors of a tile are always written in place.
+
+        Returns:
+            Missing and unexpected names, as in torch.
+
+        Raises:
+            RuntimeError: `strict` is set and a name is missing or unexpected.
+            TileError: An entry does not fit the tile.
+        """
+        missing, unexpected = self.check_state_dict(state_dict)
+        if strict and (missing or unexpected):
+            raise InputError(
+                f"state_dict: does not fit {type(self).__name__}; missing {missing}, unexpected"
+                f" {unexpected}"
+            )
+        return super().load_state_dict(state_dict, strict=strict)
 
     def check_state_dict(self, state_dict: Any, prefix: str = "") -> tuple[list[str], list[str]]:
         """Check entries of a state dictionary without loading them.

@@ -298,9 +298,9 @@ class NativeCore(SimulatorTile):
         return _present(self._state, Names.SEED)
 
     def _plane(self, name: str) -> Tensor:
-        value = self._hidden.get(name)
-        if value is not None:
-            return value.detach().clone()
+        stored: Tensor | None = self._hidden.get(name)
+        if stored is not None:
+            return stored.detach().clone()
         constant = self.spec.hidden_constant(name)
         value = 0.0 if constant is None else constant
         return torch.full((self.out_size, self.spec.x_size), value, dtype=torch.float32)

@@ -36,9 +36,7 @@ _LIBRARY.define(
     "mvm_t(Tensor d, Tensor weight, Tensor seed, Tensor call, Tensor[] lines, str line_names,"
     " str config, int[] sizes, bool is_test) -> Tensor"
 )
-_LIBRARY.define(
-    "trace(Tensor x, Tensor d, Tensor? r, Tensor token, bool analog_bias) -> Tensor"
-)
+_LIBRARY.define("trace(Tensor x, Tensor d, Tensor? r, Tensor token, bool analog_bias) -> Tensor")
 
 
 @lru_cache(maxsize=256)
@@ -128,9 +126,7 @@ def _mvm_t_fake(d: Tensor, weight: Tensor, *args: Any) -> Tensor:
     return d.new_empty((d.shape[0], args[5][1]))
 
 
-def _trace(
-    x: Tensor, d: Tensor, r: Tensor | None, token: Tensor, analog_bias: bool
-) -> Tensor:
+def _trace(x: Tensor, d: Tensor, r: Tensor | None, token: Tensor, analog_bias: bool) -> Tensor:
     tile = tile_of_handle(int(token))
     if tile is None:
         raise TileError(
@@ -146,20 +142,15 @@ def _trace(
     return torch.zeros_like(token)
 
 
-def _trace_fake(
-    x: Tensor, d: Tensor, r: Tensor | None, token: Tensor, analog_bias: bool
-) -> Tensor:
+def _trace_fake(x: Tensor, d: Tensor, r: Tensor | None, token: Tensor, analog_bias: bool) -> Tensor:
     return torch.empty_like(token)
 
 
 def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-    (x, weight, token, range_, scales, _, seed, call, lines, back_lines, _, back_names) = inputs[
-        :12
-    ]
-    (ctx.config, ctx.sizes, ctx.factors, ctx.range_config, ctx.is_test, masked, ctx.handle) = (
-        inputs[12:]
-    )
-    ctx.back_names, ctx.masked, ctx.line_count = back_names, masked, len(lines)
+    x, weight, token, range_, scales, _, seed, call, lines, back_lines, _ = inputs[:11]
+    ctx.back_names, ctx.config, ctx.sizes, ctx.factors = inputs[11:15]
+    ctx.range_config, ctx.is_test, ctx.masked = inputs[15:]
+    ctx.line_count = len(lines)
     ctx.save_for_backward(x, weight, token, range_, scales, seed, call, output[1], *back_lines)
 
 
@@ -193,7 +184,7 @@ def _backward(ctx: Any, d: Tensor, _: Any) -> tuple[Any, ...]:
             seen, d, clipped, r, scales, ctx.factors[0], ctx.factors[1], bool(ctx.sizes[2])
         )
     if need_token:
-        d_token = torch.ops.mho.trace(seen, d, r, token, bool(ctx.sizes[2]), ctx.handle)
+        d_token = torch.ops.mho.trace(seen, d, r, token, bool(ctx.sizes[2]))
     lists = ([None] * ctx.line_count, [None] * len(back_lines))
     return (d_x, d_weight, d_token, d_range, *([None] * 4), *lists, *([None] * 8))
 

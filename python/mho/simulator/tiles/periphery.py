@@ -6,24 +6,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import ArgumentError, ConfigError, InputError
+from mho.exceptions import InputError
 from mho.optim.context import AnalogContext
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.pre_post import InputRangeParameter
 from mho.simulator.tiles import input_range, ops
 from mho.simulator.tiles.base import BaseTile
-from mho.simulator.tiles.crosspoints import CrosspointTile
 from mho.simulator.tiles.functions import AnalogFunction
 from mho.simulator.tiles.graph import graph_constants
 from mho.simulator.tiles.layout import batch_shape, check_tensor, from_rows, to_rows
 from mho.simulator.tiles.native import NativeSimulatorTile
+from mho.simulator.tiles.ranged import RangedTile
 from mho.simulator.tiles.state import Entry, assign
 
 _CUSTOM_HOOKS = ("pre_forward", "post_forward", "pre_backward", "post_backward", "joint_forward")
 
 
-class TileWithPeriphery(CrosspointTile):
+class TileWithPeriphery(RangedTile):
     """A raw tile inside its digital periphery.
 
     Inputs are clipped and scaled to the input range, outputs scaled back and multiplied by mapping
@@ -31,8 +31,6 @@ class TileWithPeriphery(CrosspointTile):
     ordinary operations after it.
     """
 
-    input_range: Tensor | None
-    input_range_update_idx: Tensor | None
     handle_output_bound: bool
 
     def __init__(
@@ -102,20 +100,6 @@ class TileWithPeriphery(CrosspointTile):
     def _gradient_factor(self, forward: object) -> float:
         return 1.0
 
-    def _range_params(self) -> InputRangeParameter | None:
-        pre_post = getattr(self.rpu_config, "pre_post", None)
-        params: InputRangeParameter | None = getattr(pre_post, "input_range", None)
-        return params if params is not None and params.enable else None
-
-    def _range(self) -> Tensor | None:
-        return None if self.input_range is None else input_range.positive(self.input_range)
-
-    def _normalised(self, values: Tensor, update_from_data: bool) -> Tensor:
-        clipped = self.apply_input_range(values, update_from_data)
-        r = self._range()
-        assert r is not None  # apply_input_range has checked it
-        return clipped / r
-
     def forward(self, x_input: Tensor, tensor_view: tuple[int, ...] | None = None) -> Tensor:
         """Return the output of the tile.
 
@@ -155,6 +139,7 @@ class TileWithPeriphery(CrosspointTile):
             and x.dim() == 2
             and x.shape[1] == self.in_size
             and x.is_contiguous()
+            and not x.is_neg()
             and self._buffers["mapping_scales"] is None
         )
 
@@ -374,79 +359,8 @@ class TileWithPeriphery(CrosspointTile):
             return None
         return io.out_scale * io.out_bound * 0.999
 
-    def init_input_processing(self) -> bool:
-        """Add or remove the input range as the configuration says.
-
-        Returns:
-            Whether there is an input range.
-
-        Raises:
-            ConfigError: `manage_output_clipping` is on, but clipped outputs cannot be observed.
-        """
-        params = self._range_params()
-        if params is not None and params.manage_output_clipping:
-            if not params.supports_manage_output_clipping(self.rpu_config):
-                raise ConfigError(
-                    "pre_post.input_range.manage_output_clipping: needs a forward that is not"
-                    " perfect, with noise and bound management NONE"
-                )
-        present = getattr(self, "input_range", None)
-        self._parameters.pop("input_range", None)
-        self._buffers.pop("input_range", None)
-        if params is None:
-            self.register_buffer("input_range", None)
-            self.register_buffer("input_range_update_idx", None)
-            return False
-        value = (
-            torch.full((1,), float(params.init_value), dtype=torch.float32)
-            if present is None
-            else present.detach().clone()
-        )
-        if params.learn_input_range:
-            self.register_parameter("input_range", nn.Parameter(value))
-        else:
-            self.register_buffer("input_range", value)
-        if getattr(self, "input_range_update_idx", None) is None:
-            self.register_buffer("input_range_update_idx", torch.zeros(1, dtype=torch.float32))
-        return True
-
     def init_periph_quant_processing(self) -> None:
         """Do nothing: only quantised tiles have a quantised periphery."""
-
-    def set_input_range(self, value: Tensor | float) -> None:
-        """Set the input range.
-
-        Args:
-            value: New range; the absolute value of the first element is taken.
-
-        Raises:
-            ArgumentError: It is zero or not finite.
-            ConfigError: The tile has no input range.
-        """
-        if self.input_range is None:
-            raise ConfigError("pre_post.input_range.enable: the tile has no input range; enable it")
-        number = abs(float(value.reshape(-1)[0] if isinstance(value, Tensor) else value))
-        if not 0.0 < number < float("inf"):
-            raise ArgumentError(f"value: expected a finite range other than zero, got {value}")
-        self.input_range.data.fill_(number)
-
-    def apply_input_range(self, values: Tensor, update_from_data: bool = False) -> Tensor:
-        """Return values clipped to the input range.
-
-        Args:
-            values: Inputs of any shape.
-            update_from_data: Let the range follow the data first, as long as `init_from_data` says.
-
-        Raises:
-            ConfigError: The tile has no input range.
-        """
-        params, r, idx = self._range_params(), self.input_range, self.input_range_update_idx
-        if params is None or r is None or idx is None:
-            raise ConfigError("pre_post.input_range.enable: the tile has no input range; enable it")
-        if update_from_data:
-            input_range.update_from_data(values, r, idx, params)
-        bound = input_range.positive(r)
-        return torch.clamp(values, -bound, bound)
 
     def _reconfigure(self) -> None:
         """Follow a new configuration with what it adds or removes."""

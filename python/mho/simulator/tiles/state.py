@@ -146,6 +146,9 @@ def plan_load(
     if isinstance(tile.tile, NativeSimulatorTile):
         core = native_state.plan(tile, tile.tile, entries, saved, config)
         plan.missing += core.missing
+        if core.missing:  # parts of an array without the others would be no tile
+            _plan_digital(tile, entries, tile.rpu_config, plan, only_present=True)
+            return plan
         plan.steps.append(lambda: _configure(tile, config))
         plan.steps.append(core.commit)
     else:

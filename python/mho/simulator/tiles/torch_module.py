@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import InputError, TileModuleError
+from mho.exceptions import CudaError, InputError, TileModuleError
 from mho.optim.context import AnalogContext
 from mho.simulator.tiles.layout import check_tensor
 from mho.simulator.tiles.module import TileModule
@@ -24,7 +24,7 @@ def apply_to_tile(tile: TileModule, fn: Any, recurse: bool = True) -> None:
     Raises:
         TileModuleError: The function fails.
     """
-    context = tile.analog_ctx
+    context, index = tile.analog_ctx, tile._buffers.get("input_range_update_idx")
     order = list(tile._parameters)
     # The context refuses to be read, and is a view of the weights that the function moves anyway.
     del tile._parameters["analog_ctx"]
@@ -37,6 +37,9 @@ def apply_to_tile(tile: TileModule, fn: Any, recurse: bool = True) -> None:
         tile._parameters.clear()
         tile._parameters.update(moved)
         rebind(context, tile)
+    if index is not None:
+        # Counts batches, which half precision cannot.
+        tile._buffers["input_range_update_idx"] = index.to(tile.device)
 
 
 def rebind(context: AnalogContext, tile: TileModule) -> None:
@@ -60,6 +63,19 @@ def move(tile: TileModule, like: Tensor) -> None:
         like: Floating-point tensor.
     """
     apply_to_tile(tile, lambda value: value.to(like) if value.is_floating_point() else value)
+
+
+def check_cuda(tile: TileModule) -> None:
+    """Check that there is a CUDA device.
+
+    Args:
+        tile: Tile that is to be moved there.
+
+    Raises:
+        CudaError: There is none.
+    """
+    if not torch.cuda.is_available():
+        raise CudaError(f"{type(tile).__name__} cannot be moved: torch finds no CUDA device")
 
 
 def cast_input(tile: TileModule, x: Tensor, weight: Tensor) -> Tensor:

@@ -1,0 +1,8 @@
+//! Criterion benches of the kernels; `make bench` runs them shortly.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "benches")]
+
+mod mvm;
+mod rng;
+
+criterion::criterion_group!(benches, rng::benches, mvm::benches);
+criterion::criterion_main!(benches);

@@ -1,0 +1,148 @@
+"""Saving, copying and reconfiguring inference tiles that compute in torch."""
+
+import copy
+import io as bytes_io
+import math
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch_tiles import BM, NM, W, ideal, tile_with, with_range
+
+from mho.exceptions import (
+    ConfigError,
+    InputError,
+    TileError,
+    TorchTileConfigError,
+)
+from mho.simulator.configs import (
+    InferenceRPUConfig,
+    IOParameters,
+    TorchInferenceRPUConfig,
+)
+from mho.simulator.tiles import InferenceTile, TorchInferenceTile
+
+
+def full_tile() -> TorchInferenceTile:
+    """Return a tile that has every kind of state."""
+
+    def edit(config: TorchInferenceRPUConfig) -> None:
+        config.mapping.weight_scaling_omega = 0.5
+        config.mapping.weight_scaling_columnwise = True
+        config.mapping.learn_out_scaling = True
+        with_range()(config)
+
+    io = IOParameters(out_noise_std=0.2, noise_management=NM.NONE, bound_management=BM.NONE)
+    tile = tile_with(io, edit=edit, bias=True)
+    tile.set_learned_out_scales(1.5)
+    tile.bias.data.copy_(torch.tensor([0.1, -0.2]))
+    return tile
+
+
+def assert_same_output(a: TorchInferenceTile, b: TorchInferenceTile) -> None:
+    """Check that two tiles give the same bits from the same seed."""
+    x = torch.randn(5, 2)
+    results = []
+    for tile in (a, b):
+        torch.manual_seed(6)
+        results.append(tile(x))
+    assert torch.equal(*results)
+
+
+def test_state_dict_names() -> None:
+    """The state has the documented entries, all of them tensors with storage of their own."""
+    state = full_tile().state_dict()
+    assert set(state) == {
+        "tile.weight",
+        "tile.out_noise_values",
+        "analog_tile_config",
+        "alpha",
+        "bias",
+        "mapping_scales",
+        "out_scaling_alpha",
+        "input_range",
+        "input_range_update_idx",
+    }
+    assert len({value.untyped_storage().data_ptr() for value in state.values()}) == len(state)
+
+
+@pytest.mark.parametrize("way", ["load", "file", "safetensors", "deepcopy", "pickle"])
+def test_round_trips(way: str, tmp_path: object) -> None:
+    """Every way of saving and copying gives the same tile."""
+    tile = full_tile()
+    if way == "deepcopy":
+        other = copy.deepcopy(tile)
+    elif way == "pickle":
+        other = pickle.loads(pickle.dumps(tile))
+    else:
+        other = TorchInferenceTile(2, 2, tile.rpu_config, bias=True)
+        state = tile.state_dict()
+        if way == "file":
+            buffer = bytes_io.BytesIO()
+            torch.save(state, buffer)
+            buffer.seek(0)
+            state = torch.load(buffer, weights_only=True)
+        elif way == "safetensors":
+            save_file(state, f"{tmp_path}/tile.safetensors")
+            state = load_file(f"{tmp_path}/tile.safetensors")
+        context = other.analog_ctx
+        other.load_state_dict(state)
+        assert other.analog_ctx is context
+    assert other.analog_ctx.data_ptr() == other.tile.weight.data_ptr()
+    assert other.analog_ctx.use_torch_update
+    assert_same_output(tile, other)
+    other.tile.weight.data.zero_()
+    assert tile.tile.weight.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tile.weight", torch.ones(3, 2)),
+        ("tile.weight", torch.full((2, 2), math.nan)),
+        ("tile.out_noise_values", torch.ones(5)),
+        ("bias", torch.ones(3)),
+    ],
+)
+def test_bad_state_changes_nothing(name: str, value: Tensor) -> None:
+    """A state with one unusable entry is refused as a whole."""
+    tile = full_tile()
+    before = {k: v.clone() for k, v in tile.state_dict().items()}
+    state = {**full_tile().state_dict(), "tile.weight": torch.zeros(2, 2), name: value}
+    with pytest.raises(InputError, match=name):
+        tile.load_state_dict(state)
+    assert all(torch.equal(before[k], v) for k, v in tile.state_dict().items())
+
+
+def test_saved_configuration_is_adopted() -> None:
+    """Loading takes the saved configuration over, unless asked not to."""
+    saved = tile_with(ideal(out_scale=3.0))
+    tile = tile_with(ideal())
+    tile.load_state_dict(saved.state_dict())
+    assert tile.rpu_config.forward.out_scale == 3.0
+    torch.testing.assert_close(tile(torch.ones(2)), 3.0 * W.sum(1))
+    tile = tile_with(ideal())
+    tile.set_load_rpu_config_state(False)
+    tile.load_state_dict(saved.state_dict())
+    torch.testing.assert_close(tile(torch.ones(2)), W.sum(1))
+
+
+def test_configuration_of_the_core_is_not_adopted() -> None:
+    """A state of the core cannot be loaded."""
+    other = InferenceTile(2, 2, InferenceRPUConfig())
+    tile = tile_with(ideal())
+    with pytest.raises((TileError, ConfigError)):
+        tile.load_state_dict(other.state_dict())
+    torch.testing.assert_close(tile(torch.ones(2)), W.sum(1))
+
+
+def test_replace_configuration() -> None:
+    """Another configuration of the family keeps the weights and takes effect."""
+    tile = tile_with(ideal())
+    tile.to(TorchInferenceRPUConfig(forward=ideal(out_scale=2.0)))
+    torch.testing.assert_close(tile(torch.ones(2)), 2.0 * W.sum(1))
+    with pytest.raises(TorchTileConfigError, match=r"forward\.w_noise"):
+        tile.replace_with(TorchInferenceRPUConfig(forward=ideal(w_noise=1.0)))
+    torch.testing.assert_close(tile(torch.ones(2)), 2.0 * W.sum(1))

@@ -1,0 +1,650 @@
+//! The pulsed update against its formulas.
+//!
+//! Statistical limits are five standard errors unless said otherwise; seeds are fixed, so a test
+//! passes or fails always. "Clean" devices have no variation and bounds far away.
+
+use mho_core::config::PulseType;
+use mho_core::devices::{Device, DeviceConfig, Plane, PlaneRef, PulsedParameters, SoftBounds};
+use mho_core::pulse::scale::scaling;
+use mho_core::pulse::{self, Update, simd};
+use mho_core::rng::{Key, Stream};
+use mho_core::{Error, UpdateParameters, par};
+
+/// Devices with their hidden parameters and one set of weights.
+struct Rig {
+    device: Device,
+    planes: Vec<(&'static str, Plane)>,
+    start: Vec<f32>,
+}
+
+fn clean() -> PulsedParameters {
+    PulsedParameters {
+        dw_min_dtod: 0.0,
+        dw_min_std: 0.0,
+        up_down_dtod: 0.0,
+        w_max_dtod: 0.0,
+        w_min_dtod: 0.0,
+        w_max: 1e3,
+        w_min: -1e3,
+        ..PulsedParameters::default()
+    }
+}
+
+fn constant(pulsed: PulsedParameters) -> DeviceConfig {
+    let mut config = DeviceConfig::default();
+    *config.pulsed_mut().unwrap() = pulsed;
+    config
+}
+
+fn soft(pulsed: PulsedParameters) -> DeviceConfig {
+    DeviceConfig::SoftBounds(SoftBounds { pulsed, ..SoftBounds::default() })
+}
+
+impl Rig {
+    fn new(config: &DeviceConfig, update: &UpdateParameters, d_size: usize, x_size: usize) -> Self {
+        let device = Device::new(config, update, d_size, x_size, false).unwrap();
+        let planes = device.construct(11);
+        Self { device, planes, start: vec![0.0; d_size * x_size] }
+    }
+
+    fn planes(&self) -> Vec<PlaneRef<'_>> {
+        self.planes.iter().map(|(_, plane)| plane.as_ref()).collect()
+    }
+
+    /// Weights and counts after one update from the start.
+    fn run(&self, x: &[f32], d: &[f32], learning_rate: f64, call: u64) -> (Vec<f32>, Vec<i64>) {
+        let mut weights = self.start.clone();
+        let mut counts = vec![0; 2 * weights.len()];
+        self.update(&mut weights, x, d, learning_rate, call, Some(&mut counts)).unwrap();
+        (weights, counts)
+    }
+
+    fn update(
+        &self,
+        weights: &mut [f32],
+        x: &[f32],
+        d: &[f32],
+        learning_rate: f64,
+        call: u64,
+        counts: Option<&mut [i64]>,
+    ) -> Result<(), Error> {
+        pulse::update(Update {
+            device: &self.device,
+            weights,
+            planes: &self.planes(),
+            persistent: None,
+            x,
+            bias: None,
+            d,
+            learning_rate,
+            key: Key::new(5, call),
+            counts,
+        })
+    }
+}
+
+fn normals(len: usize, block: u32) -> Vec<f32> {
+    let mut out = vec![0.0; len];
+    Key::new(99, 0).stream(Stream::Read).fill_normal(0, block, &mut out);
+    out
+}
+
+fn moments(values: &[f64]) -> (f64, f64) {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+    (mean, squares / (values.len() as f64 - 1.0))
+}
+
+/// Largest distance of two empirical distributions in units of its 1e-6 quantile.
+fn smirnov(a: &mut [f64], b: &mut [f64]) -> f64 {
+    a.sort_by(f64::total_cmp);
+    b.sort_by(f64::total_cmp);
+    let (mut i, mut j, mut largest) = (0, 0, 0.0f64);
+    while i < a.len() && j < b.len() {
+        let value = a[i].min(b[j]);
+        while i < a.len() && a[i] <= value {
+            i += 1;
+        }
+        while j < b.len() && b[j] <= value {
+            j += 1;
+        }
+        largest = largest.max((i as f64 / a.len() as f64 - j as f64 / b.len() as f64).abs());
+    }
+    let (n, m) = (a.len() as f64, b.len() as f64);
+    // P(D > c sqrt((n + m) / (n m))) = 2 exp(-2 c^2), which is 1e-6 at c = 2.69.
+    largest / (2.69 * ((n + m) / (n * m)).sqrt())
+}
+
+#[test]
+fn scaling_has_the_golden_values() {
+    let base = UpdateParameters::default();
+    let no_bl = UpdateParameters { update_bl_management: false, ..base.clone() };
+    let none = UpdateParameters { update_management: false, ..no_bl.clone() };
+    let half = UpdateParameters { um_grad_scale: 0.5, ..base.clone() };
+    let free = UpdateParameters { fixed_bl: false, ..none.clone() };
+    let free_managed = UpdateParameters { fixed_bl: false, ..no_bl.clone() };
+    // Parameters, learning rate, x_max, slots, scale of d, scale of x; d_max = 0.5, step 0.001.
+    let table = [
+        (&base, 0.001, 1.0, 1, 1.414214, 0.707107),
+        (&base, 0.005, 1.0, 3, 1.825742, 0.912871),
+        (&base, 0.02, 0.8, 8, 2.0, 1.25),
+        (&base, 0.1, 1.0, 31, 3.225806, 1.0),
+        (&half, 0.01, 1.0, 3, 3.651484, 0.912871),
+        (&no_bl, 0.01, 1.0, 31, 0.803219, 0.401610),
+        (&none, 0.01, 1.0, 31, 0.567962, 0.567962),
+        (&free, 0.0405, 1.0, 41, 1.0, 1.0),
+        (&free_managed, 0.0405, 1.0, 41, 1.414214, 0.707107),
+    ];
+    for (update, rate, x_max, slots, d, x) in table {
+        let result = scaling(update, 0.001, rate, x_max, 0.5).unwrap();
+        assert_eq!(result.slots, slots, "lr {rate}");
+        // The table has six decimals.
+        assert!((result.d - d).abs() < 1e-6, "{} {d}", result.d);
+        assert!((result.x - x).abs() < 1e-6, "{} {x}", result.x);
+    }
+    for (rate, x_max, d_max) in [(0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (1.0, 1.0, 0.0)] {
+        assert!(scaling(&base, 0.001, rate, x_max, d_max).is_none());
+    }
+}
+
+/// One pulse of each device without noise, both directions: the formula of the device.
+#[test]
+fn one_pulse_follows_the_formula() {
+    for name in DeviceConfig::PULSED {
+        let mut config = DeviceConfig::pulsed_default(name).unwrap();
+        config.pulsed_mut().unwrap().dw_min_std = 0.0;
+        let mut rig = Rig::new(&config, &UpdateParameters::default(), 5, 37);
+        rig.start = normals(5 * 37, 0).iter().map(|w| 0.1 * w).collect();
+        let start_planes = rig.planes();
+        rig.device.clip(&mut rig.start.clone(), &start_planes);
+        let mut start = rig.start.clone();
+        rig.device.clip(&mut start, &rig.planes());
+        rig.start = start;
+        for sign in [1.0f32, -1.0] {
+            let (weights, counts) = rig.run(&[sign; 37], &[1.0; 5], 0.001, 1);
+            let planes = rig.planes();
+            for at in 0..weights.len() {
+                let (w, up, down) = (rig.start[at], planes[2].at(at), planes[3].at(at));
+                let change = match *name {
+                    "ConstantStep" if sign < 0.0 => up,
+                    "ConstantStep" => -down,
+                    "SoftBounds" if sign < 0.0 => up * (1.0 - w / planes[0].at(at)),
+                    "SoftBounds" => -down * (1.0 - w / planes[1].at(at)),
+                    other => panic!("no formula for {other}"),
+                };
+                let expected = (w + change).max(planes[1].at(at)).min(planes[0].at(at));
+                assert!(
+                    (weights[at] - expected).abs() < 1e-6,
+                    "{name} {at}: {} {expected}",
+                    weights[at]
+                );
+                assert_eq!(counts[at] + counts[at + weights.len()], 1);
+            }
+        }
+    }
+}
+
+fn count_statistics(pulse_type: PulseType, rate: f64, std: f64) {
+    let (x, d) = ([0.8f32, -0.4, 0.1], [0.5f32, -0.25]);
+    let update = UpdateParameters { pulse_type, ..UpdateParameters::default() };
+    let rig = Rig::new(&constant(PulsedParameters { dw_min_std: std, ..clean() }), &update, 2, 3);
+    let scale = scaling(&update, 0.001, rate, f64::from(0.8f32), 0.5).unwrap();
+    let slots = f64::from(scale.slots);
+    let p = x.map(|x| (scale.x * f64::from(x.abs())).min(1.0));
+    let q = d.map(|d| (scale.d * f64::from(d.abs())).min(1.0));
+    let runs = 4000;
+    let mut samples = vec![Vec::new(); 6];
+    for run in 0..runs {
+        let (weights, counts) = rig.run(&x, &d, rate, run);
+        for cell in 0..6 {
+            // Steps, as the weight says; without noise they are the counts.
+            let steps = f64::from(weights[cell]) / 0.001;
+            let signed = counts[cell + 6] - counts[cell];
+            assert!(std > 0.0 || (steps - signed as f64).abs() < 1e-2);
+            assert_eq!(counts[cell] * counts[cell + 6], 0, "one direction per sample");
+            samples[cell].push(steps);
+        }
+    }
+    let sign = |i: usize, j: usize| -f64::from(x[j].signum() * d[i].signum());
+    let variance = |i: usize, j: usize| {
+        slots * p[j] * q[i] * (1.0 - p[j] * q[i]) + std * std * slots * p[j] * q[i]
+    };
+    let n = runs as f64;
+    for i in 0..2 {
+        for j in 0..3 {
+            let (mean, measured) = moments(&samples[3 * i + j]);
+            let expected = sign(i, j) * slots * p[j] * q[i];
+            let error = 5.0 * (variance(i, j) / n).sqrt() + 1e-4;
+            assert!((mean - expected).abs() < error, "{i} {j}: {mean} {expected} {error}");
+            if slots * p[j] * q[i] >= 1.0 && variance(i, j) > 1e-9 {
+                assert!((measured / variance(i, j) - 1.0).abs() < 0.15);
+            }
+            for (k, l) in [(i, (j + 1) % 3), (1 - i, j), (1 - i, (j + 1) % 3)] {
+                let covariance = match (i == k, j == l) {
+                    (true, _) => slots * q[i] * p[j] * p[l] * (1.0 - q[i]),
+                    (_, true) => slots * p[j] * q[i] * q[k] * (1.0 - p[j]),
+                    _ => 0.0,
+                } * sign(i, j)
+                    * sign(k, l);
+                let other = moments(&samples[3 * k + l]).0;
+                let pairs = samples[3 * i + j].iter().zip(&samples[3 * k + l]);
+                let products: f64 = pairs.map(|(a, b)| (a - mean) * (b - other)).sum();
+                let limit = 5.0 * (variance(i, j) * variance(k, l) / n).sqrt() + 1e-4;
+                assert!((products / n - covariance).abs() < limit, "{i}{j} {k}{l}");
+            }
+        }
+    }
+}
+
+#[test]
+fn counts_are_binomial() {
+    for pulse_type in [PulseType::StochasticCompressed, PulseType::Stochastic] {
+        for rate in [0.0005, 0.02, 0.2] {
+            for std in [0.0, 0.3] {
+                count_statistics(pulse_type, rate, std);
+            }
+        }
+    }
+}
+
+/// k = 8 at the largest crosspoint: all eight slots fire on both lines.
+#[test]
+fn certain_coincidences_are_certain() {
+    let rig = Rig::new(&constant(clean()), &UpdateParameters::default(), 2, 3);
+    for call in 0..500 {
+        let (_, counts) = rig.run(&[0.8, -0.4, 0.1], &[0.5, -0.25], 0.02, call);
+        assert_eq!((counts[0], counts[6]), (8, 0));
+    }
+}
+
+#[test]
+fn saturation_and_gradient_scale() {
+    let mean = |update: &UpdateParameters, rate: f64| {
+        let rig = Rig::new(&constant(clean()), update, 2, 2);
+        let mut sums = [0.0; 4];
+        for call in 0..4000 {
+            let (_, counts) = rig.run(&[1.0, -0.5], &[0.5, 0.2], rate, call);
+            (0..4).for_each(|at| sums[at] += (counts[at] + counts[at + 4]) as f64 / 4000.0);
+        }
+        sums
+    };
+    let close = |got: [f64; 4], want: [f64; 4], slots: f64| {
+        for (got, want) in got.into_iter().zip(want) {
+            let error = 5.0 * (want * (1.0 - want / slots) / 4000.0).sqrt() + 1e-4;
+            assert!((got - want).abs() < error, "{got} {want}");
+        }
+    };
+    close(mean(&UpdateParameters::default(), 0.1), [31.0, 15.5, 20.0, 10.0], 31.0);
+    let half = UpdateParameters { um_grad_scale: 0.5, ..UpdateParameters::default() };
+    close(mean(&half, 0.01), [2.738_613, 1.369_306, 2.0, 1.0], 3.0);
+}
+
+#[test]
+fn a_batch_is_unbiased() {
+    let (d_size, x_size, batch, runs) = (16, 16, 32, 500);
+    let (x, d) = (normals(batch * x_size, 1), normals(batch * d_size, 2));
+    let rate = 0.002;
+    let config = constant(PulsedParameters { dw_min_std: 0.3, ..clean() });
+    let rig = Rig::new(&config, &UpdateParameters::default(), d_size, x_size);
+    let mut sums = vec![0.0; d_size * x_size];
+    for call in 0..runs {
+        let (weights, _) = rig.run(&x, &d, rate, call);
+        sums.iter_mut().zip(weights).for_each(|(sum, w)| *sum += f64::from(w) / runs as f64);
+    }
+    let (mut product, mut square) = (0.0, 0.0);
+    for i in 0..d_size {
+        for j in 0..x_size {
+            let (mut expected, mut variance) = (0.0, 0.0);
+            for s in 0..batch {
+                let change = f64::from(d[s * d_size + i]) * f64::from(x[s * x_size + j]) * rate;
+                expected -= change;
+                // Binomial variance is at most the mean; the noise adds std^2 times the mean.
+                variance += change.abs() * 0.001 * (1.0 + 0.09);
+            }
+            let limit = 5.0 * (variance / runs as f64).sqrt();
+            let got = sums[i * x_size + j];
+            assert!((got - expected).abs() < limit, "{i} {j}: {got} {expected}");
+            product += got * expected;
+            square += expected * expected;
+        }
+    }
+    assert!((product / square - 1.0).abs() < 0.01, "slope {}", product / square);
+}
+
+#[test]
+fn dense_types_have_exact_counts() {
+    let run = |pulse_type, x_res_implicit, x: &[f32], d: &[f32], rate| {
+        let update = UpdateParameters { pulse_type, x_res_implicit, ..UpdateParameters::default() };
+        let rig = Rig::new(&constant(clean()), &update, d.len(), x.len());
+        let (weights, counts) = rig.run(x, d, rate, 1);
+        let n = weights.len();
+        for at in 0..n {
+            let steps = (counts[at + n] - counts[at]) as f32;
+            assert!((weights[at] - 0.001 * steps).abs() < 1e-6);
+        }
+        (0..n).map(|at| counts[at] - counts[at + n]).collect::<Vec<_>>()
+    };
+    for pulse_type in [PulseType::MeanCount, PulseType::DeterministicImplicit] {
+        let counts = run(pulse_type, 0.0, &[1.0, -0.5, 0.1], &[0.5, -0.2], 0.01);
+        assert_eq!(counts, [5, -2, 0, -2, 1, 0], "{pulse_type:?}");
+        let counts = run(pulse_type, 0.0, &[-1.0, 0.5, -0.1], &[0.5, -0.2], 0.01);
+        assert_eq!(counts, [-5, 2, 0, 2, -1, 0], "{pulse_type:?}");
+    }
+    let implicit = PulseType::DeterministicImplicit;
+    assert_eq!(run(implicit, 0.3, &[1.0, 0.37], &[0.5], 0.04), [18, 6]);
+}
+
+#[test]
+fn resolution_rounds_probabilities() {
+    // k = 0.5: both lines fire with probability 0.707, in bins of 0.5 rounded to 0.5; more than one
+    // bin is the number of bins.
+    for res in [0.5, 2.0] {
+        for sto_round in [false, true] {
+            let update = UpdateParameters { res, sto_round, ..UpdateParameters::default() };
+            let rig = Rig::new(&constant(clean()), &update, 1, 1);
+            let runs = 4000;
+            let total: i64 = (0..runs).map(|call| rig.run(&[1.0], &[0.5], 0.001, call).1[0]).sum();
+            let expected = if sto_round { 0.5 } else { 0.25 };
+            let error = 5.0 * (0.25 / runs as f64).sqrt();
+            assert!(
+                (total as f64 / runs as f64 - expected).abs() < error,
+                "{res} {sto_round} {total}"
+            );
+        }
+    }
+}
+
+/// One pulse close to the bound: mean of a clipped normal.
+#[test]
+fn a_pulse_near_the_bound_is_clipped() {
+    let pulsed =
+        PulsedParameters { dw_min: 0.01, dw_min_std: 0.3, w_max: 0.6, w_min: -0.6, ..clean() };
+    let mut rig = Rig::new(&constant(pulsed), &UpdateParameters::default(), 50, 50);
+    rig.start.fill(0.595);
+    let mut values = Vec::new();
+    for call in 0..40 {
+        values.extend(rig.run(&[-1.0; 50], &[1.0; 50], 0.01, call).0.iter().map(|w| f64::from(*w)));
+    }
+    let (mean, variance) = moments(&values);
+    let error = 5.0 * (variance / values.len() as f64).sqrt() + 1e-7;
+    assert!((mean - 0.599_940_5).abs() < error, "{mean} {error}");
+}
+
+/// Reference: pulses one after another, in f64.
+fn one_by_one(
+    mut w: f64,
+    pulses: &[bool],
+    bounds: [f64; 2],
+    step: impl Fn(f64, bool) -> f64,
+    std: f64,
+    run: u32,
+) -> f64 {
+    let mut xi = vec![0.0; pulses.len()];
+    Key::new(1234, 0).stream(Stream::Read).fill_normal(run, 7, &mut xi);
+    for (up, xi) in pulses.iter().zip(xi) {
+        w += step(w, *up) * (1.0 + std * f64::from(xi));
+        w = w.max(bounds[0]).min(bounds[1]);
+    }
+    w
+}
+
+/// Saturated trains of several samples in changing directions, from a start near and far from the
+/// bounds: all kernels against single pulses.
+fn matches_single_pulses(
+    config: &DeviceConfig,
+    start: f32,
+    step: impl Fn(f64, bool) -> f64 + Copy,
+) {
+    let signs = [-1.0f32, -1.0, 1.0, -1.0, -1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, 1.0];
+    let mut rig = Rig::new(config, &UpdateParameters::default(), 40, 40);
+    rig.start.fill(start);
+    let x: Vec<f32> = signs.iter().flat_map(|sign| [*sign; 40]).collect();
+    let d = vec![1.0; 40 * signs.len()];
+    let pulses: Vec<bool> = signs.iter().flat_map(|sign| [*sign < 0.0; 31]).collect();
+    let (mut got, mut want) = (Vec::new(), Vec::new());
+    for call in 0..5 {
+        let dw_min = config.pulsed().unwrap().dw_min;
+        got.extend(rig.run(&x, &d, 31.0 * dw_min, call).0.iter().map(|w| f64::from(*w)));
+    }
+    let pulsed = config.pulsed().unwrap();
+    for run in 0..got.len() {
+        let bounds = [pulsed.w_min, pulsed.w_max];
+        want.push(one_by_one(
+            f64::from(start),
+            &pulses,
+            bounds,
+            step,
+            pulsed.dw_min_std,
+            run as u32,
+        ));
+    }
+    let ((mean, variance), (mean_want, variance_want)) = (moments(&got), moments(&want));
+    let error = 5.0 * ((variance + variance_want) / got.len() as f64).sqrt();
+    assert!(
+        (mean - mean_want).abs() < error + 1e-7,
+        "{} start {start}: {mean} {mean_want}",
+        rig.device.name()
+    );
+    // The error of a variance of normals is sqrt(2 / n), 0.016; clipped ones differ a little.
+    assert!((variance / variance_want - 1.0).abs() < 0.12, "{variance} {variance_want}");
+    let distance = smirnov(&mut got, &mut want);
+    assert!(distance < 1.0, "{} start {start}: {distance}", rig.device.name());
+}
+
+#[test]
+fn sums_match_single_pulses() {
+    let pulsed = PulsedParameters { dw_min_std: 0.3, w_max: 0.6, w_min: -0.6, ..clean() };
+    for start in [0.0, 0.5, 0.58, 0.6, -0.55] {
+        matches_single_pulses(
+            &constant(pulsed.clone()),
+            start,
+            |_, up| if up { 0.001 } else { -0.001 },
+        );
+    }
+    for (dw_min, start) in [(0.001, 0.0), (0.001, 0.55), (0.001, 0.6), (0.006, 0.1), (0.02, 0.0)] {
+        let pulsed = PulsedParameters { dw_min, ..pulsed.clone() };
+        matches_single_pulses(&soft(pulsed), start, move |w, up| {
+            if up { dw_min * (1.0 - w / 0.6) } else { -dw_min * (1.0 + w / 0.6) }
+        });
+    }
+}
+
+#[test]
+fn soft_bounds_follow_the_binomial_formula() {
+    let pulsed =
+        PulsedParameters { dw_min: 0.01, dw_min_std: 0.3, w_max: 0.6, w_min: -0.6, ..clean() };
+    let mut rig = Rig::new(&soft(pulsed), &UpdateParameters::default(), 1, 2);
+    rig.start.fill(0.2);
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    for call in 0..20_000 {
+        let (weights, _) = rig.run(&[1.0, 0.5], &[-0.9], 0.2, call);
+        first.push(f64::from(weights[0]));
+        second.push(f64::from(weights[1]));
+    }
+    // k = 18 slots: the first column always fires, the second with probability 1/2.
+    for (values, p) in [(first, 1.0), (second, 0.5)] {
+        let expected = 0.6 - 0.4 * (1.0 - p * 0.01 / 0.6f64).powi(18);
+        let (mean, variance) = moments(&values);
+        let error = 5.0 * (variance / values.len() as f64).sqrt();
+        assert!((mean - expected).abs() < error, "{mean} {expected} {error}");
+    }
+}
+
+#[test]
+fn alternating_pulses_converge() {
+    let pulsed =
+        PulsedParameters { dw_min: 0.01, up_down: 0.3, w_max: 0.6, w_min: -0.6, ..clean() };
+    let rig = Rig::new(&soft(pulsed), &UpdateParameters::default(), 1, 1);
+    let mut weights = vec![-0.3];
+    for call in 0..4000 {
+        let sign = if call % 2 == 0 { -1.0 } else { 1.0 };
+        rig.update(&mut weights, &[sign], &[1.0], 0.01, call, None).unwrap();
+    }
+    let (a, b) = (0.01 / 0.6, 0.007 / 0.6);
+    let limit = (0.01 * (1.0 - b) - 0.007) / (1.0 - (1.0 - a) * (1.0 - b));
+    assert!((f64::from(weights[0]) - limit).abs() < 1e-5, "{} {limit}", weights[0]);
+}
+
+#[test]
+fn weights_stay_within_bounds() {
+    for name in DeviceConfig::PULSED {
+        let mut config = DeviceConfig::pulsed_default(name).unwrap();
+        config.pulsed_mut().unwrap().corrupt_devices_prob = 0.1;
+        let mut rig = Rig::new(&config, &UpdateParameters::default(), 20, 70);
+        rig.device.clip(&mut rig.start.clone(), &rig.planes());
+        let mut weights = rig.start.clone();
+        rig.device.clip(&mut weights, &rig.planes());
+        rig.start = weights.clone();
+        for call in 0..20 {
+            let (x, d) = (normals(30 * 70, 3 + call), normals(30 * 20, 100 + call));
+            rig.update(&mut weights, &x, &d, 0.1, u64::from(call), None).unwrap();
+            let planes = rig.planes();
+            for (at, w) in weights.iter().enumerate() {
+                assert!(*w <= planes[0].at(at) && *w >= planes[1].at(at), "{name} {at} {w}");
+                let stuck = planes[2].at(at) == 0.0 && planes[3].at(at) == 0.0;
+                assert!(!stuck || *w == rig.start[at], "{name}: a stuck cell moved");
+            }
+        }
+    }
+}
+
+#[test]
+fn threads_and_instruction_sets_do_not_change_bits() {
+    for name in DeviceConfig::PULSED {
+        let config = DeviceConfig::pulsed_default(name).unwrap();
+        let mut rig = Rig::new(&config, &UpdateParameters::default(), 70, 90);
+        let mut start = rig.start.clone();
+        rig.device.clip(&mut start, &rig.planes());
+        rig.start = start;
+        let (x, d) = (normals(150 * 90, 1), normals(150 * 70, 2));
+        par::set_num_threads(1).unwrap();
+        let expected = rig.run(&x, &d, 0.05, 1);
+        for threads in [2, 7] {
+            par::set_num_threads(threads).unwrap();
+            assert!(rig.run(&x, &d, 0.05, 1) == expected, "{name} with {threads} threads");
+        }
+        for level in [simd::Level::Baseline, simd::Level::Avx2] {
+            simd::limit(level);
+            assert!(rig.run(&x, &d, 0.05, 1) == expected, "{name} with {level:?}");
+        }
+        simd::limit(simd::Level::Avx512);
+    }
+}
+
+#[test]
+fn a_bias_is_one_more_column() {
+    let rig = Rig::new(&DeviceConfig::default(), &UpdateParameters::default(), 9, 20);
+    let (x, d) = (normals(10 * 19, 1), normals(10 * 9, 2));
+    let full: Vec<f32> = x.chunks(19).flat_map(|row| row.iter().copied().chain([1.0])).collect();
+    let (expected, _) = rig.run(&full, &d, 0.01, 3);
+    let mut weights = rig.start.clone();
+    pulse::update(Update {
+        device: &rig.device,
+        weights: &mut weights,
+        planes: &rig.planes(),
+        persistent: None,
+        x: &x,
+        bias: Some(1.0),
+        d: &d,
+        learning_rate: 0.01,
+        key: Key::new(5, 3),
+        counts: None,
+    })
+    .unwrap();
+    assert_eq!(weights, expected);
+}
+
+#[test]
+fn exact_types_follow_the_gradient() {
+    let (x, d) = (normals(20 * 12, 1), normals(20 * 6, 2));
+    let exact = |limit: f32| {
+        let mut w = vec![0.0f32; 6 * 12];
+        for s in 0..20 {
+            for (at, w) in w.iter_mut().enumerate() {
+                *w = (*w - 0.1 * d[s * 6 + at / 12] * x[s * 12 + at % 12]).clamp(-limit, limit);
+            }
+        }
+        w
+    };
+    let run = |pulse_type, config: &DeviceConfig| {
+        let update = UpdateParameters { pulse_type, ..UpdateParameters::default() };
+        Rig::new(config, &update, 6, 12).run(&x, &d, 0.1, 1).0
+    };
+    let bounded = constant(PulsedParameters { w_max: 0.2, w_min: -0.2, ..clean() });
+    let ideal = DeviceConfig::Ideal(mho_core::devices::Ideal::default());
+    let close = |a: Vec<f32>, b: Vec<f32>| a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-6);
+    assert!(close(run(PulseType::None, &bounded), exact(f32::INFINITY)));
+    assert!(close(run(PulseType::StochasticCompressed, &ideal), exact(f32::INFINITY)));
+    assert!(close(run(PulseType::NoneWithDevice, &bounded), exact(0.2)));
+    assert!(!close(exact(0.2), exact(f32::INFINITY)), "the bounds must matter here");
+}
+
+#[test]
+fn write_noise_touches_what_moved() {
+    let config = DeviceConfig::SoftBounds(SoftBounds {
+        pulsed: PulsedParameters { w_max: 0.6, w_min: -0.6, ..clean() },
+        write_noise_std: 2.0,
+        ..SoftBounds::default()
+    });
+    let rig = Rig::new(&config, &UpdateParameters::default(), 60, 64);
+    let run = |x: &[f32], weights: &mut Vec<f32>, persistent: &mut Vec<f32>, call| {
+        pulse::update(Update {
+            device: &rig.device,
+            weights,
+            planes: &rig.planes(),
+            persistent: Some(persistent),
+            x,
+            bias: None,
+            d: &[1.0; 60],
+            learning_rate: 0.001,
+            key: Key::new(5, call),
+            counts: None,
+        })
+        .unwrap();
+    };
+    let (mut weights, mut persistent) = (vec![0.1; 60 * 64], vec![0.1; 60 * 64]);
+    let x: Vec<f32> = (0..64).map(|j| if j < 32 { 1.0 } else { 0.0 }).collect();
+    run(&x, &mut weights, &mut persistent, 1);
+    let expected = 0.1 - 0.001 * (1.0 + 0.1 / 0.6);
+    let mut noise = Vec::new();
+    for at in 0..weights.len() {
+        if at % 64 < 32 {
+            assert!((persistent[at] - expected).abs() < 1e-6);
+            noise.push(f64::from(weights[at] - persistent[at]));
+        } else {
+            assert_eq!((weights[at], persistent[at]), (0.1, 0.1));
+        }
+    }
+    let (mean, variance) = moments(&noise);
+    let n = noise.len() as f64;
+    assert!(mean.abs() < 5.0 * 0.002 / n.sqrt());
+    // Standard error of a standard deviation: 1 / sqrt(2 n).
+    assert!((variance.sqrt() / 0.002 - 1.0).abs() < 5.0 / (2.0 * n).sqrt());
+}
+
+#[test]
+fn bad_arguments_change_nothing() {
+    let rig = Rig::new(&DeviceConfig::default(), &UpdateParameters::default(), 2, 3);
+    let mut weights = vec![0.01; 6];
+    let mut run =
+        |x: &[f32], d: &[f32], rate| rig.update(&mut weights, x, d, rate, 1, None).unwrap_err();
+    assert!(matches!(
+        run(&[1.0; 3], &[1.0; 2], -0.1),
+        Error::Argument { argument: "learning_rate", .. }
+    ));
+    assert!(matches!(
+        run(&[1.0; 3], &[1.0; 2], f64::NAN),
+        Error::Argument { argument: "learning_rate", .. }
+    ));
+    assert!(matches!(
+        run(&[1.0, f32::NAN, 1.0], &[1.0; 2], 0.1),
+        Error::Argument { argument: "x", .. }
+    ));
+    assert!(matches!(
+        run(&[1.0; 3], &[1.0, f32::INFINITY], 0.1),
+        Error::Argument { argument: "d", .. }
+    ));
+    assert!(matches!(run(&[1.0; 4], &[1.0; 2], 0.1), Error::Shape { argument: "x", .. }));
+    assert!(matches!(run(&[1.0; 3], &[1.0; 3], 0.1), Error::Shape { argument: "d", .. }));
+    assert_eq!(weights, [0.01; 6]);
+}
