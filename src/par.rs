@@ -82,10 +82,11 @@ pub fn run<R: Send>(estimate_ns: f64, f: impl FnOnce(Par) -> R + Send) -> R {
 
 fn pool(threads: usize) -> Option<Arc<Shared>> {
     let process = std::process::id();
-    if let Some(shared) = &*POOL.load() {
-        if shared.process == process && shared.pool.current_num_threads() == threads {
-            return Some(Arc::clone(shared));
-        }
+    if let Some(shared) = &*POOL.load()
+        && shared.process == process
+        && shared.pool.current_num_threads() == threads
+    {
+        return Some(Arc::clone(shared));
     }
     let pool = ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -93,11 +94,10 @@ fn pool(threads: usize) -> Option<Arc<Shared>> {
         .build()
         .ok()?;
     let shared = Arc::new(Shared { process, pool });
-    if let Some(old) = POOL.swap(Some(Arc::clone(&shared))) {
-        if old.process != process {
-            // Ending a pool whose threads stayed in the parent would wait for them.
-            std::mem::forget(old);
-        }
+    let old = POOL.swap(Some(Arc::clone(&shared)));
+    if old.as_ref().is_some_and(|old| old.process != process) {
+        // Ending a pool whose threads stayed in the parent would wait for them.
+        std::mem::forget(old);
     }
     Some(shared)
 }
@@ -163,6 +163,7 @@ pub(crate) fn block_done() {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic, reason = "tests")]
 mod tests {
     use super::*;
 

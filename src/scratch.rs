@@ -1,7 +1,9 @@
 //! Reusable working memory, one stack of buffers per thread.
 //!
 //! Kernels borrow memory here instead of allocating, so a repeated call allocates nothing. A
-//! buffer is taken off the stack while it is in use, which keeps work stealing safe.
+//! buffer is taken off the stack while it is in use, which keeps work stealing safe. Buffers above
+//! [`KEPT_BYTES`] are given back: their allocation is cheap beside the work that fills them, and a
+//! large tile must not double its memory for good.
 
 use std::cell::RefCell;
 
@@ -10,6 +12,9 @@ thread_local! {
     static WORDS: RefCell<Vec<Vec<u64>>> = const { RefCell::new(Vec::new()) };
     static HALVES: RefCell<Vec<Vec<u32>>> = const { RefCell::new(Vec::new()) };
 }
+
+/// Largest buffer that is kept for the next call.
+const KEPT_BYTES: usize = 16 << 20;
 
 type Stack<T> = std::thread::LocalKey<RefCell<Vec<Vec<T>>>>;
 
@@ -38,6 +43,8 @@ fn with<T: Copy + Default, R>(
         buffer.resize(len, T::default());
     }
     let result = f(&mut buffer[..len]);
-    stack.with_borrow_mut(|free| free.push(buffer));
+    if buffer.capacity() * size_of::<T>() <= KEPT_BYTES {
+        stack.with_borrow_mut(|free| free.push(buffer));
+    }
     result
 }

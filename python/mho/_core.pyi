@@ -7,14 +7,36 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+__all__ = [
+    "TileSpec",
+    "__version__",
+    "clip_to_bounds",
+    "clip_weights",
+    "decay",
+    "default_config",
+    "device_names",
+    "diffuse",
+    "get_num_threads",
+    "mvm",
+    "next_call",
+    "panic_in_next_update",
+    "reset_columns",
+    "set_num_threads",
+    "uniform_weights",
+    "update",
+]
+
 __version__: str
 
 @final
 class TileSpec:
-    """Parsed and validated configuration of one tile with its sizes; immutable."""
+    """Parsed and validated configuration of one tile with its sizes; immutable.
+
+    `x_size` counts all columns of the weights, with that of an analog bias.
+    """
 
     def __new__(
-        cls, config: str, out_size: int, in_size: int, analog_bias: bool = False
+        cls, config: str, d_size: int, x_size: int, analog_bias: bool = False
     ) -> TileSpec: ...
     @property
     def config(self) -> str: ...

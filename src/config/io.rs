@@ -45,6 +45,8 @@ pub enum WeightNoise {
     /// Proportional to the square root of the conductance.
     #[serde(rename = "PCMRead")]
     PcmRead,
+    /// Proportional to the weight.
+    Relative,
 }
 
 /// How signed inputs reach the array.

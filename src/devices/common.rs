@@ -154,14 +154,14 @@ impl PulsedParameters {
     pub fn cell(&self, draws: &CellDraws) -> Cell {
         let (mut max_bound, mut min_bound) = self.bounds(draws);
         let (mut up, mut down) = self.steps(draws);
-        if let Some([is_stuck, position]) = draws.corrupt {
-            if is_stuck < self.corrupt_devices_prob {
-                let range = self.corrupt_devices_range.abs();
-                let (low, high) = (min_bound.max(-range), max_bound.min(range));
-                max_bound = low + (high - low) * position;
-                min_bound = max_bound;
-                (up, down) = (0.0, 0.0);
-            }
+        if let Some([is_stuck, position]) = draws.corrupt
+            && is_stuck < self.corrupt_devices_prob
+        {
+            let range = self.corrupt_devices_range.abs();
+            let (low, high) = (min_bound.max(-range), max_bound.min(range));
+            max_bound = low + (high - low) * position;
+            min_bound = max_bound;
+            (up, down) = (0.0, 0.0);
         }
         if draws.perfect {
             (up, down) = (self.dw_min, self.dw_min);

@@ -1,7 +1,7 @@
 //! Steps that do not depend on the weight.
 
 use super::common::PulsedParameters;
-use super::rule::{CellRef, Kernel, PulsedDevice, Rule};
+use super::rule::{CellRef, Kernel, PulsedDevice, Rule, select};
 use crate::config::params;
 use crate::error::Result;
 
@@ -24,7 +24,7 @@ pub struct ConstantStepRule {
 impl Rule for ConstantStepRule {
     #[inline(always)]
     fn step(self, w: f32, up: bool, cell: CellRef, xi: f32) -> f32 {
-        let step = if up { cell.up } else { -cell.down };
+        let step = select(up, cell.up, -cell.down);
         step.mul_add(self.std.mul_add(xi, 1.0), w)
     }
 

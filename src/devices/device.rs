@@ -180,10 +180,10 @@ impl Device {
     pub(crate) fn check_plane_shapes(&self, planes: &[PlaneRef<'_>]) -> Result<()> {
         Error::check_len("planes", planes.len(), self.names.len())?;
         for (name, plane) in self.names.iter().copied().zip(planes) {
-            if let PlaneRef::Values(values) = plane {
-                if name != PERSISTENT || !values.is_empty() {
-                    Error::check_len(name, values.len(), self.d_size * self.x_size)?;
-                }
+            if let PlaneRef::Values(values) = plane
+                && (name != PERSISTENT || !values.is_empty())
+            {
+                Error::check_len(name, values.len(), self.d_size * self.x_size)?;
             }
         }
         Ok(())
@@ -321,11 +321,11 @@ impl Visitor for Construct<'_> {
                 let mut cell = config.pulsed().cell(&draws);
                 let extra = config.extra(&mut cell, &rows.extra_of(column));
                 for (at, (name, plane)) in planes.iter_mut().enumerate() {
-                    if let Plane::Values(values) = plane {
-                        if *name != PERSISTENT {
-                            values[row * device.x_size + column] =
-                                device.column(at, &cell, &extra) as f32;
-                        }
+                    if let Plane::Values(values) = plane
+                        && *name != PERSISTENT
+                    {
+                        values[row * device.x_size + column] =
+                            device.column(at, &cell, &extra) as f32;
                     }
                 }
             }

@@ -22,6 +22,7 @@ pub use drift::{DriftParameters, SimpleDriftParameters};
 pub use ideal::{FloatingPoint, Ideal};
 pub use lifecycle::{Cells, WeightClip};
 pub use planes::{Plane, PlaneRef};
+pub(crate) use rule::select;
 pub use rule::{CellRef, Kernel, MAX_EXTRA, PulsedDevice, Rule, WriteNoise};
 pub use soft_bounds::{LinearRule, SoftBounds};
 

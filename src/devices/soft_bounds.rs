@@ -1,7 +1,9 @@
 //! Steps that shrink linearly towards the bound.
 
 use super::common::{Cell, PulsedParameters};
-use super::rule::{CellRef, Kernel, MAX_EXTRA, PulsedDevice, Rule, WriteNoise, write_noise};
+use super::rule::{
+    CellRef, Kernel, MAX_EXTRA, PulsedDevice, Rule, WriteNoise, select, write_noise,
+};
 use crate::config::{finite, params, require};
 use crate::error::Result;
 
@@ -45,10 +47,10 @@ impl LinearRule {
 impl Rule for LinearRule {
     #[inline(always)]
     fn step(self, w: f32, up: bool, cell: CellRef, xi: f32) -> f32 {
-        let constant = if up { cell.up } else { -cell.down };
-        let slope = if up { cell.extra[0] } else { -cell.extra[1] };
+        let constant = select(up, cell.up, -cell.down);
+        let slope = select(up, cell.extra[0], -cell.extra[1]);
         let mean = slope.mul_add(w, constant);
-        let noisy = if self.mult_noise { mean } else { constant };
+        let noisy = select(self.mult_noise, mean, constant);
         noisy.mul_add(self.std * xi, mean + w)
     }
 

@@ -28,7 +28,7 @@ pub(super) struct Sums<'a> {
     pub current: &'a [f32],
     /// `sum_j W_ij v_j (1 - (1 - j/n)^2)`; empty without wire resistance.
     pub placed: &'a [f32],
-    /// `sum_j |W_ij| v_j^2`; empty unless the weight noise needs it.
+    /// `sum_j D(W_ij) v_j^2` with [`Array::noise_density`]; empty unless the weight noise needs it.
     pub power: &'a [f32],
 }
 
@@ -82,7 +82,13 @@ impl Array {
 
     /// Whether the weight noise needs the power in each output line.
     pub fn power_noise(&self) -> bool {
-        self.noise == WeightNoise::PcmRead
+        matches!(self.noise, WeightNoise::PcmRead | WeightNoise::Relative)
+    }
+
+    /// Variance of the noise on a weight `w`, in units of `w_noise^2`.
+    #[inline(always)]
+    pub fn noise_density(&self, w: f32) -> f32 {
+        if self.noise == WeightNoise::Relative { w * w } else { w.abs() }
     }
 
     /// Whether nothing acts.
@@ -118,7 +124,7 @@ impl Array {
                     *value = sigma.mul_add(*xi, *value);
                 }
             }
-            WeightNoise::PcmRead => {
+            WeightNoise::PcmRead | WeightNoise::Relative => {
                 for ((value, power), xi) in y.iter_mut().zip(sums.power).zip(buffer) {
                     *value = (self.w_noise * power.max(0.0).sqrt()).mul_add(*xi, *value);
                 }

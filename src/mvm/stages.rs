@@ -187,7 +187,7 @@ impl Call<'_> {
         let rows = z.len() / self.sizes.n_out;
         let inputs = rows * self.sizes.n_in;
         let Workspace {
-            prepared, half, derived, current, placed, power, negative, absolute, ..
+            prepared, half, derived, current, placed, power, negative, positive, ..
         } = workspace;
         let weights = match sign {
             Sign::Negative if self.mvm.read_asymmetry => self.weights.with(negative),
@@ -201,13 +201,10 @@ impl Call<'_> {
         if self.mvm.array.ideal() {
             return Ok(());
         }
-        for (absolute, w) in absolute.iter_mut().zip(weights.data) {
-            *absolute = w.abs();
-        }
-        let absolute = self.weights.with(absolute);
         let mut sums = Sums::default();
         if self.mvm.array.wires() {
             let (current, placed) = (&mut current[..z.len()], &mut placed[..z.len()]);
+            let absolute = self.weights.with(map_into(weights.data, positive, |w, _| w.abs()));
             self.wire_sums(pass.par, v, weights, absolute, derived, current, placed)?;
             sums.current = current;
             sums.placed = placed;
@@ -215,7 +212,9 @@ impl Call<'_> {
         if self.mvm.array.power_noise() {
             let power = &mut power[..z.len()];
             let squares = map_into(v, derived, |value, _| value * value);
-            product(pass.par, squares, absolute, power)?;
+            let density = |w, _| self.mvm.array.noise_density(w);
+            let densities = self.weights.with(map_into(weights.data, positive, density));
+            product(pass.par, squares, densities, power)?;
             sums.power = power;
         }
         self.disturb(pass, sign, v, sums, z);

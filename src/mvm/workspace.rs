@@ -28,7 +28,7 @@ pub(super) struct Workspace<'a> {
     /// Weights seen by negative inputs.
     pub negative: &'a mut [f32],
     /// Absolute values of the weights.
-    pub absolute: &'a mut [f32],
+    pub positive: &'a mut [f32],
     /// Whether each row clipped.
     pub failed: &'a mut [u64],
 }
@@ -72,7 +72,7 @@ impl Mvm {
                     placed: next(),
                     power: next(),
                     negative: next(),
-                    absolute: next(),
+                    positive: next(),
                     failed,
                 };
                 f(workspace, Repeated { outputs, samples })

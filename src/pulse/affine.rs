@@ -15,13 +15,13 @@
 //! A draw `m + s (xi + t / (6 v s) (xi^2 - 1))`, `s^2 = v`, has these moments. With `e = a std` and
 //! `N` pulses between two draws, what is left out is of relative size `e^2 N` in the variance and
 //! `16 e^2 N` in the excess kurtosis; `e <= MAX_NOISE` and `N` about `PULSES` bound the latter by
-//! 0.03 for the most extreme cell, and by 6e-4 for a cell with the default bound and step. Cells
+//! 0.05 for the most extreme cell, and by 8e-4 for a cell with the default bound and step. Cells
 //! with larger relative steps, and draws whose path comes within `MARGIN` standard deviations of a
 //! bound, take their pulses one by one.
 
 use super::Update;
 use super::general::Coincidences;
-use super::rows::{self, Kind, LaneCells, Planes, Positions, Rows, load};
+use super::rows::{self, Kind, LaneCells, Planes, Positions, Rows, larger, load, select, smaller};
 use super::simd::{self, Work};
 use super::trains::SIGN;
 use crate::devices::{CellRef, Rule};
@@ -33,11 +33,11 @@ const MAX_STEP: f32 = 1.0 / 64.0;
 /// Largest relative noise of one pulse.
 const MAX_NOISE: f32 = 1.0 / 256.0;
 /// Pulses of the error line after which a draw is made.
-const PULSES: u32 = 128;
+const PULSES: u32 = 192;
 /// Distance to the bounds in standard deviations, as for constant steps.
 const MARGIN: f32 = 6.0;
-/// Rows of one block.
-const HEIGHT: usize = 8;
+/// Rows of one task; the cells with single pulses of all of them are taken together.
+const HEIGHT: usize = 32;
 
 /// Applies all pulses of a chunk.
 pub(super) fn update<R: Rule>(
@@ -87,10 +87,9 @@ impl<R: Rule> Work for Affine<'_, '_, R> {
             for block in 0..columns.div_ceil(LANES) {
                 self.block(local, block, &fired, &mut single);
             }
-            for group in single.chunks(LANES) {
-                self.one_by_one(local, group, &fired);
-            }
-            single.clear();
+        }
+        for group in single.chunks(LANES) {
+            self.one_by_one(group);
         }
     }
 }
@@ -117,7 +116,13 @@ impl<R: Rule> Affine<'_, '_, R> {
     /// Applies the fired slices to [`LANES`] columns; cells that need single pulses throughout go to
     /// `single`.
     #[inline(always)]
-    fn block(&mut self, local: usize, block: usize, fired: &[Fired], single: &mut Vec<u32>) {
+    fn block(
+        &mut self,
+        local: usize,
+        block: usize,
+        fired: &[Fired],
+        single: &mut Vec<(usize, usize)>,
+    ) {
         let (row, column) = (self.rows.first + local, block * LANES);
         let lanes = LANES.min(self.planes.x_size - column);
         let at = local * self.planes.x_size + column;
@@ -157,7 +162,7 @@ impl<R: Rule> Affine<'_, '_, R> {
             if rates.regular[lane] != 0 {
                 *end = w[lane];
             } else {
-                single.push((column + lane) as u32);
+                single.push((local, column + lane));
             }
         }
         self.count(at, lanes, x, fired);
@@ -199,110 +204,148 @@ impl<R: Rule> Affine<'_, '_, R> {
             for (lane, bits) in bits.iter_mut().enumerate() {
                 *bits = x[entry.slice as usize * LANES + lane] & (mask[lane] | SIGN);
             }
-            self.pulses(row, &columns, *entry, &bits, cells, w);
+            self.pulses(
+                &columns,
+                &[row as u32; LANES],
+                entry.slice,
+                &[entry.d; LANES],
+                &bits,
+                cells,
+                w,
+            );
         }
     }
 
-    /// Single pulses of all slices for some cells of a row.
+    /// Single pulses of all slices for some cells, given by row of the task and column.
     #[inline(always)]
-    fn one_by_one(&mut self, local: usize, group: &[u32], fired: &[Fired]) {
-        let row = self.rows.first + local;
-        let at = local * self.planes.x_size;
-        let mut columns = [0; LANES];
+    fn one_by_one(&mut self, group: &[(usize, usize)]) {
+        let (slices, x_size) = (self.trains.slices, self.planes.x_size);
+        let (mut columns, mut numbers) = ([0; LANES], [0; LANES]);
         let mut w = [0.0; LANES];
         let mut cells = LaneCells::default();
-        for (lane, column) in group.iter().enumerate() {
-            let column = *column as usize;
-            columns[lane] = self.positions.column(Kind::Pulses, column);
-            w[lane] = self.rows.state[at + column];
-            cells.set(lane, self.planes.cell(row, column));
+        for (lane, (local, column)) in group.iter().enumerate() {
+            columns[lane] = self.positions.column(Kind::Pulses, *column);
+            numbers[lane] = (self.rows.first + local) as u32;
+            w[lane] = self.rows.state[local * x_size + column];
+            cells.set(lane, self.planes.cell(self.rows.first + local, *column));
         }
-        for entry in fired {
-            let mut bits = [0; LANES];
-            for (bits, column) in bits.iter_mut().zip(group) {
-                let (block, lane) = (*column as usize / LANES, *column as usize % LANES);
-                *bits = self.trains.x
-                    [(block * self.trains.slices + entry.slice as usize) * LANES + lane];
+        for slice in 0..slices {
+            let (mut x, mut d) = ([0; LANES], [0; LANES]);
+            for (lane, (local, column)) in group.iter().enumerate() {
+                d[lane] = self.trains.d[(self.rows.first + local) * slices + slice];
+                x[lane] = self.trains.x[(column / LANES * slices + slice) * LANES + column % LANES];
             }
-            self.pulses(row, &columns, *entry, &bits, &cells, &mut w);
+            self.pulses(&columns, &numbers, slice as u32, &d, &x, &cells, &mut w);
         }
-        for (lane, column) in group.iter().enumerate() {
-            self.rows.state[at + *column as usize] = w[lane];
+        for (lane, (local, column)) in group.iter().enumerate() {
+            self.rows.state[local * x_size + column] = w[lane];
         }
     }
 
     /// Single pulses of one slice.
     #[inline(always)]
+    #[allow(clippy::too_many_arguments, reason = "one step of the two functions above")]
     fn pulses(
         &self,
-        row: usize,
         columns: &[u32; LANES],
-        entry: Fired,
+        numbers: &[u32; LANES],
+        slice: u32,
+        d: &[u32; LANES],
         x: &[u32; LANES],
         cells: &LaneCells,
         w: &mut [f32; LANES],
     ) {
         let mut count = [0; LANES];
         for lane in 0..LANES {
-            count[lane] = (x[lane] & entry.d & !SIGN).count_ones();
+            count[lane] = (x[lane] & d[lane] & !SIGN).count_ones();
         }
         let most = count.iter().fold(0, |most, n| most.max(*n));
         for quad in 0..most.div_ceil(4) {
-            let index = entry.slice as usize * 8 + quad as usize;
+            let index = slice as usize * 8 + quad as usize;
             let block = self.positions.block(index);
-            let normals = normal_lanes(&self.draw.lanes_at(*columns, [row as u32; LANES], block));
+            let normals = normal_lanes(&self.draw.lanes_at(*columns, *numbers, block));
             for (k, xi) in normals.iter().enumerate() {
                 let pulse = quad * 4 + k as u32;
                 for lane in 0..LANES {
-                    let up = (x[lane] ^ entry.d) & SIGN != 0;
+                    let up = (x[lane] ^ d[lane]) & SIGN != 0;
                     let cell: CellRef = cells.cell(lane);
                     let moved = cells.clip(lane, self.rule.step(w[lane], up, cell, xi[lane]));
-                    w[lane] = if pulse < count[lane] { moved } else { w[lane] };
+                    w[lane] = select(pulse < count[lane], moved, w[lane]);
                 }
             }
         }
     }
 }
 
-/// Relative steps and noises of [`LANES`] cells, by direction.
+/// Relative steps and noises of [`LANES`] cells.
 struct Rates {
-    /// Bounds that pulses approach: up, down.
-    bound: [[f32; LANES]; 2],
-    /// `ln(1 - a)`.
-    decay: [[f32; LANES]; 2],
-    /// `(a std / (1 - a))^2`.
-    noise: [[f32; LANES]; 2],
+    down: Rate,
+    /// Bits in which the rates of up pulses differ from those of down pulses.
+    bound: [u32; LANES],
+    decay: [u32; LANES],
+    noise: [u32; LANES],
     /// All ones where pulses may be added up.
     regular: [u32; LANES],
+}
+
+/// Relative steps and noises of pulses of one direction.
+struct Rate {
+    /// Bound that they approach.
+    bound: [f32; LANES],
+    /// `ln(1 - a)`.
+    decay: [f32; LANES],
+    /// `(a std / (1 - a))^2`.
+    noise: [f32; LANES],
 }
 
 impl Rates {
     #[inline(always)]
     fn new(cells: &LaneCells, std: f32) -> Self {
-        let mut rates = Self {
-            bound: [cells.max_bound, cells.min_bound],
-            decay: [[0.0; LANES]; 2],
-            noise: [[0.0; LANES]; 2],
-            regular: [u32::MAX; LANES],
-        };
-        for (side, step) in [&cells.up, &cells.down].into_iter().enumerate() {
-            for lane in 0..LANES {
-                let bound = rates.bound[side][lane];
-                // `step - a |bound|` for both directions: the slope is `-step / bound`.
-                let slope = cells.extra[side][lane];
-                let a = if side == 0 { -slope } else { slope };
-                let at_bound = slope.mul_add(bound, step[lane]);
-                let regular = (a > 0.0)
-                    & (a <= MAX_STEP)
-                    & (a * std <= MAX_NOISE)
-                    & (at_bound.abs() <= 1e-5 * step[lane]);
-                rates.regular[lane] &= if regular { u32::MAX } else { 0 };
-                rates.decay[side][lane] = ln_1m(a);
-                let relative = a * std / (1.0 - a);
-                rates.noise[side][lane] = relative * relative;
-            }
+        let mut regular = [u32::MAX; LANES];
+        let mut falling = cells.extra[0];
+        for slope in &mut falling {
+            *slope = -*slope;
+        }
+        let up = Rate::new(&falling, &cells.up, &cells.max_bound, -1.0, std, &mut regular);
+        let rising = &cells.extra[1];
+        let down = Rate::new(rising, &cells.down, &cells.min_bound, 1.0, std, &mut regular);
+        let mut rates =
+            Self { down, bound: [0; LANES], decay: [0; LANES], noise: [0; LANES], regular };
+        for lane in 0..LANES {
+            let differ = |a: f32, b: f32| a.to_bits() ^ b.to_bits();
+            rates.bound[lane] = differ(up.bound[lane], rates.down.bound[lane]);
+            rates.decay[lane] = differ(up.decay[lane], rates.down.decay[lane]);
+            rates.noise[lane] = differ(up.noise[lane], rates.down.noise[lane]);
         }
         rates
+    }
+}
+
+impl Rate {
+    /// `relative` is the relative step `a`; `sign` makes the step at the bound `step + sign a bound`.
+    #[inline(always)]
+    fn new(
+        relative: &[f32; LANES],
+        step: &[f32; LANES],
+        bound: &[f32; LANES],
+        sign: f32,
+        std: f32,
+        regular: &mut [u32; LANES],
+    ) -> Self {
+        let (mut decay, mut noise) = ([0.0; LANES], [0.0; LANES]);
+        for lane in 0..LANES {
+            let a = relative[lane];
+            let at_bound = (sign * a).mul_add(bound[lane], step[lane]);
+            let fits = (a > 0.0)
+                & (a <= MAX_STEP)
+                & (a * std <= MAX_NOISE)
+                & (at_bound.abs() <= 1e-5 * step[lane]);
+            regular[lane] &= 0u32.wrapping_sub(u32::from(fits));
+            decay[lane] = ln_1m(a);
+            let deviation = a * std / (1.0 - a);
+            noise[lane] = deviation * deviation;
+        }
+        Self { bound: *bound, decay, noise }
     }
 }
 
@@ -321,7 +364,13 @@ fn exp_m1(t: f32) -> f32 {
     (p * t).mul_add(t, t)
 }
 
-/// Mean, variance and third central moment of the weights since the last draw.
+/// `a` with the bits of `difference` changed.
+#[inline(always)]
+fn choose(a: f32, difference: u32) -> f32 {
+    f32::from_bits(a.to_bits() ^ difference)
+}
+
+/// Mean, variance and a sixth of the third central moment of the weights since the last draw.
 struct Moments {
     mean: [f32; LANES],
     variance: [f32; LANES],
@@ -340,20 +389,21 @@ impl Moments {
     fn advance(&mut self, x: &[u32; LANES], d: u32, rates: &Rates) {
         for lane in 0..LANES {
             let n = (x[lane] & d & !SIGN).count_ones() as i32 as f32;
-            let up = (x[lane] ^ d) & SIGN != 0;
-            let bound = if up { rates.bound[0][lane] } else { rates.bound[1][lane] };
-            let decay = if up { rates.decay[0][lane] } else { rates.decay[1][lane] };
-            let noise = if up { rates.noise[0][lane] } else { rates.noise[1][lane] };
+            // All ones for pulses up.
+            let up = (((x[lane] ^ d) as i32) >> 31) as u32;
+            let bound = choose(rates.down.bound[lane], rates.bound[lane] & up);
+            let decay = choose(rates.down.decay[lane], rates.decay[lane] & up);
+            let noise = choose(rates.down.noise[lane], rates.noise[lane] & up);
             let y = self.mean[lane] - bound;
             let change = exp_m1(n * decay);
             let (p, q) = (change + 1.0, n * noise * y);
             let square = p * p;
-            let third = (6.0 * self.variance[lane]).mul_add(q, self.third[lane]);
+            let third = self.variance[lane].mul_add(q, self.third[lane]);
             self.third[lane] = third * (square * p);
             self.variance[lane] = q.mul_add(y, self.variance[lane]) * square;
             self.mean[lane] = y.mul_add(change, self.mean[lane]);
-            self.high[lane] = self.high[lane].max(self.mean[lane]);
-            self.low[lane] = self.low[lane].min(self.mean[lane]);
+            self.high[lane] = larger(self.high[lane], self.mean[lane]);
+            self.low[lane] = smaller(self.low[lane], self.mean[lane]);
         }
     }
 
@@ -366,13 +416,12 @@ impl Moments {
             let variance = self.variance[lane];
             let sigma = variance.sqrt();
             // A variance of 0 has no third moment either.
-            let scale = 6.0 * variance.max(f32::MIN_POSITIVE);
-            let skew = self.third[lane] / scale;
+            let skew = self.third[lane] / larger(variance, f32::MIN_POSITIVE);
             let noise = sigma.mul_add(xi[lane], skew * xi[lane].mul_add(xi[lane], -1.0));
             let margin = MARGIN * sigma;
             let inside = (self.high[lane] + margin <= cells.max_bound[lane])
                 & (self.low[lane] - margin >= cells.min_bound[lane]);
-            w[lane] = if inside { self.mean[lane] + noise } else { w[lane] };
+            w[lane] = select(inside, self.mean[lane] + noise, w[lane]);
             outside[lane] = if inside { 0 } else { u32::MAX };
         }
         outside

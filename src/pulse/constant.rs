@@ -9,10 +9,11 @@
 //! [`near_bound`](super::near_bound).
 
 use std::hint::black_box;
+use std::ops::Range;
 
 use super::Update;
 use super::near_bound::NearBound;
-use super::rows::{self, Kind, Planes, Positions, Rows, load};
+use super::rows::{self, Kind, Planes, Positions, Rows, larger, load, select, smaller};
 use super::simd::{self, Work};
 use crate::error::Result;
 use crate::rng::{Key, LANES, Stream, normal_lanes};
@@ -29,10 +30,12 @@ pub(super) struct Trains<'a> {
 }
 
 /// Words after which the mean path is looked at.
-pub(super) const SEGMENT: usize = 8;
+pub(super) const SEGMENT: usize = 4;
 /// Distance to the bounds in standard deviations.
 pub(super) const MARGIN: f32 = 6.0;
-/// Rows of one block.
+/// Rows of one task; the cells near bounds of all of them are taken together.
+const TASK: usize = 32;
+/// Rows that are scanned together, so that the trains of some columns stay in the nearest cache.
 const HEIGHT: usize = 8;
 /// Columns whose draws come from one vector of evaluations.
 const WIDTH: usize = 4 * LANES;
@@ -46,8 +49,8 @@ pub(super) fn update(
 ) -> Result<()> {
     let planes = Planes::new(update.device, update.planes);
     let key = update.key;
-    let block_ns = (HEIGHT * planes.x_size) as f64 * (2.0 + 0.15 * trains.words as f64);
-    let mut blocks = rows::split(update, HEIGHT);
+    let block_ns = (TASK * planes.x_size) as f64 * (2.0 + 0.15 * trains.words as f64);
+    let mut blocks = rows::split(update, TASK);
     rows::for_each(&mut blocks, block_ns, |rows| {
         simd::run(Constant { rows, planes, trains, key, positions, std });
     })
@@ -78,7 +81,7 @@ impl Staged {
     #[inline(always)]
     fn lanes(&self, local: usize, part: usize) -> [[f32; LANES]; 5] {
         let mut out = [[0.0; LANES]; 5];
-        for (out, values) in out.iter_mut().zip(&self.0[local]) {
+        for (out, values) in out.iter_mut().zip(&self.0[local % HEIGHT]) {
             *out = load(values, part * LANES, LANES);
         }
         out
@@ -88,21 +91,13 @@ impl Staged {
 impl Work for Constant<'_, '_> {
     #[inline(always)]
     fn run(mut self) {
-        let columns = self.planes.x_size;
-        let height = self.rows.state.len() / columns;
+        let height = self.rows.state.len() / self.planes.x_size;
         let mut sums = Sums { mean: [[0.0; WIDTH]; HEIGHT], deviation: [[0.0; WIDTH]; HEIGHT] };
         let mut staged = Staged([[[0.0; WIDTH]; 5]; HEIGHT]);
         let mut near = NearBound::new(self.planes, self.trains, self.key, self.positions, self.std);
-        for first in (0..columns).step_by(WIDTH) {
-            self.stage(first, &mut staged);
-            for part in 0..WIDTH.min(columns - first).div_ceil(LANES) {
-                for local in 0..height {
-                    self.scan(local, first, part, &staged, &mut sums);
-                }
-            }
-            for local in 0..height {
-                self.settle(local, first, &sums, &mut near);
-            }
+        for above in (0..height).step_by(HEIGHT) {
+            let part = above..height.min(above + HEIGHT);
+            self.band(part, &mut staged, &mut sums, &mut near);
         }
         near.settle(self.rows);
     }
@@ -110,12 +105,35 @@ impl Work for Constant<'_, '_> {
 
 impl Constant<'_, '_> {
     #[inline(always)]
-    fn stage(&self, first: usize, staged: &mut Staged) {
+    fn band(
+        &mut self,
+        part: Range<usize>,
+        staged: &mut Staged,
+        sums: &mut Sums,
+        near: &mut NearBound<'_>,
+    ) {
+        let columns = self.planes.x_size;
+        for first in (0..columns).step_by(WIDTH) {
+            self.stage(part.clone(), first, staged);
+            for block in 0..WIDTH.min(columns - first).div_ceil(LANES) {
+                for local in part.clone() {
+                    self.scan(local, first, block, staged, sums);
+                }
+            }
+            for local in part.clone() {
+                self.settle(local, first, sums, near);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn stage(&self, part: Range<usize>, first: usize, staged: &mut Staged) {
         let columns = self.planes.x_size;
         let count = WIDTH.min(columns - first);
-        for (local, state) in self.rows.state.chunks_exact(columns).enumerate() {
-            let [w, constants @ ..] = &mut staged.0[local];
-            w[..count].copy_from_slice(&state[first..first + count]);
+        for local in part {
+            let [w, constants @ ..] = &mut staged.0[local % HEIGHT];
+            let at = local * columns + first;
+            w[..count].copy_from_slice(&self.rows.state[at..at + count]);
             self.planes.copy(self.rows.first + local, first, count, constants);
         }
     }
@@ -133,8 +151,9 @@ impl Constant<'_, '_> {
             staged.lanes(local, part),
         );
         let (mean, deviation) = path.sums(self.std);
-        sums.mean[local][part * LANES..(part + 1) * LANES].copy_from_slice(&mean);
-        sums.deviation[local][part * LANES..(part + 1) * LANES].copy_from_slice(&deviation);
+        sums.mean[local % HEIGHT][part * LANES..(part + 1) * LANES].copy_from_slice(&mean);
+        sums.deviation[local % HEIGHT][part * LANES..(part + 1) * LANES]
+            .copy_from_slice(&deviation);
         if let Some(counts) = self.rows.counts.as_mut() {
             for (counts, path) in counts.iter_mut().zip([&path.down, &path.up]) {
                 for lane in 0..lanes {
@@ -146,7 +165,7 @@ impl Constant<'_, '_> {
 
     #[inline(always)]
     fn settle(&mut self, local: usize, first: usize, sums: &Sums, near: &mut NearBound<'_>) {
-        let (mean, deviation) = (&sums.mean[local], &sums.deviation[local]);
+        let (mean, deviation) = (&sums.mean[local % HEIGHT], &sums.deviation[local % HEIGHT]);
         let columns = self.planes.x_size;
         let at = local * columns + first;
         let count = WIDTH.min(columns - first);
@@ -162,7 +181,7 @@ impl Constant<'_, '_> {
         let state = &mut self.rows.state[at..at + count];
         for (column, w) in state.iter_mut().enumerate() {
             let change = deviation[column].mul_add(normals[column], mean[column]);
-            *w += if deviation[column] < 0.0 { 0.0 } else { change };
+            *w += select(deviation[column] < 0.0, 0.0, change);
         }
         if lost {
             for column in (0..count).filter(|column| deviation[*column] < 0.0) {
@@ -176,10 +195,9 @@ impl Constant<'_, '_> {
         let column = self.positions.column(Kind::Sums, first / 4);
         let draw = self.key.stream(Stream::CycleToCycle);
         let normals = normal_lanes(&draw.lanes(column, row as u32, self.positions.block(0)));
-        for lane in 0..LANES {
-            for (word, normal) in normals.iter().enumerate() {
-                out[4 * lane + word] = normal[lane];
-            }
+        // Word `k` of evaluation `l` serves column `16 k + l` of the 64: no shuffling.
+        for (out, normals) in out.chunks_exact_mut(LANES).zip(&normals) {
+            out.copy_from_slice(normals);
         }
     }
 }
@@ -227,8 +245,8 @@ impl Path {
             let n_up = up[lane] as i64 as f32;
             let n_down = (all[lane] - up[lane]) as i64 as f32;
             let (rise, fall) = (self.step_up[lane] * n_up, self.step_down[lane] * n_down);
-            self.high[lane] = self.high[lane].max(self.end[lane] + rise);
-            self.low[lane] = self.low[lane].min(self.end[lane] - fall);
+            self.high[lane] = larger(self.high[lane], self.end[lane] + rise);
+            self.low[lane] = smaller(self.low[lane], self.end[lane] - fall);
             self.end[lane] += rise - fall;
             self.up[lane] += n_up;
             self.down[lane] += n_down;

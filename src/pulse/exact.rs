@@ -62,7 +62,7 @@ impl Work for Exact<'_, '_> {
                 if let Some(bounds) = &self.bounds {
                     for (column, w) in state.iter_mut().enumerate() {
                         let [upper, lower] = bounds.bounds(row, column);
-                        *w = w.max(lower).min(upper);
+                        *w = rows::clip(*w, lower, upper);
                     }
                 }
             }

@@ -1,6 +1,6 @@
 //! One pulse after another, for any device.
 
-use super::rows::{Kind, Planes, Positions, Rows, load, refresh};
+use super::rows::{Kind, Planes, Positions, Rows, load, refresh, select};
 use super::simd::Work;
 use super::trains::SIGN;
 use crate::devices::{Rule, WriteNoise};
@@ -124,8 +124,10 @@ impl<R: Rule, P: Pulses> Walk<'_, R, P> {
             let (count, up) = self.pulses.count(slice, row, block);
             let most = count.iter().fold(0, |most, n| most.max(*n));
             for lane in 0..LANES {
-                total[0][lane] += if up[lane] == 0 { count[lane] } else { 0 };
-                total[1][lane] += if up[lane] == 0 { 0 } else { count[lane] };
+                // All ones for pulses up.
+                let mask = ((up[lane] as i32) >> 31) as u32;
+                total[0][lane] += count[lane] & !mask;
+                total[1][lane] += count[lane] & mask;
             }
             for quad in 0..most.div_ceil(4) {
                 let index = self.pulses.first_draw(slice) + quad as usize;
@@ -136,7 +138,7 @@ impl<R: Rule, P: Pulses> Walk<'_, R, P> {
                         let moved =
                             self.rule.step(w[lane], up[lane] != 0, cells.cell(lane), xi[lane]);
                         let moved = cells.clip(lane, moved);
-                        w[lane] = if pulse < count[lane] { moved } else { w[lane] };
+                        w[lane] = select(pulse < count[lane], moved, w[lane]);
                     }
                 }
             }

@@ -145,6 +145,8 @@ fn stochastic<D: PulsedDevice>(update: &mut Update<'_>, device: &D) -> Result<()
     let chunks = trains::chunks(&scalings(update));
     for (at, slices) in chunks.iter().enumerate() {
         let positions = Positions::new(at)?;
+        #[cfg(test)]
+        tests::before_chunk(at);
         match device.kernel() {
             Kernel::Constant => packed(update, slices, positions, device.rule().std())?,
             Kernel::Affine => sliced(update, slices, |update, trains| {
@@ -244,4 +246,71 @@ fn general<R: Rule, P: general::Pulses>(
     rows::for_each(&mut blocks, block_ns, |rows| {
         simd::run(General { rows, planes, pulses, rule, key, positions, write_noise });
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::config::UpdateParameters;
+    use crate::devices::DeviceConfig;
+
+    #[derive(Clone, Copy, PartialEq)]
+    enum Trouble {
+        None,
+        Panic,
+        Stop,
+    }
+
+    thread_local! {
+        static TROUBLE: Cell<Trouble> = const { Cell::new(Trouble::None) };
+        static STOP: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Makes trouble after the first chunk has changed the weights.
+    pub(super) fn before_chunk(at: usize) {
+        match TROUBLE.get() {
+            Trouble::Panic if at == 1 => panic!("test"),
+            Trouble::Stop => STOP.set(at == 1),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn trouble_restores_weights_and_counts() {
+        par::set_interrupt_check(|| STOP.get());
+        for name in DeviceConfig::PULSED {
+            let config = DeviceConfig::pulsed_default(name).unwrap();
+            let device = Device::new(&config, &UpdateParameters::default(), 3, 5, false).unwrap();
+            let planes = device.construct(1);
+            let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
+            for trouble in [Trouble::None, Trouble::Panic, Trouble::Stop] {
+                TROUBLE.set(trouble);
+                let (mut weights, mut counts) = (vec![0.01; 15], vec![7; 30]);
+                // 400 samples of 31 slots are more than one chunk.
+                let result = update(Update {
+                    device: &device,
+                    weights: &mut weights,
+                    planes: &planes,
+                    persistent: None,
+                    x: &[1.0; 5 * 400],
+                    bias: None,
+                    d: &[1.0; 3 * 400],
+                    learning_rate: 0.1,
+                    key: Key::new(1, 1),
+                    counts: Some(&mut counts),
+                });
+                STOP.set(false);
+                TROUBLE.set(Trouble::None);
+                let untouched = weights == [0.01; 15] && counts == [7; 30];
+                match trouble {
+                    Trouble::None => assert!(result.is_ok() && !untouched, "{name}"),
+                    Trouble::Panic => assert!(matches!(result, Err(Error::Panic(_))) && untouched),
+                    Trouble::Stop => assert!(result == Err(Error::Interrupted) && untouched),
+                }
+            }
+        }
+    }
 }

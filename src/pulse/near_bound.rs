@@ -5,7 +5,7 @@
 //! act one by one, each with its own noise and clipping.
 
 use super::constant::{MARGIN, SEGMENT, Trains};
-use super::rows::{Kind, Planes, Positions, Rows};
+use super::rows::{Kind, Planes, Positions, Rows, clip, select};
 use crate::rng::{Draw, Key, LANES, Lanes, Stream, box_muller, normal_lanes};
 
 /// The cells of a block of rows that need care.
@@ -79,6 +79,8 @@ impl<'a> NearBound<'a> {
     #[inline(always)]
     pub(super) fn settle(&mut self, rows: &mut Rows<'_>) {
         let mut cells = std::mem::take(&mut self.cells);
+        // Neighbours share the cache lines of their trains.
+        cells.sort_unstable_by_key(|cell| cell.column);
         let mut touching = Vec::with_capacity(cells.len());
         for first in (0..self.trains.words).step_by(SEGMENT) {
             let words = first..self.trains.words.min(first + SEGMENT);
@@ -242,10 +244,9 @@ impl Batch {
     fn pulse(&mut self, lane: usize, both: &mut u64, rise: u64, noise: f32) {
         let first = *both & both.wrapping_neg();
         *both ^= first;
-        let step = if rise & first == 0 { -self.down[lane] } else { self.up[lane] };
-        let step = if first == 0 { 0.0 } else { step };
+        let step = select(rise & first == 0, -self.down[lane], self.up[lane]);
         let moved = step.mul_add(noise, self.w[lane]);
-        let clipped = moved.max(self.lower[lane]).min(self.upper[lane]);
-        self.w[lane] = if first == 0 { self.w[lane] } else { clipped };
+        let clipped = clip(moved, self.lower[lane], self.upper[lane]);
+        self.w[lane] = select(first == 0, self.w[lane], clipped);
     }
 }

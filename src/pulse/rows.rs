@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::Update;
+pub(super) use crate::devices::select;
 use crate::devices::{CellRef, Device, MAX_EXTRA, PlaneRef, position};
 use crate::error::{Error, Result};
 use crate::par::{self, Par};
@@ -78,7 +79,7 @@ pub(super) struct Positions {
 /// column, which has at most 20 bits.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
-    /// Sums of pulses, one word for each of four neighbouring columns.
+    /// Sums of pulses of 64 neighbouring columns, 16 evaluations of four words.
     Sums = 0,
     /// Sums of pulses of one cell.
     CellSums = 1,
@@ -153,7 +154,7 @@ impl LaneCells {
 
     #[inline(always)]
     pub(super) fn clip(&self, lane: usize, w: f32) -> f32 {
-        w.max(self.min_bound[lane]).min(self.max_bound[lane])
+        clip(w, self.min_bound[lane], self.max_bound[lane])
     }
 }
 
@@ -228,6 +229,25 @@ impl<'a> Planes<'a> {
         let extra = [0, 1, 2].map(|plane| self.extra[plane].at(at));
         CellRef { max_bound, min_bound, up, down, extra }
     }
+}
+
+/// `w` within bounds. Comparisons, for `f32::max` and `f32::min` also look for NaN, which would be
+/// two more instructions in the innermost loops.
+#[inline(always)]
+pub(super) fn clip(w: f32, lower: f32, upper: f32) -> f32 {
+    smaller(larger(w, lower), upper)
+}
+
+/// The larger of two numbers.
+#[inline(always)]
+pub(super) fn larger(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// The smaller of two numbers.
+#[inline(always)]
+pub(super) fn smaller(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
 }
 
 /// Values of up to [`LANES`] cells from `at` on.

@@ -85,10 +85,10 @@ impl Side<'_> {
         let start = first.min(self.lines);
         let count = LANES.min(self.lines - start);
         let mut out = load(self.values, sample * self.lines + start, count);
-        if let Some(bias) = self.bias {
-            if (first..first + LANES).contains(&self.lines) {
-                out[self.lines - first] = bias;
-            }
+        if let Some(bias) = self.bias
+            && (first..first + LANES).contains(&self.lines)
+        {
+            out[self.lines - first] = bias;
         }
         out
     }

@@ -44,10 +44,10 @@ pub(super) fn direction(backward: bool) -> Direction {
 #[pymethods]
 impl PyTileSpec {
     #[new]
-    #[pyo3(signature = (config, out_size, in_size, analog_bias=false))]
-    fn new(config: &str, out_size: usize, in_size: usize, analog_bias: bool) -> PyResult<Self> {
+    #[pyo3(signature = (config, d_size, x_size, analog_bias=false))]
+    fn new(config: &str, d_size: usize, x_size: usize, analog_bias: bool) -> PyResult<Self> {
         let build = || -> Result<TileSpec> {
-            TileSpec::new(TileConfig::from_json(config)?, out_size, in_size, analog_bias)
+            TileSpec::new(TileConfig::from_json(config)?, d_size, x_size, analog_bias)
         };
         let spec = build()?;
         let hidden_names = spec.device().hidden_names();

@@ -107,8 +107,13 @@ def output(field: str, settings: dict[str, Any], direction: str) -> torch.Tensor
         }
     )
     weight = torch.tensor(
-        [[0.5, -0.25, 0.125, 0.75], [-0.6, 0.3, 0.9, -0.15], [0.2, 0.8, -0.45, 0.05], [-0.7, 0.1, -0.6, 0.3]]
-    )  # fmt: skip
+        [
+            [0.5, -0.25, 0.125, 0.75],
+            [-0.6, 0.3, 0.9, -0.15],
+            [0.2, 0.8, -0.45, 0.05],
+            [-0.7, 0.1, -0.6, 0.3],
+        ]
+    )
     tile.set_weights(weight)
     x = torch.tensor([[0.9, -0.37, 0.16, 0.62], [-0.4, 0.21, 0.7, -0.55]])
     x = torch.cat([x, -x[:1]])

@@ -537,6 +537,11 @@ fn statistics_of_weight_noise() {
     spread(&pcm, XS, ideal, stds);
     let mv_type = AnalogMvType::PosNegSeparate;
     spread(&IoParameters { mv_type, ..pcm }, XS, ideal, stds);
+    // 0.1 sqrt(sum_j W_ij^2 x_j^2), also beside wire resistance of no effect, which shares a buffer.
+    let relative = io(WeightNoise::Relative);
+    let stds = [0.1 * (0.09f64 + 0.04).sqrt(), 0.1 * (0.0036f64 + 0.4096).sqrt()];
+    spread(&relative, XS, ideal, stds);
+    spread(&IoParameters { ir_drop: 1e-9, ..relative }, XS, ideal, stds);
 }
 
 #[test]
@@ -752,7 +757,7 @@ fn any_io() -> impl Strategy<Value = IoParameters> {
                 BoundManagement::Iterative,
                 BoundManagement::IterativeWorstCase,
             ][k.1],
-            w_noise_type: [WeightNoise::None, WeightNoise::AdditiveConstant, WeightNoise::PcmRead]
+            w_noise_type: [WeightNoise::None, WeightNoise::AdditiveConstant, WeightNoise::PcmRead, WeightNoise::Relative]
                 [k.2],
             mv_type: [
                 AnalogMvType::OnePass,

@@ -116,6 +116,7 @@ fn smirnov(a: &mut [f64], b: &mut [f64]) -> f64 {
 }
 
 #[test]
+#[allow(clippy::approx_constant, reason = "the six decimals of the table")]
 fn scaling_has_the_golden_values() {
     let base = UpdateParameters::default();
     let no_bl = UpdateParameters { update_bl_management: false, ..base.clone() };

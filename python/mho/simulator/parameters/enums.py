@@ -83,7 +83,10 @@ class WeightNoiseType(Enum):
     """Normal noise of one strength for all weights."""
 
     PCM_READ = "PCMRead"
-    """Read noise that grows with the weight as in phase-change memory."""
+    """Read noise that grows with the square root of the weight, as in phase-change memory."""
+
+    RELATIVE = "Relative"
+    """Normal noise proportional to each weight; aihwkit does not have it."""
 
 
 class PulseType(Enum):
