@@ -757,8 +757,12 @@ fn any_io() -> impl Strategy<Value = IoParameters> {
                 BoundManagement::Iterative,
                 BoundManagement::IterativeWorstCase,
             ][k.1],
-            w_noise_type: [WeightNoise::None, WeightNoise::AdditiveConstant, WeightNoise::PcmRead, WeightNoise::Relative]
-                [k.2],
+            w_noise_type: [
+                WeightNoise::None,
+                WeightNoise::AdditiveConstant,
+                WeightNoise::PcmRead,
+                WeightNoise::Relative,
+            ][k.2],
             mv_type: [
                 AnalogMvType::OnePass,
                 AnalogMvType::PosNegSeparate,
