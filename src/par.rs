@@ -22,7 +22,7 @@ pub enum Par {
 }
 
 /// Work below this estimate stays in the calling thread: waking the pool costs about 10 us.
-const PARALLEL_NS: f64 = 40_000.0;
+const PARALLEL_NS: f64 = 25_000.0;
 
 /// The pool, with the process it was made in: a forked child has the locks but not the threads.
 struct Shared {

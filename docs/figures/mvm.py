@@ -43,36 +43,36 @@ POS_NEG = AnalogMVType.POS_NEG_SEPARATE
 
 @dataclass
 class Figure:
-    """One non-ideality: the fields that differ from a perfect array, mild and strong."""
+    """One non-ideality: per panel its title and the fields that differ from a perfect array."""
 
     name: str
-    mild: dict[str, Any]
-    strong: dict[str, Any]
-    labels: tuple[str, str]
+    panels: dict[str, dict[str, Any]]
     inputs: Callable[[Tensor], Tensor] = field(default=lambda x: x)
 
 
 def strengths(name: str, mild: float, strong: float, **shared: Any) -> Figure:
     """Return a figure of one number at two strengths."""
-    labels = (f"{name} = {mild:.4g}", f"{name} = {strong:.4g}")
-    return Figure(name, {**shared, name: mild}, {**shared, name: strong}, labels)
+    values = (mild, strong)
+    return Figure(name, {f"{name} = {value:.4g}": {**shared, name: value} for value in values})
 
 
 FIGURES = (
     Figure(
         "inp_res",
-        {"inp_bound": 1.0, "inp_res": 1 / 14},
-        {"inp_bound": 1.0, "inp_res": 1 / 2},
-        ("inp_res = 1/14 (4 bit)", "inp_res = 1/2 (2 bit)"),
+        {
+            "inp_res = 1/14 (4 bit)": {"inp_bound": 1.0, "inp_res": 1 / 14},
+            "inp_res = 1/2 (2 bit)": {"inp_bound": 1.0, "inp_res": 1 / 2},
+        },
     ),
     strengths("inp_bound", 0.8, 0.4),
     strengths("inp_noise", 0.05, 0.2),
     strengths("inp_asymmetry", 0.1, 0.4),
     Figure(
         "out_res",
-        {"out_bound": 4.0, "out_res": 1 / 30},
-        {"out_bound": 4.0, "out_res": 1 / 6},
-        ("out_res = 1/30 (5 bit)", "out_res = 1/6 (3 bit)"),
+        {
+            "out_res = 1/30 (5 bit)": {"out_bound": 4.0, "out_res": 1 / 30},
+            "out_res = 1/6 (3 bit)": {"out_bound": 4.0, "out_res": 1 / 6},
+        },
     ),
     strengths("out_bound", 2.0, 1.0),
     strengths("out_noise", 0.06, 0.3),
@@ -81,9 +81,14 @@ FIGURES = (
     strengths("w_noise", 0.02, 0.1, w_noise_type=WeightNoiseType.ADDITIVE_CONSTANT),
     Figure(
         "w_noise_type",
-        {"w_noise": 0.1, "w_noise_type": WeightNoiseType.PCM_READ},
-        {"w_noise": 0.1, "w_noise_type": WeightNoiseType.ADDITIVE_CONSTANT},
-        ("PCM_READ, w_noise = 0.1", "ADDITIVE_CONSTANT, w_noise = 0.1"),
+        {
+            f"{kind.name}, w_noise = 0.1": {"w_noise": 0.1, "w_noise_type": kind}
+            for kind in (
+                WeightNoiseType.RELATIVE,
+                WeightNoiseType.PCM_READ,
+                WeightNoiseType.ADDITIVE_CONSTANT,
+            )
+        },
     ),
     strengths("ir_drop", 1.0, 3.0, ir_drop_g_ratio=2000.0),
     strengths("r_series", 0.01, 0.05),
@@ -91,21 +96,31 @@ FIGURES = (
     strengths("w_read_asymmetry_dtod", 0.1, 0.4, mv_type=POS_NEG),
     Figure(
         "noise_management",
-        {"inp_bound": 1.0, "inp_res": 1 / 14},
-        {"inp_bound": 1.0, "inp_res": 1 / 14, "noise_management": NoiseManagementType.ABS_MAX},
-        ("NONE: 4-bit DAC with bound 1", "ABS_MAX: the DAC follows max|x|"),
+        {
+            "NONE: 4-bit DAC with bound 1": {"inp_bound": 1.0, "inp_res": 1 / 14},
+            "ABS_MAX: the DAC follows max|x|": {
+                "inp_bound": 1.0,
+                "inp_res": 1 / 14,
+                "noise_management": NoiseManagementType.ABS_MAX,
+            },
+        },
         lambda x: 2.5 * x,
     ),
     Figure(
         "bound_management",
-        {"inp_bound": 1.0, "out_bound": 1.0, "noise_management": NoiseManagementType.ABS_MAX},
         {
-            "inp_bound": 1.0,
-            "out_bound": 1.0,
-            "noise_management": NoiseManagementType.ABS_MAX,
-            "bound_management": BoundManagementType.ITERATIVE,
+            "NONE: the ADC clips at 1": {
+                "inp_bound": 1.0,
+                "out_bound": 1.0,
+                "noise_management": NoiseManagementType.ABS_MAX,
+            },
+            "ITERATIVE: clipped rows are run again": {
+                "inp_bound": 1.0,
+                "out_bound": 1.0,
+                "noise_management": NoiseManagementType.ABS_MAX,
+                "bound_management": BoundManagementType.ITERATIVE,
+            },
         },
-        ("NONE: the ADC clips at 1", "ITERATIVE: clipped rows are run again"),
     ),
 )
 
@@ -121,15 +136,18 @@ def analog_product(fields: dict[str, Any], weight: Tensor, x: Tensor) -> Tensor:
 
 
 def draw_effect(figure: Figure) -> None:
-    """Write one figure: y against ideal y for the mild and the strong setting."""
+    """Write one figure: y against ideal y, one panel per setting."""
     torch.manual_seed(2)
     weight = 0.25 * torch.randn(OUTPUTS, INPUTS)
     x = figure.inputs(2 * torch.rand(SAMPLES, INPUTS) - 1) * torch.rand(SAMPLES, 1)
     ideal = x @ weight.T
-    canvas, axes = plt.subplots(1, 2, figsize=(6.4, 3.0), sharey=True, layout="constrained")
-    for axis, label, fields in zip(axes, figure.labels, (figure.mild, figure.strong), strict=True):
+    size = (3.2 * len(figure.panels), 3.0)
+    canvas, axes = plt.subplots(
+        1, len(figure.panels), figsize=size, sharey=True, layout="constrained"
+    )
+    for axis, (title, fields) in zip(axes, figure.panels.items(), strict=True):
         _scatter(axis, ideal, analog_product(fields, weight, x))
-        axis.set_title(label, fontsize=9)
+        axis.set_title(title, fontsize=9)
     axes[0].set_ylabel("y")
     canvas.savefig(FOLDER / f"{figure.name}.png", dpi=80)
     plt.close(canvas)
@@ -146,7 +164,7 @@ STAGES = (
     ("digital\ninput", "x", "#EEEEEE"),
     ("scale", "noise\nmanagement", "#DDEEFF"),
     ("DAC", "inp_res\ninp_bound\ninp_noise\ninp_asymmetry", "#CCE5D8"),
-    ("crossbar", "W v\nir_drop\nv_offset, r_series\nw_noise", "#FFE8CC"),
+    ("crossbar", "W v\nir_drop\nv_offset_std\nr_series\nw_noise", "#FFE8CC"),
     ("column\namplifier", "out_nonlinearity\nout_asymmetry\nout_noise", "#CCE5D8"),
     ("ADC", "out_res\nout_bound", "#CCE5D8"),
     ("rescale", "out_scale\nundo scale", "#DDEEFF"),
@@ -173,7 +191,9 @@ def draw_path() -> None:
 def _retry_arrow(axes: Axes) -> None:
     axes.plot((5.4, 5.4, 1.4), (-0.02, -0.25, -0.25), color="#D55E00", linewidth=1)
     axes.annotate("", (1.4, 0), (1.4, -0.26), arrowprops={"arrowstyle": "->", "color": "#D55E00"})
-    text = "bound management: a row that hit out_bound runs again with half the scale"
+    text = (
+        "bound management: an input with outputs beyond out_bound is driven again at half its size"
+    )
     axes.text(3.4, -0.4, text, ha="center", va="center", fontsize=8, color="#D55E00")
 
 

@@ -3,9 +3,9 @@
 //! Per sample, [`scale`] gives the number of slots and the probabilities of pulses. Two kinds of
 //! stochastic trains are drawn, one for each column (input line) and one for each row (error line);
 //! where both fire in the same slot, the crosspoint gets a pulse. Samples act in order. The kernels
-//! differ in how much they may add up before the weight is looked at: [`constant`] for steps that
-//! do not depend on the weight, [`affine`] for steps linear in it, [`general`] for everything else.
-//! [`exact`] has no pulses.
+//! differ in how much they may add up before the weight is looked at: `constant` for steps that
+//! do not depend on the weight, `affine` for steps linear in it, `general` for everything else.
+//! `exact` has no pulses.
 
 mod affine;
 mod constant;

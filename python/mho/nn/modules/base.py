@@ -165,16 +165,15 @@ class AnalogLayerBase(_Mixin):
 
         Raises:
             ArgumentError: ``assign`` is True.
-            TileError: The state of a tile does not fit; no tile is changed.
-            RuntimeError: Names or shapes do not fit.
+            TileError: The state of a tile does not fit; nothing is changed.
+            RuntimeError: Names or shapes do not fit; nothing is changed.
         """
         state_dict, strict = checkpoint.prepare(state_dict, strict, assign)
-        tiles = list(self.named_analog_tiles())
-        for _, tile in tiles:
-            tile.set_load_rpu_config_state(load_rpu_config, strict_rpu_config_check)
-        # All tiles are checked before the first one is changed.
-        checkpoint.check_tiles(state_dict, tiles)
-        return super().load_state_dict(state_dict, strict=strict)
+        tiles = list(self.analog_tiles())
+        with checkpoint.all_or_nothing(self, tiles):
+            for tile in tiles:
+                tile.set_load_rpu_config_state(load_rpu_config, strict_rpu_config_check)
+            return super().load_state_dict(state_dict, strict=strict)
 
     def prepare_for_ddp(self) -> None:
         """Prepare for wrapping in `torch.nn.parallel.DistributedDataParallel`.

@@ -1,12 +1,19 @@
-"""What is adapted in a state dict before torch loads it."""
+"""What happens to a state dict before torch loads it, and how a failed load is undone."""
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from mho.exceptions import ArgumentError
 from mho.simulator.tiles.module import TileModule
+from mho.simulator.tiles.planes import Planes
+from mho.simulator.tiles.state import deferred_commits
 
 
 def prepare(
@@ -45,15 +52,35 @@ def prepare(
     return kept, False
 
 
-def check_tiles(state_dict: Mapping[str, Any], tiles: Iterable[tuple[str, TileModule]]) -> None:
-    """Check the entries of all tiles without loading them.
+@contextmanager
+def all_or_nothing(model: nn.Module, tiles: Iterable[TileModule]) -> Iterator[None]:
+    """Undo everything that loading inside the block has changed if it raises.
+
+    Tiles are changed after the block, hence after load hooks of other modules have run.
 
     Args:
-        state_dict: Entries of a model; names that are missing or unexpected are left to torch.
-        tiles: Names and tiles of the model.
-
-    Raises:
-        TileError: The entries do not fit a tile.
+        model: Module that is loaded.
+        tiles: Its tiles.
     """
-    for name, tile in tiles:
-        tile.check_state_dict(state_dict, f"{name}." if name else "")
+    flags = [(tile, tile.load_rpu_config, tile.strict_rpu_config_check) for tile in tiles]
+    saved = [(value, value.detach().clone()) for value in _digital(model)]
+    try:
+        with deferred_commits():
+            yield
+    except BaseException:
+        with torch.no_grad():
+            for value, old in saved:
+                value.copy_(old)
+        for tile, *choice in flags:
+            tile.set_load_rpu_config_state(*choice)
+        raise
+
+
+def _digital(model: nn.Module) -> Iterator[Tensor]:
+    """Yield every tensor that torch itself loads; tiles load theirs at once or not at all."""
+    for module in model.modules():
+        if isinstance(module, (TileModule, Planes)):
+            continue
+        for value in (*module._parameters.values(), *module._buffers.values()):
+            if value is not None and not is_lazy(value):
+                yield value

@@ -85,8 +85,9 @@ class InferenceTileWithPeriphery(TileWithPeriphery):
             return x_output
         alpha = self._buffers["alpha"]
         assert alpha is not None
-        if alpha.dim() == 0 or alpha.numel() == 1:
-            return x_output * alpha
+        if alpha.numel() == 1:
+            # Before any drift the factor is 1, and a pass over all outputs for nothing.
+            return x_output if alpha.item() == 1.0 else x_output * alpha
         return x_output * alpha.view(self.get_tensor_view(x_output.dim(), dim))
 
     def _direct_eval(self, output: Tensor) -> Tensor:

@@ -344,7 +344,7 @@ class TileModule(nn.Module, SimulatorTileWrapper, TileModuleBase):
         plan = state.plan_load(self, state_dict, prefix)
         missing_keys.extend(prefix + name for name in plan.missing)
         unexpected_keys.extend(prefix + name for name in plan.unexpected)
-        plan.commit()
+        state.commit(plan)
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Load a state in place; on any error nothing is changed.

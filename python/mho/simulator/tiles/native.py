@@ -127,6 +127,8 @@ class NativeSimulatorTile(NativeCore):
         if not self.spec.is_pulsed:
             weight_ops.clip_(self.live_weights(), weight_clipper_params)
             return
+        if weight_clipper_params.type is WeightClipType.NONE:
+            return
         if weight_clipper_params.type is not WeightClipType.FIXED_VALUE:
             raise ConfigError(
                 f"clip.type: {self.spec.device} supports FIXED_VALUE only, got"

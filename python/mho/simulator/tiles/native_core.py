@@ -15,7 +15,6 @@ from mho.simulator.tiles.layout import check_tensor
 from mho.simulator.tiles.planes import Planes, as_tensor
 
 # As torch types them; entries that are None do not occur here.
-# As torch types them; entries that are None do not occur here.
 Buffers = dict[str, Any]
 
 _INITIAL_LEARNING_RATE = 0.1

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 Entries = dict[str, Any]
 Steps = list[Callable[[], None]]
 
+_TORCH_NAMES = {
+    "tile.weight": Names.WEIGHTS,
+    "tile.out_noise_values": f"{Names.FORWARD_LINES}.out_noise_values",
+}
+
 
 @dataclass
 class CorePlan:
@@ -44,8 +49,11 @@ def plan(
     entries: Entries,
     saved: RPUConfigBase,
     config: RPUConfigBase,
+    foreign: bool = False,
 ) -> CorePlan:
     """Check the entries of the core and take them out of a dictionary.
+
+    The state of a torch tile has weights and no random stream: the tile keeps its own.
 
     Args:
         tile: Owner of the tensors.
@@ -53,6 +61,7 @@ def plan(
         entries: Entries of the tile without prefix; those of the core are removed.
         saved: Configuration that the entries were written with.
         config: Configuration that the tile is to have.
+        foreign: Whether the entries are those of a tile that computes in torch.
 
     Raises:
         ConfigError: A configuration is invalid.
@@ -62,9 +71,14 @@ def plan(
     result = CorePlan()
     saved_text, text = saved.core_json(), config.core_json()
     old_spec, spec = raw.parsed(saved_text), raw.parsed(text)
-    _plan_tensors(tile, raw, entries, result)
+    if foreign:
+        _rename_torch_entries(entries)
+    _plan_weights(tile, raw, entries, result)
+    if not foreign:
+        _plan_counters(tile, entries, result)
     hidden = _plan_hidden(entries, old_spec, spec, result)
-    lines = _plan_lines(tile, entries, raw, spec, same=saved_text == text, result=result)
+    same = saved_text == text and not foreign
+    lines = _plan_lines(tile, entries, spec, same=same, result=result)
     result.steps.insert(0, lambda: raw.adopt(text, spec))
     result.steps.append(lambda: raw.store_planes(hidden))
     for name, values in lines.items():
@@ -74,17 +88,34 @@ def plan(
     return result
 
 
-def _plan_tensors(
+def _rename_torch_entries(entries: Entries) -> None:
+    for name, ours in _TORCH_NAMES.items():
+        if name not in entries:
+            continue
+        value = entries.pop(name)
+        # Torch tiles may be of any precision, the core has float32.
+        is_real = isinstance(value, Tensor) and value.is_floating_point()
+        entries[ours] = value.to("cpu", torch.float32) if is_real else value
+
+
+def _plan_weights(
     tile: "TileModule", raw: NativeSimulatorTile, entries: Entries, result: CorePlan
 ) -> None:
+    if Names.WEIGHTS not in entries:
+        result.missing.append(Names.WEIGHTS)
+        return
     shape = (raw.get_d_size(), raw.get_x_size())
-    for name in (Names.WEIGHTS, Names.SEED, Names.CALLS):
+    new = check_weights(entries.pop(Names.WEIGHTS), shape, Names.WEIGHTS)
+    old = tile.get_buffer(Names.WEIGHTS)
+    result.steps.append(lambda: old.copy_(new))  # type: ignore[arg-type]
+
+
+def _plan_counters(tile: "TileModule", entries: Entries, result: CorePlan) -> None:
+    for name in (Names.SEED, Names.CALLS):
         if name not in entries:
             result.missing.append(name)
             continue
-        value = entries.pop(name)
-        new = check_weights(value, shape, name) if name == Names.WEIGHTS else _counter(value, name)
-        old = tile.get_buffer(name)
+        new, old = _counter(entries.pop(name), name), tile.get_buffer(name)
         result.steps.append(lambda old=old, new=new: old.copy_(new))  # type: ignore[misc]
 
 
@@ -121,7 +152,6 @@ def _plan_hidden(
 def _plan_lines(
     tile: "TileModule",
     entries: Entries,
-    raw: NativeSimulatorTile,
     spec: _core.TileSpec,
     same: bool,
     result: CorePlan,

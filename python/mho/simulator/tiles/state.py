@@ -2,7 +2,9 @@
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _ALIASES = (Names.CONTEXT, Names.SHARED_WEIGHTS)
+_TORCH_TILES = ("TorchInferenceTile",)
 _HEADER_KEYS = {"format", Names.MHO_VERSION, "tile_class", "learning_rate", Names.RPU_CONFIG}
 
 
@@ -56,6 +59,35 @@ class LoadPlan:
         with torch.no_grad():
             for step in self.steps:
                 step()
+
+
+_deferred: ContextVar[list[LoadPlan] | None] = ContextVar("deferred", default=None)
+
+
+@contextmanager
+def deferred_commits() -> Iterator[None]:
+    """Change no tile inside the block; make all changes after it, unless it raises."""
+    plans: list[LoadPlan] = []
+    token = _deferred.set(plans)
+    try:
+        yield
+    finally:
+        _deferred.reset(token)
+    for plan in plans:
+        plan.commit()
+
+
+def commit(plan: LoadPlan) -> None:
+    """Make the changes of one tile, at the end of the block of `deferred_commits` if inside one.
+
+    Args:
+        plan: Checked changes.
+    """
+    plans = _deferred.get()
+    if plans is None:
+        plan.commit()
+    else:
+        plans.append(plan)
 
 
 def encode_header(tile: "TileModule") -> Tensor:
@@ -144,7 +176,9 @@ def plan_load(
     config = _chosen_config(tile, saved, header["tile_class"], new_config)
     replacing = new_config is not None
     if isinstance(tile.tile, NativeSimulatorTile):
-        core = native_state.plan(tile, tile.tile, entries, saved, config)
+        core = native_state.plan(
+            tile, tile.tile, entries, saved, config, foreign=header["tile_class"] in _TORCH_TILES
+        )
         plan.missing += core.missing
         if core.missing:  # parts of an array without the others would be no tile
             _plan_digital(tile, entries, tile.rpu_config, plan, only_present=True)

@@ -1,0 +1,93 @@
+"""A model whose state does not fit is left as it was: digital entries, tiles and choices."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from mho.nn import AnalogLinear, AnalogLinearMapped, AnalogSequential
+from mho.simulator.configs import (
+    FloatingPointRPUConfig,
+    InferenceRPUConfig,
+    SingleRPUConfig,
+    SoftBoundsDevice,
+    TorchInferenceRPUConfig,
+)
+
+State = dict[str, Any]
+
+
+def model(**changes: Any) -> AnalogSequential:
+    """Return a model with digital layers before, between and after tiles of all kinds."""
+    core = SingleRPUConfig(device=SoftBoundsDevice())
+    inference, torch_tiles = InferenceRPUConfig(), TorchInferenceRPUConfig()
+    for config in (core, inference, torch_tiles):
+        config.forward.out_noise = changes.get("out_noise", 0.06)
+        config.mapping.max_input_size = 3
+    return AnalogSequential(
+        nn.Linear(4, 4),
+        AnalogLinear(4, 3, rpu_config=core),
+        nn.BatchNorm1d(3),
+        AnalogLinearMapped(3, 5, rpu_config=inference),
+        nn.LayerNorm(5),
+        AnalogLinear(5, 2, rpu_config=torch_tiles),
+        AnalogLinear(2, 2, rpu_config=FloatingPointRPUConfig()),
+        nn.Linear(2, 2),
+    )
+
+
+def snapshot(module: nn.Module) -> State:
+    """Return a copy of the state with the identity of every parameter."""
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+DAMAGES: dict[str, Callable[[State], Any]] = {
+    "first digital layer": lambda s: s.update({"0.weight": torch.zeros(5, 5)}),
+    "running mean": lambda s: s.update({"2.running_mean": torch.zeros(4)}),
+    "last digital layer": lambda s: s.update({"7.bias": torch.zeros(3)}),
+    "text in a digital layer": lambda s: s.update({"7.bias": "bias"}),
+    "missing digital entry": lambda s: s.pop("4.weight"),
+    "unexpected entry": lambda s: s.update({"9.weight": torch.zeros(1)}),
+    "last tile": lambda s: s.update({"6.analog_module.analog_tile_weights": torch.zeros(7, 7)}),
+    "torch tile": lambda s: s.update({"5.analog_module.tile.weight": torch.zeros(7, 7)}),
+    "missing seed": lambda s: s.pop("1.analog_module.array.0.0.analog_tile_seed"),
+    "bias of an array": lambda s: s.update({"3.analog_module.bias": torch.zeros(1)}),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_nothing_changes(name: str) -> None:
+    """Whatever does not fit, wherever it is, nothing has been loaded when the error is raised."""
+    state = snapshot(model(out_noise=0.3))
+    DAMAGES[name](state)
+    mine = model()
+    before, parameters = snapshot(mine), list(mine.parameters())
+    with pytest.raises(RuntimeError):
+        mine.load_state_dict(state, load_rpu_config=False)
+    after = mine.state_dict()
+    assert list(after) == list(before)
+    for key, value in before.items():
+        assert torch.equal(after[key], value), key
+    assert all(tile.load_rpu_config for tile in mine.analog_tiles())
+    assert all(a is b for a, b in zip(mine.parameters(), parameters, strict=True))
+
+
+def test_the_undamaged_state_loads() -> None:
+    """The same state without damage changes all of it."""
+    source, mine = model(out_noise=0.3), model()
+    mine.load_state_dict(snapshot(source))
+    expected = source.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in mine.state_dict().items())
+
+
+def test_tiles_report_names_to_torch() -> None:
+    """Without `strict` what fits is loaded and the rest is reported."""
+    state, mine = snapshot(model()), model()
+    del state["7.bias"]
+    state["9.weight"] = torch.zeros(1)
+    result = mine.load_state_dict(state, strict=False)
+    assert result.missing_keys == ["7.bias"] and result.unexpected_keys == ["9.weight"]
+    name = "6.analog_module.analog_tile_weights"
+    assert torch.equal(mine.state_dict()[name], state[name])
