@@ -14,8 +14,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 @pytest.fixture(autouse=True)
 def _same_start() -> None:
-    """Start every test from the same seed."""
+    """Start every test from the same seed, and with IEEE arithmetic."""
     torch.manual_seed(4711)
+    # Loading code that inductor of torch 2.4 has compiled makes the processor flush subnormals.
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture

@@ -102,8 +102,9 @@ def test_frozen_tile_collects_nothing(model: nn.Sequential) -> None:
     assert not any(tile.analog_ctx.has_gradient() for tile in (model[0], model[2]))
 
 
-# torch 2.4 warns about every operator of a library that it keeps as it is.
-@pytest.mark.filterwarnings("ignore:At pre-dispatch tracing:UserWarning")
+@pytest.mark.skipif(
+    not hasattr(torch.compiler, "is_exporting"), reason="export of core tiles needs torch 2.7"
+)
 @pytest.mark.parametrize("training", [False, True])
 def test_export(model: nn.Sequential, training: bool) -> None:
     """The exported program draws fresh noise and counts on like the model."""

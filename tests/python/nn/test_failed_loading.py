@@ -39,7 +39,7 @@ def model(**changes: Any) -> AnalogSequential:
 
 
 def snapshot(module: nn.Module) -> State:
-    """Return a copy of the state with the identity of every parameter."""
+    """Return a copy of the state."""
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 

@@ -13,8 +13,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from torch_tiles import BM, NM, ideal
-from torch_tiles import W as SMALL
 
 from mho.exceptions import ConfigError, TorchTileConfigError
 from mho.simulator.parameters.enums import (
@@ -24,6 +22,8 @@ from mho.simulator.parameters.enums import (
 )
 from mho.simulator.parameters.io import IOParameters, IOParametersIRDropT
 from mho.simulator.tiles.analog_mvm import AnalogMVM, UniformQuantize
+from torch_tiles import BM, NM, ideal
+from torch_tiles import W as SMALL
 
 W = torch.tensor(
     [[0.50, -0.25, 0.125, 0.75], [-0.60, 0.30, 0.90, -0.15], [0.20, 0.80, -0.45, 0.05]]

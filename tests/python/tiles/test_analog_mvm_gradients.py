@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from torch_tiles import BM, NM, ideal
-from torch_tiles import W as SMALL
 
 from mho.simulator.configs import (
     IOParameters,
 )
 from mho.simulator.tiles.analog_mvm import AnalogMVM
+from torch_tiles import BM, NM, ideal
+from torch_tiles import W as SMALL
 
 W = torch.tensor(
     [[0.50, -0.25, 0.125, 0.75], [-0.60, 0.30, 0.90, -0.15], [0.20, 0.80, -0.45, 0.05]]

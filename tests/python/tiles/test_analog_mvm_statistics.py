@@ -5,8 +5,6 @@ import math
 import pytest
 import torch
 from torch import Tensor
-from torch_tiles import BM, NM, ideal
-from torch_tiles import W as SMALL
 
 from mho.exceptions import (
     ConfigError,
@@ -15,6 +13,8 @@ from mho.simulator.configs import (
     IOParameters,
 )
 from mho.simulator.tiles.analog_mvm import AnalogMVM
+from torch_tiles import BM, NM, ideal
+from torch_tiles import W as SMALL
 
 # Statistics: N equal rows; the standard error of a standard deviation is sigma / sqrt(2 N) = 0.5 %,
 # so 2.5 % are five of them, and five standard errors of a mean are 5 sigma / sqrt(N).

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from torch_tiles import NM, W, ideal, perfect, tile_with, with_range
 
 from mho.exceptions import (
     AnalogBiasConfigError,
@@ -30,6 +29,7 @@ from mho.simulator.parameters.enums import (
     WeightRemapType,
 )
 from mho.simulator.tiles import TorchInferenceTile, TorchSimulatorTile
+from torch_tiles import NM, W, ideal, perfect, tile_with, with_range
 
 # Construction
 

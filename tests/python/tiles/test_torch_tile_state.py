@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch_tiles import BM, NM, W, ideal, tile_with, with_range
 
 from mho.exceptions import (
     ConfigError,
@@ -23,6 +22,7 @@ from mho.simulator.configs import (
     TorchInferenceRPUConfig,
 )
 from mho.simulator.tiles import InferenceTile, TorchInferenceTile
+from torch_tiles import BM, NM, W, ideal, tile_with, with_range
 
 
 def full_tile() -> TorchInferenceTile:

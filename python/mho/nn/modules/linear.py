@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from mho.nn.modules.arguments import check_rpu_config
 from mho.nn.modules.base import AnalogLayerBase
+from mho.nn.modules.calling import call
 from mho.nn.modules.registry import register_analog
 from mho.simulator.configs.configs import SingleRPUConfig
 from mho.simulator.parameters.base import RPUConfigBase
-from mho.simulator.tiles.module import check_size
+from mho.simulator.tiles.arguments import check_size
 
 LinearT = TypeVar("LinearT", bound="AnalogLinear")
 
@@ -80,8 +81,7 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
             InputError: Number of features, dtype or device does not fit the tile.
         """
         # Not self.analog_module: the lookup of submodules by attribute costs as much as the call.
-        output: Tensor = self._modules["analog_module"](x_input)  # type: ignore[misc]
-        return output
+        return call(self._modules["analog_module"], x_input)
 
     def extra_repr(self) -> str:
         """Return sizes, whether there is a bias, and the name of the configuration."""

@@ -41,6 +41,7 @@ from mho.simulator.tiles.converters import (
     add_noise,
     attenuate_negative,
     converter,
+    tracks,
 )
 
 __all__ = [
@@ -389,5 +390,8 @@ def _rescale(y: Tensor, out_scale: float, scale: InputScale) -> Tensor:
     factors = (out_scale / scale.s).clamp(-largest, largest)
     if scale.silent is None:
         return y * factors
-    scaled: Tensor = ScaleRows.apply(y, factors.masked_fill(scale.silent, 0.0), factors)
+    audible = factors.masked_fill(scale.silent, 0.0)
+    if not tracks(y):
+        return y * audible
+    scaled: Tensor = ScaleRows.apply(y, audible, factors)
     return scaled

@@ -109,6 +109,8 @@ class Converter(NamedTuple):
         # A step below the smallest normal number rounds nothing, and may be zero in that precision.
         if self.step < torch.finfo(values.dtype).tiny:
             return values
+        if not tracks(values):
+            return UniformQuantize.forward(values, self.step, sto_round)
         rounded: Tensor = UniformQuantize.apply(values, self.step, sto_round)
         return rounded
 
@@ -120,7 +122,7 @@ class Converter(NamedTuple):
         """
         if not self.is_bounded():
             return values
-        if not values.requires_grad:
+        if not tracks(values):
             return values.clamp(-self.bound, self.bound)
         clipped: Tensor = Clip.apply(values, self.bound)[0]
         return clipped
@@ -144,6 +146,17 @@ class Converter(NamedTuple):
             values: Any shape.
         """
         return values >= self.bound * (1.0 - rounding(values))
+
+
+def tracks(*values: Tensor) -> bool:
+    """Return whether autograd records what is computed from values.
+
+    An own autograd function is not needed otherwise, and torch 2.4 cannot compile it then.
+
+    Args:
+        values: Tensors of any shape.
+    """
+    return torch.is_grad_enabled() and any(value.requires_grad for value in values)
 
 
 def rounding(values: Tensor) -> float:

@@ -79,9 +79,13 @@ class AnalogFunction(torch.autograd.Function):
         tile = ctx.tile
         rows, seen, mask, r = ctx.saved_tensors
         d = to_rows(d_output, tile.out_size, tile.out_trans, "grad_output")
+        clipped = mask
+        if mask is not None and not tile._custom_hooks:
+            # Factors on the gradients are positive: zeros may be put in before them, once for all.
+            d, clipped = d.masked_fill(mask.view(torch.bool), 0.0), None
         d_x = d_weight = d_range = None
         if ctx.needs_input_grad[2] or ctx.needs_input_grad[5]:
-            back = _input_gradient(ctx, tile, d, mask)
+            back = _input_gradient(ctx, tile, d, clipped)
             if ctx.needs_input_grad[5]:
                 d_range = input_range.gradient(rows, back, r, tile._range_params(), mask)
             d_x = from_rows(back, ctx.batch, tile.in_trans)
@@ -90,7 +94,7 @@ class AnalogFunction(torch.autograd.Function):
                 d_weight = weight_gradient(
                     seen,
                     d,
-                    mask,
+                    clipped,
                     r,
                     tile.mapping_scales,
                     tile._backward_factor,

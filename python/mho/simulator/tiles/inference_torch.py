@@ -18,6 +18,7 @@ from mho.simulator.parameters.enums import WeightClipType, WeightRemapType
 from mho.simulator.parameters.registry import config_class, register_tile_class
 from mho.simulator.tiles import input_range
 from mho.simulator.tiles.base import SimulatorTileWrapper
+from mho.simulator.tiles.converters import tracks
 from mho.simulator.tiles.layout import check_size
 from mho.simulator.tiles.lifecycle import InferenceTileWithPeriphery
 from mho.simulator.tiles.module import TileModule
@@ -181,13 +182,13 @@ class TorchInferenceTile(InferenceTileWithPeriphery):
         params = self._range_params()
         watch = params is not None and params.manage_output_clipping
         y, clipped = self.tile.product(seen, self._weight(), is_test, watch)
-        if clipped is not None:
+        if clipped is not None and self.input_range is not None and tracks(self.input_range):
             y = OutputClipping.apply(y, self.input_range, clipped, params)
         return self.post_forward(y, -1, is_test, ctx)
 
     def _weight(self) -> Tensor:
         scales = self.mapping_scales
-        if scales is None:
+        if scales is None or not tracks(self.tile.weight):
             return self.tile.weight
         weight: Tensor = ScaledGradient.apply(
             self.tile.weight, scales.square().reciprocal()[:, None]
@@ -210,6 +211,8 @@ class TorchInferenceTile(InferenceTileWithPeriphery):
             return x_input
         if not is_test:
             input_range.update_from_data(x_input, range_, idx, params)
+        if not tracks(x_input, range_):
+            return input_range.enter(x_input, input_range.positive(range_))
         clipped: Tensor = InputRangeForward.apply(x_input, range_, params)
         return clipped / input_range.positive(range_)
 

@@ -86,12 +86,17 @@ class InferenceTileWithPeriphery(TileWithPeriphery):
         alpha = self._buffers["alpha"]
         assert alpha is not None
         if alpha.numel() == 1:
-            # Before any drift the factor is 1, and a pass over all outputs for nothing.
-            return x_output if alpha.item() == 1.0 else x_output * alpha
+            # Before any drift the factor is 1, and a pass over all outputs for nothing. A graph
+            # cannot depend on the value.
+            needed = torch.compiler.is_compiling() or alpha.item() != 1.0
+            return x_output * alpha if needed else x_output
         return x_output * alpha.view(self.get_tensor_view(x_output.dim(), dim))
 
-    def _direct_eval(self, output: Tensor) -> Tensor:
-        return self.post_forward(output, -1, True)
+    def _direct_eval(self, output: Tensor) -> None:
+        if self._compensation() is not None:
+            # One factor, or one per output, which stands on the last axis as it is.
+            alpha: Any = self._buffers["alpha"]  # cheaper than the attribute
+            output.mul_(alpha)
 
     def _graph_alpha(self, is_test: bool) -> Tensor | None:
         return self.alpha if is_test and self._compensation() is not None else None

@@ -1,4 +1,4 @@
-"""Module behaviour of tiles: configuration, moving, saving, loading, copying."""
+"""Module behaviour of tiles: configuration, moving, copying."""
 
 import copy
 import itertools
@@ -8,24 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import (
-    ArgumentError,
-    ConfigError,
-    CudaError,
-    InputError,
-    TileError,
-    TileModuleError,
-)
+from mho.exceptions import CudaError, TileError, TileModuleError
 from mho.optim.context import AnalogContext
-from mho.settings import check_backend
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.enums import RPUDataType
-from mho.simulator.parameters.mapping import MappableRPU, MappingParameter
+from mho.simulator.parameters.mapping import MappingParameter
 from mho.simulator.parameters.runtime import RuntimeParameter
-from mho.simulator.tiles import state
+from mho.simulator.tiles.arguments import check_size, checked_copy
 from mho.simulator.tiles.base import AnalogTileStateNames as Names
-from mho.simulator.tiles.base import SimulatorTile, SimulatorTileWrapper, TileModuleBase
 from mho.simulator.tiles.planes import Planes
+from mho.simulator.tiles.stateful import StatefulTile
 
 _HANDLES = itertools.count(1)
 _TILES: "weakref.WeakValueDictionary[int, TileModule]" = weakref.WeakValueDictionary()
@@ -40,10 +32,11 @@ def tile_of_handle(handle: int) -> "TileModule | None":
     return _TILES.get(handle)
 
 
-class TileModule(nn.Module, SimulatorTileWrapper, TileModuleBase):
+class TileModule(StatefulTile):
     """Base of all tiles: a module with a configuration, a raw tile and a context.
 
-    Subclasses give `tile` its value in their constructor and then call `_finish`.
+    Subclasses give `tile` its value in their constructor and then call `_bind` and
+    `_prepare`.
     """
 
     supports_ddp: bool = False
@@ -52,7 +45,6 @@ class TileModule(nn.Module, SimulatorTileWrapper, TileModuleBase):
     supports_indexed: bool = False
     """Whether convolutions may hand over images with an index table."""
 
-    tile: SimulatorTile
     analog_ctx: AnalogContext
     bias: nn.Parameter | None
     mapping_scales: Tensor | None
@@ -99,24 +91,6 @@ class TileModule(nn.Module, SimulatorTileWrapper, TileModuleBase):
         self.image_sizes: list[int] = []
         self.register_parameter("bias", self._new_bias())
         self._take_handle()
-
-    def _check_config(self, config: Any) -> None:
-        """Refuse what this kind of tile does not support with a ConfigError naming the field."""
-
-    def _reconfigure(self) -> None:
-        """Follow a new configuration with what it adds or removes."""
-        self._prepare()
-
-    def _digital_entries(self, config: Any) -> dict[str, state.Entry]:
-        """Return what digital entries a saved state with a configuration has."""
-        return {}
-
-    def _take_lists(self, entries: dict[str, Any]) -> Any:
-        """Take elements of lists out of a state; returns the step that stores them."""
-        return lambda: None
-
-    def _store_digital(self, name: str, value: Tensor | None) -> None:
-        """Write a checked digital entry; None where the state has none."""
 
     def _new_bias(self) -> nn.Parameter | None:
         if not self.digital_bias:
@@ -258,133 +232,6 @@ class TileModule(nn.Module, SimulatorTileWrapper, TileModuleBase):
         """
         raise TileError(f"{type(self).__name__} reads no indexed images; unfold them")
 
-    def set_load_rpu_config_state(
-        self, load_rpu_config: bool | None, strict_rpu_config_check: bool | None = None
-    ) -> None:
-        """Choose what loading a state does with the configuration saved in it.
-
-        Args:
-            load_rpu_config: Take it over; None keeps the present choice.
-            strict_rpu_config_check: Otherwise require that its class fits; None keeps the present
-                choice.
-        """
-        if load_rpu_config is not None:
-            self.load_rpu_config = load_rpu_config
-        if strict_rpu_config_check is not None:
-            self.strict_rpu_config_check = strict_rpu_config_check
-
-    def compatible_with(self, rpu_config: RPUConfigBase) -> tuple[bool, str | None]:
-        """Return whether the tile could have a configuration, and if not why.
-
-        Args:
-            rpu_config: Configuration.
-        """
-        mine = self.rpu_config
-        if self.strict_rpu_config_check and not (
-            isinstance(mine, type(rpu_config)) or isinstance(rpu_config, type(mine))
-        ):
-            return False, f"class {type(rpu_config).__name__} does not fit {type(mine).__name__}"
-        if not isinstance(mine, MappableRPU) or not isinstance(rpu_config, MappableRPU):
-            return True, None
-        if not mine.mapping.compatible_with(rpu_config.mapping):
-            return False, "mapping differs in more than weight scaling"
-        return True, None
-
-    def replace_with(self, rpu_config: RPUConfigBase) -> None:
-        """Give the tile another configuration and keep its state.
-
-        Args:
-            rpu_config: Configuration, copied.
-
-        Raises:
-            ConfigError: The configuration is invalid.
-            TileError: The state does not fit the new device.
-            TileModuleError: The configuration does not fit the tile; nothing is changed.
-        """
-        fits, why = self.compatible_with(rpu_config)
-        if not fits:
-            raise TileModuleError(f"rpu_config: {why}")
-        state.replace_config(self, rpu_config)
-
-    @staticmethod
-    def get_analog_state_name(prefix: str) -> str:
-        """Return the key in a state dictionary that tells a tile from other modules.
-
-        Args:
-            prefix: Prefix of the tile.
-        """
-        return prefix + Names.CONFIG
-
-    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        for name in (Names.CONTEXT, Names.SHARED_WEIGHTS):
-            destination.pop(prefix + name, None)
-        destination[prefix + Names.CONFIG] = state.encode_header(self)
-
-    def _load_from_state_dict(
-        self,
-        state_dict: Any,
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        for hook in self._load_state_dict_pre_hooks.values():
-            hook(
-                state_dict,
-                prefix,
-                local_metadata,
-                strict,
-                missing_keys,
-                unexpected_keys,
-                error_msgs,
-            )
-        plan = state.plan_load(self, state_dict, prefix)
-        missing_keys.extend(prefix + name for name in plan.missing)
-        unexpected_keys.extend(prefix + name for name in plan.unexpected)
-        state.commit(plan)
-
-    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        """Load a state in place; on any error nothing is changed.
-
-        Args:
-            state_dict: State of the tile.
-            strict: Whether missing and unexpected names are an error.
-            assign: Ignored, the tensors of a tile are always written in place.
-
-        Returns:
-            Missing and unexpected names, as in torch.
-
-        Raises:
-            RuntimeError: `strict` is set and a name is missing or unexpected.
-            TileError: An entry does not fit the tile.
-        """
-        missing, unexpected = self.check_state_dict(state_dict)
-        if strict and (missing or unexpected):
-            raise InputError(
-                f"state_dict: does not fit {type(self).__name__}; missing {missing}, unexpected"
-                f" {unexpected}"
-            )
-        return super().load_state_dict(state_dict, strict=strict)
-
-    def check_state_dict(self, state_dict: Any, prefix: str = "") -> tuple[list[str], list[str]]:
-        """Check entries of a state dictionary without loading them.
-
-        Args:
-            state_dict: State of a model.
-            prefix: Prefix of this tile in it.
-
-        Returns:
-            Names of missing and of unexpected entries, without prefix.
-
-        Raises:
-            TileError: The entries do not fit the tile.
-        """
-        plan = state.plan_load(self, state_dict, prefix)
-        return plan.missing, plan.unexpected
-
     def __getstate__(self) -> dict[str, Any]:
         """Return what is copied and pickled: all but the aliases and handles of this process."""
         content = dict(self.__dict__)
@@ -410,9 +257,6 @@ class TileModule(nn.Module, SimulatorTileWrapper, TileModuleBase):
             parameters[name] = parameters.pop(name)
         self._prepare()
 
-    def _prepare(self) -> None:
-        """Compute what depends on the configuration; called after every change of it."""
-
     def __deepcopy__(self, memo: dict[int, Any]) -> "TileModule":
         """Return an independent copy that continues the same random stream."""
         new = type(self).__new__(type(self))
@@ -421,48 +265,3 @@ class TileModule(nn.Module, SimulatorTileWrapper, TileModuleBase):
         # An optimizer copied together with its model finds the new context.
         memo[id(self.analog_ctx)] = new.analog_ctx
         return new
-
-    def get_analog_state(self) -> dict[str, Any]:
-        """Return weights, hidden parameters, configuration and learning rate, all copied."""
-        return state.analog_state(self)
-
-
-def check_size(name: str, value: int) -> int:
-    """Return a size.
-
-    Args:
-        name: Name of the argument in messages.
-        value: Candidate.
-
-    Raises:
-        ArgumentError: It is not a positive integer.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ArgumentError(f"{name}: expected a positive integer, got {value!r}")
-    return value
-
-
-def checked_copy(rpu_config: RPUConfigBase) -> RPUConfigBase:
-    """Return a copy of a configuration.
-
-    Args:
-        rpu_config: Candidate.
-
-    Raises:
-        ArgumentError: It is not a configuration object.
-        ConfigError: Its backend is not part of this build.
-    """
-    if isinstance(rpu_config, type) or not isinstance(rpu_config, RPUConfigBase):
-        what = (
-            f"the class {rpu_config.__name__}" if isinstance(rpu_config, type) else repr(rpu_config)
-        )
-        raise ArgumentError(
-            f"rpu_config: expected a configuration object, got {what}; create an instance"
-        )
-    backend = rpu_config.runtime.backend
-    if backend is not None:
-        try:
-            check_backend(backend)
-        except ConfigError as error:
-            raise ConfigError(f"runtime.backend: {error}") from error
-    return copy.deepcopy(rpu_config)

@@ -153,6 +153,21 @@ class NativeCore(SimulatorTile):
         )  # fmt: skip
         return y, mask, call
 
+    def run_plain(self, rows: Tensor, is_test: bool) -> Tensor:
+        """Return what `run_forward` does for the own weights without bias column and mask.
+
+        Args:
+            rows: Inputs, shape `[batch, in]`, contiguous float32.
+            is_test: Evaluation mode.
+        """
+        state = self._state
+        y = rows.new_empty(rows.shape[0], self.out_size)
+        _core.mvm(
+            self.spec, False, rows, state[Names.WEIGHTS], y, state[Names.SEED],
+            _core.next_call(state[Names.CALLS]), is_test, None, self._lines[0] or None,
+        )  # fmt: skip
+        return y
+
     def run_backward(
         self, rows: Tensor, call: int, is_test: bool = False, weight: Tensor | None = None
     ) -> Tensor:

@@ -16,7 +16,7 @@ from mho.simulator.tiles.native_core import check_weights
 from mho.simulator.tiles.planes import Planes, as_tensor
 
 if TYPE_CHECKING:
-    from mho.simulator.tiles.module import TileModule
+    from mho.simulator.tiles.stateful import StatefulTile
 
 Entries = dict[str, Any]
 Steps = list[Callable[[], None]]
@@ -44,7 +44,7 @@ class CorePlan:
 
 
 def plan(
-    tile: "TileModule",
+    tile: "StatefulTile",
     raw: NativeSimulatorTile,
     entries: Entries,
     saved: RPUConfigBase,
@@ -99,7 +99,7 @@ def _rename_torch_entries(entries: Entries) -> None:
 
 
 def _plan_weights(
-    tile: "TileModule", raw: NativeSimulatorTile, entries: Entries, result: CorePlan
+    tile: "StatefulTile", raw: NativeSimulatorTile, entries: Entries, result: CorePlan
 ) -> None:
     if Names.WEIGHTS not in entries:
         result.missing.append(Names.WEIGHTS)
@@ -110,7 +110,7 @@ def _plan_weights(
     result.steps.append(lambda: old.copy_(new))  # type: ignore[arg-type]
 
 
-def _plan_counters(tile: "TileModule", entries: Entries, result: CorePlan) -> None:
+def _plan_counters(tile: "StatefulTile", entries: Entries, result: CorePlan) -> None:
     for name in (Names.SEED, Names.CALLS):
         if name not in entries:
             result.missing.append(name)
@@ -150,7 +150,7 @@ def _plan_hidden(
 
 
 def _plan_lines(
-    tile: "TileModule",
+    tile: "StatefulTile",
     entries: Entries,
     spec: _core.TileSpec,
     same: bool,

@@ -1,29 +1,28 @@
 """Tiles with digital periphery: scales, input range and the forward pass around a raw tile."""
 
-import itertools
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mho.exceptions import InputError
-from mho.optim.context import AnalogContext
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.pre_post import InputRangeParameter
-from mho.simulator.tiles import input_range, ops
+from mho.simulator.tiles import ops
 from mho.simulator.tiles.base import BaseTile
 from mho.simulator.tiles.functions import AnalogFunction
 from mho.simulator.tiles.graph import graph_constants
+from mho.simulator.tiles.hooks import HookedTile
 from mho.simulator.tiles.layout import batch_shape, check_tensor, from_rows, to_rows
 from mho.simulator.tiles.native import NativeSimulatorTile
-from mho.simulator.tiles.ranged import RangedTile
+from mho.simulator.tiles.pairs import grouped_pairs, joined
 from mho.simulator.tiles.state import Entry, assign
 
 _CUSTOM_HOOKS = ("pre_forward", "post_forward", "pre_backward", "post_backward", "joint_forward")
 
 
-class TileWithPeriphery(RangedTile):
+class TileWithPeriphery(HookedTile):
     """A raw tile inside its digital periphery.
 
     Inputs are clipped and scaled to the input range, outputs scaled back and multiplied by mapping
@@ -125,9 +124,7 @@ class TileWithPeriphery(RangedTile):
                 not self.training,
             )
         elif self._direct and self._is_plain(x_input):
-            output = self.tile.run_forward(x_input, None, not self.training)[0]
-            if not self.training:
-                output = self._direct_eval(output)
+            return self._direct_forward(x_input, tensor_view)
         else:
             output = self.joint_forward(x_input, not self.training)
         return self._finish_output(output, tensor_view)
@@ -135,7 +132,7 @@ class TileWithPeriphery(RangedTile):
     def _is_plain(self, x: Tensor) -> bool:
         return (
             type(x) is Tensor
-            and x.dtype is torch.float32
+            and x.dtype is self.io_dtype is torch.float32
             and x.dim() == 2
             and x.shape[1] == self.in_size
             and x.is_contiguous()
@@ -143,9 +140,24 @@ class TileWithPeriphery(RangedTile):
             and self._buffers["mapping_scales"] is None
         )
 
-    def _direct_eval(self, output: Tensor) -> Tensor:
-        """Return outputs of the array in evaluation mode with what `post_forward` adds then."""
-        return output
+    def _direct_forward(self, x: Tensor, tensor_view: tuple[int, ...] | None) -> Tensor:
+        tile: Any = self.tile
+        output: Tensor = tile.run_plain(x, not self.training)
+        if not self.training:
+            self._direct_eval(output)
+        parameters = self._parameters
+        if parameters["out_scaling_alpha"] is not None or tensor_view is not None:
+            return self._finish_output(output, tensor_view)
+        bias = parameters["bias"]
+        # In place: nobody else has seen this output, and a new one costs as much as the sum.
+        return output if bias is None else output.add_(bias)
+
+    def _direct_eval(self, output: Tensor) -> None:
+        """Apply in place what `post_forward` does to bare outputs in evaluation mode.
+
+        Args:
+            output: Outputs of the array, shape `[batch, out_size]`.
+        """
 
     def _graph_alpha(self, is_test: bool) -> Tensor | None:
         """Return the factor on outputs that drift compensation asks for."""
@@ -209,88 +221,6 @@ class TileWithPeriphery(RangedTile):
         r = self._range()
         return 1.0 if r is None else 1.0 / float(r)
 
-    def pre_forward(
-        self, x_input: Tensor, dim: int, is_test: bool = False, ctx: Any = None
-    ) -> Tensor:
-        """Return inputs as the array gets them.
-
-        Args:
-            x_input: Inputs, features on axis `dim`.
-            dim: Axis of the features.
-            is_test: Evaluation mode; the range follows the data only in training.
-            ctx: Not used.
-        """
-        if self._buffers.get("input_range_update_idx") is None:
-            return x_input
-        return self._normalised(x_input, not is_test)
-
-    def post_forward(
-        self, x_output: Tensor, dim: int, is_test: bool = False, ctx: Any = None
-    ) -> Tensor:
-        """Return outputs scaled back by input range and mapping.
-
-        Args:
-            x_output: Outputs of the array, features on axis `dim`.
-            dim: Axis of the features.
-            is_test: Evaluation mode.
-            ctx: Not used.
-        """
-        if self._buffers.get("input_range_update_idx") is not None and self.input_range is not None:
-            x_output = x_output * input_range.positive(self.input_range)
-        return self._times_scales(x_output, dim)
-
-    def pre_backward(self, d_input: Tensor, dim: int, ctx: Any = None) -> Tensor:
-        """Return gradients of outputs as the array gets them.
-
-        Args:
-            d_input: Gradients of the outputs, features on axis `dim`.
-            dim: Axis of the features.
-            ctx: Not used.
-        """
-        if self._backward_factor != 1.0:
-            d_input = d_input * self._backward_factor
-        return self._times_scales(d_input, dim)
-
-    def post_backward(self, d_output: Tensor, dim: int, ctx: Any = None) -> Tensor:
-        """Return gradients of inputs: clipping and scaling by the range cancel (straight-through).
-
-        Args:
-            d_output: Transposed product, features on axis `dim`.
-            dim: Axis of the features.
-            ctx: Not used.
-        """
-        return d_output
-
-    def pre_update(
-        self, x_input: Tensor, x_dim: int, d_input: Tensor, d_dim: int
-    ) -> tuple[Tensor, Tensor]:
-        """Return inputs and gradients of an update as the array gets them.
-
-        Dividing the gradients by the mapping scales makes a step of the logical weights that of
-        plain SGD.
-
-        Args:
-            x_input: Inputs, features on axis `x_dim`.
-            x_dim: Axis of their features.
-            d_input: Gradients of the outputs, features on axis `d_dim`.
-            d_dim: Axis of their features.
-        """
-        if self.input_range is not None:
-            x_input = self._normalised(x_input, False)
-        return x_input, self._unscaled(d_input, d_dim)
-
-    def _times_scales(self, values: Tensor, dim: int) -> Tensor:
-        scales = self._buffers.get("mapping_scales")
-        if scales is None:
-            return values
-        return values * scales.view(self.get_tensor_view(values.dim(), dim))
-
-    def _unscaled(self, d: Tensor, dim: int) -> Tensor:
-        scales = self._buffers.get("mapping_scales")
-        if scales is None:
-            return d
-        return d / (scales * self.mapping_lr_scale).view(self.get_tensor_view(d.dim(), dim))
-
     def backward(self, d_input: Tensor, ctx: Any = None) -> Tensor:
         """Return gradients of the inputs, without those of learned scales.
 
@@ -340,12 +270,8 @@ class TileWithPeriphery(RangedTile):
         ctx = self.analog_ctx
         with torch.no_grad():
             for pairs in grouped_pairs(ctx):
-                x = torch.cat(
-                    [to_rows(p[0], self.in_size, self.in_trans, "x_input") for p in pairs]
-                )
-                d = torch.cat(
-                    [to_rows(p[1], self.out_size, self.out_trans, "d_input") for p in pairs]
-                )
+                x = joined([to_rows(p[0], self.in_size, self.in_trans, "x_input") for p in pairs])
+                d = joined([to_rows(p[1], self.out_size, self.out_trans, "d_input") for p in pairs])
                 self.tile.run_update(x, self._unscaled(d, -1).contiguous(), pairs[0][2])
 
     def get_forward_out_bound(self) -> float | None:
@@ -397,15 +323,3 @@ class TileWithPeriphery(RangedTile):
 
 
 __all__ = ["BaseTile", "InputRangeParameter", "TileWithPeriphery"]
-
-
-def grouped_pairs(context: AnalogContext) -> list[list[tuple[Tensor, Tensor, float | None]]]:
-    """Return the trace of a context in runs with the same input of the bias column.
-
-    Args:
-        context: Context of a tile.
-    """
-    pairs = zip(
-        context.analog_input, context.analog_grad_output, context.analog_bias_input, strict=True
-    )
-    return [list(group) for _, group in itertools.groupby(pairs, key=lambda pair: pair[2])]

@@ -19,7 +19,7 @@ from mho.simulator.tiles.native import NativeSimulatorTile
 from mho.version import __version__
 
 if TYPE_CHECKING:
-    from mho.simulator.tiles.module import TileModule
+    from mho.simulator.tiles.stateful import StatefulTile
 
 FORMAT = 1
 _ALIASES = (Names.CONTEXT, Names.SHARED_WEIGHTS)
@@ -90,7 +90,7 @@ def commit(plan: LoadPlan) -> None:
         plans.append(plan)
 
 
-def encode_header(tile: "TileModule") -> Tensor:
+def encode_header(tile: "StatefulTile") -> Tensor:
     """Return class, configuration and learning rate of a tile as UTF-8 JSON text in a uint8 tensor.
 
     Args:
@@ -139,7 +139,7 @@ def decode_header(value: object) -> dict[str, Any]:
 
 
 def plan_load(
-    tile: "TileModule",
+    tile: "StatefulTile",
     state_dict: Mapping[str, Any],
     prefix: str,
     new_config: RPUConfigBase | None = None,
@@ -197,7 +197,7 @@ def plan_load(
     return plan
 
 
-def replace_config(tile: "TileModule", rpu_config: RPUConfigBase) -> None:
+def replace_config(tile: "StatefulTile", rpu_config: RPUConfigBase) -> None:
     """Give a tile another configuration and keep its state.
 
     Args:
@@ -214,7 +214,7 @@ def replace_config(tile: "TileModule", rpu_config: RPUConfigBase) -> None:
     plan_load(tile, tile.state_dict(), "", copy.deepcopy(rpu_config)).commit()
 
 
-def analog_state(tile: "TileModule") -> dict[str, Any]:
+def analog_state(tile: "StatefulTile") -> dict[str, Any]:
     """Return weights, hidden parameters, configuration and learning rate, all copied.
 
     Args:
@@ -241,7 +241,7 @@ def _saved_config(header: Mapping[str, Any]) -> RPUConfigBase:
 
 
 def _chosen_config(
-    tile: "TileModule", saved: RPUConfigBase, saved_class: str, new_config: RPUConfigBase | None
+    tile: "StatefulTile", saved: RPUConfigBase, saved_class: str, new_config: RPUConfigBase | None
 ) -> RPUConfigBase:
     if not tile.rpu_config.compatible_with(saved_class):
         raise TileError(
@@ -265,13 +265,13 @@ def _chosen_config(
     return config
 
 
-def _configure(tile: "TileModule", config: RPUConfigBase) -> None:
+def _configure(tile: "StatefulTile", config: RPUConfigBase) -> None:
     tile.rpu_config = config
     tile._reconfigure()
 
 
 def _plan_digital(
-    tile: "TileModule",
+    tile: "StatefulTile",
     entries: dict[str, Any],
     config: RPUConfigBase,
     plan: LoadPlan,
