@@ -36,18 +36,18 @@ def off_or(low: float, high: float) -> st.SearchStrategy[float]:
     return st.just(0.0) | real(low, high)
 
 
-RESOLUTION = st.sampled_from([-1.0, 1 / 2, 1 / 14, 1 / 126, 1 / 510])
-NOISE = st.sampled_from(
-    [WeightNoiseType.NONE, WeightNoiseType.ADDITIVE_CONSTANT, WeightNoiseType.PCM_READ]
-)
-BOUNDS = st.sampled_from(
+RESOLUTION = st.sampled_from([-1.0, 1 / 2, 1 / 3, 1 / 14, 1 / 126, 1 / 510, 20.0])
+NOISE = st.sampled_from(list(WeightNoiseType))
+BOUNDS = st.sampled_from([b for b in BoundManagementType if b is not BoundManagementType.SHIFT])
+SCALES = st.sampled_from(list(NoiseManagementType))
+PRODUCTS = st.sampled_from(
     [
-        BoundManagementType.NONE,
-        BoundManagementType.ITERATIVE,
-        BoundManagementType.ITERATIVE_WORST_CASE,
+        AnalogMVType.ONE_PASS,
+        AnalogMVType.POS_NEG_SEPARATE,
+        AnalogMVType.POS_NEG_SEPARATE_DIGITAL_SUM,
     ]
 )
-SCALES = st.sampled_from(list(NoiseManagementType))
+OUT_BOUND = st.sampled_from([0.0, 0.05, 1.0, 12.0, float("inf")])
 
 
 def valid(settings: dict[str, Any]) -> dict[str, Any]:
@@ -58,29 +58,36 @@ def valid(settings: dict[str, Any]) -> dict[str, Any]:
 
 PARAMETERS = st.fixed_dictionaries(
     {
-        "inp_bound": real(0.1, 2.0),
+        "mv_type": PRODUCTS,
+        "inp_bound": real(-1.0, 4.0),
         "inp_noise": off_or(1e-3, 0.5),
         "inp_res": RESOLUTION,
         "inp_sto_round": st.booleans(),
         "inp_asymmetry": real(-0.5, 0.5),
-        "out_bound": off_or(0.1, 20.0),
+        "out_bound": OUT_BOUND,
         "out_noise": off_or(1e-3, 1.0),
         "out_noise_std": off_or(0.1, 1.0),
         "out_res": RESOLUTION,
         "out_sto_round": st.booleans(),
-        "out_scale": real(0.1, 4.0),
+        "out_scale": real(-4.0, 4.0),
         "out_asymmetry": real(-0.5, 0.5),
         "bound_management": BOUNDS,
         "noise_management": SCALES,
         "w_noise": off_or(1e-3, 0.5),
         "w_noise_type": NOISE,
-        "ir_drop": off_or(0.1, 1.0),
+        "ir_drop": off_or(0.1, 2.0),
+        "ir_drop_g_ratio": real(1.0, 1e6),
         "r_series": off_or(1e-3, 0.5),
         "v_offset_std": off_or(1e-3, 0.3),
-        "out_nonlinearity": off_or(0.01, 0.5),
+        "v_offset_w_min": real(-1.0, 0.5),
+        "out_nonlinearity": off_or(0.01, 1.0),
+        "out_nonlinearity_std": off_or(0.01, 0.5),
+        "slope_calibration": off_or(0.01, 0.9),
+        "w_read_asymmetry_dtod": off_or(0.01, 0.3),
         "nm_thres": off_or(0.1, 10.0),
-        "nm_decay": real(1e-3, 1.0),
-        "max_bm_factor": st.integers(0, 1000),
+        "nm_decay": real(0.0, 1.0),
+        "max_bm_factor": st.integers(0, 10**9),
+        "bm_test_negative_bound": st.booleans(),
     }
 ).map(valid)
 
@@ -91,7 +98,7 @@ NORMALISED = st.fixed_dictionaries(
         "inp_res": RESOLUTION,
         "inp_sto_round": st.booleans(),
         "inp_asymmetry": real(-0.5, 0.5),
-        "out_bound": off_or(0.1, 20.0),
+        "out_bound": OUT_BOUND,
         "out_noise": off_or(1e-3, 1.0),
         "out_res": RESOLUTION,
         "out_sto_round": st.booleans(),
@@ -135,6 +142,8 @@ def test_finite_inputs_give_finite_outputs(
     direction: str, settings: dict[str, Any], size: float
 ) -> None:
     """No combination of valid parameters turns finite inputs into NaN or infinity."""
+    if settings["noise_management"] is NoiseManagementType.NONE and settings["inp_bound"] <= 0.0:
+        size = min(size, 1e3)  # IR drop is a cubic of the bare inputs, which float32 must hold
     tile = build(direction, settings)
     for _ in range(2):
         y = product(tile, direction, size * inputs(direction))
@@ -194,7 +203,7 @@ def test_outputs_follow_powers_of_two(direction: str, settings: dict[str, Any], 
 
 
 @DIRECTIONS
-@given(settings=PARAMETERS, rows=st.sampled_from([1, 2, 17, 40]))
+@given(settings=PARAMETERS, rows=st.sampled_from([1, 2, 17, 130]))
 def test_threads_do_not_change_bits(direction: str, settings: dict[str, Any], rows: int) -> None:
     """One, two, three and seven threads give the same outputs and the same state."""
     before, results = mho.get_num_threads(), []
@@ -211,12 +220,12 @@ def test_threads_do_not_change_bits(direction: str, settings: dict[str, Any], ro
         assert all(torch.equal(a, b) for a, b in zip(state, results[0][1], strict=True))
 
 
-def test_threads_share_the_work() -> None:
-    """The sizes of the test above are large enough to be split; otherwise it would say nothing."""
+def test_draws_belong_to_rows() -> None:
+    """A row gets the same noise whichever rows come after it."""
     tile = build("forward", {}, 70, 150)
     whole = product(tile, "forward", inputs("forward", 40, 70, 150))
     part = product(tile, "forward", inputs("forward", 40, 70, 150)[:20])
-    assert torch.equal(whole[:20], part)  # draws belong to rows, whoever computes them
+    assert torch.equal(whole[:20], part)
 
 
 # --- running scales -------------------------------------------------------------------------------
@@ -301,20 +310,19 @@ SPREAD = {
 def test_frozen_values_survive(kind: str) -> None:
     """Values drawn once per line are in the state and come back, whatever the other tile drew."""
     config: Any = SingleRPUConfig() if kind == "pulsed" else InferenceRPUConfig()
-    config.forward = IOParameters(**SPREAD)
+    config.forward, config.backward = IOParameters(**SPREAD), IOParameters(**SPREAD)
     cls: Any = AnalogTile if kind == "pulsed" else InferenceTile
-    torch.manual_seed(1)
-    tile = cls(OUT, IN, config)
-    torch.manual_seed(2)
-    other = cls(OUT, IN, config)
-    saved = tile.get_forward_parameters()
-    drawn = other.get_forward_parameters()
-    frozen = {name for name, value in saved.items() if value.numel() > 0}
-    assert {"out_noise_values", "v_offset", "w_asymmetry", "out_nonlinearity"} <= frozen
-    assert any(not torch.equal(saved[name], drawn[name]) for name in frozen)
+    tile, other = cls(OUT, IN, config), cls(OUT, IN, config)
+    for get in ("get_forward_parameters", "get_backward_parameters"):
+        mine, drawn = getattr(tile, get)(), getattr(other, get)()
+        assert {"out_noise_values", "v_offset", "w_asymmetry"} <= {
+            name for name, value in mine.items() if value.numel() > 0
+        }
+        assert not torch.equal(mine["out_noise_values"], drawn["out_noise_values"])
     other.load_state_dict(tile.state_dict())
-    loaded = other.get_forward_parameters()
-    assert all(torch.equal(loaded[name], saved[name]) for name in saved)
-    x = inputs("forward")
+    for get in ("get_forward_parameters", "get_backward_parameters"):
+        mine, loaded = getattr(tile, get)(), getattr(other, get)()
+        assert list(mine) == list(loaded)
+        assert all(torch.equal(loaded[name], value) for name, value in mine.items())
     with torch.no_grad():
-        assert torch.equal(other(x), tile(x))
+        assert torch.equal(other(inputs("forward")), tile(inputs("forward")))

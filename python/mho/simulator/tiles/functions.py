@@ -80,8 +80,8 @@ class AnalogFunction(torch.autograd.Function):
         rows, seen, mask, r = ctx.saved_tensors
         d = to_rows(d_output, tile.out_size, tile.out_trans, "grad_output")
         clipped = mask
-        if mask is not None and not tile._custom_hooks:
-            # Factors on the gradients are positive: zeros may be put in before them, once for all.
+        if mask is not None and tile._backward_factor > 0.0 and not tile._custom_hooks:
+            # Positive factors keep zeros what they are: put in before them, once for all.
             d, clipped = d.masked_fill(mask.view(torch.bool), 0.0), None
         d_x = d_weight = d_range = None
         if ctx.needs_input_grad[2] or ctx.needs_input_grad[5]:
