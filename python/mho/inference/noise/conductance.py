@@ -40,6 +40,18 @@ def polynomial(values: Tensor, coefficients: Sequence[float]) -> Tensor:
     return total
 
 
+def program_with_spread(g_target: Tensor, sigma: Tensor, scale: float) -> Tensor:
+    """Return conductances as programming with a normal error arrives at them, not below 0.
+
+    Args:
+        g_target: Target conductances, in microsiemens.
+        sigma: Standard deviation of the error of each device, in microsiemens.
+        scale: Factor on the error.
+    """
+    noise = scale * sigma * torch.randn_like(g_target)
+    return (g_target + noise).clamp(min=0.0)
+
+
 def power_law_drift(g_prog: Tensor, exponents: Tensor | None, t_ratio: float) -> Tensor:
     """Return conductances after drift as `t_ratio**-exponent`.
 

@@ -12,6 +12,7 @@ from mho.inference.noise.conductance import (
     converter_g_max,
     polynomial,
     power_law_drift,
+    program_with_spread,
     read_noise_growth,
 )
 from mho.simulator.parameters.registry import register_config_class
@@ -141,8 +142,7 @@ class HermesNoiseModel(BaseNoiseModel):
         """
         sigma = polynomial(g_target / self.g_max, self.prog_coeff)
         sigma = sigma * (self.g_max / self.prog_coeff_g_max_reference)
-        noise = self.prog_noise_scale * sigma * torch.randn_like(g_target)
-        return (g_target + noise).clamp(min=0.0)
+        return program_with_spread(g_target, sigma, self.prog_noise_scale)
 
     @torch.no_grad()
     def generate_drift_coefficients(self, g_target: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from mho.inference.noise.conductance import (
     interpolate,
     polynomial,
     power_law_drift,
+    program_with_spread,
     read_noise_growth,
 )
 from mho.simulator.parameters.registry import register_config_class
@@ -91,8 +92,7 @@ class PCMLikeNoiseModel(BaseNoiseModel):
         """
         sigma = polynomial(g_target / self.g_max, self.prog_coeff)
         sigma = sigma * (self.g_max / self.prog_coeff_g_max_reference)
-        noise = self.prog_noise_scale * sigma * torch.randn_like(g_target)
-        return (g_target + noise).clamp(min=0.0)
+        return program_with_spread(g_target, sigma, self.prog_noise_scale)
 
     @torch.no_grad()
     def generate_drift_coefficients(self, g_target: Tensor) -> Tensor:
