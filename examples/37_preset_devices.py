@@ -112,26 +112,29 @@ def table(results: dict[Run, list[float]], packages: list[str]) -> str:
 
 
 def draw(results: dict[Run, list[float]], path: Path) -> None:
-    """Write a figure: per device one mark with its spread for every package and rate."""
-    series = list(dict.fromkeys((run.package, run.learning_rate) for run in results))
-    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    """Write a figure: per device one mark with its spread for every rate (colour) and package."""
+    series = list(dict.fromkeys((run.learning_rate, run.package) for run in results))
+    colours = {rate: f"C{index}" for index, rate in enumerate(sorted({s[0] for s in series}))}
+    figure, axes = plt.subplots(figsize=(9, 5.5), layout="constrained")
     positions = np.arange(len(DEVICES))[::-1]
-    for index, (package, rate) in enumerate(series):
+    for index, (rate, package) in enumerate(sorted(series, reverse=True)):
         cells = [results[Run(device, package, rate)] for device in DEVICES]
         axes.errorbar(
             [float(np.mean(cell)) for cell in cells],
-            positions + 0.5 * (index + 0.5) / len(series) - 0.25,
+            positions + 0.7 * (index + 0.5) / len(series) - 0.35,
             xerr=[spread(cell) for cell in cells],
+            color=colours[rate],
             marker="o" if package == "mho" else "s",
+            markerfacecolor=colours[rate] if package == "mho" else "white",
             linestyle="",
-            capsize=3,
-            label=f"{package}, learning rate {rate:g}",
+            capsize=2,
+            label=f"{package}, rate {rate:g}",
         )
     axes.set_yticks(positions, [device.removesuffix("PresetDevice") for device in DEVICES])
     axes.set(xlabel="test accuracy (%), mean and standard deviation", xlim=(0, 100))
     axes.set_title("Handwritten digits, trained in memory")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower left")
+    figure.legend(loc="outside right upper", reverse=True)
     figure.savefig(path, dpi=100)
     plt.close(figure)
 
@@ -141,7 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=3, help="number of repetitions")
     parser.add_argument("--epochs", type=int, default=6, help="epochs of every training")
-    parser.add_argument("--learning-rates", type=float, nargs="+", default=[0.1])
+    parser.add_argument("--learning-rates", type=float, nargs="+", default=[0.2])
     parser.add_argument("--aihwkit", action="store_true", help="run aihwkit as well")
     parser.add_argument("--output", type=Path, default=Path("out"), help="folder of the results")
     options = parser.parse_args()
