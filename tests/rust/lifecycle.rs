@@ -149,6 +149,8 @@ fn drift_refuses_bad_arguments() {
     }
 }
 
+type Operation = fn(&mut Tile) -> Result<(), Error>;
+
 /// Devices with a reference of 0.3 under a weight between -1.3 and 0.7.
 #[test]
 fn operations_keep_to_the_bounds_of_reference_devices() {
@@ -165,7 +167,7 @@ fn operations_keep_to_the_bounds_of_reference_devices() {
         TileConfig { device: DeviceConfig::SoftBoundsReference(device), ..TileConfig::default() };
     let mut tile = tile(&config, &[5.0, -5.0]);
     assert_eq!(tile.weights(), [0.7, -1.3]);
-    let operations: [fn(&mut Tile) -> Result<(), Error>; 4] = [
+    let operations: [Operation; 4] = [
         |tile| tile.diffuse(),
         |tile| tile.decay(1.0),
         |tile| tile.reset_columns(0, -1, 1.0),
