@@ -23,6 +23,8 @@ __all__ = [
     "mvm",
     "next_call",
     "panic_in_next_update",
+    "pulse_counts",
+    "pulse_noise",
     "reset_columns",
     "set_num_threads",
     "unexpected_dw_min",
@@ -101,6 +103,22 @@ def update(
     counts: Tensor | None = None,
 ) -> None:
     """Apply the update of all samples in order, in place; on any error nothing is changed."""
+
+def pulse_counts(
+    spec: TileSpec,
+    x: Tensor,
+    d: Tensor,
+    learning_rate: float,
+    seed: Tensor,
+    call: int,
+    at: int,
+    counts: Tensor,
+    bias: float | None = None,
+) -> None:
+    """Write the pulses of sample ``at`` into ``counts`` (int64, as the weights); up is positive."""
+
+def pulse_noise(out: Tensor, columns: int, seed: Tensor, call: int, index: int) -> None:
+    """Fill rows of ``columns`` elements with standard normals number ``index`` of a call."""
 
 def clip_to_bounds(
     spec: TileSpec, weight: Tensor, hidden: dict[str, Tensor], seed: Tensor, call: int

@@ -8,6 +8,7 @@
 //! `exact` has no pulses.
 
 mod constant;
+pub mod counts;
 mod dense;
 mod exact;
 mod general;
