@@ -207,8 +207,10 @@ class NativeCore(SimulatorTile):
             raise InputError(
                 f"d_input: expected as many samples as x_input ({x.shape[0]}), got {d.shape[0]}"
             )
-        if self.learning_rate == 0.0 or x.shape[0] == 0:
-            return
+        if self.learning_rate != 0.0 and x.shape[0] > 0:
+            self._update(x, d, bias_input)
+
+    def _update(self, x: Tensor, d: Tensor, bias_input: float | None) -> None:
         _core.update(
             self.spec, self.live_weights(), self._hidden, x, d, self.learning_rate,
             self._seed(), self.next_call(), bias_input, self._state[Names.COUNTS],
