@@ -4,6 +4,7 @@
 mod device_pulses;
 mod devices;
 mod extending;
+mod extending;
 mod formulas;
 mod lifecycle;
 mod mvm;
