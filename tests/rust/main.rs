@@ -4,7 +4,6 @@
 mod device_pulses;
 mod devices;
 mod extending;
-mod extending;
 mod formulas;
 mod lifecycle;
 mod mvm;
