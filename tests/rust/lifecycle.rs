@@ -123,8 +123,10 @@ fn drift_refuses_bad_arguments() {
     for bad in [-1.0, f64::NAN, f64::INFINITY] {
         assert!(matches!(tile.drift(bad), Err(Error::Argument { argument: "delta_t", .. })));
     }
-    tile.drift(1.0).unwrap();
-    assert_eq!(tile.weights(), [0.3]);
+    // They do not start the clock either.
+    tile.set_weights(&[0.4]).unwrap();
+    tile.drift(10.0).unwrap();
+    assert_near(tile.weights(), &[0.4 * 10f64.powf(-0.1)]);
     let device = Device::new(&config.device, &config.update, 1, 1, false).unwrap();
     let planes = device.construct(1);
     let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
