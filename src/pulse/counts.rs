@@ -69,8 +69,7 @@ impl<'a> Sample<'a> {
         Ok((x, d))
     }
 
-    fn coincidences(&self, (x, d): Rows<'_>, f: impl FnMut(Coincidences<'_>)) -> Result<()> {
-        let mut f = f;
+    fn coincidences(&self, (x, d): Rows<'_>, mut f: impl FnMut(Coincidences<'_>)) -> Result<()> {
         let largest =
             |values: &[f32]| f64::from(values.iter().fold(0.0f32, |max, v| max.max(v.abs())));
         let x_max = largest(x).max(f64::from(self.bias.unwrap_or(0.0).abs()));

@@ -103,7 +103,7 @@ class NativeSimulatorTile(NativeWeights):
 
     def get_info(self) -> str:
         """Return kind, size, learning rate and hidden parameters in several lines."""
-        hidden = ", ".join(self.spec.hidden_names) or "none"
+        hidden = ", ".join(self.get_hidden_parameter_names()) or "none"
         return (
             f"{self.get_brief_info()}\n  rows: {self.spec.d_size}, columns: {self.spec.x_size}\n"
             f"  learning rate: {self.learning_rate:g}\n"
