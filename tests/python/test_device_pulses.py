@@ -4,6 +4,7 @@ A new device takes part as soon as its test file has a formula, see ``pulsed.py`
 """
 
 import copy
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -67,23 +68,30 @@ def test_noise_of_one_pulse(name: str, at: int, up: bool) -> None:
     assert abs(z.var() - 1) < 5 * (2 / n) ** 0.5
 
 
+# Far from the bounds, close to them and on them.
+PLACES = (0.0, 0.02, 0.3, 0.5, 0.65, 0.97)
+
+
 def both(
-    name: str, device: object, batch: object, cells: int, seed: int
+    name: str,
+    device: object,
+    batch: object,
+    cells: int,
+    seed: int,
+    places: Sequence[float] = PLACES,
 ) -> tuple[Array, Array, Array]:
     """Return starts and weights after a batch, of the kernels and of single pulses.
 
-    The first axis is the place of the start in the range: far from the bounds, close to them and on
-    them.
+    The first axis is the place of the start in the range.
     """
-    places = np.array([0.0, 0.02, 0.3, 0.5, 0.65, 0.97])
-    tile = tile_of(device, 1, 1 + places.size * cells)
+    tile = tile_of(device, 1, 1 + len(places) * cells)
     cell = cells_of(tile)
     place = np.concatenate([[0.0], np.repeat(places, cells)])
     lower, upper = cell.min_bound - cell.reference, cell.max_bound - cell.reference
     start = put(tile, lower + place * (upper - lower))
     apply(tile, batch)  # type: ignore[arg-type]
     single = simulate(name, device, cell, start, batch, seed)  # type: ignore[arg-type]
-    shape = (places.size, cells)
+    shape = (len(places), cells)
     return (
         start[0, 1:].reshape(shape),
         raw(tile)[0, 1:].reshape(shape),
@@ -119,23 +127,30 @@ def test_a_wrong_formula_is_noticed() -> None:
         assert worst(differences(ours[3], single[0])) > 1, field
 
 
+def spread_ratio(ours: Array, single: Array) -> tuple[float, float]:
+    """Return the ratio of two variances and its standard error."""
+    kurtosis = [((v - v.mean()) ** 4).mean() / v.var() ** 2 - 1 for v in (ours, single)]
+    return ours.var() / single.var(), float(np.sqrt(sum(kurtosis) / ours.size))
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("name", "at"), CASES)
-@pytest.mark.parametrize("dw_min", [0.001, 0.01])
-def test_kernels_equal_many_single_pulses(name: str, at: int, dw_min: float) -> None:
+def test_kernels_equal_many_single_pulses(name: str, at: int) -> None:
     """Batches of 128 samples: differences of 1e-3 of the change of the weight, 1e-2 of its spread.
 
     Beyond the sampling errors, the kernels may be off by half of that, for they add up the pulses
     of a few samples.
     """
-    device = equal(build(name, at, dw_min=dw_min))
-    batch = samples(128, 5 + at)
-    start, ours, single = both(name, device, batch, 20_000, 23)
+    device = equal(build(name, at, dw_min=0.001 if at % 2 else 0.004))
+    start, ours, single = both(name, device, samples(128, 5 + at), 80_000, 23, (0.02, 0.4, 0.7))
+    ratios = []
     for place, (w, a, b) in enumerate(zip(start, ours, single, strict=True)):
-        change, spread = abs(b.mean() - w.mean()), b.std()
-        error = 5 * np.sqrt((a.var() + b.var()) / a.size) + 5e-4 * change + 4e-6
-        assert abs(a.mean() - b.mean()) < error, f"start {place}: {a.mean()} {b.mean()} {error}"
+        change = abs(b.mean() - w.mean())
         found = differences(a, b, rounding=4e-6 + 5e-4 * change)
-        assert found["variance"] < 1 or abs(a.std() / spread - 1) < 5e-3, f"start {place}: {found}"
+        assert found["mean"] < 1, f"start {place}: {a.mean()} {b.mean()} {found}"
         assert found.get("distance", 0.0) < 1, f"start {place}: {found}"
+        if b.std() > 1e-5:
+            ratios.append(spread_ratio(a, b))
+    ratio, error = np.mean([r for r, _ in ratios]), np.hypot.reduce([e for _, e in ratios])
+    assert abs(ratio - 1) < 5 * error / len(ratios) + 1e-2, f"variances: {ratios}"
