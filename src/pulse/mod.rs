@@ -14,6 +14,7 @@ mod dense;
 mod exact;
 mod general;
 mod near_bound;
+mod path;
 mod rows;
 pub mod scale;
 pub mod simd;
