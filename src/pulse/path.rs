@@ -7,21 +7,21 @@
 //! F = u L(f_up) + d L(f_down) + (p - u d / 2) (f_up f_down' - f_down f_up')
 //! ```
 //!
-//! up to third order in the relative steps (Magnus expansion): `L(f) = f ln(1 + f') / f'` is the
-//! field whose flow is one pulse, and `p` counts the pairs of pulses of which that up comes first.
+//! up to third order in the relative steps (Magnus expansion):
+//! `L(f) = f ln(1 + f') / f' + f^2 f'' / 12` is the field whose flow is one pulse, and `p` counts the pairs of pulses of which that up comes first.
 //! With the fields expanded to second order around the middle `z` of the path, the mean weight
 //! follows in closed form; pulses of one direction and linear steps are exact. The noise of a
 //! segment has the variance `v = sum g^2`, each term carried on by the pulses that follow, and the
 //! third central moment `t`, as noise changes the noise of later pulses; the weight is drawn as
 //! `m + s xi + t / (6 v) (xi^2 - 1)`, `s^2 = v`.
 //!
-//! A segment is too long for that where the path comes
-//! within `MARGIN` standard deviations of a bound or of a kink of the steps, where the relative
+//! A segment is too long for that where the path comes within `MARGIN` standard deviations of a bound or of a kink of the steps, where the relative
 //! steps add up to more than `MAX_CHANGE`, which the series allow, where both directions add up to
-//! so much that their third order counts (`MAX_ORDER` keeps it below 2 % of the noise of the
-//! segment for the worst order of pulses), where `t` or what follows it matter (`MAX_SPREAD` keeps
-//! the excess kurtosis that is left out below 0.05), or where the steps bend (`MAX_BEND` keeps the
-//! fourth order of the expansion below 1e-5 of a step).
+//! so much that their third order counts (`MAX_ORDER` keeps it below 9e-4 of the way that the weight
+//! goes, in the worst order of pulses), where `t` or what follows it matter (`MAX_SPREAD` keeps the
+//! excess kurtosis that is left out below 0.05), or where the steps bend (`MAX_BEND` keeps the
+//! fourth order of the expansion below 1e-5 of a step, `MAX_DETOUR` the effect of detours from a
+//! straight path below 7e-4 of it).
 
 use super::rows::{self, LaneCells, clip, larger, smaller};
 use super::trains::SIGN;
@@ -34,12 +34,16 @@ const MARGIN: f32 = 6.0;
 const MAX_STEP: f32 = 1.0 / 16.0;
 /// Largest sum of relative steps of a segment.
 const MAX_CHANGE: f32 = 0.5;
-/// Largest product of the sums of relative steps up and down.
-const MAX_ORDER: f32 = 1.0 / 128.0;
+/// Largest square of that sum, times the smaller of the two shares of pulses up and down in the way
+/// that the weight goes.
+const MAX_ORDER: f32 = 1.0 / 192.0;
 /// Largest sum of squared relative noises of a segment.
 const MAX_SPREAD: f32 = 1.0 / 320.0;
 /// Largest relative change of the derivative of the steps over half of the path.
 const MAX_BEND: f32 = 0.25;
+/// Largest relative change of the steps that comes from their curvature over detours from the
+/// straight path.
+const MAX_DETOUR: f32 = 1.0 / 256.0;
 
 /// Numbers of pulses of a segment at [`LANES`] crosspoints.
 pub(super) struct Pulses {
@@ -47,13 +51,17 @@ pub(super) struct Pulses {
     pub(super) down: [f32; LANES],
     /// Pairs of pulses of which that up comes first.
     pairs: [f32; LANES],
+    /// Largest and smallest excess of pulses up over those down on the way.
+    most: [f32; LANES],
+    least: [f32; LANES],
 }
 
 impl Pulses {
     /// Counts the pulses of some slices, given by the words of the input lines and of the row.
     #[inline(always)]
     pub(super) fn count<'a>(slices: impl Iterator<Item = (&'a [u32; LANES], u32)>) -> Self {
-        let mut pulses = Self { up: [0.0; LANES], down: [0.0; LANES], pairs: [0.0; LANES] };
+        let zero = [0.0; LANES];
+        let mut pulses = Self { up: zero, down: zero, pairs: zero, most: zero, least: zero };
         for (x, d) in slices {
             for lane in 0..LANES {
                 let n = (x[lane] & d & !SIGN).count_ones() as i32 as f32;
@@ -64,6 +72,9 @@ impl Pulses {
                 pulses.pairs[lane] = pulses.up[lane].mul_add(down, pulses.pairs[lane]);
                 pulses.up[lane] += up;
                 pulses.down[lane] += down;
+                let excess = pulses.up[lane] - pulses.down[lane];
+                pulses.most[lane] = larger(pulses.most[lane], excess);
+                pulses.least[lane] = smaller(pulses.least[lane], excess);
             }
         }
         pulses
@@ -143,6 +154,8 @@ impl Pulses {
             middle: middle[lane],
             up: up.lane(lane),
             down: down.lane(lane),
+            most: self.most[lane],
+            least: self.least[lane],
         }
     }
 }
@@ -204,6 +217,8 @@ struct Path {
     middle: f32,
     up: Branch,
     down: Branch,
+    most: f32,
+    least: f32,
 }
 
 /// What the pulses of a segment do to the weight.
@@ -236,6 +251,9 @@ impl Path {
         let commutator = up.mean.mul_add(down.slope, -(down.mean * up.slope));
         let order = (u * d).mul_add(-0.5, pairs);
         let drive = u_log.mul_add(up.mean, d_log.mul_add(down.mean, order * commutator));
+        let curved = (u * up.curvature)
+            .mul_add(up.mean * up.mean, { d * down.curvature * (down.mean * down.mean) });
+        let drive = curved.mul_add(1.0 / 12.0, drive);
         let growth = growth(rate);
         let change = rate.mul_add(from, drive) * growth;
         let (whole, to) = (rate.mul_add(growth, 1.0), from + change);
@@ -282,30 +300,37 @@ impl Path {
     /// Whether the expansion holds along the whole path.
     #[inline(always)]
     fn fits(&self, mean: f32, sigma: f32, [low, high]: [f32; 2]) -> bool {
-        let Self { u, d, start, up, down, .. } = self;
+        let Self { u, d, start, up, down, most, least, .. } = self;
         let (of_up, of_down) = ((u * up.slope).abs(), (d * down.slope).abs());
         let change = of_up + of_down;
+        // Half of the difference of the steps goes to and fro, half of their sum one way.
+        let (step, way) = (0.5 * (up.mean - down.mean), 0.5 * (u + d) * (up.mean + down.mean));
+        let (rise, fall) = (larger(step * most, step * least), smaller(step * most, step * least));
         // The steps along the path exceed those in its middle by at most this factor.
-        let most = 1.0 + change;
-        let (rise, fall) = (u * up.mean, d * down.mean);
-        let highest = larger(rise, 0.0) + larger(fall, 0.0);
-        let lowest = smaller(rise, 0.0) + smaller(fall, 0.0);
-        let highest = larger(highest.mul_add(most, *start), mean);
-        let lowest = smaller(lowest.mul_add(most, *start), mean);
+        let excess = 1.0 + change;
+        let highest = larger((rise + larger(way, 0.0)).mul_add(excess, *start), mean);
+        let lowest = smaller((fall + smaller(way, 0.0)).mul_add(excess, *start), mean);
         let margin = MARGIN * sigma;
         let inside = (highest + margin <= high) & (lowest - margin >= low);
         let spread =
             (u * up.noise_slope).mul_add(up.noise_slope, d * down.noise_slope * down.noise_slope);
         let reach = 0.5f32.mul_add(highest - lowest, 2.0 * sigma);
-        let bend = larger(
-            u * reach.mul_add(up.curvature.abs(), -(MAX_BEND * up.slope.abs())),
-            d * reach.mul_add(down.curvature.abs(), -(MAX_BEND * down.slope.abs())),
-        );
+        let straight = (mean - start).abs();
+        let detour = larger(highest - lowest - straight, 0.0);
+        let detour = detour * (detour + straight);
+        let bends = |n: f32, branch: &Branch| {
+            let (slope, curvature) = (branch.slope.abs(), branch.curvature.abs());
+            let straight = reach.mul_add(curvature, -(MAX_BEND * slope));
+            let detour = detour.mul_add(curvature, -(MAX_DETOUR * branch.mean.abs()));
+            n * larger(straight, detour)
+        };
+        let bend = larger(bends(*u, up), bends(*d, down));
         let steps = larger(up.slope.abs(), down.slope.abs());
+        let (ups, downs) = (u * up.mean.abs(), d * down.mean.abs());
         inside
             & (steps <= MAX_STEP)
             & (change <= MAX_CHANGE)
-            & (of_up * of_down <= MAX_ORDER)
+            & (change * change * smaller(ups, downs) <= MAX_ORDER * (ups + downs))
             & (spread <= MAX_SPREAD)
             & (bend <= 0.0)
     }
