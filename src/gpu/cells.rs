@@ -1,0 +1,1 @@
+//! Operations on the weights other than products and pulses.

@@ -1,0 +1,138 @@
+//! The kernels: their parts and buffers, and the pipelines made of them.
+
+/// How a kernel uses a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Parameters, at an offset that each dispatch chooses.
+    Uniform,
+    /// Read only.
+    Read,
+    /// Read and written.
+    Write,
+}
+
+use Access::{Read, Uniform, Write};
+
+/// One kernel: WGSL files in the order of composition, and its bindings.
+#[derive(Debug)]
+pub(super) struct Kernel {
+    pub name: &'static str,
+    pub parts: &'static [&'static str],
+    pub access: &'static [Access],
+}
+
+/// Text of a file under `shaders/`.
+macro_rules! wgsl {
+    ($name:literal) => {
+        include_str!(concat!("shaders/", $name, ".wgsl"))
+    };
+}
+
+const RANDOM: &str = wgsl!("threefry");
+const NORMAL: &str = wgsl!("normal");
+const CONVERTER: &str = wgsl!("converter");
+const MVM: &str = wgsl!("mvm");
+const PRODUCT: &str = wgsl!("product");
+
+/// Lists the rows of the next pass.
+pub(super) static SELECT: Kernel = Kernel {
+    name: "select",
+    parts: &[RANDOM, MVM, wgsl!("select")],
+    access: &[Uniform, Write],
+};
+
+/// Noise management and input stage.
+pub(super) static INPUT: Kernel = Kernel {
+    name: "input",
+    parts: &[RANDOM, NORMAL, CONVERTER, MVM, wgsl!("input")],
+    access: &[Uniform, Read, Read, Write, Write],
+};
+
+const PRODUCT_ACCESS: &[Access] = &[Uniform, Read, Read, Read, Read, Write];
+
+/// Product in tiles of 16 rows.
+pub(super) static TILE_16: Kernel = Kernel {
+    name: "tile_16",
+    parts: &[RANDOM, MVM, PRODUCT, wgsl!("tile_16")],
+    access: PRODUCT_ACCESS,
+};
+
+/// Product in tiles of 64 rows.
+pub(super) static TILE_64: Kernel = Kernel {
+    name: "tile_64",
+    parts: &[RANDOM, MVM, PRODUCT, wgsl!("tile_64")],
+    access: PRODUCT_ACCESS,
+};
+
+/// Product in tiles of 128 rows.
+pub(super) static TILE_128: Kernel = Kernel {
+    name: "tile_128",
+    parts: &[RANDOM, MVM, PRODUCT, wgsl!("tile_128")],
+    access: PRODUCT_ACCESS,
+};
+
+/// Array and output stage.
+pub(super) static OUTPUT: Kernel = Kernel {
+    name: "output",
+    parts: &[RANDOM, NORMAL, CONVERTER, MVM, wgsl!("output")],
+    access: &[Uniform, Read, Read, Read, Write, Write],
+};
+
+/// A compiled kernel and the layout of its bindings.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    pub pipeline: wgpu::ComputePipeline,
+    pub layout: wgpu::BindGroupLayout,
+}
+
+impl Pipeline {
+    /// Compiles `source`; failures go to the error scopes of the device.
+    pub fn new(device: &wgpu::Device, kernel: &Kernel, source: &str) -> Self {
+        let label = Some(kernel.name);
+        let entries: Vec<_> = kernel.access.iter().enumerate().map(entry).collect();
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label,
+            entries: &entries,
+        });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label,
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label,
+            source: wgpu::ShaderSource::Wgsl(source.into()),
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label,
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            // Every kernel writes its workgroup memory before it reads it.
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..wgpu::PipelineCompilationOptions::default()
+            },
+            cache: None,
+        });
+        Self { pipeline, layout }
+    }
+}
+
+fn entry((at, access): (usize, &Access)) -> wgpu::BindGroupLayoutEntry {
+    let ty = match access {
+        Uniform => wgpu::BufferBindingType::Uniform,
+        Read => wgpu::BufferBindingType::Storage { read_only: true },
+        Write => wgpu::BufferBindingType::Storage { read_only: false },
+    };
+    wgpu::BindGroupLayoutEntry {
+        binding: at as u32,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty,
+            has_dynamic_offset: *access == Uniform,
+            min_binding_size: None,
+        },
+        count: None,
+    }
+}

@@ -1,0 +1,293 @@
+//! Kernels of the graphics processor against those of the processor.
+//!
+//! Any adapter will do, a software one too; without one the tests print so and end.
+
+use mho_core::config::{AnalogMvType, BoundManagement, IoParameters, NoiseManagement, WeightNoise};
+use mho_core::gpu::{self, GpuTile, Pick, Product};
+use mho_core::mvm::{Direction, Lines, Mvm, Request};
+use mho_core::rng::Stream;
+use mho_core::{Key, TileConfig, TileSpec};
+
+/// The first adapter of any kind, by number.
+fn adapter() -> Option<Pick> {
+    let adapters = gpu::adapters();
+    if adapters.is_empty() {
+        println!("skipped: no adapter; install mesa-vulkan-drivers for a software one");
+        return None;
+    }
+    Some(Pick::Named("0".to_owned()))
+}
+
+/// Uniform values in [-1, 1), by position.
+fn values(count: usize, seed: u64) -> Vec<f32> {
+    let mut out = vec![0.0; count];
+    Key::new(seed, 0).stream(Stream::Weights).fill_uniform(0, 0, &mut out);
+    out.iter_mut().for_each(|value| *value = 2.0 * *value - 1.0);
+    out
+}
+
+fn line<'a>(lines: &'a [(&'static str, Vec<f32>)], name: &str) -> &'a [f32] {
+    lines.iter().find(|(key, _)| *key == name).map_or(&[], |(_, values)| values)
+}
+
+fn borrow(lines: &[(&'static str, Vec<f32>)]) -> Lines<'_> {
+    Lines {
+        out_noise_values: line(lines, "out_noise_values"),
+        v_offset: line(lines, "v_offset"),
+        w_asymmetry: line(lines, "w_asymmetry"),
+        out_nonlinearity: line(lines, "out_nonlinearity"),
+        out_nonlinearity_factor: line(lines, "out_nonlinearity_factor")[0],
+    }
+}
+
+/// One product on both processors.
+struct Case {
+    io: IoParameters,
+    direction: Direction,
+    sizes: [usize; 3],
+    bias: Option<f32>,
+    scale: f32,
+}
+
+struct Outcome {
+    host: Vec<f32>,
+    gpu: Vec<f32>,
+    host_mask: Vec<u8>,
+    gpu_mask: Vec<u8>,
+    running: [f32; 2],
+}
+
+impl Case {
+    fn new(io: IoParameters, direction: Direction, sizes: [usize; 3]) -> Self {
+        Self { io, direction, sizes, bias: None, scale: 1.0 }
+    }
+
+    fn run(&self, pick: &Pick) -> Outcome {
+        let [samples, d_size, x_size] = self.sizes;
+        let weights: Vec<_> = values(d_size * x_size, 1).iter().map(|w| 0.5 * w).collect();
+        let mvm = Mvm::new(&self.io, self.direction, d_size, x_size).unwrap();
+        let lines = mvm.construct_lines(7);
+        let given = mvm.n_in() - usize::from(self.bias.is_some());
+        let mut x = values(samples * given, 2);
+        x.iter_mut().for_each(|x| *x *= self.scale);
+        // One zero row, if there are several.
+        if samples > 2 {
+            x[given..2 * given].fill(0.0);
+        }
+        let count = samples * mvm.n_out();
+        let key = Key::new(0x1234_5678_9abc, 0x2_0000_0005);
+        let mut outcome = Outcome {
+            host: vec![0.0; count],
+            gpu: vec![0.0; count],
+            host_mask: vec![9; count],
+            gpu_mask: vec![9; count],
+            running: [-1.0; 2],
+        };
+        let [host_running, gpu_running] = &mut outcome.running;
+        mvm.run(Request {
+            x: &x,
+            bias: self.bias,
+            drop_last: false,
+            weights: &weights,
+            y: &mut outcome.host,
+            key,
+            is_test: false,
+            lines: borrow(&lines),
+            running: Some(host_running),
+            mask: Some(&mut outcome.host_mask),
+        })
+        .unwrap();
+        let config = TileConfig {
+            forward: self.io.clone(),
+            backward: self.io.clone(),
+            ..TileConfig::default()
+        };
+        let spec = TileSpec::new(config, d_size, x_size, self.bias.is_some()).unwrap();
+        let mut tile = GpuTile::new(spec, pick).unwrap();
+        tile.set_weights(&weights).unwrap();
+        tile.set_lines(self.direction, &borrow(&lines)).unwrap();
+        // Twice: the second call finds used buffers.
+        for _ in 0..2 {
+            *gpu_running = -1.0;
+            outcome.gpu.fill(7.0);
+            tile.product(Product {
+                direction: self.direction,
+                x: &x,
+                bias: self.bias,
+                drop_last: false,
+                y: &mut outcome.gpu,
+                key,
+                is_test: false,
+                running: Some(gpu_running),
+                mask: Some(&mut outcome.gpu_mask),
+            })
+            .unwrap();
+        }
+        outcome
+    }
+
+    /// Number of outputs that differ by more than rounding: sums of `n_in` products, each rounded
+    /// to half an ulp, in another order. Such an output may be one level of the ADC off, because its
+    /// current lies between two levels up to that rounding.
+    fn check(&self, name: &str, pick: &Pick) {
+        let outcome = self.run(pick);
+        let n_in = match self.direction {
+            Direction::Forward => self.sizes[2],
+            Direction::Backward => self.sizes[1],
+        };
+        let largest = outcome.host.iter().fold(1e-3f32, |max, y| max.max(y.abs()));
+        let rounding = largest * f32::EPSILON * (16.0 + n_in as f32 / 4.0);
+        let mut off = 0;
+        let mut worst = 0.0f32;
+        for (host, gpu) in outcome.host.iter().zip(&outcome.gpu) {
+            let difference = (host - gpu).abs();
+            if difference.is_nan() || difference > rounding {
+                off += 1;
+                worst = worst.max(if difference.is_nan() { f32::INFINITY } else { difference });
+            }
+        }
+        let count = outcome.host.len();
+        println!("{name}: {off} of {count} off, worst {worst:.2e}, rounding {rounding:.2e}");
+        let masks = outcome.host_mask.iter().zip(&outcome.gpu_mask).filter(|(a, b)| a != b).count();
+        assert!(masks <= off, "{name}: {masks} masks differ");
+        assert_eq!(outcome.running[0], outcome.running[1], "{name}: running average");
+        assert!(off <= self.allowed(count), "{name}: {off} of {count} outputs differ, {worst}");
+    }
+
+    /// Outputs that may lie between two levels: the distance of two levels is at least 1e4 times the
+    /// rounding of a sum, so one in 1000 is generous; none without a converter.
+    fn allowed(&self, count: usize) -> usize {
+        let quantised = !self.io.is_perfect && self.io.out_res > 0.0 && self.io.out_bound > 0.0;
+        if quantised { 2 + count / 1000 } else { 0 }
+    }
+}
+
+/// Nothing but the product.
+fn plain() -> IoParameters {
+    IoParameters {
+        inp_bound: -1.0,
+        inp_res: -1.0,
+        out_bound: -1.0,
+        out_res: -1.0,
+        out_noise: 0.0,
+        noise_management: NoiseManagement::None,
+        bound_management: BoundManagement::None,
+        ..IoParameters::default()
+    }
+}
+
+/// Every option of the product, alone or with what it needs.
+fn options() -> Vec<(&'static str, IoParameters)> {
+    let io = IoParameters::default;
+    let quiet = || IoParameters { out_noise: 0.0, ..io() };
+    let mut all = vec![
+        ("plain", plain()),
+        ("perfect", IoParameters { out_scale: 2.5, ..IoParameters::perfect() }),
+        ("default", io()),
+        ("quiet", quiet()),
+        ("inp_noise", IoParameters { inp_noise: 0.05, ..io() }),
+        ("inp_sto_round", IoParameters { inp_sto_round: true, ..io() }),
+        ("out_sto_round", IoParameters { out_sto_round: true, ..io() }),
+        ("inp_asymmetry", IoParameters { inp_asymmetry: 0.1, ..quiet() }),
+        ("out_asymmetry", IoParameters { out_asymmetry: 0.1, ..quiet() }),
+        ("out_noise_std", IoParameters { out_noise_std: 0.3, ..io() }),
+        ("out_scale", IoParameters { out_scale: 1.7, ..quiet() }),
+        ("out_nonlinearity", IoParameters {
+            out_nonlinearity: 0.5,
+            out_nonlinearity_std: 0.1,
+            slope_calibration: 0.5,
+            ..quiet()
+        }),
+        ("r_series", IoParameters { r_series: 0.01, ..quiet() }),
+        ("v_offset", IoParameters { v_offset_std: 0.05, ..quiet() }),
+        ("v_offset_w_min", IoParameters { v_offset_std: 0.05, v_offset_w_min: 0.0, ..quiet() }),
+        ("ir_drop", IoParameters { ir_drop: 1.0, ir_drop_g_ratio: 1e4, ..quiet() }),
+        ("nm_thres", IoParameters { nm_thres: 0.5, ..io() }),
+        ("assumed_wmax", IoParameters {
+            noise_management: NoiseManagement::AbsMaxNPSum,
+            nm_assumed_wmax: 0.3,
+            out_bound: 4.0,
+            ..io()
+        }),
+        ("nm_none", IoParameters { noise_management: NoiseManagement::None, ..io() }),
+        ("nm_max", IoParameters { noise_management: NoiseManagement::Max, ..io() }),
+        ("nm_average", IoParameters { noise_management: NoiseManagement::AverageAbsMax, ..io() }),
+        ("nm_constant", IoParameters {
+            noise_management: NoiseManagement::Constant,
+            nm_thres: 0.7,
+            ..io()
+        }),
+        ("bm_none", IoParameters {
+            bound_management: BoundManagement::None,
+            out_bound: 2.0,
+            ..io()
+        }),
+        ("bm_iterative", IoParameters { out_bound: 2.0, ..io() }),
+        ("bm_positive", IoParameters { out_bound: 2.0, bm_test_negative_bound: false, ..quiet() }),
+        ("bm_worst_case", IoParameters {
+            out_bound: 2.0,
+            bound_management: BoundManagement::IterativeWorstCase,
+            ..io()
+        }),
+        ("bm_many", IoParameters { out_bound: 0.05, inp_res: -1.0, ..io() }),
+    ];
+    for (name, w_noise_type) in [
+        ("additive", WeightNoise::AdditiveConstant),
+        ("pcm_read", WeightNoise::PcmRead),
+        ("relative", WeightNoise::Relative),
+    ] {
+        all.push((name, IoParameters { w_noise: 0.02, w_noise_type, ..io() }));
+    }
+    for (name, mv_type) in [
+        ("separate", AnalogMvType::PosNegSeparate),
+        ("digital_sum", AnalogMvType::PosNegSeparateDigitalSum),
+    ] {
+        all.push((name, IoParameters { mv_type, ..io() }));
+        all.push((name, IoParameters {
+            mv_type,
+            w_read_asymmetry_dtod: 0.1,
+            w_noise: 0.02,
+            w_noise_type: WeightNoise::PcmRead,
+            ir_drop: 1.0,
+            ir_drop_g_ratio: 1e4,
+            v_offset_std: 0.02,
+            r_series: 0.01,
+            out_bound: 3.0,
+            ..io()
+        }));
+    }
+    all
+}
+
+#[test]
+fn every_option_gives_the_outputs_of_the_processor() {
+    let Some(pick) = adapter() else { return };
+    for (name, io) in options() {
+        for direction in [Direction::Forward, Direction::Backward] {
+            // Sizes that are no multiples of a tile.
+            Case::new(io.clone(), direction, [37, 83, 150]).check(name, &pick);
+        }
+    }
+}
+
+#[test]
+fn every_tile_gives_the_outputs_of_the_processor() {
+    let Some(pick) = adapter() else { return };
+    for sizes in [[1, 70, 300], [16, 130, 40], [40, 64, 512], [130, 140, 300], [100, 30, 17]] {
+        for direction in [Direction::Forward, Direction::Backward] {
+            let quiet = IoParameters { out_noise: 0.0, out_bound: 4.0, ..IoParameters::default() };
+            Case::new(quiet, direction, sizes).check(&format!("{sizes:?}"), &pick);
+            Case::new(plain(), direction, sizes).check(&format!("plain {sizes:?}"), &pick);
+        }
+    }
+}
+
+#[test]
+fn a_bias_and_large_inputs_give_the_outputs_of_the_processor() {
+    let Some(pick) = adapter() else { return };
+    let direction = Direction::Forward;
+    for io in [plain(), IoParameters::perfect(), IoParameters::default()] {
+        let case = Case::new(io, direction, [20, 30, 40]);
+        Case { bias: Some(0.5), scale: 3.0, ..case }.check("bias", &pick);
+    }
+}
