@@ -30,7 +30,7 @@ fn line<'a>(lines: &'a [(&'static str, Vec<f32>)], name: &str) -> &'a [f32] {
     lines.iter().find(|(key, _)| *key == name).map_or(&[], |(_, values)| values)
 }
 
-fn borrow(lines: &[(&'static str, Vec<f32>)]) -> Lines<'_> {
+fn borrow<'a>(lines: &'a [(&'static str, Vec<f32>)]) -> Lines<'a> {
     Lines {
         out_noise_values: line(lines, "out_noise_values"),
         v_offset: line(lines, "v_offset"),
