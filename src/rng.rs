@@ -281,7 +281,7 @@ fn ln_unit(word: u32) -> f32 {
 
 /// `ln(1 + m)` for m in [sqrt(1/2) - 1, sqrt(2) - 1].
 #[inline(always)]
-fn ln_1p(m: f32) -> f32 {
+pub(crate) fn ln_1p(m: f32) -> f32 {
     const P: [f32; 8] = [
         0.333_333_3,
         -0.250_008_22,

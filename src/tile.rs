@@ -1,7 +1,7 @@
 //! A tile: the parsed configuration of one crossbar and, for Rust users, its state.
 
 use crate::config::TileConfig;
-use crate::devices::{Cells, Device, Plane, PlaneRef};
+use crate::devices::{Cells, Device, DriftState, Plane, PlaneRef};
 use crate::error::{Error, Result};
 use crate::mvm::{Direction, Lines, Mvm, Request};
 use crate::pulse::{self, Update};
@@ -155,8 +155,31 @@ pub struct Tile {
     persistent: Option<Vec<f32>>,
     forward_lines: OwnedLines,
     backward_lines: OwnedLines,
+    drift: Option<OwnedDrift>,
+    counts: Option<Vec<i64>>,
     seed: u64,
     calls: u64,
+}
+
+/// What drift remembers, owned.
+#[derive(Debug, Clone)]
+struct OwnedDrift {
+    clock: f64,
+    start: Vec<f64>,
+    written: Vec<f32>,
+    previous: Vec<f32>,
+}
+
+impl OwnedDrift {
+    fn new(weights: &[f32]) -> Self {
+        let start = vec![0.0; weights.len()];
+        Self { clock: 0.0, start, written: weights.to_vec(), previous: weights.to_vec() }
+    }
+
+    fn borrow(&mut self) -> DriftState<'_> {
+        let Self { clock, start, written, previous } = self;
+        DriftState { clock, start, written, previous }
+    }
 }
 
 impl Tile {
@@ -172,6 +195,8 @@ impl Tile {
         let backward_lines = OwnedLines { values: spec.backward.construct_lines(seed) };
         let weights = vec![0.0; outputs * inputs];
         let persistent = spec.device.write_noise().map(|_| weights.clone());
+        let is_counted = spec.device.config().pulsed().is_some_and(|pulsed| pulsed.count_pulses);
+        let counts = is_counted.then(|| vec![0; 2 * weights.len()]);
         Ok(Self {
             spec,
             weights,
@@ -179,6 +204,8 @@ impl Tile {
             persistent,
             forward_lines,
             backward_lines,
+            drift: None,
+            counts,
             seed,
             calls: 0,
         })
@@ -255,6 +282,29 @@ impl Tile {
         self.apply(|device, cells, key| device.reset_columns(cells, start, count, probability, key))
     }
 
+    /// Drift for `delta_t`, see [`Device::drift`]; nothing happens without drift in the
+    /// configuration. The clock starts at the first call.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a time that is negative or not finite.
+    pub fn drift(&mut self, delta_t: f64) -> Result<()> {
+        let Some(parameters) = self.spec.config.device.drift() else { return Ok(()) };
+        let acting = self.persistent.as_deref().unwrap_or(&self.weights);
+        let mut state = self.drift.take().unwrap_or_else(|| OwnedDrift::new(acting));
+        let result = self.apply(|device, cells, key| {
+            device.drift(cells, &parameters, state.borrow(), delta_t, key)
+        });
+        self.drift = Some(state);
+        result
+    }
+
+    /// Coincidences of every cell so far, `[2, outputs, inputs]`: those down (`x d > 0`), then
+    /// those up; `None` unless the device counts them.
+    #[must_use]
+    pub fn pulse_counters(&self) -> Option<&[i64]> {
+        self.counts.as_deref()
+    }
+
     /// Analog product `y = W x` for a batch: `x` is `[batch, inputs]`, `y` is `[batch, outputs]`.
     ///
     /// # Errors
@@ -278,7 +328,7 @@ impl Tile {
     /// weights are then as before.
     pub fn update(&mut self, x: &[f32], d: &[f32], learning_rate: f64) -> Result<()> {
         let key = self.next_key();
-        let Self { spec, weights, planes, persistent, .. } = self;
+        let Self { spec, weights, planes, persistent, counts, .. } = self;
         let planes: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
         pulse::update(Update {
             device: &spec.device,
@@ -290,7 +340,7 @@ impl Tile {
             d,
             learning_rate,
             key,
-            counts: None,
+            counts: counts.as_deref_mut(),
         })
     }
 

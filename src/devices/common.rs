@@ -122,6 +122,8 @@ pub struct Cell {
     pub diffusion_rate: f64,
     /// Mean weight after a reset.
     pub reset_bias: f64,
+    /// Drift exponent.
+    pub drift_nu: f64,
 }
 
 /// Draws of one cell: standard normals and, for stuck devices, uniforms.
@@ -139,6 +141,8 @@ pub struct CellDraws {
     pub reset: f64,
     /// Normal of the lifetime.
     pub lifetime: f64,
+    /// Normal of the drift exponent.
+    pub drift_nu: f64,
     /// Uniforms: whether the device is stuck, and where.
     pub corrupt: Option<[f64; 2]>,
     /// Whether this is a cell of a perfect analog bias.
@@ -177,6 +181,7 @@ impl PulsedParameters {
                 * (1.0 + self.diffusion_dtod * draws.diffusion))
                 .abs(),
             reset_bias: self.reset + self.reset_dtod.max(0.0) * draws.reset,
+            drift_nu: self.drift.nu.max(0.0) * (1.0 + self.drift.nu_dtod * draws.drift_nu),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Steps that do not depend on the weight.
 
 use super::common::PulsedParameters;
-use super::rule::{CellRef, Kernel, PulsedDevice, Rule, select};
+use super::rule::{Branch, CellRef, Kernel, PulsedDevice, Rule, select};
 use crate::config::params;
 use crate::error::Result;
 
@@ -23,9 +23,18 @@ pub struct ConstantStepRule {
 
 impl Rule for ConstantStepRule {
     #[inline(always)]
-    fn step(self, w: f32, up: bool, cell: CellRef, xi: f32) -> f32 {
-        let step = select(up, cell.up, -cell.down);
-        step.mul_add(self.std.mul_add(xi, 1.0), w)
+    fn mean(self, _w: f32, up: bool, cell: CellRef) -> f32 {
+        select(up, cell.up, -cell.down)
+    }
+
+    #[inline(always)]
+    fn noise(self, mean: f32, _w: f32, _up: bool, _cell: CellRef) -> f32 {
+        self.std * mean
+    }
+
+    #[inline(always)]
+    fn branch(self, w: f32, up: bool, cell: CellRef) -> Branch {
+        Branch::multiplicative(self.mean(w, up, cell), 0.0, 0.0, self.std)
     }
 
     #[inline(always)]
@@ -36,7 +45,7 @@ impl Rule for ConstantStepRule {
 
 impl PulsedDevice for ConstantStep {
     const NAME: &'static str = "ConstantStep";
-    type Rule = ConstantStepRule;
+    type Rule<'a> = ConstantStepRule;
 
     fn pulsed(&self) -> &PulsedParameters {
         &self.pulsed

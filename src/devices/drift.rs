@@ -1,7 +1,15 @@
 //! Power-law drift parameters, shared by all devices.
 
+use super::DeviceConfig;
+use super::device::{Device, position};
+use super::lifecycle::{Cells, Normals};
+use super::planes::PlaneRef;
 use crate::config::{finite, params, require};
 use crate::error::{Error, Result};
+use crate::rng::{Key, Stream};
+
+/// Smallest conductance whose logarithm is taken; smaller and negative ones count as this one.
+const SMALLEST_CONDUCTANCE: f64 = f32::EPSILON as f64;
 
 params! {
     /// Power-law drift of the weight of a pulsed device.
@@ -47,7 +55,7 @@ impl DriftParameters {
     /// Checks every value; `path` is where the group stands.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the field, [`Error::Unsupported`] for drift that is on.
+    /// [`Error::Config`] naming the field.
     pub fn validate(&self, path: &str) -> Result<()> {
         for (field, value) in [
             ("nu", self.nu),
@@ -63,8 +71,25 @@ impl DriftParameters {
         ] {
             finite(path, field, value)?;
         }
-        require_time(path, self.t_0)?;
-        refuse_drift(path, self.nu)
+        require(self.wg_ratio != 0.0, path, "wg_ratio", "must not be 0")?;
+        check_clock(path, self.t_0, self.reset_tol)
+    }
+
+    /// What is added to a weight for each unit by which its factor falls below 1: minus the weight
+    /// of conductance 0.
+    fn offset(&self) -> f64 {
+        let offset = self.g_offset * self.wg_ratio - self.w_offset;
+        if offset.abs() < self.reset_tol { 0.0 } else { offset }
+    }
+
+    /// Exponent of a cell with weight `w` for one call.
+    fn exponent(&self, nu: f64, w: f64, xi: f64) -> f64 {
+        let nu = if self.nu_std > 0.0 { nu * (1.0 + self.nu_std * xi) } else { nu };
+        if self.nu_k == 0.0 {
+            return nu;
+        }
+        let conductance = (w - self.w_offset) / self.wg_ratio + self.g_offset;
+        nu - self.nu_k * (conductance.max(SMALLEST_CONDUCTANCE).ln() - self.log_g0)
     }
 }
 
@@ -76,19 +101,106 @@ impl SimpleDriftParameters {
     pub fn validate(&self, path: &str) -> Result<()> {
         finite(path, "nu", self.nu)?;
         finite(path, "reset_tol", self.reset_tol)?;
-        require_time(path, self.t_0)?;
-        refuse_drift(path, self.nu)
+        check_clock(path, self.t_0, self.reset_tol)
     }
 }
 
-fn require_time(path: &str, t_0: f64) -> Result<()> {
+impl DeviceConfig {
+    /// Drift of the weights, or `None` without any. A pulsed device drifts if its `nu` is positive,
+    /// also when its updates are exact, and a floating-point one if it is not 0.
+    #[must_use]
+    pub fn drift(&self) -> Option<DriftParameters> {
+        if let Self::FloatingPoint(device) = self {
+            let SimpleDriftParameters { nu, t_0, reset_tol } = device.drift;
+            let all = DriftParameters { nu, t_0, reset_tol, ..DriftParameters::default() };
+            return (nu != 0.0).then_some(all);
+        }
+        self.pulsed().map(|pulsed| pulsed.drift.clone()).filter(|drift| drift.nu > 0.0)
+    }
+}
+
+/// What drift remembers of a tile from call to call.
+#[derive(Debug)]
+pub struct DriftState<'a> {
+    /// Time of the last call, in units of `t_0`.
+    pub clock: &'a mut f64,
+    /// Time at which the clock of each cell was last restarted.
+    pub start: &'a mut [f64],
+    /// Weight of each cell at that time.
+    pub written: &'a mut [f32],
+    /// Weight of each cell after the last call.
+    pub previous: &'a mut [f32],
+}
+
+impl Device {
+    /// Power-law drift for `delta_t`: `w = w_0 s + offset (s - 1)` with
+    /// `s = max(t / t_0, 1)^(-nu)`, `t` the time since the weight was last changed by anything else,
+    /// within the bounds. Such a change is noticed, and the clock of the cell restarted, at the
+    /// next call. Acts on the persistent weights where there are some.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a time that is negative or not finite, [`Error::Shape`].
+    pub fn drift(
+        &self,
+        cells: Cells<'_>,
+        parameters: &DriftParameters,
+        state: DriftState<'_>,
+        delta_t: f64,
+        key: Key,
+    ) -> Result<()> {
+        self.check_cells(&cells)?;
+        self.check_drift(&state)?;
+        let now = *state.clock + passed(parameters, delta_t)?;
+        let planes = cells.planes;
+        let exponents = if self.is_pulsed() {
+            planes[position::DRIFT_NU]
+        } else {
+            PlaneRef::Constant(parameters.nu as f32)
+        };
+        let DriftState { clock, start, written, previous } = state;
+        let draw = key.stream(Stream::Drift);
+        let mut nu_noise = Normals::new(draw, 0, self.x_size(), parameters.nu_std);
+        let mut w_noise = Normals::new(draw, 1, self.x_size(), parameters.w_noise_std);
+        let offset = parameters.offset();
+        self.map(cells, key, |at, mut w| {
+            let xi = f64::from(nu_noise.at(at));
+            if f64::from((previous[at] - w).abs()) > parameters.reset_tol {
+                (start[at], written[at]) = (now, w);
+            } else {
+                let nu = parameters.exponent(f64::from(exponents.at(at)), f64::from(w), xi);
+                let factor = (now - start[at]).max(1.0).powf(-nu).min(f64::from(f32::MAX));
+                let drifted = f64::from(written[at]) * factor + offset * (factor - 1.0);
+                w = (drifted as f32).clamp(f32::MIN, f32::MAX);
+            }
+            w = w_noise.at(at).mul_add(parameters.w_noise_std as f32, w);
+            previous[at] = w;
+            w
+        })?;
+        self.clip(previous, planes);
+        *clock = now;
+        Ok(())
+    }
+
+    fn check_drift(&self, state: &DriftState<'_>) -> Result<()> {
+        let count = self.d_size() * self.x_size();
+        Error::check_len("drift.t", state.start.len(), count)?;
+        Error::check_len("drift.w0", state.written.len(), count)?;
+        Error::check_len("drift.previous_weights", state.previous.len(), count)
+    }
+}
+
+/// `delta_t` in units of `t_0`.
+fn passed(parameters: &DriftParameters, delta_t: f64) -> Result<f64> {
+    let passed = delta_t / parameters.t_0;
+    if passed.is_finite() && passed >= 0.0 {
+        return Ok(passed);
+    }
+    let why = format!("must be finite and not negative, got {delta_t}");
+    Err(Error::Argument { argument: "delta_t", why })
+}
+
+fn check_clock(path: &str, t_0: f64, reset_tol: f64) -> Result<()> {
     finite(path, "t_0", t_0)?;
-    require(t_0 > 0.0, path, "t_0", format!("must be positive, got {t_0}"))
-}
-
-fn refuse_drift(path: &str, nu: f64) -> Result<()> {
-    if nu <= 0.0 {
-        return Ok(());
-    }
-    Err(Error::unsupported(format!("{path}.nu = {nu}"), "devices do not drift yet; set nu to 0"))
+    require(t_0 > 0.0, path, "t_0", format!("must be positive, got {t_0}"))?;
+    require(reset_tol >= 0.0, path, "reset_tol", format!("must be 0 or more, got {reset_tol}"))
 }

@@ -46,8 +46,7 @@ impl FloatingPoint {
     /// Checks every value; `path` is where the device stands.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) naming the field,
-    /// [`Error::Unsupported`](crate::Error::Unsupported) for drift that is on.
+    /// [`Error::Config`](crate::Error::Config) naming the field.
     pub fn validate(&self, path: &str) -> Result<()> {
         finite(path, "diffusion", self.diffusion)?;
         finite(path, "lifetime", self.lifetime)?;

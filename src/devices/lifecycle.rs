@@ -1,4 +1,4 @@
-//! Operations on the weights other than pulses: bounds, decay, diffusion, reset and clipping.
+//! Operations on the weights other than pulses: bounds, decay, diffusion and reset.
 //!
 //! All of them act on the persistent weights where the device has write noise, and then draw the
 //! noise of every visible weight anew.
@@ -7,7 +7,7 @@ use super::DeviceConfig;
 use super::device::{Device, position};
 use super::planes::PlaneRef;
 use crate::error::{Error, Result};
-use crate::rng::{Key, Stream};
+use crate::rng::{Draw, Key, Stream};
 
 /// The state of the cells of one tile.
 #[derive(Debug)]
@@ -21,36 +21,14 @@ pub struct Cells<'a> {
     pub planes: &'a [PlaneRef<'a>],
 }
 
-/// How [`Device::clip_weights`] finds its limit.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum WeightClip {
-    /// No clipping.
-    None,
-    /// At `fixed_value`.
-    FixedValue(f32),
-    /// At `sigma` standard deviations of all weights, at most at a positive `fixed_value`.
-    LayerGaussian {
-        /// Number of standard deviations.
-        sigma: f32,
-        /// Upper limit of the result, if positive.
-        fixed_value: f32,
-    },
-    /// At the mean over rows of the largest absolute weight, at most at a positive `fixed_value`.
-    AverageChannelMax {
-        /// Upper limit of the result, if positive.
-        fixed_value: f32,
-    },
-}
-
 impl Device {
-    /// Clips `weights` to the bounds of the cells; exact devices have none.
+    /// Clips `weights` to the bounds of the cells, which a reference device shifts by its
+    /// reference; exact devices have none.
     pub fn clip(&self, weights: &mut [f32], planes: &[PlaneRef<'_>]) {
-        if !self.is_pulsed() {
-            return;
-        }
-        let (upper, lower) = (planes[position::MAX_BOUND], planes[position::MIN_BOUND]);
+        let Some(bounds) = self.bounds(planes) else { return };
         for (at, w) in weights.iter_mut().enumerate() {
-            *w = w.max(lower.at(at)).min(upper.at(at));
+            let [lower, upper] = bounds.at(at);
+            *w = w.max(lower).min(upper);
         }
     }
 
@@ -76,8 +54,12 @@ impl Device {
     /// `w *= max(0, 1 - alpha / lifetime)`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the slices do not fit.
+    /// [`Error::Argument`] for an `alpha` that is negative or not finite, [`Error::Shape`].
     pub fn decay(&self, cells: Cells<'_>, alpha: f64, key: Key) -> Result<()> {
+        if !(alpha.is_finite() && alpha >= 0.0) {
+            let why = format!("must be finite and not negative, got {alpha}");
+            return Err(Error::Argument { argument: "alpha", why });
+        }
         if let Some(lifetime) = self.exact_lifetime() {
             if lifetime > 0.0 {
                 let scale = (1.0 - alpha / lifetime).max(0.0) as f32;
@@ -107,15 +89,8 @@ impl Device {
         if rates == PlaneRef::Constant(0.0) {
             return Ok(());
         }
-        let draw = key.stream(Stream::Diffusion);
-        let columns = self.x_size();
-        let mut normals = vec![0.0; columns];
-        self.map(cells, key, |at, w| {
-            if at % columns == 0 {
-                draw.fill_normal((at / columns) as u32, 0, &mut normals);
-            }
-            rates.at(at).mul_add(normals[at % columns], w)
-        })
+        let mut normals = Normals::new(key.stream(Stream::Diffusion), 0, self.x_size(), 1.0);
+        self.map(cells, key, |at, w| rates.at(at).mul_add(normals.at(at), w))
     }
 
     /// Resets `num` columns from `start` on, wrapping around; a negative `num` means all. Each cell
@@ -157,32 +132,13 @@ impl Device {
         })
     }
 
-    /// Clips the weights symmetrically; pulsed devices know only [`WeightClip::FixedValue`], within
-    /// their own bounds, and a negative value leaves those alone.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] for another kind on a pulsed device, [`Error::Shape`].
-    pub fn clip_weights(&self, cells: Cells<'_>, clip: WeightClip, key: Key) -> Result<()> {
-        if clip == WeightClip::None {
-            return Ok(());
-        }
-        if !self.is_pulsed() {
-            let keeps_zero = matches!(self.config(), DeviceConfig::FloatingPoint(_));
-            if let Some(limit) = exact_limit(cells.weights, self.x_size(), clip, keeps_zero) {
-                cells.weights.iter_mut().for_each(|w| *w = w.clamp(-limit, limit));
-            }
-            return Ok(());
-        }
-        let WeightClip::FixedValue(limit) = clip else {
-            let why = "pulsed devices clip only with WeightClipType.FIXED_VALUE";
-            return Err(Error::unsupported("clip.type", why));
-        };
-        let limit = if limit < 0.0 { f32::INFINITY } else { limit };
-        self.map(cells, key, |_, w| w.clamp(-limit, limit))
-    }
-
     /// Applies `f(position, weight)` to every weight, then the bounds, then new write noise.
-    fn map(&self, cells: Cells<'_>, key: Key, mut f: impl FnMut(usize, f32) -> f32) -> Result<()> {
+    pub(super) fn map(
+        &self,
+        cells: Cells<'_>,
+        key: Key,
+        mut f: impl FnMut(usize, f32) -> f32,
+    ) -> Result<()> {
         self.check_cells(&cells)?;
         let Cells { weights, persistent, planes } = cells;
         match persistent {
@@ -247,30 +203,25 @@ impl Device {
     }
 }
 
-/// Limit for the weights of an exact device, or `None` for no clipping.
-fn exact_limit(weights: &[f32], columns: usize, clip: WeightClip, keeps_zero: bool) -> Option<f32> {
-    let capped = |limit: f32, cap: f32| if cap > 0.0 { limit.min(cap) } else { limit };
-    match clip {
-        WeightClip::None => None,
-        WeightClip::FixedValue(limit) => {
-            (limit > 0.0 || (limit == 0.0 && !keeps_zero)).then_some(limit)
-        }
-        WeightClip::LayerGaussian { sigma, fixed_value } => {
-            Some(capped(sigma * deviation(weights), fixed_value)).filter(|limit| *limit > 0.0)
-        }
-        WeightClip::AverageChannelMax { fixed_value } => {
-            let rows = weights.chunks_exact(columns);
-            let count = rows.len() as f32;
-            let sum: f32 = rows.map(|row| row.iter().fold(0.0f32, |max, w| max.max(w.abs()))).sum();
-            Some(capped(sum / count, fixed_value)).filter(|limit| *limit > 0.0)
-        }
-    }
+/// One normal per cell of one stream and block, for cells that come in their order.
+pub(super) struct Normals {
+    draw: Draw,
+    block: u32,
+    is_drawn: bool,
+    row: Vec<f32>,
 }
 
-/// Standard deviation with the unbiased variance.
-fn deviation(values: &[f32]) -> f32 {
-    let count = values.len() as f64;
-    let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / count;
-    let squares: f64 = values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum();
-    (squares / (count - 1.0).max(1.0)).sqrt() as f32
+impl Normals {
+    /// Normals that are multiplied by `std`; without spread they are 0 and not drawn.
+    pub(super) fn new(draw: Draw, block: u32, columns: usize, std: f64) -> Self {
+        Self { draw, block, is_drawn: std > 0.0, row: vec![0.0; columns] }
+    }
+
+    pub(super) fn at(&mut self, at: usize) -> f32 {
+        let (row, column) = (at / self.row.len(), at % self.row.len());
+        if column == 0 && self.is_drawn {
+            self.draw.fill_normal(row as u32, self.block, &mut self.row);
+        }
+        self.row[column]
+    }
 }

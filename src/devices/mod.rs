@@ -2,29 +2,49 @@
 //!
 //! A pulsed device is one file and two lines here: its `mod` line and its entry in `devices!`.
 
+mod clip;
 mod common;
 mod constant_step;
+mod construct;
 mod device;
 mod drift;
+mod exp_step;
 mod ideal;
 mod lifecycle;
+mod linear;
+mod linear_step;
+mod math;
+mod nodes;
+mod piecewise_step;
 mod planes;
+mod pow_step;
+mod pow_step_reference;
 mod rule;
 mod soft_bounds;
+mod soft_bounds_reference;
 
 use serde::{Deserialize, Serialize};
 
+pub use clip::WeightClip;
 pub use common::{Cell, CellDraws, PulsedParameters};
 pub use constant_step::ConstantStep;
-pub use device::Device;
 pub(crate) use device::position;
-pub use drift::{DriftParameters, SimpleDriftParameters};
+pub use device::{Bounds, Device};
+pub use drift::{DriftParameters, DriftState, SimpleDriftParameters};
+pub use exp_step::{ExpStep, ExpStepRule};
 pub use ideal::{FloatingPoint, Ideal};
-pub use lifecycle::{Cells, WeightClip};
+pub use lifecycle::Cells;
+pub use linear::LinearRule;
+pub use linear_step::LinearStep;
+pub use nodes::{MAX_NODES, Nodes};
+pub use piecewise_step::{PiecewiseRule, PiecewiseStep};
 pub use planes::{Plane, PlaneRef};
+pub use pow_step::{PowRule, PowStep};
+pub use pow_step_reference::PowStepReference;
 pub(crate) use rule::select;
-pub use rule::{CellRef, Kernel, MAX_EXTRA, PulsedDevice, Rule, WriteNoise};
-pub use soft_bounds::{LinearRule, SoftBounds};
+pub use rule::{Branch, CellRef, Kernel, MAX_EXTRA, PulsedDevice, Rule, WriteNoise};
+pub use soft_bounds::SoftBounds;
+pub use soft_bounds_reference::{SoftBoundsReference, SoftBoundsReferenceRule};
 
 use crate::error::Result;
 
@@ -118,8 +138,20 @@ macro_rules! devices {
 devices! {
     /// Steps that do not depend on the weight.
     ConstantStep,
+    /// Steps that depend linearly on the weight.
+    LinearStep,
     /// Steps that shrink linearly towards the bound.
     SoftBounds,
+    /// Soft bounds with the weight of a reference device subtracted.
+    SoftBoundsReference,
+    /// Steps that fall exponentially with the weight.
+    ExpStep,
+    /// Steps that are a power of the distance to the bound.
+    PowStep,
+    /// Power steps with the weight of a reference device subtracted.
+    PowStepReference,
+    /// Steps interpolated between given values.
+    PiecewiseStep,
 }
 
 impl DeviceConfig {

@@ -6,7 +6,7 @@ use super::common::{Cell, PulsedParameters};
 use crate::error::Result;
 
 /// Constants that a device may add to each cell, at most.
-pub const MAX_EXTRA: usize = 3;
+pub const MAX_EXTRA: usize = 4;
 
 /// Constants of one cell as the pulse kernels see them.
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,18 +19,69 @@ pub struct CellRef {
     pub up: f32,
     /// Magnitude of a step down.
     pub down: f32,
-    /// What the device added, in the order of [`PulsedDevice::EXTRA`].
+    /// What the device added, in the order of [`PulsedDevice::EXTRA`]; after [`Rule::prepare`]
+    /// whatever that has put there.
     pub extra: [f32; MAX_EXTRA],
 }
 
-/// Response of one cell to one pulse. Kernels evaluate it for many cells at once, so it is best
+/// Change of a weight by one pulse of one direction as a function of the weight, near some weight.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Branch {
+    /// Mean change, negative for pulses down.
+    pub mean: f32,
+    /// Derivative of the mean change.
+    pub slope: f32,
+    /// Second derivative of the mean change.
+    pub curvature: f32,
+    /// Standard deviation of the change, of any sign.
+    pub noise: f32,
+    /// Derivative of `noise`.
+    pub noise_slope: f32,
+}
+
+impl Branch {
+    /// Noise of `std` times the mean change.
+    #[inline(always)]
+    #[must_use]
+    pub fn multiplicative(mean: f32, slope: f32, curvature: f32, std: f32) -> Self {
+        Self { mean, slope, curvature, noise: std * mean, noise_slope: std * slope }
+    }
+}
+
+/// Response of one cell to pulses. Kernels evaluate it for many cells at once, so it is best
 /// written without branches.
 pub trait Rule: Copy + Debug + Send + Sync {
-    /// Weight after one pulse from weight `w`, before the bounds; `xi` is a standard normal draw.
-    fn step(self, w: f32, up: bool, cell: CellRef, xi: f32) -> f32;
+    /// Turns the hidden parameters of a cell into the constants that the other functions read; done
+    /// once per cell and update. Bounds come with the reference already subtracted.
+    #[inline(always)]
+    fn prepare(self, cell: CellRef) -> CellRef {
+        cell
+    }
 
-    /// Relative standard deviation of a step; 0 when the draw is not used.
+    /// Mean change of weight `w` by one pulse, before the bounds.
+    fn mean(self, w: f32, up: bool, cell: CellRef) -> f32;
+
+    /// Standard deviation of the change whose mean is `mean`, of any sign; 0 if [`Rule::std`] is.
+    fn noise(self, mean: f32, w: f32, up: bool, cell: CellRef) -> f32;
+
+    /// The functions above and their derivatives at `w`.
+    fn branch(self, w: f32, up: bool, cell: CellRef) -> Branch;
+
+    /// Weights around `w` between which the functions have no kink; within the bounds.
+    #[inline(always)]
+    fn smooth(self, _w: f32, cell: CellRef) -> [f32; 2] {
+        [cell.min_bound, cell.max_bound]
+    }
+
+    /// Noise of a pulse as the configuration has it; 0 when no draw is needed.
     fn std(self) -> f32;
+
+    /// Weight after one pulse from weight `w`, before the bounds; `xi` is a standard normal draw.
+    #[inline(always)]
+    fn step(self, w: f32, up: bool, cell: CellRef, xi: f32) -> f32 {
+        let mean = self.mean(w, up, cell);
+        self.noise(mean, w, up, cell).mul_add(xi, mean + w)
+    }
 }
 
 /// Which kernel applies trains of pulses to a device.
@@ -38,9 +89,8 @@ pub trait Rule: Copy + Debug + Send + Sync {
 pub enum Kernel {
     /// Steps do not depend on the weight: pulses of many samples are added up.
     Constant,
-    /// The step is an affine function of the weight and the noise is a factor on it; extra plane 0
-    /// holds the slope for up pulses and plane 1 that for down pulses.
-    Affine,
+    /// Steps vary slowly with the weight: pulses of a few samples are added up in their order.
+    Smooth,
     /// One pulse after another.
     General,
 }
@@ -62,8 +112,13 @@ pub trait PulsedDevice: Clone + Debug + Default + Send + Sync {
     const EXTRA: &'static [&'static str] = &[];
     /// Number of normal draws that [`PulsedDevice::extra`] takes.
     const EXTRA_DRAWS: usize = 0;
-    /// Response to one pulse.
-    type Rule: Rule;
+    /// Which of [`PulsedDevice::EXTRA`] is the weight of a reference device, subtracted from that of
+    /// the pulsed device: the bounds of the difference are those of the cell minus the reference.
+    const REFERENCE: Option<usize> = None;
+    /// Response to pulses.
+    type Rule<'a>: Rule
+    where
+        Self: 'a;
 
     /// The shared parameters.
     fn pulsed(&self) -> &PulsedParameters;
@@ -75,12 +130,12 @@ pub trait PulsedDevice: Clone + Debug + Default + Send + Sync {
     /// naming the field.
     fn validate(&self, path: &str) -> Result<()>;
 
-    /// Response to one pulse.
-    fn rule(&self) -> Self::Rule;
+    /// Response to pulses.
+    fn rule(&self) -> Self::Rule<'_>;
 
     /// The kernel that applies trains of pulses.
     fn kernel(&self) -> Kernel {
-        Kernel::General
+        Kernel::Smooth
     }
 
     /// Mean step of one pulse, on which the pulse probabilities are based.
@@ -97,6 +152,16 @@ pub trait PulsedDevice: Clone + Debug + Default + Send + Sync {
     /// [`PulsedDevice::EXTRA_DRAWS`] draws.
     fn extra(&self, _cell: &mut Cell, _normals: &[f64]) -> [f64; MAX_EXTRA] {
         [0.0; MAX_EXTRA]
+    }
+
+    /// Whether the draws of [`PulsedDevice::extra`] make its values differ between cells.
+    fn extra_varies(&self) -> bool {
+        false
+    }
+
+    /// Whether they make the bounds differ.
+    fn adjusts_bounds(&self) -> bool {
+        false
     }
 }
 

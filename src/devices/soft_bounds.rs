@@ -1,9 +1,8 @@
 //! Steps that shrink linearly towards the bound.
 
 use super::common::{Cell, PulsedParameters};
-use super::rule::{
-    CellRef, Kernel, MAX_EXTRA, PulsedDevice, Rule, WriteNoise, select, write_noise,
-};
+use super::linear::{LinearRule, slopes};
+use super::rule::{MAX_EXTRA, PulsedDevice, WriteNoise, write_noise};
 use crate::config::{finite, params, require};
 use crate::error::Result;
 
@@ -31,39 +30,10 @@ params! {
     }
 }
 
-/// One pulse of a device with steps linear in the weight.
-#[derive(Debug, Clone, Copy)]
-pub struct LinearRule {
-    std: f32,
-    mult_noise: bool,
-}
-
-impl LinearRule {
-    pub(super) fn new(std: f64, mult_noise: bool) -> Self {
-        Self { std: std as f32, mult_noise }
-    }
-}
-
-impl Rule for LinearRule {
-    #[inline(always)]
-    fn step(self, w: f32, up: bool, cell: CellRef, xi: f32) -> f32 {
-        let constant = select(up, cell.up, -cell.down);
-        let slope = select(up, cell.extra[0], -cell.extra[1]);
-        let mean = slope.mul_add(w, constant);
-        let noisy = select(self.mult_noise, mean, constant);
-        noisy.mul_add(self.std * xi, mean + w)
-    }
-
-    #[inline(always)]
-    fn std(self) -> f32 {
-        self.std
-    }
-}
-
 impl PulsedDevice for SoftBounds {
     const NAME: &'static str = "SoftBounds";
     const EXTRA: &'static [&'static str] = &["slope_up", "slope_down"];
-    type Rule = LinearRule;
+    type Rule<'a> = LinearRule;
 
     fn pulsed(&self) -> &PulsedParameters {
         &self.pulsed
@@ -73,21 +43,11 @@ impl PulsedDevice for SoftBounds {
         self.pulsed.validate(path)?;
         finite(path, "write_noise_std", self.write_noise_std)?;
         finite(path, "reverse_offset", self.reverse_offset)?;
-        for (field, reversed) in
-            [("reverse_up", self.reverse_up), ("reverse_down", self.reverse_down)]
-        {
-            require(!reversed || self.mult_noise, path, field, "needs mult_noise = True")?;
-        }
-        Ok(())
+        validate_reverse(path, [self.reverse_up, self.reverse_down], self.mult_noise)
     }
 
     fn rule(&self) -> LinearRule {
         LinearRule::new(self.pulsed.dw_min_std, self.mult_noise)
-    }
-
-    fn kernel(&self) -> Kernel {
-        let plain = self.mult_noise && !self.reverse_up && !self.reverse_down;
-        if plain && self.write_noise().is_none() { Kernel::Affine } else { Kernel::General }
     }
 
     fn write_noise(&self) -> Option<WriteNoise> {
@@ -95,15 +55,23 @@ impl PulsedDevice for SoftBounds {
     }
 
     fn extra(&self, cell: &mut Cell, _normals: &[f64]) -> [f64; MAX_EXTRA] {
-        let reach_up =
-            if self.reverse_up { cell.min_bound - self.reverse_offset } else { cell.max_bound };
-        let reach_down =
-            if self.reverse_down { cell.max_bound + self.reverse_offset } else { cell.min_bound };
-        [slope(cell.up, reach_up), slope(cell.down, reach_down), 0.0]
+        let bounds = [cell.max_bound, cell.min_bound];
+        let reverse = [self.reverse_up, self.reverse_down];
+        let [up, down] = slopes([1.0; 2], cell, reach(bounds, reverse, self.reverse_offset));
+        [up, down, 0.0, 0.0]
     }
 }
 
-/// Slope that takes `step` at weight 0 to nothing at weight `reach`.
-pub(super) fn slope(step: f64, reach: f64) -> f64 {
-    if reach == 0.0 { 0.0 } else { -step / reach }
+/// Weights at which the steps vanish: the bounds, or for reversed steps `offset` beyond the opposite
+/// bound.
+pub(super) fn reach([max, min]: [f64; 2], reverse: [bool; 2], offset: f64) -> [f64; 2] {
+    [if reverse[0] { min - offset } else { max }, if reverse[1] { max + offset } else { min }]
+}
+
+/// Reversed steps exist with multiplicative noise only.
+pub(super) fn validate_reverse(path: &str, reverse: [bool; 2], mult_noise: bool) -> Result<()> {
+    for (field, reversed) in ["reverse_up", "reverse_down"].into_iter().zip(reverse) {
+        require(!reversed || mult_noise, path, field, "needs mult_noise = True")?;
+    }
+    Ok(())
 }

@@ -1,15 +1,16 @@
 //! Floating-point updates: exact rank-one steps, within the bounds of the device if it has some.
 
 use super::Update;
-use super::rows::{self, Planes, Rows};
+use super::rows::{self, Rows};
 use super::simd::{self, Work};
+use crate::devices::Bounds;
 use crate::error::Result;
 
 /// Applies `w -= learning_rate d x` sample by sample; a pulsed device clips after each sample.
 pub(super) fn update(update: &mut Update<'_>) -> Result<()> {
     let device = update.device;
     let columns = device.x_size();
-    let bounds = device.is_pulsed().then(|| Planes::new(device, update.planes));
+    let bounds = device.bounds(update.planes);
     let (x, d, bias) = (update.x, update.d, update.bias);
     let (d_size, scale) = (device.d_size(), -(update.learning_rate as f32));
     let noise = device.write_noise();
@@ -39,7 +40,7 @@ struct Exact<'a, 'b> {
     d: &'a [f32],
     d_size: usize,
     scale: f32,
-    bounds: Option<Planes<'a>>,
+    bounds: Option<Bounds<'a>>,
 }
 
 impl Work for Exact<'_, '_> {
@@ -61,7 +62,7 @@ impl Work for Exact<'_, '_> {
                 }
                 if let Some(bounds) = &self.bounds {
                     for (column, w) in state.iter_mut().enumerate() {
-                        let [upper, lower] = bounds.bounds(row, column);
+                        let [lower, upper] = bounds.at(row * columns + column);
                         *w = rows::clip(*w, lower, upper);
                     }
                 }

@@ -114,7 +114,7 @@ impl<R: Rule, P: Pulses> Walk<'_, R, P> {
         let (row, column) = (rows.first + local, block * LANES);
         let lanes = LANES.min(self.planes.x_size - column);
         let at = local * self.planes.x_size + column;
-        let cells = self.planes.lanes(row, column);
+        let cells = self.planes.lanes(row, column).prepare(self.rule);
         let mut w = load(rows.state, at, lanes);
         let mut total = [[0u32; LANES]; 2];
         for slice in 0..self.pulses.slices() {

@@ -7,7 +7,6 @@
 //! do not depend on the weight, `affine` for steps linear in it, `general` for everything else.
 //! `exact` has no pulses.
 
-mod affine;
 mod constant;
 mod dense;
 mod exact;
@@ -149,10 +148,7 @@ fn stochastic<D: PulsedDevice>(update: &mut Update<'_>, device: &D) -> Result<()
         tests::before_chunk(at);
         match device.kernel() {
             Kernel::Constant => packed(update, slices, positions, device.rule().std())?,
-            Kernel::Affine => sliced(update, slices, |update, trains| {
-                affine::update(update, trains, device.rule(), positions)
-            })?,
-            Kernel::General => sliced(update, slices, |update, trains| {
+            Kernel::Smooth | Kernel::General => sliced(update, slices, |update, trains| {
                 general(update, trains, device.rule(), positions)
             })?,
         }

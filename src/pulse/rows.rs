@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::Update;
 pub(super) use crate::devices::select;
-use crate::devices::{CellRef, Device, MAX_EXTRA, PlaneRef, position};
+use crate::devices::{CellRef, Device, MAX_EXTRA, PlaneRef, Rule, position};
 use crate::error::{Error, Result};
 use crate::par::{self, Par};
 use crate::rng::{Key, LANES, Stream};
@@ -139,7 +139,7 @@ impl LaneCells {
             min_bound: self.min_bound[lane],
             up: self.up[lane],
             down: self.down[lane],
-            extra: [self.extra[0][lane], self.extra[1][lane], self.extra[2][lane]],
+            extra: self.extra.map(|plane| plane[lane]),
         }
     }
 
@@ -150,6 +150,15 @@ impl LaneCells {
         for (plane, value) in self.extra.iter_mut().zip(cell.extra) {
             plane[lane] = value;
         }
+    }
+
+    /// The constants that `rule` reads.
+    #[inline(always)]
+    pub(super) fn prepare<R: Rule>(mut self, rule: R) -> Self {
+        for lane in 0..LANES {
+            self.set(lane, rule.prepare(self.cell(lane)));
+        }
+        self
     }
 
     #[inline(always)]
@@ -164,6 +173,8 @@ pub(super) struct Planes<'a> {
     pub(super) x_size: usize,
     base: [PlaneRef<'a>; 4],
     extra: [PlaneRef<'a>; MAX_EXTRA],
+    /// Position of the weight of the reference device among the extra constants.
+    reference: Option<usize>,
 }
 
 impl<'a> Planes<'a> {
@@ -173,7 +184,8 @@ impl<'a> Planes<'a> {
             *slot = *plane;
         }
         let base = [position::MAX_BOUND, position::MIN_BOUND, position::UP, position::DOWN];
-        Self { x_size: device.x_size(), base: base.map(|at| planes[at]), extra }
+        let reference = device.reference().map(|at| at - device.first_extra());
+        Self { x_size: device.x_size(), base: base.map(|at| planes[at]), extra, reference }
     }
 
     /// Constants of the cells from `column` on in `row`.
@@ -181,17 +193,20 @@ impl<'a> Planes<'a> {
     pub(super) fn lanes(&self, row: usize, column: usize) -> LaneCells {
         let count = LANES.min(self.x_size - column);
         let at = row * self.x_size + column;
-        LaneCells {
+        let mut cells = LaneCells {
             max_bound: lanes_of(self.base[0], at, count),
             min_bound: lanes_of(self.base[1], at, count),
             up: lanes_of(self.base[2], at, count),
             down: lanes_of(self.base[3], at, count),
-            extra: [
-                lanes_of(self.extra[0], at, count),
-                lanes_of(self.extra[1], at, count),
-                lanes_of(self.extra[2], at, count),
-            ],
+            extra: self.extra.map(|plane| lanes_of(plane, at, count)),
+        };
+        if let Some(reference) = self.reference {
+            for lane in 0..LANES {
+                cells.max_bound[lane] -= cells.extra[reference][lane];
+                cells.min_bound[lane] -= cells.extra[reference][lane];
+            }
         }
+        cells
     }
 
     /// Copies the base constants of `count` cells from `column` on in `row`.
@@ -214,19 +229,14 @@ impl<'a> Planes<'a> {
         }
     }
 
-    /// Upper and lower bound of one cell.
-    #[inline(always)]
-    pub(super) fn bounds(&self, row: usize, column: usize) -> [f32; 2] {
-        let at = row * self.x_size + column;
-        [self.base[0].at(at), self.base[1].at(at)]
-    }
-
     /// Constants of one cell.
     #[inline(always)]
     pub(super) fn cell(&self, row: usize, column: usize) -> CellRef {
         let at = row * self.x_size + column;
-        let [max_bound, min_bound, up, down] = [0, 1, 2, 3].map(|plane| self.base[plane].at(at));
-        let extra = [0, 1, 2].map(|plane| self.extra[plane].at(at));
+        let [max_bound, min_bound, up, down] = self.base.map(|plane| plane.at(at));
+        let extra = self.extra.map(|plane| plane.at(at));
+        let reference = self.reference.map_or(0.0, |reference| extra[reference]);
+        let (max_bound, min_bound) = (max_bound - reference, min_bound - reference);
         CellRef { max_bound, min_bound, up, down, extra }
     }
 }

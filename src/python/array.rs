@@ -7,7 +7,7 @@ use pyo3::sync::PyOnceLock;
 
 use crate::error::{Error, Result};
 
-static DTYPES: PyOnceLock<[Py<PyAny>; 3]> = PyOnceLock::new();
+static DTYPES: PyOnceLock<[Py<PyAny>; 4]> = PyOnceLock::new();
 
 /// Element types that kernels take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,18 +15,19 @@ enum Dtype {
     Float32 = 0,
     Int64 = 1,
     Uint8 = 2,
+    Float64 = 3,
 }
 
 impl Dtype {
     fn name(self) -> &'static str {
-        ["float32", "int64", "uint8"][self as usize]
+        ["float32", "int64", "uint8", "float64"][self as usize]
     }
 
     fn object(self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
         let all = DTYPES.get_or_try_init(py, || {
             let torch = py.import("torch")?;
             let get = |name| torch.getattr(name).map(Bound::unbind);
-            PyResult::Ok([get("float32")?, get("int64")?, get("uint8")?])
+            PyResult::Ok([get("float32")?, get("int64")?, get("uint8")?, get("float64")?])
         })?;
         Ok(&all[self as usize])
     }
@@ -77,6 +78,10 @@ pub(super) struct Floats(Memory);
 pub(super) struct FloatsMut(Memory);
 /// A uint8 tensor that is written.
 pub(super) struct BytesMut(Memory);
+/// A float64 tensor that is written.
+pub(super) struct DoublesMut(Memory);
+/// An int64 tensor that is written.
+pub(super) struct IntsMut(Memory);
 
 impl Floats {
     pub(super) fn new(argument: &'static str, tensor: &Bound<'_, PyAny>) -> PyResult<Self> {
@@ -116,6 +121,26 @@ impl BytesMut {
     }
 
     pub(super) fn slice(&mut self) -> &mut [u8] {
+        slice_mut(self.0)
+    }
+}
+
+impl DoublesMut {
+    pub(super) fn new(argument: &'static str, tensor: &Bound<'_, PyAny>) -> PyResult<Self> {
+        memory(argument, tensor, Dtype::Float64).map(Self)
+    }
+
+    pub(super) fn slice(&mut self) -> &mut [f64] {
+        slice_mut(self.0)
+    }
+}
+
+impl IntsMut {
+    pub(super) fn new(argument: &'static str, tensor: &Bound<'_, PyAny>) -> PyResult<Self> {
+        memory(argument, tensor, Dtype::Int64).map(Self)
+    }
+
+    pub(super) fn slice(&mut self) -> &mut [i64] {
         slice_mut(self.0)
     }
 }

@@ -5,6 +5,7 @@ mod error;
 mod gil;
 mod ops;
 mod spec;
+mod weight_ops;
 
 use pyo3::prelude::*;
 
@@ -18,11 +19,15 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(ops::next_call, module)?,
         wrap_pyfunction!(ops::mvm, module)?,
         wrap_pyfunction!(ops::update, module)?,
-        wrap_pyfunction!(ops::clip_to_bounds, module)?,
-        wrap_pyfunction!(ops::decay, module)?,
-        wrap_pyfunction!(ops::diffuse, module)?,
-        wrap_pyfunction!(ops::reset_columns, module)?,
-        wrap_pyfunction!(ops::clip_weights, module)?,
+        wrap_pyfunction!(weight_ops::clip_to_bounds, module)?,
+        wrap_pyfunction!(weight_ops::enter_bounds, module)?,
+        wrap_pyfunction!(weight_ops::check_hidden, module)?,
+        wrap_pyfunction!(weight_ops::unexpected_dw_min, module)?,
+        wrap_pyfunction!(weight_ops::decay, module)?,
+        wrap_pyfunction!(weight_ops::drift, module)?,
+        wrap_pyfunction!(weight_ops::diffuse, module)?,
+        wrap_pyfunction!(weight_ops::reset_columns, module)?,
+        wrap_pyfunction!(weight_ops::clip_weights, module)?,
         wrap_pyfunction!(ops::uniform_weights, module)?,
         wrap_pyfunction!(ops::set_num_threads, module)?,
         wrap_pyfunction!(ops::get_num_threads, module)?,

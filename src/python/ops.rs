@@ -3,10 +3,10 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::array::{self, BytesMut, Floats, FloatsMut};
+use super::array::{self, BytesMut, Floats, FloatsMut, IntsMut};
 use super::gil::enter;
 use super::spec::{PyTileSpec, direction};
-use crate::devices::{Cells, Device, PlaneRef, WeightClip};
+use crate::devices::PlaneRef;
 use crate::error::{Error, Result};
 use crate::mvm::{Lines, Request};
 use crate::par;
@@ -15,11 +15,11 @@ use crate::rng::Key;
 use crate::tile;
 
 /// Hidden plane that kernels write: the weight before write noise.
-const PERSISTENT: &str = "persistent_weights";
+pub(super) const PERSISTENT: &str = "persistent_weights";
 /// Per-line value that the product writes: the running scale of the noise management.
 const RUNNING: &str = "running_abs_max";
 
-fn key(seed: &Bound<'_, PyAny>, call: i64) -> PyResult<Key> {
+pub(super) fn key(seed: &Bound<'_, PyAny>, call: i64) -> PyResult<Key> {
     Ok(Key::new(array::int("seed", seed)? as u64, call as u64))
 }
 
@@ -124,13 +124,13 @@ pub(super) fn mvm(
 }
 
 /// Hidden planes of a tile, in the order of its names; missing ones are constants.
-struct HiddenTensors {
-    planes: Vec<Option<Floats>>,
-    persistent: Option<FloatsMut>,
+pub(super) struct HiddenTensors {
+    pub(super) planes: Vec<Option<Floats>>,
+    pub(super) persistent: Option<FloatsMut>,
 }
 
 impl HiddenTensors {
-    fn new(tile: &PyTileSpec, hidden: &Bound<'_, PyDict>) -> PyResult<Self> {
+    pub(super) fn new(tile: &PyTileSpec, hidden: &Bound<'_, PyDict>) -> PyResult<Self> {
         for name in hidden.keys() {
             let name: String = name.extract()?;
             if !tile.hidden_names.contains(&name.as_str()) {
@@ -152,7 +152,10 @@ impl HiddenTensors {
         Ok(Self { planes, persistent })
     }
 
-    fn borrow<'a>(planes: &'a [Option<Floats>], tile: &PyTileSpec) -> Result<Vec<PlaneRef<'a>>> {
+    pub(super) fn borrow<'a>(
+        planes: &'a [Option<Floats>],
+        tile: &PyTileSpec,
+    ) -> Result<Vec<PlaneRef<'a>>> {
         let named = planes.iter().zip(tile.hidden_names.iter().copied());
         named.map(|(plane, name)| Self::plane(plane.as_ref(), name, tile)).collect()
     }
@@ -183,7 +186,7 @@ impl HiddenTensors {
 
 /// Applies the update of all samples in order, in place.
 #[pyfunction]
-#[pyo3(signature = (spec, weight, hidden, x, d, learning_rate, seed, call, bias=None))]
+#[pyo3(signature = (spec, weight, hidden, x, d, learning_rate, seed, call, bias=None, counts=None))]
 #[allow(clippy::too_many_arguments, reason = "mirrors the tensors of a tile")]
 pub(super) fn update(
     py: Python<'_>,
@@ -196,12 +199,14 @@ pub(super) fn update(
     seed: &Bound<'_, PyAny>,
     call: i64,
     bias: Option<f32>,
+    counts: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
     let tile = spec.get();
     let (x, d) = (Floats::new("x", x)?, Floats::new("d", d)?);
     let mut weight = FloatsMut::new("weight", weight)?;
     weight.apart("weight", &x)?;
     weight.apart("weight", &d)?;
+    let mut counts = counts.map(|counts| IntsMut::new("counts", counts)).transpose()?;
     let key = key(seed, call)?;
     let HiddenTensors { planes, mut persistent } = HiddenTensors::new(tile, hidden)?;
     enter(py, || {
@@ -217,105 +222,8 @@ pub(super) fn update(
             d: d.slice(),
             learning_rate,
             key,
-            counts: None,
+            counts: counts.as_mut().map(IntsMut::slice),
         })
-    })
-}
-
-/// Runs a weight operation on the tensors of a tile.
-fn on_weights(
-    spec: &Bound<'_, PyTileSpec>,
-    weight: &Bound<'_, PyAny>,
-    hidden: &Bound<'_, PyDict>,
-    key: Key,
-    operation: impl FnOnce(&Device, Cells<'_>, Key) -> Result<()> + Send,
-) -> PyResult<()> {
-    let tile = spec.get();
-    let mut weight = FloatsMut::new("weight", weight)?;
-    let HiddenTensors { planes, mut persistent } = HiddenTensors::new(tile, hidden)?;
-    enter(spec.py(), || {
-        let planes = HiddenTensors::borrow(&planes, tile)?;
-        let _write = tile.write();
-        let persistent = persistent.as_mut().map(FloatsMut::slice);
-        let cells = Cells { weights: weight.slice(), persistent, planes: &planes };
-        operation(tile.spec.device(), cells, key)
-    })
-}
-
-/// Brings freshly written weights into the device bounds.
-#[pyfunction]
-pub(super) fn clip_to_bounds(
-    spec: &Bound<'_, PyTileSpec>,
-    weight: &Bound<'_, PyAny>,
-    hidden: &Bound<'_, PyDict>,
-    seed: &Bound<'_, PyAny>,
-    call: i64,
-) -> PyResult<()> {
-    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
-        Error::check_finite("weights", cells.weights)?;
-        device.set_weights(cells, key)
-    })
-}
-
-/// Decay of all weights by `alpha` calls.
-#[pyfunction]
-pub(super) fn decay(
-    spec: &Bound<'_, PyTileSpec>,
-    weight: &Bound<'_, PyAny>,
-    hidden: &Bound<'_, PyDict>,
-    alpha: f64,
-    seed: &Bound<'_, PyAny>,
-    call: i64,
-) -> PyResult<()> {
-    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
-        device.decay(cells, alpha, key)
-    })
-}
-
-/// One step of the random walk of all weights.
-#[pyfunction]
-pub(super) fn diffuse(
-    spec: &Bound<'_, PyTileSpec>,
-    weight: &Bound<'_, PyAny>,
-    hidden: &Bound<'_, PyDict>,
-    seed: &Bound<'_, PyAny>,
-    call: i64,
-) -> PyResult<()> {
-    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
-        device.diffuse(cells, key)
-    })
-}
-
-/// Reset of `count` columns from `start` on.
-#[pyfunction]
-#[allow(clippy::too_many_arguments, reason = "mirrors the tensors of a tile")]
-pub(super) fn reset_columns(
-    spec: &Bound<'_, PyTileSpec>,
-    weight: &Bound<'_, PyAny>,
-    hidden: &Bound<'_, PyDict>,
-    start: usize,
-    count: i64,
-    probability: f64,
-    seed: &Bound<'_, PyAny>,
-    call: i64,
-) -> PyResult<()> {
-    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
-        device.reset_columns(cells, start, count, probability, key)
-    })
-}
-
-/// Symmetric clipping of all weights at `value`.
-#[pyfunction]
-pub(super) fn clip_weights(
-    spec: &Bound<'_, PyTileSpec>,
-    weight: &Bound<'_, PyAny>,
-    hidden: &Bound<'_, PyDict>,
-    value: f32,
-    seed: &Bound<'_, PyAny>,
-    call: i64,
-) -> PyResult<()> {
-    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
-        device.clip_weights(cells, WeightClip::FixedValue(value), key)
     })
 }
 

@@ -44,10 +44,20 @@ pub(super) fn direction(backward: bool) -> Direction {
 #[pymethods]
 impl PyTileSpec {
     #[new]
-    #[pyo3(signature = (config, d_size, x_size, analog_bias=false))]
-    fn new(config: &str, d_size: usize, x_size: usize, analog_bias: bool) -> PyResult<Self> {
+    #[pyo3(signature = (config, d_size, x_size, analog_bias=false, dw_min=None))]
+    fn new(
+        config: &str,
+        d_size: usize,
+        x_size: usize,
+        analog_bias: bool,
+        dw_min: Option<f64>,
+    ) -> PyResult<Self> {
         let build = || -> Result<TileSpec> {
-            TileSpec::new(TileConfig::from_json(config)?, d_size, x_size, analog_bias)
+            let mut config = TileConfig::from_json(config)?;
+            if let (Some(dw_min), Some(pulsed)) = (dw_min, config.device.pulsed_mut()) {
+                pulsed.dw_min = dw_min;
+            }
+            TileSpec::new(config, d_size, x_size, analog_bias)
         };
         let spec = build()?;
         let hidden_names = spec.device().hidden_names();
@@ -82,6 +92,16 @@ impl PyTileSpec {
     #[getter]
     fn weight_granularity(&self) -> f64 {
         self.spec.device().granularity()
+    }
+
+    #[getter]
+    fn drifts(&self) -> bool {
+        self.spec.config().device.drift().is_some()
+    }
+
+    #[getter]
+    fn counts_pulses(&self) -> bool {
+        self.spec.device().config().pulsed().is_some_and(|pulsed| pulsed.count_pulses)
     }
 
     #[getter]

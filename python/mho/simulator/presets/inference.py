@@ -1,0 +1,110 @@
+"""Configurations for hardware-aware training and for an exact reference."""
+
+from dataclasses import dataclass, field
+
+from mho.inference.compensation.base import BaseDriftCompensation
+from mho.inference.compensation.drift import GlobalDriftCompensation
+from mho.inference.noise.base import BaseNoiseModel
+from mho.inference.noise.pcm import PCMLikeNoiseModel
+from mho.simulator.configs.configs import InferenceRPUConfig, TorchInferenceRPUConfig
+from mho.simulator.parameters.enums import (
+    BoundManagementType,
+    NoiseManagementType,
+    WeightClipType,
+    WeightNoiseType,
+    WeightRemapType,
+)
+from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapParameter
+from mho.simulator.parameters.io import IOParameters
+from mho.simulator.parameters.mapping import MappingParameter
+from mho.simulator.parameters.pre_post import InputRangeParameter, PrePostProcessingParameter
+from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.presets.utils import PresetIOParameters
+
+__all__ = ["FloatingPointPreset", "StandardHWATrainingPreset"]
+
+
+def _mapping() -> MappingParameter:
+    return MappingParameter(
+        weight_scaling_omega=1.0,
+        weight_scaling_columnwise=True,
+        learn_out_scaling=True,
+        out_scaling_columnwise=True,
+        max_input_size=512,
+        max_output_size=0,
+    )
+
+
+def _forward() -> PresetIOParameters:
+    return PresetIOParameters(
+        inp_res=254.0,
+        out_res=254.0,
+        out_bound=10.0,
+        out_noise=0.04,
+        bound_management=BoundManagementType.NONE,
+        noise_management=NoiseManagementType.CONSTANT,
+        nm_thres=1.0,
+        w_noise=0.0175,
+        w_noise_type=WeightNoiseType.PCM_READ,
+        ir_drop=1.0,
+    )
+
+
+def _pre_post() -> PrePostProcessingParameter:
+    return PrePostProcessingParameter(input_range=InputRangeParameter(enable=True))
+
+
+@register_config_class
+@dataclass
+class StandardHWATrainingPreset(InferenceRPUConfig):
+    """Hardware-aware training for chips of phase-change memory.
+
+    Products have 8-bit converters, learned input ranges, PCM read noise and IR drop; columns of the
+    weights are scaled to the full range, remapped and clipped (Rasch et al., "Hardware-aware
+    training for large-scale and diverse deep learning inference workloads using in-memory
+    computing-based accelerators", Nat. Commun. 14:5282, 2023). The weights are not modified during
+    training; set `modifier` for that.
+    """
+
+    mapping: MappingParameter = field(default_factory=_mapping)
+    """How weights are mapped to tiles."""
+
+    forward: IOParameters = field(default_factory=_forward)
+    """Non-idealities of the forward product, in training and evaluation."""
+
+    remap: WeightRemapParameter = field(
+        default_factory=lambda: WeightRemapParameter(type=WeightRemapType.CHANNELWISE_SYMMETRIC)
+    )
+    """Rescaling of weights and scales after each update."""
+
+    noise_model: BaseNoiseModel = field(default_factory=PCMLikeNoiseModel)
+    """Programming error and drift of the weights."""
+
+    drift_compensation: BaseDriftCompensation | None = field(
+        default_factory=GlobalDriftCompensation
+    )
+    """Digital correction of drift; None is none."""
+
+    pre_post: PrePostProcessingParameter = field(default_factory=_pre_post)
+    """Digital processing: input ranges are learned."""
+
+    clip: WeightClipParameter = field(
+        default_factory=lambda: WeightClipParameter(
+            type=WeightClipType.FIXED_VALUE, fixed_value=1.0
+        )
+    )
+    """Clipping of the weights after each update."""
+
+
+@register_config_class
+@dataclass
+class FloatingPointPreset(TorchInferenceRPUConfig):
+    """Exact products in torch, with one tile per layer; for comparison with analog ones."""
+
+    mapping: MappingParameter = field(
+        default_factory=lambda: MappingParameter(max_input_size=0, max_output_size=0)
+    )
+    """How weights are mapped to tiles."""
+
+    forward: IOParameters = field(default_factory=lambda: IOParameters(is_perfect=True))
+    """Non-idealities of the forward product, in training and evaluation."""

@@ -1,0 +1,156 @@
+//! Steps interpolated between given values.
+
+use super::common::PulsedParameters;
+use super::nodes::{MAX_NODES, Nodes, piece};
+use super::rule::{Branch, CellRef, PulsedDevice, Rule, WriteNoise, select, write_noise};
+use crate::config::{finite, params, require};
+use crate::error::Result;
+
+params! {
+    /// Device whose step is interpolated linearly between nodes that divide the range of the cell
+    /// evenly, the first at `min_bound`, the last at `max_bound`, for both directions:
+    /// `w += dwmin_up f_up(w) (1 + dw_min_std xi)`, `w -= dwmin_down f_down(w) (1 + dw_min_std xi)`.
+    pub struct PiecewiseStep {
+        /// Parameters shared by all pulsed devices.
+        pulsed: PulsedParameters = PulsedParameters::default();
+        /// Up steps at the nodes, relative to `dw_min`.
+        piecewise_up: Nodes = Nodes::from(vec![1.0]);
+        /// Down steps at the nodes, relative to `dw_min`.
+        piecewise_down: Nodes = Nodes::from(vec![1.0]);
+        /// Noise of the visible weight in units of `dw_min`; 0 is none.
+        write_noise_std: real = 0.0;
+        /// Whether weights that are set receive write noise.
+        apply_write_noise_on_set: bool = true;
+    }
+}
+
+/// One pulse of [`PiecewiseStep`].
+#[derive(Debug, Clone, Copy)]
+pub struct PiecewiseRule<'a> {
+    std: f32,
+    up: &'a [f32; MAX_NODES],
+    down: &'a [f32; MAX_NODES],
+    /// Number of pieces.
+    pieces: f32,
+}
+
+/// Positions in the prepared constants: pieces per unit of weight, and the length of a piece.
+const SCALE: usize = 0;
+const LENGTH: usize = 1;
+
+impl PiecewiseRule<'_> {
+    /// Number of the piece that `w` is in, and the position in units of pieces.
+    #[inline(always)]
+    fn locate(self, w: f32, cell: CellRef) -> (f32, f32) {
+        let u = (w - cell.min_bound) * cell.extra[SCALE];
+        let u = if u > 0.0 { u } else { 0.0 };
+        let u = if u < self.pieces { u } else { self.pieces };
+        let last = self.pieces - 1.0;
+        let last = if last > 0.0 { last } else { 0.0 };
+        let whole = u as u32 as f32;
+        (if whole < last { whole } else { last }, u)
+    }
+
+    /// Relative step and its difference over the piece.
+    #[inline(always)]
+    fn value(self, w: f32, up: bool, cell: CellRef) -> (f32, f32) {
+        let (at, u) = self.locate(w, cell);
+        let (low, rise) = piece(self.up, at as u32);
+        let (low_down, rise_down) = piece(self.down, at as u32);
+        let (low, rise) = (select(up, low, low_down), select(up, rise, rise_down));
+        (rise.mul_add(u - at, low), rise)
+    }
+}
+
+impl Rule for PiecewiseRule<'_> {
+    #[inline(always)]
+    fn prepare(self, mut cell: CellRef) -> CellRef {
+        let range = cell.max_bound - cell.min_bound;
+        let divided = (range > 0.0) & (self.pieces > 0.0);
+        cell.extra[SCALE] = select(divided, self.pieces / range, 0.0);
+        cell.extra[LENGTH] = select(divided, range / self.pieces, range);
+        cell
+    }
+
+    #[inline(always)]
+    fn mean(self, w: f32, up: bool, cell: CellRef) -> f32 {
+        select(up, cell.up, -cell.down) * self.value(w, up, cell).0
+    }
+
+    #[inline(always)]
+    fn noise(self, mean: f32, _w: f32, _up: bool, _cell: CellRef) -> f32 {
+        self.std * mean
+    }
+
+    #[inline(always)]
+    fn branch(self, w: f32, up: bool, cell: CellRef) -> Branch {
+        let (value, rise) = self.value(w, up, cell);
+        let size = select(up, cell.up, -cell.down);
+        Branch::multiplicative(size * value, size * rise * cell.extra[SCALE], 0.0, self.std)
+    }
+
+    #[inline(always)]
+    fn smooth(self, w: f32, cell: CellRef) -> [f32; 2] {
+        let low = self.locate(w, cell).0.mul_add(cell.extra[LENGTH], cell.min_bound);
+        let high = low + cell.extra[LENGTH];
+        [
+            select(low > cell.min_bound, low, cell.min_bound),
+            select(high < cell.max_bound, high, cell.max_bound),
+        ]
+    }
+
+    #[inline(always)]
+    fn std(self) -> f32 {
+        self.std
+    }
+}
+
+impl PulsedDevice for PiecewiseStep {
+    const NAME: &'static str = "PiecewiseStep";
+    type Rule<'a> = PiecewiseRule<'a>;
+
+    fn pulsed(&self) -> &PulsedParameters {
+        &self.pulsed
+    }
+
+    fn validate(&self, path: &str) -> Result<()> {
+        self.pulsed.validate(path)?;
+        finite(path, "write_noise_std", self.write_noise_std)?;
+        let [up, down] = [self.piecewise_up.values(), self.piecewise_down.values()];
+        let sizes = [up.len(), down.len()];
+        let why = format!(
+            "has {} values and piecewise_down {}; both need the same number, at least one and at \
+             most {MAX_NODES}",
+            sizes[0], sizes[1]
+        );
+        let fits = (1..=MAX_NODES).contains(&sizes[0]) && sizes[0] == sizes[1];
+        require(fits, path, "piecewise_up", why)?;
+        for (field, values) in [("piecewise_up", up), ("piecewise_down", down)] {
+            for value in values {
+                finite(path, field, *value)?;
+            }
+        }
+        let middle = up[up.len() / 2];
+        let why = format!("the middle value scales the pulses and must be positive, got {middle}");
+        require(middle > 0.0, path, "piecewise_up", why)
+    }
+
+    fn rule(&self) -> PiecewiseRule<'_> {
+        PiecewiseRule {
+            std: self.pulsed.dw_min_std as f32,
+            up: self.piecewise_up.table(),
+            down: self.piecewise_down.table(),
+            pieces: (self.piecewise_up.values().len().max(1) - 1) as f32,
+        }
+    }
+
+    /// The up step at the middle node.
+    fn granularity(&self) -> f64 {
+        let values = self.piecewise_up.values();
+        self.pulsed.dw_min * values.get(values.len() / 2).copied().unwrap_or(1.0)
+    }
+
+    fn write_noise(&self) -> Option<WriteNoise> {
+        write_noise(self.write_noise_std, self.apply_write_noise_on_set, self.pulsed.dw_min)
+    }
+}

@@ -1,0 +1,134 @@
+//! Soft-bounds device read against a reference device.
+
+use super::common::{Cell, PulsedParameters};
+use super::linear::LinearRule;
+use super::rule::{Branch, CellRef, MAX_EXTRA, PulsedDevice, Rule, WriteNoise, write_noise};
+use crate::config::{finite, params};
+use crate::error::Result;
+
+params! {
+    /// Soft-bounds device from which the weight of a fixed reference device is subtracted. With the
+    /// raw weight `v = w + reference`, which the bounds of the cell limit:
+    /// `v += dwmin_up (1 - v / max_bound)` for an up pulse, `v -= dwmin_down (1 - v / min_bound)` for
+    /// a down pulse, with noise on the whole step or of the size of `dwmin_up` or `dwmin_down`.
+    pub struct SoftBoundsReference {
+        /// Parameters shared by all pulsed devices.
+        pulsed: PulsedParameters = PulsedParameters::default();
+        /// Whether the noise is a factor on the whole step or only on its constant part.
+        mult_noise: bool = false;
+        /// Noise of the visible weight in units of `dw_min`; 0 is none.
+        write_noise_std: real = 0.0;
+        /// Whether weights that are set receive write noise.
+        apply_write_noise_on_set: bool = true;
+        /// Relative spread of the slope of up steps.
+        slope_up_dtod: real = 0.0;
+        /// Relative spread of the slope of down steps.
+        slope_down_dtod: real = 0.0;
+        /// Mean of the reference, in weight units.
+        reference_mean: real = 0.0;
+        /// Spread of the reference, in weight units.
+        reference_std: real = 0.0;
+        /// Whether the symmetry point of the cell is added to its reference.
+        subtract_symmetry_point: bool = false;
+    }
+}
+
+/// One pulse of [`SoftBoundsReference`]: linear in the weight with the reference subtracted.
+#[derive(Debug, Clone, Copy)]
+pub struct SoftBoundsReferenceRule(LinearRule);
+
+impl Rule for SoftBoundsReferenceRule {
+    #[inline(always)]
+    fn prepare(self, cell: CellRef) -> CellRef {
+        let reference = cell.extra[0];
+        let (upper, lower) = (cell.max_bound + reference, cell.min_bound + reference);
+        let mut linear = self.0.prepare(cell);
+        let slope_up = if upper > 0.0 { -cell.up / upper } else { 0.0 };
+        let slope_down = if lower < 0.0 { -cell.down / lower } else { 0.0 };
+        linear.up = slope_up.mul_add(reference, cell.up);
+        linear.down = slope_down.mul_add(reference, cell.down);
+        (linear.extra[0], linear.extra[1]) = (slope_up, slope_down);
+        linear
+    }
+
+    #[inline(always)]
+    fn mean(self, w: f32, up: bool, cell: CellRef) -> f32 {
+        self.0.mean(w, up, cell)
+    }
+
+    #[inline(always)]
+    fn noise(self, mean: f32, w: f32, up: bool, cell: CellRef) -> f32 {
+        self.0.noise(mean, w, up, cell)
+    }
+
+    #[inline(always)]
+    fn branch(self, w: f32, up: bool, cell: CellRef) -> Branch {
+        self.0.branch(w, up, cell)
+    }
+
+    #[inline(always)]
+    fn std(self) -> f32 {
+        self.0.std()
+    }
+}
+
+impl PulsedDevice for SoftBoundsReference {
+    const NAME: &'static str = "SoftBoundsReference";
+    const EXTRA: &'static [&'static str] = &["reference"];
+    const EXTRA_DRAWS: usize = 3;
+    const REFERENCE: Option<usize> = Some(0);
+    type Rule<'a> = SoftBoundsReferenceRule;
+
+    fn pulsed(&self) -> &PulsedParameters {
+        &self.pulsed
+    }
+
+    fn validate(&self, path: &str) -> Result<()> {
+        self.pulsed.validate(path)?;
+        for (field, value) in [
+            ("write_noise_std", self.write_noise_std),
+            ("slope_up_dtod", self.slope_up_dtod),
+            ("slope_down_dtod", self.slope_down_dtod),
+            ("reference_mean", self.reference_mean),
+            ("reference_std", self.reference_std),
+        ] {
+            finite(path, field, value)?;
+        }
+        Ok(())
+    }
+
+    fn rule(&self) -> SoftBoundsReferenceRule {
+        SoftBoundsReferenceRule(LinearRule::new(self.pulsed.dw_min_std, self.mult_noise))
+    }
+
+    fn write_noise(&self) -> Option<WriteNoise> {
+        write_noise(self.write_noise_std, self.apply_write_noise_on_set, self.pulsed.dw_min)
+    }
+
+    fn extra(&self, cell: &mut Cell, normals: &[f64]) -> [f64; MAX_EXTRA] {
+        let two_sided = cell.max_bound > 0.0 && cell.min_bound < 0.0;
+        if two_sided {
+            cell.min_bound /= (1.0 + self.slope_down_dtod * normals[0]).abs();
+            cell.max_bound /= (1.0 + self.slope_up_dtod * normals[1]).abs();
+        }
+        let mut reference = self.reference_mean + self.reference_std * normals[2];
+        if two_sided && self.subtract_symmetry_point {
+            reference += symmetry_point(cell);
+        }
+        [reference, 0.0, 0.0, 0.0]
+    }
+
+    fn extra_varies(&self) -> bool {
+        self.reference_std != 0.0 || self.adjusts_bounds()
+    }
+
+    fn adjusts_bounds(&self) -> bool {
+        self.slope_up_dtod != 0.0 || self.slope_down_dtod != 0.0
+    }
+}
+
+/// Raw weight at which mean up and down steps are equal; 0 for a cell without steps.
+fn symmetry_point(cell: &Cell) -> f64 {
+    let slope = cell.up / cell.max_bound - cell.down / cell.min_bound;
+    if slope == 0.0 { 0.0 } else { (cell.up - cell.down) / slope }
+}

@@ -1,0 +1,203 @@
+//! Operations on the weights of a tile other than pulses, on borrowed tensors.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::array::{DoublesMut, FloatsMut};
+use super::gil::enter;
+use super::ops::{HiddenTensors, PERSISTENT, key};
+use super::spec::PyTileSpec;
+use crate::devices::{Cells, Device, DriftState, WeightClip};
+use crate::error::{Error, Result};
+use crate::rng::Key;
+
+/// Runs a weight operation on the tensors of a tile.
+fn on_weights(
+    spec: &Bound<'_, PyTileSpec>,
+    weight: &Bound<'_, PyAny>,
+    hidden: &Bound<'_, PyDict>,
+    key: Key,
+    operation: impl FnOnce(&Device, Cells<'_>, Key) -> Result<()> + Send,
+) -> PyResult<()> {
+    let tile = spec.get();
+    let mut weight = FloatsMut::new("weight", weight)?;
+    let HiddenTensors { planes, mut persistent } = HiddenTensors::new(tile, hidden)?;
+    enter(spec.py(), || {
+        let planes = HiddenTensors::borrow(&planes, tile)?;
+        let _write = tile.write();
+        let persistent = persistent.as_mut().map(FloatsMut::slice);
+        let cells = Cells { weights: weight.slice(), persistent, planes: &planes };
+        operation(tile.spec.device(), cells, key)
+    })
+}
+
+/// Brings freshly written weights into the device bounds.
+#[pyfunction]
+pub(super) fn clip_to_bounds(
+    spec: &Bound<'_, PyTileSpec>,
+    weight: &Bound<'_, PyAny>,
+    hidden: &Bound<'_, PyDict>,
+    seed: &Bound<'_, PyAny>,
+    call: i64,
+) -> PyResult<()> {
+    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
+        Error::check_finite("weights", cells.weights)?;
+        device.set_weights(cells, key)
+    })
+}
+
+/// Brings the weights into device bounds that were changed.
+#[pyfunction]
+pub(super) fn enter_bounds(
+    spec: &Bound<'_, PyTileSpec>,
+    weight: &Bound<'_, PyAny>,
+    hidden: &Bound<'_, PyDict>,
+) -> PyResult<()> {
+    // No draw is made.
+    on_weights(spec, weight, hidden, Key::new(0, 0), |device, cells, _| device.enter_bounds(cells))
+}
+
+/// Checks hidden parameters that are not written yet.
+#[pyfunction]
+pub(super) fn check_hidden(
+    spec: &Bound<'_, PyTileSpec>,
+    hidden: &Bound<'_, PyDict>,
+) -> PyResult<()> {
+    let tile = spec.get();
+    let HiddenTensors { planes, persistent } = HiddenTensors::new(tile, hidden)?;
+    if let Some(mut values) = persistent {
+        Error::check_finite(PERSISTENT, values.slice())?;
+    }
+    Ok(tile.spec.device().check_planes(&HiddenTensors::borrow(&planes, tile)?)?)
+}
+
+/// Drift of all weights for `delta_t`.
+#[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "mirrors the tensors of a tile")]
+pub(super) fn drift(
+    spec: &Bound<'_, PyTileSpec>,
+    weight: &Bound<'_, PyAny>,
+    hidden: &Bound<'_, PyDict>,
+    state: &Bound<'_, PyDict>,
+    delta_t: f64,
+    seed: &Bound<'_, PyAny>,
+    call: i64,
+) -> PyResult<()> {
+    let parameters =
+        spec.get().spec.config().device.drift().ok_or_else(|| {
+            Error::unsupported("drift", "the device has none; set device.drift.nu")
+        })?;
+    let mut state = DriftTensors::new(state)?;
+    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
+        device.drift(cells, &parameters, state.borrow()?, delta_t, key)
+    })
+}
+
+/// What drift remembers, as tensors.
+struct DriftTensors {
+    clock: DoublesMut,
+    start: DoublesMut,
+    written: FloatsMut,
+    previous: FloatsMut,
+}
+
+impl DriftTensors {
+    fn new(state: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let get = |name: &'static str| {
+            let missing = || Error::State { why: format!("drift value {name:?} is missing") };
+            Ok::<_, PyErr>(state.get_item(name)?.ok_or_else(missing)?)
+        };
+        Ok(Self {
+            clock: DoublesMut::new("current_t", &get("current_t")?)?,
+            start: DoublesMut::new("t", &get("t")?)?,
+            written: FloatsMut::new("w0", &get("w0")?)?,
+            previous: FloatsMut::new("previous_weights", &get("previous_weights")?)?,
+        })
+    }
+
+    fn borrow(&mut self) -> Result<DriftState<'_>> {
+        let Some(clock) = self.clock.slice().first_mut() else {
+            return Err(Error::State { why: "drift value \"current_t\" is empty".to_owned() });
+        };
+        Ok(DriftState {
+            clock,
+            start: self.start.slice(),
+            written: self.written.slice(),
+            previous: self.previous.slice(),
+        })
+    }
+}
+
+/// Decay of all weights by `alpha` calls.
+#[pyfunction]
+pub(super) fn decay(
+    spec: &Bound<'_, PyTileSpec>,
+    weight: &Bound<'_, PyAny>,
+    hidden: &Bound<'_, PyDict>,
+    alpha: f64,
+    seed: &Bound<'_, PyAny>,
+    call: i64,
+) -> PyResult<()> {
+    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
+        device.decay(cells, alpha, key)
+    })
+}
+
+/// One step of the random walk of all weights.
+#[pyfunction]
+pub(super) fn diffuse(
+    spec: &Bound<'_, PyTileSpec>,
+    weight: &Bound<'_, PyAny>,
+    hidden: &Bound<'_, PyDict>,
+    seed: &Bound<'_, PyAny>,
+    call: i64,
+) -> PyResult<()> {
+    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
+        device.diffuse(cells, key)
+    })
+}
+
+/// Reset of `count` columns from `start` on.
+#[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "mirrors the tensors of a tile")]
+pub(super) fn reset_columns(
+    spec: &Bound<'_, PyTileSpec>,
+    weight: &Bound<'_, PyAny>,
+    hidden: &Bound<'_, PyDict>,
+    start: usize,
+    count: i64,
+    probability: f64,
+    seed: &Bound<'_, PyAny>,
+    call: i64,
+) -> PyResult<()> {
+    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
+        device.reset_columns(cells, start, count, probability, key)
+    })
+}
+
+/// Symmetric clipping of all weights at `value`.
+#[pyfunction]
+pub(super) fn clip_weights(
+    spec: &Bound<'_, PyTileSpec>,
+    weight: &Bound<'_, PyAny>,
+    hidden: &Bound<'_, PyDict>,
+    value: f32,
+    seed: &Bound<'_, PyAny>,
+    call: i64,
+) -> PyResult<()> {
+    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
+        device.clip_weights(cells, WeightClip::FixedValue(value), key)
+    })
+}
+
+/// `dw_min` that the hidden parameters show, if the configuration says another one.
+#[pyfunction]
+pub(super) fn unexpected_dw_min(
+    spec: &Bound<'_, PyTileSpec>,
+    hidden: &Bound<'_, PyDict>,
+) -> PyResult<Option<f64>> {
+    let tile = spec.get();
+    let tensors = HiddenTensors::new(tile, hidden)?;
+    let planes = HiddenTensors::borrow(&tensors.planes, tile)?;
+    Ok(tile.spec.device().unexpected_dw_min(&planes))
+}
