@@ -181,6 +181,14 @@ impl Context {
         Ok(())
     }
 
+    /// Fills `buffer` with zeros.
+    pub(super) fn clear(&self, buffer: &wgpu::Buffer) {
+        let descriptor = wgpu::CommandEncoderDescriptor::default();
+        let mut encoder = self.device.create_command_encoder(&descriptor);
+        encoder.clear_buffer(buffer, 0, None);
+        self.queue.submit([encoder.finish()]);
+    }
+
     /// Copies the first numbers of `buffer` to `out`.
     pub(super) fn download<T: bytemuck::Pod>(
         &self,

@@ -146,13 +146,15 @@ impl Context {
         }
     }
 
-    /// The pipeline of `kernel` with `constants`, compiled by the first call.
+    /// The pipeline of `kernel` with `constants` and the `response` of a device, compiled by the
+    /// first call.
     pub(super) fn pipeline(
         &self,
         kernel: &'static Kernel,
         constants: &[Constant],
+        response: &[&str],
     ) -> Result<Arc<Pipeline>> {
-        let source = compose(kernel, constants);
+        let source = compose(kernel, constants, response);
         if let Some(pipeline) = lock(&self.pipelines).get(&source) {
             return Ok(Arc::clone(pipeline));
         }

@@ -78,6 +78,37 @@ pub(super) static OUTPUT: Kernel = Kernel {
     access: &[Uniform, Read, Read, Read, Write, Write],
 };
 
+const CELLS: &str = wgsl!("cells");
+const PLANES: &str = wgsl!("planes");
+
+/// Draws stochastic pulse trains.
+pub(super) static TRAINS: Kernel = Kernel {
+    name: "trains",
+    parts: &[RANDOM, NORMAL, CELLS, wgsl!("trains")],
+    access: &[Uniform, Read, Read, Write],
+};
+
+/// Applies pulses; the response of a device comes before its last part.
+pub(super) static PULSE: Kernel = Kernel {
+    name: "pulse",
+    parts: &[RANDOM, NORMAL, CELLS, PLANES, wgsl!("pulse")],
+    access: &[Uniform, Read, Read, Read, Read, Write, Write, Write],
+};
+
+/// Applies exact steps.
+pub(super) static EXACT: Kernel = Kernel {
+    name: "exact",
+    parts: &[RANDOM, NORMAL, CELLS, PLANES, wgsl!("exact")],
+    access: &[Uniform, Read, Read, Read, Write, Write],
+};
+
+/// Operations on the weights other than updates.
+pub(super) static LIFECYCLE: Kernel = Kernel {
+    name: "lifecycle",
+    parts: &[RANDOM, NORMAL, CELLS, PLANES, wgsl!("lifecycle")],
+    access: &[Uniform, Read, Write, Write],
+};
+
 /// A compiled kernel and the layout of its bindings.
 #[derive(Debug)]
 pub(super) struct Pipeline {

@@ -14,6 +14,7 @@ mod parameters;
 mod plan;
 mod product;
 mod pulses;
+mod responses;
 mod shaders;
 mod tile;
 

@@ -168,19 +168,19 @@ impl GpuTile {
             Direction::Forward => &self.forward,
             Direction::Backward => &self.backward,
         };
-        let asymmetry = asymmetry.as_ref().unwrap_or(&self.weights);
+        let asymmetry = asymmetry.as_ref().unwrap_or(&self.state.weights);
 
-        let select = context.pipeline(&SELECT, &[])?;
-        let input = context.pipeline(&INPUT, &uses.input())?;
+        let select = context.pipeline(&SELECT, &[], &[])?;
+        let input = context.pipeline(&INPUT, &uses.input(), &[])?;
         let mut constants = uses.product();
         if constants.len() == 1 && plan.tile_rows == 64 {
             constants.extend(uses.sums());
         }
-        let tile = context.pipeline(plan.tile, &constants)?;
-        let output = context.pipeline(&OUTPUT, &uses.output(mask))?;
+        let tile = context.pipeline(plan.tile, &constants, &[])?;
+        let output = context.pipeline(&OUTPUT, &uses.output(mask), &[])?;
         let select_group = context.bind(&select, &parameters, &[&state]);
         let input_group = context.bind(&input, &parameters, &[&x, &state, &prepared, &scales]);
-        let buffers = [&state, &prepared, &self.weights, asymmetry, &sums];
+        let buffers = [&state, &prepared, &self.state.weights, asymmetry, &sums];
         let tile_group = context.bind(&tile, &parameters, &buffers);
         let output_group =
             context.bind(&output, &parameters, &[&scales, &sums, lines, &state, &y]);

@@ -13,8 +13,8 @@ pub(super) enum Constant {
     Word(&'static str, u32),
 }
 
-/// The source of `kernel`: its constants, then its parts.
-pub(super) fn compose(kernel: &Kernel, constants: &[Constant]) -> String {
+/// The source of `kernel`: its constants, then its parts, the response of a device before the last.
+pub(super) fn compose(kernel: &Kernel, constants: &[Constant], response: &[&str]) -> String {
     let mut source = String::with_capacity(1 << 14);
     for constant in constants {
         let _ = match constant {
@@ -22,8 +22,8 @@ pub(super) fn compose(kernel: &Kernel, constants: &[Constant]) -> String {
             Constant::Word(name, value) => writeln!(source, "const {name}: u32 = {value}u;"),
         };
     }
-    for part in kernel.parts {
-        source.push_str(part);
+    if let Some((main, shared)) = kernel.parts.split_last() {
+        shared.iter().chain(response).chain([main]).for_each(|part| source.push_str(part));
     }
     source
 }
@@ -33,7 +33,7 @@ pub(super) fn compose(kernel: &Kernel, constants: &[Constant]) -> String {
 pub fn sources() -> Vec<(String, String)> {
     let mut all = Vec::new();
     let mut add = |kernel: &Kernel, constants: &[Constant]| {
-        all.push((format!("{} {constants:?}", kernel.name), compose(kernel, constants)));
+        all.push((format!("{} {constants:?}", kernel.name), compose(kernel, constants, &[])));
     };
     add(&SELECT, &[]);
     for bits in 0..2 {
@@ -54,10 +54,11 @@ pub fn sources() -> Vec<(String, String)> {
         }
     }
     all.extend(super::pulses::sources());
+    all.extend(super::cells::sources());
     all
 }
 
-fn flags(names: &[&'static str], bits: u32) -> Vec<Constant> {
+pub(super) fn flags(names: &[&'static str], bits: u32) -> Vec<Constant> {
     let flag = |(at, name): (usize, &&'static str)| Constant::Flag(name, bits >> at & 1 == 1);
     names.iter().enumerate().map(flag).collect()
 }

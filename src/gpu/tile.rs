@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::buffers::Reused;
+use super::cells::State;
 use super::context::{Context, Pick};
 use super::product::Product;
 use crate::error::{Error, Result};
@@ -35,6 +36,12 @@ pub(super) struct Scratch {
     pub state: Reused,
     pub y: Reused,
     pub parameters: Reused,
+    /// Of the input and of the error lines.
+    pub thresholds: [Reused; 2],
+    pub trains: [Reused; 2],
+    /// Slices as the trains and as the pulses read them.
+    pub slices: [Reused; 3],
+    pub counts: Reused,
     pub staging: Reused,
 }
 
@@ -44,7 +51,7 @@ pub(super) struct Scratch {
 pub struct GpuTile {
     pub(super) context: Arc<Context>,
     pub(super) spec: TileSpec,
-    pub(super) weights: wgpu::Buffer,
+    pub(super) state: State,
     pub(super) forward: Side,
     pub(super) backward: Side,
     pub(super) scratch: Scratch,
@@ -62,11 +69,11 @@ impl GpuTile {
         let shared = Arc::clone(&context);
         context.guard("building a tile", || {
             let cells = spec.d_size() * spec.x_size();
-            let weights = shared.storage("weights", cells)?;
+            let state = State::new(&shared, spec.device())?;
             let forward = Side::new(&shared, spec.mvm(Direction::Forward), cells)?;
             let backward = Side::new(&shared, spec.mvm(Direction::Backward), cells)?;
             let scratch = Scratch::default();
-            Ok(Self { context: shared, spec, weights, forward, backward, scratch })
+            Ok(Self { context: shared, spec, state, forward, backward, scratch })
         })
     }
 
@@ -89,7 +96,7 @@ impl GpuTile {
     pub fn set_weights(&mut self, weights: &[f32]) -> Result<()> {
         Error::check_len("weights", weights.len(), self.spec.d_size() * self.spec.x_size())?;
         self.context.guard("writing weights", || {
-            self.context.write(&self.weights, 0, weights);
+            self.context.write(&self.state.weights, 0, weights);
             Ok(())
         })
     }
@@ -100,7 +107,37 @@ impl GpuTile {
     /// [`Error::Shape`], [`Error::Backend`].
     pub fn weights(&mut self, weights: &mut [f32]) -> Result<()> {
         Error::check_len("weights", weights.len(), self.spec.d_size() * self.spec.x_size())?;
-        self.context.download(&self.weights, &mut self.scratch.staging, weights)
+        self.context.download(&self.state.weights, &mut self.scratch.staging, weights)
+    }
+
+    /// Writes the weights under the write noise as they are, for devices that have it.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::Backend`].
+    pub fn set_persistent(&mut self, values: &[f32]) -> Result<()> {
+        let count = self.persistent_count();
+        Error::check_len("persistent_weights", values.len(), count)?;
+        let Some(buffer) = &self.state.persistent else { return Ok(()) };
+        self.context.guard("writing weights", || {
+            self.context.write(buffer, 0, values);
+            Ok(())
+        })
+    }
+
+    /// Reads the weights under the write noise.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::Backend`].
+    pub fn persistent(&mut self, values: &mut [f32]) -> Result<()> {
+        let count = self.persistent_count();
+        Error::check_len("persistent_weights", values.len(), count)?;
+        let Some(buffer) = &self.state.persistent else { return Ok(()) };
+        self.context.download(buffer, &mut self.scratch.staging, values)
+    }
+
+    fn persistent_count(&self) -> usize {
+        let cells = self.spec.d_size() * self.spec.x_size();
+        if self.state.persistent.is_some() { cells } else { 0 }
     }
 
     /// Writes the frozen values of one direction.

@@ -2,9 +2,14 @@
 //!
 //! Any adapter will do, a software one too; without one the tests print so and end.
 
-use mho_core::config::{AnalogMvType, BoundManagement, IoParameters, NoiseManagement, WeightNoise};
-use mho_core::gpu::{self, GpuTile, Pick, Product};
+use mho_core::config::{
+    AnalogMvType, BoundManagement, IoParameters, NoiseManagement, PulseType, UpdateParameters,
+    WeightNoise,
+};
+use mho_core::devices::{Cells, Device, DeviceConfig, Plane, PlaneRef, WeightClip};
+use mho_core::gpu::{self, GpuTile, GpuUpdate, Pick, Product};
 use mho_core::mvm::{Direction, Lines, Mvm, Request};
+use mho_core::pulse::{self, Update};
 use mho_core::rng::Stream;
 use mho_core::{Key, TileConfig, TileSpec};
 
@@ -289,5 +294,240 @@ fn a_bias_and_large_inputs_give_the_outputs_of_the_processor() {
     for io in [plain(), IoParameters::perfect(), IoParameters::default()] {
         let case = Case::new(io, direction, [20, 30, 40]);
         Case { bias: Some(0.5), scale: 3.0, ..case }.check("bias", &pick);
+    }
+}
+
+/// A device on both processors.
+struct Pair {
+    spec: TileSpec,
+    planes: Vec<(&'static str, Plane)>,
+    weights: Vec<f32>,
+    persistent: Option<Vec<f32>>,
+    counts: Vec<i64>,
+    tile: GpuTile,
+}
+
+const D_SIZE: usize = 21;
+const X_SIZE: usize = 83;
+
+impl Pair {
+    fn new(device: DeviceConfig, update: UpdateParameters, pick: &Pick) -> Self {
+        let config = TileConfig { device, update, ..TileConfig::default() };
+        let spec = TileSpec::new(config, D_SIZE, X_SIZE, false).unwrap();
+        let planes = spec.device().construct(11);
+        let mut tile = GpuTile::new(spec.clone(), pick).unwrap();
+        tile.set_planes(&refs(&planes)).unwrap();
+        let weights = vec![0.0; D_SIZE * X_SIZE];
+        let persistent = spec.device().write_noise().map(|_| weights.clone());
+        let counts = vec![0; 2 * D_SIZE * X_SIZE];
+        Self { spec, planes, weights, persistent, counts, tile }
+    }
+
+    /// The same weights on both, through the bounds.
+    fn start(&mut self) {
+        let weights: Vec<_> = values(D_SIZE * X_SIZE, 3).iter().map(|w| 0.3 * w).collect();
+        let key = Key::new(5, 1);
+        self.weights.copy_from_slice(&weights);
+        self.host(|device, cells| device.set_weights(cells, key).unwrap());
+        self.tile.write_weights(&weights, key).unwrap();
+    }
+
+    fn host(&mut self, f: impl FnOnce(&Device, Cells<'_>)) {
+        let planes = refs(&self.planes);
+        let persistent = self.persistent.as_deref_mut();
+        f(self.spec.device(), Cells { weights: &mut self.weights, persistent, planes: &planes });
+    }
+
+    /// One update on both; adds up the pulses of the host and returns those of the other.
+    fn update(&mut self, samples: usize, bias: Option<f32>, call: u64) -> Vec<i64> {
+        let x = values(samples * (X_SIZE - usize::from(bias.is_some())), 4);
+        let d = values(samples * D_SIZE, 5);
+        let (key, learning_rate) = (Key::new(9, call), 0.01);
+        let planes = refs(&self.planes);
+        pulse::update(Update {
+            device: self.spec.device(),
+            weights: &mut self.weights,
+            planes: &planes,
+            persistent: self.persistent.as_deref_mut(),
+            x: &x,
+            bias,
+            d: &d,
+            learning_rate,
+            key,
+            counts: Some(&mut self.counts),
+        })
+        .unwrap();
+        let mut counts = vec![0; self.counts.len()];
+        let update =
+            GpuUpdate { x: &x, bias, d: &d, learning_rate, key, counts: Some(&mut counts) };
+        self.tile.update(update).unwrap();
+        counts
+    }
+
+    /// Largest difference of the weights and of the persistent ones.
+    fn difference(&mut self) -> f32 {
+        let mut weights = vec![7.0; D_SIZE * X_SIZE];
+        self.tile.weights(&mut weights).unwrap();
+        let mut worst = largest_difference(&weights, &self.weights);
+        if let Some(persistent) = &self.persistent {
+            self.tile.persistent(&mut weights).unwrap();
+            worst = worst.max(largest_difference(&weights, persistent));
+        }
+        worst
+    }
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).fold(0.0, |worst, (a, b)| {
+        let difference = (a - b).abs();
+        if difference <= worst { worst } else { difference }
+    })
+}
+
+fn refs<'a>(planes: &'a [(&'static str, Plane)]) -> Vec<PlaneRef<'a>> {
+    planes.iter().map(|(_, plane)| plane.as_ref()).collect()
+}
+
+/// Devices by name with and without noise of the pulses, and some options of theirs.
+fn devices() -> Vec<(String, DeviceConfig)> {
+    let mut all = Vec::new();
+    for name in DeviceConfig::PULSED {
+        for std in [0.0, 0.3] {
+            let mut device = DeviceConfig::pulsed_default(name).unwrap();
+            let pulsed = device.pulsed_mut().unwrap();
+            (pulsed.dw_min_std, pulsed.lifetime, pulsed.diffusion) = (std, 100.0, 0.01);
+            (pulsed.reset_dtod, pulsed.lifetime_dtod) = (0.01, 0.1);
+            match &mut device {
+                DeviceConfig::LinearStep(device) => {
+                    (device.mult_noise, device.gamma_up) = (std == 0.0, 0.5);
+                    device.write_noise_std = if std == 0.0 { 0.0 } else { 1.0 };
+                }
+                DeviceConfig::SoftBoundsReference(device) => {
+                    device.reference_std = 0.05;
+                    device.subtract_symmetry_point = true;
+                    device.slope_up_dtod = 0.1;
+                }
+                DeviceConfig::ExpStep(device) => {
+                    (device.dw_min_std_add, device.dw_min_std_slope) = (std * 1e-4, std * 1e-3);
+                }
+                DeviceConfig::PowStepReference(device) => device.reference_std = 0.05,
+                DeviceConfig::PiecewiseStep(device) => {
+                    device.piecewise_up = vec![1.5, 1.0, 0.7, 0.2].into();
+                    device.piecewise_down = vec![0.1, 0.8, 1.0, 1.4].into();
+                }
+                _ => {}
+            }
+            all.push((format!("{name} {std}"), device));
+        }
+    }
+    all
+}
+
+/// Rounding of `pulses` steps: each of them rounds a weight below 1 a few times, and the steps of
+/// exponentials and powers carry a relative error of 1e-6.
+fn rounding(pulses: i64) -> f32 {
+    2.0 * f32::EPSILON * (4.0 + pulses as f32)
+}
+
+fn most(counts: &[i64]) -> i64 {
+    let (down, up) = counts.split_at(counts.len() / 2);
+    down.iter().zip(up).map(|(down, up)| down + up).max().unwrap_or(0)
+}
+
+#[test]
+fn every_device_moves_as_on_the_processor() {
+    let Some(pick) = adapter() else { return };
+    for (name, device) in devices() {
+        let mut pair = Pair::new(device, UpdateParameters::default(), &pick);
+        pair.start();
+        assert_eq!(pair.difference(), 0.0, "{name}: weights that are set");
+        let counts = pair.update(150, None, 2);
+        assert_eq!(counts, pair.counts, "{name}: pulses");
+        let difference = pair.difference();
+        println!("{name}: {} pulses at most, {difference:.2e} apart", most(&counts));
+        // Pulses of a constant step with noise are added up on the processor.
+        if name != "ConstantStep 0.3" {
+            assert!(difference < rounding(most(&counts)), "{name}: {difference}");
+        }
+    }
+}
+
+#[test]
+fn every_pulse_type_has_the_pulses_of_the_processor() {
+    let Some(pick) = adapter() else { return };
+    let update = UpdateParameters::default;
+    for (name, update, bias) in [
+        ("bias", update(), Some(0.7)),
+        ("long", UpdateParameters {
+            desired_bl: 100,
+            update_bl_management: false,
+            update_management: false,
+            ..update()
+        }, None),
+        ("res", UpdateParameters { res: 0.02, sto_round: true, ..update() }, None),
+        ("stochastic", UpdateParameters { pulse_type: PulseType::Stochastic, ..update() }, None),
+        ("mean", UpdateParameters { pulse_type: PulseType::MeanCount, ..update() }, Some(0.2)),
+        ("implicit", UpdateParameters {
+            pulse_type: PulseType::DeterministicImplicit,
+            x_res_implicit: 0.05,
+            ..update()
+        }, None),
+        ("with device", UpdateParameters { pulse_type: PulseType::NoneWithDevice, ..update() }, Some(0.5)),
+        ("none", UpdateParameters { pulse_type: PulseType::None, ..update() }, None),
+    ] {
+        for device in ["SoftBounds", "LinearStep"] {
+            let mut device = DeviceConfig::pulsed_default(device).unwrap();
+            if let DeviceConfig::LinearStep(device) = &mut device {
+                device.write_noise_std = 0.5;
+            }
+            let mut pair = Pair::new(device, update.clone(), &pick);
+            pair.start();
+            let counts = pair.update(40, bias, 3);
+            assert_eq!(counts, pair.counts, "{name}: pulses");
+            let difference = pair.difference();
+            println!("{name}: {} pulses at most, {difference:.2e} apart", most(&counts));
+            assert!(difference < rounding(40 + most(&counts)), "{name}: {difference}");
+        }
+    }
+}
+
+#[test]
+fn weights_decay_diffuse_reset_and_clip_as_on_the_processor() {
+    let Some(pick) = adapter() else { return };
+    let mut all = devices();
+    all.push(("FloatingPoint".to_owned(), DeviceConfig::named("FloatingPoint").unwrap()));
+    all.push(("Ideal".to_owned(), DeviceConfig::named("Ideal").unwrap()));
+    for (name, mut device) in all {
+        match &mut device {
+            DeviceConfig::FloatingPoint(device) => (device.lifetime, device.diffusion) = (9.0, 0.1),
+            DeviceConfig::Ideal(device) => (device.lifetime, device.reset_std) = (9.0, 0.1),
+            _ => {}
+        }
+        let resets = name != "FloatingPoint";
+        let mut pair = Pair::new(device, UpdateParameters::default(), &pick);
+        pair.start();
+        let key = |call| Key::new(6, call);
+        let mut check = |what: &str, pair: &mut Pair| {
+            let difference = pair.difference();
+            assert!(difference < 4.0 * f32::EPSILON, "{name} {what}: {difference}");
+        };
+        pair.host(|device, cells| device.decay(cells, 1.5, key(1)).unwrap());
+        pair.tile.decay(1.5, key(1)).unwrap();
+        check("decay", &mut pair);
+        pair.host(|device, cells| device.diffuse(cells, key(2)).unwrap());
+        pair.tile.diffuse(key(2)).unwrap();
+        check("diffusion", &mut pair);
+        if resets {
+            let reset = |device: &Device, cells: Cells<'_>| {
+                device.reset_columns(cells, 70, 40, 0.4, key(3)).unwrap();
+            };
+            pair.host(reset);
+            pair.tile.reset_columns(70, 40, 0.4, key(3)).unwrap();
+            check("reset", &mut pair);
+        }
+        let clip = WeightClip::FixedValue(0.1);
+        pair.host(|device, cells| device.clip_weights(cells, clip, key(4)).unwrap());
+        pair.tile.clip_weights(clip, key(4)).unwrap();
+        check("clip", &mut pair);
     }
 }

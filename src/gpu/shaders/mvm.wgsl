@@ -72,11 +72,12 @@ struct Row {
     squares: vec2<f32>,
 }
 
-// The state: number of listed rows, a flag per row, the list.
+// The state: number of listed rows, then in turn a flag and an entry of the list. So no call takes
+// an entry of an earlier one for a flag.
 fn flag_at(row: u32) -> u32 {
-    return 1u + row;
+    return 1u + 2u * row;
 }
 
 fn list_at(slot: u32) -> u32 {
-    return 1u + params.capacity + slot;
+    return 2u + 2u * slot;
 }
