@@ -55,6 +55,9 @@ impl Reused {
     }
 }
 
+/// A buffer and how many of its first numbers are copied.
+pub(super) type Copy<'a> = (&'a wgpu::Buffer, usize);
+
 /// One dispatch of a kernel.
 pub(super) struct Step {
     pub pipeline: Arc<Pipeline>,
@@ -136,10 +139,11 @@ impl Context {
         })
     }
 
-    /// Runs `steps` in order, in one submission; then copies the first `words` numbers of `from`
-    /// to `to`.
-    pub(super) fn submit(&self, steps: &[Step], copies: &[(&wgpu::Buffer, &wgpu::Buffer, usize)]) {
-        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    /// Runs `steps` in order, in one submission; then copies numbers to `staging`, one buffer after
+    /// another.
+    pub(super) fn submit(&self, steps: &[Step], staging: Option<&wgpu::Buffer>, copies: &[Copy<'_>]) {
+        let descriptor = wgpu::CommandEncoderDescriptor::default();
+        let mut encoder = self.device.create_command_encoder(&descriptor);
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             for step in steps {
@@ -149,19 +153,24 @@ impl Context {
                 pass.dispatch_workgroups(step.grid[0], step.grid[1], step.grid[2]);
             }
         }
-        for (from, to, words) in copies {
-            encoder.copy_buffer_to_buffer(from, 0, to, 0, 4 * *words as u64);
+        let mut at = 0;
+        for (from, words) in copies {
+            let bytes = 4 * *words as u64;
+            if let Some(staging) = staging {
+                encoder.copy_buffer_to_buffer(from, 0, staging, at, bytes);
+            }
+            at += bytes;
         }
         self.queue.submit([encoder.finish()]);
     }
 
     /// Waits for everything submitted and calls `f` with the first `words` numbers of `staging`.
-    pub(super) fn read<T: bytemuck::AnyBitPattern>(
+    pub(super) fn read<T: bytemuck::AnyBitPattern, R>(
         &self,
         staging: &wgpu::Buffer,
         words: usize,
-        f: impl FnOnce(&[T]),
-    ) -> Result<()> {
+        f: impl FnOnce(&[T]) -> R,
+    ) -> Result<R> {
         let failed = |text: String| Error::backend(text, "see the log of the driver");
         let slice = staging.slice(0..4 * words as u64);
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -175,10 +184,10 @@ impl Context {
             Err(_) => return Err(failed("reading back did not end".to_owned())),
         }
         let view = slice.get_mapped_range().map_err(|error| failed(error.to_string()))?;
-        f(bytemuck::cast_slice(&view));
+        let result = f(bytemuck::cast_slice(&view));
         drop(view);
         staging.unmap();
-        Ok(())
+        Ok(result)
     }
 
     /// Fills `buffer` with zeros.
@@ -201,7 +210,7 @@ impl Context {
         }
         self.guard("reading back", || {
             let staging = staging.readable(self, out.len());
-            self.submit(&[], &[(buffer, &staging, out.len())]);
+            self.submit(&[], Some(&staging), &[(buffer, out.len())]);
             self.read(&staging, out.len(), |values: &[T]| out.copy_from_slice(values))
         })
     }

@@ -88,8 +88,13 @@ impl State {
     }
 
     /// Parameters of a kernel over the cells: planes 4 to 7 are those at `positions`, the reference
-    /// is looked up among all eight.
-    pub fn parameters(&self, device: &Device, key: Key, numbers: &Numbers<'_>) -> Result<Words> {
+    /// is looked up among all eight. The constant says which of them are stored.
+    pub fn parameters(
+        &self,
+        device: &Device,
+        key: Key,
+        numbers: &Numbers<'_>,
+    ) -> Result<(Words, Constant)> {
         if !self.known {
             let why = "the hidden parameters of the devices are not written".to_owned();
             return Err(Error::State { why });
@@ -113,6 +118,8 @@ impl State {
                 places[7] = self.places.get(at).copied().unwrap_or((NO_PLANE, 0.0));
             }
         }
+        let stored = places.iter().enumerate().map(|(at, (start, _))| u32::from(*start != NO_PLANE) << at);
+        let stored = Constant::Word("STORED", stored.sum());
         let mut words = Words::default();
         words.key(key);
         for (start, _) in &places {
@@ -132,7 +139,7 @@ impl State {
         words.word(numbers.columns[0] as u32).word(numbers.columns[1] as u32);
         words.word(numbers.probability);
         words.0.resize(PARAMETER_BYTES / 4, 0);
-        Ok(words)
+        Ok((words, stored))
     }
 }
 
@@ -169,6 +176,7 @@ pub(super) fn sources() -> Vec<(String, String)> {
         for bits in 0..8 {
             let mut constants = super::shaders::flags(&["BOUNDED", "WRITES", "PERSISTENT"], bits);
             constants.push(Constant::Word("OPERATION", operation));
+            constants.push(Constant::Word("STORED", 0b0101_0101));
             let source = super::shaders::compose(&LIFECYCLE, &constants, &[]);
             all.push((format!("lifecycle {constants:?}"), source));
         }
@@ -324,22 +332,28 @@ impl GpuTile {
         self.run(operation, &parameters, device.write_noise().is_some())
     }
 
-    fn run(&mut self, operation: Operation, parameters: &Words, writes: bool) -> Result<()> {
+    fn run(
+        &mut self,
+        operation: Operation,
+        parameters: &(Words, Constant),
+        writes: bool,
+    ) -> Result<()> {
         let constants = [
             Constant::Flag("BOUNDED", self.spec.device().is_pulsed()),
             Constant::Flag("WRITES", writes),
             Constant::Flag("PERSISTENT", self.state.persistent.is_some()),
             Constant::Word("OPERATION", operation as u32),
+            parameters.1,
         ];
         let context = Arc::clone(&self.context);
         context.guard("changing weights", || {
             let buffer = self.scratch.parameters.parameters(&context, 1);
-            context.write(&buffer, 0, &parameters.0);
+            context.write(&buffer, 0, &parameters.0.0);
             let pipeline = context.pipeline(&LIFECYCLE, &constants, &[])?;
             let [state, visible] = self.state.pair();
             let group = context.bind(&pipeline, &buffer, &[&self.state.planes, state, visible]);
             let grid = cell_grid(self.spec.device());
-            context.submit(&[Step { pipeline, group, parameters: 0, grid }], &[]);
+            context.submit(&[Step { pipeline, group, parameters: 0, grid }], None, &[]);
             Ok(())
         })
     }

@@ -61,7 +61,10 @@ pub(super) fn words(mvm: &Mvm, plan: &Plan, call: &Call, pass: u32) -> Vec<u32> 
     let mut words = Words::default();
     words.key(call.key);
     words.word(if forward { 0 } else { BACKWARD });
-    for value in [call.first, call.samples, plan.capacity, call.given, plan.n_in, plan.n_out] {
+    for value in [call.first, call.samples, plan.capacity, call.given] {
+        words.word(value as u32);
+    }
+    for value in [plan.n_in, plan.stride(), plan.n_out] {
         words.word(value as u32);
     }
     words.word(output_stride as u32).word(input_stride as u32);
@@ -164,12 +167,11 @@ impl Uses {
         [Constant::Flag("SUMS", self.offsets || self.noise == 1)]
     }
 
-    pub fn product(&self) -> Vec<Constant> {
-        let mut constants = vec![Constant::Flag("ASYMMETRY", self.asymmetry)];
-        if self.quantities() > 1 {
-            constants.extend(self.sums());
-        }
-        constants
+    pub fn product(&self, signs: usize) -> Vec<Constant> {
+        vec![
+            Constant::Flag("ASYMMETRY", self.asymmetry),
+            Constant::Flag("SIGNED", signs == 2),
+        ]
     }
 
     /// Constants of the tile that has all sums.

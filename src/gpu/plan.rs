@@ -60,6 +60,16 @@ impl Plan {
         }
     }
 
+    /// Distance of two rows of line voltages.
+    pub fn stride(&self) -> usize {
+        self.n_in.next_multiple_of(16)
+    }
+
+    /// Words of the buffer of line voltages: whole tiles, and a part that is fetched ahead.
+    pub fn voltage_words(&self) -> usize {
+        self.capacity.next_multiple_of(self.tile_rows) * self.stride() + 16
+    }
+
     /// Words of the buffer of sums.
     pub fn sum_words(&self) -> usize {
         self.quantities * self.signs * self.splits * self.capacity * self.n_out
@@ -85,6 +95,6 @@ impl Plan {
 pub(super) fn block_rows(uses: &Uses, signs: usize, n_in: usize, n_out: usize, most: usize) -> usize {
     let outputs = n_out * uses.quantities() * signs;
     // Splits multiply the sums only where there are few rows.
-    let widest = (n_in + 1).max(2 * n_out).max(outputs);
-    (most.min(1 << 26) / widest).clamp(1, 65535)
+    let widest = (n_in + 16).max(2 * n_out).max(outputs);
+    ((most.min(1 << 26) / widest).saturating_sub(127)).clamp(1, 65408)
 }

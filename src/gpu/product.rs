@@ -1,4 +1,5 @@
-//! The analog product on the graphics processor: all passes of a block of samples in one submission.
+//! The analog product on the graphics processor: the first pass of a block of samples in one
+//! submission, the repeated ones, where an output clipped, in another.
 
 use super::buffers::Step;
 use super::kernels::{INPUT, OUTPUT, SELECT};
@@ -10,6 +11,11 @@ use crate::mvm::management::Sample;
 use crate::mvm::{Direction, Mvm};
 use crate::par;
 use crate::rng::Key;
+
+/// Dispatches of the first pass.
+const FIRST_PASS: usize = 3;
+/// Words of the state that the host reads.
+const STATE_WORDS: usize = 2;
 
 /// One product of a batch; fields as in [`crate::mvm::Request`].
 #[derive(Debug)]
@@ -112,6 +118,32 @@ impl GpuTile {
         Ok(())
     }
 
+    /// Seconds that the kernels of one product take, the mean of `runs` without transfers and
+    /// without repeated passes. Outputs are not read.
+    ///
+    /// # Errors
+    /// As [`GpuTile::product`].
+    pub fn time_product(&mut self, product: &Product<'_>, runs: usize) -> Result<f64> {
+        let mvm = self.spec.mvm(product.direction).clone();
+        let [samples, given, n_out] = product.sizes(&mvm)?;
+        let uses = Uses::of(&mvm);
+        let call = Call { key: product.key, first: 0, samples, given, bias: product.bias };
+        let plan = Plan::new(&mvm, &uses, &call, n_out, self.side(mvm.direction)?.factor);
+        let context = std::sync::Arc::clone(&self.context);
+        let (averages, _) = product.averages(&mvm, samples, given);
+        context.guard("timing a product", || {
+            let inputs = [product.x, &averages[..]];
+            let mut steps = self.steps(&mvm, &uses, &plan, &call, inputs, false)?;
+            steps.truncate(FIRST_PASS);
+            context.submit(&steps, None, &[]);
+            context.wait()?;
+            let start = std::time::Instant::now();
+            (0..runs).for_each(|_| context.submit(&steps, None, &[]));
+            context.wait()?;
+            Ok(start.elapsed().as_secs_f64() / runs as f64)
+        })
+    }
+
     fn block(
         &mut self,
         mvm: &Mvm,
@@ -119,7 +151,7 @@ impl GpuTile {
         call: Call,
         inputs: [&[f32]; 2],
         y: &mut [f32],
-        mask: Option<&mut [u8]>,
+        mut mask: Option<&mut [u8]>,
     ) -> Result<()> {
         let side = self.side(mvm.direction)?;
         let plan = Plan::new(mvm, uses, &call, y.len() / call.samples, side.factor);
@@ -128,15 +160,28 @@ impl GpuTile {
             let steps = self.steps(mvm, uses, &plan, &call, inputs, mask.is_some())?;
             let words = y.len() * (1 + usize::from(mask.is_some()));
             let outputs = self.scratch.y.get(&context, "outputs", words)?;
-            let staging = self.scratch.staging.readable(&context, words);
-            context.submit(&steps, &[(&outputs, &staging, words)]);
-            context.read(&staging, words, |values: &[f32]| {
+            let state = self.scratch.state.get(&context, "rows to repeat", STATE_WORDS)?;
+            let staging = self.scratch.staging.readable(&context, words + STATE_WORDS);
+            let copies = [(&state, STATE_WORDS), (&outputs, words)];
+            let mut take = |values: &[u32]| {
+                let (state, values) = values.split_at(STATE_WORDS);
                 let (outputs, flags) = values.split_at(y.len());
-                y.copy_from_slice(outputs);
-                if let Some(mask) = mask {
-                    mask.iter_mut().zip(flags).for_each(|(mask, flag)| *mask = *flag as u8);
+                y.copy_from_slice(bytemuck::cast_slice(outputs));
+                for (mask, flag) in mask.iter_mut().flat_map(|mask| mask.iter_mut()).zip(flags) {
+                    *mask = u8::from(*flag != 0);
                 }
-            })
+                // The word that says whether a row clipped.
+                state[1] != 0
+            };
+            // Outputs rarely clip: the other passes are submitted only when one did.
+            let (first, others) = steps.split_at(FIRST_PASS);
+            context.submit(first, Some(&staging), &copies);
+            let clipped = context.read(&staging, words + STATE_WORDS, &mut take)?;
+            if clipped && !others.is_empty() {
+                context.submit(others, Some(&staging), &copies);
+                context.read(&staging, words + STATE_WORDS, take)?;
+            }
+            Ok(())
         })
     }
 
@@ -157,11 +202,11 @@ impl GpuTile {
         let x = scratch.x.get(&context, "inputs", inputs[0].len() + inputs[1].len())?;
         context.write(&x, 0, inputs[0]);
         context.write(&x, inputs[0].len(), inputs[1]);
-        let prepared = scratch.prepared.get(&context, "line voltages", rows * plan.n_in)?;
+        let prepared = scratch.prepared.get(&context, "line voltages", plan.voltage_words())?;
         let scales = scratch.rows.get(&context, "scales", rows * 6)?;
         let sums = scratch.sums.get(&context, "sums", plan.sum_words())?;
         // New buffers are zero, and every call leaves the flags at zero.
-        let state = scratch.state.get(&context, "rows to repeat", 1 + 2 * rows)?;
+        let state = scratch.state.get(&context, "rows to repeat", 2 + 2 * rows)?;
         let y = scratch.y.get(&context, "outputs", rows * plan.n_out * (1 + usize::from(mask)))?;
         let parameters = scratch.parameters.parameters(&context, passes);
         let Side { lines, asymmetry, .. } = match mvm.direction {
@@ -172,8 +217,8 @@ impl GpuTile {
 
         let select = context.pipeline(&SELECT, &[], &[])?;
         let input = context.pipeline(&INPUT, &uses.input(), &[])?;
-        let mut constants = uses.product();
-        if constants.len() == 1 && plan.tile_rows == 64 {
+        let mut constants = uses.product(plan.signs);
+        if plan.tile_rows == 64 {
             constants.extend(uses.sums());
         }
         let tile = context.pipeline(plan.tile, &constants, &[])?;

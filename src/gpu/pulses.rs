@@ -53,15 +53,17 @@ const GROUP: usize = 256;
 pub(super) fn sources() -> Vec<(String, String)> {
     let mut all = vec![("trains".to_owned(), compose(&TRAINS, &[], &[]))];
     for bits in 0..4 {
-        let constants = flags(&["BOUNDED", "WRITES"], bits);
+        let mut constants = flags(&["BOUNDED", "WRITES"], bits);
+        constants.push(Constant::Word("STORED", 0b1111));
         all.push((format!("exact {constants:?}"), compose(&EXACT, &constants, &[])));
     }
     for name in DeviceConfig::PULSED {
         let parts = DeviceConfig::pulsed_default(name).as_ref().and_then(response);
         let parts = parts.map_or(&[][..], |response| response.parts);
-        for bits in 0..8 {
+        for bits in 0..16 {
             for mode in [Mode::Stochastic, Mode::MeanCount, Mode::Implicit] {
-                let constants = constants(mode, flags(&["NOISY", "WRITES", "COUNTS"], bits));
+                let constants = constants(mode, flags(&["NOISY", "WRITES", "COUNTS", "CONSTANT"], bits));
+                let constants = [constants, vec![Constant::Word("STORED", 0b1100_1111)]].concat();
                 let source = compose(&PULSE, &constants, parts);
                 all.push((format!("pulse {name} {constants:?}"), source));
             }
@@ -77,7 +79,8 @@ fn constants(mode: Mode, mut constants: Vec<Constant>) -> Vec<Constant> {
 
 /// What a group of slices brings to the pulse kernel.
 struct Group {
-    /// Per slice: slots of its sample, first block of its draws, what stands above the column.
+    /// Per slice: slots of its sample, first block of its draws, what stands above the column in
+    /// draws of single pulses and of sums.
     slices: Vec<[u32; 4]>,
     mode: Mode,
 }
@@ -135,12 +138,12 @@ impl GpuTile {
         let context = Arc::clone(&self.context);
         for (at, slices) in chunks(&scalings(batch)).iter().enumerate() {
             let positions = Positions::new(at)?;
-            let high = positions.column(Kind::Pulses, 0);
+            let [high, sums] = [Kind::Pulses, Kind::CellSums].map(|kind| positions.column(kind, 0));
             let group = Group {
                 slices: slices
                     .iter()
                     .enumerate()
-                    .map(|(at, slice)| [slice.slots, positions.block(8 * at), high, 0])
+                    .map(|(at, slice)| [slice.slots, positions.block(8 * at), high, sums])
                     .collect(),
                 mode: Mode::Stochastic,
             };
@@ -175,7 +178,7 @@ impl GpuTile {
         context.write(&buffer, 0, &rows);
         let trains = scratch.trains[which].get(&context, "trains", lines * rows.len())?;
         let numbers = Numbers { lines, is_d, ..Numbers::default() };
-        let words = self.state.parameters(batch.device, batch.key, &numbers)?;
+        let (words, _) = self.state.parameters(batch.device, batch.key, &numbers)?;
         let uniform = scratch.parameters.parameters(&context, 4);
         context.write(&uniform, parameters * words.0.len(), &words.0);
         let pipeline = context.pipeline(&TRAINS, &[], &[])?;
@@ -213,8 +216,8 @@ impl GpuTile {
             all[0].extend(x.iter().map(|value| *value as f32));
             all[1].extend(d.iter().map(|value| *value as f32));
             let positions = Positions::new(*sample)?;
-            let high = positions.column(Kind::Pulses, 0);
-            slices.push([scaling.slots, positions.block(0), high, 0]);
+            let [high, sums] = [Kind::Pulses, Kind::CellSums].map(|kind| positions.column(kind, 0));
+            slices.push([scaling.slots, positions.block(0), high, sums]);
         }
         for (which, values) in all.iter().enumerate() {
             let buffer = self.scratch.trains[which].get(&context, "pulses of lines", values.len())?;
@@ -236,7 +239,7 @@ impl GpuTile {
         let first = device.first_extra();
         let planes = [first, first + 1, first + 2, first + 3];
         let numbers = Numbers { planes: &planes, count: group.slices.len(), ..Numbers::default() };
-        let words = self.state.parameters(device, batch.key, &numbers)?;
+        let (words, stored) = self.state.parameters(device, batch.key, &numbers)?;
         let scratch = &mut self.scratch;
         let uniform = scratch.parameters.parameters(&context, 4);
         context.write(&uniform, 0, &words.0);
@@ -255,13 +258,15 @@ impl GpuTile {
             Constant::Flag("NOISY", noisy),
             Constant::Flag("WRITES", device.write_noise().is_some()),
             Constant::Flag("COUNTS", counted),
+            Constant::Flag("CONSTANT", matches!(device.config(), DeviceConfig::ConstantStep(_))),
+            stored,
         ]);
         let pipeline = context.pipeline(&PULSE, &constants, parts)?;
         let [x, d] = &trains;
         let buffers = [&self.state.planes, x, d, &slices, state, visible, &counts];
         let group = context.bind(&pipeline, &uniform, &buffers);
         steps.push(Step { pipeline, group, parameters: 0, grid: cell_grid(device) });
-        context.submit(&steps, &[]);
+        context.submit(&steps, None, &[]);
         Ok(())
     }
 
@@ -270,16 +275,17 @@ impl GpuTile {
         let device = batch.device;
         let (d_size, x_size) = (device.d_size(), device.x_size());
         let inputs = x_size - usize::from(batch.bias.is_some());
-        let constants = [
-            Constant::Flag("BOUNDED", device.is_pulsed()),
-            Constant::Flag("WRITES", device.write_noise().is_some()),
-        ];
         let samples = batch.d.len() / d_size;
         for first in (0..samples).step_by(GROUP) {
             let count = GROUP.min(samples - first);
             let value = -(batch.learning_rate as f32);
             let numbers = Numbers { count, value, ..Numbers::default() };
-            let words = self.state.parameters(device, batch.key, &numbers)?;
+            let (words, stored) = self.state.parameters(device, batch.key, &numbers)?;
+            let constants = [
+                Constant::Flag("BOUNDED", device.is_pulsed()),
+                Constant::Flag("WRITES", device.write_noise().is_some()),
+                stored,
+            ];
             context.guard("updating weights", || {
                 let scratch = &mut self.scratch;
                 let uniform = scratch.parameters.parameters(&context, 4);
@@ -304,7 +310,7 @@ impl GpuTile {
                 let buffers = [&self.state.planes, &x, &d, state, visible];
                 let group = context.bind(&pipeline, &uniform, &buffers);
                 let grid = cell_grid(device);
-                context.submit(&[Step { pipeline, group, parameters: 0, grid }], &[]);
+                context.submit(&[Step { pipeline, group, parameters: 0, grid }], None, &[]);
                 Ok(())
             })?;
         }

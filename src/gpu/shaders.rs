@@ -38,12 +38,15 @@ pub fn sources() -> Vec<(String, String)> {
     add(&SELECT, &[]);
     for bits in 0..2 {
         add(&INPUT, &flags(&["SUMS"], bits));
+    }
+    for bits in 0..4 {
         for tile in [&TILE_16, &TILE_128] {
-            add(tile, &flags(&["ASYMMETRY"], bits));
+            add(tile, &flags(&["ASYMMETRY", "SIGNED"], bits));
         }
     }
-    for bits in 0..16 {
-        add(&TILE_64, &flags(&["ASYMMETRY", "WIRES", "POWER", "RELATIVE"], bits));
+    for bits in 0..32 {
+        let names = ["ASYMMETRY", "SIGNED", "WIRES", "POWER", "RELATIVE"];
+        add(&TILE_64, &flags(&names, bits));
     }
     for bits in 0..32 {
         for kind in 0..3 {

@@ -7,7 +7,7 @@ const NO_PLANE: u32 = 0xffffffffu;
 
 struct Params {
     key: Key,
-    // Where the planes start in their buffer, or NO_PLANE, and the value of those that are constant:
+    // Where the planes start in their buffer, and the value of those that are constant:
     // upper bound, lower bound, step up, step down, then what the kernel and the device need.
     starts: array<vec4<u32>, 2>,
     constants: array<vec4<f32>, 2>,

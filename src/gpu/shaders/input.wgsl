@@ -113,7 +113,7 @@ fn main(
     let slot = group.x;
     var row = slot;
     if params.pass_number > 0u {
-        if slot >= state[0] {
+        if slot >= state[COUNT] {
             return;
         }
         row = state[list_at(slot)];
@@ -125,7 +125,7 @@ fn main(
     }
     let inverse = inverse_of(scale_of(row, found));
     let number = params.first + row;
-    let start = slot * params.n_in;
+    let start = slot * params.stride;
     let evaluations = ((params.n_in + 63u) / 64u) * 16u;
     var sums = vec4<f32>(0.0);
     for (var at = thread; at < evaluations; at += 256u) {
@@ -141,9 +141,9 @@ fn main(
         }
         for (var k = 0u; k < 4u; k++) {
             let column = first_column(at) + 16u * k;
-            if column < params.n_in {
+            if column < params.stride {
                 var v = 0.0;
-                if inverse != ZERO_ROW {
+                if inverse != ZERO_ROW && column < params.n_in {
                     v = voltage(input_at(row, column) * inverse, dither[k], noise[k]);
                 }
                 prepared[start + column] = v;

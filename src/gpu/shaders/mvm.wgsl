@@ -20,6 +20,8 @@ struct Params {
     capacity: u32,
     given: u32,
     n_in: u32,
+    // Distance of two rows of line voltages: lines with zeros up to a multiple of 16.
+    stride: u32,
     n_out: u32,
     output_stride: u32,
     input_stride: u32,
@@ -72,12 +74,15 @@ struct Row {
     squares: vec2<f32>,
 }
 
-// The state: number of listed rows, then in turn a flag and an entry of the list. So no call takes
-// an entry of an earlier one for a flag.
+// The state: number of listed rows, whether a row clipped, then in turn a flag and an entry of the
+// list. So no call takes an entry of an earlier one for a flag.
+const COUNT: u32 = 0u;
+const ANY: u32 = 1u;
+
 fn flag_at(row: u32) -> u32 {
-    return 1u + 2u * row;
+    return 2u + 2u * row;
 }
 
 fn list_at(slot: u32) -> u32 {
-    return 2u + 2u * slot;
+    return 3u + 2u * slot;
 }

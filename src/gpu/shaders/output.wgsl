@@ -122,7 +122,7 @@ fn main(
     let slot = group.y;
     var row = slot;
     if params.pass_number > 0u {
-        if slot >= atomicLoad(&state[0]) {
+        if slot >= atomicLoad(&state[COUNT]) {
             return;
         }
         row = atomicLoad(&state[list_at(slot)]);
@@ -174,5 +174,6 @@ fn main(
     }
     if failed && params.again != 0u {
         atomicStore(&state[flag_at(row)], 1u);
+        atomicStore(&state[ANY], 1u);
     }
 }

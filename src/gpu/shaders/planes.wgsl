@@ -3,11 +3,11 @@
 @group(0) @binding(1) var<storage, read> planes: array<f32>;
 
 fn plane(number: u32, at: u32) -> f32 {
-    let start = params.starts[number / 4u][number % 4u];
-    if start == NO_PLANE {
+    // A constant of the composition, so that the loads of a cell are under way together.
+    if ((STORED >> number) & 1u) == 0u {
         return params.constants[number / 4u][number % 4u];
     }
-    return planes[start + at];
+    return planes[params.starts[number / 4u][number % 4u] + at];
 }
 
 // The hidden parameters of a cell; a reference device shifts the bounds by its weight.

@@ -1,4 +1,4 @@
-// Operands of the tiled product: line voltages and weights, with zeros beyond their ends.
+// Operands of the tiled product: line voltages and weights.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> state: array<u32>;
@@ -20,7 +20,7 @@ struct Part {
 
 fn slots() -> u32 {
     if params.pass_number > 0u {
-        return state[0];
+        return state[COUNT];
     }
     return params.samples;
 }
@@ -32,27 +32,24 @@ fn part_of(z: u32) -> Part {
     return Part(slots(), z >= params.splits, first, end, base);
 }
 
+// Beyond the last line there are zeros; rows beyond the last one are not stored.
 fn voltage_at(part: Part, slot: u32, line: u32) -> f32 {
-    if slot >= part.slots || line >= part.end {
-        return 0.0;
+    let v = prepared[slot * params.stride + line];
+    if SIGNED {
+        return select(max(v, 0.0), min(v, 0.0), part.negative);
     }
-    let v = prepared[slot * params.n_in + line];
-    if params.signs == 1u {
-        return v;
-    }
-    return select(max(v, 0.0), min(v, 0.0), part.negative);
+    return v;
 }
 
+// Beyond the ends stands any weight: it meets a voltage of zero or is not stored. No branches, so
+// that the loads of a thread are under way together.
 fn weight_at(part: Part, output: u32, line: u32) -> f32 {
-    if output >= params.n_out || line >= part.end {
-        return 0.0;
+    let row = min(output, params.n_out - 1u) * params.output_stride;
+    let at = row + min(line, params.n_in - 1u) * params.input_stride;
+    if ASYMMETRY {
+        return weights[at] * select(1.0, asymmetry[at], part.negative);
     }
-    let at = output * params.output_stride + line * params.input_stride;
-    let w = weights[at];
-    if ASYMMETRY && part.negative {
-        return w * asymmetry[at];
-    }
-    return w;
+    return weights[at];
 }
 
 // Four lines of `first`, `first + 16` and so on.

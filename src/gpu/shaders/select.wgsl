@@ -20,6 +20,7 @@ fn main(@builtin(local_invocation_index) thread: u32) {
     }
     workgroupBarrier();
     if thread == 0u {
-        state[0] = atomicLoad(&count);
+        state[COUNT] = atomicLoad(&count);
+        state[ANY] = 0u;
     }
 }

@@ -7,6 +7,26 @@ const HALF: u32 = 136u;
 var<workgroup> v_part: array<vec4<f32>, 272>;
 var<workgroup> w_part: array<vec4<f32>, 272>;
 
+// Adds the products of line `k` of the parts.
+fn add_line(
+    k: u32,
+    thread: vec3<u32>,
+    sum_00: ptr<function, mat4x4<f32>>,
+    sum_01: ptr<function, mat4x4<f32>>,
+    sum_10: ptr<function, mat4x4<f32>>,
+    sum_11: ptr<function, mat4x4<f32>>,
+) {
+    let at = k * STRIDE;
+    let v_0 = v_part[at + thread.y];
+    let v_1 = v_part[at + HALF + thread.y];
+    let w_0 = w_part[at + thread.x];
+    let w_1 = w_part[at + HALF + thread.x];
+    add_outer(sum_00, v_0, w_0);
+    add_outer(sum_01, v_0, w_1);
+    add_outer(sum_10, v_1, w_0);
+    add_outer(sum_11, v_1, w_1);
+}
+
 @compute @workgroup_size(16, 16)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -44,17 +64,15 @@ fn main(
         // Fetched while the sums below run.
         v_next = voltages_at(part, v_slot, first + DEPTH + v_line);
         w_next = weights_at(part, w_output, first + DEPTH + w_line);
-        for (var k = 0u; k < DEPTH; k++) {
-            let at = k * STRIDE;
-            let v_0 = v_part[at + thread.y];
-            let v_1 = v_part[at + HALF + thread.y];
-            let w_0 = w_part[at + thread.x];
-            let w_1 = w_part[at + HALF + thread.x];
-            add_outer(&sum_00, v_0, w_0);
-            add_outer(&sum_01, v_0, w_1);
-            add_outer(&sum_10, v_1, w_0);
-            add_outer(&sum_11, v_1, w_1);
-        }
+        // Written out, for a loop would keep the sums out of registers.
+        add_line(0u, thread, &sum_00, &sum_01, &sum_10, &sum_11);
+        add_line(1u, thread, &sum_00, &sum_01, &sum_10, &sum_11);
+        add_line(2u, thread, &sum_00, &sum_01, &sum_10, &sum_11);
+        add_line(3u, thread, &sum_00, &sum_01, &sum_10, &sum_11);
+        add_line(4u, thread, &sum_00, &sum_01, &sum_10, &sum_11);
+        add_line(5u, thread, &sum_00, &sum_01, &sum_10, &sum_11);
+        add_line(6u, thread, &sum_00, &sum_01, &sum_10, &sum_11);
+        add_line(7u, thread, &sum_00, &sum_01, &sum_10, &sum_11);
     }
     let row = slot + thread.y;
     let column = output + thread.x;
