@@ -1,8 +1,8 @@
 //! Times products and updates on the graphics processor and on the processor, and prints JSON.
 //!
-//! `cargo run --release --features wgpu --example gpu_bench [-- SIZE...]`; the variable `MHO_GPU`
-//! names the adapter. Milliseconds are the best of several runs and include the transfers of inputs
-//! and outputs.
+//! `cargo run --release --features wgpu --example gpu_bench [-- SIZE... gpu-only]`; the variable
+//! `MHO_GPU` names the adapter. Milliseconds are the best of several runs and include the transfers
+//! of inputs and outputs, `kernel_ms` is a mean without transfers (of updates without waiting).
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program")]
 
 use std::time::{Duration, Instant};
@@ -15,7 +15,12 @@ use mho_core::rng::Stream;
 use mho_core::{IoParameters, Key, TileConfig, TileSpec};
 
 /// Longest time for one number.
-const BUDGET: Duration = Duration::from_millis(1500);
+const BUDGET: Duration = Duration::from_millis(400);
+
+/// As [`best`], or nothing when only the graphics processor is wanted.
+fn host(f: impl FnMut()) -> f64 {
+    if std::env::args().any(|text| text == "gpu-only") { f64::NAN } else { best(f) }
+}
 
 /// Best time of `f` in milliseconds: of up to 20 runs after a first one.
 fn best(mut f: impl FnMut()) -> f64 {
@@ -67,10 +72,10 @@ impl Bench {
         Key::new(7, self.call)
     }
 
-    fn product(&mut self, direction: Direction) -> [f64; 2] {
+    fn product(&mut self, direction: Direction) -> [f64; 3] {
         let n_out = self.spec.mvm(direction).n_out();
         let mut y = vec![0.0; self.batch * n_out];
-        let host = best(|| {
+        let host = host(|| {
             let key = self.key();
             let request = Request {
                 x: &self.x,
@@ -101,14 +106,26 @@ impl Bench {
             };
             self.tile.product(product).unwrap();
         });
-        [host, gpu]
+        let key = self.key();
+        let product = Product {
+            direction,
+            x: &self.x,
+            bias: None,
+            drop_last: false,
+            y: &mut y,
+            key,
+            is_test: false,
+            running: None,
+            mask: None,
+        };
+        [host, gpu, 1e3 * self.tile.time_product(&product, 50).unwrap()]
     }
 
-    fn update(&mut self) -> [f64; 2] {
+    fn update(&mut self) -> [f64; 3] {
         let planes = self.spec.device().construct(1);
         let refs: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
         let mut weights = self.weights.clone();
-        let host = best(|| {
+        let host = host(|| {
             let key = self.key();
             pulse::update(Update {
                 device: self.spec.device(),
@@ -137,15 +154,50 @@ impl Bench {
             self.tile.update(update).unwrap();
             self.tile.context().synchronize().unwrap();
         });
-        [host, gpu]
+        let start = Instant::now();
+        for _ in 0..20 {
+            let key = self.key();
+            let update = GpuUpdate {
+                x: &self.x,
+                bias: None,
+                d: &self.d,
+                learning_rate: 0.01,
+                key,
+                counts: None,
+            };
+            self.tile.update(update).unwrap();
+        }
+        self.tile.context().synchronize().unwrap();
+        [host, gpu, start.elapsed().as_secs_f64() * 1e3 / 20.0]
     }
 }
 
-fn print(what: &str, device: &str, size: usize, batch: usize, [host, gpu]: [f64; 2]) {
+fn print(what: &str, device: &str, size: usize, batch: usize, [host, gpu, kernel]: [f64; 3]) {
     println!(
         "{{\"what\": \"{what}\", \"device\": \"{device}\", \"size\": {size}, \"batch\": {batch}, \
-         \"cpu_ms\": {host:.4}, \"gpu_ms\": {gpu:.4}}}"
+         \"cpu_ms\": {host:.4}, \"gpu_ms\": {gpu:.4}, \"kernel_ms\": {kernel:.4}}}"
     );
+}
+
+/// Times the parts of an update: a decay (memory), an exact step, pulses without noise.
+fn parts(size: usize) {
+    let mut config = TileConfig::default();
+    for (name, pulse_type, std) in [
+        ("exact", mho_core::config::PulseType::NoneWithDevice, 0.3),
+        ("no noise", mho_core::config::PulseType::StochasticCompressed, 0.0),
+    ] {
+        config.update.pulse_type = pulse_type;
+        config.device = mho_core::devices::DeviceConfig::named("SoftBounds").unwrap();
+        config.device.pulsed_mut().unwrap().dw_min_std = std;
+        let mut bench = Bench::new(&config, size, 1);
+        print("update", name, size, 1, bench.update());
+        let decay = best(|| {
+            let key = bench.key();
+            bench.tile.decay(1.0, key).unwrap();
+            bench.tile.context().synchronize().unwrap();
+        });
+        print("decay", name, size, 1, [f64::NAN, decay, f64::NAN]);
+    }
 }
 
 fn main() {
@@ -159,6 +211,10 @@ fn main() {
     println!("{{\"adapter\": \"{:?}\"}}", context.adapter());
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
     let sizes = if sizes.is_empty() { vec![512, 1024, 4096] } else { sizes };
+    if std::env::args().any(|text| text == "parts") {
+        sizes.iter().for_each(|size| parts(*size));
+        return;
+    }
     for size in sizes {
         for batch in [1, 128, 256] {
             let mut config = TileConfig::default();

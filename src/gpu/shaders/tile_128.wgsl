@@ -7,26 +7,6 @@ const HALF: u32 = 136u;
 var<workgroup> v_part: array<vec4<f32>, 272>;
 var<workgroup> w_part: array<vec4<f32>, 272>;
 
-// Adds the products of line `k` of the parts.
-fn add_line(
-    k: u32,
-    thread: vec3<u32>,
-    sum_00: ptr<function, mat4x4<f32>>,
-    sum_01: ptr<function, mat4x4<f32>>,
-    sum_10: ptr<function, mat4x4<f32>>,
-    sum_11: ptr<function, mat4x4<f32>>,
-) {
-    let at = k * STRIDE;
-    let v_0 = v_part[at + thread.y];
-    let v_1 = v_part[at + HALF + thread.y];
-    let w_0 = w_part[at + thread.x];
-    let w_1 = w_part[at + HALF + thread.x];
-    add_outer(sum_00, v_0, w_0);
-    add_outer(sum_01, v_0, w_1);
-    add_outer(sum_10, v_1, w_0);
-    add_outer(sum_11, v_1, w_1);
-}
-
 @compute @workgroup_size(16, 16)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -50,10 +30,23 @@ fn main(
     let w_output = output + 64u * v_half + w_lane;
     let v_at = v_half * HALF + v_line * STRIDE + v_lane;
     let w_at = v_half * HALF + w_line * STRIDE + w_lane;
-    var sum_00 = mat4x4<f32>();
-    var sum_01 = mat4x4<f32>();
-    var sum_10 = mat4x4<f32>();
-    var sum_11 = mat4x4<f32>();
+    // Sums of eight rows, 64 outputs apart; variables of their own, so that all stay in registers.
+    var low_0 = vec4<f32>(0.0);
+    var high_0 = vec4<f32>(0.0);
+    var low_1 = vec4<f32>(0.0);
+    var high_1 = vec4<f32>(0.0);
+    var low_2 = vec4<f32>(0.0);
+    var high_2 = vec4<f32>(0.0);
+    var low_3 = vec4<f32>(0.0);
+    var high_3 = vec4<f32>(0.0);
+    var low_4 = vec4<f32>(0.0);
+    var high_4 = vec4<f32>(0.0);
+    var low_5 = vec4<f32>(0.0);
+    var high_5 = vec4<f32>(0.0);
+    var low_6 = vec4<f32>(0.0);
+    var high_6 = vec4<f32>(0.0);
+    var low_7 = vec4<f32>(0.0);
+    var high_7 = vec4<f32>(0.0);
     var v_next = voltages_at(part, v_slot, part.first + v_line);
     var w_next = weights_at(part, w_output, part.first + w_line);
     for (var first = part.first; first < part.end; first += DEPTH) {
@@ -64,20 +57,46 @@ fn main(
         // Fetched while the sums below run.
         v_next = voltages_at(part, v_slot, first + DEPTH + v_line);
         w_next = weights_at(part, w_output, first + DEPTH + w_line);
-        // Written out, for a loop would keep the sums out of registers.
-        add_line(0u, thread, &sum_00, &sum_01, &sum_10, &sum_11);
-        add_line(1u, thread, &sum_00, &sum_01, &sum_10, &sum_11);
-        add_line(2u, thread, &sum_00, &sum_01, &sum_10, &sum_11);
-        add_line(3u, thread, &sum_00, &sum_01, &sum_10, &sum_11);
-        add_line(4u, thread, &sum_00, &sum_01, &sum_10, &sum_11);
-        add_line(5u, thread, &sum_00, &sum_01, &sum_10, &sum_11);
-        add_line(6u, thread, &sum_00, &sum_01, &sum_10, &sum_11);
-        add_line(7u, thread, &sum_00, &sum_01, &sum_10, &sum_11);
+        for (var k = 0u; k < DEPTH; k++) {
+            let at = k * STRIDE;
+            let v_0 = v_part[at + thread.y];
+            let v_1 = v_part[at + HALF + thread.y];
+            let w_0 = w_part[at + thread.x];
+            let w_1 = w_part[at + HALF + thread.x];
+            low_0 = fma(vec4<f32>(v_0.x), w_0, low_0);
+            high_0 = fma(vec4<f32>(v_0.x), w_1, high_0);
+            low_1 = fma(vec4<f32>(v_0.y), w_0, low_1);
+            high_1 = fma(vec4<f32>(v_0.y), w_1, high_1);
+            low_2 = fma(vec4<f32>(v_0.z), w_0, low_2);
+            high_2 = fma(vec4<f32>(v_0.z), w_1, high_2);
+            low_3 = fma(vec4<f32>(v_0.w), w_0, low_3);
+            high_3 = fma(vec4<f32>(v_0.w), w_1, high_3);
+            low_4 = fma(vec4<f32>(v_1.x), w_0, low_4);
+            high_4 = fma(vec4<f32>(v_1.x), w_1, high_4);
+            low_5 = fma(vec4<f32>(v_1.y), w_0, low_5);
+            high_5 = fma(vec4<f32>(v_1.y), w_1, high_5);
+            low_6 = fma(vec4<f32>(v_1.z), w_0, low_6);
+            high_6 = fma(vec4<f32>(v_1.z), w_1, high_6);
+            low_7 = fma(vec4<f32>(v_1.w), w_0, low_7);
+            high_7 = fma(vec4<f32>(v_1.w), w_1, high_7);
+        }
     }
     let row = slot + thread.y;
     let column = output + thread.x;
-    store(part, part.base, row, column, sum_00);
-    store(part, part.base, row, column + 64u, sum_01);
-    store(part, part.base, row + 64u, column, sum_10);
-    store(part, part.base, row + 64u, column + 64u, sum_11);
+    store_row(part, part.base, row, column, low_0);
+    store_row(part, part.base, row, column + 64u, high_0);
+    store_row(part, part.base, row + 16u, column, low_1);
+    store_row(part, part.base, row + 16u, column + 64u, high_1);
+    store_row(part, part.base, row + 32u, column, low_2);
+    store_row(part, part.base, row + 32u, column + 64u, high_2);
+    store_row(part, part.base, row + 48u, column, low_3);
+    store_row(part, part.base, row + 48u, column + 64u, high_3);
+    store_row(part, part.base, row + 64u, column, low_4);
+    store_row(part, part.base, row + 64u, column + 64u, high_4);
+    store_row(part, part.base, row + 80u, column, low_5);
+    store_row(part, part.base, row + 80u, column + 64u, high_5);
+    store_row(part, part.base, row + 96u, column, low_6);
+    store_row(part, part.base, row + 96u, column + 64u, high_6);
+    store_row(part, part.base, row + 112u, column, low_7);
+    store_row(part, part.base, row + 112u, column + 64u, high_7);
 }

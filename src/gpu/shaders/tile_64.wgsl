@@ -33,21 +33,31 @@ fn main(
     let output = group.x * 64u;
     let w_line = select(thread.y, thread.x, params.input_stride == 1u);
     let w_output = select(thread.x, thread.y, params.input_stride == 1u);
-    var sum = mat4x4<f32>();
+    // Variables of their own, so that all stay in registers.
+    var sum_0 = vec4<f32>(0.0);
+    var sum_1 = vec4<f32>(0.0);
+    var sum_2 = vec4<f32>(0.0);
+    var sum_3 = vec4<f32>(0.0);
     var current = mat4x4<f32>();
     var placed = mat4x4<f32>();
     var power = mat4x4<f32>();
+    var v_next = voltages_at(part, slot + thread.y, part.first + thread.x);
+    var w_next = weights_at(part, output + w_output, part.first + w_line);
     for (var first = part.first; first < part.end; first += DEPTH) {
-        let v_next = voltages_at(part, slot + thread.y, first + thread.x);
-        let w_next = weights_at(part, output + w_output, first + w_line);
         workgroupBarrier();
         v_part[thread.x * STRIDE + thread.y] = v_next;
         w_part[w_line * STRIDE + w_output] = w_next;
         workgroupBarrier();
+        // Fetched while the sums below run.
+        v_next = voltages_at(part, slot + thread.y, first + DEPTH + thread.x);
+        w_next = weights_at(part, output + w_output, first + DEPTH + w_line);
         for (var k = 0u; k < DEPTH; k++) {
             let v = v_part[k * STRIDE + thread.y];
             let w = w_part[k * STRIDE + thread.x];
-            add_outer(&sum, v, w);
+            sum_0 = fma(vec4<f32>(v.x), w, sum_0);
+            sum_1 = fma(vec4<f32>(v.y), w, sum_1);
+            sum_2 = fma(vec4<f32>(v.z), w, sum_2);
+            sum_3 = fma(vec4<f32>(v.w), w, sum_3);
             if WIRES {
                 add_outer(&current, abs(v), abs(w));
                 add_outer(&placed, v * placement(first + k), w);
@@ -59,13 +69,18 @@ fn main(
     }
     // One quantity after another, all reads and parts of each.
     let quantity = params.signs * params.splits * params.capacity * params.n_out;
-    store(part, part.base, slot + thread.y, output + thread.x, sum);
+    let row = slot + thread.y;
+    let column = output + thread.x;
+    store_row(part, part.base, row, column, sum_0);
+    store_row(part, part.base, row + 16u, column, sum_1);
+    store_row(part, part.base, row + 32u, column, sum_2);
+    store_row(part, part.base, row + 48u, column, sum_3);
     if WIRES {
-        store(part, part.base + quantity, slot + thread.y, output + thread.x, current);
-        store(part, part.base + 2u * quantity, slot + thread.y, output + thread.x, placed);
+        store(part, part.base + quantity, row, column, current);
+        store(part, part.base + 2u * quantity, row, column, placed);
     }
     if POWER {
         let at = part.base + select(1u, 3u, WIRES) * quantity;
-        store(part, at, slot + thread.y, output + thread.x, power);
+        store(part, at, row, column, power);
     }
 }
