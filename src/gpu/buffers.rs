@@ -141,7 +141,12 @@ impl Context {
 
     /// Runs `steps` in order, in one submission; then copies numbers to `staging`, one buffer after
     /// another.
-    pub(super) fn submit(&self, steps: &[Step], staging: Option<&wgpu::Buffer>, copies: &[Copy<'_>]) {
+    pub(super) fn submit(
+        &self,
+        steps: &[Step],
+        staging: Option<&wgpu::Buffer>,
+        copies: &[Copy<'_>],
+    ) {
         let descriptor = wgpu::CommandEncoderDescriptor::default();
         let mut encoder = self.device.create_command_encoder(&descriptor);
         {

@@ -38,8 +38,10 @@ pub(super) struct State {
 impl State {
     pub fn new(context: &Context, device: &Device) -> Result<Self> {
         let cells = device.d_size() * device.x_size();
-        let persistent =
-            device.write_noise().map(|_| context.storage("persistent weights", cells)).transpose()?;
+        let persistent = device
+            .write_noise()
+            .map(|_| context.storage("persistent weights", cells))
+            .transpose()?;
         Ok(Self {
             weights: context.storage("weights", cells)?,
             persistent,
@@ -60,9 +62,15 @@ impl State {
         }
     }
 
-    fn write_planes(&mut self, context: &Context, planes: &[PlaneRef<'_>], cells: usize) -> Result<()> {
+    fn write_planes(
+        &mut self,
+        context: &Context,
+        planes: &[PlaneRef<'_>],
+        cells: usize,
+    ) -> Result<()> {
         let table = self.response.as_ref().map_or(&[][..], |response| &response.table);
-        let stored = planes.iter().filter(|plane| matches!(plane, PlaneRef::Values(v) if !v.is_empty()));
+        let stored =
+            planes.iter().filter(|plane| matches!(plane, PlaneRef::Values(v) if !v.is_empty()));
         let words = stored.count() * cells + table.len();
         if (self.planes.size() as usize) < 4 * words {
             self.planes = context.storage("hidden parameters", words)?;
@@ -118,7 +126,8 @@ impl State {
                 places[7] = self.places.get(at).copied().unwrap_or((NO_PLANE, 0.0));
             }
         }
-        let stored = places.iter().enumerate().map(|(at, (start, _))| u32::from(*start != NO_PLANE) << at);
+        let stored =
+            places.iter().enumerate().map(|(at, (start, _))| u32::from(*start != NO_PLANE) << at);
         let stored = Constant::Word("STORED", stored.sum());
         let mut words = Words::default();
         words.key(key);
@@ -262,7 +271,11 @@ impl GpuTile {
             return Ok(());
         }
         let planes = [position::DIFFUSION];
-        self.operate(Operation::Diffuse, key, &Numbers { planes: &planes, constant, ..Numbers::default() })
+        self.operate(
+            Operation::Diffuse,
+            key,
+            &Numbers { planes: &planes, constant, ..Numbers::default() },
+        )
     }
 
     /// Reset of columns, see [`Device::reset_columns`].
@@ -302,7 +315,11 @@ impl GpuTile {
         let limit = match (clip, device.is_pulsed()) {
             (WeightClip::None, _) => return Ok(()),
             (WeightClip::FixedValue(limit), true) => {
-                if limit < 0.0 { f32::MAX } else { limit }
+                if limit < 0.0 {
+                    f32::MAX
+                } else {
+                    limit
+                }
             }
             (_, true) => {
                 let why = "pulsed devices clip only with WeightClipType.FIXED_VALUE";

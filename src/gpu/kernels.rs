@@ -34,12 +34,13 @@ const CONVERTER: &str = wgsl!("converter");
 const MVM: &str = wgsl!("mvm");
 const PRODUCT: &str = wgsl!("product");
 
+/// Draws of the generator.
+pub(super) static DRAWS: Kernel =
+    Kernel { name: "draws", parts: &[RANDOM, NORMAL, wgsl!("draws")], access: &[Uniform, Write] };
+
 /// Lists the rows of the next pass.
-pub(super) static SELECT: Kernel = Kernel {
-    name: "select",
-    parts: &[RANDOM, MVM, wgsl!("select")],
-    access: &[Uniform, Write],
-};
+pub(super) static SELECT: Kernel =
+    Kernel { name: "select", parts: &[RANDOM, MVM, wgsl!("select")], access: &[Uniform, Write] };
 
 /// Noise management and input stage.
 pub(super) static INPUT: Kernel = Kernel {
@@ -148,14 +149,19 @@ impl Pipeline {
 }
 
 /// The module of `source`, with checks of bounds but without counters that end every loop.
-#[allow(unsafe_code, reason = "the counters keep drivers from unrolling, which costs half the speed")]
+#[allow(
+    unsafe_code,
+    reason = "the counters keep drivers from unrolling, which costs half the speed"
+)]
 fn module(device: &wgpu::Device, name: &str, source: &str) -> wgpu::ShaderModule {
     let descriptor = wgpu::ShaderModuleDescriptor {
         label: Some(name),
         source: wgpu::ShaderSource::Wgsl(source.into()),
     };
-    let checks =
-        wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
+    let checks = wgpu::ShaderRuntimeChecks {
+        force_loop_bounding: false,
+        ..wgpu::ShaderRuntimeChecks::checked()
+    };
     // SAFETY: the sources are those of this crate. Each of their loops counts up or down by a
     // constant to a limit that the loop does not change, so it ends.
     unsafe { device.create_shader_module_trusted(descriptor, checks) }

@@ -9,6 +9,7 @@ mod adapter;
 mod buffers;
 mod cells;
 mod context;
+mod draws;
 mod kernels;
 mod parameters;
 mod plan;

@@ -168,10 +168,7 @@ impl Uses {
     }
 
     pub fn product(&self, signs: usize) -> Vec<Constant> {
-        vec![
-            Constant::Flag("ASYMMETRY", self.asymmetry),
-            Constant::Flag("SIGNED", signs == 2),
-        ]
+        vec![Constant::Flag("ASYMMETRY", self.asymmetry), Constant::Flag("SIGNED", signs == 2)]
     }
 
     /// Constants of the tile that has all sums.

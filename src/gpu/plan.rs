@@ -41,7 +41,8 @@ impl Plan {
             97.. if plain && n_out > 96 => (&TILE_128, 128, 128),
             _ => (&TILE_64, 64, 64),
         };
-        let wanted = TILES.iter().find(|(rows, _)| *rows == tile_rows).map_or(1, |(_, wanted)| *wanted);
+        let wanted =
+            TILES.iter().find(|(rows, _)| *rows == tile_rows).map_or(1, |(_, wanted)| *wanted);
         let tiles = call.samples.div_ceil(tile_rows) * n_out.div_ceil(tile_outputs) * signs;
         let splits = (wanted / tiles).clamp(1, n_in.div_ceil(SHORTEST));
         let split_len = n_in.div_ceil(splits).next_multiple_of(16);
@@ -92,7 +93,13 @@ impl Plan {
 
 /// Rows that fit one block: bounded by the workgroups of one dimension and by `most` words per
 /// buffer.
-pub(super) fn block_rows(uses: &Uses, signs: usize, n_in: usize, n_out: usize, most: usize) -> usize {
+pub(super) fn block_rows(
+    uses: &Uses,
+    signs: usize,
+    n_in: usize,
+    n_out: usize,
+    most: usize,
+) -> usize {
     let outputs = n_out * uses.quantities() * signs;
     // Splits multiply the sums only where there are few rows.
     let widest = (n_in + 16).max(2 * n_out).max(outputs);

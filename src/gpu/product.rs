@@ -227,8 +227,7 @@ impl GpuTile {
         let input_group = context.bind(&input, &parameters, &[&x, &state, &prepared, &scales]);
         let buffers = [&state, &prepared, &self.state.weights, asymmetry, &sums];
         let tile_group = context.bind(&tile, &parameters, &buffers);
-        let output_group =
-            context.bind(&output, &parameters, &[&scales, &sums, lines, &state, &y]);
+        let output_group = context.bind(&output, &parameters, &[&scales, &sums, lines, &state, &y]);
 
         let mut steps = Vec::with_capacity(4 * passes);
         for pass in 0..passes {

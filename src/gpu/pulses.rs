@@ -62,7 +62,8 @@ pub(super) fn sources() -> Vec<(String, String)> {
         let parts = parts.map_or(&[][..], |response| response.parts);
         for bits in 0..16 {
             for mode in [Mode::Stochastic, Mode::MeanCount, Mode::Implicit] {
-                let constants = constants(mode, flags(&["NOISY", "WRITES", "COUNTS", "CONSTANT"], bits));
+                let constants =
+                    constants(mode, flags(&["NOISY", "WRITES", "COUNTS", "CONSTANT"], bits));
                 let constants = [constants, vec![Constant::Word("STORED", 0b1100_1111)]].concat();
                 let source = compose(&PULSE, &constants, parts);
                 all.push((format!("pulse {name} {constants:?}"), source));
@@ -172,7 +173,8 @@ impl GpuTile {
         let thresholds = thresholds(side, &samples, batch.key);
         let which = usize::from(is_d);
         let scratch = &mut self.scratch;
-        let table = scratch.thresholds[which].get(&context, "probabilities", 2 * lines * samples.len())?;
+        let table =
+            scratch.thresholds[which].get(&context, "probabilities", 2 * lines * samples.len())?;
         context.write(&table, 0, &thresholds);
         let buffer = scratch.slices[which].get(&context, "slices", 4 * rows.len())?;
         context.write(&buffer, 0, &rows);
@@ -220,7 +222,8 @@ impl GpuTile {
             slices.push([scaling.slots, positions.block(0), high, sums]);
         }
         for (which, values) in all.iter().enumerate() {
-            let buffer = self.scratch.trains[which].get(&context, "pulses of lines", values.len())?;
+            let buffer =
+                self.scratch.trains[which].get(&context, "pulses of lines", values.len())?;
             context.write(&buffer, 0, values);
         }
         Ok(Group { slices, mode })
@@ -245,22 +248,30 @@ impl GpuTile {
         context.write(&uniform, 0, &words.0);
         let slices = scratch.slices[2].get(&context, "slices", 4 * group.slices.len())?;
         context.write(&slices, 0, &group.slices);
-        let trains = [scratch.trains[0].get(&context, "trains", 4)?, scratch.trains[1].get(&context, "trains", 4)?];
+        let trains = [
+            scratch.trains[0].get(&context, "trains", 4)?,
+            scratch.trains[1].get(&context, "trains", 4)?,
+        ];
         let unused = self.state.unused.clone();
         let counts = if counted { scratch.counts.get(&context, "counts", 4)? } else { unused };
         let [state, visible] = self.state.pair();
-        let (parts, noisy) = self
-            .state
-            .response
-            .as_ref()
-            .map_or((&[][..], false), |response| (response.parts, response.constants[0] != 0.0));
-        let constants = constants(group.mode, vec![
-            Constant::Flag("NOISY", noisy),
-            Constant::Flag("WRITES", device.write_noise().is_some()),
-            Constant::Flag("COUNTS", counted),
-            Constant::Flag("CONSTANT", matches!(device.config(), DeviceConfig::ConstantStep(_))),
-            stored,
-        ]);
+        let (parts, noisy) =
+            self.state.response.as_ref().map_or((&[][..], false), |response| {
+                (response.parts, response.constants[0] != 0.0)
+            });
+        let constants = constants(
+            group.mode,
+            vec![
+                Constant::Flag("NOISY", noisy),
+                Constant::Flag("WRITES", device.write_noise().is_some()),
+                Constant::Flag("COUNTS", counted),
+                Constant::Flag(
+                    "CONSTANT",
+                    matches!(device.config(), DeviceConfig::ConstantStep(_)),
+                ),
+                stored,
+            ],
+        );
         let pipeline = context.pipeline(&PULSE, &constants, parts)?;
         let [x, d] = &trains;
         let buffers = [&self.state.planes, x, d, &slices, state, visible, &counts];

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::kernels::{INPUT, Kernel, OUTPUT, SELECT, TILE_16, TILE_64, TILE_128};
+use super::kernels::{DRAWS, INPUT, Kernel, OUTPUT, SELECT, TILE_16, TILE_64, TILE_128};
 
 /// A constant of a composition: the compiler removes what it switches off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,7 @@ pub fn sources() -> Vec<(String, String)> {
     let mut add = |kernel: &Kernel, constants: &[Constant]| {
         all.push((format!("{} {constants:?}", kernel.name), compose(kernel, constants, &[])));
     };
+    add(&DRAWS, &[]);
     add(&SELECT, &[]);
     for bits in 0..2 {
         add(&INPUT, &flags(&["SUMS"], bits));

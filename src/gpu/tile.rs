@@ -6,12 +6,16 @@ use super::buffers::Reused;
 use super::cells::State;
 use super::context::{Context, Pick};
 use super::product::Product;
+use crate::devices::{Device, DriftParameters};
 use crate::error::{Error, Result};
 use crate::mvm::{Direction, Lines, Mvm};
 use crate::tile::TileSpec;
 
 /// Options that this backend refuses when a tile is built, and why.
-pub const UNSUPPORTED: &[(&str, &str)] = &[];
+pub const UNSUPPORTED: &[(&str, &str)] = &[(
+    "device.drift",
+    "the drift of pulsed devices runs on the CPU only; set nu and w_noise_std to 0",
+)];
 
 /// Frozen values of one direction.
 #[derive(Debug)]
@@ -65,6 +69,7 @@ impl GpuTile {
     /// [`Error::Backend`] without such an adapter or with too little memory, [`Error::Unsupported`]
     /// for an option in [`UNSUPPORTED`].
     pub fn new(spec: TileSpec, pick: &Pick) -> Result<Self> {
+        refuse(spec.device())?;
         let context = Context::shared(pick)?;
         let shared = Arc::clone(&context);
         context.guard("building a tile", || {
@@ -191,6 +196,15 @@ impl GpuTile {
         let why = format!("the frozen values of the {} pass are not written", direction.name());
         Err(Error::State { why })
     }
+}
+
+fn refuse(device: &Device) -> Result<()> {
+    let drifts = |drift: &DriftParameters| drift.nu > 0.0 || drift.w_noise_std > 0.0;
+    if device.config().pulsed().is_some_and(|pulsed| drifts(&pulsed.drift)) {
+        let [(feature, why)] = UNSUPPORTED else { return Ok(()) };
+        return Err(Error::unsupported(*feature, *why));
+    }
+    Ok(())
 }
 
 impl Side {

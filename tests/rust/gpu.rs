@@ -7,11 +7,11 @@ use mho_core::config::{
     WeightNoise,
 };
 use mho_core::devices::{Cells, Device, DeviceConfig, Plane, PlaneRef, WeightClip};
-use mho_core::gpu::{self, GpuTile, GpuUpdate, Pick, Product};
+use mho_core::gpu::{self, Context, GpuTile, GpuUpdate, Pick, Product};
 use mho_core::mvm::{Direction, Lines, Mvm, Request};
 use mho_core::pulse::{self, Update};
 use mho_core::rng::Stream;
-use mho_core::{Key, TileConfig, TileSpec};
+use mho_core::{Error, Key, TileConfig, TileSpec};
 
 /// The first adapter of any kind, by number.
 fn adapter() -> Option<Pick> {
@@ -43,6 +43,76 @@ fn borrow<'a>(lines: &'a [(&'static str, Vec<f32>)]) -> Lines<'a> {
         out_nonlinearity: line(lines, "out_nonlinearity"),
         out_nonlinearity_factor: line(lines, "out_nonlinearity_factor")[0],
     }
+}
+
+#[test]
+fn draws_are_those_of_the_processor() {
+    let Some(pick) = adapter() else { return };
+    let context = Context::shared(&pick).unwrap();
+    let (key, columns) = (Key::new(0xfedc_ba98_7654_3210, 0x3_0000_0007), 100_000);
+    for (row, block) in [(0, 0), (12345, 77)] {
+        let draw = key.stream(Stream::CycleToCycle);
+        let (words, normals) =
+            context.draws(key, Stream::CycleToCycle, [row, block], columns).unwrap();
+        let mut host_words = vec![0; columns];
+        draw.fill_words(row, block, &mut host_words);
+        assert_eq!(words, host_words);
+        let mut host_normals = vec![0.0; columns];
+        draw.fill_normal(row, block, &mut host_normals);
+        // Unfused products round twice: a few units in the last place of a radius up to 6.7.
+        let worst = largest_difference(&normals, &host_normals);
+        println!("normals {worst:.1e} apart");
+        assert!(worst < 16.0 * f32::EPSILON, "normals are {worst} apart");
+    }
+}
+
+#[test]
+fn failures_of_the_device_are_errors() {
+    let Some(_) = adapter() else { return };
+    // By name, for a context of its own.
+    let pick = Pick::Named(gpu::adapters()[0].name.clone());
+    let spec = TileSpec::new(TileConfig::default(), 8, 8, false).unwrap();
+    let mut tile = GpuTile::new(spec.clone(), &pick).unwrap();
+    tile.set_weights(&[0.1; 64]).unwrap();
+    tile.context().destroy();
+    let text = tile.weights(&mut [0.0; 64]).unwrap_err().to_string();
+    assert!(text.contains("lost"), "{text}");
+    // A new tile opens the adapter again.
+    let mut tile = GpuTile::new(spec, &pick).unwrap();
+    let mut weights = [7.0; 64];
+    tile.weights(&mut weights).unwrap();
+    assert_eq!(weights, [0.0; 64]);
+    let missing = Context::shared(&Pick::Named("no such adapter".to_owned())).unwrap_err();
+    assert!(missing.to_string().contains("MHO_GPU"), "{missing}");
+}
+
+#[test]
+fn what_is_not_there_is_refused() {
+    let Some(pick) = adapter() else { return };
+    let mut device = DeviceConfig::pulsed_default("ConstantStep").unwrap();
+    device.pulsed_mut().unwrap().drift.nu = 0.1;
+    let config = TileConfig { device, ..TileConfig::default() };
+    let spec = TileSpec::new(config, 2, 3, false).unwrap();
+    let error = GpuTile::new(spec, &pick).unwrap_err();
+    assert!(matches!(&error, Error::Unsupported { .. }), "{error}");
+    let spec = TileSpec::new(TileConfig::default(), 2, 3, false).unwrap();
+    let mut tile = GpuTile::new(spec, &pick).unwrap();
+    fn update(x: &[f32]) -> GpuUpdate<'_> {
+        GpuUpdate {
+            x,
+            bias: None,
+            d: &[0.5, 0.5],
+            learning_rate: 0.1,
+            key: Key::new(1, 1),
+            counts: None,
+        }
+    }
+    let error = tile.update(update(&[1.0; 3])).unwrap_err();
+    assert!(matches!(&error, Error::State { .. }), "{error}");
+    let error = tile.update(update(&[1.0; 2])).unwrap_err();
+    assert!(matches!(&error, Error::Shape { argument: "x", .. }), "{error}");
+    let error = tile.update(update(&[1.0, f32::NAN, 0.0])).unwrap_err();
+    assert!(matches!(&error, Error::Argument { argument: "x", .. }), "{error}");
 }
 
 /// One product on both processors.
@@ -197,43 +267,50 @@ fn options() -> Vec<(&'static str, IoParameters)> {
         ("out_asymmetry", IoParameters { out_asymmetry: 0.1, ..quiet() }),
         ("out_noise_std", IoParameters { out_noise_std: 0.3, ..io() }),
         ("out_scale", IoParameters { out_scale: 1.7, ..quiet() }),
-        ("out_nonlinearity", IoParameters {
-            out_nonlinearity: 0.5,
-            out_nonlinearity_std: 0.1,
-            slope_calibration: 0.5,
-            ..quiet()
-        }),
+        (
+            "out_nonlinearity",
+            IoParameters {
+                out_nonlinearity: 0.5,
+                out_nonlinearity_std: 0.1,
+                slope_calibration: 0.5,
+                ..quiet()
+            },
+        ),
         ("r_series", IoParameters { r_series: 0.01, ..quiet() }),
         ("v_offset", IoParameters { v_offset_std: 0.05, ..quiet() }),
         ("v_offset_w_min", IoParameters { v_offset_std: 0.05, v_offset_w_min: 0.0, ..quiet() }),
         ("ir_drop", IoParameters { ir_drop: 1.0, ir_drop_g_ratio: 1e4, ..quiet() }),
         ("nm_thres", IoParameters { nm_thres: 0.5, ..io() }),
-        ("assumed_wmax", IoParameters {
-            noise_management: NoiseManagement::AbsMaxNPSum,
-            nm_assumed_wmax: 0.3,
-            out_bound: 4.0,
-            ..io()
-        }),
+        (
+            "assumed_wmax",
+            IoParameters {
+                noise_management: NoiseManagement::AbsMaxNPSum,
+                nm_assumed_wmax: 0.3,
+                out_bound: 4.0,
+                ..io()
+            },
+        ),
         ("nm_none", IoParameters { noise_management: NoiseManagement::None, ..io() }),
         ("nm_max", IoParameters { noise_management: NoiseManagement::Max, ..io() }),
         ("nm_average", IoParameters { noise_management: NoiseManagement::AverageAbsMax, ..io() }),
-        ("nm_constant", IoParameters {
-            noise_management: NoiseManagement::Constant,
-            nm_thres: 0.7,
-            ..io()
-        }),
-        ("bm_none", IoParameters {
-            bound_management: BoundManagement::None,
-            out_bound: 2.0,
-            ..io()
-        }),
+        (
+            "nm_constant",
+            IoParameters { noise_management: NoiseManagement::Constant, nm_thres: 0.7, ..io() },
+        ),
+        (
+            "bm_none",
+            IoParameters { bound_management: BoundManagement::None, out_bound: 2.0, ..io() },
+        ),
         ("bm_iterative", IoParameters { out_bound: 2.0, ..io() }),
         ("bm_positive", IoParameters { out_bound: 2.0, bm_test_negative_bound: false, ..quiet() }),
-        ("bm_worst_case", IoParameters {
-            out_bound: 2.0,
-            bound_management: BoundManagement::IterativeWorstCase,
-            ..io()
-        }),
+        (
+            "bm_worst_case",
+            IoParameters {
+                out_bound: 2.0,
+                bound_management: BoundManagement::IterativeWorstCase,
+                ..io()
+            },
+        ),
         ("bm_many", IoParameters { out_bound: 0.05, inp_res: -1.0, ..io() }),
     ];
     for (name, w_noise_type) in [
@@ -248,18 +325,21 @@ fn options() -> Vec<(&'static str, IoParameters)> {
         ("digital_sum", AnalogMvType::PosNegSeparateDigitalSum),
     ] {
         all.push((name, IoParameters { mv_type, ..io() }));
-        all.push((name, IoParameters {
-            mv_type,
-            w_read_asymmetry_dtod: 0.1,
-            w_noise: 0.02,
-            w_noise_type: WeightNoise::PcmRead,
-            ir_drop: 1.0,
-            ir_drop_g_ratio: 1e4,
-            v_offset_std: 0.02,
-            r_series: 0.01,
-            out_bound: 3.0,
-            ..io()
-        }));
+        all.push((
+            name,
+            IoParameters {
+                mv_type,
+                w_read_asymmetry_dtod: 0.1,
+                w_noise: 0.02,
+                w_noise_type: WeightNoise::PcmRead,
+                ir_drop: 1.0,
+                ir_drop_g_ratio: 1e4,
+                v_offset_std: 0.02,
+                r_series: 0.01,
+                out_bound: 3.0,
+                ..io()
+            },
+        ));
     }
     all
 }
@@ -495,21 +575,33 @@ fn every_pulse_type_has_the_pulses_of_the_processor() {
     let update = UpdateParameters::default;
     for (name, update, bias) in [
         ("bias", update(), Some(0.7)),
-        ("long", UpdateParameters {
-            desired_bl: 100,
-            update_bl_management: false,
-            update_management: false,
-            ..update()
-        }, None),
+        (
+            "long",
+            UpdateParameters {
+                desired_bl: 100,
+                update_bl_management: false,
+                update_management: false,
+                ..update()
+            },
+            None,
+        ),
         ("res", UpdateParameters { res: 0.02, sto_round: true, ..update() }, None),
         ("stochastic", UpdateParameters { pulse_type: PulseType::Stochastic, ..update() }, None),
         ("mean", UpdateParameters { pulse_type: PulseType::MeanCount, ..update() }, Some(0.2)),
-        ("implicit", UpdateParameters {
-            pulse_type: PulseType::DeterministicImplicit,
-            x_res_implicit: 0.05,
-            ..update()
-        }, None),
-        ("with device", UpdateParameters { pulse_type: PulseType::NoneWithDevice, ..update() }, Some(0.5)),
+        (
+            "implicit",
+            UpdateParameters {
+                pulse_type: PulseType::DeterministicImplicit,
+                x_res_implicit: 0.05,
+                ..update()
+            },
+            None,
+        ),
+        (
+            "with device",
+            UpdateParameters { pulse_type: PulseType::NoneWithDevice, ..update() },
+            Some(0.5),
+        ),
         ("none", UpdateParameters { pulse_type: PulseType::None, ..update() }, None),
     ] {
         for device in ["SoftBounds", "LinearStep"] {
@@ -545,7 +637,7 @@ fn weights_decay_diffuse_reset_and_clip_as_on_the_processor() {
         let mut pair = Pair::new(device, UpdateParameters::default(), &pick);
         pair.start();
         let key = |call| Key::new(6, call);
-        let mut check = |what: &str, pair: &mut Pair| {
+        let check = |what: &str, pair: &mut Pair| {
             let difference = pair.difference();
             assert!(difference < 4.0 * f32::EPSILON, "{name} {what}: {difference}");
         };
