@@ -85,6 +85,7 @@ bench: $(EXTENSION) ## Measure the speed, write out/bench.json
 .PHONY: docs
 docs: $(EXTENSION) ## Draw the figures of docs/ anew and build the documentation of the crate
 	$(BIN)/python docs/figures/mvm.py
+	$(BIN)/python docs/figures/devices.py
 	cargo doc --no-deps
 
 .PHONY: clean

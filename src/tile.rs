@@ -290,12 +290,12 @@ impl Tile {
     pub fn drift(&mut self, delta_t: f64) -> Result<()> {
         let Some(parameters) = self.spec.config.device.drift() else { return Ok(()) };
         let acting = self.persistent.as_deref().unwrap_or(&self.weights);
-        let mut state = self.drift.take().unwrap_or_else(|| OwnedDrift::new(acting));
-        let result = self.apply(|device, cells, key| {
+        let mut state = self.drift.clone().unwrap_or_else(|| OwnedDrift::new(acting));
+        self.apply(|device, cells, key| {
             device.drift(cells, &parameters, state.borrow(), delta_t, key)
-        });
+        })?;
         self.drift = Some(state);
-        result
+        Ok(())
     }
 
     /// Coincidences of every cell so far, `[2, outputs, inputs]`: those down (`x d > 0`), then

@@ -10,18 +10,24 @@ from torch import Tensor
 __all__ = [
     "TileSpec",
     "__version__",
+    "check_hidden",
     "clip_to_bounds",
     "clip_weights",
     "decay",
     "default_config",
     "device_names",
     "diffuse",
+    "drift",
+    "enter_bounds",
     "get_num_threads",
     "mvm",
     "next_call",
     "panic_in_next_update",
+    "pulse_counts",
+    "pulse_noise",
     "reset_columns",
     "set_num_threads",
+    "unexpected_dw_min",
     "uniform_weights",
     "update",
 ]
@@ -36,7 +42,12 @@ class TileSpec:
     """
 
     def __new__(
-        cls, config: str, d_size: int, x_size: int, analog_bias: bool = False
+        cls,
+        config: str,
+        d_size: int,
+        x_size: int,
+        analog_bias: bool = False,
+        dw_min: float | None = None,
     ) -> TileSpec: ...
     @property
     def config(self) -> str: ...
@@ -50,6 +61,10 @@ class TileSpec:
     def d_size(self) -> int: ...
     @property
     def weight_granularity(self) -> float: ...
+    @property
+    def drifts(self) -> bool: ...
+    @property
+    def counts_pulses(self) -> bool: ...
     @property
     def hidden_names(self) -> list[str]: ...
     def hidden_constant(self, name: str) -> float | None: ...
@@ -85,13 +100,50 @@ def update(
     seed: Tensor,
     call: int,
     bias: float | None = None,
+    counts: Tensor | None = None,
 ) -> None:
     """Apply the update of all samples in order, in place; on any error nothing is changed."""
+
+def pulse_counts(
+    spec: TileSpec,
+    x: Tensor,
+    d: Tensor,
+    learning_rate: float,
+    seed: Tensor,
+    call: int,
+    at: int,
+    counts: Tensor,
+    bias: float | None = None,
+) -> None:
+    """Write the pulses of sample ``at`` into ``counts`` (int64, as the weights); up is positive."""
+
+def pulse_noise(out: Tensor, columns: int, seed: Tensor, call: int, index: int) -> None:
+    """Fill rows of ``columns`` elements with standard normals number ``index`` of a call."""
 
 def clip_to_bounds(
     spec: TileSpec, weight: Tensor, hidden: dict[str, Tensor], seed: Tensor, call: int
 ) -> None:
     """Bring freshly written weights into the device bounds (and redraw write noise)."""
+
+def enter_bounds(spec: TileSpec, weight: Tensor, hidden: dict[str, Tensor]) -> None:
+    """Bring the (persistent) weights into device bounds that were changed."""
+
+def check_hidden(spec: TileSpec, hidden: dict[str, Tensor]) -> None:
+    """Raise for hidden parameters that are missing, unknown, not finite or crossed bounds."""
+
+def unexpected_dw_min(spec: TileSpec, hidden: dict[str, Tensor]) -> float | None:
+    """Return the ``dw_min`` that hidden parameters show, if the configuration has another one."""
+
+def drift(
+    spec: TileSpec,
+    weight: Tensor,
+    hidden: dict[str, Tensor],
+    state: dict[str, Tensor],
+    delta_t: float,
+    seed: Tensor,
+    call: int,
+) -> None:
+    """Drift for ``delta_t``; ``state`` is what drift remembers, changed in place."""
 
 def decay(
     spec: TileSpec,

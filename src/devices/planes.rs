@@ -59,7 +59,7 @@ impl Device {
     /// whose noise stays, else the visible ones.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the slices do not fit.
+    /// [`Error::Shape`](crate::Error::Shape) when the slices do not fit.
     pub fn enter_bounds(&self, cells: Cells<'_>) -> Result<()> {
         self.check_cells(&cells)?;
         self.clip(cells.persistent.unwrap_or(cells.weights), cells.planes);

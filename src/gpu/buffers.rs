@@ -1,6 +1,7 @@
 //! Buffers, transfers and submissions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::context::Context;
 use super::kernels::Pipeline;
@@ -9,6 +10,9 @@ use crate::error::{Error, Result};
 /// Bytes between the parameters of two dispatches: the largest alignment that an adapter may ask
 /// for.
 pub(super) const PARAMETER_BYTES: usize = 256;
+
+/// Longest time between the end of the work and the callback that tells so.
+const CALLBACK: Duration = Duration::from_secs(10);
 
 /// A buffer that is made larger when needed and otherwise reused.
 #[derive(Debug, Default)]
@@ -183,7 +187,8 @@ impl Context {
             let _ = sender.send(result);
         });
         self.wait()?;
-        match receiver.try_recv() {
+        // Another thread that waits may be the one that runs the callback.
+        match receiver.recv_timeout(CALLBACK) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(failed(format!("reading back failed: {error}"))),
             Err(_) => return Err(failed("reading back did not end".to_owned())),

@@ -4,10 +4,12 @@
 //! stochastic trains are drawn, one for each column (input line) and one for each row (error line);
 //! where both fire in the same slot, the crosspoint gets a pulse. Samples act in order. The kernels
 //! differ in how much they may add up before the weight is looked at: `constant` for steps that
-//! do not depend on the weight, `affine` for steps linear in it, `general` for everything else.
+//! do not depend on the weight, `smooth` for steps that vary slowly with it, `general` for everything
+//! else.
 //! `exact` has no pulses.
 
 mod constant;
+pub mod counts;
 pub(crate) mod dense;
 mod exact;
 mod general;
@@ -15,6 +17,7 @@ mod near_bound;
 pub(crate) mod rows;
 pub mod scale;
 pub mod simd;
+mod smooth;
 pub(crate) mod trains;
 
 use crate::config::PulseType;
@@ -154,7 +157,10 @@ fn stochastic<D: PulsedDevice>(update: &mut Update<'_>, device: &D) -> Result<()
         tests::before_chunk(at);
         match device.kernel() {
             Kernel::Constant => packed(update, slices, positions, device.rule().std())?,
-            Kernel::Smooth | Kernel::General => sliced(update, slices, |update, trains| {
+            Kernel::Smooth => sliced(update, slices, |update, trains| {
+                smooth::update(update, trains, device.rule(), positions)
+            })?,
+            Kernel::General => sliced(update, slices, |update, trains| {
                 general(update, trains, device.rule(), positions)
             })?,
         }

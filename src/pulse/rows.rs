@@ -139,7 +139,13 @@ impl LaneCells {
             min_bound: self.min_bound[lane],
             up: self.up[lane],
             down: self.down[lane],
-            extra: self.extra.map(|plane| plane[lane]),
+            // Written out: the compiler vectorises no loop around `map`.
+            extra: [
+                self.extra[0][lane],
+                self.extra[1][lane],
+                self.extra[2][lane],
+                self.extra[3][lane],
+            ],
         }
     }
 
@@ -147,9 +153,10 @@ impl LaneCells {
     pub(super) fn set(&mut self, lane: usize, cell: CellRef) {
         (self.max_bound[lane], self.min_bound[lane]) = (cell.max_bound, cell.min_bound);
         (self.up[lane], self.down[lane]) = (cell.up, cell.down);
-        for (plane, value) in self.extra.iter_mut().zip(cell.extra) {
-            plane[lane] = value;
-        }
+        self.extra[0][lane] = cell.extra[0];
+        self.extra[1][lane] = cell.extra[1];
+        self.extra[2][lane] = cell.extra[2];
+        self.extra[3][lane] = cell.extra[3];
     }
 
     /// The constants that `rule` reads.

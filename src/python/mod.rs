@@ -4,6 +4,7 @@ mod array;
 mod error;
 mod gil;
 mod ops;
+mod pulses;
 mod spec;
 mod weight_ops;
 
@@ -19,6 +20,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(ops::next_call, module)?,
         wrap_pyfunction!(ops::mvm, module)?,
         wrap_pyfunction!(ops::update, module)?,
+        wrap_pyfunction!(pulses::pulse_counts, module)?,
+        wrap_pyfunction!(pulses::pulse_noise, module)?,
         wrap_pyfunction!(weight_ops::clip_to_bounds, module)?,
         wrap_pyfunction!(weight_ops::enter_bounds, module)?,
         wrap_pyfunction!(weight_ops::check_hidden, module)?,

@@ -1,10 +1,15 @@
 //! Tests of the whole crate, in one binary.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod device_pulses;
 mod devices;
+mod extending;
+mod formulas;
 #[cfg(feature = "wgpu")]
 mod gpu;
+mod lifecycle;
 mod mvm;
 mod pulse;
 mod rng;
+mod statistics;
 mod tile;

@@ -10,6 +10,8 @@ use mho_core::pulse::{self, Update, simd};
 use mho_core::rng::{Key, Stream};
 use mho_core::{Error, UpdateParameters, par};
 
+use crate::statistics::moments;
+
 /// Devices with their hidden parameters and one set of weights.
 struct Rig {
     device: Device,
@@ -89,32 +91,6 @@ fn normals(len: usize, block: u32) -> Vec<f32> {
     out
 }
 
-fn moments(values: &[f64]) -> (f64, f64) {
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    (mean, squares / (values.len() as f64 - 1.0))
-}
-
-/// Largest distance of two empirical distributions in units of its 1e-6 quantile.
-fn smirnov(a: &mut [f64], b: &mut [f64]) -> f64 {
-    a.sort_by(f64::total_cmp);
-    b.sort_by(f64::total_cmp);
-    let (mut i, mut j, mut largest) = (0, 0, 0.0f64);
-    while i < a.len() && j < b.len() {
-        let value = a[i].min(b[j]);
-        while i < a.len() && a[i] <= value {
-            i += 1;
-        }
-        while j < b.len() && b[j] <= value {
-            j += 1;
-        }
-        largest = largest.max((i as f64 / a.len() as f64 - j as f64 / b.len() as f64).abs());
-    }
-    let (n, m) = (a.len() as f64, b.len() as f64);
-    // P(D > c sqrt((n + m) / (n m))) = 2 exp(-2 c^2), which is 1e-6 at c = 2.69.
-    largest / (2.69 * ((n + m) / (n * m)).sqrt())
-}
-
 #[test]
 #[allow(clippy::approx_constant, reason = "the six decimals of the table")]
 fn scaling_has_the_golden_values() {
@@ -145,43 +121,6 @@ fn scaling_has_the_golden_values() {
     }
     for (rate, x_max, d_max) in [(0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (1.0, 1.0, 0.0)] {
         assert!(scaling(&base, 0.001, rate, x_max, d_max).is_none());
-    }
-}
-
-/// One pulse of each device without noise, both directions: the formula of the device.
-#[test]
-fn one_pulse_follows_the_formula() {
-    for name in DeviceConfig::PULSED {
-        let mut config = DeviceConfig::pulsed_default(name).unwrap();
-        config.pulsed_mut().unwrap().dw_min_std = 0.0;
-        let mut rig = Rig::new(&config, &UpdateParameters::default(), 5, 37);
-        rig.start = normals(5 * 37, 0).iter().map(|w| 0.1 * w).collect();
-        let start_planes = rig.planes();
-        rig.device.clip(&mut rig.start.clone(), &start_planes);
-        let mut start = rig.start.clone();
-        rig.device.clip(&mut start, &rig.planes());
-        rig.start = start;
-        for sign in [1.0f32, -1.0] {
-            let (weights, counts) = rig.run(&[sign; 37], &[1.0; 5], 0.001, 1);
-            let planes = rig.planes();
-            for at in 0..weights.len() {
-                let (w, up, down) = (rig.start[at], planes[2].at(at), planes[3].at(at));
-                let change = match *name {
-                    "ConstantStep" if sign < 0.0 => up,
-                    "ConstantStep" => -down,
-                    "SoftBounds" if sign < 0.0 => up * (1.0 - w / planes[0].at(at)),
-                    "SoftBounds" => -down * (1.0 - w / planes[1].at(at)),
-                    other => panic!("no formula for {other}"),
-                };
-                let expected = (w + change).max(planes[1].at(at)).min(planes[0].at(at));
-                assert!(
-                    (weights[at] - expected).abs() < 1e-6,
-                    "{name} {at}: {} {expected}",
-                    weights[at]
-                );
-                assert_eq!(counts[at] + counts[at + weights.len()], 1);
-            }
-        }
     }
 }
 
@@ -371,85 +310,6 @@ fn a_pulse_near_the_bound_is_clipped() {
     assert!((mean - 0.599_940_5).abs() < error, "{mean} {error}");
 }
 
-/// Reference: pulses one after another, in f64.
-fn one_by_one(
-    mut w: f64,
-    pulses: &[bool],
-    bounds: [f64; 2],
-    step: impl Fn(f64, bool) -> f64,
-    std: f64,
-    run: u32,
-) -> f64 {
-    let mut xi = vec![0.0; pulses.len()];
-    Key::new(1234, 0).stream(Stream::Read).fill_normal(run, 7, &mut xi);
-    for (up, xi) in pulses.iter().zip(xi) {
-        w += step(w, *up) * (1.0 + std * f64::from(xi));
-        w = w.max(bounds[0]).min(bounds[1]);
-    }
-    w
-}
-
-/// Saturated trains of several samples in changing directions, from a start near and far from the
-/// bounds: all kernels against single pulses.
-fn matches_single_pulses(
-    config: &DeviceConfig,
-    start: f32,
-    step: impl Fn(f64, bool) -> f64 + Copy,
-) {
-    let signs = [-1.0f32, -1.0, 1.0, -1.0, -1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, 1.0];
-    let mut rig = Rig::new(config, &UpdateParameters::default(), 40, 40);
-    rig.start.fill(start);
-    let x: Vec<f32> = signs.iter().flat_map(|sign| [*sign; 40]).collect();
-    let d = vec![1.0; 40 * signs.len()];
-    let pulses: Vec<bool> = signs.iter().flat_map(|sign| [*sign < 0.0; 31]).collect();
-    let (mut got, mut want) = (Vec::new(), Vec::new());
-    for call in 0..5 {
-        let dw_min = config.pulsed().unwrap().dw_min;
-        got.extend(rig.run(&x, &d, 31.0 * dw_min, call).0.iter().map(|w| f64::from(*w)));
-    }
-    let pulsed = config.pulsed().unwrap();
-    for run in 0..got.len() {
-        let bounds = [pulsed.w_min, pulsed.w_max];
-        want.push(one_by_one(
-            f64::from(start),
-            &pulses,
-            bounds,
-            step,
-            pulsed.dw_min_std,
-            run as u32,
-        ));
-    }
-    let ((mean, variance), (mean_want, variance_want)) = (moments(&got), moments(&want));
-    let error = 5.0 * ((variance + variance_want) / got.len() as f64).sqrt();
-    assert!(
-        (mean - mean_want).abs() < error + 1e-7,
-        "{} start {start}: {mean} {mean_want}",
-        rig.device.name()
-    );
-    // The error of a variance of normals is sqrt(2 / n), 0.016; clipped ones differ a little.
-    assert!((variance / variance_want - 1.0).abs() < 0.12, "{variance} {variance_want}");
-    let distance = smirnov(&mut got, &mut want);
-    assert!(distance < 1.0, "{} start {start}: {distance}", rig.device.name());
-}
-
-#[test]
-fn sums_match_single_pulses() {
-    let pulsed = PulsedParameters { dw_min_std: 0.3, w_max: 0.6, w_min: -0.6, ..clean() };
-    for start in [0.0, 0.5, 0.58, 0.6, -0.55] {
-        matches_single_pulses(
-            &constant(pulsed.clone()),
-            start,
-            |_, up| if up { 0.001 } else { -0.001 },
-        );
-    }
-    for (dw_min, start) in [(0.001, 0.0), (0.001, 0.55), (0.001, 0.6), (0.006, 0.1), (0.02, 0.0)] {
-        let pulsed = PulsedParameters { dw_min, ..pulsed.clone() };
-        matches_single_pulses(&soft(pulsed), start, move |w, up| {
-            if up { dw_min * (1.0 - w / 0.6) } else { -dw_min * (1.0 + w / 0.6) }
-        });
-    }
-}
-
 #[test]
 fn soft_bounds_follow_the_binomial_formula() {
     let pulsed =
@@ -500,8 +360,10 @@ fn weights_stay_within_bounds() {
             let (x, d) = (normals(30 * 70, 3 + call), normals(30 * 20, 100 + call));
             rig.update(&mut weights, &x, &d, 0.1, u64::from(call), None).unwrap();
             let planes = rig.planes();
+            let bounds = rig.device.bounds(&planes).unwrap();
             for (at, w) in weights.iter().enumerate() {
-                assert!(*w <= planes[0].at(at) && *w >= planes[1].at(at), "{name} {at} {w}");
+                let [lower, upper] = bounds.at(at);
+                assert!(*w <= upper && *w >= lower, "{name} {at} {w}");
                 let stuck = planes[2].at(at) == 0.0 && planes[3].at(at) == 0.0;
                 assert!(!stuck || *w == rig.start[at], "{name}: a stuck cell moved");
             }

@@ -18,6 +18,7 @@ from mho.exceptions import ArgumentError
 from mho.optim.context import AnalogContext
 from mho.optim.param_groups import regroup
 from mho.optim.trace import apply_trace
+from mho.simulator.parameters.numeric import check_not_negative
 
 OptimizerT = TypeVar("OptimizerT", bound="AnalogOptimizerMixin")
 
@@ -66,8 +67,11 @@ class AnalogOptimizerMixin(Optimizer):
             What the torch optimizer returns.
 
         Raises:
-            ArgumentError: A recorded vector contains NaN or infinity; that tile is unchanged.
+            ArgumentError: A learning rate is negative or not finite; nothing is changed. Or a
+                recorded vector contains NaN or infinity; that tile is unchanged.
         """
+        for _, learning_rate in self._contexts():
+            _check(learning_rate)
         result = self._digital_step(closure, **kwargs)
         with torch.no_grad():
             for context, learning_rate in self._contexts():
@@ -81,7 +85,11 @@ class AnalogOptimizerMixin(Optimizer):
 
         Args:
             learning_rate: The new rate.
+
+        Raises:
+            ArgumentError: It is negative or not finite; nothing is changed.
         """
+        _check(learning_rate)
         for group in self.param_groups:
             group["lr"] = learning_rate
         for context, _ in self._contexts():
@@ -185,6 +193,11 @@ class AnalogOptimizer(AnalogOptimizerMixin, Optimizer):
     def _optimizer_class(self) -> type[Optimizer]:
         bases: tuple[type[Optimizer], ...] = type(self).__bases__
         return bases[1]
+
+
+def _check(learning_rate: Any) -> None:
+    if learning_rate is not None:
+        check_not_negative("lr", learning_rate)
 
 
 def _rebuild(optimizer_cls: type[Optimizer]) -> AnalogOptimizer:

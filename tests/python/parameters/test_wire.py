@@ -162,7 +162,7 @@ def test_pmax_device_accepts_the_values_that_follow() -> None:
         (PowStepDevice(dw_min=0.1, pow_gamma=2.0), 0.025),
         (PowStepReferenceDevice(dw_min=0.1, pow_gamma=1.0), 0.05),
         (ExpStepDevice(), 0.98342e-3),
-        (ExpStepDevice(A_down=1e9, dw_min=0.1), 0.1),
+        (ExpStepDevice(A_up=1e9, A_down=1e9, dw_min=0.1), 0.1),
         (PiecewiseStepDevice(piecewise_up=[1, 2, 3], piecewise_down=[1, 1, 1]), 0.002),
         (SoftBoundsPmaxDevice(), SoftBoundsPmaxDevice().soft_bounds_values()["dw_min"]),
         (VectorUnitCell([ConstantStepDevice(dw_min=0.1), ConstantStepDevice(dw_min=0.3)]), 0.2),

@@ -23,6 +23,7 @@ from mho.simulator.configs.configs import (
 )
 from mho.simulator.configs.devices import (
     ConstantStepDevice,
+    CustomPulsedDevice,
     ExpStepDevice,
     FloatingPointDevice,
     IdealDevice,
@@ -67,6 +68,7 @@ __all__ = [
     "ChoppedTransferCompound",
     "ConstantStepDevice",
     "CountLRFeedbackPolicy",
+    "CustomPulsedDevice",
     "DifferenceUnitCell",
     "DigitalRankUpdateRPUConfig",
     "DriftParameter",

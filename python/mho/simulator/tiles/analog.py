@@ -1,12 +1,22 @@
 """Tile whose weights are trained by pulses on its devices."""
 
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mho.simulator.parameters.enums import PulseType
 from mho.simulator.parameters.registry import register_tile_class
-from mho.simulator.tiles import native, native_tile
+from mho.simulator.tiles import custom_planes, native, native_tile
 from mho.simulator.tiles.functions import AnalogFunction
 from mho.simulator.tiles.module import TileModule
+from mho.simulator.tiles.native_stepped import DEVICE, SteppedTile, custom_device
 from mho.simulator.tiles.periphery import TileWithPeriphery
+from mho.simulator.tiles.state import Entry
 
 __all__ = ["AnalogFunction", "AnalogTile", "TileModule", "TileWithPeriphery"]
+
+_PREFIX = f"{DEVICE}."
 
 
 @register_tile_class
@@ -14,8 +24,37 @@ class AnalogTile(TileWithPeriphery):
     """Analog tile with a device at each crosspoint.
 
     Inputs and output gradients are collected during backward; an analog optimizer applies them as
-    pulses.
+    pulses. The device is one of the core, or a `CustomPulsedDevice`.
     """
 
     def _create_simulator_tile(self) -> native.AnalogTile:
-        return native_tile.create(self, native.AnalogTile)
+        return native_tile.create(self, SteppedTile)
+
+    def _check_config(self, config: Any) -> None:
+        super()._check_config(config)
+        device = custom_device(config)
+        if device is not None:
+            custom_planes.check(device, config)
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        assert isinstance(self.tile, SteppedTile)
+        config = self.rpu_config
+        device = custom_device(config)
+        if device is not None or self.tile.device is not None:
+            self.tile.use(self, device, config.update.pulse_type)
+
+    def _digital_entries(self, config: Any) -> dict[str, Entry]:
+        entries = super()._digital_entries(config)
+        device = custom_device(config)
+        if device is None or config.update.pulse_type is PulseType.NONE:
+            return entries
+        matrix = (self.out_size, self.in_size + int(self.analog_bias))
+        return entries | {_PREFIX + name: Entry((matrix,)) for name in device.plane_names}
+
+    def _store_digital(self, name: str, value: Tensor | None) -> None:
+        if not name.startswith(_PREFIX):
+            super()._store_digital(name, value)
+        elif value is not None:
+            assert isinstance(self.tile, SteppedTile)
+            self.tile.put(self, name.removeprefix(_PREFIX), value.detach().to(torch.float32))

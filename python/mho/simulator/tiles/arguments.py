@@ -1,4 +1,4 @@
-"""Checks of the arguments that tiles are built with."""
+"""Checks of the arguments of tiles."""
 
 import copy
 

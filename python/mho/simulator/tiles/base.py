@@ -15,6 +15,8 @@ class AnalogTileStateNames:
     MHO_VERSION = "mho_version"
     WEIGHTS = "analog_tile_weights"
     HIDDEN = "analog_tile_hidden"
+    DRIFT = "analog_tile_drift"
+    COUNTS = "analog_tile_pulse_counters"
     HIDDEN_PARAMETERS = "analog_tile_hidden_parameters"
     HIDDEN_PARAMETER_NAMES = "analog_tile_hidden_parameter_names"
     FORWARD_LINES = "analog_tile_forward"

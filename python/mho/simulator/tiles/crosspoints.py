@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.exceptions import TileError
+from mho.exceptions import InputError, TileError
+from mho.simulator.tiles.layout import check_tensor
 from mho.simulator.tiles.native import NativeSimulatorTile
 from mho.simulator.tiles.weights import WeightTile
 
@@ -38,17 +39,27 @@ class CrosspointTile(WeightTile):
             ordered_parameters: As returned by `get_hidden_parameters`; an empty mapping changes
                 nothing.
 
+        Persistent weights stay as given, and visible ones with their noise as they are. If the mean
+        step contradicts `dw_min` of the configuration, a warning says so and the tile uses a
+        `dw_min` of its own from then on.
+
         Raises:
-            ArgumentError: A value is not finite.
-            InputError: A shape is wrong.
-            TileError: Names or their order differ from those of the device.
+            ArgumentError: A value is not finite, or bounds are crossed; nothing is changed.
+            InputError: A shape is wrong; nothing is changed.
+            TileError: Names or their order differ from those of the device; nothing is changed.
         """
         if not ordered_parameters:
             return
         names = self.tile.get_hidden_parameter_names()
         if list(ordered_parameters) != names:
             raise TileError(f"hidden parameters: expected {names}, got {list(ordered_parameters)}")
-        self.tile.set_hidden_parameters(torch.stack(list(ordered_parameters.values())))
+        shape = (self.tile.get_d_size(), self.tile.get_x_size())
+        for name, value in ordered_parameters.items():
+            check_tensor(value, name)
+            if tuple(value.shape) != shape:
+                raise InputError(f"{name}: expected shape {shape}, got {tuple(value.shape)}")
+        planes = [value.detach().to("cpu", torch.float32) for value in ordered_parameters.values()]
+        self.tile.set_hidden_parameters(torch.stack(planes))
 
     def get_hidden_update_index(self) -> int:
         """Return the index of the device of a unit cell that is updated."""
@@ -105,12 +116,31 @@ class CrosspointTile(WeightTile):
 
         Args:
             alpha: Number of calls it stands for.
+
+        Raises:
+            ArgumentError: It is negative or not finite; nothing is changed.
         """
         self._core_tile("decay_weights").decay_weights(alpha)
+        self._weights_edited()
 
     def diffuse_weights(self) -> None:
         """Add one step of the random walk of the devices."""
         self._core_tile("diffuse_weights").diffuse_weights()
+        self._weights_edited()
+
+    def drift_weights(self, delta_t: float = 1.0) -> None:
+        """Let the weights drift by the power law of the devices; without one nothing happens.
+
+        The clock of a weight starts at the first call, and again at the call that finds it changed
+        by anything else.
+
+        Args:
+            delta_t: Time since the last call, in the unit of `drift.t_0`.
+
+        Raises:
+            ArgumentError: It is negative or not finite; nothing is changed.
+        """
+        self._core_tile("drift_weights").drift_weights(delta_t)
 
     def reset_columns(
         self, start_column_idx: int = 0, num_columns: int = 1, reset_prob: float = 1.0
@@ -126,6 +156,7 @@ class CrosspointTile(WeightTile):
             ArgumentError: The column does not exist or the probability is outside `[0, 1]`.
         """
         self._core_tile("reset_columns").reset_columns(start_column_idx, num_columns, reset_prob)
+        self._weights_edited()
 
     def reset(self, reset_prob: float = 1.0) -> None:
         """Reset all columns.
@@ -136,7 +167,12 @@ class CrosspointTile(WeightTile):
         self.reset_columns(0, -1, reset_prob)
 
     def post_update_step(self) -> None:
-        """Do what follows every optimizer step: diffusion and decay, if the device has them."""
+        """Do what follows every optimizer step: diffusion and decay, if the device has them.
+
+        What was programmed before belongs to other weights now, unless the tile is frozen.
+        """
+        if self._is_trained():
+            self._weights_edited()
         if not isinstance(self.tile, NativeSimulatorTile):
             return
         device = getattr(self.rpu_config, "device", None)
@@ -145,8 +181,12 @@ class CrosspointTile(WeightTile):
         if getattr(device, "lifetime", 0.0) > 0.0:
             self.decay_weights()
 
+    def _is_trained(self) -> bool:
+        """Return whether optimizer steps change the weights."""
+        return bool(self.analog_ctx.requires_grad)
+
     def dump_extra(self) -> dict[str, Any] | None:
-        """Return the position in the random stream and the learning rate."""
+        """Return seed, position in the random stream, learning rate, counters and drift state."""
         return self.tile.dump_extra()
 
     def load_extra(self, extra: dict[str, Any], strict: bool = False) -> None:

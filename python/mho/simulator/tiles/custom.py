@@ -10,6 +10,7 @@ from mho.simulator.configs.custom import CustomRPUConfig, CustomUpdateParameters
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.mapping import MappableRPU
+from mho.simulator.parameters.numeric import check_not_negative
 from mho.simulator.parameters.pre_post import PrePostProcessingRPU
 from mho.simulator.parameters.registry import register_tile_class
 from mho.simulator.tiles.analog_mvm import AnalogMVM
@@ -19,7 +20,7 @@ from mho.simulator.tiles.functions import AnalogFunction
 from mho.simulator.tiles.layout import check_size, check_tensor
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.periphery import TileWithPeriphery
-from mho.simulator.tiles.torch_module import apply_to_tile, cast_input, check_cuda, move
+from mho.simulator.tiles.torch_module import TorchModuleTile, move
 
 __all__ = [
     "AnalogBiasConfigError",
@@ -258,9 +259,13 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
         return self.learning_rate
 
     def set_learning_rate(self, learning_rate: float | None) -> None:
-        """Set the learning rate; None is ignored."""
+        """Set the learning rate; None is ignored.
+
+        Raises:
+            ArgumentError: It is negative or not finite; the present one stays.
+        """
         if learning_rate is not None:
-            self.learning_rate = float(learning_rate)
+            self.learning_rate = check_not_negative("learning_rate", learning_rate)
 
     def get_meta_parameters(self) -> Any:
         """Return the parameters of the products and of the update."""
@@ -268,7 +273,7 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
 
 
 @register_tile_class
-class CustomTile(TileWithPeriphery):
+class CustomTile(TorchModuleTile):
     """Tile around a raw tile written in Python, with the digital periphery of all tiles.
 
     The weights are trained through `tile.update` by an analog optimizer.
@@ -327,34 +332,6 @@ class CustomTile(TileWithPeriphery):
         self.tile.set_config(self.rpu_config)
         move(self, self._get_tile_weights_ref())
 
-    def _apply(self, fn: Any, recurse: bool = True) -> "CustomTile":
-        """Move or cast everything with the model.
-
-        Raises:
-            TileModuleError: The tile cannot be moved or cast so.
-        """
-        apply_to_tile(self, fn, recurse)
-        return self
-
-    def cuda(self, device: Any = None) -> "CustomTile":
-        """Move the tile to a CUDA device; returns it.
-
-        Args:
-            device: Device.
-
-        Raises:
-            CudaError: There is no CUDA device.
-        """
-        check_cuda(self)
-        return nn.Module.cuda(self, device)
-
-    def cpu(self) -> "CustomTile":
-        """Move the tile to the host; returns it."""
-        return nn.Module.cpu(self)
-
-    def _cast_input(self, x: Tensor) -> Tensor:
-        return cast_input(self, x, self._get_tile_weights_ref())
-
     def forward(self, x_input: Tensor, tensor_view: tuple[int, ...] | None = None) -> Tensor:
         """Return the output of the tile.
 
@@ -371,9 +348,6 @@ class CustomTile(TileWithPeriphery):
         """
         self.tile.set_config(self.rpu_config)
         return super().forward(x_input, tensor_view)
-
-    def post_update_step(self) -> None:
-        """Do nothing after an optimizer step; subclasses may."""
 
 
 def _check_product(io: IOParameters, path: str) -> None:

@@ -98,3 +98,7 @@ class InferenceTile(InferenceTileWithPeriphery):
     @property
     def _shared_weight_tensor(self) -> Tensor | None:
         return self._parameters.get("shared_weights")
+
+    def _is_trained(self) -> bool:
+        shared = self._shared_weight_tensor
+        return super()._is_trained() if shared is None else shared.requires_grad

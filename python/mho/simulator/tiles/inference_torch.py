@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mho.exceptions import (
     AnalogBiasConfigError,
@@ -27,7 +27,7 @@ from mho.simulator.tiles.torch_gradients import (
     OutputClipping,
     ScaledGradient,
 )
-from mho.simulator.tiles.torch_module import apply_to_tile, cast_input, check_cuda, move
+from mho.simulator.tiles.torch_module import TorchModuleTile, cast_input, move
 from mho.simulator.tiles.torch_tile import TorchSimulatorTile
 
 __all__ = [
@@ -46,7 +46,7 @@ __all__ = [
 
 
 @register_tile_class
-class TorchInferenceTile(InferenceTileWithPeriphery):
+class TorchInferenceTile(TorchModuleTile, InferenceTileWithPeriphery):
     """Inference tile whose product is ordinary torch code on the parameter `tile.weight`.
 
     Gradients are those of autograd, noise and converters included, with two exceptions. Scales of
@@ -117,31 +117,6 @@ class TorchInferenceTile(InferenceTileWithPeriphery):
         super()._reconfigure()
         self.tile.set_config(self.rpu_config)
         move(self, self.tile.weight)
-
-    def _apply(self, fn: Any, recurse: bool = True) -> "TorchInferenceTile":
-        """Move or cast everything with the model.
-
-        Raises:
-            TileModuleError: The tile cannot be moved or cast so.
-        """
-        apply_to_tile(self, fn, recurse)
-        return self
-
-    def cuda(self, device: Any = None) -> "TorchInferenceTile":
-        """Move the tile to a CUDA device; returns it.
-
-        Args:
-            device: Device.
-
-        Raises:
-            CudaError: There is no CUDA device.
-        """
-        check_cuda(self)
-        return nn.Module.cuda(self, device)
-
-    def cpu(self) -> "TorchInferenceTile":
-        """Move the tile to the host; returns it."""
-        return nn.Module.cpu(self)
 
     def forward(self, x_input: Tensor, tensor_view: tuple[int, ...] | None = None) -> Tensor:
         """Return the output of the tile, differentiable in inputs, weights and digital parameters.
@@ -266,12 +241,18 @@ class TorchInferenceTile(InferenceTileWithPeriphery):
     def post_update_step(self) -> None:
         """Do what follows every optimizer step: clipping, then remapping."""
         clip, remap = self.rpu_config.clip, self.rpu_config.remap
-        if clip.type is not WeightClipType.NONE:
+        clips, remaps = clip.type is not WeightClipType.NONE, remap.type is not WeightRemapType.NONE
+        if clips or remaps or self._is_trained():
+            self._weights_edited()
+        if clips:
             self.tile.clip_weights(clip)
-        if remap.type is not WeightRemapType.NONE:
+        if remaps:
             scales = self.get_scales()
             scales = self.tile.weight.new_ones(1) if scales is None else scales
             self.set_scales(self.tile.remap_weights(remap, scales.expand(self.out_size).clone()))
+
+    def _is_trained(self) -> bool:
+        return self.tile.weight.requires_grad
 
     def get_forward_parameters(self) -> dict[str, Tensor]:
         """Return copies of the frozen values per line: `out_noise_values`, empty without spread."""

@@ -203,8 +203,10 @@ class InferenceTileWithPeriphery(TileWithPeriphery):
         clip, remap = getattr(config, "clip", None), getattr(config, "remap", None)
         live = self._get_tile_weights_ref()
         if clip is not None and clip.type is not WeightClipType.NONE:
+            self._weights_edited()
             weight_ops.clip_(live, clip)
         if remap is not None and remap.type is not WeightRemapType.NONE:
+            self._weights_edited()
             scales = self.get_scales()
             assert scales is not None  # init_mapping_scales adds them when remapping is on
             self.set_scales(weight_ops.remap_(live, remap, scales.expand(self.out_size).clone()))

@@ -1,6 +1,5 @@
 """State and kernels of a raw tile of the extension module, on tensors that a tile module owns."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from mho import _core
 from mho.exceptions import ArgumentError, InputError, TileError
+from mho.simulator.parameters.numeric import check_not_negative
 from mho.simulator.tiles.base import AnalogTileStateNames as Names
 from mho.simulator.tiles.base import SimulatorTile
 from mho.simulator.tiles.layout import check_tensor
@@ -53,6 +53,7 @@ class NativeCore(SimulatorTile):
         """
         self.out_size, self.in_size, self.analog_bias = out_size, in_size, analog_bias
         self.config_text = config_text
+        self.dw_min: float | None = None
         self.spec = spec = self._parse(config_text)
         self.learning_rate = _INITIAL_LEARNING_RATE
         owner.register_buffer(
@@ -60,7 +61,8 @@ class NativeCore(SimulatorTile):
         )
         owner.register_buffer(Names.SEED, seed)
         owner.register_buffer(Names.CALLS, torch.zeros(1, dtype=torch.int64))
-        for name in (Names.HIDDEN, Names.FORWARD_LINES, Names.BACKWARD_LINES):
+        owner.register_buffer(Names.COUNTS, self.no_counts())
+        for name in (Names.HIDDEN, Names.FORWARD_LINES, Names.BACKWARD_LINES, Names.DRIFT):
             owner.add_module(name, Planes())
         self._bind(owner)
         self._construct(owner, int(seed))
@@ -71,6 +73,7 @@ class NativeCore(SimulatorTile):
         # lookup.
         self._state: Buffers = owner._buffers
         self._hidden: Buffers = owner.get_submodule(Names.HIDDEN)._buffers
+        self._drift: Buffers = owner.get_submodule(Names.DRIFT)._buffers
         self._lines: tuple[Buffers, Buffers] = (
             owner.get_submodule(Names.FORWARD_LINES)._buffers,
             owner.get_submodule(Names.BACKWARD_LINES)._buffers,
@@ -94,33 +97,41 @@ class NativeCore(SimulatorTile):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the state."""
         self.__dict__.update(state)
-        self.spec = self._parse(self.config_text)
+        self.spec = self._parse(self.config_text, self.dw_min)
 
-    def parsed(self, config_text: str) -> _core.TileSpec:
+    def parsed(self, config_text: str, dw_min: float | None = None) -> _core.TileSpec:
         """Return a configuration parsed for the sizes of this tile.
 
         Args:
             config_text: JSON text.
+            dw_min: Mean step of the devices instead of that in the text.
 
         Raises:
             ConfigError: The configuration is invalid or not supported; the message names the field.
         """
-        if config_text == self.config_text:
+        if config_text == self.config_text and dw_min == self.dw_min:
             return self.spec
-        return self._parse(config_text)
+        return self._parse(config_text, dw_min)
 
-    def _parse(self, config_text: str) -> _core.TileSpec:
+    def _parse(self, config_text: str, dw_min: float | None = None) -> _core.TileSpec:
         columns = self.in_size + int(self.analog_bias)
-        return _core.TileSpec(config_text, self.out_size, columns, self.analog_bias)
+        return _core.TileSpec(config_text, self.out_size, columns, self.analog_bias, dw_min)
 
-    def adopt(self, config_text: str, spec: _core.TileSpec) -> None:
+    def adopt(self, config_text: str, spec: _core.TileSpec, dw_min: float | None = None) -> None:
         """Use another configuration from now on.
 
         Args:
             config_text: JSON text.
             spec: The same, parsed.
+            dw_min: Mean step that it was parsed with instead of that in the text.
         """
-        self.config_text, self.spec = config_text, spec
+        self.config_text, self.spec, self.dw_min = config_text, spec, dw_min
+
+    def no_counts(self) -> Tensor | None:
+        """Return pulse counters at zero, int64 `[2, out, x_size]`; None unless pulses count."""
+        if not self.spec.counts_pulses:
+            return None
+        return torch.zeros(2, self.spec.d_size, self.spec.x_size, dtype=torch.int64)
 
     def has_bias_column(self) -> bool:
         """Return whether the last column is an analog bias."""
@@ -196,11 +207,13 @@ class NativeCore(SimulatorTile):
             raise InputError(
                 f"d_input: expected as many samples as x_input ({x.shape[0]}), got {d.shape[0]}"
             )
-        if self.learning_rate == 0.0 or x.shape[0] == 0:
-            return
+        if self.learning_rate != 0.0 and x.shape[0] > 0:
+            self._update(x, d, bias_input)
+
+    def _update(self, x: Tensor, d: Tensor, bias_input: float | None) -> None:
         _core.update(
             self.spec, self.live_weights(), self._hidden, x, d, self.learning_rate,
-            self._seed(), self.next_call(), bias_input,
+            self._seed(), self.next_call(), bias_input, self._state[Names.COUNTS],
         )  # fmt: skip
 
     def store_planes(self, planes: Mapping[str, Tensor]) -> None:
@@ -210,6 +223,8 @@ class NativeCore(SimulatorTile):
             planes: Values of all hidden parameters, shape `[out, x_size]` each.
         """
         for name, value in planes.items():
+            if name == "drift_nu" and not self.spec.drifts:
+                continue  # without drift there are no exponents
             constant = self.spec.hidden_constant(name)
             if constant is not None and bool((value == constant).all()):
                 self._hidden.pop(name, None)
@@ -270,43 +285,8 @@ class NativeCore(SimulatorTile):
         Raises:
             ArgumentError: It is negative or not finite.
         """
-        if learning_rate is None:
-            return
-        value = float(learning_rate)
-        if not math.isfinite(value) or value < 0.0:
-            raise ArgumentError(
-                f"learning_rate: expected a finite number >= 0, got {learning_rate}"
-            )
-        self.learning_rate = value
-
-    def dump_extra(self) -> dict[str, Any]:
-        """Return the position in the random stream and the learning rate."""
-        return {
-            "seed": [int(self._seed())],
-            "calls": [int(_present(self._state, Names.CALLS))],
-            "learning_rate": [self.learning_rate],
-        }
-
-    def load_extra(self, extra: dict[str, Any], strict: bool = False) -> None:
-        """Restore what `dump_extra` returned.
-
-        Args:
-            extra: Output of `dump_extra`.
-            strict: Raise on missing entries.
-
-        Raises:
-            TileError: An entry is missing, unknown or unusable; nothing is changed.
-        """
-        known = self.dump_extra()
-        if set(extra) - set(known) or (strict and set(known) - set(extra)):
-            raise TileError(f"extra: expected entries {sorted(known)}, got {sorted(extra)}")
-        try:
-            merged = {k: type(v[0])(extra.get(k, v)[0]) for k, v in known.items()}
-        except (TypeError, ValueError, IndexError) as error:
-            raise TileError(f"extra: an entry cannot be read: {error}") from error
-        self._seed().fill_(merged["seed"])
-        _present(self._state, Names.CALLS).fill_(merged["calls"])
-        self.learning_rate = merged["learning_rate"]
+        if learning_rate is not None:
+            self.learning_rate = check_not_negative("learning_rate", learning_rate)
 
     def _seed(self) -> Tensor:
         return _present(self._state, Names.SEED)

@@ -1,5 +1,6 @@
 """Loading of the state of raw tiles of the core."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,7 @@ def plan(
     entries: Entries,
     saved: RPUConfigBase,
     config: RPUConfigBase,
+    saved_dw_min: float | None = None,
     foreign: bool = False,
 ) -> CorePlan:
     """Check the entries of the core and take them out of a dictionary.
@@ -61,6 +63,7 @@ def plan(
         entries: Entries of the tile without prefix; those of the core are removed.
         saved: Configuration that the entries were written with.
         config: Configuration that the tile is to have.
+        saved_dw_min: Mean step of the devices that was used instead of that of `saved`.
         foreign: Whether the entries are those of a tile that computes in torch.
 
     Raises:
@@ -70,17 +73,26 @@ def plan(
     """
     result = CorePlan()
     saved_text, text = saved.core_json(), config.core_json()
-    old_spec, spec = raw.parsed(saved_text), raw.parsed(text)
+    old_spec = raw.parsed(saved_text, saved_dw_min)
+    # A step that was estimated for these devices stays; other devices are looked at anew.
+    dw_min = saved_dw_min if _device(saved_text) == _device(text) else None
+    spec = raw.parsed(text, dw_min)
     if foreign:
         _rename_torch_entries(entries)
     _plan_weights(tile, raw, entries, result)
     if not foreign:
         _plan_counters(tile, entries, result)
     hidden = _plan_hidden(entries, old_spec, spec, result)
+    if not result.missing:
+        _core.check_hidden(spec, hidden)
+        if _device(saved_text) != _device(text):
+            spec, dw_min = raw.estimated(text, spec, hidden)
     same = saved_text == text and not foreign
     lines = _plan_lines(tile, entries, spec, same=same, result=result)
-    result.steps.insert(0, lambda: raw.adopt(text, spec))
+    result.steps.insert(0, lambda: raw.adopt(text, spec, dw_min))
     result.steps.append(lambda: raw.store_planes(hidden))
+    _plan_counts(tile, entries, spec, same=same, result=result)
+    lines[Names.DRIFT] = _planned_drift(entries, spec, same=same)
     for name, values in lines.items():
         planes = tile.get_submodule(name)
         assert isinstance(planes, Planes)
@@ -147,6 +159,54 @@ def _plan_hidden(
         else:
             result.missing.append(f"{Names.HIDDEN}.{name}")
     return hidden
+
+
+def _device(config_text: str) -> object:
+    return json.loads(config_text)["device"]
+
+
+def _plan_counts(
+    tile: "StatefulTile", entries: Entries, spec: _core.TileSpec, same: bool, result: CorePlan
+) -> None:
+    if not spec.counts_pulses:
+        if not same:  # otherwise nobody expects them
+            entries.pop(Names.COUNTS, None)
+        result.steps.append(lambda: tile._buffers.update({Names.COUNTS: None}))
+        return
+    shape = (2, spec.d_size, spec.x_size)
+    given = entries.pop(Names.COUNTS, None)
+    if given is None:
+        if same:
+            result.missing.append(Names.COUNTS)
+        given = torch.zeros(shape, dtype=torch.int64)
+    is_counter = isinstance(given, Tensor) and given.dtype is torch.int64
+    if not is_counter or tuple(given.shape) != shape or bool((given < 0).any()):
+        raise InputError(f"{Names.COUNTS}: expected counts, an int64 tensor of shape {shape}")
+    old: Tensor | None = tile._buffers.get(Names.COUNTS)
+    if old is None:
+        old = torch.zeros(shape, dtype=torch.int64)
+    result.steps.append(lambda: tile._buffers.update({Names.COUNTS: old.copy_(given)}))
+
+
+def _planned_drift(entries: Entries, spec: _core.TileSpec, same: bool) -> dict[str, Tensor]:
+    given = _take(entries, Names.DRIFT)
+    if not given or not (spec.drifts or same):
+        return {}
+    matrix = (spec.d_size, spec.x_size)
+    expected = {"current_t": (1,), "t": matrix, "w0": matrix, "previous_weights": matrix}
+    if not spec.drifts or set(given) != set(expected):
+        names = sorted(expected) if spec.drifts else []
+        raise TileError(f"{Names.DRIFT}: expected entries {names}, got {sorted(given)}")
+    return {name: _drift(name, given[name], shape) for name, shape in expected.items()}
+
+
+def _drift(name: str, value: object, shape: tuple[int, ...]) -> Tensor:
+    dtype = torch.float64 if name in ("current_t", "t") else torch.float32
+    if not isinstance(value, Tensor) or value.dtype is not dtype or tuple(value.shape) != shape:
+        raise InputError(f"{Names.DRIFT}.{name}: expected a {dtype} tensor of shape {shape}")
+    if not bool(torch.isfinite(value).all()):
+        raise TileError(f"{Names.DRIFT}.{name}: values must be finite")
+    return value.detach()
 
 
 def _plan_lines(

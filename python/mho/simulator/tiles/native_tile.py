@@ -4,9 +4,11 @@ from typing import TypeVar
 
 import torch
 
+from mho.exceptions import ConfigError
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.native import NativeSimulatorTile
+from mho.simulator.tiles.native_stepped import SteppedTile, custom_device
 
 RawT = TypeVar("RawT", bound=NativeSimulatorTile)
 
@@ -22,6 +24,10 @@ def create(tile: TileModule, cls: type[RawT]) -> RawT:
         ConfigError: The configuration is invalid or not supported; the message names the field.
     """
     config: RPUConfigBase = tile.rpu_config
+    if custom_device(config) is not None and not issubclass(cls, SteppedTile):
+        raise ConfigError(
+            f"device: {type(tile).__name__} has no devices written in Python; use AnalogTile"
+        )
     text = config.core_json()
     seed = torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64)
     return cls(tile, text, tile.out_size, tile.in_size, tile.analog_bias, seed)

@@ -257,6 +257,7 @@ class TileWithPeriphery(HookedTile):
             d = to_rows(self._cast_input(d_input), self.out_size, self.out_trans, "d_input")
             x, d = self.pre_update(x, -1, d, -1)
             self.tile.run_update(x, d, self._bias_input())
+            self._weights_edited()
 
     def apply_trace(self) -> None:
         """Update the weights with the pairs that the context has collected, in their order.

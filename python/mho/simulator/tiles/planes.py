@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Planes(nn.Module):
-    """Holds named float32 buffers; the tile around it loads and checks them."""
+    """Holds named buffers; the tile around it loads and checks them."""
 
     def replace(self, planes: Mapping[str, Tensor]) -> None:
         """Hold exactly the given tensors, writing in place where a buffer of that shape exists.

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import ConfigError, InputError, TileError, TileModuleError
+from mho.exceptions import ArgumentError, ConfigError, InputError, TileError, TileModuleError
 from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.parameters.numeric import check_not_negative
 from mho.simulator.tiles import native_state
 from mho.simulator.tiles.base import AnalogTileStateNames as Names
 from mho.simulator.tiles.native import NativeSimulatorTile
@@ -106,6 +107,9 @@ def encode_header(tile: "StatefulTile") -> Tensor:
         "learning_rate": tile.tile.get_learning_rate(),
         Names.RPU_CONFIG: tile.rpu_config.to_json(),
     }
+    dw_min = getattr(tile.tile, "dw_min", None)
+    if dw_min is not None:
+        header["dw_min"] = dw_min
     return torch.frombuffer(bytearray(json.dumps(header).encode()), dtype=torch.uint8)
 
 
@@ -135,7 +139,17 @@ def decode_header(value: object) -> dict[str, Any]:
             f"{Names.CONFIG}: format {header['format']!r} is not supported by mho {__version__};"
             f" it was written by mho {header[Names.MHO_VERSION]}"
         )
+    for name in ("learning_rate", "dw_min"):
+        _check_number(name, header.get(name))
     return header
+
+
+def _check_number(name: str, value: Any) -> None:
+    try:
+        if value is not None:
+            check_not_negative(name, value)
+    except ArgumentError as error:
+        raise TileError(f"{Names.CONFIG}: {error}") from error
 
 
 def plan_load(
@@ -177,7 +191,13 @@ def plan_load(
     replacing = new_config is not None
     if isinstance(tile.tile, NativeSimulatorTile):
         core = native_state.plan(
-            tile, tile.tile, entries, saved, config, foreign=header["tile_class"] in _TORCH_TILES
+            tile,
+            tile.tile,
+            entries,
+            saved,
+            config,
+            saved_dw_min=header.get("dw_min"),
+            foreign=header["tile_class"] in _TORCH_TILES,
         )
         plan.missing += core.missing
         if core.missing:  # parts of an array without the others would be no tile

@@ -1,6 +1,6 @@
 """Moving, casting and feeding of tiles whose raw tile is a torch module."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,41 @@ from mho.exceptions import CudaError, InputError, TileModuleError
 from mho.optim.context import AnalogContext
 from mho.simulator.tiles.layout import check_tensor
 from mho.simulator.tiles.module import TileModule
+from mho.simulator.tiles.periphery import TileWithPeriphery
+
+TileT = TypeVar("TileT", bound="TorchModuleTile")
+
+
+class TorchModuleTile(TileWithPeriphery):
+    """Tile whose raw tile is a torch module, which moves and casts with it."""
+
+    def _apply(self: TileT, fn: Any, recurse: bool = True) -> TileT:
+        """Move or cast everything with the model.
+
+        Raises:
+            TileModuleError: The tile cannot be moved or cast so.
+        """
+        apply_to_tile(self, fn, recurse)
+        return self
+
+    def cuda(self: TileT, device: Any = None) -> TileT:
+        """Move the tile to a CUDA device; returns it.
+
+        Args:
+            device: Device.
+
+        Raises:
+            CudaError: There is no CUDA device.
+        """
+        check_cuda(self)
+        return nn.Module.cuda(self, device)
+
+    def cpu(self: TileT) -> TileT:
+        """Move the tile to the host; returns it."""
+        return nn.Module.cpu(self)
+
+    def _cast_input(self, x: Tensor) -> Tensor:
+        return cast_input(self, x, self._get_tile_weights_ref())
 
 
 def apply_to_tile(tile: TileModule, fn: Any, recurse: bool = True) -> None:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from mho.exceptions import ArgumentError, InputError
+from mho.simulator.parameters.numeric import check_not_negative
+from mho.simulator.tiles.arguments import check_size
 from mho.simulator.tiles.layout import check_tensor
 from mho.simulator.tiles.native_core import check_weights
 from mho.simulator.tiles.scales import ScaledTile
@@ -86,6 +88,11 @@ class WeightTile(ScaledTile):
     def _forget_programming(self) -> None:
         """Drop what belongs to earlier weights."""
         self.reference_combined_weights = None
+
+    def _weights_edited(self) -> None:
+        """Follow a change of the weights by anything but their devices or their programming."""
+        if self.reference_combined_weights is not None:
+            self._forget_programming()
 
     def get_weights(
         self, apply_weight_scaling: bool = True, realistic: bool = False
@@ -193,18 +200,23 @@ class WeightTile(ScaledTile):
             w_init: Start from uniform weights of this magnitude, or from these raw weights.
 
         Raises:
-            InputError: `x_values` or `w_init` has the wrong shape.
+            ArgumentError: A number is impossible, or a value is not finite; nothing is changed.
+            InputError: `x_values` or `w_init` has the wrong shape; nothing is changed.
         """
+        check_not_negative("learning_rate", learning_rate)
+        check_size("max_iter", max_iter)
+        if tolerance is not None:
+            check_not_negative("tolerance", tolerance)
         with torch.no_grad():
+            x = self._verification_inputs(x_values)
+            start = self._checked_start(w_init)
             if not from_reference or self.reference_combined_weights is None:
                 self.reference_combined_weights = self.tile.get_weights()
-            x = (
-                torch.eye(self.tile.get_x_size(), dtype=torch.float32)
-                if x_values is None
-                else x_values
-            )
             targets = x @ self.reference_combined_weights.t()
-            self._start_programming(w_init)
+            if isinstance(start, Tensor):
+                self.tile.set_weights(start)
+            else:
+                self.tile.set_weights_uniform_random(-start, start)
             kept = self.tile.get_learning_rate()
             self.tile.set_learning_rate(learning_rate)
             try:
@@ -212,16 +224,30 @@ class WeightTile(ScaledTile):
             finally:
                 self.tile.set_learning_rate(kept)
 
-    def _start_programming(self, w_init: float | Tensor) -> None:
-        if isinstance(w_init, Tensor):
-            self.tile.set_weights(w_init)
-        else:
-            self.tile.set_weights_uniform_random(-w_init, w_init)
+    def _verification_inputs(self, x_values: Tensor | None) -> Tensor:
+        size, like = self.tile.get_x_size(), self.tile.get_weights()
+        if x_values is None:
+            return torch.eye(size).to(like)
+        check_tensor(x_values, "x_values")
+        if x_values.dim() != 2 or x_values.shape[1] != size or x_values.shape[0] == 0:
+            raise InputError(
+                f"x_values: expected shape [samples, {size}], got {tuple(x_values.shape)}"
+            )
+        if not bool(torch.isfinite(x_values).all()):
+            raise ArgumentError("x_values: values must be finite; found NaN or infinity")
+        return x_values.detach().to(like)
+
+    def _checked_start(self, w_init: float | Tensor) -> float | Tensor:
+        if not isinstance(w_init, Tensor) or w_init.dim() == 0:
+            return check_not_negative("w_init", float(w_init))
+        shape = (self.tile.get_d_size(), self.tile.get_x_size())
+        return check_weights(w_init, shape, "w_init").to(self.tile.get_weights())
 
     def _programming_loop(
         self, x: Tensor, targets: Tensor, max_iter: int, tolerance: float | None
     ) -> None:
-        largest = float(targets.abs().max())
+        # Errors are relative to the largest output; outputs of zero have none to be relative to.
+        largest = float(targets.abs().max()) or 1.0
         for _ in range(max_iter):
             error = self.tile.forward(x, False) - targets
             if tolerance is not None and float(error.abs().mean()) < tolerance * largest:
@@ -233,9 +259,13 @@ class WeightTile(ScaledTile):
 
         Args:
             learning_rate: None is ignored.
+
+        Raises:
+            ArgumentError: It is negative or not finite; the present one stays.
         """
         if learning_rate is not None:
-            self.tile.set_learning_rate(learning_rate * self.mapping_lr_scale)
+            rate = check_not_negative("learning_rate", learning_rate)
+            self.tile.set_learning_rate(rate * self.mapping_lr_scale)
 
     def get_learning_rate(self) -> float | None:
         """Return the learning rate."""

@@ -9,6 +9,9 @@ from mho.simulator.tiles.periphery import TileWithPeriphery
 
 Array = NDArray[np.float64]
 
+MIN_SHARE = 0.1
+"""Sum of the Gaussians below which a mean is not worth showing."""
+
 
 @torch.no_grad()
 def compute_pulse_response(
@@ -54,8 +57,9 @@ def compute_pulse_statistics(
 ) -> tuple[Array, Array]:
     """Return mean and standard deviation of the steps of one direction as functions of the weight.
 
-    Steps count by a Gaussian of the distance between their starting weight and the node, whose
-    width is `smoothness` times half the distance of the nodes (Nadaraya-Watson regression).
+    Steps that follow one of the same direction count by a Gaussian of the distance between their
+    starting weight and the node, whose width is `smoothness` times half the distance of the nodes
+    (Nadaraya-Watson regression).
 
     Args:
         w_nodes: Weights to estimate at, evenly spaced, shape `[nodes]`.
@@ -65,8 +69,8 @@ def compute_pulse_statistics(
         smoothness: Width of the Gaussian, in halves of the distance of two nodes.
 
     Returns:
-        Mean and standard deviation, each of shape `[nodes, out, in]`. They are NaN where steps do
-        not add up to the weight of two.
+        Mean and standard deviation, each of shape `[nodes, out, in]`. They are NaN where steps add
+        up to less than a tenth of one.
 
     Raises:
         ArgumentError: Shapes do not fit or `smoothness` is not positive.
@@ -82,8 +86,9 @@ def compute_pulse_statistics(
     width = (nodes[1] - nodes[0]) / 2 * smoothness
     if not smoothness > 0 or not abs(width) > 0:
         raise ArgumentError("smoothness, w_nodes: must be positive and evenly spaced")
-    # The weight before a step lies one entry before the direction that made it.
-    chosen = steps[1:] > 0 if up_direction else steps[1:] < 0
+    # The direction of a step stands with the weight after it.
+    sign = 1.0 if up_direction else -1.0
+    chosen = (steps[1:] == sign) & (steps[:-1] == sign)
     start, change = trace[:-1][chosen], np.diff(trace, axis=0)[chosen]
     moments = np.array([_moments(start - node, change, width) for node in nodes])
     return moments[:, 0], moments[:, 1]
@@ -92,7 +97,7 @@ def compute_pulse_statistics(
 def _moments(distance: Array, change: Array, width: float) -> tuple[Array, Array]:
     share = np.exp(-0.5 * (distance / width) ** 2)
     total = share.sum(axis=0)
-    total = np.where(total < 2, np.nan, total)
+    total = np.where(total < MIN_SHARE, np.nan, total)
     mean = np.asarray((share * change).sum(axis=0) / total)
     return mean, np.sqrt((share * (change - mean) ** 2).sum(axis=0) / total)
 

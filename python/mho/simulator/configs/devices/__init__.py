@@ -13,6 +13,7 @@ from mho.simulator.configs.compounds import (
 )
 from mho.simulator.configs.crosspoint import CrosspointDevice
 from mho.simulator.configs.devices.constant_step import ConstantStepDevice
+from mho.simulator.configs.devices.custom import CustomPulsedDevice
 from mho.simulator.configs.devices.exp_step import ExpStepDevice
 from mho.simulator.configs.devices.floating_point import FloatingPointDevice
 from mho.simulator.configs.devices.ideal import IdealDevice
@@ -32,6 +33,7 @@ __all__ = [
     "ChoppedTransferCompound",
     "ConstantStepDevice",
     "CrosspointDevice",
+    "CustomPulsedDevice",
     "DifferenceUnitCell",
     "DriftParameter",
     "DynamicTransferCompound",

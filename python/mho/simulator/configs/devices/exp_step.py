@@ -52,6 +52,8 @@ class ExpStepDevice(PulsedDevice):
     """Draw that noise when weights are set, too."""
 
     def calc_weight_granularity(self) -> float:
-        """Return the mean step down at weight zero, or `dw_min` where that vanishes."""
-        slope = max(0.0, 1.0 - self.A_down * math.exp(-self.gamma_down * self.b))
-        return (slope * (1.0 - max(self.up_down, 0.0)) * self.dw_min) or float(self.dw_min)
+        """Return the mean of the steps up and down at weight zero, or `dw_min` without any."""
+        up = max(0.0, 1.0 - self.A_up * math.exp(self.gamma_up * self.b))
+        down = max(0.0, 1.0 - self.A_down * math.exp(-self.gamma_down * self.b))
+        up, down = up * (1.0 + min(self.up_down, 0.0)), down * (1.0 - max(self.up_down, 0.0))
+        return 0.5 * (up + down) * self.dw_min or float(self.dw_min)

@@ -1,0 +1,158 @@
+//! Numbers of pulses of one sample, for devices that are stepped outside of the kernels.
+
+use super::general::{Coincidences, Pulses};
+use super::scale::scaling;
+use super::{Update, sliced, trains, update};
+use crate::config::PulseType;
+use crate::devices::{ConstantStep, Device, DeviceConfig, PulsedParameters};
+use crate::error::{Error, Result};
+use crate::rng::{Key, LANES};
+
+/// One sample of a batch whose pulses are to be counted.
+#[derive(Debug)]
+pub struct Sample<'a> {
+    /// The devices: sizes, pulse generation and mean step of a pulse.
+    pub device: &'a Device,
+    /// Inputs, `[samples, x_size]`, without the last column when `bias` is given.
+    pub x: &'a [f32],
+    /// Input of the last column.
+    pub bias: Option<f32>,
+    /// Errors, `[samples, d_size]`.
+    pub d: &'a [f32],
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Key of the call.
+    pub key: Key,
+    /// Position of the sample in the batch.
+    pub at: usize,
+}
+
+/// Writes the pulses that [`update`](super::update) would give to each crosspoint for one sample,
+/// `[d_size, x_size]`: positive numbers are pulses up, negative ones pulses down.
+///
+/// Samples in their order, with the pulses of each one after another, make up the whole update.
+/// Pulse types without pulses count none.
+///
+/// # Errors
+/// [`Error::Shape`] and [`Error::Argument`] for bad arguments.
+pub fn counts(sample: &Sample<'_>, out: &mut [i64]) -> Result<()> {
+    let rows = sample.check(out)?;
+    out.fill(0);
+    match sample.device.update().pulse_type {
+        PulseType::None | PulseType::NoneWithDevice => Ok(()),
+        PulseType::Stochastic | PulseType::StochasticCompressed => {
+            sample.coincidences(rows, |trains| add(trains, sample.device.x_size(), out))
+        }
+        PulseType::MeanCount | PulseType::DeterministicImplicit => sample.dense(out),
+    }
+}
+
+/// Inputs and errors of one sample.
+type Rows<'a> = (&'a [f32], &'a [f32]);
+
+impl<'a> Sample<'a> {
+    fn check(&self, out: &[i64]) -> Result<Rows<'a>> {
+        let (d_size, x_size) = (self.device.d_size(), self.device.x_size());
+        let inputs = x_size - usize::from(self.bias.is_some());
+        let samples = self.d.len() / d_size;
+        Error::check_len("d", self.d.len(), samples * d_size)?;
+        Error::check_len("x", self.x.len(), samples * inputs)?;
+        Error::check_len("counts", out.len(), d_size * x_size)?;
+        if self.at >= samples {
+            let why = format!("must be below the number of samples {samples}, got {}", self.at);
+            return Err(Error::Argument { argument: "sample", why });
+        }
+        let x = &self.x[self.at * inputs..(self.at + 1) * inputs];
+        let d = &self.d[self.at * d_size..(self.at + 1) * d_size];
+        Error::check_finite("x", x)?;
+        Error::check_finite("d", d)?;
+        Ok((x, d))
+    }
+
+    fn coincidences(&self, (x, d): Rows<'_>, mut f: impl FnMut(Coincidences<'_>)) -> Result<()> {
+        let largest =
+            |values: &[f32]| f64::from(values.iter().fold(0.0f32, |max, v| max.max(v.abs())));
+        let x_max = largest(x).max(f64::from(self.bias.unwrap_or(0.0).abs()));
+        let (parameters, step) = (self.device.update(), self.device.granularity());
+        // Draws depend on the position of the sample; those before it are left out.
+        let mut scalings = vec![None; self.at];
+        scalings.push(scaling(parameters, step, self.learning_rate, x_max, largest(d)));
+        let mut update = self.update(self.device, &mut []);
+        for slices in trains::chunks(&scalings) {
+            sliced(&mut update, &slices, |_, trains| {
+                f(trains);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn dense(&self, out: &mut [i64]) -> Result<()> {
+        let device = self.counter()?;
+        let planes = device.construct(0);
+        let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
+        let (d_size, cells) = (device.d_size(), out.len());
+        let inputs = device.x_size() - usize::from(self.bias.is_some());
+        let (mut weights, mut counts) = (vec![0.0; cells], vec![0; 2 * cells]);
+        // Only stochastic rounding depends on the position of the sample.
+        let first = if device.update().sto_round { 0 } else { self.at };
+        let mut d = self.d[first * d_size..(self.at + 1) * d_size].to_vec();
+        d[..(self.at - first) * d_size].fill(0.0);
+        update(Update {
+            planes: &planes,
+            x: &self.x[first * inputs..(self.at + 1) * inputs],
+            d: &d,
+            counts: Some(&mut counts),
+            ..self.update(&device, &mut weights)
+        })?;
+        for (out, (down, up)) in out.iter_mut().zip(counts[..cells].iter().zip(&counts[cells..])) {
+            *out = up - down;
+        }
+        Ok(())
+    }
+
+    /// Equal devices with the same mean step, which get the same pulses.
+    fn counter(&self) -> Result<Device> {
+        let pulsed = PulsedParameters {
+            dw_min: self.device.granularity(),
+            dw_min_dtod: 0.0,
+            dw_min_std: 0.0,
+            up_down_dtod: 0.0,
+            w_max_dtod: 0.0,
+            w_min_dtod: 0.0,
+            ..PulsedParameters::default()
+        };
+        let config = DeviceConfig::ConstantStep(ConstantStep { pulsed });
+        let device = self.device;
+        Device::new(&config, device.update(), device.d_size(), device.x_size(), false)
+    }
+
+    fn update<'b>(&'b self, device: &'b Device, weights: &'b mut [f32]) -> Update<'b> {
+        Update {
+            device,
+            weights,
+            planes: &[],
+            persistent: None,
+            x: self.x,
+            bias: self.bias,
+            d: self.d,
+            learning_rate: self.learning_rate,
+            key: self.key,
+            counts: None,
+        }
+    }
+}
+
+/// Adds the pulses of all slices.
+fn add(trains: Coincidences<'_>, columns: usize, out: &mut [i64]) {
+    for (row, out) in out.chunks_exact_mut(columns).enumerate() {
+        for at in (0..trains.slices()).filter(|at| trains.fires(*at, row)) {
+            for (block, out) in out.chunks_mut(LANES).enumerate() {
+                let (count, up) = trains.count(at, row, block);
+                for (out, (count, up)) in out.iter_mut().zip(count.iter().zip(up)) {
+                    *out += if up == 0 { -i64::from(*count) } else { i64::from(*count) };
+                }
+            }
+        }
+    }
+}
