@@ -17,7 +17,7 @@ use mho_core::{IoParameters, Key, TileConfig, TileSpec};
 /// Longest time for one number of the processor.
 const BUDGET: Duration = Duration::from_millis(400);
 /// Time for one number of the graphics processor: drivers raise the clock only after a while.
-const WARM: Duration = Duration::from_millis(1500);
+const WARM: Duration = Duration::from_millis(800);
 
 /// As [`best`], or nothing when only the graphics processor is wanted.
 fn host(f: impl FnMut()) -> f64 {

@@ -58,7 +58,7 @@ pub fn sources() -> Vec<(String, String)> {
         }
     }
     all.extend(super::pulses::sources());
-    all.extend(super::cells::sources());
+    all.extend(super::lifecycle::sources());
     all
 }
 

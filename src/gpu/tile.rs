@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::buffers::Reused;
-use super::cells::State;
 use super::context::{Context, Pick};
 use super::product::Product;
+use super::state::State;
 use crate::devices::{Device, DriftParameters};
 use crate::error::{Error, Result};
 use crate::mvm::{Direction, Lines, Mvm};
