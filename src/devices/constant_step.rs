@@ -22,6 +22,8 @@ pub struct ConstantStepRule {
 }
 
 impl Rule for ConstantStepRule {
+    const LINEAR: bool = true;
+
     #[inline(always)]
     fn mean(self, _w: f32, up: bool, cell: CellRef) -> f32 {
         select(up, cell.up, -cell.down)

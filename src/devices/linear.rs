@@ -22,6 +22,8 @@ const SLOPE: [usize; 2] = [0, 1];
 const NOISE: [usize; 2] = [2, 3];
 
 impl Rule for LinearRule {
+    const LINEAR: bool = true;
+
     #[inline(always)]
     fn prepare(self, mut cell: CellRef) -> CellRef {
         (cell.extra[NOISE[0]], cell.extra[NOISE[1]]) = (cell.up, cell.down);

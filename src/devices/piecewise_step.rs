@@ -38,6 +38,9 @@ pub struct PiecewiseRule<'a> {
 const SCALE: usize = 0;
 const LENGTH: usize = 1;
 
+/// Added to a small number, it leaves the nearest integer in the low bits.
+const ROUND: f32 = 12_582_912.0;
+
 impl PiecewiseRule<'_> {
     /// Number of the piece that `w` is in, and the position in units of pieces.
     #[inline(always)]
@@ -45,24 +48,29 @@ impl PiecewiseRule<'_> {
         let u = (w - cell.min_bound) * cell.extra[SCALE];
         let u = if u > 0.0 { u } else { 0.0 };
         let u = if u < self.pieces { u } else { self.pieces };
+        // At a node either piece will do: the interpolation is continuous.
+        let whole = (u - 0.5) + ROUND - ROUND;
         let last = self.pieces - 1.0;
-        let last = if last > 0.0 { last } else { 0.0 };
-        let whole = u as u32 as f32;
-        (if whole < last { whole } else { last }, u)
+        let whole = if whole < last { whole } else { last };
+        (if whole > 0.0 { whole } else { 0.0 }, u)
     }
 
     /// Relative step and its difference over the piece.
     #[inline(always)]
     fn value(self, w: f32, up: bool, cell: CellRef) -> (f32, f32) {
         let (at, u) = self.locate(w, cell);
-        let (low, rise) = piece(self.up, at as u32);
-        let (low_down, rise_down) = piece(self.down, at as u32);
+        // The number stands in the low bits; a conversion would not vectorise.
+        let index = (at + ROUND).to_bits();
+        let (low, rise) = piece(self.up, index);
+        let (low_down, rise_down) = piece(self.down, index);
         let (low, rise) = (select(up, low, low_down), select(up, rise, rise_down));
         (rise.mul_add(u - at, low), rise)
     }
 }
 
 impl Rule for PiecewiseRule<'_> {
+    const LINEAR: bool = true;
+
     #[inline(always)]
     fn prepare(self, mut cell: CellRef) -> CellRef {
         let range = cell.max_bound - cell.min_bound;

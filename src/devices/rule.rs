@@ -51,6 +51,9 @@ impl Branch {
 /// Response of one cell to pulses. Kernels evaluate it for many cells at once, so it is best
 /// written without branches.
 pub trait Rule: Copy + Debug + Send + Sync {
+    /// Whether mean and noise are linear in the weight between kinks.
+    const LINEAR: bool = false;
+
     /// Turns the hidden parameters of a cell into the constants that the other functions read; done
     /// once per cell and update. Bounds come with the reference already subtracted.
     #[inline(always)]

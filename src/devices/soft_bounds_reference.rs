@@ -38,6 +38,8 @@ params! {
 pub struct SoftBoundsReferenceRule(LinearRule);
 
 impl Rule for SoftBoundsReferenceRule {
+    const LINEAR: bool = true;
+
     #[inline(always)]
     fn prepare(self, cell: CellRef) -> CellRef {
         let reference = cell.extra[0];

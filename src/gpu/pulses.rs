@@ -93,8 +93,7 @@ impl GpuTile {
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) and [`Error::Argument`](crate::Error::Argument) for bad
-    /// arguments, [`Error::Interrupted`](crate::Error::Interrupted), [`Error::State`]
-    /// (crate::Error::State) without hidden parameters; the tile is then as before.
+    /// arguments, [`Error::Interrupted`](crate::Error::Interrupted), [`Error::State`](crate::Error::State) without hidden parameters; the tile is then as before.
     /// [`Error::Backend`](crate::Error::Backend) when the device fails.
     pub fn update(&mut self, update: GpuUpdate<'_>) -> Result<()> {
         let spec = self.spec.clone();

@@ -14,6 +14,7 @@ pub(crate) mod dense;
 mod exact;
 mod general;
 mod near_bound;
+mod path;
 pub(crate) mod rows;
 pub mod scale;
 pub mod simd;

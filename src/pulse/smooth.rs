@@ -1,54 +1,24 @@
 //! Steps that vary slowly with the weight: the pulses of a segment, a few samples, are added up in
 //! their order.
 //!
-//! Near a weight `z` a pulse up moves `w` to `w + f(w) + g(w) xi`, a pulse down likewise with other
-//! `f` and `g`. Composed, `u` pulses up and `d` down are the flow over unit time of the field
-//!
-//! ```text
-//! F = u L(f_up) + d L(f_down) + (p - u d / 2) (f_up f_down' - f_down f_up')
-//! ```
-//!
-//! up to third order in the relative steps (Magnus expansion): `L(f) = f ln(1 + f') / f'` is the
-//! field whose flow is one pulse, and `p` counts the pairs of pulses of which that up comes first.
-//! With the fields expanded to second order around the middle `z` of the path, the mean weight
-//! follows in closed form; pulses of one direction and linear steps are exact. The noise of a
-//! segment has the variance `v = sum g^2`, each term carried on by the pulses that follow, and the
-//! third central moment `t`, as noise changes the noise of later pulses; the weight is drawn as
-//! `m + s xi + t / (6 v) (xi^2 - 1)`, `s^2 = v`.
-//!
-//! A crosspoint takes its pulses one by one where that is not good enough: where the path comes
-//! within `MARGIN` standard deviations of a bound or of a kink of the steps, where the relative
-//! steps add up to more than `MAX_CHANGE`, which the series allow, where both directions add up to
-//! so much that their third order counts (`MAX_ORDER` keeps it below 2 % of the noise of the
-//! segment for the worst order of pulses), where `t` or what follows it matter (`MAX_SPREAD` keeps
-//! the excess kurtosis that is left out below 0.05), or where the steps bend (`MAX_BEND` keeps the
-//! fourth order of the expansion below 1e-5 of a step).
+//! Each crosspoint takes a segment at once, drawn from its mean and variance as
+//! [`path`](super::path) has them; where it is too long for that, the crosspoint takes it in parts,
+//! and where a part is still too long, pulse by pulse.
 
 use super::Update;
 use super::general::Coincidences;
-use super::rows::{self, Kind, LaneCells, Planes, Positions, Rows, clip, larger, load, smaller};
+use super::path::Pulses;
+use super::rows::{self, Kind, LaneCells, Planes, Positions, Rows, load};
 use super::simd::{self, Work};
-use super::trains::{SIGN, SLICE};
-use crate::devices::{Branch, Rule, WriteNoise};
+use super::trains::SIGN;
+use crate::devices::{Rule, WriteNoise};
 use crate::error::Result;
 use crate::rng::{Draw, Key, LANES, Stream, normal_lanes};
 
 /// Pulses of the error line after which a segment ends.
-const PULSES: u32 = 48;
-/// Most pulses of a crosspoint in a segment.
-const MAX_PULSES: usize = (PULSES + SLICE) as usize;
-/// Distance to bounds and kinks in standard deviations, as for constant steps.
-const MARGIN: f32 = 6.0;
-/// Largest relative step.
-const MAX_STEP: f32 = 1.0 / 16.0;
-/// Largest sum of relative steps of a segment.
-const MAX_CHANGE: f32 = 0.5;
-/// Largest product of the sums of relative steps up and down.
-const MAX_ORDER: f32 = 1.0 / 128.0;
-/// Largest sum of squared relative noises of a segment.
-const MAX_SPREAD: f32 = 1.0 / 320.0;
-/// Largest relative change of the derivative of the steps over half of the path.
-const MAX_BEND: f32 = 0.25;
+const PULSES: u32 = 96;
+/// Parts of a segment where the whole is too long.
+const PARTS: usize = 4;
 /// Rows of one task.
 const HEIGHT: usize = 16;
 /// Blocks of columns whose draws come from one vector of evaluations.
@@ -94,7 +64,9 @@ struct Line {
     cells: Vec<LaneCells>,
     w: Vec<[f32; LANES]>,
     touched: Vec<bool>,
-    /// Columns whose pulses of a segment go one by one.
+    /// Columns for which a segment is too long.
+    careful: Vec<u32>,
+    /// Those for which a part of it is too long.
     single: Vec<u32>,
 }
 
@@ -108,6 +80,7 @@ impl<R: Rule> Work for Smooth<'_, '_, R> {
             cells: vec![LaneCells::default(); blocks],
             w: vec![[0.0; LANES]; blocks],
             touched: vec![false; blocks * LANES],
+            careful: Vec::with_capacity(columns),
             single: Vec::with_capacity(columns),
         };
         for local in 0..self.rows.state.len() / columns {
@@ -177,10 +150,9 @@ impl<R: Rule> Smooth<'_, '_, R> {
                     self.block(local, block, segment, &normals[block - first], line);
                 }
             }
-            for at in (0..line.single.len()).step_by(LANES) {
-                self.one_by_one(&draw, row, index, segment, at, line);
+            if !line.careful.is_empty() {
+                self.carefully(row, index, segment, line);
             }
-            line.single.clear();
         }
     }
 
@@ -206,7 +178,11 @@ impl<R: Rule> Smooth<'_, '_, R> {
         line: &mut Line,
     ) {
         let x = &self.trains.x[block * self.trains.slices * LANES..];
-        let pulses = Pulses::count(x, segment);
+        let words = segment.iter().filter_map(|fired| {
+            let x = x[fired.slice as usize * LANES..].first_chunk::<LANES>()?;
+            Some((x, fired.d))
+        });
+        let pulses = Pulses::count(words);
         // Copies, of which the compiler knows that they do not overlap.
         let (cells, mut w) = (line.cells[block], line.w[block]);
         let fits = pulses.settle(self.rule, &cells, xi, &mut w);
@@ -215,7 +191,7 @@ impl<R: Rule> Smooth<'_, '_, R> {
         let lanes = LANES.min(columns - block * LANES);
         if fits != [u32::MAX; LANES] {
             let lost = (0..lanes).filter(|lane| fits[*lane] == 0);
-            line.single.extend(lost.map(|lane| (block * LANES + lane) as u32));
+            line.careful.extend(lost.map(|lane| (block * LANES + lane) as u32));
         }
         if self.write_noise.is_some() {
             for lane in 0..LANES {
@@ -232,318 +208,173 @@ impl<R: Rule> Smooth<'_, '_, R> {
         }
     }
 
-    /// Applies a segment to up to [`LANES`] crosspoints of a row, pulse after pulse.
+    /// Applies a segment part by part to the crosspoints for which it is too long as a whole, and
+    /// where a part is too long as well, pulse after pulse.
     #[inline(always)]
-    fn one_by_one(
-        &self,
-        draw: &Draw,
-        row: u32,
-        index: usize,
-        segment: &[Fired],
-        at: usize,
-        line: &mut Line,
-    ) {
-        let group = &line.single[at..line.single.len().min(at + LANES)];
-        let (mut columns, mut w, mut cells) = ([0; LANES], [0.0; LANES], LaneCells::default());
-        let mut total = [0u32; LANES];
-        // All ones for pulses up.
-        let mut up = [[0u32; LANES]; MAX_PULSES];
-        for (lane, column) in group.iter().enumerate() {
-            let (block, from) = (*column as usize / LANES, *column as usize % LANES);
-            columns[lane] = self.positions.column(Kind::Pulses, *column as usize);
-            w[lane] = line.w[block][from];
-            cells.set(lane, line.cells[block].cell(from));
-            let x = &self.trains.x[block * self.trains.slices * LANES..];
-            for fired in segment {
-                let x = x[fired.slice as usize * LANES + from];
-                for _ in 0..(x & fired.d & !SIGN).count_ones() {
-                    up[total[lane] as usize % MAX_PULSES][lane] =
-                        ((x ^ fired.d) as i32 >> 31) as u32;
-                    total[lane] += 1;
-                }
+    fn carefully(&self, row: u32, index: usize, segment: &[Fired], line: &mut Line) {
+        let columns = std::mem::take(&mut line.careful);
+        let mut single = std::mem::take(&mut line.single);
+        let length = segment.len().div_ceil(PARTS);
+        for (part, fired) in segment.chunks(length).enumerate() {
+            single.clear();
+            for columns in columns.chunks(LANES) {
+                self.part(row, index * PARTS + part, fired, columns, line, &mut single);
+            }
+            for columns in single.chunks(LANES) {
+                self.one_by_one(row, fired, columns, line);
             }
         }
-        let most = total.iter().fold(0, |most, n| most.max(*n)) as usize;
+        (line.careful, line.single) = (columns, single);
+        line.careful.clear();
+    }
+
+    /// Applies a part of a segment to some columns; those for which it is too long go to `single`.
+    #[inline(always)]
+    fn part(
+        &self,
+        row: u32,
+        index: usize,
+        fired: &[Fired],
+        columns: &[u32],
+        line: &mut Line,
+        single: &mut Vec<u32>,
+    ) {
+        let mut group = Group::new(columns, line);
+        let mut x = [[0; LANES]; PULSES as usize];
+        self.gather(fired, columns, &mut x);
+        let mut xi = [0.0; LANES];
+        if self.rule.std() > 0.0 {
+            let block = self.positions.block(index);
+            let draw = self.key.stream(Stream::CycleToCycle);
+            let columns = self.columns(Kind::CellSums, columns);
+            xi = normal_lanes(&draw.lanes_at(columns, [row; LANES], block))[0];
+        }
+        let pulses = Pulses::count(x.iter().zip(fired.iter().map(|fired| fired.d)));
+        let fits = pulses.settle(self.rule, &group.cells, &xi, &mut group.w);
+        group.store(columns, line);
+        let lost = columns.iter().zip(fits).filter(|(_, fits)| *fits == 0);
+        single.extend(lost.map(|(column, _)| column));
+    }
+
+    /// Words of the input lines of some columns.
+    #[inline(always)]
+    fn gather(&self, fired: &[Fired], columns: &[u32], x: &mut [[u32; LANES]]) {
+        for (lane, column) in columns.iter().enumerate() {
+            let (block, from) = (*column as usize / LANES, *column as usize % LANES);
+            let trains = &self.trains.x[block * self.trains.slices * LANES..];
+            for (x, fired) in x.iter_mut().zip(fired) {
+                x[lane] = trains[fired.slice as usize * LANES + from];
+            }
+        }
+    }
+
+    /// Pulse after pulse for up to [`LANES`] columns.
+    #[inline(always)]
+    fn one_by_one(&self, row: u32, fired: &[Fired], columns: &[u32], line: &mut Line) {
+        let mut group = Group::new(columns, line);
+        let mut x = [[0; LANES]; PULSES as usize];
+        self.gather(fired, columns, &mut x);
+        let (mut from, mut pulses) = (0, 0);
+        for to in 0..fired.len() {
+            pulses += (fired[to].d & !SIGN).count_ones();
+            let next = fired.get(to + 1).map_or(u32::MAX, |next| (next.d & !SIGN).count_ones());
+            // As many slices as surely fit a queue.
+            if next > Queue::SIZE - pulses {
+                let queue = Queue::new(&x[from..=to], &fired[from..=to]);
+                self.walk(row, fired[from].slice, columns, &queue, &mut group);
+                (from, pulses) = (to + 1, 0);
+            }
+        }
+        group.store(columns, line);
+    }
+
+    /// Applies the pulses of a queue whose first slice is `slice`.
+    #[inline(always)]
+    fn walk(&self, row: u32, slice: u32, columns: &[u32], queue: &Queue, group: &mut Group) {
+        let draw = self.key.stream(Stream::CycleToCycle);
+        let columns = self.columns(Kind::Pulses, columns);
+        let (cells, mut w) = (group.cells, group.w);
+        let most = queue.count.iter().fold(0, |most, n| most.max(*n));
         for quad in 0..most.div_ceil(4) {
             let mut normals = [[0.0; LANES]; 4];
             if self.rule.std() > 0.0 {
-                let index = index * MAX_PULSES.div_ceil(4) + quad;
-                let block = self.positions.block(index);
+                // A slice has at most 31 pulses, four per evaluation.
+                let block = self.positions.block(slice as usize * 8 + quad as usize);
                 normals = normal_lanes(&draw.lanes_at(columns, [row; LANES], block));
             }
             for (k, xi) in normals.iter().enumerate() {
-                let pulse = quad * 4 + k;
-                let up = &up[pulse % MAX_PULSES];
+                let pulse = quad * 4 + k as u32;
                 for lane in 0..LANES {
-                    let moved = self.rule.step(w[lane], up[lane] != 0, cells.cell(lane), xi[lane]);
+                    let up = (queue.up[lane] >> pulse) & 1 == 1;
+                    let moved = self.rule.step(w[lane], up, cells.cell(lane), xi[lane]);
                     let moved = cells.clip(lane, moved);
-                    w[lane] = rows::select((pulse as u32) < total[lane], moved, w[lane]);
+                    w[lane] = rows::select(pulse < queue.count[lane], moved, w[lane]);
                 }
             }
         }
-        for (lane, column) in group.iter().enumerate() {
-            line.w[*column as usize / LANES][*column as usize % LANES] = w[lane];
+        group.w = w;
+    }
+
+    #[inline(always)]
+    fn columns(&self, kind: Kind, group: &[u32]) -> [u32; LANES] {
+        let mut columns = [0; LANES];
+        for (out, column) in columns.iter_mut().zip(group) {
+            *out = self.positions.column(kind, *column as usize);
         }
+        columns
     }
 }
 
-/// Numbers of pulses of a segment at [`LANES`] crosspoints.
-struct Pulses {
-    up: [f32; LANES],
-    down: [f32; LANES],
-    /// Pairs of pulses of which that up comes first.
-    pairs: [f32; LANES],
+/// Pulses of [`LANES`] crosspoints in their order.
+struct Queue {
+    count: [u32; LANES],
+    /// Bits that are 1 for pulses up, the earliest pulse in the lowest bit.
+    up: [u64; LANES],
 }
 
-impl Pulses {
+impl Queue {
+    /// Most pulses of a crosspoint.
+    const SIZE: u32 = u64::BITS;
+
     #[inline(always)]
-    fn count(x: &[u32], segment: &[Fired]) -> Self {
-        let mut pulses = Self { up: [0.0; LANES], down: [0.0; LANES], pairs: [0.0; LANES] };
-        for fired in segment {
-            let Some(x) = x[fired.slice as usize * LANES..].first_chunk::<LANES>() else {
-                continue;
-            };
+    fn new(x: &[[u32; LANES]], fired: &[Fired]) -> Self {
+        let mut queue = Self { count: [0; LANES], up: [0; LANES] };
+        for (x, fired) in x.iter().zip(fired) {
             for lane in 0..LANES {
-                let n = (x[lane] & fired.d & !SIGN).count_ones() as i32 as f32;
-                // All ones for pulses up.
-                let mask = ((x[lane] ^ fired.d) as i32 >> 31) as u32;
-                let up = f32::from_bits(n.to_bits() & mask);
-                let down = f32::from_bits(n.to_bits() & !mask);
-                pulses.pairs[lane] = pulses.up[lane].mul_add(down, pulses.pairs[lane]);
-                pulses.up[lane] += up;
-                pulses.down[lane] += down;
+                let n = (x[lane] & fired.d & !SIGN).count_ones();
+                let up = u64::from((x[lane] ^ fired.d) >> 31);
+                let bits = ((1u64 << n) - 1) & 0u64.wrapping_sub(up);
+                // A full queue takes no more pulses; its size is no valid shift.
+                queue.up[lane] |= bits << (queue.count[lane] % Self::SIZE);
+                queue.count[lane] += n;
             }
         }
-        pulses
-    }
-
-    /// Draws the weights after the segment; gives 0 where the crosspoint must take its pulses one by
-    /// one, for which the weight is left alone, and all ones elsewhere.
-    #[inline(always)]
-    fn settle<R: Rule>(
-        &self,
-        rule: R,
-        cells: &LaneCells,
-        xi: &[f32; LANES],
-        w: &mut [f32; LANES],
-    ) -> [u32; LANES] {
-        // Short loops over arrays of lanes: that is what the compiler vectorises.
-        let (mut middle, mut end) = ([0.0; LANES], [0.0; LANES]);
-        for lane in 0..LANES {
-            let (cell, start) = (cells.cell(lane), w[lane]);
-            let down = self.down[lane].mul_add(rule.mean(start, false, cell), start);
-            end[lane] = self.up[lane].mul_add(rule.mean(start, true, cell), down);
-            middle[lane] = 0.5 * (start + end[lane]);
-            middle[lane] = clip(middle[lane], cell.min_bound, cell.max_bound);
-        }
-        let up = Branches::new(rule, cells, &middle, true);
-        let down = Branches::new(rule, cells, &middle, false);
-        let (mut mean, mut variance, mut noise) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
-        for lane in 0..LANES {
-            let path = self.path(lane, w, &middle, &up, &down);
-            let change = path.change(self.pairs[lane]);
-            // A single pulse starts at the weight itself.
-            let single = self.up[lane] + self.down[lane] == 1.0;
-            mean[lane] = rows::select(single, end[lane], change.mean);
-            variance[lane] = change.variance;
-        }
-        for lane in 0..LANES {
-            let path = self.path(lane, w, &middle, &up, &down);
-            let curved = path.skew(variance[lane]) * xi[lane].mul_add(xi[lane], -1.0);
-            noise[lane] = variance[lane].sqrt().mul_add(xi[lane], curved);
-        }
-        let mut fits = [0; LANES];
-        for lane in 0..LANES {
-            let path = self.path(lane, w, &middle, &up, &down);
-            let smooth = rule.smooth(middle[lane], cells.cell(lane));
-            let idle = self.up[lane] + self.down[lane] == 0.0;
-            let fit = idle | path.fits(mean[lane], variance[lane].sqrt(), smooth);
-            fits[lane] = 0u32.wrapping_sub(u32::from(fit));
-        }
-        for lane in 0..LANES {
-            let idle = self.up[lane] + self.down[lane] == 0.0;
-            let moved = mean[lane] + noise[lane];
-            w[lane] = rows::select((fits[lane] != 0) & !idle, moved, w[lane]);
-        }
-        fits
-    }
-
-    #[inline(always)]
-    fn path(
-        &self,
-        lane: usize,
-        w: &[f32; LANES],
-        middle: &[f32; LANES],
-        up: &Branches,
-        down: &Branches,
-    ) -> Path {
-        Path {
-            u: self.up[lane],
-            d: self.down[lane],
-            start: w[lane],
-            middle: middle[lane],
-            up: up.lane(lane),
-            down: down.lane(lane),
-        }
+        queue
     }
 }
 
-/// [`Branch`] of [`LANES`] crosspoints.
-struct Branches {
-    mean: [f32; LANES],
-    slope: [f32; LANES],
-    curvature: [f32; LANES],
-    noise: [f32; LANES],
-    noise_slope: [f32; LANES],
+/// Crosspoints of a row side by side, wherever they are.
+struct Group {
+    cells: LaneCells,
+    w: [f32; LANES],
 }
 
-impl Branches {
+impl Group {
     #[inline(always)]
-    fn new<R: Rule>(rule: R, cells: &LaneCells, w: &[f32; LANES], up: bool) -> Self {
-        let zero = [0.0; LANES];
-        let mut out =
-            Self { mean: zero, slope: zero, curvature: zero, noise: zero, noise_slope: zero };
-        for lane in 0..LANES {
-            let branch = rule.branch(w[lane], up, cells.cell(lane));
-            out.mean[lane] = branch.mean;
-            out.slope[lane] = branch.slope;
-            out.curvature[lane] = branch.curvature;
-            out.noise[lane] = branch.noise;
-            out.noise_slope[lane] = branch.noise_slope;
+    fn new(columns: &[u32], line: &Line) -> Self {
+        let mut group = Self { cells: LaneCells::default(), w: [0.0; LANES] };
+        for (lane, column) in columns.iter().enumerate() {
+            let (block, from) = (*column as usize / LANES, *column as usize % LANES);
+            group.w[lane] = line.w[block][from];
+            group.cells.set(lane, line.cells[block].cell(from));
         }
-        out
+        group
     }
 
     #[inline(always)]
-    fn lane(&self, lane: usize) -> Branch {
-        Branch {
-            mean: self.mean[lane],
-            slope: self.slope[lane],
-            curvature: self.curvature[lane],
-            noise: self.noise[lane],
-            noise_slope: self.noise_slope[lane],
+    fn store(&self, columns: &[u32], line: &mut Line) {
+        for (lane, column) in columns.iter().enumerate() {
+            line.w[*column as usize / LANES][*column as usize % LANES] = self.w[lane];
         }
     }
-}
-
-/// The pulses of a segment at one crosspoint, and its steps in the middle of the path.
-struct Path {
-    u: f32,
-    d: f32,
-    start: f32,
-    middle: f32,
-    up: Branch,
-    down: Branch,
-}
-
-/// What the pulses of a segment do to the weight.
-struct Change {
-    mean: f32,
-    variance: f32,
-}
-
-/// `ln(1 + s) / s`; relative error below 2e-6 for `|s| <= 1/16`.
-#[inline(always)]
-fn log_ratio(s: f32) -> f32 {
-    s.mul_add(0.2, -0.25).mul_add(s, 1.0 / 3.0).mul_add(s, -0.5).mul_add(s, 1.0)
-}
-
-/// `(exp(s) - 1) / s`; relative error below 3e-5 for `|s| <= 1/2` and 1e-8 for `|s| <= 1/8`.
-#[inline(always)]
-fn growth(s: f32) -> f32 {
-    let p = s.mul_add(1.0 / 720.0, 1.0 / 120.0).mul_add(s, 1.0 / 24.0);
-    p.mul_add(s, 1.0 / 6.0).mul_add(s, 0.5).mul_add(s, 1.0)
-}
-
-impl Path {
-    /// Mean and variance of the weight after the segment.
-    #[inline(always)]
-    fn change(&self, pairs: f32) -> Change {
-        let Self { u, d, up, down, .. } = self;
-        let from = self.start - self.middle;
-        let (u_log, d_log) = (u * log_ratio(up.slope), d * log_ratio(down.slope));
-        let rate = u_log.mul_add(up.slope, d_log * down.slope);
-        let commutator = up.mean.mul_add(down.slope, -(down.mean * up.slope));
-        let order = (u * d).mul_add(-0.5, pairs);
-        let drive = u_log.mul_add(up.mean, d_log.mul_add(down.mean, order * commutator));
-        let growth = growth(rate);
-        let change = rate.mul_add(from, drive) * growth;
-        let (whole, to) = (rate.mul_add(growth, 1.0), from + change);
-        // Where the path is after half of the time.
-        let half = change.mul_add(1.0 / (1.0 + whole.sqrt()), from);
-        let variance = self.variance(whole, [from, half, to]);
-        // Mean square of the distance to the middle.
-        let square = (4.0 * half).mul_add(half, from.mul_add(from, to * to)) * (1.0 / 6.0);
-        let bend = 0.5 * u.mul_add(up.curvature, d * down.curvature);
-        let mean = bend.mul_add(0.5f32.mul_add(variance, square), change) + self.start;
-        Change { mean, variance }
-    }
-
-    /// Variance after the segment, by Simpson's rule over three points of the path; `whole` is the
-    /// factor by which the segment changes small distances.
-    #[inline(always)]
-    fn variance(&self, whole: f32, [from, half, to]: [f32; 3]) -> f32 {
-        let first = (whole * whole) * self.noise(from);
-        let second = (4.0 * whole) * self.noise(half);
-        let sum = first + second + self.noise(to);
-        // Pulses start where the previous one ends, not half a step further.
-        let early = self.u.mul_add(early(&self.up), self.d * early(&self.down));
-        larger(sum.mul_add(1.0 / 6.0, -(whole * early)), 0.0)
-    }
-
-    /// Sum of the variances of all pulses if they started at distance `at` from the middle.
-    #[inline(always)]
-    fn noise(&self, at: f32) -> f32 {
-        let up = self.up.noise_slope.mul_add(at, self.up.noise);
-        let down = self.down.noise_slope.mul_add(at, self.down.noise);
-        (self.u * up).mul_add(up, self.d * down * down)
-    }
-
-    /// `t / (6 v)`, with `t` the third central moment and `v` the variance.
-    #[inline(always)]
-    fn skew(&self, variance: f32) -> f32 {
-        let Self { u, d, up, down, .. } = self;
-        let (of_up, of_down) = (up.noise * up.noise_slope, down.noise * down.noise_slope);
-        let all = u.mul_add(of_up, d * of_down);
-        let own = (u * of_up).mul_add(up.noise * up.noise, d * of_down * (down.noise * down.noise));
-        0.5 * (all - own / larger(variance, f32::MIN_POSITIVE))
-    }
-
-    /// Whether the expansion holds along the whole path.
-    #[inline(always)]
-    fn fits(&self, mean: f32, sigma: f32, [low, high]: [f32; 2]) -> bool {
-        let Self { u, d, start, up, down, .. } = self;
-        let (of_up, of_down) = ((u * up.slope).abs(), (d * down.slope).abs());
-        let change = of_up + of_down;
-        // The steps along the path exceed those in its middle by at most this factor.
-        let most = 1.0 + change;
-        let (rise, fall) = (u * up.mean, d * down.mean);
-        let highest = larger(rise, 0.0) + larger(fall, 0.0);
-        let lowest = smaller(rise, 0.0) + smaller(fall, 0.0);
-        let highest = larger(highest.mul_add(most, *start), mean);
-        let lowest = smaller(lowest.mul_add(most, *start), mean);
-        let margin = MARGIN * sigma;
-        let inside = (highest + margin <= high) & (lowest - margin >= low);
-        let spread =
-            (u * up.noise_slope).mul_add(up.noise_slope, d * down.noise_slope * down.noise_slope);
-        let reach = 0.5f32.mul_add(highest - lowest, 2.0 * sigma);
-        let bend = larger(
-            u * reach.mul_add(up.curvature.abs(), -(MAX_BEND * up.slope.abs())),
-            d * reach.mul_add(down.curvature.abs(), -(MAX_BEND * down.slope.abs())),
-        );
-        let steps = larger(up.slope.abs(), down.slope.abs());
-        inside
-            & (steps <= MAX_STEP)
-            & (change <= MAX_CHANGE)
-            & (of_up * of_down <= MAX_ORDER)
-            & (spread <= MAX_SPREAD)
-            & (bend <= 0.0)
-    }
-}
-
-/// Excess of the variance of a pulse in the middle of its step over that at its start.
-#[inline(always)]
-fn early(branch: &Branch) -> f32 {
-    let Branch { mean, slope, noise, noise_slope, .. } = *branch;
-    noise * noise.mul_add(slope, noise_slope * mean)
 }

@@ -164,15 +164,17 @@ def test_one_pulse_with_the_peers_devices(name: str, up: bool) -> None:
     pair = []
     for module, tile_class in ((configs, AnalogTile), (peer_configs, peer_tiles.AnalogTile)):
         device = getattr(module, f"{name}Device")(dw_min_std=0.0)
-        pair.append(tile_class(OUT, IN, module.SingleRPUConfig(device=device)))
+        update = module.UpdateParameters(
+            desired_bl=1, update_bl_management=False, update_management=False
+        )
+        pair.append(tile_class(OUT, IN, module.SingleRPUConfig(device=device, update=update)))
     ours, peers = pair
     ours.set_hidden_parameters(peers.get_hidden_parameters())
     weight = 0.1 * torch.randn(OUT, IN)
-    granularity = 0.001
     for tile in pair:
         tile.set_weights(weight)
-        # k = learning rate / granularity = 1 with |x| = |d| = 1: one pulse on every crosspoint.
-        tile.set_learning_rate(granularity)
+        # The only slot fires with certainty, whatever the granularity.
+        tile.set_learning_rate(1.0)
         tile.update(torch.ones(1, IN), (-1.0 if up else 1.0) * torch.ones(1, OUT))
     after = [tile.get_weights()[0] for tile in pair]
     assert not torch.equal(after[0], weight)

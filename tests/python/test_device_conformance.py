@@ -180,7 +180,7 @@ def test_threads_do_not_change_bits(name: str, at: int, threads: Callable[[int],
         assert mho.get_num_threads() == number
         torch.manual_seed(3)
         tile = tile_of(build(name, at), 50, 37)
-        train(tile, 3)
+        train(tile, 1)
         found.append(torch.stack([tile.tile.get_weights(), torch.tensor(raw(tile)).float()]))
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
 

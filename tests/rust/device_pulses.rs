@@ -84,6 +84,16 @@ fn normals(len: usize, block: u32) -> Vec<f32> {
 }
 
 #[test]
+fn settings_survive_json() {
+    for (what, device) in variants(r#""dw_min": 0.002, "drift": {"nu": 0.1}"#) {
+        let config = TileConfig { device, ..TileConfig::default() };
+        let text = config.to_json().unwrap();
+        assert_eq!(TileConfig::from_json(&text).unwrap(), config, "{what}");
+        assert!(text.contains("0.002"), "{what}");
+    }
+}
+
+#[test]
 fn one_pulse_follows_the_formula() {
     for (what, config) in variants(r#""dw_min_std": 0.0"#) {
         let rig = Rig::new(&config, 5, 370);

@@ -1,0 +1,319 @@
+//! What the pulses of a segment do to a weight on which the steps depend.
+//!
+//! Near a weight `z` a pulse up moves `w` to `w + f(w) + g(w) xi`, a pulse down likewise with other
+//! `f` and `g`. Composed, `u` pulses up and `d` down are the flow over unit time of the field
+//!
+//! ```text
+//! F = u L(f_up) + d L(f_down) + (p - u d / 2) (f_up f_down' - f_down f_up')
+//! ```
+//!
+//! up to third order in the relative steps (Magnus expansion): `L(f) = f ln(1 + f') / f'` is the
+//! field whose flow is one pulse, and `p` counts the pairs of pulses of which that up comes first.
+//! With the fields expanded to second order around the middle `z` of the path, the mean weight
+//! follows in closed form; pulses of one direction and linear steps are exact. The noise of a
+//! segment has the variance `v = sum g^2`, each term carried on by the pulses that follow, and the
+//! third central moment `t`, as noise changes the noise of later pulses; the weight is drawn as
+//! `m + s xi + t / (6 v) (xi^2 - 1)`, `s^2 = v`.
+//!
+//! A segment is too long for that where the path comes
+//! within `MARGIN` standard deviations of a bound or of a kink of the steps, where the relative
+//! steps add up to more than `MAX_CHANGE`, which the series allow, where both directions add up to
+//! so much that their third order counts (`MAX_ORDER` keeps it below 2 % of the noise of the
+//! segment for the worst order of pulses), where `t` or what follows it matter (`MAX_SPREAD` keeps
+//! the excess kurtosis that is left out below 0.05), or where the steps bend (`MAX_BEND` keeps the
+//! fourth order of the expansion below 1e-5 of a step).
+
+use super::rows::{self, LaneCells, clip, larger, smaller};
+use super::trains::SIGN;
+use crate::devices::{Branch, Rule};
+use crate::rng::LANES;
+
+/// Distance to bounds and kinks in standard deviations, as for constant steps.
+const MARGIN: f32 = 6.0;
+/// Largest relative step.
+const MAX_STEP: f32 = 1.0 / 16.0;
+/// Largest sum of relative steps of a segment.
+const MAX_CHANGE: f32 = 0.5;
+/// Largest product of the sums of relative steps up and down.
+const MAX_ORDER: f32 = 1.0 / 128.0;
+/// Largest sum of squared relative noises of a segment.
+const MAX_SPREAD: f32 = 1.0 / 320.0;
+/// Largest relative change of the derivative of the steps over half of the path.
+const MAX_BEND: f32 = 0.25;
+
+/// Numbers of pulses of a segment at [`LANES`] crosspoints.
+pub(super) struct Pulses {
+    pub(super) up: [f32; LANES],
+    pub(super) down: [f32; LANES],
+    /// Pairs of pulses of which that up comes first.
+    pairs: [f32; LANES],
+}
+
+impl Pulses {
+    /// Counts the pulses of some slices, given by the words of the input lines and of the row.
+    #[inline(always)]
+    pub(super) fn count<'a>(slices: impl Iterator<Item = (&'a [u32; LANES], u32)>) -> Self {
+        let mut pulses = Self { up: [0.0; LANES], down: [0.0; LANES], pairs: [0.0; LANES] };
+        for (x, d) in slices {
+            for lane in 0..LANES {
+                let n = (x[lane] & d & !SIGN).count_ones() as i32 as f32;
+                // All ones for pulses up.
+                let mask = ((x[lane] ^ d) as i32 >> 31) as u32;
+                let up = f32::from_bits(n.to_bits() & mask);
+                let down = f32::from_bits(n.to_bits() & !mask);
+                pulses.pairs[lane] = pulses.up[lane].mul_add(down, pulses.pairs[lane]);
+                pulses.up[lane] += up;
+                pulses.down[lane] += down;
+            }
+        }
+        pulses
+    }
+
+    /// Draws the weights after the segment; gives 0 where the segment is too long, for which
+    /// the weight is left alone, and all ones elsewhere.
+    #[inline(always)]
+    pub(super) fn settle<R: Rule>(
+        &self,
+        rule: R,
+        cells: &LaneCells,
+        xi: &[f32; LANES],
+        w: &mut [f32; LANES],
+    ) -> [u32; LANES] {
+        // Short loops over arrays of lanes: that is what the compiler vectorises.
+        // Copies, of which the compiler knows that they do not overlap.
+        let (cells, start) = (&{ *cells }, &{ *w });
+        let up = Branches::new(rule, cells, start, true);
+        let down = Branches::new(rule, cells, start, false);
+        let (mut middle, mut end) = ([0.0; LANES], [0.0; LANES]);
+        for lane in 0..LANES {
+            end[lane] = self.down[lane].mul_add(down.mean[lane], start[lane]);
+            end[lane] = self.up[lane].mul_add(up.mean[lane], end[lane]);
+            middle[lane] = 0.5 * (start[lane] + end[lane]);
+            middle[lane] = clip(middle[lane], cells.min_bound[lane], cells.max_bound[lane]);
+        }
+        let (up, down) = if R::LINEAR {
+            (up.shifted(start, &middle), down.shifted(start, &middle))
+        } else {
+            (Branches::new(rule, cells, &middle, true), Branches::new(rule, cells, &middle, false))
+        };
+        let (mut mean, mut variance, mut noise) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        for lane in 0..LANES {
+            let path = self.path(lane, start, &middle, &up, &down);
+            let change = path.change(self.pairs[lane]);
+            // A single pulse starts at the weight itself.
+            let single = self.up[lane] + self.down[lane] == 1.0;
+            mean[lane] = rows::select(single, end[lane], change.mean);
+            variance[lane] = change.variance;
+        }
+        for lane in 0..LANES {
+            let path = self.path(lane, start, &middle, &up, &down);
+            let curved = path.skew(variance[lane]) * xi[lane].mul_add(xi[lane], -1.0);
+            noise[lane] = variance[lane].sqrt().mul_add(xi[lane], curved);
+        }
+        let mut fits = [0; LANES];
+        for lane in 0..LANES {
+            let path = self.path(lane, start, &middle, &up, &down);
+            let at = if R::LINEAR { start[lane] } else { middle[lane] };
+            let smooth = rule.smooth(at, cells.cell(lane));
+            let idle = self.up[lane] + self.down[lane] == 0.0;
+            let fit = idle | path.fits(mean[lane], variance[lane].sqrt(), smooth);
+            fits[lane] = 0u32.wrapping_sub(u32::from(fit));
+        }
+        for lane in 0..LANES {
+            let idle = self.up[lane] + self.down[lane] == 0.0;
+            let moved = mean[lane] + noise[lane];
+            w[lane] = rows::select((fits[lane] != 0) & !idle, moved, start[lane]);
+        }
+        fits
+    }
+
+    #[inline(always)]
+    fn path(
+        &self,
+        lane: usize,
+        w: &[f32; LANES],
+        middle: &[f32; LANES],
+        up: &Branches,
+        down: &Branches,
+    ) -> Path {
+        Path {
+            u: self.up[lane],
+            d: self.down[lane],
+            start: w[lane],
+            middle: middle[lane],
+            up: up.lane(lane),
+            down: down.lane(lane),
+        }
+    }
+}
+
+/// [`Branch`] of [`LANES`] crosspoints.
+struct Branches {
+    mean: [f32; LANES],
+    slope: [f32; LANES],
+    curvature: [f32; LANES],
+    noise: [f32; LANES],
+    noise_slope: [f32; LANES],
+}
+
+impl Branches {
+    #[inline(always)]
+    fn new<R: Rule>(rule: R, cells: &LaneCells, w: &[f32; LANES], up: bool) -> Self {
+        let zero = [0.0; LANES];
+        let mut out =
+            Self { mean: zero, slope: zero, curvature: zero, noise: zero, noise_slope: zero };
+        for lane in 0..LANES {
+            let branch = rule.branch(w[lane], up, cells.cell(lane));
+            out.mean[lane] = branch.mean;
+            out.slope[lane] = branch.slope;
+            out.curvature[lane] = branch.curvature;
+            out.noise[lane] = branch.noise;
+            out.noise_slope[lane] = branch.noise_slope;
+        }
+        out
+    }
+
+    /// The same functions, linear in the weight, at other weights.
+    #[inline(always)]
+    fn shifted(mut self, from: &[f32; LANES], to: &[f32; LANES]) -> Self {
+        for lane in 0..LANES {
+            let distance = to[lane] - from[lane];
+            self.mean[lane] = self.slope[lane].mul_add(distance, self.mean[lane]);
+            self.noise[lane] = self.noise_slope[lane].mul_add(distance, self.noise[lane]);
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn lane(&self, lane: usize) -> Branch {
+        Branch {
+            mean: self.mean[lane],
+            slope: self.slope[lane],
+            curvature: self.curvature[lane],
+            noise: self.noise[lane],
+            noise_slope: self.noise_slope[lane],
+        }
+    }
+}
+
+/// The pulses of a segment at one crosspoint, and its steps in the middle of the path.
+struct Path {
+    u: f32,
+    d: f32,
+    start: f32,
+    middle: f32,
+    up: Branch,
+    down: Branch,
+}
+
+/// What the pulses of a segment do to the weight.
+struct Change {
+    mean: f32,
+    variance: f32,
+}
+
+/// `ln(1 + s) / s`; relative error below 2e-6 for `|s| <= 1/16`.
+#[inline(always)]
+fn log_ratio(s: f32) -> f32 {
+    s.mul_add(0.2, -0.25).mul_add(s, 1.0 / 3.0).mul_add(s, -0.5).mul_add(s, 1.0)
+}
+
+/// `(exp(s) - 1) / s`; relative error below 3e-5 for `|s| <= 1/2` and 1e-8 for `|s| <= 1/8`.
+#[inline(always)]
+fn growth(s: f32) -> f32 {
+    let p = s.mul_add(1.0 / 720.0, 1.0 / 120.0).mul_add(s, 1.0 / 24.0);
+    p.mul_add(s, 1.0 / 6.0).mul_add(s, 0.5).mul_add(s, 1.0)
+}
+
+impl Path {
+    /// Mean and variance of the weight after the segment.
+    #[inline(always)]
+    fn change(&self, pairs: f32) -> Change {
+        let Self { u, d, up, down, .. } = self;
+        let from = self.start - self.middle;
+        let (u_log, d_log) = (u * log_ratio(up.slope), d * log_ratio(down.slope));
+        let rate = u_log.mul_add(up.slope, d_log * down.slope);
+        let commutator = up.mean.mul_add(down.slope, -(down.mean * up.slope));
+        let order = (u * d).mul_add(-0.5, pairs);
+        let drive = u_log.mul_add(up.mean, d_log.mul_add(down.mean, order * commutator));
+        let growth = growth(rate);
+        let change = rate.mul_add(from, drive) * growth;
+        let (whole, to) = (rate.mul_add(growth, 1.0), from + change);
+        // Where the path is after half of the time.
+        let half = change.mul_add(1.0 / (1.0 + whole.sqrt()), from);
+        let variance = self.variance(whole, [from, half, to]);
+        // Mean square of the distance to the middle.
+        let square = (4.0 * half).mul_add(half, from.mul_add(from, to * to)) * (1.0 / 6.0);
+        let bend = 0.5 * u.mul_add(up.curvature, d * down.curvature);
+        let mean = bend.mul_add(0.5f32.mul_add(variance, square), change) + self.start;
+        Change { mean, variance }
+    }
+
+    /// Variance after the segment, by Simpson's rule over three points of the path; `whole` is the
+    /// factor by which the segment changes small distances.
+    #[inline(always)]
+    fn variance(&self, whole: f32, [from, half, to]: [f32; 3]) -> f32 {
+        let first = (whole * whole) * self.noise(from);
+        let second = (4.0 * whole) * self.noise(half);
+        let sum = first + second + self.noise(to);
+        // Pulses start where the previous one ends, not half a step further.
+        let early = self.u.mul_add(early(&self.up), self.d * early(&self.down));
+        larger(sum.mul_add(1.0 / 6.0, -(whole * early)), 0.0)
+    }
+
+    /// Sum of the variances of all pulses if they started at distance `at` from the middle.
+    #[inline(always)]
+    fn noise(&self, at: f32) -> f32 {
+        let up = self.up.noise_slope.mul_add(at, self.up.noise);
+        let down = self.down.noise_slope.mul_add(at, self.down.noise);
+        (self.u * up).mul_add(up, self.d * down * down)
+    }
+
+    /// `t / (6 v)`, with `t` the third central moment and `v` the variance.
+    #[inline(always)]
+    fn skew(&self, variance: f32) -> f32 {
+        let Self { u, d, up, down, .. } = self;
+        let (of_up, of_down) = (up.noise * up.noise_slope, down.noise * down.noise_slope);
+        let all = u.mul_add(of_up, d * of_down);
+        let own = (u * of_up).mul_add(up.noise * up.noise, d * of_down * (down.noise * down.noise));
+        0.5 * (all - own / larger(variance, f32::MIN_POSITIVE))
+    }
+
+    /// Whether the expansion holds along the whole path.
+    #[inline(always)]
+    fn fits(&self, mean: f32, sigma: f32, [low, high]: [f32; 2]) -> bool {
+        let Self { u, d, start, up, down, .. } = self;
+        let (of_up, of_down) = ((u * up.slope).abs(), (d * down.slope).abs());
+        let change = of_up + of_down;
+        // The steps along the path exceed those in its middle by at most this factor.
+        let most = 1.0 + change;
+        let (rise, fall) = (u * up.mean, d * down.mean);
+        let highest = larger(rise, 0.0) + larger(fall, 0.0);
+        let lowest = smaller(rise, 0.0) + smaller(fall, 0.0);
+        let highest = larger(highest.mul_add(most, *start), mean);
+        let lowest = smaller(lowest.mul_add(most, *start), mean);
+        let margin = MARGIN * sigma;
+        let inside = (highest + margin <= high) & (lowest - margin >= low);
+        let spread =
+            (u * up.noise_slope).mul_add(up.noise_slope, d * down.noise_slope * down.noise_slope);
+        let reach = 0.5f32.mul_add(highest - lowest, 2.0 * sigma);
+        let bend = larger(
+            u * reach.mul_add(up.curvature.abs(), -(MAX_BEND * up.slope.abs())),
+            d * reach.mul_add(down.curvature.abs(), -(MAX_BEND * down.slope.abs())),
+        );
+        let steps = larger(up.slope.abs(), down.slope.abs());
+        inside
+            & (steps <= MAX_STEP)
+            & (change <= MAX_CHANGE)
+            & (of_up * of_down <= MAX_ORDER)
+            & (spread <= MAX_SPREAD)
+            & (bend <= 0.0)
+    }
+}
+
+/// Excess of the variance of a pulse in the middle of its step over that at its start.
+#[inline(always)]
+fn early(branch: &Branch) -> f32 {
+    let Branch { mean, slope, noise, noise_slope, .. } = *branch;
+    noise * noise.mul_add(slope, noise_slope * mean)
+}
