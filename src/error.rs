@@ -53,6 +53,14 @@ pub enum Error {
         /// What is wrong and what would be right.
         why: String,
     },
+    /// The graphics processor, its driver or its memory failed.
+    #[error("GPU: {cause}; {remedy}")]
+    Backend {
+        /// What happened.
+        cause: String,
+        /// What to do about it.
+        remedy: String,
+    },
     /// A saved state does not fit.
     #[error("state: {why}")]
     State {
@@ -76,6 +84,11 @@ impl Error {
     /// Shorthand for [`Error::Unsupported`].
     pub fn unsupported(feature: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Unsupported { feature: feature.into(), why: why.into() }
+    }
+
+    #[cfg(feature = "wgpu")]
+    pub(crate) fn backend(cause: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Backend { cause: cause.into(), remedy: remedy.into() }
     }
 
     /// Checks that `argument` has `expected` elements.

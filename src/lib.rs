@@ -6,6 +6,8 @@
 pub mod config;
 pub mod devices;
 mod error;
+#[cfg(feature = "wgpu")]
+pub mod gpu;
 pub mod mvm;
 pub mod par;
 pub mod pulse;

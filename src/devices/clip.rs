@@ -28,7 +28,7 @@ pub enum WeightClip {
 }
 
 impl WeightClip {
-    fn check(self) -> Result<()> {
+    pub(crate) fn check(self) -> Result<()> {
         let (sigma, fixed_value) = match self {
             Self::None => return Ok(()),
             Self::LayerGaussian { sigma, fixed_value } => (sigma, fixed_value),
@@ -74,7 +74,12 @@ impl Device {
 }
 
 /// Limit for the weights of an exact device, or `None` for no clipping.
-fn exact_limit(weights: &[f32], columns: usize, clip: WeightClip, keeps_zero: bool) -> Option<f32> {
+pub(crate) fn exact_limit(
+    weights: &[f32],
+    columns: usize,
+    clip: WeightClip,
+    keeps_zero: bool,
+) -> Option<f32> {
     let capped = |limit: f32, cap: f32| if cap > 0.0 { limit.min(cap) } else { limit };
     match clip {
         WeightClip::None => None,

@@ -203,6 +203,12 @@ impl Device {
         BASE.len() + usize::from(self.traits.write_noise.is_some())
     }
 
+    /// Position of the slot of the persistent weights.
+    #[cfg(feature = "wgpu")]
+    pub(crate) fn persistent_position(&self) -> Option<usize> {
+        self.traits.write_noise.map(|_| BASE.len())
+    }
+
     /// Position of the plane with the weights of reference devices.
     pub(crate) fn reference(&self) -> Option<usize> {
         self.traits.reference.map(|at| self.first_extra() + at)

@@ -170,7 +170,7 @@ impl Device {
     }
 
     /// Lifetime of an exact device; `None` for a pulsed one.
-    fn exact_lifetime(&self) -> Option<f64> {
+    pub(crate) fn exact_lifetime(&self) -> Option<f64> {
         match self.config() {
             DeviceConfig::FloatingPoint(device) => Some(device.lifetime),
             DeviceConfig::Ideal(device) => Some(device.lifetime),
@@ -187,7 +187,7 @@ impl Device {
         self.check_plane_shapes(cells.planes)
     }
 
-    fn check_reset(&self, start: usize, prob: f64) -> Result<()> {
+    pub(crate) fn check_reset(&self, start: usize, prob: f64) -> Result<()> {
         if matches!(self.config(), DeviceConfig::FloatingPoint(_)) {
             return Err(Error::unsupported("reset", "a floating-point tile cannot be reset"));
         }

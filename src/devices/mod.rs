@@ -26,6 +26,8 @@ mod soft_bounds_reference;
 use serde::{Deserialize, Serialize};
 
 pub use clip::WeightClip;
+#[cfg(feature = "wgpu")]
+pub(crate) use clip::exact_limit;
 pub use common::{Cell, CellDraws, PulsedParameters};
 pub use constant_step::ConstantStep;
 pub(crate) use device::position;

@@ -10,20 +10,20 @@ use crate::rng::Draw;
 
 /// Strengths of the non-idealities of the array; zero is off.
 #[derive(Debug, Clone)]
-pub(super) struct Array {
-    ir_drop: f32,
+pub(crate) struct Array {
+    pub ir_drop: f32,
     /// Input lines over the conductance ratio of wire and device.
-    wire: f32,
+    pub wire: f32,
     offsets: bool,
-    r_series: f32,
-    w_min: f32,
-    w_noise: f32,
-    noise: WeightNoise,
+    pub r_series: f32,
+    pub w_min: f32,
+    pub w_noise: f32,
+    pub noise: WeightNoise,
 }
 
 /// What the non-idealities of one row need besides the product: sums over its inputs, per output.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Sums<'a> {
+pub(crate) struct Sums<'a> {
     /// `sum_j |W_ij| |v_j|`; empty without wire resistance.
     pub current: &'a [f32],
     /// `sum_j W_ij v_j (1 - (1 - j/n)^2)`; empty without wire resistance.
@@ -49,7 +49,7 @@ impl Sums<'_> {
 
 /// Draw of the weight noise of one row and its position.
 #[derive(Clone, Copy)]
-pub(super) struct ArrayDraw {
+pub(crate) struct ArrayDraw {
     pub noise: Draw,
     pub row: u32,
     pub block: u32,

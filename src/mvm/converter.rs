@@ -4,7 +4,7 @@ use crate::rng::Draw;
 
 /// A converter: step and bound in analog units.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Converter {
+pub(crate) struct Converter {
     /// Distance of two levels; 0 when there is no quantiser.
     pub step: f32,
     /// Bound on both sides; infinite when there is none.

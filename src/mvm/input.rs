@@ -8,15 +8,15 @@ use crate::rng::Draw;
 
 /// Scaling, DAC, input noise and input asymmetry.
 #[derive(Debug, Clone)]
-pub(super) struct Input {
+pub(crate) struct Input {
     pub dac: Converter,
     pub noise: f32,
-    asymmetry: f32,
+    pub asymmetry: f32,
 }
 
 /// Draws of one sample: their streams and their position.
 #[derive(Clone, Copy)]
-pub(super) struct InputDraws {
+pub(crate) struct InputDraws {
     pub round: Draw,
     pub noise: Draw,
     pub row: u32,

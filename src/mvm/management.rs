@@ -6,7 +6,7 @@ use crate::config::{BoundManagement, IoParameters, NoiseManagement};
 
 /// One input: what was given and the constant input of an analog bias.
 #[derive(Clone, Copy)]
-pub(super) struct Sample<'a> {
+pub(crate) struct Sample<'a> {
     pub given: &'a [f32],
     pub bias: Option<f32>,
 }
@@ -35,15 +35,15 @@ impl Sample<'_> {
 
 /// Scale of the input before the DAC (section "noise management" of the model).
 #[derive(Debug, Clone, Copy)]
-pub(super) struct NoiseScale {
-    kind: NoiseManagement,
-    threshold: f32,
-    assumed_wmax: f32,
+pub(crate) struct NoiseScale {
+    pub kind: NoiseManagement,
+    pub threshold: f32,
+    pub assumed_wmax: f32,
     decay: f32,
     /// Output bound, 1 when there is none.
-    out_bound: f32,
+    pub out_bound: f32,
     /// Largest factor of the worst-case scale over the largest input; infinite without a DAC.
-    largest_factor: f32,
+    pub largest_factor: f32,
 }
 
 impl NoiseScale {
@@ -122,7 +122,7 @@ const MAX_PASSES: u32 = 64;
 
 /// When a product whose output clipped is repeated with a smaller input.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Repeats {
+pub(crate) struct Repeats {
     active: bool,
     worst_case: bool,
     max_factor: i64,

@@ -12,13 +12,13 @@
 //! The model is that of the analog tile of Rasch et al., "A flexible and fast PyTorch toolkit for
 //! simulating training and inference on analog crossbar arrays", AICAS 2021.
 
-mod array;
-mod converter;
-mod input;
+pub(crate) mod array;
+pub(crate) mod converter;
+pub(crate) mod input;
 mod kernel;
 mod lines;
-mod management;
-mod output;
+pub(crate) mod management;
+pub(crate) mod output;
 mod product;
 mod request;
 mod rows;
@@ -41,7 +41,7 @@ use output::Output;
 
 /// How often the array is read for one sample, and where the reads are summed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reads {
+pub(crate) enum Reads {
     /// Once, with both signs of the input.
     Both,
     /// Once per sign, summed before the ADC.
@@ -53,20 +53,20 @@ enum Reads {
 /// The product of one direction of a tile: its parameters and sizes. Immutable.
 #[derive(Debug, Clone)]
 pub struct Mvm {
-    direction: Direction,
-    d_size: usize,
-    x_size: usize,
+    pub(crate) direction: Direction,
+    pub(crate) d_size: usize,
+    pub(crate) x_size: usize,
     /// Ideal product; nothing below but `out_scale` matters.
-    perfect: bool,
-    out_scale: f32,
-    reads: Reads,
+    pub(crate) perfect: bool,
+    pub(crate) out_scale: f32,
+    pub(crate) reads: Reads,
     /// Whether negative inputs see other weights.
-    read_asymmetry: bool,
-    scale: NoiseScale,
-    repeats: Repeats,
-    input: Input,
-    array: Array,
-    output: Output,
+    pub(crate) read_asymmetry: bool,
+    pub(crate) scale: NoiseScale,
+    pub(crate) repeats: Repeats,
+    pub(crate) input: Input,
+    pub(crate) array: Array,
+    pub(crate) output: Output,
     frozen: Frozen,
 }
 

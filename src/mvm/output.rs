@@ -8,19 +8,19 @@ use crate::rng::Draw;
 
 /// Non-linearity, output asymmetry, output noise, ADC and bound test.
 #[derive(Debug, Clone)]
-pub(super) struct Output {
+pub(crate) struct Output {
     pub adc: Converter,
-    noise: f32,
+    pub noise: f32,
     /// Whether the noise differs from line to line.
     pub line_noise: bool,
     /// Whether the compression acts.
     pub nonlinear: bool,
-    asymmetry: f32,
+    pub asymmetry: f32,
 }
 
 /// Draws of one conversion: their streams and their position.
 #[derive(Clone, Copy)]
-pub(super) struct OutputDraws {
+pub(crate) struct OutputDraws {
     pub round: Draw,
     pub noise: Draw,
     pub row: u32,

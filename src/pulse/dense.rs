@@ -28,7 +28,13 @@ pub(super) fn update<R: Rule>(update: &mut Update<'_>, rule: R) -> Result<()> {
 }
 
 /// Signed pulses of the input lines, and those of the error lines.
-fn lines(update: &Update<'_>, sample: usize, scaling: &Scaling, x: &mut [f64], d: &mut [f64]) {
+pub(crate) fn lines(
+    update: &Update<'_>,
+    sample: usize,
+    scaling: &Scaling,
+    x: &mut [f64],
+    d: &mut [f64],
+) {
     let parameters = update.device.update();
     let inputs = update.device.x_size() - usize::from(update.bias.is_some());
     let d_size = d.len();

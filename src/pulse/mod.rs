@@ -10,16 +10,16 @@
 
 mod constant;
 pub mod counts;
-mod dense;
+pub(crate) mod dense;
 mod exact;
 mod general;
 mod near_bound;
 mod path;
-mod rows;
+pub(crate) mod rows;
 pub mod scale;
 pub mod simd;
 mod smooth;
-mod trains;
+pub(crate) mod trains;
 
 use crate::config::PulseType;
 use crate::devices::{Cells, Device, Kernel, PlaneRef, PulsedDevice, Rule, Visitor};
@@ -91,10 +91,16 @@ pub fn update(mut update: Update<'_>) -> Result<()> {
 }
 
 fn check(update: &mut Update<'_>) -> Result<()> {
+    let persistent = update.persistent.as_deref_mut();
+    let cells = Cells { weights: update.weights, persistent, planes: update.planes };
+    update.device.check_cells(&cells)?;
+    check_batch(update)
+}
+
+/// Checks everything but the state.
+pub(crate) fn check_batch(update: &Update<'_>) -> Result<()> {
     let device = update.device;
     let (d_size, x_size) = (device.d_size(), device.x_size());
-    let persistent = update.persistent.as_deref_mut();
-    device.check_cells(&Cells { weights: update.weights, persistent, planes: update.planes })?;
     let inputs = x_size - usize::from(update.bias.is_some());
     let samples = update.d.len() / d_size;
     Error::check_len("d", update.d.len(), samples * d_size)?;
@@ -164,7 +170,7 @@ fn stochastic<D: PulsedDevice>(update: &mut Update<'_>, device: &D) -> Result<()
 }
 
 /// Slots and scales of every sample.
-fn scalings(update: &Update<'_>) -> Vec<Option<Scaling>> {
+pub(crate) fn scalings(update: &Update<'_>) -> Vec<Option<Scaling>> {
     let device = update.device;
     let inputs = device.x_size() - usize::from(update.bias.is_some());
     let samples = update.d.len() / device.d_size();
@@ -182,7 +188,7 @@ fn scalings(update: &Update<'_>) -> Vec<Option<Scaling>> {
 }
 
 /// The two sides of the outer product.
-fn sides<'a>(update: &Update<'a>) -> [Side<'a>; 2] {
+pub(crate) fn sides<'a>(update: &Update<'a>) -> [Side<'a>; 2] {
     let parameters = update.device.update();
     let res = bin_width(parameters.res);
     let sto_round = parameters.sto_round;

@@ -70,7 +70,7 @@ pub(super) fn for_each(
 
 /// Positions of the draws of one chunk of pulses.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Positions {
+pub(crate) struct Positions {
     high: u32,
     block: u32,
 }
@@ -78,7 +78,7 @@ pub(super) struct Positions {
 /// What a cycle-to-cycle draw serves. The kind and the upper bits of the chunk stand above the
 /// column, which has at most 20 bits.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Sums of pulses of 64 neighbouring columns, 16 evaluations of four words.
     Sums = 0,
     /// Sums of pulses of one cell.
@@ -97,7 +97,7 @@ impl Positions {
     ///
     /// # Errors
     /// [`Error::Argument`] when a call has more chunks than there are positions.
-    pub(super) fn new(chunk: usize) -> Result<Self> {
+    pub(crate) fn new(chunk: usize) -> Result<Self> {
         if chunk >= 1 << (CHUNK_BITS + 10) {
             let why = "has too many samples for one update; split the batch".to_owned();
             return Err(Error::Argument { argument: "x", why });
@@ -109,13 +109,13 @@ impl Positions {
 
     /// Word that takes the place of the column.
     #[inline(always)]
-    pub(super) fn column(self, kind: Kind, column: usize) -> u32 {
+    pub(crate) fn column(self, kind: Kind, column: usize) -> u32 {
         (kind as u32) << 30 | self.high | column as u32
     }
 
     /// Block of draw number `index` within the chunk.
     #[inline(always)]
-    pub(super) fn block(self, index: usize) -> u32 {
+    pub(crate) fn block(self, index: usize) -> u32 {
         debug_assert!(index < 1 << INDEX_BITS);
         self.block + index as u32
     }

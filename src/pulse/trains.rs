@@ -13,23 +13,23 @@ use crate::par::Par;
 use crate::rng::{Draw, Key, LANES, Stream};
 
 /// Most slots of a slice; the 32nd bit of a sliced word is the sign of the line's value.
-pub(super) const SLICE: u32 = 31;
+pub(crate) const SLICE: u32 = 31;
 /// Sign bit of a sliced word.
-pub(super) const SIGN: u32 = 1 << 31;
+pub(crate) const SIGN: u32 = 1 << 31;
 
 /// Some slots of the trains of one sample.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Slice {
+pub(crate) struct Slice {
     /// Sample in the batch.
-    pub(super) sample: usize,
+    pub(crate) sample: usize,
     /// Position among the slices of the sample.
-    pub(super) index: u32,
+    pub(crate) index: u32,
     /// Number of slots.
-    pub(super) slots: u32,
+    pub(crate) slots: u32,
     /// Position of the first slot among those of the chunk.
-    pub(super) start: u32,
+    pub(crate) start: u32,
     /// Scales of the sample.
-    pub(super) scaling: Scaling,
+    pub(crate) scaling: Scaling,
 }
 
 /// Limits of one chunk; draw positions depend on them.
@@ -37,7 +37,7 @@ const MAX_SLICES: usize = 1024;
 const MAX_SLOTS: u32 = 4096;
 
 /// Cuts the trains of a batch into chunks of slices. Samples without update have `None`.
-pub(super) fn chunks(scalings: &[Option<Scaling>]) -> Vec<Vec<Slice>> {
+pub(crate) fn chunks(scalings: &[Option<Scaling>]) -> Vec<Vec<Slice>> {
     let mut chunks: Vec<Vec<Slice>> = Vec::new();
     let (mut chunk, mut start) = (Vec::new(), 0);
     for (sample, scaling) in scalings.iter().enumerate() {
@@ -60,23 +60,23 @@ pub(super) fn chunks(scalings: &[Option<Scaling>]) -> Vec<Vec<Slice>> {
 
 /// Values of the lines of one side and how their probabilities are rounded.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Side<'a> {
+pub(crate) struct Side<'a> {
     /// `[samples, lines]` row-major, without the bias.
-    pub(super) values: &'a [f32],
+    pub(crate) values: &'a [f32],
     /// Number of lines with values.
-    pub(super) lines: usize,
+    pub(crate) lines: usize,
     /// Value of one more line.
-    pub(super) bias: Option<f32>,
+    pub(crate) bias: Option<f32>,
     /// Whether these are the error lines.
-    pub(super) is_d: bool,
+    pub(crate) is_d: bool,
     /// Bin width of the probabilities, 0 for none.
-    pub(super) res: f64,
+    pub(crate) res: f64,
     /// Stochastic rounding to the bins.
-    pub(super) sto_round: bool,
+    pub(crate) sto_round: bool,
 }
 
 impl Side<'_> {
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.lines + usize::from(self.bias.is_some())
     }
 
@@ -251,7 +251,7 @@ impl<L: Layout> Work for Block<'_, L> {
             if values == [0.0; LANES] {
                 continue;
             }
-            let thresholds = self.thresholds(slice, &values);
+            let thresholds = thresholds(&self.side, self.key, self.first, slice, &values);
             let bits = bernoulli(&draw, self.first as u32, slice, &thresholds);
             // The sign bit of an f32, spread over the word.
             let negative = values.map(|value| ((value.to_bits() as i32) >> 31) as u32);
@@ -260,29 +260,60 @@ impl<L: Layout> Work for Block<'_, L> {
     }
 }
 
-impl<L: Layout> Block<'_, L> {
-    #[inline(always)]
-    fn thresholds(&self, slice: &Slice, values: &[f32; LANES]) -> [u64; LANES] {
-        let scale = self.side.scale(&slice.scaling);
-        let mut out = [0; LANES];
-        if self.side.res <= 0.0 {
-            for lane in 0..LANES {
-                out[lane] = threshold(scale * f64::from(values[lane].abs()));
-            }
-            return out;
-        }
-        let draw = self.key.stream(Stream::PulseRound);
+/// Thresholds of [`LANES`] lines from `first` on with these values.
+#[inline(always)]
+fn thresholds(
+    side: &Side<'_>,
+    key: Key,
+    first: usize,
+    slice: &Slice,
+    values: &[f32; LANES],
+) -> [u64; LANES] {
+    let scale = side.scale(&slice.scaling);
+    let mut out = [0; LANES];
+    if side.res <= 0.0 {
         for lane in 0..LANES {
-            let dither = if self.side.sto_round {
-                let column = (self.first + lane) as u32;
-                f64::from(draw.uniform(column, slice.sample as u32, u32::from(self.side.is_d)))
-            } else {
-                0.5
-            };
-            let value = scale * f64::from(values[lane].abs());
-            out[lane] = threshold(discretize(value, self.side.res, dither));
+            out[lane] = threshold(scale * f64::from(values[lane].abs()));
         }
-        out
+        return out;
+    }
+    let draw = key.stream(Stream::PulseRound);
+    for lane in 0..LANES {
+        let dither = if side.sto_round {
+            let column = (first + lane) as u32;
+            f64::from(draw.uniform(column, slice.sample as u32, u32::from(side.is_d)))
+        } else {
+            0.5
+        };
+        let value = scale * f64::from(values[lane].abs());
+        out[lane] = threshold(discretize(value, side.res, dither));
+    }
+    out
+}
+
+/// Thresholds of all lines in the sample of a slice, for a kernel that draws the trains elsewhere:
+/// the probability in units of 2^-32; the sign of the value in bit 31 and certainty in bit 0.
+#[cfg(feature = "wgpu")]
+pub(crate) struct Thresholds<'a> {
+    pub(crate) side: Side<'a>,
+    pub(crate) key: Key,
+    pub(crate) slice: &'a Slice,
+    /// One pair per line.
+    pub(crate) out: &'a mut [[u32; 2]],
+}
+
+#[cfg(feature = "wgpu")]
+impl Work for Thresholds<'_> {
+    #[inline(always)]
+    fn run(self) {
+        for (block, out) in self.out.chunks_mut(LANES).enumerate() {
+            let first = block * LANES;
+            let values = self.side.load(self.slice.sample, first);
+            let thresholds = thresholds(&self.side, self.key, first, self.slice, &values);
+            for (out, (value, threshold)) in out.iter_mut().zip(values.iter().zip(thresholds)) {
+                *out = [threshold as u32, (value.to_bits() & SIGN) | (threshold >> 32) as u32];
+            }
+        }
     }
 }
 

@@ -19,7 +19,7 @@ impl From<Error> for PyErr {
             Error::Config { .. } | Error::Unsupported { .. } => ConfigError::new_err(text),
             Error::Shape { .. } | Error::Layout { .. } => InputError::new_err(text),
             Error::Argument { .. } => ArgumentError::new_err(text),
-            Error::State { .. } => TileError::new_err(text),
+            Error::State { .. } | Error::Backend { .. } => TileError::new_err(text),
             Error::Panic(_) => InternalError::new_err(text),
             // The signal handler's own exception, normally KeyboardInterrupt.
             Error::Interrupted => {

@@ -5,6 +5,8 @@ mod device_pulses;
 mod devices;
 mod extending;
 mod formulas;
+#[cfg(feature = "wgpu")]
+mod gpu;
 mod lifecycle;
 mod mvm;
 mod pulse;

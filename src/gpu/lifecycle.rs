@@ -1,0 +1,217 @@
+//! Operations on the weights other than products and pulses.
+
+use std::sync::Arc;
+
+use super::buffers::Step;
+use super::kernels::LIFECYCLE;
+use super::parameters::Words;
+use super::shaders::Constant;
+use super::state::{Numbers, cell_grid};
+use super::tile::GpuTile;
+use crate::devices::{DeviceConfig, PlaneRef, WeightClip, exact_limit, position};
+use crate::error::{Error, Result};
+use crate::rng::Key;
+
+/// Numbers of the operations in `lifecycle.wgsl`.
+#[derive(Debug, Clone, Copy)]
+enum Operation {
+    Scale = 0,
+    Decay = 1,
+    Diffuse = 2,
+    Reset = 3,
+    Clip = 4,
+    Set = 5,
+}
+
+/// Every composition of the kernel, for checks.
+pub(super) fn sources() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for operation in 0..6 {
+        for bits in 0..8 {
+            let mut constants = super::shaders::flags(&["BOUNDED", "WRITES", "PERSISTENT"], bits);
+            constants.push(Constant::Word("OPERATION", operation));
+            constants.push(Constant::Word("STORED", 0b0101_0101));
+            let source = super::shaders::compose(&LIFECYCLE, &constants, &[]);
+            all.push((format!("lifecycle {constants:?}"), source));
+        }
+    }
+    all
+}
+
+impl GpuTile {
+    /// Writes the hidden parameters, in the order of [`Device::hidden_names`](crate::devices::Device::hidden_names); the slot of the
+    /// persistent weights is not read.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when they do not fit, [`Error::Backend`].
+    pub fn set_planes(&mut self, planes: &[PlaneRef<'_>]) -> Result<()> {
+        let device = self.spec.device();
+        device.check_plane_shapes(planes)?;
+        let persistent = device.persistent_position();
+        let planes: Vec<_> = planes
+            .iter()
+            .enumerate()
+            .map(|(at, plane)| if Some(at) == persistent { PlaneRef::Values(&[]) } else { *plane })
+            .collect();
+        let cells = device.d_size() * device.x_size();
+        let context = Arc::clone(&self.context);
+        context.guard("writing hidden parameters", || {
+            self.state.write_planes(&context, &planes, cells)
+        })
+    }
+
+    /// Writes `weights` as [`Device::set_weights`](crate::devices::Device::set_weights) does: within the bounds of the cells, with write
+    /// noise where the device has it.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::Argument`] for values that are not finite, [`Error::State`] without
+    /// hidden parameters, [`Error::Backend`].
+    pub fn write_weights(&mut self, weights: &[f32], key: Key) -> Result<()> {
+        let device = self.spec.device();
+        Error::check_len("weights", weights.len(), device.d_size() * device.x_size())?;
+        Error::check_finite("weights", weights)?;
+        let on_set = device.write_noise().is_some_and(|noise| noise.on_set);
+        let parameters = self.state.parameters(device, key, &Numbers::default())?;
+        self.context.write(self.state.pair()[0], 0, weights);
+        self.run(Operation::Set, &parameters, on_set)
+    }
+
+    /// Decay by `alpha` calls, see [`Device::decay`](crate::devices::Device::decay).
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an `alpha` that is negative or not finite, [`Error::Backend`].
+    pub fn decay(&mut self, alpha: f64, key: Key) -> Result<()> {
+        if !(alpha.is_finite() && alpha >= 0.0) {
+            let why = format!("must be finite and not negative, got {alpha}");
+            return Err(Error::Argument { argument: "alpha", why });
+        }
+        if let Some(lifetime) = self.spec.device().exact_lifetime() {
+            let scale = if lifetime > 0.0 { (1.0 - alpha / lifetime).max(0.0) } else { 1.0 };
+            let numbers = Numbers { value: scale as f32, ..Numbers::default() };
+            return self.operate(Operation::Scale, key, &numbers);
+        }
+        let planes = [position::DECAY, position::RESET];
+        let numbers = Numbers { planes: &planes, value: alpha as f32, ..Numbers::default() };
+        self.operate(Operation::Decay, key, &numbers)
+    }
+
+    /// One step of a random walk, see [`Device::diffuse`](crate::devices::Device::diffuse).
+    ///
+    /// # Errors
+    /// [`Error::Backend`].
+    pub fn diffuse(&mut self, key: Key) -> Result<()> {
+        let constant = match self.spec.device().config() {
+            DeviceConfig::FloatingPoint(device) => Some(device.diffusion),
+            DeviceConfig::Ideal(device) => Some(device.diffusion),
+            _ => None,
+        };
+        let constant = constant.map(|rate| rate.max(0.0) as f32);
+        let still = self.spec.device().hidden_constant("diffusion_rates") == Some(0.0);
+        if still || constant == Some(0.0) {
+            return Ok(());
+        }
+        let planes = [position::DIFFUSION];
+        self.operate(
+            Operation::Diffuse,
+            key,
+            &Numbers { planes: &planes, constant, ..Numbers::default() },
+        )
+    }
+
+    /// Reset of columns, see [`Device::reset_columns`](crate::devices::Device::reset_columns).
+    ///
+    /// # Errors
+    /// As there, and [`Error::Backend`].
+    pub fn reset_columns(&mut self, start: usize, count: i64, prob: f64, key: Key) -> Result<()> {
+        let device = self.spec.device();
+        device.check_reset(start, prob)?;
+        let std = match device.config() {
+            DeviceConfig::Ideal(device) => device.reset_std,
+            config => config.pulsed().map_or(0.0, |pulsed| pulsed.reset_std),
+        };
+        let count = usize::try_from(count).unwrap_or(device.x_size()).min(device.x_size());
+        if count == 0 || prob == 0.0 {
+            return Ok(());
+        }
+        let planes = [position::DECAY, position::RESET];
+        let numbers = Numbers {
+            planes: &planes,
+            value: std.max(0.0) as f32,
+            columns: [start, count],
+            // A draw is an integer over 2^24.
+            probability: (prob * 16_777_216.0).ceil() as u32,
+            ..Numbers::default()
+        };
+        self.operate(Operation::Reset, key, &numbers)
+    }
+
+    /// Clips the weights symmetrically, see [`Device::clip_weights`](crate::devices::Device::clip_weights).
+    ///
+    /// # Errors
+    /// As there, and [`Error::Backend`].
+    pub fn clip_weights(&mut self, clip: WeightClip, key: Key) -> Result<()> {
+        clip.check()?;
+        let device = self.spec.device();
+        let limit = match (clip, device.is_pulsed()) {
+            (WeightClip::None, _) => return Ok(()),
+            (WeightClip::FixedValue(limit), true) => {
+                if limit < 0.0 {
+                    f32::MAX
+                } else {
+                    limit
+                }
+            }
+            (_, true) => {
+                let why = "pulsed devices clip only with WeightClipType.FIXED_VALUE";
+                return Err(Error::unsupported("clip.type", why));
+            }
+            (_, false) => match self.limit(clip)? {
+                Some(limit) => limit,
+                None => return Ok(()),
+            },
+        };
+        self.operate(Operation::Clip, key, &Numbers { value: limit, ..Numbers::default() })
+    }
+
+    /// Limit of the weights of an exact device, from all of them.
+    fn limit(&mut self, clip: WeightClip) -> Result<Option<f32>> {
+        let device = self.spec.device();
+        let keeps_zero = matches!(device.config(), DeviceConfig::FloatingPoint(_));
+        let (cells, columns) = (device.d_size() * device.x_size(), device.x_size());
+        let mut weights = vec![0.0; cells];
+        self.weights(&mut weights)?;
+        Ok(exact_limit(&weights, columns, clip, keeps_zero))
+    }
+
+    fn operate(&mut self, operation: Operation, key: Key, numbers: &Numbers<'_>) -> Result<()> {
+        let device = self.spec.device();
+        let parameters = self.state.parameters(device, key, numbers)?;
+        self.run(operation, &parameters, device.write_noise().is_some())
+    }
+
+    fn run(
+        &mut self,
+        operation: Operation,
+        parameters: &(Words, Constant),
+        writes: bool,
+    ) -> Result<()> {
+        let constants = [
+            Constant::Flag("BOUNDED", self.spec.device().is_pulsed()),
+            Constant::Flag("WRITES", writes),
+            Constant::Flag("PERSISTENT", self.state.persistent.is_some()),
+            Constant::Word("OPERATION", operation as u32),
+            parameters.1,
+        ];
+        let context = Arc::clone(&self.context);
+        context.guard("changing weights", || {
+            let buffer = self.scratch.parameters.parameters(&context, 1);
+            context.write(&buffer, 0, &parameters.0.0);
+            let pipeline = context.pipeline(&LIFECYCLE, &constants, &[])?;
+            let [state, visible] = self.state.pair();
+            let group = context.bind(&pipeline, &buffer, &[&self.state.planes, state, visible]);
+            let grid = cell_grid(self.spec.device());
+            context.submit(&[Step { pipeline, group, parameters: 0, grid }], None, &[]);
+            Ok(())
+        })
+    }
+}

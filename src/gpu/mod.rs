@@ -1,0 +1,30 @@
+//! Tiles in the memory of a graphics processor, through wgpu (Vulkan, Metal, Direct3D 12).
+//!
+//! Every kernel is a WGSL file under `shaders/` with a twin in the rest of the crate. Both draw the
+//! same integers at the same positions, so pulses, roundings and the noise of products are those of
+//! the processor's kernels; only the noise of pulses has draws of its own. Sums may differ in their
+//! last places, because a driver is free to fuse and to reorder operations: then a current that lies
+//! between two levels of the ADC can end up on the other one.
+
+mod adapter;
+mod buffers;
+mod context;
+mod draws;
+mod exact;
+mod kernels;
+mod lifecycle;
+mod parameters;
+mod plan;
+mod product;
+mod pulses;
+mod responses;
+mod shaders;
+mod state;
+mod tile;
+
+pub use adapter::{AdapterKind, AdapterSummary, adapters};
+pub use context::{Context, Pick};
+pub use product::Product;
+pub use pulses::GpuUpdate;
+pub use shaders::sources;
+pub use tile::{GpuTile, UNSUPPORTED};

@@ -1,0 +1,193 @@
+//! Parameters of the kernels of the product, in the order of `struct Params` in `mvm.wgsl`.
+
+use super::plan::Plan;
+use super::shaders::Constant;
+use crate::config::{NoiseManagement, WeightNoise};
+use crate::mvm::{Direction, Mvm, Reads};
+use crate::rng::{BACKWARD, Key};
+
+/// Writes 32-bit words in order.
+#[derive(Debug, Default)]
+pub(super) struct Words(pub Vec<u32>);
+
+impl Words {
+    pub fn word(&mut self, value: u32) -> &mut Self {
+        self.0.push(value);
+        self
+    }
+
+    pub fn flag(&mut self, value: bool) -> &mut Self {
+        self.word(u32::from(value))
+    }
+
+    /// A number; infinity becomes the largest number, for shaders may assume that there is none.
+    pub fn float(&mut self, value: f32) -> &mut Self {
+        self.word(value.clamp(f32::MIN, f32::MAX).to_bits())
+    }
+
+    pub fn key(&mut self, key: Key) -> &mut Self {
+        self.word(key.seed as u32)
+            .word((key.seed >> 32) as u32)
+            .word((key.call >> 32) as u32)
+            .word(key.call as u32)
+    }
+}
+
+/// What changes from call to call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call {
+    pub key: Key,
+    /// Number of the first sample.
+    pub first: usize,
+    pub samples: usize,
+    pub given: usize,
+    pub bias: Option<f32>,
+}
+
+/// Numbers of the ways to scale the input, as in `input.wgsl`.
+mod manage {
+    pub const NONE: u32 = 0;
+    pub const ABS_MAX: u32 = 1;
+    pub const MAX: u32 = 2;
+    pub const CONSTANT: u32 = 3;
+    pub const AVERAGE: u32 = 4;
+    pub const WORST_CASE: u32 = 5;
+}
+
+/// Parameters of pass number `pass` of a product.
+pub(super) fn words(mvm: &Mvm, plan: &Plan, call: &Call, pass: u32) -> Vec<u32> {
+    let forward = mvm.direction == Direction::Forward;
+    let (output_stride, input_stride) = if forward { (mvm.x_size, 1) } else { (1, mvm.x_size) };
+    let mut words = Words::default();
+    words.key(call.key);
+    words.word(if forward { 0 } else { BACKWARD });
+    for value in [call.first, call.samples, plan.capacity, call.given] {
+        words.word(value as u32);
+    }
+    for value in [plan.n_in, plan.stride(), plan.n_out] {
+        words.word(value as u32);
+    }
+    words.word(output_stride as u32).word(input_stride as u32);
+    words.word(pass).float(1.0 / mvm.repeats.reduction(pass));
+    words.flag(!mvm.perfect && mvm.repeats.again(pass));
+    words.word(plan.signs as u32).word(plan.splits as u32).word(plan.split_len as u32);
+    management(&mut words, mvm, pass);
+    input(&mut words, mvm, call, forward);
+    array(&mut words, mvm);
+    output(&mut words, mvm, plan.factor);
+    words.0
+}
+
+fn management(words: &mut Words, mvm: &Mvm, pass: u32) {
+    let scale = &mvm.scale;
+    let (kind, threshold) = match scale.kind {
+        _ if mvm.perfect => (manage::NONE, 0.0),
+        _ if mvm.repeats.worst_case(pass) => (manage::WORST_CASE, scale.threshold),
+        NoiseManagement::None => (manage::NONE, 0.0),
+        NoiseManagement::AbsMax => (manage::ABS_MAX, scale.threshold),
+        NoiseManagement::Max => (manage::MAX, scale.threshold),
+        NoiseManagement::Constant if scale.threshold > 0.0 => (manage::CONSTANT, scale.threshold),
+        NoiseManagement::Constant => (manage::CONSTANT, 1.0),
+        NoiseManagement::AverageAbsMax => (manage::AVERAGE, 0.0),
+        NoiseManagement::AbsMaxNPSum => (manage::WORST_CASE, scale.threshold),
+    };
+    words.word(kind).float(threshold).float(scale.assumed_wmax);
+    words.float(scale.out_bound).float(scale.largest_factor);
+}
+
+fn input(words: &mut Words, mvm: &Mvm, call: &Call, forward: bool) {
+    let input = &mvm.input;
+    words.float(call.bias.unwrap_or(0.0)).flag(input.noise > 0.0 && forward);
+    if mvm.perfect {
+        words.float(0.0).float(f32::MAX).flag(false).float(0.0).float(1.0);
+        return;
+    }
+    words.float(input.dac.step).float(input.dac.bound).flag(input.dac.stochastic);
+    words.float(input.noise).float(1.0 - input.asymmetry);
+}
+
+fn array(words: &mut Words, mvm: &Mvm) {
+    let array = &mvm.array;
+    words.float(array.ir_drop).float(array.wire).float(array.r_series);
+    words.float(array.w_min).float(array.w_noise);
+}
+
+fn output(words: &mut Words, mvm: &Mvm, factor: f32) {
+    let output = &mvm.output;
+    words.flag(mvm.reads == Reads::DigitalSum && !mvm.perfect).float(factor);
+    if mvm.perfect {
+        words.float(1.0).float(0.0).float(f32::MAX).flag(false).flag(false).flag(false);
+    } else {
+        words.float(1.0 - output.asymmetry);
+        words.float(output.adc.step).float(output.adc.bound).flag(output.adc.stochastic);
+        words.flag(output.adc.clips()).flag(mvm.repeats.test_negative);
+    }
+    words.float(mvm.out_scale);
+}
+
+/// What of the kernels a product needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Uses {
+    pub asymmetry: bool,
+    pub wires: bool,
+    pub power: bool,
+    relative: bool,
+    offsets: bool,
+    noise: u32,
+    nonlinear: bool,
+    output_noise: bool,
+}
+
+impl Uses {
+    pub fn of(mvm: &Mvm) -> Self {
+        let used = !mvm.perfect;
+        Self {
+            asymmetry: used && mvm.read_asymmetry,
+            wires: used && mvm.array.wires(),
+            power: used && mvm.array.power_noise(),
+            relative: mvm.array.noise == WeightNoise::Relative,
+            offsets: used && mvm.array.offsets(),
+            noise: match mvm.array.noise {
+                _ if mvm.perfect => 0,
+                WeightNoise::None => 0,
+                WeightNoise::AdditiveConstant => 1,
+                WeightNoise::PcmRead | WeightNoise::Relative => 2,
+            },
+            nonlinear: used && mvm.output.nonlinear,
+            output_noise: used && (mvm.output.line_noise || mvm.output.noise != 0.0),
+        }
+    }
+
+    /// Number of sums per output.
+    pub fn quantities(&self) -> usize {
+        1 + 2 * usize::from(self.wires) + usize::from(self.power)
+    }
+
+    pub fn input(&self) -> [Constant; 1] {
+        [Constant::Flag("SUMS", self.offsets || self.noise == 1)]
+    }
+
+    pub fn product(&self, signs: usize) -> Vec<Constant> {
+        vec![Constant::Flag("ASYMMETRY", self.asymmetry), Constant::Flag("SIGNED", signs == 2)]
+    }
+
+    /// Constants of the tile that has all sums.
+    pub fn sums(&self) -> [Constant; 3] {
+        [
+            Constant::Flag("WIRES", self.wires),
+            Constant::Flag("POWER", self.power),
+            Constant::Flag("RELATIVE", self.power && self.relative),
+        ]
+    }
+
+    pub fn output(&self, mask: bool) -> [Constant; 6] {
+        [
+            Constant::Flag("WIRES", self.wires),
+            Constant::Flag("OFFSETS", self.offsets),
+            Constant::Flag("NONLINEAR", self.nonlinear),
+            Constant::Flag("OUTPUT_NOISE_ON", self.output_noise),
+            Constant::Flag("MASK", mask),
+            Constant::Word("WEIGHT_NOISE_KIND", self.noise),
+        ]
+    }
+}

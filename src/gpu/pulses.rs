@@ -1,0 +1,334 @@
+//! The pulsed update on the graphics processor: trains, then one thread per crosspoint that walks
+//! through samples and slots in order.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::buffers::Step;
+use super::kernels::{EXACT, PULSE, TRAINS};
+use super::responses::response;
+use super::shaders::{Constant, compose, flags};
+use super::state::{Numbers, cell_grid};
+use super::tile::GpuTile;
+use crate::config::PulseType;
+use crate::devices::DeviceConfig;
+use crate::error::Result;
+use crate::par::{self, Par};
+use crate::pulse::rows::{Kind, Positions};
+use crate::pulse::scale::Scaling;
+use crate::pulse::trains::{Side, Slice, Thresholds, chunks};
+use crate::pulse::{Update, check_batch, dense, scalings, sides, simd};
+use crate::rng::Key;
+
+/// One update of a tile; fields as in [`Update`].
+#[derive(Debug)]
+pub struct GpuUpdate<'a> {
+    /// Inputs, `[samples, x_size]`, without the last column when `bias` is given.
+    pub x: &'a [f32],
+    /// Input of the last column, equal for all samples.
+    pub bias: Option<f32>,
+    /// Errors, `[samples, d_size]`.
+    pub d: &'a [f32],
+    /// Learning rate; the target is `w -= learning_rate d x`.
+    pub learning_rate: f64,
+    /// Key of this call.
+    pub key: Key,
+    /// Coincidences, `[2, d_size, x_size]`: those down (`x d > 0`), then those up; added to.
+    pub counts: Option<&'a mut [i64]>,
+}
+
+/// Numbers of the kinds of pulses in `pulse.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Mode {
+    Stochastic = 0,
+    MeanCount = 1,
+    Implicit = 2,
+}
+
+/// Samples of one dispatch with deterministic pulses.
+const GROUP: usize = 256;
+
+/// Every composition of the kernels, for checks.
+pub(super) fn sources() -> Vec<(String, String)> {
+    let mut all = vec![("trains".to_owned(), compose(&TRAINS, &[], &[]))];
+    for bits in 0..4 {
+        let mut constants = flags(&["BOUNDED", "WRITES"], bits);
+        constants.push(Constant::Word("STORED", 0b1111));
+        all.push((format!("exact {constants:?}"), compose(&EXACT, &constants, &[])));
+    }
+    for name in DeviceConfig::PULSED {
+        let parts = DeviceConfig::pulsed_default(name).as_ref().and_then(response);
+        let parts = parts.map_or(&[][..], |response| response.parts);
+        for bits in 0..16 {
+            for mode in [Mode::Stochastic, Mode::MeanCount, Mode::Implicit] {
+                let constants =
+                    constants(mode, flags(&["NOISY", "WRITES", "COUNTS", "CONSTANT"], bits));
+                let constants = [constants, vec![Constant::Word("STORED", 0b1100_1111)]].concat();
+                let source = compose(&PULSE, &constants, parts);
+                all.push((format!("pulse {name} {constants:?}"), source));
+            }
+        }
+    }
+    all
+}
+
+fn constants(mode: Mode, mut constants: Vec<Constant>) -> Vec<Constant> {
+    constants.push(Constant::Word("MODE", mode as u32));
+    constants
+}
+
+/// What a group of slices brings to the pulse kernel.
+struct Group {
+    /// Per slice: slots of its sample, first block of its draws, what stands above the column in
+    /// draws of single pulses and of sums.
+    slices: Vec<[u32; 4]>,
+    mode: Mode,
+}
+
+impl GpuTile {
+    /// Applies an update. Numbers of pulses are those of [`crate::pulse::update`]; deterministic ones
+    /// that lie within 2e-7 of a tie may be rounded the other way. Their noise has the same
+    /// distribution and other draws, because both add up pulses, each in its own way.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) and [`Error::Argument`](crate::Error::Argument) for bad
+    /// arguments, [`Error::Interrupted`](crate::Error::Interrupted), [`Error::State`](crate::Error::State) without hidden parameters; the tile is then as before.
+    /// [`Error::Backend`](crate::Error::Backend) when the device fails.
+    pub fn update(&mut self, update: GpuUpdate<'_>) -> Result<()> {
+        let spec = self.spec.clone();
+        let device = spec.device();
+        let GpuUpdate { x, bias, d, learning_rate, key, mut counts } = update;
+        let batch = Update {
+            device,
+            weights: &mut [],
+            planes: &[],
+            persistent: None,
+            x,
+            bias,
+            d,
+            learning_rate,
+            key,
+            counts: counts.as_deref_mut(),
+        };
+        check_batch(&batch)?;
+        if learning_rate == 0.0 || d.is_empty() {
+            return Ok(());
+        }
+        par::check_interrupt()?;
+        // Refuses before anything changes.
+        self.state.parameters(device, key, &Numbers::default())?;
+        let counted = batch.counts.is_some();
+        let kind = device.update().pulse_type;
+        if !device.is_pulsed() || matches!(kind, PulseType::None | PulseType::NoneWithDevice) {
+            return self.exact(&batch);
+        }
+        self.clear_counts(counted)?;
+        match kind {
+            PulseType::MeanCount => self.dense(&batch, Mode::MeanCount, counted)?,
+            PulseType::DeterministicImplicit => self.dense(&batch, Mode::Implicit, counted)?,
+            _ => self.stochastic(&batch, counted)?,
+        }
+        match counts {
+            Some(counts) => self.add_counts(counts),
+            None => Ok(()),
+        }
+    }
+
+    fn stochastic(&mut self, batch: &Update<'_>, counted: bool) -> Result<()> {
+        let context = Arc::clone(&self.context);
+        for (at, slices) in chunks(&scalings(batch)).iter().enumerate() {
+            let positions = Positions::new(at)?;
+            let [high, sums] = [Kind::Pulses, Kind::CellSums].map(|kind| positions.column(kind, 0));
+            let group = Group {
+                slices: slices
+                    .iter()
+                    .enumerate()
+                    .map(|(at, slice)| [slice.slots, positions.block(8 * at), high, sums])
+                    .collect(),
+                mode: Mode::Stochastic,
+            };
+            context.guard("drawing pulses", || {
+                let mut steps = Vec::with_capacity(3);
+                for side in sides(batch) {
+                    steps.push(self.trains(batch, side, slices, 1 + usize::from(side.is_d))?);
+                }
+                self.pulse(batch, &group, counted, steps)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Draws the trains of one side.
+    fn trains(
+        &mut self,
+        batch: &Update<'_>,
+        side: Side<'_>,
+        slices: &[Slice],
+        parameters: usize,
+    ) -> Result<Step> {
+        let context = Arc::clone(&self.context);
+        let (lines, is_d) = (side.count(), side.is_d);
+        let (rows, samples) = rows_of(slices);
+        let thresholds = thresholds(side, &samples, batch.key);
+        let which = usize::from(is_d);
+        let scratch = &mut self.scratch;
+        let table =
+            scratch.thresholds[which].get(&context, "probabilities", 2 * lines * samples.len())?;
+        context.write(&table, 0, &thresholds);
+        let buffer = scratch.slices[which].get(&context, "slices", 4 * rows.len())?;
+        context.write(&buffer, 0, &rows);
+        let trains = scratch.trains[which].get(&context, "trains", lines * rows.len())?;
+        let numbers = Numbers { lines, is_d, ..Numbers::default() };
+        let (words, _) = self.state.parameters(batch.device, batch.key, &numbers)?;
+        let uniform = scratch.parameters.parameters(&context, 4);
+        context.write(&uniform, parameters * words.0.len(), &words.0);
+        let pipeline = context.pipeline(&TRAINS, &[], &[])?;
+        let group = context.bind(&pipeline, &uniform, &[&buffer, &table, &trains]);
+        let grid = [lines.div_ceil(64) as u32, rows.len() as u32, 1];
+        Ok(Step { pipeline, group, parameters, grid })
+    }
+
+    fn dense(&mut self, batch: &Update<'_>, mode: Mode, counted: bool) -> Result<()> {
+        let context = Arc::clone(&self.context);
+        let scalings = scalings(batch);
+        let samples: Vec<_> =
+            scalings.iter().enumerate().filter_map(|(at, s)| Some((at, (*s)?))).collect();
+        for part in samples.chunks(GROUP) {
+            let group = self.write_lines(batch, part, mode)?;
+            context.guard("applying pulses", || self.pulse(batch, &group, counted, Vec::new()))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the signed pulses of the lines of some samples.
+    fn write_lines(
+        &mut self,
+        batch: &Update<'_>,
+        samples: &[(usize, Scaling)],
+        mode: Mode,
+    ) -> Result<Group> {
+        let context = Arc::clone(&self.context);
+        let sizes = [batch.device.x_size(), batch.device.d_size()];
+        let [mut x, mut d] = sizes.map(|size| vec![0.0; size]);
+        let mut all = sizes.map(|size| Vec::with_capacity(size * samples.len()));
+        let mut slices = Vec::with_capacity(samples.len());
+        for (sample, scaling) in samples {
+            dense::lines(batch, *sample, scaling, &mut x, &mut d);
+            all[0].extend(x.iter().map(|value| *value as f32));
+            all[1].extend(d.iter().map(|value| *value as f32));
+            let positions = Positions::new(*sample)?;
+            let [high, sums] = [Kind::Pulses, Kind::CellSums].map(|kind| positions.column(kind, 0));
+            slices.push([scaling.slots, positions.block(0), high, sums]);
+        }
+        for (which, values) in all.iter().enumerate() {
+            let buffer =
+                self.scratch.trains[which].get(&context, "pulses of lines", values.len())?;
+            context.write(&buffer, 0, values);
+        }
+        Ok(Group { slices, mode })
+    }
+
+    /// Runs `steps`, then the pulse kernel on the trains that they leave.
+    fn pulse(
+        &mut self,
+        batch: &Update<'_>,
+        group: &Group,
+        counted: bool,
+        mut steps: Vec<Step>,
+    ) -> Result<()> {
+        let context = Arc::clone(&self.context);
+        let device = batch.device;
+        let first = device.first_extra();
+        let planes = [first, first + 1, first + 2, first + 3];
+        let numbers = Numbers { planes: &planes, count: group.slices.len(), ..Numbers::default() };
+        let (words, stored) = self.state.parameters(device, batch.key, &numbers)?;
+        let scratch = &mut self.scratch;
+        let uniform = scratch.parameters.parameters(&context, 4);
+        context.write(&uniform, 0, &words.0);
+        let slices = scratch.slices[2].get(&context, "slices", 4 * group.slices.len())?;
+        context.write(&slices, 0, &group.slices);
+        let trains = [
+            scratch.trains[0].get(&context, "trains", 4)?,
+            scratch.trains[1].get(&context, "trains", 4)?,
+        ];
+        let unused = self.state.unused.clone();
+        let counts = if counted { scratch.counts.get(&context, "counts", 4)? } else { unused };
+        let [state, visible] = self.state.pair();
+        let (parts, noisy) =
+            self.state.response.as_ref().map_or((&[][..], false), |response| {
+                (response.parts, response.constants[0] != 0.0)
+            });
+        let constants = constants(
+            group.mode,
+            vec![
+                Constant::Flag("NOISY", noisy),
+                Constant::Flag("WRITES", device.write_noise().is_some()),
+                Constant::Flag("COUNTS", counted),
+                Constant::Flag(
+                    "CONSTANT",
+                    matches!(device.config(), DeviceConfig::ConstantStep(_)),
+                ),
+                stored,
+            ],
+        );
+        let pipeline = context.pipeline(&PULSE, &constants, parts)?;
+        let [x, d] = &trains;
+        let buffers = [&self.state.planes, x, d, &slices, state, visible, &counts];
+        let group = context.bind(&pipeline, &uniform, &buffers);
+        steps.push(Step { pipeline, group, parameters: 0, grid: cell_grid(device) });
+        context.submit(&steps, None, &[]);
+        Ok(())
+    }
+
+    fn clear_counts(&mut self, counted: bool) -> Result<()> {
+        if !counted {
+            return Ok(());
+        }
+        let words = 2 * self.spec.d_size() * self.spec.x_size();
+        let context = Arc::clone(&self.context);
+        context.guard("counting pulses", || {
+            let counts = self.scratch.counts.get(&context, "counts", words)?;
+            context.clear(&counts);
+            Ok(())
+        })
+    }
+
+    fn add_counts(&mut self, counts: &mut [i64]) -> Result<()> {
+        let mut found = vec![0u32; counts.len()];
+        let buffer = self.scratch.counts.get(&self.context, "counts", counts.len())?;
+        self.context.download(&buffer, &mut self.scratch.staging, &mut found)?;
+        counts.iter_mut().zip(found).for_each(|(count, found)| *count += i64::from(found));
+        Ok(())
+    }
+}
+
+/// Per slice what the trains kernel reads, and one slice for each sample.
+fn rows_of(slices: &[Slice]) -> (Vec<[u32; 4]>, Vec<&Slice>) {
+    let mut samples: Vec<&Slice> = Vec::new();
+    let mut rows = Vec::with_capacity(slices.len());
+    for slice in slices {
+        if samples.last().is_none_or(|last| last.sample != slice.sample) {
+            samples.push(slice);
+        }
+        let here = samples.len() as u32 - 1;
+        rows.push([here, slice.sample as u32, slice.index, slice.slots]);
+    }
+    (rows, samples)
+}
+
+/// Probabilities and signs of all lines of some samples. They are computed here, in double
+/// precision, which shaders do not have.
+fn thresholds(side: Side<'_>, samples: &[&Slice], key: Key) -> Vec<[u32; 2]> {
+    const LINE_NS: f64 = 1.0;
+    let lines = side.count();
+    let mut all = vec![[0; 2]; lines * samples.len()];
+    let fill = |(out, slice): (&mut [[u32; 2]], &&Slice)| {
+        simd::run(Thresholds { side, key, slice, out });
+    };
+    par::run(LINE_NS * all.len() as f64, |par| match par {
+        Par::Seq => all.chunks_mut(lines).zip(samples).for_each(fill),
+        Par::Rayon(_) => all.par_chunks_mut(lines).zip(samples).for_each(fill),
+    });
+    all
+}

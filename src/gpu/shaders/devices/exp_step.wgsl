@@ -1,0 +1,27 @@
+// Twin of src/devices/exp_step.rs. Constants: noise, amplitudes, exponents, a, b, the parts of the
+// noise that do not follow the step, whether there are some. Extra constants of a cell: `dz / dw`,
+// then 1 for cells that can move.
+
+fn prepare(hidden: Cell) -> Cell {
+    var cell = hidden;
+    let range = hidden.max_bound - hidden.min_bound;
+    let moves = range > 0.0;
+    cell.up = select(0.0, hidden.up, moves);
+    cell.down = select(0.0, hidden.down, moves);
+    cell.extra.x = select(0.0, 2.0 * params.rule[1].y / range, moves);
+    cell.extra.y = select(0.0, 1.0, moves);
+    return cell;
+}
+
+fn mean_step(w: f32, up: bool, cell: Cell) -> f32 {
+    let z = fma(cell.extra.x, w, params.rule[1].z);
+    let gamma = select(params.rule[1].x, params.rule[0].w, up);
+    let amplitude = select(params.rule[0].z, params.rule[0].y, up);
+    let rest = 1.0 - amplitude * exp_of(gamma * z);
+    return select(-cell.down, cell.up, up) * max(rest, 0.0);
+}
+
+fn step_noise(mean: f32, w: f32, up: bool, cell: Cell) -> f32 {
+    let full = cell.extra.y * (fma(params.rule[2].x, abs(w), params.rule[1].w) + abs(mean));
+    return params.rule[0].x * select(mean, full, params.rule[2].y != 0.0);
+}

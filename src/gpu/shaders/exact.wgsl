@@ -1,0 +1,41 @@
+// Exact rank-one steps, one thread per cell, within the bounds of the device if it has some; twin of
+// src/pulse/exact.rs.
+
+@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(3) var<storage, read> d: array<f32>;
+@group(0) @binding(4) var<storage, read_write> state: array<f32>;
+@group(0) @binding(5) var<storage, read_write> visible: array<f32>;
+
+@compute @workgroup_size(64, 4)
+fn main(
+    @builtin(global_invocation_id) thread: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let column = thread.x;
+    if column >= params.x_size {
+        return;
+    }
+    for (var row = thread.y; row < params.d_size; row += 4u * groups.y) {
+        update(row, column);
+    }
+}
+
+fn update(row: u32, column: u32) {
+    let at = row * params.x_size + column;
+    var cell: Cell;
+    if BOUNDED {
+        cell = cell_at(at);
+    }
+    var w = state[at];
+    for (var sample = 0u; sample < params.count; sample++) {
+        let factor = params.value * d[sample * params.d_size + row];
+        w = fma(factor, x[sample * params.x_size + column], w);
+        if BOUNDED {
+            w = clip_to(w, cell);
+        }
+    }
+    state[at] = w;
+    if WRITES {
+        visible[at] = fma(params.write_noise, normal_of(column, row, WRITE_NOISE, 0u), w);
+    }
+}

@@ -1,0 +1,218 @@
+// Pulses in the order of samples and slots, one thread per cell; twin of src/pulse/general.rs. The
+// response of the device stands before this file.
+//
+// The noise of the pulses that one slice brings to a cell is added up: one draw, of the size that it
+// has in the middle of them. Where such a sum could reach a bound, every pulse has a draw of its own.
+
+// Per slice: words of the input lines `[slice][column]` and of the error lines `[slice][row]`. Of
+// trains: bits and the sign; otherwise signed numbers.
+@group(0) @binding(2) var<storage, read> x_trains: array<u32>;
+@group(0) @binding(3) var<storage, read> d_trains: array<u32>;
+// Per slice: slots of its sample, first block of its draws, what stands above the column in draws of
+// single pulses and of sums.
+@group(0) @binding(4) var<storage, read> slices: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read_write> state: array<f32>;
+@group(0) @binding(6) var<storage, read_write> visible: array<f32>;
+// Coincidences down, then up.
+@group(0) @binding(7) var<storage, read_write> counts: array<u32>;
+
+const STOCHASTIC: u32 = 0u;
+const MEAN_COUNT: u32 = 1u;
+const IMPLICIT: u32 = 2u;
+const SIGN: u32 = 0x80000000u;
+// Slices of one sum of steps that do not depend on the weight.
+const SEGMENT: u32 = 16u;
+// Deviations that no sum of noise exceeds.
+const FAR: f32 = 6.0;
+
+struct Pulses {
+    count: u32,
+    up: bool,
+}
+
+// Rounds `n / slots` to the nearest integer, halves to even; what is a half up to 1e-6 counts as one.
+fn nearest_part(n: u32, slots: u32) -> u32 {
+    let whole = n / slots;
+    let rest = n - whole * slots;
+    let off = f32(max(2u * rest, slots) - min(2u * rest, slots));
+    let tie = off < 1e-6 * f32(2u * whole + 1u) * f32(slots);
+    let above = select(2u * rest > slots, (whole & 1u) == 1u, tie);
+    return whole + u32(above);
+}
+
+fn nearest(value: f32) -> u32 {
+    let half = round(value * 2.0) * 0.5;
+    let close = abs(value - half) < 1e-6 * half;
+    return u32(round(select(value, half, close)));
+}
+
+fn pulses_of(slice: u32, row: u32, column: u32) -> Pulses {
+    let d = d_trains[slice * params.d_size + row];
+    let x = x_trains[slice * params.x_size + column];
+    // A negative product of input and error calls for a larger weight.
+    let up = ((x ^ d) & SIGN) != 0u;
+    let size_x = bitcast<f32>(x & ~SIGN);
+    let size_d = bitcast<f32>(d & ~SIGN);
+    switch MODE {
+        case MEAN_COUNT: {
+            return Pulses(nearest_part(u32(size_x) * u32(size_d), slices[slice].x), up);
+        }
+        case IMPLICIT: { return Pulses(nearest(size_d * size_x * f32(slices[slice].x)), up); }
+        default: { return Pulses(countOneBits(x & d & ~SIGN), up); }
+    }
+}
+
+fn step(w: f32, up: bool, cell: Cell, xi: f32) -> f32 {
+    let mean = mean_step(w, up, cell);
+    return clip_to(fma(step_noise(mean, w, up, cell), xi, mean + w), cell);
+}
+
+// One pulse after another, each with its draw.
+fn walk(start: f32, pulses: Pulses, cell: Cell, slice: u32, row: u32, column: u32) -> f32 {
+    var w = start;
+    var xi = vec4<f32>(0.0);
+    for (var pulse = 0u; pulse < pulses.count; pulse++) {
+        if NOISY && pulse % 4u == 0u {
+            let word = slices[slice].z | column;
+            let block = slices[slice].y + pulse / 4u;
+            xi = normals(words(params.key, word, row, CYCLE_TO_CYCLE, block));
+        }
+        w = step(w, pulses.up, cell, xi[pulse % 4u]);
+    }
+    return w;
+}
+
+// Whether a sum of noise could take one of the pulses to a bound.
+fn is_near(w: f32, pulses: Pulses, cell: Cell) -> bool {
+    let n = f32(pulses.count);
+    let mean = mean_step(w, pulses.up, cell);
+    let spread = FAR * sqrt(n) * abs(step_noise(mean, w, pulses.up, cell));
+    let end = fma(n, mean, w);
+    return max(w, end) + spread > cell.max_bound || min(w, end) - spread < cell.min_bound;
+}
+
+// All pulses of one slice, with the sum of their noise at the middle one.
+fn advance(start: f32, pulses: Pulses, cell: Cell, xi: f32) -> f32 {
+    var w = start;
+    let middle = (pulses.count - 1u) / 2u;
+    let size = sqrt(f32(pulses.count)) * xi;
+    for (var pulse = 0u; pulse < pulses.count; pulse++) {
+        w = step(w, pulses.up, cell, select(0.0, size, NOISY && pulse == middle));
+    }
+    return w;
+}
+
+fn draw_sums(slice: u32, row: u32, column: u32) -> vec4<f32> {
+    if !NOISY {
+        return vec4<f32>(0.0);
+    }
+    let word = slices[slice].w | column;
+    return normals(words(params.key, word, row, CYCLE_TO_CYCLE, slices[slice].y));
+}
+
+@compute @workgroup_size(64, 4)
+fn main(
+    @builtin(global_invocation_id) thread: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let column = thread.x;
+    if column >= params.x_size {
+        return;
+    }
+    for (var row = thread.y; row < params.d_size; row += 4u * groups.y) {
+        update(row, column);
+    }
+}
+
+// Pulses of a slice, none beyond the last.
+fn pulses_in(slice: u32, row: u32, column: u32) -> Pulses {
+    let pulses = pulses_of(min(slice, params.count - 1u), row, column);
+    return Pulses(select(0u, pulses.count, slice < params.count), pulses.up);
+}
+
+// Numbers of pulses down and up.
+fn tally(pulses: Pulses) -> vec2<u32> {
+    return select(vec2<u32>(pulses.count, 0u), vec2<u32>(0u, pulses.count), pulses.up);
+}
+
+fn slice_of(w: f32, pulses: Pulses, cell: Cell, slice: u32, row: u32, column: u32, xi: f32) -> f32 {
+    if pulses.count == 0u {
+        return w;
+    }
+    if NOISY && pulses.count > 1u && is_near(w, pulses, cell) {
+        return walk(w, pulses, cell, slice, row, column);
+    }
+    return advance(w, pulses, cell, xi);
+}
+
+// Four slices from `first` on, which share an evaluation of the generator.
+fn quad(
+    start: f32,
+    first: u32,
+    cell: Cell,
+    row: u32,
+    column: u32,
+    total: ptr<function, vec2<u32>>,
+) -> f32 {
+    let a = pulses_in(first, row, column);
+    let b = pulses_in(first + 1u, row, column);
+    let c = pulses_in(first + 2u, row, column);
+    let d = pulses_in(first + 3u, row, column);
+    if (a.count | b.count | c.count | d.count) == 0u {
+        return start;
+    }
+    *total += tally(a) + tally(b) + tally(c) + tally(d);
+    let xi = draw_sums(first, row, column);
+    var w = slice_of(start, a, cell, first, row, column, xi.x);
+    w = slice_of(w, b, cell, first + 1u, row, column, xi.y);
+    w = slice_of(w, c, cell, first + 2u, row, column, xi.z);
+    return slice_of(w, d, cell, first + 3u, row, column, xi.w);
+}
+
+// Pulses of a whole segment.
+fn segment(first: u32, row: u32, column: u32) -> vec2<u32> {
+    var total = vec2<u32>(0u);
+    let end = min(first + SEGMENT, params.count);
+    for (var slice = first; slice < end; slice += 4u) {
+        total += tally(pulses_in(slice, row, column)) + tally(pulses_in(slice + 1u, row, column));
+        total += tally(pulses_in(slice + 2u, row, column));
+        total += tally(pulses_in(slice + 3u, row, column));
+    }
+    return total;
+}
+
+fn update(row: u32, column: u32) {
+    let at = row * params.x_size + column;
+    let cell = prepare(cell_at(at));
+    var w = state[at];
+    var total = vec2<u32>(0u);
+    for (var first = 0u; first < params.count; first += SEGMENT) {
+        if CONSTANT {
+            // Steps that do not depend on the weight are added up, if none can reach a bound.
+            let pulses = segment(first, row, column);
+            let number = vec2<f32>(pulses);
+            let change = number * vec2<f32>(-cell.down, cell.up);
+            let noise = params.rule[0].x * sqrt(dot(change, vec2<f32>(-cell.down, cell.up)));
+            let highest = w + max(change.x, 0.0) + max(change.y, 0.0) + FAR * noise;
+            let lowest = w + min(change.x, 0.0) + min(change.y, 0.0) - FAR * noise;
+            if highest < cell.max_bound && lowest > cell.min_bound {
+                total += pulses;
+                let xi = draw_sums(first, row, column).x;
+                w = fma(noise, xi, w + (change.x + change.y));
+                continue;
+            }
+        }
+        let end = min(first + SEGMENT, params.count);
+        for (var slice = first; slice < end; slice += 4u) {
+            w = quad(w, slice, cell, row, column, &total);
+        }
+    }
+    state[at] = w;
+    if WRITES && total.x + total.y > 0u {
+        visible[at] = fma(params.write_noise, normal_of(column, row, WRITE_NOISE, 0u), w);
+    }
+    if COUNTS {
+        counts[at] += total.x;
+        counts[params.d_size * params.x_size + at] += total.y;
+    }
+}
