@@ -15,11 +15,12 @@
 //! third central moment `t`, as noise changes the noise of later pulses; the weight is drawn as
 //! `m + s xi + t / (6 v) (xi^2 - 1)`, `s^2 = v`.
 //!
-//! A segment is too long for that where the path comes within `MARGIN` standard deviations of a bound or of a kink of the steps, where the relative
-//! steps add up to more than `MAX_CHANGE`, which the series allow, where both directions add up to
-//! so much that their third order counts (`MAX_ORDER` keeps it below 9e-4 of the way that the weight
-//! goes, in the worst order of pulses), where `t` or what follows it matter (`MAX_SPREAD` keeps the
-//! excess kurtosis that is left out below 0.05), or where the steps bend (`MAX_BEND` keeps the
+//! A segment is too long for that where the path comes within `MARGIN` standard deviations of a
+//! bound or of a kink of the steps, where the relative steps add up to more than `MAX_CHANGE`, which
+//! the series allow, where both directions add up to so much that their third order counts
+//! (`MAX_ORDER` keeps it below 4 % of the noise of the segment for the worst order of pulses, ten
+//! times less for pulses in random order), where `t` or what follows it matter (`MAX_SPREAD` keeps
+//! the excess kurtosis that is left out below 0.05), or where the steps bend (`MAX_BEND` keeps the
 //! fourth order of the expansion below 1e-5 of a step, `MAX_DETOUR` the effect of detours from a
 //! straight path below 7e-4 of it).
 
@@ -34,9 +35,10 @@ const MARGIN: f32 = 6.0;
 const MAX_STEP: f32 = 1.0 / 16.0;
 /// Largest sum of relative steps of a segment.
 const MAX_CHANGE: f32 = 0.5;
-/// Largest square of that sum, times the smaller of the two shares of pulses up and down in the way
-/// that the weight goes.
-const MAX_ORDER: f32 = 1.0 / 192.0;
+/// Largest third order, twelvefold, in units of the noise of the segment.
+const MAX_ORDER: f32 = 0.25;
+/// The same in units of the way that the weight goes, for segments with little noise.
+const MAX_ORDER_OF_WAY: f32 = 1.0 / 512.0;
 /// Largest sum of squared relative noises of a segment.
 const MAX_SPREAD: f32 = 1.0 / 320.0;
 /// Largest relative change of the derivative of the steps over half of the path.
@@ -248,11 +250,11 @@ impl Path {
         let from = self.start - self.middle;
         let (u_log, d_log) = (u * log_ratio(up.slope), d * log_ratio(down.slope));
         let rate = u_log.mul_add(up.slope, d_log * down.slope);
-        let commutator = up.mean.mul_add(down.slope, -(down.mean * up.slope));
+        let commutator = self.commutator();
         let order = (u * d).mul_add(-0.5, pairs);
         let drive = u_log.mul_add(up.mean, d_log.mul_add(down.mean, order * commutator));
         let curved = (u * up.curvature)
-            .mul_add(up.mean * up.mean, { d * down.curvature * (down.mean * down.mean) });
+            .mul_add(up.mean * up.mean, d * down.curvature * (down.mean * down.mean));
         let drive = curved.mul_add(1.0 / 12.0, drive);
         let growth = growth(rate);
         let change = rate.mul_add(from, drive) * growth;
@@ -265,6 +267,12 @@ impl Path {
         let bend = 0.5 * u.mul_add(up.curvature, d * down.curvature);
         let mean = bend.mul_add(0.5f32.mul_add(variance, square), change) + self.start;
         Change { mean, variance }
+    }
+
+    /// `f_up f_down' - f_down f_up'`.
+    #[inline(always)]
+    fn commutator(&self) -> f32 {
+        self.up.mean.mul_add(self.down.slope, -(self.down.mean * self.up.slope))
     }
 
     /// Variance after the segment, by Simpson's rule over three points of the path; `whole` is the
@@ -327,10 +335,12 @@ impl Path {
         let bend = larger(bends(*u, up), bends(*d, down));
         let steps = larger(up.slope.abs(), down.slope.abs());
         let (ups, downs) = (u * up.mean.abs(), d * down.mean.abs());
+        let third = (u * d * self.commutator()).abs() * change;
+        let order = larger(MAX_ORDER * sigma, MAX_ORDER_OF_WAY * (ups + downs));
         inside
             & (steps <= MAX_STEP)
             & (change <= MAX_CHANGE)
-            & (change * change * smaller(ups, downs) <= MAX_ORDER * (ups + downs))
+            & (third <= order)
             & (spread <= MAX_SPREAD)
             & (bend <= 0.0)
     }
