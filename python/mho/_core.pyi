@@ -8,6 +8,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 __all__ = [
+    "GpuTile",
     "TileSpec",
     "__version__",
     "check_hidden",
@@ -20,6 +21,10 @@ __all__ = [
     "drift",
     "enter_bounds",
     "get_num_threads",
+    "gpu_adapters",
+    "gpu_check",
+    "gpu_open",
+    "gpu_synchronize",
     "mvm",
     "next_call",
     "panic_in_next_update",
@@ -71,6 +76,62 @@ class TileSpec:
     def construct(self, seed: int) -> dict[str, float | npt.NDArray[np.float32]]: ...
     def line_names(self, backward: bool) -> list[str]: ...
     def construct_lines(self, backward: bool, seed: int) -> dict[str, npt.NDArray[np.float32]]: ...
+
+@final
+class GpuTile:
+    """Tile in the memory of a graphics processor; copies from and to tensors of the host."""
+
+    def __new__(cls, spec: TileSpec, adapter: str | None = None) -> GpuTile: ...
+    @property
+    def adapter(self) -> tuple[str, str, str, str]: ...
+    def write_weights(self, weight: Tensor) -> None: ...
+    def read_weights(self, weight: Tensor) -> None: ...
+    def write_hidden(self, hidden: dict[str, Tensor]) -> None: ...
+    def write_persistent(self, persistent: Tensor) -> None: ...
+    def read_persistent(self, persistent: Tensor) -> None: ...
+    def write_lines(self, backward: bool, lines: dict[str, Tensor]) -> None: ...
+    def mvm(
+        self,
+        backward: bool,
+        x: Tensor,
+        y: Tensor,
+        seed: Tensor,
+        call: int,
+        is_test: bool,
+        bias: float | None = None,
+        lines: dict[str, Tensor] | None = None,
+        mask: Tensor | None = None,
+    ) -> None: ...
+    def update(
+        self,
+        x: Tensor,
+        d: Tensor,
+        learning_rate: float,
+        seed: Tensor,
+        call: int,
+        bias: float | None = None,
+        counts: Tensor | None = None,
+    ) -> None: ...
+    def decay(self, alpha: float, seed: Tensor, call: int) -> None: ...
+    def diffuse(self, seed: Tensor, call: int) -> None: ...
+    def reset_columns(
+        self, start: int, count: int, probability: float, seed: Tensor, call: int
+    ) -> None: ...
+    def clip_weights(self, value: float, seed: Tensor, call: int) -> None: ...
+    def destroy_device(self) -> None:
+        """Test hook: destroy the device as a driver that crashed would."""
+
+def gpu_adapters() -> list[tuple[str, str, str, str]]:
+    """Name, kind, driver and programming interface of all adapters, best first."""
+
+def gpu_open(adapter: str | None = None) -> tuple[str, str, str, str]:
+    """Open an adapter and describe it as `gpu_adapters` does."""
+
+def gpu_check(spec: TileSpec) -> None:
+    """Refuse what tiles on a graphics processor cannot do."""
+
+def gpu_synchronize() -> None:
+    """Wait for all work on all opened adapters."""
 
 def next_call(calls: Tensor) -> int:
     """Atomically advance the call counter (int64[1]) and return the number of this call."""

@@ -34,6 +34,10 @@ class InternalError(TileError, RuntimeError):
     """A kernel failed; the tile is as it was before the call."""
 
 
+class BackendError(TileError, RuntimeError):
+    """A graphics processor, its driver or its memory is missing or failed."""
+
+
 class ArgumentError(AihwkitException, ValueError):
     """An argument has the wrong type or value."""
 

@@ -5,14 +5,15 @@ import os
 from mho import _core
 from mho.exceptions import ArgumentError, ConfigError
 
-BACKENDS = ("cpu",)
 _KNOWN_BACKENDS = ("cpu", "wgpu")
+BACKENDS = _KNOWN_BACKENDS if hasattr(_core, "GpuTile") else ("cpu",)
 
 
 class _Settings:
     """What was chosen so far."""
 
     backend = "cpu"
+    adapter: str | None = None
     threads_chosen = "RAYON_NUM_THREADS" in os.environ
 
 
@@ -48,21 +49,64 @@ def follow_torch() -> None:
         _core.set_num_threads(torch.get_num_threads())
 
 
-def set_backend(backend: str) -> None:
+def set_backend(backend: str, adapter: int | str | None = None) -> None:
     """Choose the backend of tiles that are built from now on.
 
     Args:
-        backend: ``"cpu"``.
+        backend: ``"cpu"``, or ``"wgpu"`` for graphics processors through Vulkan, Metal or
+            Direct3D 12, see :func:`mho.backends`.
+        adapter: Number or part of the name of an adapter of ``"wgpu"``. None takes the one that the
+            variable ``MHO_GPU`` names, else the best one that is not software.
 
     Raises:
-        ConfigError: If the backend is unknown or not part of this build.
+        ArgumentError: The adapter is neither a number nor a name, or the backend has none.
+        BackendError: There is no such adapter; the message says what is missing.
+        ConfigError: The backend is unknown or not part of this build.
     """
-    _Settings.backend = check_backend(backend)
+    name = adapter_name(adapter)
+    if check_backend(backend) == "wgpu":
+        _core.gpu_open(name)
+    elif name is not None:
+        raise ArgumentError(f"adapter: backend {backend!r} has no adapters, got {adapter!r}")
+    _Settings.backend, _Settings.adapter = backend, name
 
 
 def get_backend() -> str:
     """Return the backend of tiles that are built from now on."""
     return _Settings.backend
+
+
+def get_adapter() -> str | None:
+    """Return the adapter that was chosen with the backend, None for the default one."""
+    return _Settings.adapter
+
+
+def chosen_backend(configured: str | None) -> tuple[str, str | None]:
+    """Return backend and adapter of a tile that is built now.
+
+    Args:
+        configured: What its configuration asks for, None if it does not.
+    """
+    backend = get_backend() if configured is None else configured
+    return backend, _Settings.adapter if backend == "wgpu" else None
+
+
+def adapter_name(adapter: int | str | None) -> str | None:
+    """Return an adapter as text, None for the default one.
+
+    Args:
+        adapter: Number or part of a name.
+
+    Raises:
+        ArgumentError: It is neither.
+    """
+    if adapter is None:
+        return None
+    if isinstance(adapter, bool) or not isinstance(adapter, (int, str)) or not str(adapter):
+        raise ArgumentError(
+            f"adapter: expected a number or a part of a name of mho.backends(), got {adapter!r}"
+        )
+    return str(adapter)
 
 
 def check_backend(backend: str) -> str:

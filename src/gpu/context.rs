@@ -106,6 +106,21 @@ impl Context {
         self.guard("waiting", || self.wait())
     }
 
+    /// Waits until everything submitted so far to any adapter that this process opened has run.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] when a device fails.
+    pub fn synchronize_all() -> Result<()> {
+        let Some(opened) = OPENED.get() else { return Ok(()) };
+        let process = std::process::id();
+        let contexts: Vec<_> = lock(opened)
+            .iter()
+            .filter(|((owner, _), context)| *owner == process && context.lost.get().is_none())
+            .map(|(_, context)| Arc::clone(context))
+            .collect();
+        contexts.iter().try_for_each(|context| context.synchronize())
+    }
+
     pub(super) fn wait(&self) -> Result<()> {
         self.device.poll(wgpu::PollType::wait_indefinitely()).map(drop).map_err(|error| {
             Error::backend(format!("waiting failed: {error}"), "see the log of the driver")

@@ -82,6 +82,14 @@ impl GpuTile {
         })
     }
 
+    /// Whether a tile of `spec` can be built; opens no adapter.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for an option in [`UNSUPPORTED`].
+    pub fn check(spec: &TileSpec) -> Result<()> {
+        refuse(spec.device())
+    }
+
     /// The opened adapter.
     #[must_use]
     pub fn context(&self) -> &Arc<Context> {

@@ -7,6 +7,7 @@ use super::gil;
 use crate::error::Error;
 
 import_exception!(mho.exceptions, ArgumentError);
+import_exception!(mho.exceptions, BackendError);
 import_exception!(mho.exceptions, ConfigError);
 import_exception!(mho.exceptions, InputError);
 import_exception!(mho.exceptions, InternalError);
@@ -19,7 +20,8 @@ impl From<Error> for PyErr {
             Error::Config { .. } | Error::Unsupported { .. } => ConfigError::new_err(text),
             Error::Shape { .. } | Error::Layout { .. } => InputError::new_err(text),
             Error::Argument { .. } => ArgumentError::new_err(text),
-            Error::State { .. } | Error::Backend { .. } => TileError::new_err(text),
+            Error::State { .. } => TileError::new_err(text),
+            Error::Backend { .. } => BackendError::new_err(text),
             Error::Panic(_) => InternalError::new_err(text),
             // The signal handler's own exception, normally KeyboardInterrupt.
             Error::Interrupted => {

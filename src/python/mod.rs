@@ -3,6 +3,8 @@
 mod array;
 mod error;
 mod gil;
+#[cfg(feature = "wgpu")]
+mod gpu;
 mod ops;
 mod pulses;
 mod spec;
@@ -40,5 +42,25 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ] {
         module.add_function(function)?;
     }
+    add_gpu(module)
+}
+
+#[cfg(feature = "wgpu")]
+fn add_gpu(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<gpu::PyGpuTile>()?;
+    for function in [
+        wrap_pyfunction!(gpu::gpu_adapters, module)?,
+        wrap_pyfunction!(gpu::gpu_check, module)?,
+        wrap_pyfunction!(gpu::gpu_open, module)?,
+        wrap_pyfunction!(gpu::gpu_synchronize, module)?,
+    ] {
+        module.add_function(function)?;
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "wgpu"))]
+#[allow(clippy::unnecessary_wraps, reason = "the other one can fail")]
+fn add_gpu(_: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }

@@ -31,17 +31,17 @@ pub(super) fn next_call(calls: &Bound<'_, PyAny>) -> PyResult<i64> {
 
 /// Per-line tensors of one direction.
 #[derive(Default)]
-struct LineTensors {
+pub(super) struct LineTensors {
     out_noise_values: Option<Floats>,
     v_offset: Option<Floats>,
     w_asymmetry: Option<Floats>,
     out_nonlinearity: Option<Floats>,
     out_nonlinearity_factor: Option<Floats>,
-    running: Option<FloatsMut>,
+    pub(super) running: Option<FloatsMut>,
 }
 
 impl LineTensors {
-    fn new(lines: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+    pub(super) fn new(lines: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let Some(lines) = lines else { return Ok(Self::default()) };
         let get = |name: &'static str| -> PyResult<Option<Floats>> {
             lines.get_item(name)?.map(|tensor| Floats::new(name, &tensor)).transpose()
@@ -57,7 +57,7 @@ impl LineTensors {
         })
     }
 
-    fn borrow(&self) -> Lines<'_> {
+    pub(super) fn borrow(&self) -> Lines<'_> {
         fn values(tensor: &Option<Floats>) -> &[f32] {
             tensor.as_ref().map_or(&[], Floats::slice)
         }

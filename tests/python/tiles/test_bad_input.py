@@ -153,7 +153,6 @@ BAD_CONFIGS = [
     (_set("device.dw_min", True), "device.dw_min"),
     (_set("update.desired_bl", 1.5), "update.desired_bl"),
     (_set("runtime.data_type", RPUDataType.DOUBLE), "runtime.data_type"),
-    (_set("runtime.backend", "wgpu"), "runtime.backend"),
     (_set("runtime.backend", "tpu"), "runtime.backend"),
 ]
 

@@ -256,6 +256,31 @@ class AnalogLayerBase(_Mixin):
         for _, tile in tiles:
             tile.replace_with(rpu_config)
 
+    def to_backend(self: LayerT, backend: str, adapter: int | str | None = None) -> LayerT:
+        """Run the kernels of all tiles elsewhere from now on; on any error none has moved.
+
+        Args:
+            backend: ``"cpu"`` or ``"wgpu"``.
+            adapter: Number or part of the name of an adapter, see `mho.backends`.
+
+        Returns:
+            This module.
+
+        Raises:
+            BackendError: There is no such adapter, or too little memory.
+            ConfigError: A tile cannot run there; the message names the option.
+        """
+        moved: list[tuple[TileModule, str]] = []
+        try:
+            for tile in self.analog_tiles():
+                moved.append((tile, tile.backend))
+                tile.to_backend(backend, adapter)
+        except Exception:
+            for tile, old in moved[:-1]:
+                tile.to_backend(old)
+            raise
+        return self
+
     def extra_repr(self) -> str:
         """Return the text of the digital layer with the name of the configuration added."""
         return self._with_config_name(super().extra_repr())

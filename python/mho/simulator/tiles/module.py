@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import CudaError, TileError, TileModuleError
+from mho.exceptions import ConfigError, CudaError, TileError, TileModuleError
 from mho.optim.context import AnalogContext
+from mho.settings import check_backend
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.enums import RPUDataType
 from mho.simulator.parameters.mapping import MappingParameter
@@ -17,6 +18,7 @@ from mho.simulator.parameters.runtime import RuntimeParameter
 from mho.simulator.tiles.arguments import check_size, checked_copy
 from mho.simulator.tiles.base import AnalogTileStateNames as Names
 from mho.simulator.tiles.planes import Planes
+from mho.simulator.tiles.resident_buffers import peek
 from mho.simulator.tiles.stateful import StatefulTile
 
 _HANDLES = itertools.count(1)
@@ -44,6 +46,9 @@ class TileModule(StatefulTile):
 
     supports_indexed: bool = False
     """Whether convolutions may hand over images with an index table."""
+
+    known_backends: tuple[str, ...] = ("cpu",)
+    """Where the kernels of the tile can run."""
 
     analog_ctx: AnalogContext
     bias: nn.Parameter | None
@@ -76,6 +81,8 @@ class TileModule(StatefulTile):
         self.out_size = check_size("out_size", out_size)
         self.in_size = check_size("in_size", in_size)
         self.rpu_config: Any = checked_copy(rpu_config)
+        if self.rpu_config.runtime.backend not in (None, *self.known_backends):
+            raise ConfigError(f"runtime.backend: {self._not_on(rpu_config.runtime.backend)}")
         self._check_config(rpu_config)
         mapping = getattr(rpu_config, "mapping", MappingParameter())
         self.use_bias = bool(bias)
@@ -118,7 +125,30 @@ class TileModule(StatefulTile):
     @property
     def device(self) -> torch.device:
         """Device of the weights."""
-        return self._get_tile_weights_ref().device
+        own = peek(self._buffers, Names.WEIGHTS)
+        return (self._get_tile_weights_ref() if own is None else own).device
+
+    @property
+    def backend(self) -> str:
+        """Where the kernels of the tile run, `"cpu"` or `"wgpu"`."""
+        return "cpu"
+
+    def to_backend(self, backend: str, adapter: int | str | None = None) -> "TileModule":
+        """Run the kernels of the tile elsewhere from now on; returns the tile.
+
+        Args:
+            backend: `"cpu"`; tiles of the core also `"wgpu"`.
+            adapter: Number or part of the name of an adapter of `"wgpu"`.
+
+        Raises:
+            ConfigError: The tile cannot run there.
+        """
+        if check_backend(backend) not in self.known_backends:
+            raise ConfigError(f"backend: {self._not_on(backend)}")
+        return self
+
+    def _not_on(self, backend: str | None) -> str:
+        return f"{type(self).__name__} cannot run on {backend!r}; use 'cpu'"
 
     @property
     def is_cuda(self) -> bool:

@@ -1,6 +1,7 @@
 """State and kernels of a raw tile of the extension module, on tensors that a tile module owns."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from mho.simulator.tiles.base import AnalogTileStateNames as Names
 from mho.simulator.tiles.base import SimulatorTile
 from mho.simulator.tiles.layout import check_tensor
 from mho.simulator.tiles.planes import Planes, as_tensor
+from mho.simulator.tiles.resident import Resident
 
 # As torch types them; entries that are None do not occur here.
 Buffers = dict[str, Any]
@@ -28,6 +30,15 @@ class NativeCore(SimulatorTile):
     position in the random stream are buffers of the tile module, so that every way of copying,
     saving or moving modules works on them.
     """
+
+    backend: str = "cpu"
+    """Where kernels run, `"cpu"` or `"wgpu"`."""
+
+    adapter: str | None = None
+    """Number or part of the name of the adapter of `"wgpu"`, None for the default one."""
+
+    resident: Resident | None = None
+    """The tile on the graphics processor, None if kernels run on the host."""
 
     def __init__(
         self,
@@ -92,6 +103,7 @@ class NativeCore(SimulatorTile):
         """Return the state with the parsed configuration as text."""
         state = dict(self.__dict__)
         del state["spec"]
+        state.pop("resident", None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -141,6 +153,14 @@ class NativeCore(SimulatorTile):
         """Return the live raw weights, shape `[out, x_size]`."""
         return _present(self._state, Names.WEIGHTS)
 
+    def on_host(self, replaces_all: bool = False) -> AbstractContextManager[None]:
+        """Return a context in which weights are read and written in the tensors of the host.
+
+        Args:
+            replaces_all: Nothing of the old weights is used.
+        """
+        return nullcontext() if self.resident is None else self.resident.on_host(replaces_all)
+
     def next_call(self) -> int:
         """Advance the position in the random stream and return it."""
         return _core.next_call(_present(self._state, Names.CALLS))
@@ -158,6 +178,9 @@ class NativeCore(SimulatorTile):
         y = rows.new_empty(rows.shape[0], self.out_size)
         mask = torch.empty_like(y, dtype=torch.uint8) if want_mask else None
         call = self.next_call()
+        if self.resident is not None:
+            self.resident.product(False, rows, y, call, is_test, bias_input, weight, mask)
+            return y, mask, call
         _core.mvm(
             self.spec, False, rows, state[Names.WEIGHTS] if weight is None else weight, y,
             state[Names.SEED], call, is_test, bias_input, self._lines[0] or None, mask,
@@ -171,6 +194,8 @@ class NativeCore(SimulatorTile):
             rows: Inputs, shape `[batch, in]`, contiguous float32.
             is_test: Evaluation mode.
         """
+        if self.resident is not None:
+            return self.run_forward(rows, None, is_test)[0]
         state = self._state
         y = rows.new_empty(rows.shape[0], self.out_size)
         _core.mvm(
@@ -185,6 +210,9 @@ class NativeCore(SimulatorTile):
         """Return the transposed product of a batch of rows; see the base class."""
         state = self._state
         y = rows.new_empty(rows.shape[0], self.in_size)
+        if self.resident is not None:
+            self.resident.product(True, rows, y, call, is_test, None, weight, None)
+            return y
         _core.mvm(
             self.spec, True, rows, state[Names.WEIGHTS] if weight is None else weight, y,
             state[Names.SEED], call, is_test, None, self._lines[1] or None, None,
@@ -211,6 +239,9 @@ class NativeCore(SimulatorTile):
             self._update(x, d, bias_input)
 
     def _update(self, x: Tensor, d: Tensor, bias_input: float | None) -> None:
+        if self.resident is not None:
+            self.resident.update(x, d, bias_input)
+            return
         _core.update(
             self.spec, self.live_weights(), self._hidden, x, d, self.learning_rate,
             self._seed(), self.next_call(), bias_input, self._state[Names.COUNTS],

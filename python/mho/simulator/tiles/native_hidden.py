@@ -57,8 +57,9 @@ class NativeHidden(NativeCore):
         _core.check_hidden(self.spec, planes)
         spec, dw_min = self.estimated(self.config_text, self.spec, planes)
         self.adopt(self.config_text, spec, dw_min)
-        self.store_planes(planes)
-        _core.enter_bounds(self.spec, self.live_weights(), self._hidden)
+        with self.on_host():
+            self.store_planes(planes)
+            _core.enter_bounds(self.spec, self.live_weights(), self._hidden)
 
     def estimated(
         self, config_text: str, spec: _core.TileSpec, planes: Mapping[str, Tensor]

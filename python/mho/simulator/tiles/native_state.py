@@ -77,6 +77,8 @@ def plan(
     # A step that was estimated for these devices stays; other devices are looked at anew.
     dw_min = saved_dw_min if _device(saved_text) == _device(text) else None
     spec = raw.parsed(text, dw_min)
+    if raw.backend == "wgpu":
+        _core.gpu_check(spec)
     if foreign:
         _rename_torch_entries(entries)
     _plan_weights(tile, raw, entries, result)

@@ -5,6 +5,7 @@ from typing import TypeVar
 import torch
 
 from mho.exceptions import ConfigError
+from mho.settings import chosen_backend
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.native import NativeSimulatorTile
@@ -30,4 +31,6 @@ def create(tile: TileModule, cls: type[RawT]) -> RawT:
         )
     text = config.core_json()
     seed = torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64)
-    return cls(tile, text, tile.out_size, tile.in_size, tile.analog_bias, seed)
+    raw = cls(tile, text, tile.out_size, tile.in_size, tile.analog_bias, seed)
+    raw.backend, raw.adapter = chosen_backend(config.runtime.backend)
+    return raw

@@ -28,9 +28,9 @@ class NativeWeights(NativeHidden):
             InputError: Wrong shape, dtype or a value that is not finite.
         """
         new = check_weights(weight, (self.spec.d_size, self.spec.x_size))
-        with torch.no_grad():
+        with torch.no_grad(), self.on_host(replaces_all=True):
             self.live_weights().copy_(new)
-        self.clip_to_bounds()
+            self.clip_to_bounds()
 
     def set_weights_uniform_random(self, bmin: float, bmax: float) -> None:
         """Draw the weights uniformly from `[bmin, bmax)` and bring them into the device bounds.
@@ -40,13 +40,15 @@ class NativeWeights(NativeHidden):
         """
         if not (math.isfinite(bmin) and math.isfinite(bmax) and bmin <= bmax):
             raise ArgumentError(f"bmin, bmax: expected finite limits in order, got {bmin}, {bmax}")
-        _core.uniform_weights(self.live_weights(), bmin, bmax, self._seed(), self.next_call())
-        self.clip_to_bounds()
+        with self.on_host(replaces_all=True):
+            _core.uniform_weights(self.live_weights(), bmin, bmax, self._seed(), self.next_call())
+            self.clip_to_bounds()
 
     def clip_to_bounds(self) -> None:
         """Bring the weights into the device bounds and redraw write noise."""
         call = self.next_call()
-        _core.clip_to_bounds(self.spec, self.live_weights(), self._hidden, self._seed(), call)
+        with self.on_host():
+            _core.clip_to_bounds(self.spec, self.live_weights(), self._hidden, self._seed(), call)
 
     def clip_weights(self, weight_clipper_params: WeightClipParameter) -> None:
         """Clip the weights.
@@ -68,15 +70,13 @@ class NativeWeights(NativeHidden):
                 f"clip.type: {self.spec.device} supports FIXED_VALUE only, got"
                 f" {weight_clipper_params.type}"
             )
-        weight, seed, call = self.live_weights(), self._seed(), self.next_call()
-        _core.clip_weights(
-            self.spec, weight, self._hidden, weight_clipper_params.fixed_value, seed, call
-        )
+        self._operate("clip_weights", weight_clipper_params.fixed_value)
 
     def _clip_exact(self, params: WeightClipParameter) -> None:
         fixed = params.type is WeightClipType.FIXED_VALUE and params.fixed_value == 0.0
         if not (fixed and self.spec.device == "FloatingPoint"):  # there, zero is no limit
-            weight_ops.clip_(self.live_weights(), params)
+            with self.on_host():
+                weight_ops.clip_(self.live_weights(), params)
 
     def remap_weights(self, weight_remap_params: WeightRemapParameter, scales: Tensor) -> Tensor:
         """Rescale the weights; scales times weights stay what they are.
@@ -99,7 +99,8 @@ class NativeWeights(NativeHidden):
         weight_remap_params.check("remap")
         if not isinstance(scales, Tensor) or tuple(scales.shape) != (self.spec.d_size,):
             raise InputError(f"scales: expected a tensor of shape {(self.spec.d_size,)}")
-        return weight_ops.remap_(self.live_weights(), weight_remap_params, scales)
+        with self.on_host():
+            return weight_ops.remap_(self.live_weights(), weight_remap_params, scales)
 
     def decay_weights(self, alpha: float = 1.0) -> None:
         """Let the weights decay.
@@ -111,13 +112,11 @@ class NativeWeights(NativeHidden):
             ArgumentError: It is negative or not finite; nothing is changed.
         """
         check_not_negative("alpha", alpha)
-        weight, seed, call = self.live_weights(), self._seed(), self.next_call()
-        _core.decay(self.spec, weight, self._hidden, alpha, seed, call)
+        self._operate("decay", alpha)
 
     def diffuse_weights(self) -> None:
         """Add one step of the random walk of the device to the weights."""
-        weight, seed, call = self.live_weights(), self._seed(), self.next_call()
-        _core.diffuse(self.spec, weight, self._hidden, seed, call)
+        self._operate("diffuse")
 
     def drift_weights(self, time_since_last_call: float = 1.0) -> None:
         """Let the weights drift by a power law; without drift in the device nothing happens.
@@ -169,7 +168,13 @@ class NativeWeights(NativeHidden):
             )
         if not 0.0 <= reset_prob <= 1.0:
             raise ArgumentError(f"reset_prob: expected a probability, got {reset_prob}")
+        self._operate("reset_columns", start_column_idx, num_columns, reset_prob)
+
+    def _operate(self, name: str, *arguments: float) -> None:
+        """Run an operation of the core on the weights, where they are."""
+        if self.resident is not None:
+            self.resident.operate(name, *arguments)
+            return
+        operation = getattr(_core, name)
         weight, seed, call = self.live_weights(), self._seed(), self.next_call()
-        _core.reset_columns(
-            self.spec, weight, self._hidden, start_column_idx, num_columns, reset_prob, seed, call,
-        )  # fmt: skip
+        operation(self.spec, weight, self._hidden, *arguments, seed, call)

@@ -211,6 +211,11 @@ def graph_forward(tile: "TileWithPeriphery", x_input: Tensor) -> Tensor:
         ConfigError: The configuration needs state that compiled graphs cannot change.
         InputError: Wrong number of features or dtype.
     """
+    if getattr(tile.tile, "resident", None) is not None:
+        raise TileError(
+            "backend: tiles on 'wgpu' cannot be part of compiled or exported graphs; call"
+            " to_backend('cpu') first"
+        )
     plan = tile._graph
     is_test = not tile.training
     if plan.running and not is_test:

@@ -13,16 +13,16 @@ from mho.simulator.tiles import ops
 from mho.simulator.tiles.base import BaseTile
 from mho.simulator.tiles.functions import AnalogFunction
 from mho.simulator.tiles.graph import graph_constants
-from mho.simulator.tiles.hooks import HookedTile
 from mho.simulator.tiles.layout import batch_shape, check_tensor, from_rows, to_rows
 from mho.simulator.tiles.native import NativeSimulatorTile
 from mho.simulator.tiles.pairs import grouped_pairs, joined
+from mho.simulator.tiles.placement import PlacedTile
 from mho.simulator.tiles.state import Entry, assign
 
 _CUSTOM_HOOKS = ("pre_forward", "post_forward", "pre_backward", "post_backward", "joint_forward")
 
 
-class TileWithPeriphery(HookedTile):
+class TileWithPeriphery(PlacedTile):
     """A raw tile inside its digital periphery.
 
     Inputs are clipped and scaled to the input range, outputs scaled back and multiplied by mapping
@@ -66,6 +66,7 @@ class TileWithPeriphery(HookedTile):
         self.init_input_processing()
         self._bind()
         self._prepare()
+        self._open_backend()
 
     def _create_simulator_tile(self) -> Any:
         raise NotImplementedError
@@ -90,6 +91,7 @@ class TileWithPeriphery(HookedTile):
             and self._range_params() is None
         )
         self._learning_rate_scale()
+        self._attach_backend()
 
     @classmethod
     def _stock(cls) -> type["TileWithPeriphery"]:

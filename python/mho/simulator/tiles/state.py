@@ -274,6 +274,8 @@ def _chosen_config(
         return tile.rpu_config  # type: ignore[no-any-return]
     config = saved if new_config is None else new_config
     config.tile_class = tile.rpu_config.tile_class
+    # A tile stays where it is: states travel between machines.
+    config.runtime.backend = tile.rpu_config.runtime.backend
     tile._check_config(config)
     if (
         tile.use_bias

@@ -1,0 +1,74 @@
+"""Buffers of a module whose weights may be newer on a graphics processor."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+class ResidentBuffers(dict[str, Any]):
+    """Buffers of a module; whoever reads the watched one gets it up to date.
+
+    Modules keep their buffers in a dictionary that all of torch reads: attributes, `state_dict`,
+    copies. So this is the one place that sees every reader.
+    """
+
+    def __init__(self, buffers: dict[str, Any], name: str, sync: Callable[[], None]) -> None:
+        """Take over buffers.
+
+        Args:
+            buffers: Buffers by name.
+            name: Name of the watched one.
+            sync: Called before it is read.
+        """
+        super().__init__(buffers)
+        self._name, self._sync = name, sync
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a buffer."""
+        if name == self._name:
+            self._sync()
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a buffer, or a default."""
+        if name == self._name:
+            self._sync()
+        return super().get(name, default)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        """Remove a buffer and return it."""
+        if name == self._name:
+            self._sync()
+        return super().pop(name, *default)
+
+    def items(self) -> Any:
+        """Return names and buffers."""
+        self._sync()
+        return super().items()
+
+    def values(self) -> Any:
+        """Return buffers."""
+        self._sync()
+        return super().values()
+
+    def copy(self) -> dict[str, Any]:
+        """Return a plain dictionary."""
+        self._sync()
+        return super().copy()
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names; with an own method, copies of the dictionary read by `__getitem__`."""
+        return super().__iter__()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Copy and pickle as a plain dictionary: what is resident belongs to this process."""
+        return dict, (self.copy(),)
+
+
+def peek(buffers: dict[str, Any], name: str) -> Any:
+    """Return a buffer as the host has it, None if there is none.
+
+    Args:
+        buffers: Buffers by name.
+        name: Name of the buffer.
+    """
+    return dict.get(buffers, name)

@@ -1,0 +1,217 @@
+//! Tiles in the memory of a graphics processor. The tensors of the host stay those of the caller:
+//! every method copies from or to them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::array::{BytesMut, Floats, FloatsMut, IntsMut};
+use super::gil::enter;
+use super::ops::{HiddenTensors, LineTensors, key};
+use super::spec::{PyTileSpec, direction};
+use crate::devices::WeightClip;
+use crate::error::Result;
+use crate::gpu::{self, AdapterSummary, Context, GpuTile, GpuUpdate, Pick, Product};
+
+fn pick(adapter: Option<String>) -> Pick {
+    adapter.map_or(Pick::Default, Pick::Named)
+}
+
+/// Name, kind, driver and programming interface.
+type Summary = (String, &'static str, String, String);
+
+fn summary(adapter: AdapterSummary) -> Summary {
+    (adapter.name, adapter.kind.name(), adapter.driver, adapter.backend)
+}
+
+/// All adapters, best first.
+#[pyfunction]
+pub(super) fn gpu_adapters(py: Python<'_>) -> PyResult<Vec<Summary>> {
+    enter(py, || Ok(gpu::adapters().into_iter().map(summary).collect()))
+}
+
+/// Opens an adapter and describes it.
+#[pyfunction]
+#[pyo3(signature = (adapter=None))]
+pub(super) fn gpu_open(py: Python<'_>, adapter: Option<String>) -> PyResult<Summary> {
+    enter(py, || Ok(summary(Context::shared(&pick(adapter))?.adapter().clone())))
+}
+
+/// Refuses what tiles on a graphics processor cannot do; opens nothing.
+#[pyfunction]
+pub(super) fn gpu_check(spec: &Bound<'_, PyTileSpec>) -> PyResult<()> {
+    Ok(GpuTile::check(&spec.get().spec)?)
+}
+
+/// Waits for all work on all opened adapters.
+#[pyfunction]
+pub(super) fn gpu_synchronize(py: Python<'_>) -> PyResult<()> {
+    enter(py, Context::synchronize_all)
+}
+
+/// `mho._core.GpuTile`.
+#[pyclass(frozen, name = "GpuTile", module = "mho._core")]
+pub(super) struct PyGpuTile {
+    spec: Py<PyTileSpec>,
+    context: Arc<Context>,
+    tile: Mutex<GpuTile>,
+}
+
+impl PyGpuTile {
+    fn enter<R: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut GpuTile) -> Result<R> + Send,
+    ) -> PyResult<R> {
+        // After a panic the caller builds the tile again from the tensors of the host.
+        enter(py, || work(&mut self.tile.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+#[pymethods]
+impl PyGpuTile {
+    #[new]
+    #[pyo3(signature = (spec, adapter=None))]
+    fn new(py: Python<'_>, spec: Bound<'_, PyTileSpec>, adapter: Option<String>) -> PyResult<Self> {
+        let own = spec.get().spec.clone();
+        let tile = enter(py, || GpuTile::new(own, &pick(adapter)))?;
+        Ok(Self {
+            spec: spec.unbind(),
+            context: Arc::clone(tile.context()),
+            tile: Mutex::new(tile),
+        })
+    }
+
+    #[getter]
+    fn adapter(&self) -> Summary {
+        summary(self.context.adapter().clone())
+    }
+
+    fn write_weights(&self, weight: &Bound<'_, PyAny>) -> PyResult<()> {
+        let values = Floats::new("weight", weight)?;
+        self.enter(weight.py(), |tile| tile.set_weights(values.slice()))
+    }
+
+    fn read_weights(&self, weight: &Bound<'_, PyAny>) -> PyResult<()> {
+        let mut values = FloatsMut::new("weight", weight)?;
+        self.enter(weight.py(), |tile| tile.weights(values.slice()))
+    }
+
+    fn write_hidden(&self, hidden: &Bound<'_, PyDict>) -> PyResult<()> {
+        let spec = self.spec.get();
+        let planes = HiddenTensors::new(spec, hidden)?.planes;
+        self.enter(hidden.py(), |tile| tile.set_planes(&HiddenTensors::borrow(&planes, spec)?))
+    }
+
+    fn write_persistent(&self, persistent: &Bound<'_, PyAny>) -> PyResult<()> {
+        let values = Floats::new("persistent_weights", persistent)?;
+        self.enter(persistent.py(), |tile| tile.set_persistent(values.slice()))
+    }
+
+    fn read_persistent(&self, persistent: &Bound<'_, PyAny>) -> PyResult<()> {
+        let mut values = FloatsMut::new("persistent_weights", persistent)?;
+        self.enter(persistent.py(), |tile| tile.persistent(values.slice()))
+    }
+
+    fn write_lines(&self, backward: bool, lines: &Bound<'_, PyDict>) -> PyResult<()> {
+        let tensors = LineTensors::new(Some(lines))?;
+        self.enter(lines.py(), |tile| tile.set_lines(direction(backward), &tensors.borrow()))
+    }
+
+    #[pyo3(signature = (backward, x, y, seed, call, is_test, bias=None, lines=None, mask=None))]
+    #[allow(clippy::too_many_arguments, reason = "mirrors the product of the processor")]
+    fn mvm(
+        &self,
+        backward: bool,
+        x: &Bound<'_, PyAny>,
+        y: &Bound<'_, PyAny>,
+        seed: &Bound<'_, PyAny>,
+        call: i64,
+        is_test: bool,
+        bias: Option<f32>,
+        lines: Option<&Bound<'_, PyDict>>,
+        mask: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let py = x.py();
+        let (x, mut y) = (Floats::new("x", x)?, FloatsMut::new("y", y)?);
+        y.apart("y", &x)?;
+        let key = key(seed, call)?;
+        let mut running = LineTensors::new(lines)?.running;
+        let mut mask = mask.map(|mask| BytesMut::new("mask", mask)).transpose()?;
+        let drop_last = backward && self.spec.get().spec.analog_bias();
+        self.enter(py, |tile| {
+            tile.product(Product {
+                direction: direction(backward),
+                x: x.slice(),
+                bias,
+                drop_last,
+                y: y.slice(),
+                key,
+                is_test,
+                running: running.as_mut().and_then(|tensor| tensor.slice().first_mut()),
+                mask: mask.as_mut().map(BytesMut::slice),
+            })
+        })
+    }
+
+    #[pyo3(signature = (x, d, learning_rate, seed, call, bias=None, counts=None))]
+    #[allow(clippy::too_many_arguments, reason = "mirrors the update of the processor")]
+    fn update(
+        &self,
+        x: &Bound<'_, PyAny>,
+        d: &Bound<'_, PyAny>,
+        learning_rate: f64,
+        seed: &Bound<'_, PyAny>,
+        call: i64,
+        bias: Option<f32>,
+        counts: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let py = x.py();
+        let (x, d) = (Floats::new("x", x)?, Floats::new("d", d)?);
+        let mut counts = counts.map(|counts| IntsMut::new("counts", counts)).transpose()?;
+        let key = key(seed, call)?;
+        self.enter(py, |tile| {
+            tile.update(GpuUpdate {
+                x: x.slice(),
+                bias,
+                d: d.slice(),
+                learning_rate,
+                key,
+                counts: counts.as_mut().map(IntsMut::slice),
+            })
+        })
+    }
+
+    fn decay(&self, alpha: f64, seed: &Bound<'_, PyAny>, call: i64) -> PyResult<()> {
+        let key = key(seed, call)?;
+        self.enter(seed.py(), |tile| tile.decay(alpha, key))
+    }
+
+    fn diffuse(&self, seed: &Bound<'_, PyAny>, call: i64) -> PyResult<()> {
+        let key = key(seed, call)?;
+        self.enter(seed.py(), |tile| tile.diffuse(key))
+    }
+
+    fn reset_columns(
+        &self,
+        start: usize,
+        count: i64,
+        probability: f64,
+        seed: &Bound<'_, PyAny>,
+        call: i64,
+    ) -> PyResult<()> {
+        let key = key(seed, call)?;
+        self.enter(seed.py(), |tile| tile.reset_columns(start, count, probability, key))
+    }
+
+    fn clip_weights(&self, value: f32, seed: &Bound<'_, PyAny>, call: i64) -> PyResult<()> {
+        let key = key(seed, call)?;
+        self.enter(seed.py(), |tile| tile.clip_weights(WeightClip::FixedValue(value), key))
+    }
+
+    /// Test hook: destroys the device as a driver that crashed would.
+    fn destroy_device(&self) {
+        self.context.destroy();
+    }
+}
