@@ -12,6 +12,7 @@ from mho.simulator.tiles.functions import AnalogFunction
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.native_stepped import DEVICE, SteppedTile, custom_device
 from mho.simulator.tiles.periphery import TileWithPeriphery
+from mho.simulator.tiles.placement import BACKENDS
 from mho.simulator.tiles.state import Entry
 
 __all__ = ["AnalogFunction", "AnalogTile", "TileModule", "TileWithPeriphery"]
@@ -26,6 +27,8 @@ class AnalogTile(TileWithPeriphery):
     Inputs and output gradients are collected during backward; an analog optimizer applies them as
     pulses. The device is one of the core, or a `CustomPulsedDevice`.
     """
+
+    known_backends = BACKENDS
 
     def _create_simulator_tile(self) -> native.AnalogTile:
         return native_tile.create(self, SteppedTile)

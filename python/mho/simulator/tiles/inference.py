@@ -15,6 +15,7 @@ from mho.simulator.tiles.functions import AnalogFunction
 from mho.simulator.tiles.lifecycle import InferenceTileWithPeriphery
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.periphery import TileWithPeriphery
+from mho.simulator.tiles.placement import BACKENDS
 
 __all__ = [
     "AnalogFunction",
@@ -35,6 +36,7 @@ class InferenceTile(InferenceTileWithPeriphery):
     """
 
     supports_ddp = True
+    known_backends = BACKENDS
 
     def __init__(
         self,

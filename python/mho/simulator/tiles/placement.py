@@ -9,14 +9,15 @@ from mho.simulator.tiles.hooks import HookedTile
 from mho.simulator.tiles.native import NativeSimulatorTile
 from mho.simulator.tiles.resident import Resident
 
+BACKENDS = ("cpu", "wgpu")
+"""Where tiles of the core can run."""
+
 
 class PlacedTile(HookedTile):
     """Tile whose kernels run on the host or on a graphics processor.
 
     The tensors of the tile own its state in both cases.
     """
-
-    known_backends = ("cpu", "wgpu")
 
     @property
     def backend(self) -> str:
