@@ -12,25 +12,43 @@ from libraries import Library
 from timing import Row, Work, measure
 
 SIZE, BATCH = 512, 128
-TARGETS = {"ConstantStep": ">= 100 aihwkit", "SoftBounds": ">= 40 aihwkit"}
+SMALL_SIZE = 256
+TARGETS = {
+    "ConstantStep": ">= 100 aihwkit",
+    "LinearStep": ">= 40 aihwkit",
+    "SoftBounds": ">= 40 aihwkit",
+    "SoftBoundsReference": ">= 40 aihwkit",
+    "ExpStep": ">= 40 aihwkit",
+    "PowStep": ">= 30 aihwkit",
+    "PowStepReference": ">= 30 aihwkit",
+    "PiecewiseStep": ">= 30 aihwkit",
+}
+# What differs from the defaults, to have something to interpolate.
+NODES = [1.2, 1.1, 1.0, 1.0, 0.9, 0.8, 0.6, 0.5]
+FIELDS = {"PiecewiseStep": {"piecewise_up": NODES, "piecewise_down": NODES[::-1]}}
+# Measured in all regimes, and with both numbers of threads.
+MAIN = ("ConstantStep", "SoftBounds", "ExpStep")
 # Spread of d and learning rate. The middle one, with about 15 coincidences at the largest
 # crosspoint of a sample, takes aihwkit the 290 ms for which the targets were set.
 REGIMES = {"few pulses": (0.01, 0.01), "many pulses": (0.015, 0.1), "saturated": (1.0, 0.01)}
 REFERENCE = "many pulses"
 
 
-def update_input(regime: str = REFERENCE) -> tuple[Tensor, Tensor, float]:
+def update_input(
+    regime: str = REFERENCE, batch: int = BATCH, size: int = SIZE
+) -> tuple[Tensor, Tensor, float]:
     """Return x, d and the learning rate of a regime."""
     generator = torch.Generator().manual_seed(1)
     spread, lr = REGIMES[regime]
-    x = torch.randn(BATCH, SIZE, generator=generator)
-    return x, spread * torch.randn(BATCH, SIZE, generator=generator), lr
+    x = torch.randn(batch, size, generator=generator)
+    return x, spread * torch.randn(batch, size, generator=generator), lr
 
 
-def pulsed_tile(library: Library, device: str, lr: float) -> torch.nn.Module:
+def pulsed_tile(library: Library, device: str, lr: float, size: int = SIZE) -> torch.nn.Module:
     """Return a tile of the named device with the learning rate set."""
-    config = library.configs.SingleRPUConfig(device=getattr(library.configs, f"{device}Device")())
-    tile = library.tiles.AnalogTile(SIZE, SIZE, config)
+    crosspoint = getattr(library.configs, f"{device}Device")(**FIELDS.get(device, {}))
+    config = library.configs.SingleRPUConfig(device=crosspoint)
+    tile = library.tiles.AnalogTile(size, size, config)
     tile.set_learning_rate(lr)
     return tile
 
@@ -42,16 +60,25 @@ def repeated_update(tile: torch.nn.Module, x: Tensor, d: Tensor) -> Work:
 
 
 def update_rows(libraries: list[Library], threads: int) -> Iterator[Row]:
-    """Time the update of every device that has a target; torch is the plain outer product."""
-    weight = torch.zeros(SIZE, SIZE)
-    for (device, target), regime in itertools.product(TARGETS.items(), REGIMES):
-        x, d, lr = update_input(regime)
-        works: dict[str, Work] = {"torch": functools.partial(weight.addmm_, d.T, x, alpha=-lr)}
-        for library in libraries:
-            tile = pulsed_tile(library, device, lr)
-            works[library.name] = repeated_update(tile, x, d)
-        name = f"update, {device}, {SIZE}x{SIZE}, batch {BATCH}, {regime}"
-        yield Row(name, threads, measure(works), target if regime == REFERENCE else "")
+    """Time the update of every device; torch is the plain outer product."""
+    for device, regime in itertools.product(TARGETS, REGIMES):
+        if regime == REFERENCE or device in MAIN:
+            yield _update_row(libraries, threads, device, regime, BATCH, SIZE)
+    for device in TARGETS:
+        yield _update_row(libraries, threads, device, REFERENCE, 1, SMALL_SIZE)
+
+
+def _update_row(
+    libraries: list[Library], threads: int, device: str, regime: str, batch: int, size: int
+) -> Row:
+    weight = torch.zeros(size, size)
+    x, d, lr = update_input(regime, batch, size)
+    works: dict[str, Work] = {"torch": functools.partial(weight.addmm_, d.T, x, alpha=-lr)}
+    for library in libraries:
+        works[library.name] = repeated_update(pulsed_tile(library, device, lr, size), x, d)
+    target = TARGETS[device] if regime == REFERENCE else ""
+    name = f"update, {device}, {size}x{size}, batch {batch}, {regime}"
+    return Row(name, threads, measure(works, budget=2.0), target)
 
 
 def scaling_rows(library: Library, threads: int) -> Iterator[Row]:
@@ -59,7 +86,7 @@ def scaling_rows(library: Library, threads: int) -> Iterator[Row]:
     if threads == 1:
         return
     x, d, lr = update_input()
-    for device in TARGETS:
+    for device in MAIN:
         tile = pulsed_tile(library, device, lr)
         yield _scaling(f"update, {device}", repeated_update(tile, x, d), threads)
     forward = library.tiles.InferenceTile(1024, 1024, library.configs.InferenceRPUConfig()).eval()

@@ -37,6 +37,11 @@ pub struct PiecewiseRule<'a> {
 /// Positions in the prepared constants: pieces per unit of weight, and the length of a piece.
 const SCALE: usize = 0;
 const LENGTH: usize = 1;
+/// Positions in the constants near a weight, where the steps are `mean + slope w`: slopes up and
+/// down, and the ends of the piece.
+const SLOPE: [usize; 2] = [0, 1];
+const LOW: usize = 2;
+const HIGH: usize = 3;
 
 /// Added to a small number, it leaves the nearest integer in the low bits.
 const ROUND: f32 = 12_582_912.0;
@@ -70,6 +75,7 @@ impl PiecewiseRule<'_> {
 
 impl Rule for PiecewiseRule<'_> {
     const LINEAR: bool = true;
+    const LOCAL: bool = true;
 
     #[inline(always)]
     fn prepare(self, mut cell: CellRef) -> CellRef {
@@ -91,20 +97,34 @@ impl Rule for PiecewiseRule<'_> {
     }
 
     #[inline(always)]
-    fn branch(self, w: f32, up: bool, cell: CellRef) -> Branch {
-        let (value, rise) = self.value(w, up, cell);
-        let size = select(up, cell.up, -cell.down);
-        Branch::multiplicative(size * value, size * rise * cell.extra[SCALE], 0.0, self.std)
+    fn localize(self, w: f32, mut cell: CellRef) -> CellRef {
+        let (low, length) = (self.locate(w, cell).0, cell.extra[LENGTH]);
+        let low = low.mul_add(length, cell.min_bound);
+        let [up, down] = [true, false].map(|up| {
+            let (value, rise) = self.value(w, up, cell);
+            let size = select(up, cell.up, -cell.down);
+            let slope = size * rise * cell.extra[SCALE];
+            (slope.mul_add(-w, size * value), slope)
+        });
+        (cell.up, cell.down) = (up.0, down.0);
+        let high = low + length;
+        cell.extra[SLOPE[0]] = up.1;
+        cell.extra[SLOPE[1]] = down.1;
+        cell.extra[LOW] = select(low > cell.min_bound, low, cell.min_bound);
+        cell.extra[HIGH] = select(high < cell.max_bound, high, cell.max_bound);
+        cell
     }
 
     #[inline(always)]
-    fn smooth(self, w: f32, cell: CellRef) -> [f32; 2] {
-        let low = self.locate(w, cell).0.mul_add(cell.extra[LENGTH], cell.min_bound);
-        let high = low + cell.extra[LENGTH];
-        [
-            select(low > cell.min_bound, low, cell.min_bound),
-            select(high < cell.max_bound, high, cell.max_bound),
-        ]
+    fn branch(self, w: f32, up: bool, cell: CellRef) -> Branch {
+        let slope = select(up, cell.extra[SLOPE[0]], cell.extra[SLOPE[1]]);
+        let mean = slope.mul_add(w, select(up, cell.up, cell.down));
+        Branch::multiplicative(mean, slope, 0.0, self.std)
+    }
+
+    #[inline(always)]
+    fn smooth(self, _w: f32, cell: CellRef) -> [f32; 2] {
+        [cell.extra[LOW], cell.extra[HIGH]]
     }
 
     #[inline(always)]

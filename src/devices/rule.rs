@@ -53,6 +53,8 @@ impl Branch {
 pub trait Rule: Copy + Debug + Send + Sync {
     /// Whether mean and noise are linear in the weight between kinks.
     const LINEAR: bool = false;
+    /// Whether [`Rule::localize`] does something.
+    const LOCAL: bool = false;
 
     /// Turns the hidden parameters of a cell into the constants that the other functions read; done
     /// once per cell and update. Bounds come with the reference already subtracted.
@@ -66,6 +68,13 @@ pub trait Rule: Copy + Debug + Send + Sync {
 
     /// Standard deviation of the change whose mean is `mean`, of any sign; 0 if [`Rule::std`] is.
     fn noise(self, mean: f32, w: f32, up: bool, cell: CellRef) -> f32;
+
+    /// The constants that [`Rule::branch`] and [`Rule::smooth`] read near `w`: what is looked up once
+    /// for weights between two kinks.
+    #[inline(always)]
+    fn localize(self, _w: f32, cell: CellRef) -> CellRef {
+        cell
+    }
 
     /// The functions above and their derivatives at `w`.
     fn branch(self, w: f32, up: bool, cell: CellRef) -> Branch;

@@ -16,7 +16,7 @@
 //! `m + s xi + t / (6 v) (xi^2 - 1)`, `s^2 = v`.
 //!
 //! A segment is too long for that where the path comes within `MARGIN` standard deviations of a
-//! bound or of a kink of the steps, where the relative steps add up to more than `MAX_CHANGE`, which
+//! bound or `KINK_MARGIN` of a kink of the steps, where the relative steps add up to more than `MAX_CHANGE`, which
 //! the series allow, where both directions add up to so much that their third order counts
 //! (`MAX_ORDER` keeps it below 4 % of the noise of the segment for the worst order of pulses, ten
 //! times less for pulses in random order), where `t` or what follows it matter (`MAX_SPREAD` keeps
@@ -29,8 +29,11 @@ use super::trains::SIGN;
 use crate::devices::{Branch, Rule};
 use crate::rng::LANES;
 
-/// Distance to bounds and kinks in standard deviations, as for constant steps.
+/// Distance to bounds in standard deviations, as for constant steps.
 const MARGIN: f32 = 6.0;
+/// Distance to kinks, behind which the steps go on with another slope: the few weights that come
+/// behind one see an error of that slope times the little way that they are behind it.
+const KINK_MARGIN: f32 = 3.0;
 /// Largest relative step.
 const MAX_STEP: f32 = 1.0 / 16.0;
 /// Largest sum of relative steps of a segment.
@@ -38,7 +41,7 @@ const MAX_CHANGE: f32 = 0.5;
 /// Largest third order, twelvefold, in units of the noise of the segment.
 const MAX_ORDER: f32 = 0.25;
 /// The same in units of the way that the weight goes, for segments with little noise.
-const MAX_ORDER_OF_WAY: f32 = 1.0 / 512.0;
+const MAX_ORDER_OF_WAY: f32 = 1.0 / 4096.0;
 /// Largest sum of squared relative noises of a segment.
 const MAX_SPREAD: f32 = 1.0 / 320.0;
 /// Largest relative change of the derivative of the steps over half of the path.
@@ -129,7 +132,13 @@ impl Pulses {
             let at = if R::LINEAR { start[lane] } else { middle[lane] };
             let smooth = rule.smooth(at, cells.cell(lane));
             let idle = self.up[lane] + self.down[lane] == 0.0;
-            let fit = idle | path.fits(mean[lane], variance[lane].sqrt(), smooth);
+            let fit = idle
+                | path.fits(
+                    mean[lane],
+                    variance[lane].sqrt(),
+                    smooth,
+                    [cells.min_bound[lane], cells.max_bound[lane]],
+                );
             fits[lane] = 0u32.wrapping_sub(u32::from(fit));
         }
         for lane in 0..LANES {
@@ -307,7 +316,7 @@ impl Path {
 
     /// Whether the expansion holds along the whole path.
     #[inline(always)]
-    fn fits(&self, mean: f32, sigma: f32, [low, high]: [f32; 2]) -> bool {
+    fn fits(&self, mean: f32, sigma: f32, smooth: [f32; 2], bounds: [f32; 2]) -> bool {
         let Self { u, d, start, up, down, most, least, .. } = self;
         let (of_up, of_down) = ((u * up.slope).abs(), (d * down.slope).abs());
         let change = of_up + of_down;
@@ -318,8 +327,11 @@ impl Path {
         let excess = 1.0 + change;
         let highest = larger((rise + larger(way, 0.0)).mul_add(excess, *start), mean);
         let lowest = smaller((fall + smaller(way, 0.0)).mul_add(excess, *start), mean);
-        let margin = MARGIN * sigma;
-        let inside = (highest + margin <= high) & (lowest - margin >= low);
+        let (margin, kink) = (MARGIN * sigma, KINK_MARGIN * sigma);
+        let inside = (highest + margin <= bounds[1])
+            & (lowest - margin >= bounds[0])
+            & (highest + kink <= smooth[1])
+            & (lowest - kink >= smooth[0]);
         let spread =
             (u * up.noise_slope).mul_add(up.noise_slope, d * down.noise_slope * down.noise_slope);
         let reach = 0.5f32.mul_add(highest - lowest, 2.0 * sigma);

@@ -168,6 +168,15 @@ impl LaneCells {
         self
     }
 
+    /// The constants that `rule` reads near the weights `w`.
+    #[inline(always)]
+    pub(super) fn localize<R: Rule>(mut self, rule: R, w: &[f32; LANES]) -> Self {
+        for lane in 0..LANES {
+            self.set(lane, rule.localize(w[lane], self.cell(lane)));
+        }
+        self
+    }
+
     #[inline(always)]
     pub(super) fn clip(&self, lane: usize, w: f32) -> f32 {
         clip(w, self.min_bound[lane], self.max_bound[lane])

@@ -62,6 +62,8 @@ struct Fired {
 /// Weights and constants of a row.
 struct Line {
     cells: Vec<LaneCells>,
+    /// The constants near the weights, for rules that have such.
+    local: Vec<LaneCells>,
     w: Vec<[f32; LANES]>,
     touched: Vec<bool>,
     /// Columns for which a segment is too long.
@@ -78,6 +80,7 @@ impl<R: Rule> Work for Smooth<'_, '_, R> {
         let mut fired = Vec::with_capacity(self.trains.slices);
         let mut line = Line {
             cells: vec![LaneCells::default(); blocks],
+            local: vec![LaneCells::default(); if R::LOCAL { blocks } else { 0 }],
             w: vec![[0.0; LANES]; blocks],
             touched: vec![false; blocks * LANES],
             careful: Vec::with_capacity(columns),
@@ -121,6 +124,9 @@ impl<R: Rule> Smooth<'_, '_, R> {
             let lanes = LANES.min(columns - column);
             *cells = self.planes.lanes(self.rows.first + local, column).prepare(self.rule);
             *w = load(self.rows.state, local * columns + column, lanes);
+            if R::LOCAL {
+                line.local[block] = cells.localize(self.rule, w);
+            }
         }
         line.touched.fill(false);
     }
@@ -184,7 +190,8 @@ impl<R: Rule> Smooth<'_, '_, R> {
         });
         let pulses = Pulses::count(words);
         // Copies, of which the compiler knows that they do not overlap.
-        let (cells, mut w) = (line.cells[block], line.w[block]);
+        let near = if R::LOCAL { &line.local } else { &line.cells };
+        let (cells, mut w) = (near[block], line.w[block]);
         let fits = pulses.settle(self.rule, &cells, xi, &mut w);
         line.w[block] = w;
         let columns = self.planes.x_size;
@@ -213,6 +220,7 @@ impl<R: Rule> Smooth<'_, '_, R> {
     #[inline(always)]
     fn carefully(&self, row: u32, index: usize, segment: &[Fired], line: &mut Line) {
         let columns = std::mem::take(&mut line.careful);
+        self.localize(&columns, line);
         let mut single = std::mem::take(&mut line.single);
         let length = segment.len().div_ceil(PARTS);
         for (part, fired) in segment.chunks(length).enumerate() {
@@ -223,9 +231,23 @@ impl<R: Rule> Smooth<'_, '_, R> {
             for columns in single.chunks(LANES) {
                 self.one_by_one(row, fired, columns, line);
             }
+            self.localize(&single, line);
         }
         (line.careful, line.single) = (columns, single);
         line.careful.clear();
+    }
+
+    /// Looks up the constants near the weights of some columns.
+    #[inline(always)]
+    fn localize(&self, columns: &[u32], line: &mut Line) {
+        if !R::LOCAL {
+            return;
+        }
+        for column in columns {
+            let (block, lane) = (*column as usize / LANES, *column as usize % LANES);
+            let cell = line.cells[block].cell(lane);
+            line.local[block].set(lane, self.rule.localize(line.w[block][lane], cell));
+        }
     }
 
     /// Applies a part of a segment to some columns; those for which it is too long go to `single`.
@@ -239,7 +261,8 @@ impl<R: Rule> Smooth<'_, '_, R> {
         line: &mut Line,
         single: &mut Vec<u32>,
     ) {
-        let mut group = Group::new(columns, line);
+        let near = if R::LOCAL { &line.local } else { &line.cells };
+        let mut group = Group::new(columns, near, line);
         let mut x = [[0; LANES]; PULSES as usize];
         self.gather(fired, columns, &mut x);
         let mut xi = [0.0; LANES];
@@ -271,7 +294,7 @@ impl<R: Rule> Smooth<'_, '_, R> {
     /// Pulse after pulse for up to [`LANES`] columns.
     #[inline(always)]
     fn one_by_one(&self, row: u32, fired: &[Fired], columns: &[u32], line: &mut Line) {
-        let mut group = Group::new(columns, line);
+        let mut group = Group::new(columns, &line.cells, line);
         let mut x = [[0; LANES]; PULSES as usize];
         self.gather(fired, columns, &mut x);
         let (mut from, mut pulses) = (0, 0);
@@ -361,12 +384,12 @@ struct Group {
 
 impl Group {
     #[inline(always)]
-    fn new(columns: &[u32], line: &Line) -> Self {
+    fn new(columns: &[u32], cells: &[LaneCells], line: &Line) -> Self {
         let mut group = Self { cells: LaneCells::default(), w: [0.0; LANES] };
         for (lane, column) in columns.iter().enumerate() {
             let (block, from) = (*column as usize / LANES, *column as usize % LANES);
             group.w[lane] = line.w[block][from];
-            group.cells.set(lane, line.cells[block].cell(from));
+            group.cells.set(lane, cells[block].cell(from));
         }
         group
     }
