@@ -8,7 +8,7 @@ export VIRTUAL_ENV := $(abspath $(VENV))
 unexport CONDA_PREFIX
 
 EXTRAS := demo,test,lint,bench
-RUST_SOURCES := Cargo.toml pyproject.toml $(wildcard Cargo.lock) $(shell find src -name '*.rs')
+RUST_SOURCES := Cargo.toml pyproject.toml $(wildcard Cargo.lock) $(shell find src -name '*.rs' -o -name '*.wgsl')
 # Lint has its own target folder: maturin sets variables that would make cargo build pyo3 anew
 # each time the two alternate.
 LINT_CARGO := CARGO_TARGET_DIR=target/lint cargo
@@ -39,19 +39,23 @@ demo: $(EXTENSION) ## Train and adapt classifiers of handwritten digits, draw ou
 	$(BIN)/python examples/digits.py
 
 .PHONY: test
-test: test-rust test-python ## Run all fast tests
+test: gpu-driver test-rust test-python ## Run all fast tests
+
+.PHONY: gpu-driver
+gpu-driver:
+	@sh tools/check-gpu.sh
 
 .PHONY: test-rust
 test-rust: ## Run the tests of the crate, without Python
-	cargo test --release --quiet
+	cargo test --release --quiet --features wgpu
 
 .PHONY: test-python
 test-python: $(EXTENSION) ## Run the tests of the package
 	$(BIN)/python -m pytest -q -m 'not slow'
 
 .PHONY: test-slow
-test-slow: $(EXTENSION) ## Run the slow tests as well (statistics on large samples)
-	cargo test --release --quiet -- --include-ignored
+test-slow: gpu-driver $(EXTENSION) ## Run the slow tests as well (statistics on large samples)
+	cargo test --release --quiet --features wgpu -- --include-ignored
 	HYPOTHESIS_PROFILE=slow $(BIN)/python -m pytest -q
 
 .PHONY: lint
@@ -61,8 +65,8 @@ lint: lint-rust lint-python ## Check format, lints, types and documentation
 lint-rust: $(SETUP)
 	cargo fmt --check
 	$(LINT_CARGO) clippy --quiet --all-targets -- -D warnings
-	$(LINT_CARGO) clippy --quiet --all-targets --features python -- -D warnings
-	RUSTDOCFLAGS='-D warnings' $(LINT_CARGO) doc --quiet --no-deps --features python
+	$(LINT_CARGO) clippy --quiet --all-targets --features python,wgpu -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(LINT_CARGO) doc --quiet --no-deps --features python,wgpu
 
 .PHONY: lint-python
 lint-python: $(EXTENSION)
@@ -81,6 +85,10 @@ fmt: $(EXTENSION) ## Format everything
 bench: $(EXTENSION) ## Measure the speed, write out/bench.json
 	$(BIN)/python benches/python/run.py
 	cargo bench --bench rust -- --warm-up-time 0.5 --measurement-time 1 --sample-size 10
+
+.PHONY: bench-gpu
+bench-gpu: $(EXTENSION) ## Measure the speed on a graphics processor, write out/bench-gpu.json
+	$(BIN)/python benches/python/gpu.py
 
 .PHONY: docs
 docs: $(EXTENSION) ## Draw the figures of docs/ anew and build the documentation of the crate

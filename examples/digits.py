@@ -23,6 +23,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 from tqdm import tqdm
 
+import mho
 from figure_digits import draw
 from mho.nn import AnalogLinear
 from mho.nn.conversion import convert_to_analog
@@ -172,7 +173,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="number of repetitions")
     parser.add_argument("--epochs", type=int, default=15, help="epochs of every training")
     parser.add_argument("--output", type=Path, default=Path("out/digits.png"))
+    parser.add_argument(
+        "--backend",
+        default="cpu",
+        choices=("cpu", "wgpu"),
+        help="where the crossbars are computed; layers this small are faster on the processor",
+    )
+    parser.add_argument("--adapter", help="number or part of the name of a graphics processor")
     options = parser.parse_args()
+    mho.set_backend(options.backend, options.adapter)
 
     # Networks this small are faster without a second thread.
     torch.set_num_threads(1)
