@@ -27,7 +27,7 @@ pub struct Sample<'a> {
     pub at: usize,
 }
 
-/// Writes the pulses that [`update`](super::update) would give to each crosspoint for one sample,
+/// Writes the pulses that [`update`] would give to each crosspoint for one sample,
 /// `[d_size, x_size]`: positive numbers are pulses up, negative ones pulses down.
 ///
 /// Samples in their order, with the pulses of each one after another, make up the whole update.
