@@ -200,6 +200,19 @@ impl Context {
         Ok(result)
     }
 
+    /// Copies buffers to others of their size.
+    pub(super) fn copy<'a>(
+        &self,
+        pairs: impl Iterator<Item = (&'a wgpu::Buffer, &'a wgpu::Buffer)>,
+    ) {
+        let descriptor = wgpu::CommandEncoderDescriptor::default();
+        let mut encoder = self.device.create_command_encoder(&descriptor);
+        for (from, to) in pairs {
+            encoder.copy_buffer_to_buffer(from, 0, to, 0, from.size());
+        }
+        self.queue.submit([encoder.finish()]);
+    }
+
     /// Fills `buffer` with zeros.
     pub(super) fn clear(&self, buffer: &wgpu::Buffer) {
         let descriptor = wgpu::CommandEncoderDescriptor::default();

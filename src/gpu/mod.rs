@@ -21,6 +21,7 @@ mod responses;
 mod shaders;
 mod state;
 mod tile;
+mod transaction;
 
 pub use adapter::{AdapterKind, AdapterSummary, adapters};
 pub use context::{Context, Pick};

@@ -119,19 +119,29 @@ impl GpuTile {
         // Refuses before anything changes.
         self.state.parameters(device, key, &Numbers::default())?;
         let counted = batch.counts.is_some();
-        let kind = device.update().pulse_type;
-        if !device.is_pulsed() || matches!(kind, PulseType::None | PulseType::NoneWithDevice) {
-            return self.exact(&batch);
-        }
-        self.clear_counts(counted)?;
-        match kind {
-            PulseType::MeanCount => self.dense(&batch, Mode::MeanCount, counted)?,
-            PulseType::DeterministicImplicit => self.dense(&batch, Mode::Implicit, counted)?,
-            _ => self.stochastic(&batch, counted)?,
+        // One sample is one submission: it happens or it does not.
+        if batch.d.len() == device.d_size() {
+            self.run_update(&batch, counted)?;
+        } else {
+            self.restoring(|tile| tile.run_update(&batch, counted))?;
         }
         match counts {
             Some(counts) => self.add_counts(counts),
             None => Ok(()),
+        }
+    }
+
+    fn run_update(&mut self, batch: &Update<'_>, counted: bool) -> Result<()> {
+        let device = batch.device;
+        let kind = device.update().pulse_type;
+        if !device.is_pulsed() || matches!(kind, PulseType::None | PulseType::NoneWithDevice) {
+            return self.exact(batch);
+        }
+        self.clear_counts(counted)?;
+        match kind {
+            PulseType::MeanCount => self.dense(batch, Mode::MeanCount, counted),
+            PulseType::DeterministicImplicit => self.dense(batch, Mode::Implicit, counted),
+            _ => self.stochastic(batch, counted),
         }
     }
 

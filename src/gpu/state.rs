@@ -57,6 +57,11 @@ impl State {
         }
     }
 
+    /// The buffers that pulses change.
+    pub fn live(&self) -> Vec<wgpu::Buffer> {
+        [Some(&self.weights), self.persistent.as_ref()].into_iter().flatten().cloned().collect()
+    }
+
     /// Writes the planes and the table behind them.
     pub fn write_planes(
         &mut self,

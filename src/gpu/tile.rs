@@ -46,6 +46,8 @@ pub(super) struct Scratch {
     /// Slices as the trains and as the pulses read them.
     pub slices: [Reused; 3],
     pub counts: Reused,
+    /// Weights before an update, and those under the write noise.
+    pub kept: [Reused; 2],
     pub staging: Reused,
 }
 

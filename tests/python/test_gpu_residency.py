@@ -51,7 +51,7 @@ def make_newer(tile: AnalogTile) -> None:
 def truth(tile: AnalogTile) -> Tensor:
     """Weights as the graphics processor has them, read past everything that is tested."""
     weights = torch.empty(ROWS, COLUMNS)
-    tile.tile.resident._tile.read_weights(weights)
+    tile.tile.resident._mirror.tile.read_weights(weights)
     return weights
 
 
@@ -94,7 +94,7 @@ def test_reader_gets_newer_weights(reader: str) -> None:
 def test_reader_gets_newer_persistent_weights(read: str) -> None:
     tile = gpu_tile()
     expected = torch.empty(ROWS, COLUMNS)
-    tile.tile.resident._tile.read_persistent(expected)
+    tile.tile.resident._mirror.tile.read_persistent(expected)
     name = "persistent_weights"
     found = {
         "get": lambda: tile.get_hidden_parameters()[name],
@@ -176,7 +176,7 @@ def test_lost_device_leaves_the_last_copy_of_the_host() -> None:
     kept = tile.get_weights()[0]
     call = int(tile.analog_tile_calls)
     make_newer(tile)
-    tile.tile.resident._tile.destroy_device()
+    tile.tile.resident._mirror.tile.destroy_device()
     with pytest.raises(BackendError, match=rf"lost.*that the host had at call {call} .*at call"):
         tile.get_weights()
     assert torch.equal(tile.get_weights()[0], kept)
@@ -189,7 +189,7 @@ def test_lost_device_leaves_the_last_copy_of_the_host() -> None:
 def test_lost_device_is_told_by_products_and_updates(use: Callable[[AnalogTile], object]) -> None:
     tile = gpu_tile()
     kept = tile.get_weights()[0]
-    tile.tile.resident._tile.destroy_device()
+    tile.tile.resident._mirror.tile.destroy_device()
     with pytest.raises(BackendError, match=r"lost.*the weights on the host are up to date"):
         use(tile)
     assert torch.equal(tile.get_weights()[0], kept)
@@ -368,6 +368,24 @@ def test_moving_there_and_back_keeps_the_state() -> None:
             assert torch.equal(back[name], value), name
     tile.to_backend("wgpu", needed_adapter())
     make_newer(tile)
+
+
+def test_tensors_without_versions() -> None:
+    """What is built in inference mode does not tell when it is written: it is always uploaded."""
+    with torch.inference_mode():
+        host, gpu = twins(AnalogTile(ROWS, COLUMNS, SingleRPUConfig()))
+        for tile in (host, gpu):
+            tile.rpu_config.device.dw_min_std = 0.0
+            tile.replace_with(tile.rpu_config)
+            tile.tile.set_learning_rate(0.1)
+        for _ in range(3):
+            x, d = torch.randn(5, COLUMNS), torch.randn(5, ROWS)
+            host.update(x, d)
+            gpu.update(x, d)
+        torch.testing.assert_close(gpu.get_weights()[0], host.get_weights()[0], rtol=0, atol=1e-5)
+        host.analog_tile_weights.zero_()
+        gpu.analog_tile_weights.zero_()
+        assert float(gpu(x).abs().max()) < 5 * 0.06 * float(x.abs().max())
 
 
 def test_another_configuration_is_used_from_then_on() -> None:

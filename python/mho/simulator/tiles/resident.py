@@ -8,7 +8,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -16,15 +16,11 @@ from torch import Tensor, nn
 from mho import _core
 from mho.exceptions import BackendError, InternalError, TileError
 from mho.simulator.tiles.base import AnalogTileStateNames as Names
+from mho.simulator.tiles.mirror import PERSISTENT, Mirror
 from mho.simulator.tiles.resident_buffers import ResidentBuffers, peek
-from mho.simulator.tiles.stamps import Stamps
 
 if TYPE_CHECKING:
     from mho.simulator.tiles.native_core import NativeCore
-
-PERSISTENT = "persistent_weights"
-_OWN, _HIDDEN = "own", "hidden"
-_LINES = ("forward", "backward")
 
 _ALIVE: "weakref.WeakSet[Resident]" = weakref.WeakSet()
 # Tiles of a parent process. They are never dropped, for their driver does not run in this one.
@@ -44,9 +40,7 @@ class Resident:
         """
         self._owner, self._raw, self.adapter = owner, raw, adapter
         self._lock = threading.RLock()
-        self._tile: _core.GpuTile | None = None
-        self._spec: _core.TileSpec | None = None
-        self._stamps = Stamps()
+        self._mirror = Mirror(owner, raw, adapter)
         self._newer = False
         self._host_call = 0
         self._process = os.getpid()
@@ -102,13 +96,7 @@ class Resident:
                 return
             self._check_process()
             self._check_one_side()
-            tile = self._tile
-            assert tile is not None
-            tile.read_weights(self._weights())
-            persistent = self._persistent()
-            if persistent is not None:
-                tile.read_persistent(persistent)
-            self._host_is_current()
+            self._read_back()
 
     @contextmanager
     def on_host(self, replaces_all: bool = False) -> Iterator[None]:
@@ -125,7 +113,7 @@ class Resident:
                 yield
             finally:
                 # Kernels write through pointers, which the versions of tensors do not see.
-                self._stamps.clear()
+                self._mirror.forget()
 
     def product(
         self,
@@ -151,10 +139,9 @@ class Resident:
             mask: Set where the output was clipped, uint8.
 
         Raises:
-            BackendError: The graphics processor failed; the weights are as before if it still
-                answers.
+            BackendError: The graphics processor failed; as for `update`.
         """
-        with self._lock, self._reported(keeps_weights=True):
+        with self._lock, self._reported():
             lines = self._raw._lines[backward] or None
             self._uploaded(weight).mvm(
                 backward, rows, y, self._raw._seed(), call, is_test, bias_input, lines, mask
@@ -169,8 +156,8 @@ class Resident:
             bias_input: Input of the analog bias column.
 
         Raises:
-            BackendError: The graphics processor failed; the last copy of the host is the state from
-                now on.
+            BackendError: The graphics processor failed; the weights are as before if it still
+                answers, otherwise the last copy of the host is the state from now on.
         """
         raw = self._raw
         counts = peek(raw._state, Names.COUNTS)
@@ -198,26 +185,26 @@ class Resident:
             tile = self._uploaded(None)
             work(tile, raw._seed(), raw.next_call())
             self._newer = True
-            if self._shared() is not None:
+            if self._mirror.shared() is not None:
                 # An optimizer of torch reads and writes these weights on the host.
                 self.sync_to_host()
 
     @contextmanager
-    def _reported(self, keeps_weights: bool = False) -> Iterator[None]:
+    def _reported(self) -> Iterator[None]:
         try:
             yield
         except (BackendError, InternalError) as error:
-            raise type(error)(f"{error}; {self._rescued(keeps_weights)}") from error
+            # A failed update has put the weights back; after a panic nothing is known.
+            rescued = self._rescued(isinstance(error, BackendError))
+            raise type(error)(f"{error}; {rescued}") from error
 
-    def _rescued(self, keeps_weights: bool) -> str:
+    def _rescued(self, readable: bool) -> str:
         """Return to weights that are known, after a failure; tells which those are."""
-        if self._newer and keeps_weights:
-            try:
-                self.sync_to_host()
-            except (BackendError, TileError):
-                pass
-        lost, self._newer, self._tile = self._newer, False, None
-        self._stamps.clear()
+        if self._newer and readable and not self._mirror.was_written():
+            with suppress(BackendError):
+                self._read_back()
+        lost, self._newer = self._newer, False
+        self._mirror.drop()
         if not lost:
             return "the weights on the host are up to date"
         return (
@@ -228,61 +215,18 @@ class Resident:
     def _uploaded(self, weight: Tensor | None) -> _core.GpuTile:
         """Return the tile with everything that the host has written."""
         self._check_process()
-        raw = self._raw
-        if self._tile is None or self._spec is not raw.spec:
+        self._check_one_side()
+        if self._mirror.replaces_weights(weight):
             self.sync_to_host()
-            self._stamps.clear()
-            self._tile, self._spec = _core.GpuTile(raw.spec, self.adapter), raw.spec
-        self._upload_weights(self._tile, weight)
-        hidden = dict.copy(raw._hidden)
-        hidden.pop(PERSISTENT, None)
-        if self._stamps.changed(_HIDDEN, hidden):
-            self._tile.write_hidden(hidden)
-            self._stamps.put(_HIDDEN, hidden)
-        for backward, name in enumerate(_LINES):
-            lines = raw._lines[backward]
-            if lines and self._stamps.changed(name, lines):
-                self._tile.write_lines(bool(backward), lines)
-                self._stamps.put(name, lines)
-        return self._tile
-
-    def _upload_weights(self, tile: _core.GpuTile, weight: Tensor | None) -> None:
-        own = self._own()
-        if weight is not None and weight.data_ptr() != own["buffer"].data_ptr():
-            # A functional call with other weights.
-            self.sync_to_host()
-            tile.write_weights(weight.detach().contiguous())
-            self._stamps.forget(_OWN)
-        elif self._stamps.changed(_OWN, own):
-            self._check_one_side()
-            tile.write_weights(own["buffer"])
-            if PERSISTENT in own:
-                tile.write_persistent(own[PERSISTENT])
-            self._stamps.put(_OWN, own)
             self._host_is_current()
+        return self._mirror.upload(weight)
 
-    def _own(self) -> dict[str, Tensor]:
-        own = {"buffer": self._weights()}
-        for name, value in (("shared", self._shared()), (PERSISTENT, self._persistent())):
-            if value is not None:
-                own[name] = value
-        return own
-
-    def _weights(self) -> Tensor:
-        weights: Tensor | None = peek(self._raw._state, Names.WEIGHTS)
-        if weights is None:
-            raise TileError(f"{Names.WEIGHTS}: the tile has lost this buffer")
-        return weights
-
-    def _persistent(self) -> Tensor | None:
-        persistent: Tensor | None = peek(self._raw._hidden, PERSISTENT)
-        return persistent
-
-    def _shared(self) -> Tensor | None:
-        return self._owner._parameters.get(Names.SHARED_WEIGHTS)
+    def _read_back(self) -> None:
+        self._mirror.read_back()
+        self._host_is_current()
 
     def _check_one_side(self) -> None:
-        if self._newer and self._stamps.written(_OWN, self._own()):
+        if self._newer and self._mirror.was_written():
             raise TileError(
                 "backend: weights were changed on the host while the graphics processor had newer"
                 " ones; read them (get_weights) before you change them, or write all of them"
@@ -293,8 +237,9 @@ class Resident:
         if self._process == os.getpid():
             return
         lost, self._newer = self._newer, False
-        _ABANDONED.append(self._tile)
-        self._tile, self._process = None, os.getpid()
+        _ABANDONED.append(self._mirror.tile)
+        self._mirror.drop()
+        self._process = os.getpid()
         if lost:
             raise BackendError(
                 "backend: a forked process cannot read weights that its parent has on the graphics"
