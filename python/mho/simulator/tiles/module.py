@@ -205,7 +205,8 @@ class TileModule(StatefulTile):
         if probe.device.type != "cpu":
             raise TileModuleError(
                 f"{type(self).__name__} computes on the host and cannot be moved to {probe.device};"
-                " keep the analog layers on the CPU or use TorchInferenceRPUConfig"
+                " keep the analog layers on the CPU (to_backend('wgpu') runs them on a graphics"
+                " processor from there) or use TorchInferenceRPUConfig"
             )
         self.io_dtype = probe.dtype
         return self
@@ -239,7 +240,8 @@ class TileModule(StatefulTile):
             CudaError: Always.
         """
         raise CudaError(
-            f"{type(self).__name__} cannot be moved to CUDA; use TorchInferenceRPUConfig there"
+            f"{type(self).__name__} cannot be moved to CUDA; use to_backend('wgpu') for graphics"
+            " processors, or TorchInferenceRPUConfig"
         )
 
     def cpu(self) -> "TileModule":
