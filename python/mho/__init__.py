@@ -1,6 +1,6 @@
 """Analog in-memory computing for PyTorch: layers whose weights are conductances."""
 
-from mho.backends import Backend, backends, synchronize
+from mho.adapters import Backend, backends, synchronize
 from mho.settings import get_backend, get_num_threads, set_backend, set_num_threads
 from mho.version import __version__
 

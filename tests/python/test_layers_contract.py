@@ -14,7 +14,7 @@ PACKAGE = Path(mho.__file__).parent
 # counts.
 ORDER = [
     ["mho._core", "mho.exceptions", "mho.version"],
-    ["mho.settings", "mho.compat"],
+    ["mho.settings", "mho.compat", "mho.adapters"],
     ["mho.cloud", "mho.experiments", "mho.extension", "mho.simulator.digital_low_precision"],
     ["mho.simulator.parameters"],
     ["mho.inference"],
