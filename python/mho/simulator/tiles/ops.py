@@ -6,6 +6,7 @@ product with input range and scales; its gradient uses `mho::mvm_t`, keyed by th
 """
 
 from functools import lru_cache
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mho.simulator.tiles.periphery import TileWithPeriphery
 
 RUNNING = "running_abs_max"
+_NOT_IN_GRAPHS = "tiles on 'wgpu' are not part of graphs; call to_backend('cpu') first"
 _LIBRARY: Any = torch.library.Library("mho", "DEF")  # type: ignore[no-untyped-call]
 _LIBRARY.define("next_call(Tensor(a!) calls) -> Tensor")
 _LIBRARY.define(
@@ -212,10 +214,10 @@ def graph_forward(tile: "TileWithPeriphery", x_input: Tensor) -> Tensor:
         InputError: Wrong number of features or dtype.
     """
     if getattr(tile.tile, "resident", None) is not None:
-        raise TileError(
-            "backend: tiles on 'wgpu' cannot be part of compiled or exported graphs; call"
-            " to_backend('cpu') first"
-        )
+        if _is_exporting():
+            raise TileError(f"backend: {_NOT_IN_GRAPHS}")
+        output: Tensor = _outside_of_graphs(tile, x_input)
+        return output
     plan = tile._graph
     is_test = not tile.training
     if plan.running and not is_test:
@@ -254,6 +256,17 @@ def graph_forward(tile: "TileWithPeriphery", x_input: Tensor) -> Tensor:
         tile.handle_output_bound,
     )
     return from_rows(y, batch_shape(x, tile.in_trans), tile.out_trans)
+
+
+def _eager(tile: "TileWithPeriphery", x_input: Tensor) -> Tensor:
+    if torch.is_grad_enabled():
+        return tile._traced_forward(x_input)
+    return tile.joint_forward(x_input, not tile.training)
+
+
+_disable: Any = torch.compiler.disable
+_has_reason = "reason" in signature(_disable).parameters  # since torch 2.7
+_outside_of_graphs = _disable(_eager, **({"reason": _NOT_IN_GRAPHS} if _has_reason else {}))
 
 
 def _is_exporting() -> bool:

@@ -117,19 +117,21 @@ class TileWithPeriphery(PlacedTile):
         if torch.compiler.is_compiling() and not self._custom_hooks:
             output = self._compiled_forward(x_input)
         elif torch.is_grad_enabled():
-            x = self._cast_input(x_input)
-            output = AnalogFunction.apply(
-                self.analog_ctx,
-                self,
-                x,
-                self._parameters.get("shared_weights"),
-                not self.training,
-            )
+            output = self._traced_forward(x_input)
         elif self._direct and self._is_plain(x_input):
             return self._direct_forward(x_input, tensor_view)
         else:
             output = self.joint_forward(x_input, not self.training)
         return self._finish_output(output, tensor_view)
+
+    def _traced_forward(self, x_input: Tensor) -> Tensor:
+        return AnalogFunction.apply(
+            self.analog_ctx,
+            self,
+            self._cast_input(x_input),
+            self._parameters.get("shared_weights"),
+            not self.training,
+        )
 
     def _is_plain(self, x: Tensor) -> bool:
         return (
