@@ -50,7 +50,9 @@ impl Reused {
         match &self.0 {
             Some(buffer) if buffer.size() >= 4 * words as u64 => buffer.clone(),
             _ => {
-                let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+                let usage = wgpu::BufferUsages::UNIFORM
+                    | wgpu::BufferUsages::STORAGE
+                    | wgpu::BufferUsages::COPY_DST;
                 let buffer = context.create("parameters", words, usage);
                 self.0 = Some(buffer.clone());
                 buffer

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::adapter::{AdapterSummary, choose};
+use super::adapter::{AdapterKind, AdapterSummary, choose};
 use super::kernels::{Kernel, Pipeline};
-use super::shaders::{Constant, compose};
+use super::shaders::{Constant, compose, with_parameters_in_storage};
 use crate::error::{Error, Result};
 
 /// Which adapter to open.
@@ -174,10 +174,18 @@ impl Context {
             return Ok(Arc::clone(pipeline));
         }
         let what = format!("compiling the kernel {}", kernel.name);
-        let pipeline =
-            self.guard(&what, || Ok(Arc::new(Pipeline::new(&self.device, kernel, &source))))?;
+        let pipeline = self.guard(&what, || Ok(Arc::new(self.compile(kernel, &source))))?;
         lock(&self.pipelines).insert(source, Arc::clone(&pipeline));
         Ok(pipeline)
+    }
+
+    fn compile(&self, kernel: &Kernel, source: &str) -> Pipeline {
+        if self.adapter.kind != AdapterKind::Software {
+            return Pipeline::new(&self.device, kernel, source, wgpu::BufferBindingType::Uniform);
+        }
+        // Software drivers translate a kernel anew whenever its uniforms change, in 2 ms each.
+        let parameters = wgpu::BufferBindingType::Storage { read_only: true };
+        Pipeline::new(&self.device, kernel, &with_parameters_in_storage(source), parameters)
     }
 
     /// Test hook: destroys the device as a driver that crashed would.

@@ -118,10 +118,17 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    /// Compiles `source`; failures go to the error scopes of the device.
-    pub fn new(device: &wgpu::Device, kernel: &Kernel, source: &str) -> Self {
+    /// Compiles `source`, whose parameters are in a buffer of the given type; failures go to the
+    /// error scopes of the device.
+    pub fn new(
+        device: &wgpu::Device,
+        kernel: &Kernel,
+        source: &str,
+        parameters: wgpu::BufferBindingType,
+    ) -> Self {
         let label = Some(kernel.name);
-        let entries: Vec<_> = kernel.access.iter().enumerate().map(entry).collect();
+        let entries: Vec<_> =
+            kernel.access.iter().enumerate().map(|at| entry(at, parameters)).collect();
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label,
             entries: &entries,
@@ -167,9 +174,12 @@ fn module(device: &wgpu::Device, name: &str, source: &str) -> wgpu::ShaderModule
     unsafe { device.create_shader_module_trusted(descriptor, checks) }
 }
 
-fn entry((at, access): (usize, &Access)) -> wgpu::BindGroupLayoutEntry {
+fn entry(
+    (at, access): (usize, &Access),
+    parameters: wgpu::BufferBindingType,
+) -> wgpu::BindGroupLayoutEntry {
     let ty = match access {
-        Uniform => wgpu::BufferBindingType::Uniform,
+        Uniform => parameters,
         Read => wgpu::BufferBindingType::Storage { read_only: true },
         Write => wgpu::BufferBindingType::Storage { read_only: false },
     };

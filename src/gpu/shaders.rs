@@ -28,6 +28,11 @@ pub(super) fn compose(kernel: &Kernel, constants: &[Constant], response: &[&str]
     source
 }
 
+/// A composition that reads its parameters from a storage buffer.
+pub(super) fn with_parameters_in_storage(source: &str) -> String {
+    source.replace("var<uniform> params", "var<storage, read> params")
+}
+
 /// Every composition that a tile can ask for, by name, for tools and tests that check shaders.
 #[must_use]
 pub fn sources() -> Vec<(String, String)> {
@@ -86,7 +91,12 @@ mod tests {
     /// every adapter has.
     #[test]
     fn every_composition_is_valid_and_within_the_common_limits() {
-        for (name, source) in sources() {
+        let software = |(name, source): (String, String)| {
+            let changed = with_parameters_in_storage(&source);
+            assert_ne!(changed, source, "{name}");
+            (format!("{name} in software"), changed)
+        };
+        for (name, source) in sources().into_iter().chain(sources().into_iter().map(software)) {
             let module = wgsl::parse_str(&source)
                 .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&source)));
             Validator::new(ValidationFlags::all(), Capabilities::empty())

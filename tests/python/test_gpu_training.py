@@ -14,7 +14,6 @@ from adapters import needed_adapter
 from mho.nn import AnalogLinear, AnalogSequential
 from mho.optim import AnalogSGD
 from mho.simulator.configs import (
-    BoundManagementType,
     ConstantStepDevice,
     InferenceRPUConfig,
     SingleRPUConfig,
@@ -30,8 +29,6 @@ def test_accuracy_is_that_of_the_host(kind: str) -> None:
     x, y = torch.tensor(images / 16, dtype=torch.float32), torch.tensor(labels)
     config = SingleRPUConfig(device=ConstantStepDevice()) if kind == "pulsed" else None
     config = config or InferenceRPUConfig()
-    # Repeated passes take a software driver long; test_gpu_twins has them.
-    config.forward.bound_management = BoundManagementType.NONE
     right = {}
     for backend in ("cpu", "wgpu"):
         torch.manual_seed(5)
