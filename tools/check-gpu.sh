@@ -17,7 +17,9 @@ has_driver() {
 has_driver && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing a software driver for the tests on graphics processors"
-    if apt-get update -q && apt-get install -qy --no-install-recommends \
+    quick="-o Acquire::Retries=0 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15"
+    # shellcheck disable=SC2086 # several words
+    if apt-get update -q $quick && apt-get install -qy --no-install-recommends $quick \
         mesa-vulkan-drivers libvulkan1; then
         exit 0
     fi
