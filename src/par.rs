@@ -28,6 +28,8 @@ const PARALLEL_NS: f64 = 25_000.0;
 struct Shared {
     process: u32,
     pool: ThreadPool,
+    /// Whether the main thread is one of its threads.
+    has_caller: bool,
 }
 
 static POOL: ArcSwapOption<Shared> = ArcSwapOption::const_empty();
@@ -88,18 +90,37 @@ fn pool(threads: usize) -> Option<Arc<Shared>> {
     {
         return Some(Arc::clone(shared));
     }
-    let pool = ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(|index| format!("mho-{index}"))
-        .build()
-        .ok()?;
-    let shared = Arc::new(Shared { process, pool });
+    let shared = Arc::new(build(process, threads)?);
     let old = POOL.swap(Some(Arc::clone(&shared)));
-    if old.as_ref().is_some_and(|old| old.process != process) {
-        // Ending a pool whose threads stayed in the parent would wait for them.
+    if old.as_ref().is_some_and(|old| old.process != process || old.has_caller) {
+        // Ending a pool would wait for threads that stayed in the parent, and would leave a caller
+        // that is one of its threads without its pool.
         std::mem::forget(old);
     }
     Some(shared)
+}
+
+/// Builds a pool, of which the main thread becomes a part where it calls first: then it works instead
+/// of waiting for two others to wake up, which may do so on one core. Other threads may end before
+/// the pool does, and stay outside.
+fn build(process: u32, threads: usize) -> Option<Shared> {
+    let builder = || {
+        ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("mho-{index}"))
+    };
+    if is_main_thread(process)
+        && let Ok(pool) = builder().use_current_thread().build()
+    {
+        return Some(Shared { process, pool, has_caller: true });
+    }
+    let pool = builder().build().ok()?;
+    Some(Shared { process, pool, has_caller: false })
+}
+
+/// Whether this is the first thread of the process, as far as the system tells: on Linux that has the
+/// number of the process.
+fn is_main_thread(process: u32) -> bool {
+    let link = std::fs::read_link("/proc/thread-self");
+    link.is_ok_and(|link| link.ends_with(format!("{process}/task/{process}")))
 }
 
 /// Asks whether the current call should stop. Set once by an embedder; called between row blocks

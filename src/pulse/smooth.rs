@@ -33,7 +33,7 @@ pub(super) fn update<R: Rule>(
 ) -> Result<()> {
     let planes = Planes::new(update.device, update.planes);
     let (key, write_noise) = (update.key, update.device.write_noise());
-    let block_ns = (HEIGHT * planes.x_size * trains.slices) as f64 * 0.3;
+    let block_ns = (HEIGHT * planes.x_size) as f64 * (6.0 + 0.3 * trains.slices as f64);
     let mut blocks = rows::split(update, HEIGHT);
     rows::for_each(&mut blocks, block_ns, |rows| {
         simd::run(Smooth { rows, planes, trains, rule, key, positions, write_noise });
