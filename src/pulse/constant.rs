@@ -179,9 +179,10 @@ impl Constant<'_, '_> {
             self.normals(self.rows.first + local, first, &mut normals);
         }
         let state = &mut self.rows.state[at..at + count];
-        for (column, w) in state.iter_mut().enumerate() {
-            let change = deviation[column].mul_add(normals[column], mean[column]);
-            *w += select(deviation[column] < 0.0, 0.0, change);
+        let sums = deviation.iter().zip(&normals).zip(mean);
+        for (w, ((deviation, normal), mean)) in state.iter_mut().zip(sums) {
+            let change = deviation.mul_add(*normal, *mean);
+            *w += select(*deviation < 0.0, 0.0, change);
         }
         if lost {
             for column in (0..count).filter(|column| deviation[*column] < 0.0) {
