@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::rng::{Draw, Key, LANES, Stream, normal_lanes};
 
 /// Pulses of the error line after which a segment ends.
-const PULSES: u32 = 96;
+const PULSES: u32 = 128;
 /// Parts of a segment where the whole is too long.
 const PARTS: usize = 4;
 /// Rows of one task.
