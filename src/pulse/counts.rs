@@ -1,8 +1,7 @@
 //! Numbers of pulses of one sample, for devices that are stepped outside of the kernels.
 
 use super::general::{Coincidences, Pulses};
-use super::scale::scaling;
-use super::{Update, sliced, trains, update};
+use super::{Update, scaling_of, sliced, trains, update};
 use crate::config::PulseType;
 use crate::devices::{ConstantStep, Device, DeviceConfig, PulsedParameters};
 use crate::error::{Error, Result};
@@ -36,22 +35,19 @@ pub struct Sample<'a> {
 /// # Errors
 /// [`Error::Shape`] and [`Error::Argument`] for bad arguments.
 pub fn counts(sample: &Sample<'_>, out: &mut [i64]) -> Result<()> {
-    let rows = sample.check(out)?;
+    sample.check(out)?;
     out.fill(0);
     match sample.device.update().pulse_type {
         PulseType::None | PulseType::NoneWithDevice => Ok(()),
         PulseType::Stochastic | PulseType::StochasticCompressed => {
-            sample.coincidences(rows, |trains| add(trains, sample.device.x_size(), out))
+            sample.coincidences(|trains| add(trains, sample.device.x_size(), out))
         }
         PulseType::MeanCount | PulseType::DeterministicImplicit => sample.dense(out),
     }
 }
 
-/// Inputs and errors of one sample.
-type Rows<'a> = (&'a [f32], &'a [f32]);
-
-impl<'a> Sample<'a> {
-    fn check(&self, out: &[i64]) -> Result<Rows<'a>> {
+impl Sample<'_> {
+    fn check(&self, out: &[i64]) -> Result<()> {
         let (d_size, x_size) = (self.device.d_size(), self.device.x_size());
         let inputs = x_size - usize::from(self.bias.is_some());
         let samples = self.d.len() / d_size;
@@ -62,22 +58,15 @@ impl<'a> Sample<'a> {
             let why = format!("must be below the number of samples {samples}, got {}", self.at);
             return Err(Error::Argument { argument: "sample", why });
         }
-        let x = &self.x[self.at * inputs..(self.at + 1) * inputs];
-        let d = &self.d[self.at * d_size..(self.at + 1) * d_size];
-        Error::check_finite("x", x)?;
-        Error::check_finite("d", d)?;
-        Ok((x, d))
+        Error::check_finite("x", &self.x[self.at * inputs..(self.at + 1) * inputs])?;
+        Error::check_finite("d", &self.d[self.at * d_size..(self.at + 1) * d_size])
     }
 
-    fn coincidences(&self, (x, d): Rows<'_>, mut f: impl FnMut(Coincidences<'_>)) -> Result<()> {
-        let largest =
-            |values: &[f32]| f64::from(values.iter().fold(0.0f32, |max, v| max.max(v.abs())));
-        let x_max = largest(x).max(f64::from(self.bias.unwrap_or(0.0).abs()));
-        let (parameters, step) = (self.device.update(), self.device.granularity());
+    fn coincidences(&self, mut f: impl FnMut(Coincidences<'_>)) -> Result<()> {
+        let mut update = self.update(self.device, &mut []);
         // Draws depend on the position of the sample; those before it are left out.
         let mut scalings = vec![None; self.at];
-        scalings.push(scaling(parameters, step, self.learning_rate, x_max, largest(d)));
-        let mut update = self.update(self.device, &mut []);
+        scalings.push(scaling_of(&update, self.at));
         for slices in trains::chunks(&scalings) {
             sliced(&mut update, &slices, |_, trains| {
                 f(trains);

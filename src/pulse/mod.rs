@@ -171,20 +171,19 @@ fn stochastic<D: PulsedDevice>(update: &mut Update<'_>, device: &D) -> Result<()
 
 /// Slots and scales of every sample.
 pub(crate) fn scalings(update: &Update<'_>) -> Vec<Option<Scaling>> {
+    let samples = update.d.len() / update.device.d_size();
+    (0..samples).map(|sample| scaling_of(update, sample)).collect()
+}
+
+/// Slots and scales of one sample.
+fn scaling_of(update: &Update<'_>, sample: usize) -> Option<Scaling> {
     let device = update.device;
     let inputs = device.x_size() - usize::from(update.bias.is_some());
-    let samples = update.d.len() / device.d_size();
     let largest = |values: &[f32]| f64::from(values.iter().fold(0.0f32, |max, v| max.max(v.abs())));
-    (0..samples)
-        .map(|sample| {
-            let x = &update.x[sample * inputs..(sample + 1) * inputs];
-            let d = &update.d[sample * device.d_size()..(sample + 1) * device.d_size()];
-            let bias = f64::from(update.bias.unwrap_or(0.0).abs());
-            let x_max = largest(x).max(bias);
-            let rate = update.learning_rate;
-            scaling(device.update(), device.granularity(), rate, x_max, largest(d))
-        })
-        .collect()
+    let x = &update.x[sample * inputs..(sample + 1) * inputs];
+    let d = &update.d[sample * device.d_size()..(sample + 1) * device.d_size()];
+    let x_max = largest(x).max(f64::from(update.bias.unwrap_or(0.0).abs()));
+    scaling(device.update(), device.granularity(), update.learning_rate, x_max, largest(d))
 }
 
 /// The two sides of the outer product.

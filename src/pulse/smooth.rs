@@ -19,6 +19,8 @@ use crate::rng::{Draw, Key, LANES, Stream, normal_lanes};
 const PULSES: u32 = 128;
 /// Parts of a segment where the whole is too long.
 const PARTS: usize = 4;
+/// Most slices of a part: every slice of a segment has a pulse of the error line.
+const PART_SLICES: usize = (PULSES as usize).div_ceil(PARTS);
 /// Rows of one task.
 const HEIGHT: usize = 16;
 /// Blocks of columns whose draws come from one vector of evaluations.
@@ -70,6 +72,14 @@ struct Line {
     careful: Vec<u32>,
     /// Those for which a part of it is too long.
     single: Vec<u32>,
+}
+
+impl Line {
+    /// The constants that hold near the weights.
+    #[inline(always)]
+    fn near<R: Rule>(&self) -> &[LaneCells] {
+        if R::LOCAL { &self.local } else { &self.cells }
+    }
 }
 
 impl<R: Rule> Work for Smooth<'_, '_, R> {
@@ -190,8 +200,7 @@ impl<R: Rule> Smooth<'_, '_, R> {
         });
         let pulses = Pulses::count(words);
         // Copies, of which the compiler knows that they do not overlap.
-        let near = if R::LOCAL { &line.local } else { &line.cells };
-        let (cells, mut w) = (near[block], line.w[block]);
+        let (cells, mut w) = (line.near::<R>()[block], line.w[block]);
         let fits = pulses.settle(self.rule, &cells, xi, &mut w);
         line.w[block] = w;
         let columns = self.planes.x_size;
@@ -244,7 +253,7 @@ impl<R: Rule> Smooth<'_, '_, R> {
             return;
         }
         for column in columns {
-            let (block, lane) = (*column as usize / LANES, *column as usize % LANES);
+            let (block, lane) = place(*column);
             let cell = line.cells[block].cell(lane);
             line.local[block].set(lane, self.rule.localize(line.w[block][lane], cell));
         }
@@ -261,9 +270,8 @@ impl<R: Rule> Smooth<'_, '_, R> {
         line: &mut Line,
         single: &mut Vec<u32>,
     ) {
-        let near = if R::LOCAL { &line.local } else { &line.cells };
-        let mut group = Group::new(columns, near, line);
-        let mut x = [[0; LANES]; PULSES as usize];
+        let mut group = Group::new(columns, line.near::<R>(), line);
+        let mut x = [[0; LANES]; PART_SLICES];
         self.gather(fired, columns, &mut x);
         let mut xi = [0.0; LANES];
         if self.rule.std() > 0.0 {
@@ -283,7 +291,7 @@ impl<R: Rule> Smooth<'_, '_, R> {
     #[inline(always)]
     fn gather(&self, fired: &[Fired], columns: &[u32], x: &mut [[u32; LANES]]) {
         for (lane, column) in columns.iter().enumerate() {
-            let (block, from) = (*column as usize / LANES, *column as usize % LANES);
+            let (block, from) = place(*column);
             let trains = &self.trains.x[block * self.trains.slices * LANES..];
             for (x, fired) in x.iter_mut().zip(fired) {
                 x[lane] = trains[fired.slice as usize * LANES + from];
@@ -295,7 +303,7 @@ impl<R: Rule> Smooth<'_, '_, R> {
     #[inline(always)]
     fn one_by_one(&self, row: u32, fired: &[Fired], columns: &[u32], line: &mut Line) {
         let mut group = Group::new(columns, &line.cells, line);
-        let mut x = [[0; LANES]; PULSES as usize];
+        let mut x = [[0; LANES]; PART_SLICES];
         self.gather(fired, columns, &mut x);
         let (mut from, mut pulses) = (0, 0);
         for to in 0..fired.len() {
@@ -348,6 +356,12 @@ impl<R: Rule> Smooth<'_, '_, R> {
     }
 }
 
+/// Block of columns and lane of a column.
+#[inline(always)]
+fn place(column: u32) -> (usize, usize) {
+    (column as usize / LANES, column as usize % LANES)
+}
+
 /// Pulses of [`LANES`] crosspoints in their order.
 struct Queue {
     count: [u32; LANES],
@@ -387,7 +401,7 @@ impl Group {
     fn new(columns: &[u32], cells: &[LaneCells], line: &Line) -> Self {
         let mut group = Self { cells: LaneCells::default(), w: [0.0; LANES] };
         for (lane, column) in columns.iter().enumerate() {
-            let (block, from) = (*column as usize / LANES, *column as usize % LANES);
+            let (block, from) = place(*column);
             group.w[lane] = line.w[block][from];
             group.cells.set(lane, cells[block].cell(from));
         }
@@ -397,7 +411,8 @@ impl Group {
     #[inline(always)]
     fn store(&self, columns: &[u32], line: &mut Line) {
         for (lane, column) in columns.iter().enumerate() {
-            line.w[*column as usize / LANES][*column as usize % LANES] = self.w[lane];
+            let (block, from) = place(*column);
+            line.w[block][from] = self.w[lane];
         }
     }
 }
