@@ -73,10 +73,11 @@ class AnalogOptimizerMixin(Optimizer):
         for _, learning_rate in self._contexts():
             _check(learning_rate)
         result = self._digital_step(closure, **kwargs)
+        contexts = list(self._contexts())
         with torch.no_grad():
-            for context, learning_rate in self._contexts():
+            for context, learning_rate in contexts:
                 apply_trace(context, learning_rate)
-            for context, _ in self._contexts():
+            for context, _ in contexts:
                 context.analog_tile.post_update_step()
         return result
 
@@ -112,7 +113,8 @@ class AnalogOptimizerMixin(Optimizer):
         """Yield every analog context with the learning rate of its group."""
         for group in self.param_groups:
             for parameter in group["params"]:
-                if isinstance(parameter, AnalogContext):
+                # Unlike isinstance, which for parameters asks a metaclass written in Python.
+                if issubclass(type(parameter), AnalogContext):
                     yield parameter, group.get("lr")
 
     def _digital_step(self, closure: Callable[[], Any] | None, **kwargs: Any) -> Any:

@@ -29,7 +29,9 @@ __all__ = [
 ]
 
 _LONG_TRACE = 500
+# Asked for in every step, several times: values that do not depend on the view.
 _GET_GRAD: Any = vars(torch._C.TensorBase)["grad"].__get__
+_GET_REQUIRES_GRAD: Any = vars(torch._C.TensorBase)["requires_grad"].__get__
 _PASSED_ON = (torch.autograd.grad, torch.autograd.backward)
 
 
@@ -234,7 +236,7 @@ class AnalogContext(nn.Parameter):
         cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         """Run operations on the active view."""
-        if func == _GET_GRAD:  # asked for by every optimizer, several times a step
+        if func == _GET_GRAD or func == _GET_REQUIRES_GRAD:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args)
         kwargs = kwargs or {}

@@ -48,6 +48,28 @@ def test_backward_hooks_run() -> None:
     assert seen == [1]
 
 
+def test_hooks_before_backward_run() -> None:
+    """A hook on the gradients of the output of the tile is called once per backward pass."""
+    layer, seen = AnalogLinear(4, 3), []
+    layer.analog_module.register_full_backward_pre_hook(lambda module, go: seen.append(1))
+    layer(torch.ones(2, 4, requires_grad=True)).sum().backward()
+    assert seen == [1]
+
+
+@pytest.mark.parametrize("when", ["backward_pre", "backward"])
+def test_global_backward_hooks_run(when: str) -> None:
+    """Hooks on the gradients of all modules see layer and tile."""
+    layer, seen = AnalogLinear(4, 3), []
+    handle = getattr(nn.modules.module, f"register_module_full_{when}_hook")(
+        lambda module, *_: seen.append(type(module).__name__)
+    )
+    try:
+        layer(torch.ones(2, 4, requires_grad=True)).sum().backward()
+    finally:
+        handle.remove()
+    assert sorted(seen) == ["AnalogLinear", "AnalogTile"]
+
+
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_short_way_gives_the_same_bits(name: str, mode: str) -> None:

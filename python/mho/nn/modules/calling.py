@@ -4,7 +4,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
+from torch.nn.modules.module import (
+    _global_backward_hooks,
+    _global_backward_pre_hooks,
+    _global_forward_hooks,
+    _global_forward_pre_hooks,
+)
 
 
 def call(module: Any, x_input: Tensor) -> Tensor:
@@ -15,16 +20,27 @@ def call(module: Any, x_input: Tensor) -> Tensor:
         x_input: Its input.
     """
     if (
-        torch.is_grad_enabled()
-        or module._forward_hooks
+        module._forward_hooks
         or module._forward_pre_hooks
         or _global_forward_hooks
         or _global_forward_pre_hooks
         or module._compiled_call_impl is not None
         or torch._C._get_tracing_state()
+        or (torch.is_grad_enabled() and _is_differentiated_as_module(module))
     ):
         output: Tensor = module(x_input)
         return output
-    # Backward hooks have nothing to do where no gradient is recorded.
     output = module.forward(x_input)
     return output
+
+
+def _is_differentiated_as_module(module: Any) -> bool:
+    """Return whether something asks for the module itself when gradients are recorded."""
+    return bool(
+        module._backward_hooks
+        or module._backward_pre_hooks
+        or _global_backward_hooks
+        or _global_backward_pre_hooks
+        # Graphs name their nodes after the modules that are called.
+        or torch.compiler.is_compiling()
+    )

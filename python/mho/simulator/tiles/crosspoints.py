@@ -171,8 +171,8 @@ class CrosspointTile(WeightTile):
 
         What was programmed before belongs to other weights now, unless the tile is frozen.
         """
-        if self._is_trained():
-            self._weights_edited()
+        if self._is_programmed() and self._is_trained():
+            self._forget_programming()
         if not isinstance(self.tile, NativeSimulatorTile):
             return
         device = getattr(self.rpu_config, "device", None)

@@ -55,10 +55,10 @@ class AnalogFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Tensor:
         """Run the tile and keep what backward needs."""
-        analog_ctx, tile, x, shared_weights, is_test, _ = args
+        analog_ctx, tile, x, shared_weights, is_test, range_ = args
         rows = to_rows(x, tile.in_size, tile.in_trans, "x_input")
         seen = tile.pre_forward(rows, -1, is_test, ctx)
-        r = tile._range()
+        r = None if range_ is None else tile._range()
         ctx.bias_input = tile._bias_input()
         # Whoever gave other weights than the own ones (functional calls) means them.
         y, mask, ctx.call = tile.tile.run_forward(
@@ -73,38 +73,48 @@ class AnalogFunction(torch.autograd.Function):
         return from_rows(y, ctx.batch, tile.out_trans)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
         """Return gradients of input, weights and range, or collect the pair for an update."""
-        tile = ctx.tile
-        rows, seen, mask, r = ctx.saved_tensors
-        d = to_rows(d_output, tile.out_size, tile.out_trans, "grad_output")
-        clipped = mask
-        if mask is not None and tile._backward_factor > 0.0 and not tile._custom_hooks:
-            # Positive factors keep zeros what they are: put in before them, once for all.
-            d, clipped = d.masked_fill(mask.view(torch.bool), 0.0), None
-        d_x = d_weight = d_range = None
-        if ctx.needs_input_grad[2] or ctx.needs_input_grad[5]:
-            back = _input_gradient(ctx, tile, d, clipped)
-            if ctx.needs_input_grad[5]:
-                d_range = input_range.gradient(rows, back, r, tile._range_params(), mask)
-            d_x = from_rows(back, ctx.batch, tile.in_trans)
-        if ctx.shared_weights is not None:
-            if ctx.needs_input_grad[3]:
-                d_weight = weight_gradient(
-                    seen,
-                    d,
-                    clipped,
-                    r,
-                    tile.mapping_scales,
-                    tile._backward_factor,
-                    tile.mapping_lr_scale,
-                    tile.analog_bias,
-                )
-        elif ctx.needs_input_grad[0]:
-            kept = from_rows(seen, ctx.batch, tile.in_trans)
-            ctx.analog_ctx.store(kept.detach(), d_output.detach(), ctx.bias_input)
-        return None, None, d_x, d_weight, None, d_range
+        # Only with `create_graph` there is anything to be refused later, or to be switched off now.
+        run = _once_differentiable if torch.is_grad_enabled() else _backward
+        return run(ctx, d_output)
+
+
+def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
+    tile = ctx.tile
+    rows, seen, mask, r = ctx.saved_tensors
+    d = to_rows(d_output, tile.out_size, tile.out_trans, "grad_output")
+    # Asking is much cheaper than a copy of the gradients, and most batches clip nothing.
+    clipped = mask if mask is not None and bool(mask.any()) else None
+    if clipped is not None and tile._backward_factor > 0.0 and not tile._custom_hooks:
+        # Positive factors keep zeros what they are: put in before them, once for all.
+        d, clipped = d.masked_fill(clipped.view(torch.bool), 0.0), None
+    d_x = d_weight = d_range = None
+    needs_context, _, needs_x, needs_weight, _, needs_range = ctx.needs_input_grad
+    if needs_x or needs_range:
+        back = _input_gradient(ctx, tile, d, clipped)
+        if needs_range:
+            d_range = input_range.gradient(rows, back, r, tile._range_params(), mask)
+        d_x = from_rows(back, ctx.batch, tile.in_trans)
+    if ctx.shared_weights is not None:
+        if needs_weight:
+            d_weight = weight_gradient(
+                seen,
+                d,
+                clipped,
+                r,
+                tile.mapping_scales,
+                tile._backward_factor,
+                tile.mapping_lr_scale,
+                tile.analog_bias,
+            )
+    elif needs_context:
+        kept = from_rows(seen, ctx.batch, tile.in_trans)
+        ctx.analog_ctx.store(kept.detach(), d_output.detach(), ctx.bias_input)
+    return None, None, d_x, d_weight, None, d_range
+
+
+_once_differentiable = torch.autograd.function.once_differentiable(_backward)
 
 
 def _input_gradient(ctx: Any, tile: "TileWithPeriphery", d: Tensor, mask: Tensor | None) -> Tensor:

@@ -43,4 +43,4 @@ def weight_gradient(
     if analog_bias:
         ones = seen.new_ones((seen.shape[0], 1))
         seen = torch.cat([seen, ones if r is None else ones / r], dim=1)
-    return d.t() @ seen
+    return torch.mm(d.t(), seen)

@@ -12,6 +12,7 @@ from mho.simulator.parameters.enums import (
     WeightModifierType,
     WeightRemapType,
 )
+from mho.simulator.parameters.inference import WeightRemapParameter
 from mho.simulator.tiles import weight_ops
 from mho.simulator.tiles.periphery import TileWithPeriphery
 from mho.simulator.tiles.state import Entry
@@ -195,21 +196,24 @@ class InferenceTileWithPeriphery(TileWithPeriphery):
         if "alpha" in self._buffers:
             self.alpha = torch.ones(1, dtype=self.alpha.dtype, device=self.alpha.device)
 
-    @torch.no_grad()
     def post_update_step(self) -> None:
         """Do what follows every optimizer step: diffusion and decay, clipping, remapping."""
         super().post_update_step()
         config = self.rpu_config
         clip, remap = getattr(config, "clip", None), getattr(config, "remap", None)
-        live = self._get_tile_weights_ref()
         if clip is not None and clip.type is not WeightClipType.NONE:
             self._weights_edited()
-            weight_ops.clip_(live, clip)
+            weight_ops.clip_(self._get_tile_weights_ref(), clip)
         if remap is not None and remap.type is not WeightRemapType.NONE:
             self._weights_edited()
-            scales = self.get_scales()
-            assert scales is not None  # init_mapping_scales adds them when remapping is on
-            self.set_scales(weight_ops.remap_(live, remap, scales.expand(self.out_size).clone()))
+            self._remap(remap)
+
+    @torch.no_grad()
+    def _remap(self, params: WeightRemapParameter) -> None:
+        scales = self.get_scales()
+        assert scales is not None  # init_mapping_scales adds them when remapping is on
+        spread = scales.expand(self.out_size).clone()
+        self.set_scales(weight_ops.remap_(self._get_tile_weights_ref(), params, spread))
 
     def _digital_entries(self, config: Any) -> dict[str, Entry]:
         matrix = (self.out_size, self.in_size + int(self.analog_bias))

@@ -1,7 +1,5 @@
 """Recorded pairs of inputs and output gradients as matrices of rows."""
 
-import itertools
-
 import torch
 from torch import Tensor
 
@@ -17,7 +15,13 @@ def grouped_pairs(context: AnalogContext) -> list[list[tuple[Tensor, Tensor, flo
     pairs = zip(
         context.analog_input, context.analog_grad_output, context.analog_bias_input, strict=True
     )
-    return [list(group) for _, group in itertools.groupby(pairs, key=lambda pair: pair[2])]
+    groups: list[list[tuple[Tensor, Tensor, float | None]]] = []
+    for pair in pairs:
+        if groups and groups[-1][0][2] == pair[2]:
+            groups[-1].append(pair)
+        else:
+            groups.append([pair])
+    return groups
 
 
 def joined(rows: list[Tensor]) -> Tensor:

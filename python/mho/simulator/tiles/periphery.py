@@ -125,11 +125,12 @@ class TileWithPeriphery(PlacedTile):
         return self._finish_output(output, tensor_view)
 
     def _traced_forward(self, x_input: Tensor) -> Tensor:
+        parameters: Any = self._parameters  # cheaper than the attributes
         return AnalogFunction.apply(
-            self.analog_ctx,
+            parameters["analog_ctx"],
             self,
             self._cast_input(x_input),
-            self._parameters.get("shared_weights"),
+            parameters.get("shared_weights"),
             not self.training,
         )
 

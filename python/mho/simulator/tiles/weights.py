@@ -91,8 +91,12 @@ class WeightTile(ScaledTile):
 
     def _weights_edited(self) -> None:
         """Follow a change of the weights by anything but their devices or their programming."""
-        if self.reference_combined_weights is not None:
+        if self._is_programmed():
             self._forget_programming()
+
+    def _is_programmed(self) -> bool:
+        # Not by the attribute, which is slow: this is asked after every optimizer step.
+        return self._buffers["reference_combined_weights"] is not None
 
     def get_weights(
         self, apply_weight_scaling: bool = True, realistic: bool = False
