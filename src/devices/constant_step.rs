@@ -23,6 +23,7 @@ pub struct ConstantStepRule {
 
 impl Rule for ConstantStepRule {
     const LINEAR: bool = true;
+    const CONSTANT: bool = true;
 
     #[inline(always)]
     fn mean(self, _w: f32, up: bool, cell: CellRef) -> f32 {

@@ -71,6 +71,15 @@ impl PiecewiseRule<'_> {
         let (low, rise) = (select(up, low, low_down), select(up, rise, rise_down));
         (rise.mul_add(u - at, low), rise)
     }
+
+    /// Mean step of the piece around `w` at weight 0, and its slope.
+    #[inline(always)]
+    fn line(self, w: f32, up: bool, cell: CellRef) -> (f32, f32) {
+        let (value, rise) = self.value(w, up, cell);
+        let size = select(up, cell.up, -cell.down);
+        let slope = size * rise * cell.extra[SCALE];
+        (slope.mul_add(-w, size * value), slope)
+    }
 }
 
 impl Rule for PiecewiseRule<'_> {
@@ -100,12 +109,7 @@ impl Rule for PiecewiseRule<'_> {
     fn localize(self, w: f32, mut cell: CellRef) -> CellRef {
         let (low, length) = (self.locate(w, cell).0, cell.extra[LENGTH]);
         let low = low.mul_add(length, cell.min_bound);
-        let [up, down] = [true, false].map(|up| {
-            let (value, rise) = self.value(w, up, cell);
-            let size = select(up, cell.up, -cell.down);
-            let slope = size * rise * cell.extra[SCALE];
-            (slope.mul_add(-w, size * value), slope)
-        });
+        let (up, down) = (self.line(w, true, cell), self.line(w, false, cell));
         (cell.up, cell.down) = (up.0, down.0);
         let high = low + length;
         cell.extra[SLOPE[0]] = up.1;

@@ -53,6 +53,8 @@ impl Branch {
 pub trait Rule: Copy + Debug + Send + Sync {
     /// Whether mean and noise are linear in the weight between kinks.
     const LINEAR: bool = false;
+    /// Whether they do not depend on the weight at all.
+    const CONSTANT: bool = false;
     /// Whether [`Rule::localize`] does something.
     const LOCAL: bool = false;
 

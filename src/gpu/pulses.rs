@@ -322,7 +322,8 @@ fn rows_of(slices: &[Slice]) -> (Vec<[u32; 4]>, Vec<&Slice>) {
             samples.push(slice);
         }
         let here = samples.len() as u32 - 1;
-        rows.push([here, slice.sample as u32, slice.index, slice.slots]);
+        let slots = slice.slots | u32::from(slice.is_all()) << 31;
+        rows.push([here, slice.sample as u32, slice.index, slots]);
     }
     (rows, samples)
 }

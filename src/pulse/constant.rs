@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use super::Update;
 use super::near_bound::NearBound;
-use super::rows::{self, Kind, Planes, Positions, Rows, larger, load, select, smaller};
+use super::rows::{self, Kind, Planes, Positions, Rows, Saved, larger, select, smaller};
 use super::simd::{self, Work};
 use crate::error::Result;
 use crate::rng::{Key, LANES, Stream, normal_lanes};
@@ -37,12 +37,17 @@ pub(super) const MARGIN: f32 = 6.0;
 const TASK: usize = 32;
 /// Rows that are scanned together, so that the trains of some columns stay in the nearest cache.
 const HEIGHT: usize = 8;
-/// Columns whose draws come from one vector of evaluations.
-const WIDTH: usize = 4 * LANES;
+/// Words up to which the trains of all columns stay there anyway.
+const SHORT: usize = 4;
+/// Blocks of columns whose draws come from one vector of evaluations.
+const PARTS: usize = 4;
+/// Their columns.
+const WIDTH: usize = PARTS * LANES;
 
 /// Applies all pulses of a chunk.
 pub(super) fn update(
     update: &mut Update<'_>,
+    saved: &mut Saved<'_>,
     trains: Trains<'_>,
     positions: Positions,
     std: f32,
@@ -50,7 +55,7 @@ pub(super) fn update(
     let planes = Planes::new(update.device, update.planes);
     let key = update.key;
     let block_ns = (TASK * planes.x_size) as f64 * (2.0 + 0.15 * trains.words as f64);
-    let mut blocks = rows::split(update, TASK);
+    let mut blocks = rows::split(update, saved, TASK);
     rows::for_each(&mut blocks, block_ns, |rows| {
         simd::run(Constant { rows, planes, trains, key, positions, std });
     })
@@ -67,13 +72,15 @@ struct Constant<'a, 'b> {
 
 /// Change of each cell of a block: mean and standard deviation, the latter negative where the cell
 /// may touch a bound.
+#[repr(align(64))]
 struct Sums {
-    mean: [[f32; WIDTH]; HEIGHT],
-    deviation: [[f32; WIDTH]; HEIGHT],
+    mean: [[[f32; LANES]; PARTS]; HEIGHT],
+    deviation: [[[f32; LANES]; PARTS]; HEIGHT],
 }
 
 /// Weights and constants of a part of the rows, copied row by row: if the scan read them where they
 /// are, each [`LANES`] of them would be a cache miss of its own.
+#[repr(align(64))]
 struct Staged([[[f32; WIDTH]; 5]; HEIGHT]);
 
 impl Staged {
@@ -82,7 +89,7 @@ impl Staged {
     fn lanes(&self, local: usize, part: usize) -> [[f32; LANES]; 5] {
         let mut out = [[0.0; LANES]; 5];
         for (out, values) in out.iter_mut().zip(&self.0[local % HEIGHT]) {
-            *out = load(values, part * LANES, LANES);
+            out.copy_from_slice(&values[part * LANES..(part + 1) * LANES]);
         }
         out
     }
@@ -92,18 +99,57 @@ impl Work for Constant<'_, '_> {
     #[inline(always)]
     fn run(mut self) {
         let height = self.rows.state.len() / self.planes.x_size;
-        let mut sums = Sums { mean: [[0.0; WIDTH]; HEIGHT], deviation: [[0.0; WIDTH]; HEIGHT] };
+        let zeros = [[[0.0; LANES]; PARTS]; HEIGHT];
+        let mut sums = Sums { mean: zeros, deviation: zeros };
         let mut staged = Staged([[[0.0; WIDTH]; 5]; HEIGHT]);
         let mut near = NearBound::new(self.planes, self.trains, self.key, self.positions, self.std);
-        for above in (0..height).step_by(HEIGHT) {
-            let part = above..height.min(above + HEIGHT);
-            self.band(part, &mut staged, &mut sums, &mut near);
+        if self.trains.words <= SHORT {
+            for local in 0..height {
+                self.row(local, &mut near);
+            }
+        } else {
+            for above in (0..height).step_by(HEIGHT) {
+                let part = above..height.min(above + HEIGHT);
+                self.band(part, &mut staged, &mut sums, &mut near);
+            }
         }
         near.settle(self.rows);
     }
 }
 
 impl Constant<'_, '_> {
+    /// Applies all pulses to a row.
+    #[inline(always)]
+    fn row(&mut self, local: usize, near: &mut NearBound<'_>) {
+        let (row, columns) = (self.rows.first + local, self.planes.x_size);
+        for first in (0..columns).step_by(WIDTH) {
+            let (mut normals, mut drawn) = ([[0.0; LANES]; PARTS], false);
+            for (part, column) in (first..columns).step_by(LANES).take(PARTS).enumerate() {
+                let lanes = LANES.min(columns - column);
+                let at = local * columns + column;
+                let w = rows::load(self.rows.state, at, lanes);
+                let cells = self.planes.lanes(row, column);
+                let staged = [w, cells.max_bound, cells.min_bound, cells.up, cells.down];
+                let path = self.follow(row, column, staged);
+                self.count(at, lanes, &path);
+                let (mean, deviation) = path.sums(self.std);
+                let (noisy, lost) = signs(&deviation);
+                if noisy && !drawn {
+                    (normals, drawn) = (self.normals(row, first), true);
+                }
+                let moved = moved(&w, &mean, &deviation, &normals[part]);
+                rows::store(&moved, &mut self.rows.state[at..at + lanes]);
+                if lost {
+                    for lane in (0..lanes).filter(|lane| deviation[*lane] < 0.0) {
+                        near.push(self.rows, local, column + lane);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same for some rows, block by block of columns, so that the trains of a block are read
+    /// from the nearest cache.
     #[inline(always)]
     fn band(
         &mut self,
@@ -133,27 +179,34 @@ impl Constant<'_, '_> {
         for local in part {
             let [w, constants @ ..] = &mut staged.0[local % HEIGHT];
             let at = local * columns + first;
-            w[..count].copy_from_slice(&self.rows.state[at..at + count]);
+            rows::copy(&self.rows.state[at..at + count], w);
             self.planes.copy(self.rows.first + local, first, count, constants);
         }
     }
 
     #[inline(always)]
     fn scan(&mut self, local: usize, first: usize, part: usize, staged: &Staged, sums: &mut Sums) {
-        let (row, column) = (self.rows.first + local, first + part * LANES);
-        let lanes = LANES.min(self.planes.x_size - column);
+        let column = first + part * LANES;
         let at = local * self.planes.x_size + column;
-        let words = self.trains.words;
-        let block = column / LANES;
-        let path = Path::follow(
+        let path = self.follow(self.rows.first + local, column, staged.lanes(local, part));
+        self.count(at, LANES.min(self.planes.x_size - column), &path);
+        let (mean, deviation) = path.sums(self.std);
+        sums.mean[local % HEIGHT][part] = mean;
+        sums.deviation[local % HEIGHT][part] = deviation;
+    }
+
+    #[inline(always)]
+    fn follow(&self, row: usize, column: usize, staged: [[f32; LANES]; 5]) -> Path {
+        let (words, block) = (self.trains.words, column / LANES);
+        Path::follow(
             &self.trains.x[block * words * 2 * LANES..(block + 1) * words * 2 * LANES],
             &self.trains.d[row * words * 2..(row + 1) * words * 2],
-            staged.lanes(local, part),
-        );
-        let (mean, deviation) = path.sums(self.std);
-        sums.mean[local % HEIGHT][part * LANES..(part + 1) * LANES].copy_from_slice(&mean);
-        sums.deviation[local % HEIGHT][part * LANES..(part + 1) * LANES]
-            .copy_from_slice(&deviation);
+            staged,
+        )
+    }
+
+    #[inline(always)]
+    fn count(&mut self, at: usize, lanes: usize, path: &Path) {
         if let Some(counts) = self.rows.counts.as_mut() {
             for (counts, path) in counts.iter_mut().zip([&path.down, &path.up]) {
                 for lane in 0..lanes {
@@ -167,40 +220,64 @@ impl Constant<'_, '_> {
     fn settle(&mut self, local: usize, first: usize, sums: &Sums, near: &mut NearBound<'_>) {
         let (mean, deviation) = (&sums.mean[local % HEIGHT], &sums.deviation[local % HEIGHT]);
         let columns = self.planes.x_size;
-        let at = local * columns + first;
-        let count = WIDTH.min(columns - first);
         let (mut noisy, mut lost) = (false, false);
-        for column in 0..WIDTH {
-            noisy |= deviation[column] > 0.0;
-            lost |= deviation[column] < 0.0;
+        for part in deviation {
+            let signs = signs(part);
+            (noisy, lost) = (noisy | signs.0, lost | signs.1);
         }
-        let mut normals = [0.0; WIDTH];
+        let mut normals = [[0.0; LANES]; PARTS];
         if noisy {
-            self.normals(self.rows.first + local, first, &mut normals);
+            normals = self.normals(self.rows.first + local, first);
         }
-        let state = &mut self.rows.state[at..at + count];
-        let sums = deviation.iter().zip(&normals).zip(mean);
-        for (w, ((deviation, normal), mean)) in state.iter_mut().zip(sums) {
-            let change = deviation.mul_add(*normal, *mean);
-            *w += select(*deviation < 0.0, 0.0, change);
-        }
-        if lost {
-            for column in (0..count).filter(|column| deviation[*column] < 0.0) {
-                near.push(self.rows, local, first + column);
+        for (part, column) in (first..columns).step_by(LANES).take(PARTS).enumerate() {
+            let lanes = LANES.min(columns - column);
+            let at = local * columns + column;
+            let w = rows::load(self.rows.state, at, lanes);
+            let moved = moved(&w, &mean[part], &deviation[part], &normals[part]);
+            rows::store(&moved, &mut self.rows.state[at..at + lanes]);
+            if lost {
+                for lane in (0..lanes).filter(|lane| deviation[part][*lane] < 0.0) {
+                    near.push(self.rows, local, column + lane);
+                }
             }
         }
     }
 
+    /// One draw for each of [`WIDTH`] columns.
     #[inline(always)]
-    fn normals(&self, row: usize, first: usize, out: &mut [f32; WIDTH]) {
+    fn normals(&self, row: usize, first: usize) -> [[f32; LANES]; PARTS] {
         let column = self.positions.column(Kind::Sums, first / 4);
         let draw = self.key.stream(Stream::CycleToCycle);
-        let normals = normal_lanes(&draw.lanes(column, row as u32, self.positions.block(0)));
         // Word `k` of evaluation `l` serves column `16 k + l` of the 64: no shuffling.
-        for (out, normals) in out.chunks_exact_mut(LANES).zip(&normals) {
-            out.copy_from_slice(normals);
-        }
+        normal_lanes(&draw.lanes(column, row as u32, self.positions.block(0)))
     }
+}
+
+/// Whether some values are positive, and whether some are negative.
+#[inline(always)]
+fn signs(values: &[f32; LANES]) -> (bool, bool) {
+    let (mut positive, mut negative) = (false, false);
+    for value in values {
+        positive |= *value > 0.0;
+        negative |= *value < 0.0;
+    }
+    (positive, negative)
+}
+
+/// Weights after the pulses; those that may touch a bound stay.
+#[inline(always)]
+fn moved(
+    w: &[f32; LANES],
+    mean: &[f32; LANES],
+    deviation: &[f32; LANES],
+    normals: &[f32; LANES],
+) -> [f32; LANES] {
+    let mut out = [0.0; LANES];
+    for lane in 0..LANES {
+        let change = deviation[lane].mul_add(normals[lane], mean[lane]);
+        out[lane] = w[lane] + select(deviation[lane] < 0.0, 0.0, change);
+    }
+    out
 }
 
 /// Mean path of [`LANES`] cells of a row.
@@ -241,10 +318,10 @@ impl Path {
     }
 
     #[inline(always)]
-    fn advance(&mut self, all: &[u64; LANES], up: &[u64; LANES]) {
+    fn advance(&mut self, all: &[u32; LANES], up: &[u32; LANES]) {
         for lane in 0..LANES {
-            let n_up = up[lane] as i64 as f32;
-            let n_down = (all[lane] - up[lane]) as i64 as f32;
+            let n_up = up[lane] as i32 as f32;
+            let n_down = (all[lane] - up[lane]) as i32 as f32;
             let (rise, fall) = (self.step_up[lane] * n_up, self.step_down[lane] * n_down);
             self.high[lane] = larger(self.high[lane], self.end[lane] + rise);
             self.low[lane] = smaller(self.low[lane], self.end[lane] - fall);
@@ -276,7 +353,7 @@ impl Path {
 
 /// Numbers of coincidences of a row with [`LANES`] columns, all of them and those up.
 #[inline(always)]
-fn coincidences(x: &[u64], d: &[u64]) -> ([u64; LANES], [u64; LANES]) {
+fn coincidences(x: &[u64], d: &[u64]) -> ([u32; LANES], [u32; LANES]) {
     let (mut all, mut up) = ([0u64; LANES], [0u64; LANES]);
     for (x, d) in x.chunks_exact(2 * LANES).zip(d.chunks_exact(2)) {
         let (Some(bits), Some(signs)) = (x.first_chunk::<LANES>(), x.last_chunk::<LANES>()) else {
@@ -301,5 +378,13 @@ fn coincidences(x: &[u64], d: &[u64]) -> ([u64; LANES], [u64; LANES]) {
             up[lane] += u64::from(rise[lane].count_ones());
         }
     }
-    (all, up)
+    // 32 bits, for of 64 bits only half of the lanes fit a register.
+    let (mut narrow_all, mut narrow_up) = ([0u32; LANES], [0u32; LANES]);
+    for lane in 0..LANES {
+        narrow_all[lane] = all[lane] as u32;
+    }
+    for lane in 0..LANES {
+        narrow_up[lane] = up[lane] as u32;
+    }
+    (narrow_all, narrow_up)
 }

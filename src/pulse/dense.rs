@@ -1,7 +1,7 @@
 //! Deterministic numbers of pulses: `PulseType::MeanCount` and `PulseType::DeterministicImplicit`.
 
 use super::general::Pulses;
-use super::rows::Positions;
+use super::rows::{Positions, Saved};
 use super::scale::{Scaling, bin_width, discretize};
 use super::trains::SIGN;
 use super::{Update, general, scalings};
@@ -11,7 +11,11 @@ use crate::error::Result;
 use crate::rng::{Key, LANES, Stream};
 
 /// Applies the update of all samples, one after another.
-pub(super) fn update<R: Rule>(update: &mut Update<'_>, rule: R) -> Result<()> {
+pub(super) fn update<R: Rule>(
+    update: &mut Update<'_>,
+    saved: &mut Saved<'_>,
+    rule: R,
+) -> Result<()> {
     let samples = scalings(update);
     let mut x = vec![0.0; update.device.x_size().next_multiple_of(LANES)];
     let mut d = vec![0.0; update.device.d_size()];
@@ -22,7 +26,7 @@ pub(super) fn update<R: Rule>(update: &mut Update<'_>, rule: R) -> Result<()> {
         let mean = update.device.update().pulse_type == PulseType::MeanCount;
         let factor = if mean { 1.0 / slots } else { slots };
         d.iter_mut().for_each(|value| *value *= factor);
-        general(update, Dense { x: &x, d: &d }, rule, Positions::new(sample)?)?;
+        general(update, saved, Dense { x: &x, d: &d }, rule, Positions::new(sample)?)?;
     }
     Ok(())
 }

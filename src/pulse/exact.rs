@@ -1,13 +1,13 @@
 //! Floating-point updates: exact rank-one steps, within the bounds of the device if it has some.
 
 use super::Update;
-use super::rows::{self, Rows};
+use super::rows::{self, Rows, Saved};
 use super::simd::{self, Work};
 use crate::devices::Bounds;
 use crate::error::Result;
 
 /// Applies `w -= learning_rate d x` sample by sample; a pulsed device clips after each sample.
-pub(super) fn update(update: &mut Update<'_>) -> Result<()> {
+pub(super) fn update(update: &mut Update<'_>, saved: &mut Saved<'_>) -> Result<()> {
     let device = update.device;
     let columns = device.x_size();
     let bounds = device.bounds(update.planes);
@@ -16,7 +16,7 @@ pub(super) fn update(update: &mut Update<'_>) -> Result<()> {
     let noise = device.write_noise();
     let key = update.key;
     let samples = d.len() / d_size;
-    let mut blocks = rows::split(update, HEIGHT);
+    let mut blocks = rows::split(update, saved, HEIGHT);
     let block_ns = (samples * HEIGHT * columns) as f64 * 0.05;
     rows::for_each(&mut blocks, block_ns, |rows| {
         simd::run(Exact { rows, x, bias, d, d_size, scale, bounds });

@@ -4,8 +4,8 @@
 //! stochastic trains are drawn, one for each column (input line) and one for each row (error line);
 //! where both fire in the same slot, the crosspoint gets a pulse. Samples act in order. The kernels
 //! differ in how much they may add up before the weight is looked at: `constant` for steps that
-//! do not depend on the weight, `smooth` for steps that vary slowly with it, `general` for everything
-//! else.
+//! do not depend on the weight, `smooth` for steps that vary slowly with it, `single` for both if
+//! there is a single sample, `general` for everything else.
 //! `exact` has no pulses.
 
 mod constant;
@@ -14,10 +14,12 @@ pub(crate) mod dense;
 mod exact;
 mod general;
 mod near_bound;
+mod one_way;
 mod path;
 pub(crate) mod rows;
 pub mod scale;
 pub mod simd;
+mod single;
 mod smooth;
 pub(crate) mod trains;
 
@@ -28,7 +30,7 @@ use crate::par;
 use crate::rng::{Key, LANES};
 use crate::scratch;
 use general::{Coincidences, General};
-use rows::{Planes, Positions};
+use rows::{Planes, Positions, Saved};
 use scale::{Scaling, bin_width, scaling};
 use trains::{Packed, Side, Slice, Sliced};
 
@@ -68,20 +70,10 @@ pub fn update(mut update: Update<'_>) -> Result<()> {
         return Ok(());
     }
     let counts = update.counts.as_ref().map(|counts| counts.to_vec());
-    let persistent = update.persistent.as_ref().map_or(0, |values| values.len());
-    let cells = update.weights.len();
-    scratch::floats(cells + persistent, |saved| {
-        let (weights, under) = saved.split_at_mut(cells);
-        weights.copy_from_slice(update.weights);
-        if let Some(values) = &update.persistent {
-            under.copy_from_slice(values);
-        }
-        let result = par::guard(|| apply(&mut update));
+    Saved::with(&mut update, |update, saved| {
+        let result = par::guard(|| apply(update, saved));
         if result.is_err() {
-            update.weights.copy_from_slice(weights);
-            if let Some(values) = update.persistent.as_deref_mut() {
-                values.copy_from_slice(under);
-            }
+            saved.restore(update);
             if let (Some(values), Some(saved)) = (update.counts.as_deref_mut(), counts) {
                 values.copy_from_slice(&saved);
             }
@@ -120,49 +112,61 @@ pub(crate) fn check_batch(update: &Update<'_>) -> Result<()> {
     Ok(())
 }
 
-fn apply(update: &mut Update<'_>) -> Result<()> {
+fn apply(update: &mut Update<'_>, saved: &mut Saved<'_>) -> Result<()> {
     let device = update.device;
-    device.config().visit(Apply { update })
+    device.config().visit(Apply { update, saved })
 }
 
-struct Apply<'a, 'b> {
+struct Apply<'a, 'b, 'c> {
     update: &'a mut Update<'b>,
+    saved: &'a mut Saved<'c>,
 }
 
-impl Visitor for Apply<'_, '_> {
+impl Visitor for Apply<'_, '_, '_> {
     type Output = Result<()>;
 
     fn exact(self) -> Result<()> {
-        exact::update(self.update)
+        exact::update(self.update, self.saved)
     }
 
     fn pulsed<D: PulsedDevice>(self, device: &D) -> Result<()> {
         match self.update.device.update().pulse_type {
-            PulseType::None | PulseType::NoneWithDevice => exact::update(self.update),
+            PulseType::None | PulseType::NoneWithDevice => exact::update(self.update, self.saved),
             PulseType::MeanCount | PulseType::DeterministicImplicit => {
-                dense::update(self.update, device.rule())
+                dense::update(self.update, self.saved, device.rule())
             }
             // Both have at most one pulse per slot and cell; they differ in the order of cells.
             PulseType::Stochastic | PulseType::StochasticCompressed => {
-                stochastic(self.update, device)
+                stochastic(self.update, self.saved, device)
             }
         }
     }
 }
 
-fn stochastic<D: PulsedDevice>(update: &mut Update<'_>, device: &D) -> Result<()> {
+fn stochastic<D: PulsedDevice>(
+    update: &mut Update<'_>,
+    saved: &mut Saved<'_>,
+    device: &D,
+) -> Result<()> {
     let chunks = trains::chunks(&scalings(update));
     for (at, slices) in chunks.iter().enumerate() {
         let positions = Positions::new(at)?;
         #[cfg(test)]
         tests::before_chunk(at);
+        let one_sample =
+            slices.first().map(|slice| slice.sample) == slices.last().map(|slice| slice.sample);
         match device.kernel() {
-            Kernel::Constant => packed(update, slices, positions, device.rule().std())?,
+            Kernel::Constant | Kernel::Smooth if one_sample => {
+                sliced(update, slices, |update, trains| {
+                    single::update(update, saved, trains, device.rule(), positions)
+                })?;
+            }
+            Kernel::Constant => packed(update, saved, slices, positions, device.rule().std())?,
             Kernel::Smooth => sliced(update, slices, |update, trains| {
-                smooth::update(update, trains, device.rule(), positions)
+                smooth::update(update, saved, trains, device.rule(), positions)
             })?,
             Kernel::General => sliced(update, slices, |update, trains| {
-                general(update, trains, device.rule(), positions)
+                general(update, saved, trains, device.rule(), positions)
             })?,
         }
     }
@@ -200,9 +204,15 @@ pub(crate) fn sides<'a>(update: &Update<'a>) -> [Side<'a>; 2] {
 /// Cost of drawing the trains of one block of lines for one slice.
 const TRAIN_NS: f64 = 70.0;
 
-fn packed(update: &mut Update<'_>, slices: &[Slice], positions: Positions, std: f32) -> Result<()> {
+fn packed(
+    update: &mut Update<'_>,
+    saved: &mut Saved<'_>,
+    slices: &[Slice],
+    positions: Positions,
+    std: f32,
+) -> Result<()> {
     let slots = slices.last().map_or(0, |slice| slice.start + slice.slots);
-    let layout = Packed { words: slots.div_ceil(64) as usize, by_line: false };
+    let layout = Packed { words: slots.div_ceil(64) as usize };
     let [x, d] = sides(update);
     let blocks = [x, d].map(|side| side.count().div_ceil(LANES));
     let len = blocks.map(|blocks| blocks * layout.words * 2 * LANES);
@@ -211,10 +221,10 @@ fn packed(update: &mut Update<'_>, slices: &[Slice], positions: Positions, std: 
         let (x_words, d_words) = words.split_at_mut(len[0]);
         par::run(TRAIN_NS * ((blocks[0] + blocks[1]) * slices.len()) as f64, |par| {
             trains::draw(x, slices, key, layout, x_words, par);
-            trains::draw(d, slices, key, Packed { by_line: true, ..layout }, d_words, par);
+            trains::draw(d, slices, key, layout, d_words, par);
         });
         let trains = constant::Trains { x: x_words, d: d_words, words: layout.words };
-        constant::update(update, trains, positions, std)
+        constant::update(update, saved, trains, positions, std)
     })
 }
 
@@ -223,7 +233,7 @@ fn sliced(
     slices: &[Slice],
     f: impl FnOnce(&mut Update<'_>, Coincidences<'_>) -> Result<()>,
 ) -> Result<()> {
-    let layout = Sliced { slices: slices.len(), by_line: false };
+    let layout = Sliced { slices: slices.len() };
     let [x, d] = sides(update);
     let blocks = [x, d].map(|side| side.count().div_ceil(LANES));
     let len = blocks.map(|blocks| blocks * slices.len() * LANES);
@@ -232,7 +242,7 @@ fn sliced(
         let (x_words, d_words) = words.split_at_mut(len[0]);
         par::run(TRAIN_NS * ((blocks[0] + blocks[1]) * slices.len()) as f64, |par| {
             trains::draw(x, slices, key, layout, x_words, par);
-            trains::draw(d, slices, key, Sliced { by_line: true, ..layout }, d_words, par);
+            trains::draw(d, slices, key, layout, d_words, par);
         });
         f(update, Coincidences { x: x_words, d: d_words, slices: slices.len() })
     })
@@ -243,6 +253,7 @@ const HEIGHT: usize = 8;
 
 fn general<R: Rule, P: general::Pulses>(
     update: &mut Update<'_>,
+    saved: &mut Saved<'_>,
     pulses: P,
     rule: R,
     positions: Positions,
@@ -250,7 +261,7 @@ fn general<R: Rule, P: general::Pulses>(
     let planes = Planes::new(update.device, update.planes);
     let (key, write_noise) = (update.key, update.device.write_noise());
     let block_ns = (HEIGHT * planes.x_size * pulses.slices()) as f64 * 1.5;
-    let mut blocks = rows::split(update, HEIGHT);
+    let mut blocks = rows::split(update, saved, HEIGHT);
     rows::for_each(&mut blocks, block_ns, |rows| {
         simd::run(General { rows, planes, pulses, rule, key, positions, write_noise });
     })

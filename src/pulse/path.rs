@@ -30,22 +30,22 @@ use crate::devices::{Branch, Rule};
 use crate::rng::LANES;
 
 /// Distance to bounds in standard deviations, as for constant steps.
-const MARGIN: f32 = 6.0;
+pub(super) const MARGIN: f32 = 6.0;
 /// Distance to kinks, behind which the steps go on with another slope: the few weights that come
 /// behind one see an error of that slope times the little way that they are behind it.
-const KINK_MARGIN: f32 = 3.0;
+pub(super) const KINK_MARGIN: f32 = 3.0;
 /// Largest relative step.
-const MAX_STEP: f32 = 1.0 / 16.0;
+pub(super) const MAX_STEP: f32 = 1.0 / 16.0;
 /// Largest sum of relative steps of a segment.
-const MAX_CHANGE: f32 = 0.5;
+pub(super) const MAX_CHANGE: f32 = 0.5;
 /// Largest third order, twelvefold, in units of the noise of the segment.
 const MAX_ORDER: f32 = 0.25;
 /// The same in units of the way that the weight goes, for segments with little noise.
 const MAX_ORDER_OF_WAY: f32 = 1.0 / 4096.0;
 /// Largest sum of squared relative noises of a segment.
-const MAX_SPREAD: f32 = 1.0 / 320.0;
+pub(super) const MAX_SPREAD: f32 = 1.0 / 320.0;
 /// Largest relative change of the derivative of the steps over half of the path.
-const MAX_BEND: f32 = 0.25;
+pub(super) const MAX_BEND: f32 = 0.25;
 /// Largest relative change of the steps that comes from their curvature over detours from the
 /// straight path.
 const MAX_DETOUR: f32 = 1.0 / 256.0;
@@ -240,13 +240,13 @@ struct Change {
 
 /// `ln(1 + s) / s`; relative error below 2e-6 for `|s| <= 1/16`.
 #[inline(always)]
-fn log_ratio(s: f32) -> f32 {
+pub(super) fn log_ratio(s: f32) -> f32 {
     s.mul_add(0.2, -0.25).mul_add(s, 1.0 / 3.0).mul_add(s, -0.5).mul_add(s, 1.0)
 }
 
 /// `(exp(s) - 1) / s`; relative error below 3e-5 for `|s| <= 1/2` and 1e-8 for `|s| <= 1/8`.
 #[inline(always)]
-fn growth(s: f32) -> f32 {
+pub(super) fn growth(s: f32) -> f32 {
     let p = s.mul_add(1.0 / 720.0, 1.0 / 120.0).mul_add(s, 1.0 / 24.0);
     p.mul_add(s, 1.0 / 6.0).mul_add(s, 0.5).mul_add(s, 1.0)
 }
@@ -271,8 +271,10 @@ impl Path {
         // Where the path is after half of the time.
         let half = change.mul_add(1.0 / (1.0 + whole.sqrt()), from);
         let variance = self.variance(whole, [from, half, to]);
-        // Mean square of the distance to the middle.
-        let square = (4.0 * half).mul_add(half, from.mul_add(from, to * to)) * (1.0 / 6.0);
+        // Mean square of the distance to the middle; what curvature adds at the start grows until
+        // the end.
+        let ends = (whole * from).mul_add(from, to * to);
+        let square = (4.0 * half).mul_add(half, ends) * (1.0 / 6.0);
         let bend = 0.5 * u.mul_add(up.curvature, d * down.curvature);
         let mean = bend.mul_add(0.5f32.mul_add(variance, square), change) + self.start;
         Change { mean, variance }

@@ -8,6 +8,60 @@ use crate::devices::{CellRef, Device, MAX_EXTRA, PlaneRef, Rule, position};
 use crate::error::{Error, Result};
 use crate::par::{self, Par};
 use crate::rng::{Key, LANES, Stream};
+use crate::scratch;
+
+/// Copies of the rows that an update has changed, to put back if it fails.
+///
+/// A row is copied right before its first change: then it is in the nearest cache, and each thread
+/// copies its own.
+#[derive(Debug)]
+pub(super) struct Saved<'a> {
+    weights: &'a mut [f32],
+    persistent: &'a mut [f32],
+    /// 1 for rows that have been copied.
+    begun: &'a mut [u32],
+}
+
+impl Saved<'_> {
+    /// Runs `f` with nothing copied yet.
+    pub(super) fn with<R>(
+        update: &mut Update<'_>,
+        f: impl FnOnce(&mut Update<'_>, &mut Saved<'_>) -> R,
+    ) -> R {
+        let cells = update.weights.len();
+        let persistent = update.persistent.as_ref().map_or(0, |values| values.len());
+        scratch::halves(update.device.d_size(), |begun| {
+            begun.fill(0);
+            scratch::floats(cells + persistent, |copies| {
+                let (weights, persistent) = copies.split_at_mut(cells);
+                f(update, &mut Saved { weights, persistent, begun })
+            })
+        })
+    }
+
+    /// Puts back what has been copied.
+    pub(super) fn restore(&self, update: &mut Update<'_>) {
+        let columns = update.device.x_size();
+        let restore = |state: &mut [f32], saved: &[f32]| {
+            let rows = state.chunks_mut(columns).zip(saved.chunks(columns)).zip(&*self.begun);
+            for ((state, saved), _) in rows.filter(|(_, begun)| **begun == 1) {
+                state.copy_from_slice(saved);
+            }
+        };
+        restore(update.weights, self.weights);
+        if let Some(values) = update.persistent.as_deref_mut() {
+            restore(values, self.persistent);
+        }
+    }
+}
+
+/// The part of [`Saved`] that belongs to some rows.
+#[derive(Debug)]
+struct SavedRows<'a> {
+    state: &'a mut [f32],
+    visible: Option<&'a mut [f32]>,
+    begun: &'a mut [u32],
+}
 
 /// Some rows of the state.
 #[derive(Debug)]
@@ -20,32 +74,58 @@ pub(super) struct Rows<'a> {
     pub(super) visible: Option<&'a mut [f32]>,
     /// Coincidence counts, down and up.
     pub(super) counts: Option<[&'a mut [i64]; 2]>,
+    saved: SavedRows<'a>,
 }
 
-/// Cuts the state into blocks of `height` rows.
-pub(super) fn split<'a>(update: &'a mut Update<'_>, height: usize) -> Vec<Rows<'a>> {
-    let len = height * update.device.x_size();
-    let cells = update.device.x_size() * update.device.d_size();
-    let weights = update.weights.chunks_mut(len);
-    let mut visible: Vec<Option<&mut [f32]>> = Vec::new();
-    let states: Vec<&mut [f32]> = match update.persistent.as_deref_mut() {
-        Some(persistent) => {
-            visible.extend(weights.map(Some));
-            persistent.chunks_mut(len).collect()
+impl Rows<'_> {
+    /// Copies the rows before their first change.
+    fn save(&mut self) {
+        let saved = &mut self.saved;
+        if saved.begun.first() == Some(&0) {
+            saved.state.copy_from_slice(self.state);
+            if let (Some(copy), Some(visible)) = (&mut saved.visible, &self.visible) {
+                copy.copy_from_slice(visible);
+            }
+            saved.begun.fill(1);
         }
-        None => weights.collect(),
-    };
-    visible.resize_with(states.len(), || None);
-    let mut counts: Vec<Option<[&mut [i64]; 2]>> = Vec::new();
-    if let Some(all) = update.counts.as_deref_mut() {
-        let (down, up) = all.split_at_mut(cells);
-        counts.extend(down.chunks_mut(len).zip(up.chunks_mut(len)).map(|(d, u)| Some([d, u])));
     }
-    counts.resize_with(states.len(), || None);
-    let parts = states.into_iter().zip(visible).zip(counts).enumerate();
-    parts
-        .map(|(at, ((state, visible), counts))| Rows { first: at * height, state, visible, counts })
-        .collect()
+}
+
+/// Cuts the state into blocks of `height` rows, the same height in every call for one update.
+pub(super) fn split<'a>(
+    update: &'a mut Update<'_>,
+    saved: &'a mut Saved<'_>,
+    height: usize,
+) -> Vec<Rows<'a>> {
+    let len = height * update.device.x_size();
+    let (saved_weights, begun) = (saved.weights.chunks_mut(len), saved.begun.chunks_mut(height));
+    let weights = update.weights.chunks_mut(len).zip(saved_weights);
+    let mut counts: Vec<_> = match update.counts.as_deref_mut() {
+        Some(all) => {
+            let (down, up) = all.split_at_mut(all.len() / 2);
+            down.chunks_mut(len).zip(up.chunks_mut(len)).map(|(d, u)| Some([d, u])).collect()
+        }
+        None => Vec::new(),
+    };
+    counts.resize_with(begun.len(), || None);
+    let mut states: Vec<_> = match update.persistent.as_deref_mut() {
+        Some(persistent) => {
+            persistent.chunks_mut(len).zip(saved.persistent.chunks_mut(len)).map(Some).collect()
+        }
+        None => Vec::new(),
+    };
+    states.resize_with(begun.len(), || None);
+    let parts = weights.zip(states).zip(counts).zip(begun).enumerate();
+    let rows = parts.map(|(at, (((weights, persistent), counts), begun))| {
+        let (state, visible) = match persistent {
+            Some(persistent) => (persistent, Some(weights)),
+            None => (weights, None),
+        };
+        let (visible, saved_visible) = visible.unzip();
+        let saved = SavedRows { state: state.1, visible: saved_visible, begun };
+        Rows { first: at * height, state: state.0, visible, counts, saved }
+    });
+    rows.collect()
 }
 
 /// Applies `f` to all blocks in parallel, with an interrupt check about every 100 ms.
@@ -57,6 +137,7 @@ pub(super) fn for_each(
     for group in rows.chunks_mut(par::rows_per_check(block_ns / par::num_threads() as f64)) {
         par::check_interrupt()?;
         let f = |rows: &mut Rows<'_>| {
+            rows.save();
             f(rows);
             par::block_done();
         };
@@ -189,8 +270,8 @@ pub(super) struct Planes<'a> {
     pub(super) x_size: usize,
     base: [PlaneRef<'a>; 4],
     extra: [PlaneRef<'a>; MAX_EXTRA],
-    /// Position of the weight of the reference device among the extra constants.
-    reference: Option<usize>,
+    /// Weight of the reference device.
+    reference: PlaneRef<'a>,
 }
 
 impl<'a> Planes<'a> {
@@ -200,7 +281,7 @@ impl<'a> Planes<'a> {
             *slot = *plane;
         }
         let base = [position::MAX_BOUND, position::MIN_BOUND, position::UP, position::DOWN];
-        let reference = device.reference().map(|at| at - device.first_extra());
+        let reference = device.reference().map_or(PlaneRef::Constant(0.0), |at| planes[at]);
         Self { x_size: device.x_size(), base: base.map(|at| planes[at]), extra, reference }
     }
 
@@ -214,13 +295,16 @@ impl<'a> Planes<'a> {
             min_bound: lanes_of(self.base[1], at, count),
             up: lanes_of(self.base[2], at, count),
             down: lanes_of(self.base[3], at, count),
-            extra: self.extra.map(|plane| lanes_of(plane, at, count)),
+            extra: [[0.0; LANES]; MAX_EXTRA],
         };
-        if let Some(reference) = self.reference {
-            for lane in 0..LANES {
-                cells.max_bound[lane] -= cells.extra[reference][lane];
-                cells.min_bound[lane] -= cells.extra[reference][lane];
-            }
+        // A loop, for `map` would be a call.
+        for (extra, plane) in cells.extra.iter_mut().zip(&self.extra) {
+            *extra = lanes_of(*plane, at, count);
+        }
+        let reference = lanes_of(self.reference, at, count);
+        for lane in 0..LANES {
+            cells.max_bound[lane] -= reference[lane];
+            cells.min_bound[lane] -= reference[lane];
         }
         cells
     }
@@ -238,9 +322,7 @@ impl<'a> Planes<'a> {
         for (out, plane) in out.iter_mut().zip(&self.base) {
             match plane {
                 PlaneRef::Constant(value) => out.fill(*value),
-                PlaneRef::Values(values) => {
-                    out[..count].copy_from_slice(&values[at..at + count]);
-                }
+                PlaneRef::Values(values) => copy(&values[at..at + count], out),
             }
         }
     }
@@ -251,7 +333,7 @@ impl<'a> Planes<'a> {
         let at = row * self.x_size + column;
         let [max_bound, min_bound, up, down] = self.base.map(|plane| plane.at(at));
         let extra = self.extra.map(|plane| plane.at(at));
-        let reference = self.reference.map_or(0.0, |reference| extra[reference]);
+        let reference = self.reference.at(at);
         let (max_bound, min_bound) = (max_bound - reference, min_bound - reference);
         CellRef { max_bound, min_bound, up, down, extra }
     }
@@ -297,6 +379,28 @@ pub(super) fn load(values: &[f32], at: usize, count: usize) -> [f32; LANES] {
         *out = *value;
     }
     out
+}
+
+/// Copies up to `N` values; a fixed number takes no call.
+#[inline(always)]
+pub(super) fn copy<const N: usize>(values: &[f32], out: &mut [f32; N]) {
+    match values.first_chunk() {
+        Some(all) => *out = *all,
+        None => out[..values.len()].copy_from_slice(values),
+    }
+}
+
+/// Writes the values of up to [`LANES`] cells.
+#[inline(always)]
+pub(super) fn store(values: &[f32; LANES], out: &mut [f32]) {
+    if let Some(all) = out.first_chunk_mut::<LANES>() {
+        *all = *values;
+        return;
+    }
+    // A loop, for a copy would be joined with that above to one of any length, which is a call.
+    for (out, value) in out.iter_mut().zip(values) {
+        *out = *value;
+    }
 }
 
 /// Redraws the noise of the visible weights of cells that `touched` marks.

@@ -8,7 +8,7 @@
 use super::Update;
 use super::general::Coincidences;
 use super::path::Pulses;
-use super::rows::{self, Kind, LaneCells, Planes, Positions, Rows, load};
+use super::rows::{self, Kind, LaneCells, Planes, Positions, Rows, Saved, load};
 use super::simd::{self, Work};
 use super::trains::SIGN;
 use crate::devices::{Rule, WriteNoise};
@@ -29,6 +29,7 @@ const BLOCKS: usize = 4;
 /// Applies all pulses of a chunk.
 pub(super) fn update<R: Rule>(
     update: &mut Update<'_>,
+    saved: &mut Saved<'_>,
     trains: Coincidences<'_>,
     rule: R,
     positions: Positions,
@@ -36,7 +37,7 @@ pub(super) fn update<R: Rule>(
     let planes = Planes::new(update.device, update.planes);
     let (key, write_noise) = (update.key, update.device.write_noise());
     let block_ns = (HEIGHT * planes.x_size) as f64 * (6.0 + 0.3 * trains.slices as f64);
-    let mut blocks = rows::split(update, HEIGHT);
+    let mut blocks = rows::split(update, saved, HEIGHT);
     rows::for_each(&mut blocks, block_ns, |rows| {
         simd::run(Smooth { rows, planes, trains, rule, key, positions, write_noise });
     })
@@ -147,7 +148,7 @@ impl<R: Rule> Smooth<'_, '_, R> {
         let part = local * columns..(local + 1) * columns;
         let state = &mut self.rows.state[part.clone()];
         for (state, w) in state.chunks_mut(LANES).zip(&line.w) {
-            state.copy_from_slice(&w[..state.len()]);
+            rows::store(w, state);
         }
         if let (Some(noise), Some(visible)) = (self.write_noise, self.rows.visible.as_mut()) {
             let row = self.rows.first + local;

@@ -11,6 +11,7 @@ use super::scale::{Scaling, discretize};
 use super::simd::{self, Work};
 use crate::par::Par;
 use crate::rng::{Draw, Key, LANES, Stream};
+use crate::scratch;
 
 /// Most slots of a slice; the 32nd bit of a sliced word is the sign of the line's value.
 pub(crate) const SLICE: u32 = 31;
@@ -30,6 +31,13 @@ pub(crate) struct Slice {
     pub(crate) start: u32,
     /// Scales of the sample.
     pub(crate) scaling: Scaling,
+}
+
+impl Slice {
+    /// Whether it has all slots of its sample.
+    pub(crate) fn is_all(&self) -> bool {
+        self.slots == self.scaling.slots
+    }
 }
 
 /// Limits of one chunk; draw positions depend on them.
@@ -102,10 +110,12 @@ impl Side<'_> {
     }
 }
 
-/// How a block of [`LANES`] lines stores its slices.
+/// How a block of [`LANES`] lines stores its slices, with the lane as last index.
 pub(super) trait Layout: Copy + Sync {
     /// Type of a stored word.
     type Word: Copy + Default + Send;
+    /// Runs `f` with working memory.
+    fn scratch<R>(len: usize, f: impl FnOnce(&mut [Self::Word]) -> R) -> R;
     /// Words that a block of lines takes.
     fn block_len(self) -> usize;
     /// Stores the bits of slice number `at` and which lines have a negative value.
@@ -124,12 +134,14 @@ pub(super) trait Layout: Copy + Sync {
 pub(super) struct Sliced {
     /// Number of slices.
     pub(super) slices: usize,
-    /// Whether lanes come before slices: `[lane][slice]`.
-    pub(super) by_line: bool,
 }
 
 impl Layout for Sliced {
     type Word = u32;
+
+    fn scratch<R>(len: usize, f: impl FnOnce(&mut [u32]) -> R) -> R {
+        scratch::halves(len, f)
+    }
 
     fn block_len(self) -> usize {
         self.slices * LANES
@@ -144,47 +156,39 @@ impl Layout for Sliced {
         bits: &[u32; LANES],
         negative: &[u32; LANES],
     ) {
-        if self.by_line {
-            for lane in 0..LANES {
-                block[lane * self.slices + at] = bits[lane] | (negative[lane] & SIGN);
-            }
-        } else {
-            let out = &mut block[at * LANES..(at + 1) * LANES];
-            for lane in 0..LANES {
-                out[lane] = bits[lane] | (negative[lane] & SIGN);
-            }
+        let out = &mut block[at * LANES..(at + 1) * LANES];
+        for lane in 0..LANES {
+            out[lane] = bits[lane] | (negative[lane] & SIGN);
         }
     }
 }
 
-/// Packed: for each 64-bit word, the bits of all lanes, then their signs, `[word][2][lane]`, or
-/// `[lane][word][2]`. Signs are repeated for each slot.
+/// Packed: for each 64-bit word, the bits of all lanes, then their signs, `[word][2][lane]`. Signs
+/// are repeated for each slot.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Packed {
     /// Number of words of one train.
     pub(super) words: usize,
-    /// Whether lanes come first.
-    pub(super) by_line: bool,
 }
 
 impl Packed {
     #[inline(always)]
-    fn put(self, block: &mut [u64], word: usize, which: usize, shift: i32, from: &[u32; LANES]) {
+    fn put(block: &mut [u64], word: usize, which: usize, shift: i32, from: &[u32; LANES]) {
+        let first = (word * 2 + which) * LANES;
+        let out = &mut block[first..first + LANES];
         for lane in 0..LANES {
             let value = u64::from(from[lane]);
-            let value = if shift >= 0 { value << shift } else { value >> -shift };
-            let at = if self.by_line {
-                (lane * self.words + word) * 2 + which
-            } else {
-                (word * 2 + which) * LANES + lane
-            };
-            block[at] |= value;
+            out[lane] |= if shift >= 0 { value << shift } else { value >> -shift };
         }
     }
 }
 
 impl Layout for Packed {
     type Word = u64;
+
+    fn scratch<R>(len: usize, f: impl FnOnce(&mut [u64]) -> R) -> R {
+        scratch::words(len, f)
+    }
 
     fn block_len(self) -> usize {
         self.words * 2 * LANES
@@ -200,19 +204,23 @@ impl Layout for Packed {
         negative: &[u32; LANES],
     ) {
         let mask = (1u32 << slice.slots) - 1;
-        let signs = negative.map(|word| word & mask);
+        let mut signs = [0; LANES];
+        for lane in 0..LANES {
+            signs[lane] = negative[lane] & mask;
+        }
         let (word, offset) = ((slice.start / 64) as usize, slice.start % 64);
-        self.put(block, word, 0, offset as i32, bits);
-        self.put(block, word, 1, offset as i32, &signs);
+        Self::put(block, word, 0, offset as i32, bits);
+        Self::put(block, word, 1, offset as i32, &signs);
         if offset + slice.slots > 64 {
             let shift = offset as i32 - 64;
-            self.put(block, word + 1, 0, shift, bits);
-            self.put(block, word + 1, 1, shift, &signs);
+            Self::put(block, word + 1, 0, shift, bits);
+            Self::put(block, word + 1, 1, shift, &signs);
         }
     }
 }
 
-/// Draws the trains of all lines of `side`, one block of [`LANES`] lines after another.
+/// Draws the trains of all lines of `side`, one block of [`LANES`] lines after another. Those of
+/// the error lines are stored line by line.
 pub(super) fn draw<L: Layout>(
     side: Side<'_>,
     slices: &[Slice],
@@ -221,14 +229,34 @@ pub(super) fn draw<L: Layout>(
     out: &mut [L::Word],
     par: Par,
 ) {
-    let draw_block = |(block, words): (usize, &mut [L::Word])| {
+    let fill = |block: usize, words: &mut [L::Word]| {
         words.fill(L::Word::default());
         simd::run(Block { side, slices, key, layout, first: block * LANES, words });
+    };
+    let draw_block = |(block, words): (usize, &mut [L::Word])| {
+        if side.is_d {
+            L::scratch(words.len(), |by_lane| {
+                fill(block, by_lane);
+                transpose(by_lane, words);
+            });
+        } else {
+            fill(block, words);
+        }
     };
     match par {
         Par::Seq => out.chunks_exact_mut(layout.block_len()).enumerate().for_each(draw_block),
         Par::Rayon(_) => {
             out.par_chunks_exact_mut(layout.block_len()).enumerate().for_each(draw_block);
+        }
+    }
+}
+
+/// Turns `[..][LANES]` into `[LANES][..]`.
+fn transpose<T: Copy>(from: &[T], to: &mut [T]) {
+    let count = to.len() / LANES;
+    for (lane, to) in to.chunks_exact_mut(count).enumerate() {
+        for (to, from) in to.iter_mut().zip(from.chunks_exact(LANES)) {
+            *to = from[lane];
         }
     }
 }
@@ -246,15 +274,27 @@ impl<L: Layout> Work for Block<'_, L> {
     #[inline(always)]
     fn run(self) {
         let draw = self.side.draw(self.key);
+        let mut shared = Shared { samples: u32::MAX, words: [[0; LANES]; 4] };
         for (at, slice) in self.slices.iter().enumerate() {
             let values = self.side.load(slice.sample, self.first);
             if values == [0.0; LANES] {
                 continue;
             }
             let thresholds = thresholds(&self.side, self.key, self.first, slice, &values);
-            let bits = bernoulli(&draw, self.first as u32, slice, &thresholds);
+            let first = self.first as u32;
+            let bits = if slice.is_all() && slice.slots == 1 {
+                let word = shared.word(&draw, first, slice.sample as u32);
+                fires(word, &thresholds, 0)
+            } else if slice.slots <= FEW {
+                few(&draw, first, slice, &thresholds)
+            } else {
+                bernoulli(&draw, first, slice, &thresholds)
+            };
             // The sign bit of an f32, spread over the word.
-            let negative = values.map(|value| ((value.to_bits() as i32) >> 31) as u32);
+            let mut negative = [0; LANES];
+            for lane in 0..LANES {
+                negative[lane] = ((values[lane].to_bits() as i32) >> 31) as u32;
+            }
             self.layout.store(self.words, at, slice, &bits, &negative);
         }
     }
@@ -321,7 +361,61 @@ impl Work for Thresholds<'_> {
 #[inline(always)]
 fn threshold(probability: f64) -> u64 {
     const UNIT: f64 = 4_294_967_296.0;
-    probability.mul_add(UNIT, 0.5).min(UNIT) as u64
+    // Added to a smaller number it leaves the nearest integer in the lower bits; a conversion would
+    // look at every lane for values out of range.
+    const SHIFT: f64 = 4_503_599_627_370_496.0;
+    let units = probability * UNIT;
+    let units = if units < UNIT { units } else { UNIT };
+    (units + SHIFT).to_bits() ^ SHIFT.to_bits()
+}
+
+/// Slots up to which each of them compares a word of its own.
+const FEW: u32 = 4;
+
+/// For each lane, `slots` bits that are 1 with probability `threshold / 2^32`: a word for each.
+#[inline(always)]
+fn few(draw: &Draw, first: u32, slice: &Slice, thresholds: &[u64; LANES]) -> [u32; LANES] {
+    let words = draw.lanes(first, slice.sample as u32, slice.index * 8);
+    let mut bits = [0; LANES];
+    for (slot, word) in words.iter().enumerate().take(slice.slots as usize) {
+        let fired = fires(word, thresholds, slot as u32);
+        for lane in 0..LANES {
+            bits[lane] |= fired[lane];
+        }
+    }
+    bits
+}
+
+/// Bit `slot` where the line fires.
+#[inline(always)]
+fn fires(word: &[u32; LANES], thresholds: &[u64; LANES], slot: u32) -> [u32; LANES] {
+    let mut bits = [0; LANES];
+    for lane in 0..LANES {
+        let (digits, certain) = (thresholds[lane] as u32, (thresholds[lane] >> 32) as u32);
+        bits[lane] = (u32::from(word[lane] < digits) | certain) << slot;
+    }
+    bits
+}
+
+/// Words of four neighbouring samples with a single slot, which share an evaluation.
+struct Shared {
+    samples: u32,
+    words: [[u32; LANES]; 4],
+}
+
+impl Shared {
+    /// Block of these evaluations, beyond those of longer trains.
+    const BLOCK: u32 = (1 << 24) - 1;
+
+    #[inline(always)]
+    fn word(&mut self, draw: &Draw, first: u32, sample: u32) -> &[u32; LANES] {
+        let samples = sample / 4;
+        if self.samples != samples {
+            self.samples = samples;
+            self.words = draw.lanes(first, samples, Self::BLOCK);
+        }
+        &self.words[(sample % 4) as usize]
+    }
 }
 
 /// For each lane, `slots` bits that are 1 with probability `threshold / 2^32`.

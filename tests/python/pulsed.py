@@ -143,7 +143,7 @@ def apply(tile: AnalogTile, batch: list[Sample]) -> None:
     The first column always fires, so that the others have the probabilities of the samples; the row
     fires in all slots. Cells are thus independent.
     """
-    longest = 31
+    longest = tile.rpu_config.update.desired_bl
     sign = torch.tensor([-1.0 if sample.up else 1.0 for sample in batch])
     x = torch.tensor([sample.p for sample in batch]).unsqueeze(1).repeat(1, tile.in_size)
     x[:, 0] = 1.0

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from mho.simulator.configs import UpdateParameters
 from pulsed import (
     Array,
     Sample,
@@ -80,12 +81,14 @@ def both(
     cells: int,
     seed: int,
     places: Sequence[float] = PLACES,
+    desired_bl: int = 31,
 ) -> tuple[Array, Array, Array]:
     """Return starts and weights after a batch, of the kernels and of single pulses.
 
     The first axis is the place of the start in the range.
     """
-    tile = tile_of(device, 1, 1 + len(places) * cells)
+    update = UpdateParameters(desired_bl=desired_bl)
+    tile = tile_of(device, 1, 1 + len(places) * cells, update=update)
     cell = cells_of(tile)
     place = np.concatenate([[0.0], np.repeat(places, cells)])
     lower, upper = cell.min_bound - cell.reference, cell.max_bound - cell.reference
@@ -112,6 +115,19 @@ def test_kernels_equal_single_pulses(name: str, at: int, spread: bool) -> None:
         assert worst(differences(a, b)) < 1, f"start {place}: {differences(a, b)}"
 
 
+@pytest.mark.parametrize(("name", "at"), CASES)
+@pytest.mark.parametrize("up", [True, False])
+def test_one_sample_equals_single_pulses(name: str, at: int, up: bool) -> None:
+    """A single sample has a kernel of its own; trains may be longer than a word."""
+    device = equal(build(name, at, dw_min=0.004 if at % 2 else 0.001))
+    for desired_bl, slots, p in ((31, 31, 0.9), (31, 20, 0.1), (31, 3, 0.7), (100, 90, 0.6)):
+        batch = [Sample(up, slots, p)]
+        _, ours, single = both(name, device, batch, 1500, 17, desired_bl=desired_bl)
+        for place, (a, b) in enumerate(zip(ours, single, strict=True)):
+            found = differences(a, b)
+            assert worst(found) < 1, f"{slots} slots, start {place}: {found}"
+
+
 def test_a_wrong_formula_is_noticed() -> None:
     """With the numbers of the slow test, a percent of the step or eight of its noise are seen.
 
@@ -129,7 +145,8 @@ def test_a_wrong_formula_is_noticed() -> None:
 
 
 @pytest.mark.parametrize(("name", "at"), CASES)
-def test_pulses_without_noise(name: str, at: int) -> None:
+@pytest.mark.parametrize("count", [1, 12])
+def test_pulses_without_noise(name: str, at: int, count: int) -> None:
     """Certain pulses without noise leave no room for chance: errors are those of the kernels.
 
     Steps that are added up may be off by one thousandth of the way that the weight has gone.
@@ -139,7 +156,7 @@ def test_pulses_without_noise(name: str, at: int) -> None:
     cell = cells_of(tile)
     lower, upper = cell.min_bound - cell.reference, cell.max_bound - cell.reference
     w = put(tile, lower + np.linspace(0, 1, 401) * (upper - lower))
-    batch = [Sample(sample.up, sample.slots) for sample in samples(12, 3 + at)]
+    batch = [Sample(sample.up, sample.slots) for sample in samples(count, 3 + at)]
     apply(tile, batch)
     way = np.zeros_like(w)
     for sample in batch:
@@ -161,14 +178,16 @@ def spread_ratio(ours: Array, single: Array) -> tuple[float, float]:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("name", "at"), CASES)
-def test_kernels_equal_many_single_pulses(name: str, at: int) -> None:
-    """Batches of 128 samples: differences of 1e-3 of the change of the weight, 1e-2 of its spread.
+@pytest.mark.parametrize("count", [1, 128])
+def test_kernels_equal_many_single_pulses(name: str, at: int, count: int) -> None:
+    """One or many samples: differences of 1e-3 of the change of the weight, 1e-2 of its spread.
 
     Beyond the sampling errors, the kernels may be off by half of that, for they add up the pulses
     of a few samples.
     """
     device = equal(build(name, at, dw_min=0.001 if at % 2 else 0.004))
-    start, ours, single = both(name, device, samples(128, 5 + at), 40_000, 23, (0.02, 0.4, 0.7))
+    batch = samples(count, 5 + at) if count > 1 else [Sample(bool(at % 3), 31, 0.8)]
+    start, ours, single = both(name, device, batch, 40_000, 23, (0.02, 0.4, 0.7))
     ratios = []
     for place, (w, a, b) in enumerate(zip(start, ours, single, strict=True)):
         change = abs(b.mean() - w.mean())

@@ -1,0 +1,204 @@
+//! The update with a single sample, for steps that vary slowly with the weight or not at all.
+//!
+//! Each crosspoint takes its pulses at once, as [`one_way`](super::one_way) has them; where they are
+//! too many for that, one after another.
+
+use super::Update;
+use super::general::Coincidences;
+use super::one_way::OneWay;
+use super::rows::{self, Kind, LaneCells, Planes, Positions, Rows, Saved};
+use super::simd::{self, Work};
+use super::trains::SIGN;
+use crate::devices::{Rule, WriteNoise};
+use crate::error::Result;
+use crate::rng::{Draw, Key, LANES, Stream, normal_lanes};
+
+/// Rows of one task.
+const HEIGHT: usize = 16;
+/// Blocks of columns whose draws come from one vector of evaluations.
+const BLOCKS: usize = 4;
+
+/// Applies all pulses of a chunk.
+pub(super) fn update<R: Rule>(
+    update: &mut Update<'_>,
+    saved: &mut Saved<'_>,
+    trains: Coincidences<'_>,
+    rule: R,
+    positions: Positions,
+) -> Result<()> {
+    let planes = Planes::new(update.device, update.planes);
+    let (key, write_noise) = (update.key, update.device.write_noise());
+    let block_ns = (HEIGHT * planes.x_size) as f64 * (1.5 + 0.3 * trains.slices as f64);
+    let mut blocks = rows::split(update, saved, HEIGHT);
+    rows::for_each(&mut blocks, block_ns, |rows| {
+        let draw = key.stream(Stream::CycleToCycle);
+        simd::run(Single { rows, planes, trains, rule, key, draw, positions, write_noise });
+    })
+}
+
+struct Single<'a, 'b, R> {
+    rows: &'a mut Rows<'b>,
+    planes: Planes<'a>,
+    trains: Coincidences<'a>,
+    rule: R,
+    key: Key,
+    draw: Draw,
+    positions: Positions,
+    write_noise: Option<WriteNoise>,
+}
+
+impl<R: Rule> Work for Single<'_, '_, R> {
+    #[inline(always)]
+    fn run(mut self) {
+        let columns = self.planes.x_size;
+        let mut touched = vec![false; if self.write_noise.is_some() { columns } else { 0 }];
+        let mut careful = Vec::with_capacity(columns);
+        for local in 0..self.rows.state.len() / columns {
+            let row = self.rows.first + local;
+            let slices = self.trains.slices;
+            let d = &self.trains.d[row * slices..(row + 1) * slices];
+            if d.iter().all(|d| d & !SIGN == 0) {
+                continue;
+            }
+            for first in (0..columns).step_by(BLOCKS * LANES) {
+                self.blocks(local, first, d, &mut touched, &mut careful);
+            }
+            for group in careful.chunks(LANES) {
+                self.one_by_one(local, d, group);
+            }
+            careful.clear();
+            if let (Some(noise), Some(visible)) = (self.write_noise, self.rows.visible.as_mut()) {
+                let part = local * columns..(local + 1) * columns;
+                let state = &self.rows.state[part.clone()];
+                rows::refresh(&mut visible[part], state, &touched, noise.std, self.key, row);
+            }
+        }
+    }
+}
+
+impl<'a, R: Rule> Single<'a, '_, R> {
+    /// Applies the pulses of [`BLOCKS`] blocks of columns from `first` on.
+    #[inline(always)]
+    fn blocks(
+        &mut self,
+        local: usize,
+        first: usize,
+        d: &[u32],
+        touched: &mut [bool],
+        careful: &mut Vec<u32>,
+    ) {
+        let columns = self.planes.x_size;
+        let (mut normals, mut drawn) = ([[0.0; LANES]; BLOCKS], false);
+        for block in 0..(columns - first).div_ceil(LANES).min(BLOCKS) {
+            let column = first + block * LANES;
+            let pulses = OneWay::count(self.words(column / LANES).zip(d));
+            let any = pulses.n.iter().fold(0, |any, n| any | n.to_bits()) != 0;
+            if any && !drawn {
+                normals = self.normals(self.rows.first + local, first);
+                drawn = true;
+            }
+            if any {
+                self.block(local, column, &pulses, &normals[block], careful);
+            }
+            let lanes = LANES.min(columns - column);
+            if let Some(touched) = touched.get_mut(column..column + lanes) {
+                for (touched, n) in touched.iter_mut().zip(pulses.n) {
+                    *touched = n > 0.0;
+                }
+            }
+        }
+    }
+
+    /// Words of [`LANES`] input lines.
+    #[inline(always)]
+    fn words(&self, block: usize) -> impl Iterator<Item = &'a [u32; LANES]> {
+        let len = self.trains.slices * LANES;
+        self.trains.x[block * len..(block + 1) * len].as_chunks::<LANES>().0.iter()
+    }
+
+    /// One draw for each column of [`BLOCKS`] blocks.
+    #[inline(always)]
+    fn normals(&self, row: usize, first: usize) -> [[f32; LANES]; BLOCKS] {
+        if self.rule.std() == 0.0 {
+            return [[0.0; LANES]; BLOCKS];
+        }
+        // Word `k` of evaluation `l` serves column `16 k + l` of the 64: no shuffling.
+        let column = self.positions.column(Kind::Sums, first / 4);
+        normal_lanes(&self.draw.lanes(column, row as u32, self.positions.block(0)))
+    }
+
+    /// Applies the pulses of [`LANES`] columns.
+    #[inline(always)]
+    fn block(
+        &mut self,
+        local: usize,
+        column: usize,
+        pulses: &OneWay,
+        xi: &[f32; LANES],
+        careful: &mut Vec<u32>,
+    ) {
+        let columns = self.planes.x_size;
+        let lanes = LANES.min(columns - column);
+        let at = local * columns + column;
+        let cells = self.planes.lanes(self.rows.first + local, column).prepare(self.rule);
+        let w = rows::load(self.rows.state, at, lanes);
+        let cells = if R::LOCAL { cells.localize(self.rule, &w) } else { cells };
+        let (moved, fits) = pulses.settle(self.rule, &cells, xi, &w);
+        rows::store(&moved, &mut self.rows.state[at..at + lanes]);
+        if fits != [u32::MAX; LANES] {
+            let lost = (0..lanes).filter(|lane| fits[*lane] == 0);
+            careful.extend(lost.map(|lane| (column + lane) as u32));
+        }
+        if let Some(counts) = self.rows.counts.as_mut() {
+            for (counts, pulses) in counts.iter_mut().zip(&pulses.by_direction()) {
+                for lane in 0..lanes {
+                    counts[at + lane] += pulses[lane] as i64;
+                }
+            }
+        }
+    }
+
+    /// Pulse after pulse for up to [`LANES`] columns.
+    #[inline(always)]
+    fn one_by_one(&mut self, local: usize, d: &[u32], group: &[u32]) {
+        let row = self.rows.first + local;
+        let state = &mut self.rows.state[local * self.planes.x_size..];
+        let (mut cells, mut w) = (LaneCells::default(), [0.0; LANES]);
+        let mut columns = [0; LANES];
+        for (lane, column) in group.iter().enumerate() {
+            cells.set(lane, self.rule.prepare(self.planes.cell(row, *column as usize)));
+            w[lane] = state[*column as usize];
+            columns[lane] = self.positions.column(Kind::Pulses, *column as usize);
+        }
+        for (slice, d) in d.iter().enumerate() {
+            let mut x = [0; LANES];
+            for (x, column) in x.iter_mut().zip(group) {
+                let (block, lane) = (*column as usize / LANES, *column as usize % LANES);
+                *x = self.trains.x[(block * self.trains.slices + slice) * LANES + lane];
+            }
+            let pulses = OneWay::count(std::iter::once((&x, d)));
+            let most = pulses.n.iter().fold(0.0, |most, n| rows::larger(most, *n));
+            for quad in 0..(most as usize).div_ceil(4) {
+                let mut normals = [[0.0; LANES]; 4];
+                if self.rule.std() > 0.0 {
+                    // A slice has at most 31 pulses, four per evaluation.
+                    let block = self.positions.block(slice * 8 + quad);
+                    normals =
+                        normal_lanes(&self.draw.lanes_at(columns, [row as u32; LANES], block));
+                }
+                for (k, xi) in normals.iter().enumerate() {
+                    let pulse = (quad * 4 + k) as f32;
+                    for lane in 0..LANES {
+                        let up = pulses.up[lane] != 0;
+                        let moved = self.rule.step(w[lane], up, cells.cell(lane), xi[lane]);
+                        let moved = cells.clip(lane, moved);
+                        w[lane] = rows::select(pulse < pulses.n[lane], moved, w[lane]);
+                    }
+                }
+            }
+        }
+        for (lane, column) in group.iter().enumerate() {
+            state[*column as usize] = w[lane];
+        }
+    }
+}
