@@ -45,6 +45,13 @@ impl Nodes {
         &self.values
     }
 
+    /// Largest change of the slope at a node.
+    pub(super) fn bend(&self) -> f32 {
+        let bends =
+            self.values.windows(3).map(|three| (three[0] - 2.0 * three[1] + three[2]).abs());
+        bends.fold(0.0, f64::max) as f32
+    }
+
     pub(super) fn table(&self) -> &[f32; MAX_NODES] {
         &self.table
     }

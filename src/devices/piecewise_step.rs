@@ -32,16 +32,21 @@ pub struct PiecewiseRule<'a> {
     down: &'a [f32; MAX_NODES],
     /// Number of pieces.
     pieces: f32,
+    /// How far behind a node the slope of a piece may be used, in pieces per relative step.
+    slack: f32,
 }
 
 /// Positions in the prepared constants: pieces per unit of weight, and the length of a piece.
 const SCALE: usize = 0;
 const LENGTH: usize = 1;
 /// Positions in the constants near a weight, where the steps are `mean + slope w`: slopes up and
-/// down, and the ends of the piece.
+/// down, and how far that holds.
 const SLOPE: [usize; 2] = [0, 1];
 const LOW: usize = 2;
 const HIGH: usize = 3;
+
+/// Largest relative error of a step from the slope of the neighbouring piece.
+const TOLERANCE: f32 = 1.0 / 512.0;
 
 /// Added to a small number, it leaves the nearest integer in the low bits.
 const ROUND: f32 = 12_582_912.0;
@@ -72,13 +77,13 @@ impl PiecewiseRule<'_> {
         (rise.mul_add(u - at, low), rise)
     }
 
-    /// Mean step of the piece around `w` at weight 0, and its slope.
+    /// Mean step at weight 0 of the line through the steps at the ends of a piece, its slope, and
+    /// the smaller of the steps.
     #[inline(always)]
-    fn line(self, w: f32, up: bool, cell: CellRef) -> (f32, f32) {
-        let (value, rise) = self.value(w, up, cell);
-        let size = select(up, cell.up, -cell.down);
-        let slope = size * rise * cell.extra[SCALE];
-        (slope.mul_add(-w, size * value), slope)
+    fn line(self, size: f32, [low, high]: [f32; 2], start: f32, cell: CellRef) -> [f32; 3] {
+        let slope = size * (high - low) * cell.extra[SCALE];
+        let (first, last) = (low.abs(), high.abs());
+        [slope.mul_add(-start, size * low), slope, if first < last { first } else { last }]
     }
 }
 
@@ -106,14 +111,27 @@ impl Rule for PiecewiseRule<'_> {
     }
 
     #[inline(always)]
-    fn localize(self, w: f32, mut cell: CellRef) -> CellRef {
+    fn place(self, w: f32, cell: CellRef) -> u32 {
+        (self.locate(w, cell).0 + ROUND).to_bits()
+    }
+
+    #[inline(always)]
+    fn look_up(self, place: u32) -> [f32; 4] {
+        let ((up, up_rise), (down, down_rise)) = (piece(self.up, place), piece(self.down, place));
+        [up, up + up_rise, down, down + down_rise]
+    }
+
+    #[inline(always)]
+    fn localize(self, w: f32, mut cell: CellRef, found: [f32; 4]) -> CellRef {
         let (low, length) = (self.locate(w, cell).0, cell.extra[LENGTH]);
         let low = low.mul_add(length, cell.min_bound);
-        let (up, down) = (self.line(w, true, cell), self.line(w, false, cell));
-        (cell.up, cell.down) = (up.0, down.0);
-        let high = low + length;
-        cell.extra[SLOPE[0]] = up.1;
-        cell.extra[SLOPE[1]] = down.1;
+        let up = self.line(cell.up, [found[0], found[1]], low, cell);
+        let down = self.line(-cell.down, [found[2], found[3]], low, cell);
+        (cell.up, cell.down) = (up[0], down[0]);
+        (cell.extra[SLOPE[0]], cell.extra[SLOPE[1]]) = (up[1], down[1]);
+        let slack = self.slack * if up[2] < down[2] { up[2] } else { down[2] };
+        let slack = length * if slack < 1.0 { slack } else { 1.0 };
+        let (low, high) = (low - slack, low + length + slack);
         cell.extra[LOW] = select(low > cell.min_bound, low, cell.min_bound);
         cell.extra[HIGH] = select(high < cell.max_bound, high, cell.max_bound);
         cell
@@ -168,8 +186,10 @@ impl PulsedDevice for PiecewiseStep {
     }
 
     fn rule(&self) -> PiecewiseRule<'_> {
+        let bend = self.piecewise_up.bend().max(self.piecewise_down.bend());
         PiecewiseRule {
             std: self.pulsed.dw_min_std as f32,
+            slack: TOLERANCE / bend.max(f32::MIN_POSITIVE),
             up: self.piecewise_up.table(),
             down: self.piecewise_down.table(),
             pieces: (self.piecewise_up.values().len().max(1) - 1) as f32,

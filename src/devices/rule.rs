@@ -71,10 +71,22 @@ pub trait Rule: Copy + Debug + Send + Sync {
     /// Standard deviation of the change whose mean is `mean`, of any sign; 0 if [`Rule::std`] is.
     fn noise(self, mean: f32, w: f32, up: bool, cell: CellRef) -> f32;
 
-    /// The constants that [`Rule::branch`] and [`Rule::smooth`] read near `w`: what is looked up once
-    /// for weights between two kinks.
+    /// Where [`Rule::look_up`] shall look for `w`.
     #[inline(always)]
-    fn localize(self, _w: f32, cell: CellRef) -> CellRef {
+    fn place(self, _w: f32, _cell: CellRef) -> u32 {
+        0
+    }
+
+    /// Values from tables. Looking up is apart from calculating, for only the latter vectorises.
+    #[inline(always)]
+    fn look_up(self, _place: u32) -> [f32; 4] {
+        [0.0; 4]
+    }
+
+    /// The constants that [`Rule::branch`] and [`Rule::smooth`] read near `w`, with what has been
+    /// looked up for it: once for weights between two kinks.
+    #[inline(always)]
+    fn localize(self, _w: f32, cell: CellRef, _found: [f32; 4]) -> CellRef {
         cell
     }
 

@@ -31,9 +31,10 @@ use crate::rng::LANES;
 
 /// Distance to bounds in standard deviations, as for constant steps.
 pub(super) const MARGIN: f32 = 6.0;
-/// Distance to kinks, behind which the steps go on with another slope: the few weights that come
-/// behind one see an error of that slope times the little way that they are behind it.
-pub(super) const KINK_MARGIN: f32 = 3.0;
+/// Distance to kinks, behind which the steps go on with another slope: weights that come behind one
+/// are there by 0.03 standard deviations on average, and their steps are off by that times the
+/// difference of the slopes.
+pub(super) const KINK_MARGIN: f32 = 1.5;
 /// Largest relative step.
 pub(super) const MAX_STEP: f32 = 1.0 / 16.0;
 /// Largest sum of relative steps of a segment.

@@ -252,8 +252,21 @@ impl LaneCells {
     /// The constants that `rule` reads near the weights `w`.
     #[inline(always)]
     pub(super) fn localize<R: Rule>(mut self, rule: R, w: &[f32; LANES]) -> Self {
+        let (mut places, mut found) = ([0; LANES], [[0.0; LANES]; 4]);
         for lane in 0..LANES {
-            self.set(lane, rule.localize(w[lane], self.cell(lane)));
+            places[lane] = rule.place(w[lane], self.cell(lane));
+        }
+        for lane in 0..LANES {
+            let values = rule.look_up(places[lane]);
+            found[0][lane] = values[0];
+            found[1][lane] = values[1];
+            found[2][lane] = values[2];
+            found[3][lane] = values[3];
+        }
+        let from = self;
+        for lane in 0..LANES {
+            let values = [found[0][lane], found[1][lane], found[2][lane], found[3][lane]];
+            self.set(lane, rule.localize(w[lane], from.cell(lane), values));
         }
         self
     }

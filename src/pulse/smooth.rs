@@ -255,8 +255,9 @@ impl<R: Rule> Smooth<'_, '_, R> {
         }
         for column in columns {
             let (block, lane) = place(*column);
-            let cell = line.cells[block].cell(lane);
-            line.local[block].set(lane, self.rule.localize(line.w[block][lane], cell));
+            let (w, cell) = (line.w[block][lane], line.cells[block].cell(lane));
+            let found = self.rule.look_up(self.rule.place(w, cell));
+            line.local[block].set(lane, self.rule.localize(w, cell, found));
         }
     }
 
