@@ -139,24 +139,25 @@ impl Draw {
     #[must_use]
     #[inline(always)]
     pub fn lanes(&self, first: u32, row: u32, block: u32) -> Lanes {
-        let mut x = [
-            [0u32; LANES],
-            [row; LANES],
-            [self.tag | (block << STREAM_BITS); LANES],
-            [self.call; LANES],
-        ];
-        for (lane, word) in x[0].iter_mut().enumerate() {
-            *word = first.wrapping_add(lane as u32);
+        let mut out = [[0; LANES]; 4];
+        // One loop with all rounds, which the compiler vectorises as a whole: of a loop per step it
+        // unrolls each and puts vectors together again from pieces.
+        for lane in 0..LANES {
+            let words = self.words(first.wrapping_add(lane as u32), row, block);
+            put(&mut out, lane, words);
         }
-        threefry_lanes::<ROUNDS, LANES>(x, self.key)
+        out
     }
 
     /// [`LANES`] evaluations with a column block and row of their own each.
     #[must_use]
     #[inline(always)]
     pub fn lanes_at(&self, column_block: [u32; LANES], row: [u32; LANES], block: u32) -> Lanes {
-        let tag = [self.tag | (block << STREAM_BITS); LANES];
-        threefry_lanes::<ROUNDS, LANES>([column_block, row, tag, [self.call; LANES]], self.key)
+        let mut out = [[0; LANES]; 4];
+        for lane in 0..LANES {
+            put(&mut out, lane, self.words(column_block[lane], row[lane], block));
+        }
+        out
     }
 
     /// One word: that of `column` in `row` and `block`.
@@ -210,6 +211,14 @@ impl Draw {
             spread(&normals, part, |value| value);
         }
     }
+}
+
+#[inline(always)]
+fn put(lanes: &mut Lanes, lane: usize, words: [u32; 4]) {
+    lanes[0][lane] = words[0];
+    lanes[1][lane] = words[1];
+    lanes[2][lane] = words[2];
+    lanes[3][lane] = words[3];
 }
 
 /// Writes word `k` of lane `l` to position `16 k + l`, through `map`.
@@ -319,41 +328,29 @@ fn sin_cos_turn(word: u32) -> (f32, f32) {
     (f32::from_bits(a.to_bits() ^ sin_sign), f32::from_bits(b.to_bits() ^ cos_sign))
 }
 
-/// Threefry4x32 with `R` rounds, as published.
+/// Threefry4x32 with `R` rounds, as published. Rounds are written out, for a loop over them would make
+/// the rotations variable.
 #[must_use]
 #[inline(always)]
 pub fn threefry4x32<const R: usize>(counter: [u32; 4], key: [u32; 4]) -> [u32; 4] {
-    let x = counter.map(|word| [word]);
-    threefry_lanes::<R, 1>(x, key).map(|word| word[0])
-}
-
-/// Threefry4x32 on `L` counters at once; the loops over lanes are what vectorises. Rounds are
-/// written out, for a loop over them would make the rotations variable.
-#[inline(always)]
-fn threefry_lanes<const R: usize, const L: usize>(
-    mut x: [[u32; L]; 4],
-    key: [u32; 4],
-) -> [[u32; L]; 4] {
     let parity = PARITY ^ key[0] ^ key[1] ^ key[2] ^ key[3];
     let schedule = [key[0], key[1], key[2], key[3], parity];
+    let mut x = counter;
     inject(&mut x, &schedule, 0);
-    eight_rounds::<R, L, 0>(&mut x, &schedule);
-    eight_rounds::<R, L, 8>(&mut x, &schedule);
-    eight_rounds::<R, L, 16>(&mut x, &schedule);
+    eight_rounds::<R, 0>(&mut x, &schedule);
+    eight_rounds::<R, 8>(&mut x, &schedule);
+    eight_rounds::<R, 16>(&mut x, &schedule);
     x
 }
 
 /// Rounds `FIRST .. FIRST + 8` as far as there are `R`, each fourth followed by a key injection.
 #[inline(always)]
-fn eight_rounds<const R: usize, const L: usize, const FIRST: usize>(
-    x: &mut [[u32; L]; 4],
-    schedule: &[u32; 5],
-) {
+fn eight_rounds<const R: usize, const FIRST: usize>(x: &mut [u32; 4], schedule: &[u32; 5]) {
     macro_rules! round {
         ($index:literal, $a:literal, $b:literal, $first:literal, $second:literal) => {
             if FIRST + $index < R {
-                mix::<L, $first>(x, 0, $a);
-                mix::<L, $second>(x, 2, $b);
+                mix::<$first>(x, 0, $a);
+                mix::<$second>(x, 2, $b);
             }
         };
     }
@@ -375,26 +372,18 @@ fn eight_rounds<const R: usize, const L: usize, const FIRST: usize>(
 
 /// Key injection number `injection`.
 #[inline(always)]
-fn inject<const L: usize>(x: &mut [[u32; L]; 4], schedule: &[u32; 5], injection: usize) {
-    for (word, lanes) in x.iter_mut().enumerate() {
+fn inject(x: &mut [u32; 4], schedule: &[u32; 5], injection: usize) {
+    for (word, value) in x.iter_mut().enumerate() {
         let number = if word == 3 { injection as u32 } else { 0 };
-        let k = schedule[(injection + word) % 5].wrapping_add(number);
-        for lane in lanes.iter_mut() {
-            *lane = lane.wrapping_add(k);
-        }
+        *value = value.wrapping_add(schedule[(injection + word) % 5].wrapping_add(number));
     }
 }
 
-/// One mix of the Threefish round function on all lanes.
+/// One mix of the Threefish round function.
 #[inline(always)]
-fn mix<const L: usize, const ROTATION: u32>(x: &mut [[u32; L]; 4], to: usize, from: usize) {
-    let (mut a, mut b) = (x[to], x[from]);
-    for lane in 0..L {
-        a[lane] = a[lane].wrapping_add(b[lane]);
-        b[lane] = b[lane].rotate_left(ROTATION) ^ a[lane];
-    }
-    x[to] = a;
-    x[from] = b;
+fn mix<const ROTATION: u32>(x: &mut [u32; 4], to: usize, from: usize) {
+    x[to] = x[to].wrapping_add(x[from]);
+    x[from] = x[from].rotate_left(ROTATION) ^ x[to];
 }
 
 #[cfg(test)]

@@ -122,6 +122,7 @@ impl Constant<'_, '_> {
     #[inline(always)]
     fn row(&mut self, local: usize, near: &mut NearBound<'_>) {
         let (row, columns) = (self.rows.first + local, self.planes.x_size);
+        self.rows.save(local);
         for first in (0..columns).step_by(WIDTH) {
             let (mut normals, mut drawn) = ([[0.0; LANES]; PARTS], false);
             for (part, column) in (first..columns).step_by(LANES).take(PARTS).enumerate() {
@@ -159,6 +160,9 @@ impl Constant<'_, '_> {
         near: &mut NearBound<'_>,
     ) {
         let columns = self.planes.x_size;
+        for local in part.clone() {
+            self.rows.save(local);
+        }
         for first in (0..columns).step_by(WIDTH) {
             self.stage(part.clone(), first, staged);
             for block in 0..WIDTH.min(columns - first).div_ceil(LANES) {

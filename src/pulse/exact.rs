@@ -50,7 +50,9 @@ impl Work for Exact<'_, '_> {
         let height = HEIGHT.min(self.d_size - first);
         let columns = self.rows.state.len() / height;
         let inputs = columns - usize::from(self.bias.is_some());
-        for (local, state) in self.rows.state.chunks_exact_mut(columns).enumerate() {
+        for local in 0..height {
+            self.rows.save(local);
+            let state = &mut self.rows.state[local * columns..(local + 1) * columns];
             let row = first + local;
             for (x, d) in self.x.chunks_exact(inputs).zip(self.d.chunks_exact(self.d_size)) {
                 let factor = self.scale * d[row];

@@ -80,6 +80,7 @@ impl<R: Rule, P: Pulses> Work for General<'_, '_, R, P> {
         let mut touched = vec![false; columns];
         for local in 0..self.rows.state.len() / columns {
             touched.fill(false);
+            self.rows.save(local);
             for block in 0..columns.div_ceil(LANES) {
                 let walk = Walk {
                     planes: &self.planes,

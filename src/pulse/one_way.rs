@@ -65,6 +65,20 @@ impl OneWay {
             let branch = rule.branch(start[lane], up[lane] != 0, cells.cell(lane));
             (mean[lane], noise[lane], slope[lane]) = (branch.mean, branch.noise, branch.slope);
         }
+        // Few pulses are mostly single ones.
+        let mut several = false;
+        for lane in 0..LANES {
+            several |= n[lane] > 1.0;
+        }
+        if !R::CONSTANT && !several {
+            let mut moved = [0.0; LANES];
+            for lane in 0..LANES {
+                let one = noise[lane].mul_add(xi[lane], mean[lane] + start[lane]);
+                let one = clip(one, cells.min_bound[lane], cells.max_bound[lane]);
+                moved[lane] = select(n[lane] == 0.0, start[lane], one);
+            }
+            return (moved, [u32::MAX; LANES]);
+        }
         // Linear steps are the same function wherever they are expanded.
         let mut middle = start;
         if !R::LINEAR {

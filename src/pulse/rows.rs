@@ -12,8 +12,7 @@ use crate::scratch;
 
 /// Copies of the rows that an update has changed, to put back if it fails.
 ///
-/// A row is copied right before its first change: then it is in the nearest cache, and each thread
-/// copies its own.
+/// A row is copied right before its first change, by the thread that changes it.
 #[derive(Debug)]
 pub(super) struct Saved<'a> {
     weights: &'a mut [f32],
@@ -78,15 +77,16 @@ pub(super) struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// Copies the rows before their first change.
-    fn save(&mut self) {
+    /// Copies a row before its first change; every kernel calls this before it changes a row.
+    pub(super) fn save(&mut self, local: usize) {
         let saved = &mut self.saved;
-        if saved.begun.first() == Some(&0) {
-            saved.state.copy_from_slice(self.state);
+        let columns = self.state.len() / saved.begun.len();
+        let row = local * columns..(local + 1) * columns;
+        if std::mem::replace(&mut saved.begun[local], 1) == 0 {
+            saved.state[row.clone()].copy_from_slice(&self.state[row.clone()]);
             if let (Some(copy), Some(visible)) = (&mut saved.visible, &self.visible) {
-                copy.copy_from_slice(visible);
+                copy[row.clone()].copy_from_slice(&visible[row]);
             }
-            saved.begun.fill(1);
         }
     }
 }
@@ -137,7 +137,6 @@ pub(super) fn for_each(
     for group in rows.chunks_mut(par::rows_per_check(block_ns / par::num_threads() as f64)) {
         par::check_interrupt()?;
         let f = |rows: &mut Rows<'_>| {
-            rows.save();
             f(rows);
             par::block_done();
         };

@@ -60,6 +60,7 @@ impl<R: Rule> Work for Single<'_, '_, R> {
             if d.iter().all(|d| d & !SIGN == 0) {
                 continue;
             }
+            self.rows.save(local);
             for first in (0..columns).step_by(BLOCKS * LANES) {
                 self.blocks(local, first, d, &mut touched, &mut careful);
             }

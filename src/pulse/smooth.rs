@@ -100,6 +100,7 @@ impl<R: Rule> Work for Smooth<'_, '_, R> {
         for local in 0..self.rows.state.len() / columns {
             self.list(self.rows.first + local, &mut fired);
             if !fired.is_empty() {
+                self.rows.save(local);
                 self.load(local, &mut line);
                 self.row(local, &fired, &mut line);
                 self.store(local, &line);
