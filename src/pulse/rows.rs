@@ -91,7 +91,7 @@ impl Rows<'_> {
     }
 }
 
-/// Cuts the state into blocks of `height` rows, the same height in every call for one update.
+/// Cuts the state into blocks of `height` rows.
 pub(super) fn split<'a>(
     update: &'a mut Update<'_>,
     saved: &'a mut Saved<'_>,

@@ -5,6 +5,7 @@
 
 use mho_core::config::PulseType;
 use mho_core::devices::{Device, DeviceConfig, Plane, PlaneRef, PulsedParameters, SoftBounds};
+use mho_core::pulse::counts::{Sample, counts};
 use mho_core::pulse::scale::scaling;
 use mho_core::pulse::{self, Update, simd};
 use mho_core::rng::{Key, Stream};
@@ -183,6 +184,46 @@ fn counts_are_binomial() {
             for std in [0.0, 0.3] {
                 count_statistics(pulse_type, rate, std);
             }
+        }
+    }
+}
+
+/// Trains of one slot, of a few and of many, which are drawn in different ways.
+#[test]
+fn samples_have_trains_of_their_own() {
+    const SIZE: usize = 16;
+    const SAMPLES: usize = 6;
+    let rig = Rig::new(&constant(clean()), &UpdateParameters::default(), SIZE, SIZE);
+    let lines = [1.0; SIZE * SAMPLES];
+    for wanted in [0.5, 2.5, 11.5] {
+        let mut products = vec![Vec::new(); SAMPLES * SAMPLES];
+        for call in 0..400 {
+            let pulses: Vec<Vec<f64>> = (0..SAMPLES)
+                .map(|at| {
+                    let mut out = vec![0; SIZE * SIZE];
+                    let sample = Sample {
+                        device: &rig.device,
+                        x: &lines,
+                        bias: None,
+                        d: &lines,
+                        learning_rate: wanted * rig.device.granularity(),
+                        key: Key::new(3, call),
+                        at,
+                    };
+                    counts(&sample, &mut out).unwrap();
+                    out.iter().map(|n| n.abs() as f64 - wanted).collect()
+                })
+                .collect();
+            for (a, b) in (0..SAMPLES * SAMPLES).map(|pair| (pair / SAMPLES, pair % SAMPLES)) {
+                let sum: f64 = pulses[a].iter().zip(&pulses[b]).map(|(a, b)| a * b).sum();
+                products[a * SAMPLES + b].push(sum);
+            }
+        }
+        for (pair, products) in products.iter().enumerate() {
+            let (mean, variance) = moments(products);
+            let independent = mean.abs() < 5.0 * (variance / 400.0).sqrt();
+            let (a, b) = (pair / SAMPLES, pair % SAMPLES);
+            assert_eq!(independent, a != b, "{wanted} pulses, samples {a} and {b}: {mean}");
         }
     }
 }
