@@ -412,26 +412,33 @@ fn weights_stay_within_bounds() {
     }
 }
 
+/// Batches of one sample, of few slots and of several chunks, which have kernels of their own.
 #[test]
 fn threads_and_instruction_sets_do_not_change_bits() {
+    const ROWS: usize = 150;
+    const COLUMNS: usize = 190;
     for name in DeviceConfig::PULSED {
         let config = DeviceConfig::pulsed_default(name).unwrap();
-        let mut rig = Rig::new(&config, &UpdateParameters::default(), 70, 90);
+        let mut rig = Rig::new(&config, &UpdateParameters::default(), ROWS, COLUMNS);
         let mut start = rig.start.clone();
         rig.device.clip(&mut start, &rig.planes());
         rig.start = start;
-        let (x, d) = (normals(150 * 90, 1), normals(150 * 70, 2));
-        par::set_num_threads(1).unwrap();
-        let expected = rig.run(&x, &d, 0.05, 1);
-        for threads in [2, 7] {
-            par::set_num_threads(threads).unwrap();
-            assert!(rig.run(&x, &d, 0.05, 1) == expected, "{name} with {threads} threads");
+        for batch in [1, 4, 150] {
+            let (x, d) = (normals(batch * COLUMNS, 1), normals(batch * ROWS, 2));
+            par::set_num_threads(1).unwrap();
+            let expected = rig.run(&x, &d, 0.05, 1);
+            for threads in [2, 7] {
+                par::set_num_threads(threads).unwrap();
+                let same = rig.run(&x, &d, 0.05, 1) == expected;
+                assert!(same, "{name}, {batch} samples, {threads} threads");
+            }
+            for level in [simd::Level::Baseline, simd::Level::Avx2] {
+                simd::limit(level);
+                let same = rig.run(&x, &d, 0.05, 1) == expected;
+                assert!(same, "{name}, {batch} samples, {level:?}");
+            }
+            simd::limit(simd::Level::Avx512);
         }
-        for level in [simd::Level::Baseline, simd::Level::Avx2] {
-            simd::limit(level);
-            assert!(rig.run(&x, &d, 0.05, 1) == expected, "{name} with {level:?}");
-        }
-        simd::limit(simd::Level::Avx512);
     }
 }
 
