@@ -65,16 +65,14 @@ impl PiecewiseRule<'_> {
         (if whole > 0.0 { whole } else { 0.0 }, u)
     }
 
-    /// Relative step and its difference over the piece.
+    /// Relative step.
     #[inline(always)]
-    fn value(self, w: f32, up: bool, cell: CellRef) -> (f32, f32) {
+    fn value(self, w: f32, up: bool, cell: CellRef) -> f32 {
         let (at, u) = self.locate(w, cell);
         // The number stands in the low bits; a conversion would not vectorise.
         let index = (at + ROUND).to_bits();
-        let (low, rise) = piece(self.up, index);
-        let (low_down, rise_down) = piece(self.down, index);
-        let (low, rise) = (select(up, low, low_down), select(up, rise, rise_down));
-        (rise.mul_add(u - at, low), rise)
+        let (low, rise) = piece(if up { self.up } else { self.down }, index);
+        rise.mul_add(u - at, low)
     }
 
     /// Mean step at weight 0 of the line through the steps at the ends of a piece, its slope, and
@@ -102,7 +100,7 @@ impl Rule for PiecewiseRule<'_> {
 
     #[inline(always)]
     fn mean(self, w: f32, up: bool, cell: CellRef) -> f32 {
-        select(up, cell.up, -cell.down) * self.value(w, up, cell).0
+        select(up, cell.up, -cell.down) * self.value(w, up, cell)
     }
 
     #[inline(always)]
