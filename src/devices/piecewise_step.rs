@@ -69,9 +69,8 @@ impl PiecewiseRule<'_> {
     #[inline(always)]
     fn value(self, w: f32, up: bool, cell: CellRef) -> f32 {
         let (at, u) = self.locate(w, cell);
-        // The number stands in the low bits; a conversion would not vectorise.
-        let index = (at + ROUND).to_bits();
-        let (low, rise) = piece(if up { self.up } else { self.down }, index);
+        let place = self.place(w, cell);
+        let (low, rise) = piece(if up { self.up } else { self.down }, place);
         rise.mul_add(u - at, low)
     }
 
@@ -110,6 +109,7 @@ impl Rule for PiecewiseRule<'_> {
 
     #[inline(always)]
     fn place(self, w: f32, cell: CellRef) -> u32 {
+        // The number stands in the low bits; a conversion would not vectorise.
         (self.locate(w, cell).0 + ROUND).to_bits()
     }
 

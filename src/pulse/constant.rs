@@ -13,10 +13,10 @@ use std::ops::Range;
 
 use super::Update;
 use super::near_bound::NearBound;
-use super::rows::{self, Kind, Planes, Positions, Rows, Saved, larger, select, smaller};
+use super::rows::{self, Planes, Positions, Rows, Saved, larger, select, smaller};
 use super::simd::{self, Work};
 use crate::error::Result;
-use crate::rng::{Key, LANES, Stream, normal_lanes};
+use crate::rng::{Key, LANES, Stream};
 
 /// Packed trains of a chunk.
 #[derive(Debug, Clone, Copy)]
@@ -132,7 +132,7 @@ impl Constant<'_, '_> {
                 let cells = self.planes.lanes(row, column);
                 let staged = [w, cells.max_bound, cells.min_bound, cells.up, cells.down];
                 let path = self.follow(row, column, staged);
-                self.count(at, lanes, &path);
+                self.rows.count(at, lanes, [&path.down, &path.up]);
                 let (mean, deviation) = path.sums(self.std);
                 let (noisy, lost) = signs(&deviation);
                 if noisy && !drawn {
@@ -193,7 +193,8 @@ impl Constant<'_, '_> {
         let column = first + part * LANES;
         let at = local * self.planes.x_size + column;
         let path = self.follow(self.rows.first + local, column, staged.lanes(local, part));
-        self.count(at, LANES.min(self.planes.x_size - column), &path);
+        let lanes = LANES.min(self.planes.x_size - column);
+        self.rows.count(at, lanes, [&path.down, &path.up]);
         let (mean, deviation) = path.sums(self.std);
         sums.mean[local % HEIGHT][part] = mean;
         sums.deviation[local % HEIGHT][part] = deviation;
@@ -207,17 +208,6 @@ impl Constant<'_, '_> {
             &self.trains.d[row * words * 2..(row + 1) * words * 2],
             staged,
         )
-    }
-
-    #[inline(always)]
-    fn count(&mut self, at: usize, lanes: usize, path: &Path) {
-        if let Some(counts) = self.rows.counts.as_mut() {
-            for (counts, path) in counts.iter_mut().zip([&path.down, &path.up]) {
-                for lane in 0..lanes {
-                    counts[at + lane] += path[lane] as i64;
-                }
-            }
-        }
     }
 
     #[inline(always)]
@@ -250,10 +240,7 @@ impl Constant<'_, '_> {
     /// One draw for each of [`WIDTH`] columns.
     #[inline(always)]
     fn normals(&self, row: usize, first: usize) -> [[f32; LANES]; PARTS] {
-        let column = self.positions.column(Kind::Sums, first / 4);
-        let draw = self.key.stream(Stream::CycleToCycle);
-        // Word `k` of evaluation `l` serves column `16 k + l` of the 64: no shuffling.
-        normal_lanes(&draw.lanes(column, row as u32, self.positions.block(0)))
+        self.positions.sums(&self.key.stream(Stream::CycleToCycle), row, first, 0)
     }
 }
 

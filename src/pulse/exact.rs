@@ -20,11 +20,10 @@ pub(super) fn update(update: &mut Update<'_>, saved: &mut Saved<'_>) -> Result<(
     let block_ns = (samples * HEIGHT * columns) as f64 * 0.05;
     rows::for_each(&mut blocks, block_ns, |rows| {
         simd::run(Exact { rows, x, bias, d, d_size, scale, bounds });
-        if let (Some(noise), Some(visible)) = (noise, rows.visible.as_mut()) {
+        if noise.is_some() {
             let touched = vec![true; columns];
-            let parts = visible.chunks_exact_mut(columns).zip(rows.state.chunks_exact(columns));
-            for (local, (visible, state)) in parts.enumerate() {
-                rows::refresh(visible, state, &touched, noise.std, key, rows.first + local);
+            for local in 0..rows.state.len() / columns {
+                rows.refresh(local, &touched, noise, key);
             }
         }
     })

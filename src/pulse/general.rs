@@ -1,6 +1,6 @@
 //! One pulse after another, for any device.
 
-use super::rows::{Kind, Planes, Positions, Rows, load, refresh, select};
+use super::rows::{Kind, Planes, Positions, Rows, load, select};
 use super::simd::Work;
 use super::trains::SIGN;
 use crate::devices::{Rule, WriteNoise};
@@ -91,12 +91,7 @@ impl<R: Rule, P: Pulses> Work for General<'_, '_, R, P> {
                 };
                 walk.block(self.rows, local, block, &mut touched);
             }
-            if let (Some(noise), Some(visible)) = (self.write_noise, self.rows.visible.as_mut()) {
-                let part = local * columns..(local + 1) * columns;
-                let state = &self.rows.state[part.clone()];
-                let row = self.rows.first + local;
-                refresh(&mut visible[part], state, &touched, noise.std, self.key, row);
-            }
+            self.rows.refresh(local, &touched, self.write_noise, self.key);
         }
     }
 }

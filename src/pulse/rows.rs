@@ -4,10 +4,10 @@ use rayon::prelude::*;
 
 use super::Update;
 pub(super) use crate::devices::select;
-use crate::devices::{CellRef, Device, MAX_EXTRA, PlaneRef, Rule, position};
+use crate::devices::{CellRef, Device, MAX_EXTRA, PlaneRef, Rule, WriteNoise, position};
 use crate::error::{Error, Result};
 use crate::par::{self, Par};
-use crate::rng::{Key, LANES, Stream};
+use crate::rng::{Draw, Key, LANES, Stream, normal_lanes};
 use crate::scratch;
 
 /// Copies of the rows that an update has changed, to put back if it fails.
@@ -91,6 +91,36 @@ impl Rows<'_> {
     }
 }
 
+impl Rows<'_> {
+    /// Adds pulses down and up of the cells from `at` on to the counts, where there are some.
+    #[inline(always)]
+    pub(super) fn count(&mut self, at: usize, lanes: usize, pulses: [&[f32; LANES]; 2]) {
+        if let Some(counts) = self.counts.as_mut() {
+            for (counts, pulses) in counts.iter_mut().zip(pulses) {
+                for lane in 0..lanes {
+                    counts[at + lane] += pulses[lane] as i64;
+                }
+            }
+        }
+    }
+
+    /// Redraws the noise of the visible weights of a row that `touched` marks, where there is some.
+    pub(super) fn refresh(
+        &mut self,
+        local: usize,
+        touched: &[bool],
+        noise: Option<WriteNoise>,
+        key: Key,
+    ) {
+        if let (Some(noise), Some(visible)) = (noise, self.visible.as_mut()) {
+            let part = local * touched.len()..(local + 1) * touched.len();
+            let row = self.first + local;
+            let state = &self.state[part.clone()];
+            refresh(&mut visible[part], state, touched, noise.std, key, row);
+        }
+    }
+}
+
 /// Cuts the state into blocks of `height` rows.
 pub(super) fn split<'a>(
     update: &'a mut Update<'_>,
@@ -148,6 +178,9 @@ pub(super) fn for_each(
     Ok(())
 }
 
+/// Draws for four blocks of columns.
+pub(super) type Normals = [[f32; LANES]; 4];
+
 /// Positions of the draws of one chunk of pulses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Positions {
@@ -198,6 +231,14 @@ impl Positions {
     pub(crate) fn block(self, index: usize) -> u32 {
         debug_assert!(index < 1 << INDEX_BITS);
         self.block + index as u32
+    }
+
+    /// One draw for the sums of each of 64 columns from `first` on.
+    #[inline(always)]
+    pub(super) fn sums(self, draw: &Draw, row: usize, first: usize, index: usize) -> Normals {
+        let column = self.column(Kind::Sums, first / 4);
+        // Word `k` of evaluation `l` serves column `16 k + l` of the 64: no shuffling.
+        normal_lanes(&draw.lanes(column, row as u32, self.block(index)))
     }
 }
 
@@ -416,14 +457,7 @@ pub(super) fn store(values: &[f32; LANES], out: &mut [f32]) {
 }
 
 /// Redraws the noise of the visible weights of cells that `touched` marks.
-pub(super) fn refresh(
-    visible: &mut [f32],
-    state: &[f32],
-    touched: &[bool],
-    std: f32,
-    key: Key,
-    row: usize,
-) {
+fn refresh(visible: &mut [f32], state: &[f32], touched: &[bool], std: f32, key: Key, row: usize) {
     let draw = key.stream(Stream::WriteNoise);
     for (column, ((w, p), touched)) in visible.iter_mut().zip(state).zip(touched).enumerate() {
         if *touched {

@@ -68,11 +68,7 @@ impl<R: Rule> Work for Single<'_, '_, R> {
                 self.one_by_one(local, d, group);
             }
             careful.clear();
-            if let (Some(noise), Some(visible)) = (self.write_noise, self.rows.visible.as_mut()) {
-                let part = local * columns..(local + 1) * columns;
-                let state = &self.rows.state[part.clone()];
-                rows::refresh(&mut visible[part], state, &touched, noise.std, self.key, row);
-            }
+            self.rows.refresh(local, &touched, self.write_noise, self.key);
         }
     }
 }
@@ -123,9 +119,7 @@ impl<'a, R: Rule> Single<'a, '_, R> {
         if self.rule.std() == 0.0 {
             return [[0.0; LANES]; BLOCKS];
         }
-        // Word `k` of evaluation `l` serves column `16 k + l` of the 64: no shuffling.
-        let column = self.positions.column(Kind::Sums, first / 4);
-        normal_lanes(&self.draw.lanes(column, row as u32, self.positions.block(0)))
+        self.positions.sums(&self.draw, row, first, 0)
     }
 
     /// Applies the pulses of [`LANES`] columns.
@@ -150,13 +144,8 @@ impl<'a, R: Rule> Single<'a, '_, R> {
             let lost = (0..lanes).filter(|lane| fits[*lane] == 0);
             careful.extend(lost.map(|lane| (column + lane) as u32));
         }
-        if let Some(counts) = self.rows.counts.as_mut() {
-            for (counts, pulses) in counts.iter_mut().zip(&pulses.by_direction()) {
-                for lane in 0..lanes {
-                    counts[at + lane] += pulses[lane] as i64;
-                }
-            }
-        }
+        let [down, up] = pulses.by_direction();
+        self.rows.count(at, lanes, [&down, &up]);
     }
 
     /// Pulse after pulse for up to [`LANES`] columns.

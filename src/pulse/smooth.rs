@@ -151,10 +151,7 @@ impl<R: Rule> Smooth<'_, '_, R> {
         for (state, w) in state.chunks_mut(LANES).zip(&line.w) {
             rows::store(w, state);
         }
-        if let (Some(noise), Some(visible)) = (self.write_noise, self.rows.visible.as_mut()) {
-            let row = self.rows.first + local;
-            rows::refresh(&mut visible[part], state, &line.touched, noise.std, self.key, row);
-        }
+        self.rows.refresh(local, &line.touched[..columns], self.write_noise, self.key);
     }
 
     #[inline(always)]
@@ -180,9 +177,7 @@ impl<R: Rule> Smooth<'_, '_, R> {
         if self.rule.std() == 0.0 {
             return [[0.0; LANES]; BLOCKS];
         }
-        // Word `k` of evaluation `l` serves column `16 k + l` of the 64: no shuffling.
-        let column = self.positions.column(Kind::Sums, block * LANES / 4);
-        normal_lanes(&draw.lanes(column, row, self.positions.block(index)))
+        self.positions.sums(draw, row as usize, block * LANES, index)
     }
 
     /// Applies a segment to [`LANES`] columns.
@@ -216,14 +211,8 @@ impl<R: Rule> Smooth<'_, '_, R> {
                 line.touched[block * LANES + lane] |= pulses.up[lane] + pulses.down[lane] > 0.0;
             }
         }
-        if let Some(counts) = self.rows.counts.as_mut() {
-            let at = local * columns + block * LANES;
-            for (counts, pulses) in counts.iter_mut().zip([&pulses.down, &pulses.up]) {
-                for lane in 0..lanes {
-                    counts[at + lane] += pulses[lane] as i64;
-                }
-            }
-        }
+        let at = local * columns + block * LANES;
+        self.rows.count(at, lanes, [&pulses.down, &pulses.up]);
     }
 
     /// Applies a segment part by part to the crosspoints for which it is too long as a whole, and
