@@ -18,7 +18,7 @@ from mho.simulator.configs import (
     SingleRPUConfig,
     TorchInferenceRPUConfig,
 )
-from mho.simulator.configs.devices.custom import CustomPulsedDevice
+from mho.simulator.devices.custom import CustomPulsedDevice
 from mho.simulator.parameters.inference import DriftParameter
 from mho.simulator.tiles import AnalogTile
 

@@ -1,5 +1,9 @@
-"""Analog layers and containers of them."""
+"""Analog layers and containers of them.
 
+Importing this package makes all presets known, so that every saved model can be read.
+"""
+
+import mho.simulator.presets  # noqa: F401
 from mho.nn.modules.container import AnalogSequential, AnalogWrapper
 from mho.nn.modules.linear import AnalogLinear
 from mho.nn.modules.linear_mapped import AnalogLinearMapped

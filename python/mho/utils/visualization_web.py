@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from mho.simulator.configs.crosspoint import CrosspointDevice
+from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.presets.compounds import PCMPresetUnitCell
 from mho.simulator.presets.devices import (
     CapacitorPresetDevice,

@@ -36,11 +36,11 @@ from mho.simulator.configs import (
     VectorUnitCell,
     WeightModifierParameter,
 )
-from mho.simulator.configs.custom import CustomRPUConfig
 from mho.simulator.parameters.base import ConfigBase, RPUConfigBase
+from mho.simulator.parameters.enums import RangeEstimators
 from mho.simulator.parameters.quantization import ActivationQuantConfig, QuantizationConfig
-from mho.simulator.parameters.range_estimators import RangeEstimators
 from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.tiles.custom import CustomRPUConfig
 
 MAKERS = [
     FloatingPointRPUConfig,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mho.simulator.configs.crosspoint import CrosspointDevice
+from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters import enums, range_estimators
 from mho.simulator.parameters.checking import field_types
 
@@ -19,7 +19,6 @@ CLASSES = DATA["classes"]
 
 # Modules whose classes are data here and therefore live beside the other parameters.
 MOVED = {
-    "simulator.tiles.custom": "simulator.configs.custom",
     "simulator.digital_low_precision.config_utils": "simulator.parameters.range_estimators",
 }
 # Fields that mho adds; they stand at the end of the class that declares them.

@@ -9,8 +9,8 @@ from mho.nn.modules.arguments import check_rpu_config
 from mho.nn.modules.base import AnalogLayerBase
 from mho.nn.modules.calling import call
 from mho.nn.modules.registry import register_analog
-from mho.simulator.configs.configs import SingleRPUConfig
 from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.tiles.analog import SingleRPUConfig
 from mho.simulator.tiles.arguments import check_size
 
 LinearT = TypeVar("LinearT", bound="AnalogLinear")

@@ -5,19 +5,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mho.exceptions import ArgumentError
-from mho.simulator.configs.compounds import (
-    ChoppedTransferCompound,
-    DynamicTransferCompound,
-    MixedPrecisionCompound,
-    TransferCompound,
-    VectorUnitCell,
-)
-from mho.simulator.configs.configs import (
-    DigitalRankUpdateRPUConfig,
-    SingleRPUConfig,
-    UnitCellRPUConfig,
-)
-from mho.simulator.configs.crosspoint import CrosspointDevice
+from mho.simulator.devices.cells.chopped_transfer import ChoppedTransferCompound
+from mho.simulator.devices.cells.dynamic_transfer import DynamicTransferCompound
+from mho.simulator.devices.cells.mixed_precision import MixedPrecisionCompound
+from mho.simulator.devices.cells.transfer import TransferCompound
+from mho.simulator.devices.cells.vector import VectorUnitCell
+from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.enums import (
     BoundManagementType,
@@ -26,6 +19,11 @@ from mho.simulator.parameters.enums import (
 )
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.training import UpdateParameters
+from mho.simulator.tiles.analog import (
+    DigitalRankUpdateRPUConfig,
+    SingleRPUConfig,
+    UnitCellRPUConfig,
+)
 
 TrainingConfig = SingleRPUConfig | UnitCellRPUConfig | DigitalRankUpdateRPUConfig
 Factory = Callable[..., Any]

@@ -190,3 +190,29 @@ class CountLRFeedbackPolicy(Enum):
     NONE = "None"
     PAST_MOMENTUM = "PastMomentum"
     EXTERN = "Extern"
+
+
+class RangeEstimators(Enum):
+    """How the range of a quantiser is estimated from data."""
+
+    current_minmax = 0
+    """From the last batch."""
+
+    allminmax = 1
+    """From all batches so far."""
+
+    running_minmax = 2
+    """From a running average over batches."""
+
+    MSE = 3
+    """The range with the smallest squared error."""
+
+    cross_entropy = 4
+    """The range with the smallest change of the cross entropy."""
+
+
+class OptMethod(Enum):
+    """How an estimator searches for the best range."""
+
+    grid = 1
+    golden_section = 2

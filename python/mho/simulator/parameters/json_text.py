@@ -8,7 +8,6 @@ in their fields; no constructor and no other code runs.
 """
 
 import dataclasses
-import importlib
 import json
 import math
 from collections.abc import Mapping
@@ -19,14 +18,10 @@ import numpy as np
 import torch
 
 from mho.exceptions import ConfigError
-from mho.simulator.parameters import registry
+from mho.simulator.parameters import enums, registry
 from mho.simulator.parameters.checking import describe, join
 
 T = TypeVar("T")
-_ENUM_MODULES = (
-    "mho.simulator.parameters.enums",
-    "mho.simulator.parameters.range_estimators",
-)
 
 
 def dumps(obj: object) -> str:
@@ -163,10 +158,9 @@ def _complete(cls: Any, params: dict[str, Any], path: str) -> dict[str, Any]:
 
 def _decode_enum(value: dict[str, Any], path: str) -> Enum:
     cls_name, member = value["enum"]
-    for module in _ENUM_MODULES:
-        cls = getattr(importlib.import_module(module), str(cls_name), None)
-        if isinstance(cls, type) and issubclass(cls, Enum) and member in cls.__members__:
-            return cls[member]
+    cls = getattr(enums, str(cls_name), None)
+    if isinstance(cls, type) and issubclass(cls, Enum) and member in cls.__members__:
+        return cls[member]
     raise ConfigError(f"{path}: unknown choice {cls_name}.{member}")
 
 

@@ -8,11 +8,11 @@ import torch
 from mho.exceptions import ConfigError
 from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.config_base import ConfigBase
+from mho.simulator.parameters.enums import RangeEstimators
 from mho.simulator.parameters.range_estimators import (
     CrossEntropyEstimatorParams,
     CurrentMinMaxEstimatorParams,
     MSEEstimatorParams,
-    RangeEstimators,
     RunningMinMaxEstimatorParams,
 )
 from mho.simulator.parameters.registry import register_config_class

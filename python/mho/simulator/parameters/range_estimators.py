@@ -1,36 +1,10 @@
-"""Choices and parameters of the estimators that find quantisation ranges."""
+"""Parameters of the estimators that find quantisation ranges."""
 
 from dataclasses import dataclass
-from enum import Enum
 
 from mho.simulator.parameters.config_base import ConfigBase
+from mho.simulator.parameters.enums import OptMethod
 from mho.simulator.parameters.registry import register_config_class
-
-
-class RangeEstimators(Enum):
-    """How the range of a quantiser is estimated from data."""
-
-    current_minmax = 0
-    """From the last batch."""
-
-    allminmax = 1
-    """From all batches so far."""
-
-    running_minmax = 2
-    """From a running average over batches."""
-
-    MSE = 3
-    """The range with the smallest squared error."""
-
-    cross_entropy = 4
-    """The range with the smallest change of the cross entropy."""
-
-
-class OptMethod(Enum):
-    """How an estimator searches for the best range."""
-
-    grid = 1
-    golden_section = 2
 
 
 @register_config_class

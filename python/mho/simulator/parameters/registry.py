@@ -1,10 +1,8 @@
-"""Tables that connect names with classes: tiles for configurations, configurations for JSON text.
+"""Tables of the classes that JSON text may name: tile classes and configuration classes.
 
-Configurations name their tile class but must not import it, and JSON text names configuration
-classes but must not import anything at all. Both look the names up here.
+Classes enter themselves when their module is imported. Reading a text imports nothing.
 """
 
-import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TypeVar
@@ -15,11 +13,10 @@ ClassT = TypeVar("ClassT", bound=type)
 
 _TILES: dict[str, type] = {}
 _CONFIGS: dict[str, type] = {}
-_CONFIG_MODULES = ("mho.simulator.configs", "mho.simulator.presets", "mho.inference")
 
 
 def register_tile_class(cls: ClassT) -> ClassT:
-    """Make a tile class known to configurations under its name (class decorator).
+    """Make a tile class readable from the JSON text of a configuration (class decorator).
 
     Args:
         cls: Tile module, simulator tile or tile array.
@@ -53,7 +50,7 @@ def register_config_class(cls: ClassT) -> ClassT:
 
 
 def tile_class(name: str) -> type:
-    """Return the tile class of a name, importing the tiles that come with the package if needed.
+    """Return the tile class of a name.
 
     Args:
         name: Name of the class, such as `"AnalogTile"`.
@@ -61,8 +58,6 @@ def tile_class(name: str) -> type:
     Raises:
         ConfigError: No tile class of this name is available.
     """
-    if name not in _TILES:
-        importlib.import_module("mho.simulator.tiles")
     if name not in _TILES:
         raise ConfigError(
             f"tile class {name!r} is not available; known: {', '.join(sorted(_TILES)) or 'none'}."
@@ -80,9 +75,6 @@ def config_class(name: str) -> type:
     Raises:
         ConfigError: No configuration class of this name is registered.
     """
-    if name not in _CONFIGS:
-        for module in _CONFIG_MODULES:
-            importlib.import_module(module)
     if name not in _CONFIGS:
         raise ConfigError(
             f"configuration class {name!r} is unknown; {registration_hint(name)} before loading"

@@ -5,15 +5,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
-from mho.simulator.configs.compounds import (
-    ChoppedTransferCompound,
-    DynamicTransferCompound,
-    MixedPrecisionCompound,
-    TransferCompound,
-    VectorUnitCell,
-)
-from mho.simulator.configs.configs import IOManagedRPUConfig
-from mho.simulator.configs.crosspoint import CrosspointDevice
+from mho.simulator.devices.cells.chopped_transfer import ChoppedTransferCompound
+from mho.simulator.devices.cells.dynamic_transfer import DynamicTransferCompound
+from mho.simulator.devices.cells.mixed_precision import MixedPrecisionCompound
+from mho.simulator.devices.cells.transfer import TransferCompound
+from mho.simulator.devices.cells.vector import VectorUnitCell
+from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters.enums import (
     BoundManagementType,
     NoiseManagementType,
@@ -23,6 +20,7 @@ from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.training import UpdateParameters
 from mho.simulator.presets.utils import PresetIOParameters, PresetUpdateParameters
+from mho.simulator.tiles.io_managed import IOManagedRPUConfig
 
 DeviceFactory: TypeAlias = Callable[[], CrosspointDevice]
 ConfigT = TypeVar("ConfigT", bound=type[IOManagedRPUConfig])

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from mho.simulator.configs.compounds import OneSidedUnitCell
-from mho.simulator.configs.crosspoint import CrosspointDevice
+from mho.simulator.devices.cells.one_sided import OneSidedUnitCell
+from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.training import UpdateParameters

@@ -6,11 +6,6 @@ fitted to stands in `presets.devices`, the papers of the algorithms in `presets.
 
 from functools import partial
 
-from mho.simulator.configs.configs import (
-    DigitalRankUpdateRPUConfig,
-    SingleRPUConfig,
-    UnitCellRPUConfig,
-)
 from mho.simulator.presets.cells import (
     agad,
     mixed_precision,
@@ -28,6 +23,11 @@ from mho.simulator.presets.devices import (
     IdealizedPresetDevice,
     ReRamESPresetDevice,
     ReRamSBPresetDevice,
+)
+from mho.simulator.tiles.analog import (
+    DigitalRankUpdateRPUConfig,
+    SingleRPUConfig,
+    UnitCellRPUConfig,
 )
 
 # Transfers drive the fast device to its symmetry point, which must therefore read as zero.

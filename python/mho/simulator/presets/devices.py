@@ -6,12 +6,10 @@ weights are normalised: one is half of the range of the device.
 
 from dataclasses import dataclass
 
-from mho.simulator.configs.devices import (
-    ConstantStepDevice,
-    ExpStepDevice,
-    LinearStepDevice,
-    SoftBoundsReferenceDevice,
-)
+from mho.simulator.devices.constant_step import ConstantStepDevice
+from mho.simulator.devices.exp_step import ExpStepDevice
+from mho.simulator.devices.linear_step import LinearStepDevice
+from mho.simulator.devices.soft_bounds_reference import SoftBoundsReferenceDevice
 from mho.simulator.parameters.registry import register_config_class
 
 __all__ = [

@@ -6,7 +6,6 @@ from mho.inference.compensation.base import BaseDriftCompensation
 from mho.inference.compensation.drift import GlobalDriftCompensation
 from mho.inference.noise.base import BaseNoiseModel
 from mho.inference.noise.pcm import PCMLikeNoiseModel
-from mho.simulator.configs.configs import InferenceRPUConfig, TorchInferenceRPUConfig
 from mho.simulator.parameters.enums import (
     BoundManagementType,
     NoiseManagementType,
@@ -20,6 +19,8 @@ from mho.simulator.parameters.mapping import MappingParameter
 from mho.simulator.parameters.pre_post import InputRangeParameter, PrePostProcessingParameter
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.presets.utils import PresetIOParameters
+from mho.simulator.tiles.inference import InferenceRPUConfig
+from mho.simulator.tiles.inference_torch import TorchInferenceRPUConfig
 
 __all__ = ["FloatingPointPreset", "StandardHWATrainingPreset"]
 

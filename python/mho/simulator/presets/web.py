@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from mho.simulator.configs.configs import InferenceRPUConfig
 from mho.simulator.parameters.enums import WeightClipType, WeightModifierType
 from mho.simulator.parameters.inference import WeightClipParameter, WeightModifierParameter
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.mapping import MappingParameter
 from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.tiles.inference import InferenceRPUConfig
 
 __all__ = [
     "OldWebComposerInferenceRPUConfig",

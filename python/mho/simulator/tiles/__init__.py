@@ -1,5 +1,11 @@
-"""Tiles: modules that compute products with the weights of a layer as an analog array does."""
+"""Tiles: modules that compute products with the weights of a layer as an analog array does.
 
+Importing this package makes all devices, cells and models of `mho.inference` known, so that every
+saved configuration made of them can be read.
+"""
+
+import mho.inference
+import mho.simulator.devices.cells  # noqa: F401
 from mho.simulator.tiles.analog import AnalogTile
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.custom import CustomSimulatorTile, CustomTile

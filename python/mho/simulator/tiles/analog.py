@@ -1,14 +1,21 @@
 """Tile whose weights are trained by pulses on its devices."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mho.simulator.devices.cells.digital_rank_update import DigitalRankUpdateCell
+from mho.simulator.devices.cells.unit_cell import UnitCell
+from mho.simulator.devices.constant_step import ConstantStepDevice
+from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters.enums import PulseType
-from mho.simulator.parameters.registry import register_tile_class
+from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.tiles import custom_planes, native, native_tile
+from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.functions import AnalogFunction
+from mho.simulator.tiles.io_managed import IOManagedRPUConfig
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.native_stepped import DEVICE, SteppedTile, custom_device
 from mho.simulator.tiles.periphery import TileWithPeriphery
@@ -61,3 +68,48 @@ class AnalogTile(TileWithPeriphery):
         elif value is not None:
             assert isinstance(self.tile, SteppedTile)
             self.tile.put(self, name.removeprefix(_PREFIX), value.detach().to(torch.float32))
+
+
+@register_config_class
+@dataclass
+class SingleRPUConfig(IOManagedRPUConfig):
+    """Analog tile with one device per crosspoint."""
+
+    tile_class: type = AnalogTile
+    """Class of the tile."""
+
+    tile_array_class: type | None = TileModuleArray
+    """Class that holds the tiles of a layer that is split."""
+
+    device: CrosspointDevice = field(default_factory=ConstantStepDevice)
+    """Device at each crosspoint."""
+
+
+@register_config_class
+@dataclass
+class UnitCellRPUConfig(IOManagedRPUConfig):
+    """Analog tile with several devices per crosspoint; `device` must be given."""
+
+    tile_class: type = AnalogTile
+    """Class of the tile."""
+
+    tile_array_class: type | None = TileModuleArray
+    """Class that holds the tiles of a layer that is split."""
+
+    device: CrosspointDevice = field(default_factory=UnitCell)
+    """Cell at each crosspoint."""
+
+
+@register_config_class
+@dataclass
+class DigitalRankUpdateRPUConfig(IOManagedRPUConfig):
+    """Analog tile whose update is collected digitally; `device` must be given."""
+
+    tile_class: type = AnalogTile
+    """Class of the tile."""
+
+    tile_array_class: type | None = TileModuleArray
+    """Class that holds the tiles of a layer that is split."""
+
+    device: CrosspointDevice = field(default_factory=DigitalRankUpdateCell)
+    """Cell at each crosspoint."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mho import _core
 from mho.exceptions import ConfigError
-from mho.simulator.configs.devices.custom import CustomPulsedDevice
+from mho.simulator.devices.custom import CustomPulsedDevice
 from mho.simulator.tiles.native_hidden import PERSISTENT
 from mho.simulator.tiles.planes import as_tensor
 

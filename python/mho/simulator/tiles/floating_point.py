@@ -1,7 +1,19 @@
 """Tile that computes exactly."""
 
-from mho.simulator.parameters.registry import register_tile_class
+from dataclasses import dataclass, field
+from typing import Any
+
+from mho.simulator.devices.floating_point import FloatingPointDevice
+from mho.simulator.parameters.checking import check
+from mho.simulator.parameters.enums import PulseType
+from mho.simulator.parameters.helpers import check_data_type
+from mho.simulator.parameters.io import IOParameters
+from mho.simulator.parameters.mapping import MappableRPU
+from mho.simulator.parameters.pre_post import PrePostProcessingRPU
+from mho.simulator.parameters.registry import register_config_class, register_tile_class
+from mho.simulator.parameters.training import UpdateParameters
 from mho.simulator.tiles import native, native_tile
+from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.functions import AnalogFunction
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.periphery import TileWithPeriphery
@@ -18,3 +30,33 @@ class FloatingPointTile(TileWithPeriphery):
 
     def _create_simulator_tile(self) -> native.FloatingPointTile:
         return native_tile.create(self, native.FloatingPointTile)
+
+
+@register_config_class
+@dataclass
+class FloatingPointRPUConfig(MappableRPU, PrePostProcessingRPU):
+    """Exact digital tile, as a reference for the analog ones."""
+
+    tile_class: type = FloatingPointTile
+    """Class of the tile."""
+
+    tile_array_class: type | None = TileModuleArray
+    """Class that holds the tiles of a layer that is split."""
+
+    device: FloatingPointDevice = field(default_factory=FloatingPointDevice)
+    """Decay, diffusion and drift of the weights."""
+
+    def core_wire(self) -> dict[str, Any]:
+        """Return what the core needs to know: the device, perfect products and exact updates.
+
+        Raises:
+            ConfigError: A value is invalid; the message names the field.
+        """
+        check(self)
+        check_data_type(self.runtime.data_type, "runtime.data_type")
+        return {
+            "device": self.device.to_wire("device"),
+            "forward": IOParameters(is_perfect=True).to_wire("forward"),
+            "backward": IOParameters(is_perfect=True).to_wire("backward"),
+            "update": UpdateParameters(pulse_type=PulseType.NONE).to_wire("update"),
+        }

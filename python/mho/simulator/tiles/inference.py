@@ -1,17 +1,31 @@
 """Inference tile of the core."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
 from mho.exceptions import ConfigError
+from mho.inference.compensation.base import BaseDriftCompensation
+from mho.inference.compensation.drift import GlobalDriftCompensation
 from mho.inference.noise.base import BaseNoiseModel
-from mho.simulator.configs.devices import IdealDevice
+from mho.inference.noise.pcm import PCMLikeNoiseModel
+from mho.simulator.devices.crosspoint import CrosspointDevice
+from mho.simulator.devices.ideal import IdealDevice
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.enums import PulseType
-from mho.simulator.parameters.registry import config_class, register_tile_class
+from mho.simulator.parameters.inference import (
+    WeightClipParameter,
+    WeightModifierParameter,
+    WeightRemapParameter,
+)
+from mho.simulator.parameters.io import IOParameters
+from mho.simulator.parameters.registry import register_config_class, register_tile_class
+from mho.simulator.parameters.training import UpdateParameters
 from mho.simulator.tiles import native, native_tile
+from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.functions import AnalogFunction
+from mho.simulator.tiles.io_managed import IOManagedRPUConfig
 from mho.simulator.tiles.lifecycle import InferenceTileWithPeriphery
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.periphery import TileWithPeriphery
@@ -64,7 +78,7 @@ class InferenceTile(InferenceTileWithPeriphery):
             ArgumentError: A size is not a positive integer or `rpu_config` is not a configuration.
             ConfigError: The configuration is invalid or not supported; the message names the field.
         """
-        config = config_class("InferenceRPUConfig")() if rpu_config is None else rpu_config
+        config = InferenceRPUConfig() if rpu_config is None else rpu_config
         self._share_weights = shared_weights
         super().__init__(out_size, in_size, config, bias, in_trans, out_trans)
 
@@ -104,3 +118,60 @@ class InferenceTile(InferenceTileWithPeriphery):
     def _is_trained(self) -> bool:
         shared = self._shared_weight_tensor
         return super()._is_trained() if shared is None else shared.requires_grad
+
+
+@register_config_class
+@dataclass
+class InferenceRPUConfig(IOManagedRPUConfig):
+    """Tile for hardware-aware training and for inference with programmed, drifting weights.
+
+    `backward`, `update` and `device` are no constructor arguments; training is exact unless they
+    are assigned.
+    """
+
+    tile_class: type = InferenceTile
+    """Class of the tile."""
+
+    tile_array_class: type | None = TileModuleArray
+    """Class that holds the tiles of a layer that is split."""
+
+    forward: IOParameters = field(default_factory=IOParameters)
+    """Non-idealities of the forward product, in training and evaluation."""
+
+    backward: IOParameters = field(
+        default_factory=lambda: IOParameters(is_perfect=True), init=False
+    )
+    """Non-idealities of the backward product."""
+
+    update: UpdateParameters = field(
+        default_factory=lambda: UpdateParameters(pulse_type=PulseType.NONE), init=False
+    )
+    """How the update becomes pulses."""
+
+    noise_model: BaseNoiseModel = field(default_factory=PCMLikeNoiseModel)
+    """Programming error and drift of the weights."""
+
+    drift_compensation: BaseDriftCompensation | None = field(
+        default_factory=GlobalDriftCompensation
+    )
+    """Digital correction of drift; None is none."""
+
+    clip: WeightClipParameter = field(default_factory=WeightClipParameter)
+    """Clipping of the weights after each update."""
+
+    remap: WeightRemapParameter = field(default_factory=WeightRemapParameter)
+    """Rescaling of weights and scales after each update."""
+
+    modifier: WeightModifierParameter = field(default_factory=WeightModifierParameter)
+    """Change of the weights during training."""
+
+    device: CrosspointDevice = field(default_factory=IdealDevice, init=False)
+    """Device at each crosspoint."""
+
+    def compatible_with(self, tile_class_name: str) -> bool:
+        """Return whether the saved state of a tile may be loaded with this configuration.
+
+        Args:
+            tile_class_name: Name of the class of the saved tile.
+        """
+        return tile_class_name == "TorchInferenceTile" or super().compatible_with(tile_class_name)

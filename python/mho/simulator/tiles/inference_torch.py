@@ -1,6 +1,7 @@
 """Inference tile that computes in torch: any device and dtype, gradients by autograd."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,10 +16,15 @@ from mho.exceptions import (
 )
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.enums import WeightClipType, WeightRemapType
-from mho.simulator.parameters.registry import config_class, register_tile_class
+from mho.simulator.parameters.io import IOParametersIRDropT
+from mho.simulator.parameters.pre_post import PrePostProcessingParameterQuant
+from mho.simulator.parameters.quantization import ActivationQuantConfig
+from mho.simulator.parameters.registry import register_config_class, register_tile_class, tile_class
 from mho.simulator.tiles import input_range
+from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.base import SimulatorTileWrapper
 from mho.simulator.tiles.converters import tracks
+from mho.simulator.tiles.inference import InferenceRPUConfig
 from mho.simulator.tiles.layout import check_size
 from mho.simulator.tiles.lifecycle import InferenceTileWithPeriphery
 from mho.simulator.tiles.module import TileModule
@@ -89,7 +95,7 @@ class TorchInferenceTile(TorchModuleTile, InferenceTileWithPeriphery):
             raise TorchTileConfigError(
                 "in_trans, out_trans: torch tiles have their features on the last axis"
             )
-        config = config_class("TorchInferenceRPUConfig")() if rpu_config is None else rpu_config
+        config = TorchInferenceRPUConfig() if rpu_config is None else rpu_config
         super().__init__(out_size, in_size, config, bias)
         move(self, self.tile.weight)
 
@@ -317,3 +323,55 @@ class TorchInferenceTile(TorchModuleTile, InferenceTileWithPeriphery):
         # must be refused before anything is changed here.
         self._check_raw_entries(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+@register_config_class
+@dataclass
+class TorchInferenceRPUConfig(InferenceRPUConfig):
+    """Inference tile that computes in torch and is differentiable throughout."""
+
+    tile_class: type = TorchInferenceTile
+    """Class of the tile."""
+
+    tile_array_class: type | None = TileModuleArray
+    """Class that holds the tiles of a layer that is split."""
+
+    simulator_tile_class: type = TorchSimulatorTile
+    """Class that computes the product."""
+
+
+def _registered(name: str) -> Callable[[], type]:
+    """Return a default factory for a class that is not built yet; its error says so."""
+    return lambda: tile_class(name)
+
+
+@register_config_class
+@dataclass
+class TorchInferenceRPUConfigIRDropT(TorchInferenceRPUConfig):
+    """Inference tile that computes in torch with time-dependent voltage loss along the lines."""
+
+    simulator_tile_class: type = field(default_factory=_registered("TorchSimulatorTileIRDropT"))
+    """Class that computes the product."""
+
+    forward: IOParametersIRDropT = field(default_factory=IOParametersIRDropT)
+    """Non-idealities of the forward product, in training and evaluation."""
+
+
+@register_config_class
+@dataclass
+class QuantizedTorchInferenceRPUConfig(TorchInferenceRPUConfig):
+    """Inference tile that computes in torch and quantises the digital values around it."""
+
+    tile_class: type = field(default_factory=_registered("QuantizedTorchInferenceTile"))
+    """Class of the tile."""
+
+    tile_array_class: type | None = field(default_factory=_registered("QuantizedTileModuleArray"))
+    """Class that holds the tiles of a layer that is split."""
+
+    act_quant_config: ActivationQuantConfig | None = None
+    """Quantisation of the summed outputs of a layer that is split."""
+
+    pre_post: PrePostProcessingParameterQuant = field(
+        default_factory=PrePostProcessingParameterQuant
+    )
+    """Digital processing."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mho import _core
 from mho.exceptions import ArgumentError, InputError
-from mho.simulator.configs.devices.custom import CustomPulsedDevice
+from mho.simulator.devices.custom import CustomPulsedDevice
 from mho.simulator.parameters.enums import PulseType
 from mho.simulator.tiles import native
 from mho.simulator.tiles.custom_planes import drawn

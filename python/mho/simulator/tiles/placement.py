@@ -4,7 +4,7 @@ from typing import Any
 
 from mho.exceptions import ConfigError
 from mho.settings import adapter_name, check_backend, get_adapter
-from mho.simulator.configs.devices.custom import CustomPulsedDevice
+from mho.simulator.devices.custom import CustomPulsedDevice
 from mho.simulator.tiles.hooks import HookedTile
 from mho.simulator.tiles.native import NativeSimulatorTile
 from mho.simulator.tiles.resident import Resident

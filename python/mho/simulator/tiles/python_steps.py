@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mho import _core
 from mho.exceptions import TileError
-from mho.simulator.configs.devices.custom import CustomPulsedDevice
+from mho.simulator.devices.custom import CustomPulsedDevice
 from mho.simulator.tiles.base import AnalogTileStateNames as Names
 from mho.simulator.tiles.native_hidden import PERSISTENT
 

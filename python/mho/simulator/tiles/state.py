@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mho._core import __version__
 from mho.exceptions import ArgumentError, ConfigError, InputError, TileError, TileModuleError
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.numeric import check_not_negative
 from mho.simulator.tiles import native_state
 from mho.simulator.tiles.base import AnalogTileStateNames as Names
 from mho.simulator.tiles.native import NativeSimulatorTile
-from mho.version import __version__
 
 if TYPE_CHECKING:
     from mho.simulator.tiles.stateful import StatefulTile

@@ -21,8 +21,9 @@ from mho.simulator.parameters.inference import (
 )
 from mho.simulator.parameters.registry import register_tile_class
 from mho.simulator.tiles import weight_ops
-from mho.simulator.tiles.analog_mvm import AnalogMVM, UniformQuantize
+from mho.simulator.tiles.analog_mvm import AnalogMVM
 from mho.simulator.tiles.base import SimulatorTile
+from mho.simulator.tiles.converters import UniformQuantize
 from mho.simulator.tiles.layout import check_size, check_tensor
 
 __all__ = [

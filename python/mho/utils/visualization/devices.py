@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mho.exceptions import ArgumentError
-from mho.simulator.configs import SingleRPUConfig, UnitCellRPUConfig
-from mho.simulator.configs.crosspoint import CrosspointDevice
+from mho.simulator.devices.crosspoint import CrosspointDevice
+from mho.simulator.tiles.analog import SingleRPUConfig, UnitCellRPUConfig
 from mho.simulator.tiles.periphery import TileWithPeriphery
 from mho.utils.visualization.backend import pyplot
 from mho.utils.visualization.plotting_tile import (

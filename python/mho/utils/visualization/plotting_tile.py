@@ -7,16 +7,17 @@ import numpy as np
 import torch
 
 from mho.exceptions import ConfigError
-from mho.simulator.configs import SingleRPUConfig, UnitCellRPUConfig
-from mho.simulator.configs.compounds import UnitCell
-from mho.simulator.configs.crosspoint import CrosspointDevice
-from mho.simulator.configs.devices import PulsedDevice, SoftBoundsPmaxDevice
+from mho.simulator.devices.cells.unit_cell import UnitCell
+from mho.simulator.devices.crosspoint import CrosspointDevice
+from mho.simulator.devices.pulsed import PulsedDevice
+from mho.simulator.devices.soft_bounds_pmax import SoftBoundsPmaxDevice
 from mho.simulator.parameters.enums import (
     BoundManagementType,
     NoiseManagementType,
     WeightNoiseType,
 )
 from mho.simulator.parameters.io import IOParameters
+from mho.simulator.tiles.analog import SingleRPUConfig, UnitCellRPUConfig
 from mho.simulator.tiles.periphery import TileWithPeriphery
 
 DEFAULT_N_STEPS = 1000

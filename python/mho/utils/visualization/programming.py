@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from mho.exceptions import ArgumentError, TileError
 from mho.inference.noise.base import BaseNoiseModel
 from mho.inference.noise.pcm import PCMLikeNoiseModel
-from mho.simulator.configs import InferenceRPUConfig, SingleRPUConfig, UnitCellRPUConfig
-from mho.simulator.configs.crosspoint import CrosspointDevice
-from mho.simulator.configs.devices import PulsedDevice
+from mho.simulator.devices.crosspoint import CrosspointDevice
+from mho.simulator.devices.pulsed import PulsedDevice
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.presets.utils import PresetIOParameters
+from mho.simulator.tiles.analog import SingleRPUConfig, UnitCellRPUConfig
+from mho.simulator.tiles.inference import InferenceRPUConfig
 from mho.simulator.tiles.periphery import TileWithPeriphery
 from mho.utils.visualization.backend import pyplot
 from mho.utils.visualization.response import Array

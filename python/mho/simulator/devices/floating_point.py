@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from mho.simulator.configs.crosspoint import CrosspointDevice
+from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters.inference import SimpleDriftParameter
 from mho.simulator.parameters.registry import register_config_class
 

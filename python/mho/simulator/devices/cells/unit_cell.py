@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mho.exceptions import ConfigError
-from mho.simulator.configs.crosspoint import CrosspointDevice
+from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters.checking import join
 from mho.simulator.parameters.registry import register_config_class
 

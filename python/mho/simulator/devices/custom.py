@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mho.exceptions import ConfigError
-from mho.simulator.configs.devices.pulsed import PulsedDevice
+from mho.simulator.devices.pulsed import PulsedDevice
 from mho.simulator.parameters.checking import join
 from mho.simulator.parameters.wire import fields_to_wire, value_to_wire
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mho.simulator.configs.compounds.digital_rank_update import DigitalRankUpdateCell
+from mho.simulator.devices.cells.digital_rank_update import DigitalRankUpdateCell
 from mho.simulator.parameters.registry import register_config_class
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from mho.simulator.configs.compounds.unit_cell import UnitCell
+from mho.simulator.devices.cells.unit_cell import UnitCell
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.training import UpdateParameters

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from mho.simulator.configs.crosspoint import CrosspointDevice
+from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters.inference import DriftParameter
 from mho.simulator.parameters.wire import fields_to_wire
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from mho.exceptions import ConfigError
-from mho.simulator.configs.devices.pulsed import PulsedDevice
+from mho.simulator.devices.pulsed import PulsedDevice
 from mho.simulator.parameters.checking import join
 from mho.simulator.parameters.registry import register_config_class
 

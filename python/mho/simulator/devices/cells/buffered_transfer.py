@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from mho.simulator.configs.compounds.transfer import TransferCompound, single_pulse_update
+from mho.simulator.devices.cells.transfer import TransferCompound, single_pulse_update
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.training import UpdateParameters
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mho.simulator.configs.devices.pulsed import PulsedDevice
+from mho.simulator.devices.pulsed import PulsedDevice
 from mho.simulator.parameters.registry import register_config_class
 
 

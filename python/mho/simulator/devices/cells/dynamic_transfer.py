@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from mho.simulator.configs.compounds.chopped_transfer import ChoppedTransferCompound
-from mho.simulator.configs.compounds.transfer import single_pulse_update
+from mho.simulator.devices.cells.chopped_transfer import ChoppedTransferCompound
+from mho.simulator.devices.cells.transfer import single_pulse_update
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.training import UpdateParameters

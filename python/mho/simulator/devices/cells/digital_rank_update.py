@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mho.exceptions import ConfigError
-from mho.simulator.configs.compounds.vector import VectorUnitCell
-from mho.simulator.configs.crosspoint import CrosspointDevice
+from mho.simulator.devices.cells.vector import VectorUnitCell
+from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters.registry import register_config_class
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mho.exceptions import ConfigError
-from mho.simulator.configs.devices.soft_bounds import SoftBoundsDevice
+from mho.simulator.devices.soft_bounds import SoftBoundsDevice
 from mho.simulator.parameters.checking import describe, join
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.wire import value_to_wire
