@@ -10,23 +10,18 @@ from typing import Any
 from torch import nn
 
 from mho.exceptions import ArgumentError
-from mho.nn.modules.arguments import check_rpu_config
+from mho.nn.conversion_table import ANALOG_CLASSES, CONVERSIONS, MAPPED_CONVERSIONS, register_analog
 from mho.nn.modules.base import AnalogLayerBase
 from mho.nn.modules.container import AnalogSequential, AnalogWrapper
 from mho.nn.modules.linear import AnalogLinear
 from mho.nn.modules.linear_mapped import AnalogLinearMapped
-from mho.nn.modules.registry import (
-    ANALOG_CLASSES,
-    CONVERSIONS,
-    MAPPED_CONVERSIONS,
-    register_analog,
-)
 from mho.nn.replacement import (
     Replacement,
     subtrees,
     warn_of_untied_parameters,
     without_fused_path,
 )
+from mho.simulator.parameters.arguments import check_rpu_config
 from mho.simulator.parameters.base import RPUConfigGeneric
 
 __all__ = [

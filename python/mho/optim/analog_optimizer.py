@@ -18,7 +18,7 @@ from mho.exceptions import ArgumentError
 from mho.optim.context import AnalogContext
 from mho.optim.param_groups import regroup
 from mho.optim.trace import apply_trace
-from mho.simulator.parameters.numeric import check_not_negative
+from mho.simulator.parameters.arguments import check_not_negative
 
 OptimizerT = TypeVar("OptimizerT", bound="AnalogOptimizerMixin")
 

@@ -9,7 +9,13 @@ import torch
 from torch import nn
 
 from mho.exceptions import ArgumentError, ConfigError
-from mho.nn import AnalogLinear, AnalogLinearMapped, AnalogSequential, AnalogWrapper
+from mho.nn import (
+    AnalogLinear,
+    AnalogLinearMapped,
+    AnalogSequential,
+    AnalogWrapper,
+    conversion_table,
+)
 from mho.nn.conversion import (
     _DEFAULT_CONVERSION_MAP,
     _DEFAULT_DIGITAL_CONVERSION_SET,
@@ -19,7 +25,6 @@ from mho.nn.conversion import (
     register_analog,
     specific_rpu_config_id,
 )
-from mho.nn.modules import registry
 from mho.simulator.configs import InferenceRPUConfig, SingleRPUConfig
 from mho.simulator.tiles import TileModuleArray
 
@@ -263,8 +268,8 @@ class TestMaps:
         self, perfect_config: SingleRPUConfig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for table in ("CONVERSIONS", "MAPPED_CONVERSIONS"):
-            monkeypatch.delitem(getattr(registry, table), Subclass, raising=False)
-        classes = set(registry.ANALOG_CLASSES)
+            monkeypatch.delitem(getattr(conversion_table, table), Subclass, raising=False)
+        classes = set(conversion_table.ANALOG_CLASSES)
 
         class AnalogSubclass(AnalogLinear):
             pass
@@ -273,9 +278,9 @@ class TestMaps:
         analog = convert_to_analog(nn.Sequential(Subclass(2, 2)), perfect_config)
         assert type(analog[0]) is AnalogSubclass
         assert type(convert_to_digital(analog)[0]) is nn.Linear
-        for table in (registry.CONVERSIONS, registry.MAPPED_CONVERSIONS):
+        for table in (conversion_table.CONVERSIONS, conversion_table.MAPPED_CONVERSIONS):
             del table[Subclass]
-        registry.ANALOG_CLASSES.intersection_update(classes)
+        conversion_table.ANALOG_CLASSES.intersection_update(classes)
 
     def test_only_chosen_classes_become_digital(self, perfect_config: SingleRPUConfig) -> None:
         analog = convert_to_analog(Block(), perfect_config)

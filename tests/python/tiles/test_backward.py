@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from mho.optim.trace import grouped_pairs
 from mho.simulator.configs import InferenceRPUConfig, IOParameters, SingleRPUConfig
 from mho.simulator.parameters.enums import BoundManagementType, NoiseManagementType
 from mho.simulator.tiles import AnalogTile, InferenceTile
-from mho.simulator.tiles.pairs import grouped_pairs
 
 KINDS = {"pulsed": (AnalogTile, SingleRPUConfig), "inference": (InferenceTile, InferenceRPUConfig)}
 

@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from mho.inference.plain import PlainConfig
+from mho.simulator.parameters.attribute_config import AttributeConfig
 
 
 class DriftReadoutTile(Protocol):
@@ -29,7 +29,7 @@ class DriftReadoutTile(Protocol):
         """
 
 
-class BaseDriftCompensation(PlainConfig):
+class BaseDriftCompensation(AttributeConfig):
     """Multiplies outputs by the ratio of a readout after programming to the same readout now."""
 
     def __str__(self) -> str:

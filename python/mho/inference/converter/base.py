@@ -4,13 +4,13 @@ from typing import Any
 
 from torch import Tensor
 
-from mho.inference.plain import PlainConfig
+from mho.simulator.parameters.attribute_config import AttributeConfig
 
 ZERO = 1e-7
 """Smallest largest weight a scale is computed from, so that zero matrices convert too."""
 
 
-class BaseConductanceConverter(PlainConfig):
+class BaseConductanceConverter(AttributeConfig):
     """Maps a weight matrix to the conductances of one or more devices per weight, and back."""
 
     def convert_to_conductances(self, weights: Tensor) -> tuple[list[Tensor], dict[str, Any]]:

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from mho.inference.converter.base import BaseConductanceConverter
 from mho.inference.converter.single_pair import SinglePairConductanceConverter
-from mho.inference.plain import PlainConfig
+from mho.simulator.parameters.attribute_config import AttributeConfig
 
 
-class BaseNoiseModel(PlainConfig):
+class BaseNoiseModel(AttributeConfig):
     """Noise of programmed weights: an error when written, drift and noise when read.
 
     A subclass says what happens to conductances; this class converts weights to conductances and

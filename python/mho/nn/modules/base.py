@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mho.exceptions import ModuleError, TileModuleError
 from mho.inference.noise.base import BaseNoiseModel
-from mho.nn.modules import checkpoint, ddp
+from mho.nn.modules import ddp, loading
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.tiles.lifecycle import InferenceTileWithPeriphery
 from mho.simulator.tiles.module import TileModule
@@ -168,9 +168,9 @@ class AnalogLayerBase(_Mixin):
             TileError: The state of a tile does not fit; nothing is changed.
             RuntimeError: Names or shapes do not fit; nothing is changed.
         """
-        state_dict, strict = checkpoint.prepare(state_dict, strict, assign)
+        state_dict, strict = loading.prepare(state_dict, strict, assign)
         tiles = list(self.analog_tiles())
-        with checkpoint.all_or_nothing(self, tiles):
+        with loading.all_or_nothing(self, tiles):
             for tile in tiles:
                 tile.set_load_rpu_config_state(load_rpu_config, strict_rpu_config_check)
             return super().load_state_dict(state_dict, strict=strict)

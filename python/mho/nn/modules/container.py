@@ -8,8 +8,8 @@ from typing import Any, ClassVar, TypeVar
 from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError, ModuleError
+from mho.nn.conversion_table import register_analog
 from mho.nn.modules.base import AnalogLayerBase
-from mho.nn.modules.registry import register_analog
 
 Weights = tuple[Tensor, Tensor | None]
 ModuleT = TypeVar("ModuleT", bound=nn.Module)

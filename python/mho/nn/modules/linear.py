@@ -5,13 +5,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mho.nn.modules.arguments import check_rpu_config
+from mho.nn.conversion_table import register_analog
 from mho.nn.modules.base import AnalogLayerBase
-from mho.nn.modules.calling import call
-from mho.nn.modules.registry import register_analog
+from mho.nn.modules.module_call import call
+from mho.simulator.parameters.arguments import check_rpu_config, check_size
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.tiles.analog import SingleRPUConfig
-from mho.simulator.tiles.arguments import check_size
 
 LinearT = TypeVar("LinearT", bound="AnalogLinear")
 

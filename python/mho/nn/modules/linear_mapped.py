@@ -5,8 +5,8 @@ from typing import TypeVar
 from torch import nn
 
 from mho.exceptions import ConfigError
+from mho.nn.conversion_table import register_analog
 from mho.nn.modules.linear import AnalogLinear
-from mho.nn.modules.registry import register_analog
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.tiles.array import TileModuleArray

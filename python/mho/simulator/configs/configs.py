@@ -28,6 +28,7 @@ from mho.simulator.parameters.pre_post import (
 from mho.simulator.parameters.quantization import ActivationQuantConfig
 from mho.simulator.parameters.runtime import RuntimeParameter
 from mho.simulator.parameters.training import UpdateParameters
+from mho.simulator.raw_tiles.torch.tile import TorchSimulatorTile
 from mho.simulator.tiles.analog import (
     AnalogTile,
     DigitalRankUpdateRPUConfig,
@@ -44,7 +45,6 @@ from mho.simulator.tiles.inference_torch import (
     TorchInferenceTile,
 )
 from mho.simulator.tiles.io_managed import IOManagedRPUConfig
-from mho.simulator.tiles.torch_tile import TorchSimulatorTile
 
 __all__ = [
     "ActivationQuantConfig",

@@ -6,7 +6,7 @@ fitted to stands in `presets.devices`, the papers of the algorithms in `presets.
 
 from functools import partial
 
-from mho.simulator.presets.cells import (
+from mho.simulator.presets.cell_factories import (
     agad,
     mixed_precision,
     tiki_taka,

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import AnalogBiasConfigError, ArgumentError, ConfigError, InputError, TileError
+from mho.simulator.parameters.arguments import check_not_negative
 from mho.simulator.parameters.config_base import ConfigBase
 from mho.simulator.parameters.io import IOParameters
-from mho.simulator.parameters.numeric import check_not_negative
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.parameters.runtime import RuntimeParameter
-from mho.simulator.tiles.analog_mvm import AnalogMVM
-from mho.simulator.tiles.base import SimulatorTile
-from mho.simulator.tiles.layout import check_size, check_tensor
+from mho.simulator.raw_tiles.base import SimulatorTile
+from mho.simulator.raw_tiles.rows import check_features, check_tensor
+from mho.simulator.raw_tiles.torch.product import AnalogMVM
 
 
 @register_config_class
@@ -192,7 +192,7 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
             )
         for name, (value, size) in inputs.items():
             check_tensor(value, name)
-            check_size(value, size, False, name)
+            check_features(value, size, False, name)
             if value.dtype is not self._analog_weight.dtype:
                 raise InputError(
                     f"{name}: expected dtype {self._analog_weight.dtype}, got {value.dtype}"

@@ -6,7 +6,7 @@ from mho.simulator.parameters.inference import (
     WeightModifierParameter,
     WeightRemapParameter,
 )
-from mho.simulator.tiles.native import AnalogTile, FloatingPointTile
+from mho.simulator.raw_tiles.core.tile import AnalogTile, FloatingPointTile
 
 __all__ = [
     "AnalogTile",

@@ -6,13 +6,13 @@ saved configuration made of them can be read.
 
 import mho.inference
 import mho.simulator.devices.cells  # noqa: F401
+from mho.simulator.raw_tiles.torch.tile import TorchSimulatorTile
 from mho.simulator.tiles.analog import AnalogTile
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.custom import CustomSimulatorTile, CustomTile
 from mho.simulator.tiles.floating_point import FloatingPointTile
 from mho.simulator.tiles.inference import InferenceTile, InferenceTileWithPeriphery
 from mho.simulator.tiles.inference_torch import TorchInferenceTile
-from mho.simulator.tiles.torch_tile import TorchSimulatorTile
 
 __all__ = [
     "AnalogTile",

@@ -6,21 +6,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mho.simulator.autograd.function import AnalogFunction
 from mho.simulator.devices.cells.digital_rank_update import DigitalRankUpdateCell
 from mho.simulator.devices.cells.unit_cell import UnitCell
 from mho.simulator.devices.constant_step import ConstantStepDevice
 from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters.enums import PulseType
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
-from mho.simulator.tiles import custom_planes, native, native_tile
+from mho.simulator.raw_tiles.core import creation, custom_planes, tile
+from mho.simulator.raw_tiles.core.python_device import DEVICE, SteppedTile, custom_device
+from mho.simulator.state.entries import Entry
 from mho.simulator.tiles.array import TileModuleArray
-from mho.simulator.tiles.functions import AnalogFunction
 from mho.simulator.tiles.io_managed import IOManagedRPUConfig
 from mho.simulator.tiles.module import TileModule
-from mho.simulator.tiles.native_stepped import DEVICE, SteppedTile, custom_device
 from mho.simulator.tiles.periphery import TileWithPeriphery
 from mho.simulator.tiles.placement import BACKENDS
-from mho.simulator.tiles.state import Entry
 
 __all__ = ["AnalogFunction", "AnalogTile", "TileModule", "TileWithPeriphery"]
 
@@ -37,8 +37,8 @@ class AnalogTile(TileWithPeriphery):
 
     known_backends = BACKENDS
 
-    def _create_simulator_tile(self) -> native.AnalogTile:
-        return native_tile.create(self, SteppedTile)
+    def _create_simulator_tile(self) -> tile.AnalogTile:
+        return creation.create(self, SteppedTile)
 
     def _check_config(self, config: Any) -> None:
         super()._check_config(config)

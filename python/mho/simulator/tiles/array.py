@@ -6,12 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError, InputError, TileModuleError
+from mho.simulator.parameters.arguments import check_size
 from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parameters.registry import register_tile_class
-from mho.simulator.tiles.arguments import check_size
+from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.tiles.base import TileModuleBase
-from mho.simulator.tiles.layout import check_size as check_features
-from mho.simulator.tiles.layout import check_tensor
 from mho.simulator.tiles.module import TileModule
 
 

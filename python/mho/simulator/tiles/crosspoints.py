@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from mho.exceptions import InputError, TileError
-from mho.simulator.tiles.layout import check_tensor
-from mho.simulator.tiles.native import NativeSimulatorTile
+from mho.simulator.raw_tiles.core.tile import NativeSimulatorTile
+from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.tiles.weights import WeightTile
 
 

@@ -5,16 +5,17 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from mho.exceptions import AnalogBiasConfigError, ConfigError, TileError
+from mho.simulator.autograd.function import AnalogFunction
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parameters.pre_post import PrePostProcessingRPU
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
+from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.custom import CustomSimulatorTile, CustomUpdateParameters
-from mho.simulator.tiles.analog_mvm import AnalogMVM
+from mho.simulator.raw_tiles.torch.product import AnalogMVM
 from mho.simulator.tiles.array import TileModuleArray
-from mho.simulator.tiles.base import SimulatorTile, SimulatorTileWrapper
-from mho.simulator.tiles.functions import AnalogFunction
+from mho.simulator.tiles.base import SimulatorTileWrapper
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.periphery import TileWithPeriphery
 from mho.simulator.tiles.torch_module import TorchModuleTile, move

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from mho.simulator.autograd.function import AnalogFunction
 from mho.simulator.devices.floating_point import FloatingPointDevice
 from mho.simulator.parameters.checking import check
 from mho.simulator.parameters.enums import PulseType
@@ -12,9 +13,8 @@ from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parameters.pre_post import PrePostProcessingRPU
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.parameters.training import UpdateParameters
-from mho.simulator.tiles import native, native_tile
+from mho.simulator.raw_tiles.core import creation, tile
 from mho.simulator.tiles.array import TileModuleArray
-from mho.simulator.tiles.functions import AnalogFunction
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.periphery import TileWithPeriphery
 from mho.simulator.tiles.placement import BACKENDS
@@ -28,8 +28,8 @@ class FloatingPointTile(TileWithPeriphery):
 
     known_backends = BACKENDS
 
-    def _create_simulator_tile(self) -> native.FloatingPointTile:
-        return native_tile.create(self, native.FloatingPointTile)
+    def _create_simulator_tile(self) -> tile.FloatingPointTile:
+        return creation.create(self, tile.FloatingPointTile)
 
 
 @register_config_class

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mho.simulator.tiles import input_range
+from mho.simulator.parts import input_range
 from mho.simulator.tiles.ranged import RangedTile
 
 

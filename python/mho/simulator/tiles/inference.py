@@ -10,6 +10,7 @@ from mho.inference.compensation.base import BaseDriftCompensation
 from mho.inference.compensation.drift import GlobalDriftCompensation
 from mho.inference.noise.base import BaseNoiseModel
 from mho.inference.noise.pcm import PCMLikeNoiseModel
+from mho.simulator.autograd.function import AnalogFunction
 from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.devices.ideal import IdealDevice
 from mho.simulator.parameters.base import RPUConfigBase
@@ -22,9 +23,8 @@ from mho.simulator.parameters.inference import (
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.parameters.training import UpdateParameters
-from mho.simulator.tiles import native, native_tile
+from mho.simulator.raw_tiles.core import creation, tile
 from mho.simulator.tiles.array import TileModuleArray
-from mho.simulator.tiles.functions import AnalogFunction
 from mho.simulator.tiles.io_managed import IOManagedRPUConfig
 from mho.simulator.tiles.lifecycle import InferenceTileWithPeriphery
 from mho.simulator.tiles.module import TileModule
@@ -94,8 +94,8 @@ class InferenceTile(InferenceTileWithPeriphery):
                 " PulseType.NONE"
             )
 
-    def _create_simulator_tile(self) -> native.AnalogTile:
-        raw = native_tile.create(self, native.AnalogTile)
+    def _create_simulator_tile(self) -> tile.AnalogTile:
+        raw = creation.create(self, tile.AnalogTile)
         raw.live_weights().zero_()
         return raw
 

@@ -20,12 +20,13 @@ from mho.simulator.parameters.io import IOParametersIRDropT
 from mho.simulator.parameters.pre_post import PrePostProcessingParameterQuant
 from mho.simulator.parameters.quantization import ActivationQuantConfig
 from mho.simulator.parameters.registry import register_config_class, register_tile_class, tile_class
-from mho.simulator.tiles import input_range
+from mho.simulator.parts import input_range
+from mho.simulator.raw_tiles.rows import check_features
+from mho.simulator.raw_tiles.torch.dac_adc import tracks
+from mho.simulator.raw_tiles.torch.tile import TorchSimulatorTile
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.base import SimulatorTileWrapper
-from mho.simulator.tiles.converters import tracks
 from mho.simulator.tiles.inference import InferenceRPUConfig
-from mho.simulator.tiles.layout import check_size
 from mho.simulator.tiles.lifecycle import InferenceTileWithPeriphery
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.torch_gradients import (
@@ -34,7 +35,6 @@ from mho.simulator.tiles.torch_gradients import (
     ScaledGradient,
 )
 from mho.simulator.tiles.torch_module import TorchModuleTile, cast_input, move
-from mho.simulator.tiles.torch_tile import TorchSimulatorTile
 
 __all__ = [
     "AnalogBiasConfigError",
@@ -157,7 +157,7 @@ class TorchInferenceTile(TorchModuleTile, InferenceTileWithPeriphery):
 
     def _analog(self, x_input: Tensor, is_test: bool, ctx: Any) -> Tensor:
         x = cast_input(self, x_input, self.tile.weight)
-        check_size(x, self.in_size, False, "x_input")
+        check_features(x, self.in_size, False, "x_input")
         self.tile.set_config(self.rpu_config)
         seen = self.pre_forward(x, -1, is_test, ctx)
         params = self._range_params()

@@ -13,9 +13,9 @@ from mho.simulator.parameters.enums import (
     WeightRemapType,
 )
 from mho.simulator.parameters.inference import WeightRemapParameter
-from mho.simulator.tiles import weight_ops
+from mho.simulator.raw_tiles import weight_limits
+from mho.simulator.state.entries import Entry
 from mho.simulator.tiles.periphery import TileWithPeriphery
-from mho.simulator.tiles.state import Entry
 
 _DRIFT = "drift_noise_parameters"
 
@@ -203,7 +203,7 @@ class InferenceTileWithPeriphery(TileWithPeriphery):
         clip, remap = getattr(config, "clip", None), getattr(config, "remap", None)
         if clip is not None and clip.type is not WeightClipType.NONE:
             self._weights_edited()
-            weight_ops.clip_(self._get_tile_weights_ref(), clip)
+            weight_limits.clip_(self._get_tile_weights_ref(), clip)
         if remap is not None and remap.type is not WeightRemapType.NONE:
             self._weights_edited()
             self._remap(remap)
@@ -213,7 +213,7 @@ class InferenceTileWithPeriphery(TileWithPeriphery):
         scales = self.get_scales()
         assert scales is not None  # init_mapping_scales adds them when remapping is on
         spread = scales.expand(self.out_size).clone()
-        self.set_scales(weight_ops.remap_(self._get_tile_weights_ref(), params, spread))
+        self.set_scales(weight_limits.remap_(self._get_tile_weights_ref(), params, spread))
 
     def _digital_entries(self, config: Any) -> dict[str, Entry]:
         matrix = (self.out_size, self.in_size + int(self.analog_bias))

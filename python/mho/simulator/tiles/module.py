@@ -1,8 +1,6 @@
 """Module behaviour of tiles: configuration, moving, copying."""
 
 import copy
-import itertools
-import weakref
 from typing import Any
 
 import torch
@@ -11,27 +9,16 @@ from torch import Tensor, nn
 from mho.exceptions import ConfigError, CudaError, TileError, TileModuleError
 from mho.optim.context import AnalogContext
 from mho.settings import check_backend
+from mho.simulator.autograd.handles import new_token
+from mho.simulator.parameters.arguments import check_size, checked_copy
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.enums import RPUDataType
 from mho.simulator.parameters.mapping import MappingParameter
 from mho.simulator.parameters.runtime import RuntimeParameter
-from mho.simulator.tiles.arguments import check_size, checked_copy
-from mho.simulator.tiles.base import AnalogTileStateNames as Names
-from mho.simulator.tiles.planes import Planes
-from mho.simulator.tiles.resident_buffers import peek
+from mho.simulator.raw_tiles.core.gpu.watched_buffers import peek
+from mho.simulator.state.names import AnalogTileStateNames as Names
+from mho.simulator.state.tensor_group import TensorGroup
 from mho.simulator.tiles.stateful import StatefulTile
-
-_HANDLES = itertools.count(1)
-_TILES: "weakref.WeakValueDictionary[int, TileModule]" = weakref.WeakValueDictionary()
-
-
-def tile_of_handle(handle: int) -> "TileModule | None":
-    """Return the living tile of a handle, None if it is gone.
-
-    Args:
-        handle: Number that the token of the tile carries; valid in this process.
-    """
-    return _TILES.get(handle)
 
 
 class TileModule(StatefulTile):
@@ -105,12 +92,7 @@ class TileModule(StatefulTile):
         return nn.Parameter(torch.zeros(self.out_size, dtype=torch.float32))
 
     def _take_handle(self) -> None:
-        handle = next(_HANDLES)
-        _TILES[handle] = self
-        # Gradients of pulsed tiles flow through this token in compiled graphs, so that the context
-        # never gets one. It carries the handle; unlike a number it lets equal layers share a graph.
-        token = torch.tensor([handle], dtype=torch.float64, requires_grad=True)
-        object.__setattr__(self, "_token", token)
+        object.__setattr__(self, "_token", new_token(self))
 
     def _follow_requires_grad(self, value: bool) -> None:
         self._token.requires_grad_(value)
@@ -178,7 +160,7 @@ class TileModule(StatefulTile):
 
     def __repr__(self) -> str:
         """Return kind and size in one line, unless there are children other than the state."""
-        if all(isinstance(child, Planes) for child in self.children()):
+        if all(isinstance(child, TensorGroup) for child in self.children()):
             return f"{type(self).__name__}({self.extra_repr()})"
         return super().__repr__()
 

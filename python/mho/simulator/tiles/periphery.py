@@ -6,18 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import InputError
+from mho.optim.trace import grouped_pairs, joined
+from mho.simulator.autograd import operators
+from mho.simulator.autograd.function import AnalogFunction
+from mho.simulator.autograd.graph import graph_constants
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.pre_post import InputRangeParameter
-from mho.simulator.tiles import ops
+from mho.simulator.raw_tiles.core.tile import NativeSimulatorTile
+from mho.simulator.raw_tiles.rows import batch_shape, check_tensor, from_rows, to_rows
+from mho.simulator.state.entries import Entry, assign
 from mho.simulator.tiles.base import BaseTile
-from mho.simulator.tiles.functions import AnalogFunction
-from mho.simulator.tiles.graph import graph_constants
-from mho.simulator.tiles.layout import batch_shape, check_tensor, from_rows, to_rows
-from mho.simulator.tiles.native import NativeSimulatorTile
-from mho.simulator.tiles.pairs import grouped_pairs, joined
 from mho.simulator.tiles.placement import PlacedTile
-from mho.simulator.tiles.state import Entry, assign
 
 _CUSTOM_HOOKS = ("pre_forward", "post_forward", "pre_backward", "post_backward", "joint_forward")
 
@@ -169,7 +169,7 @@ class TileWithPeriphery(PlacedTile):
         return None
 
     def _compiled_forward(self, x_input: Tensor) -> Tensor:
-        return ops.graph_forward(self, x_input)
+        return operators.graph_forward(self, x_input)
 
     def _finish_output(self, output: Tensor, tensor_view: tuple[int, ...] | None) -> Tensor:
         alpha: Tensor | None = self._parameters["out_scaling_alpha"]

@@ -5,9 +5,9 @@ from typing import Any
 from mho.exceptions import ConfigError
 from mho.settings import adapter_name, check_backend, get_adapter
 from mho.simulator.devices.custom import CustomPulsedDevice
+from mho.simulator.raw_tiles.core.gpu.kernels import Resident
+from mho.simulator.raw_tiles.core.tile import NativeSimulatorTile
 from mho.simulator.tiles.hooks import HookedTile
-from mho.simulator.tiles.native import NativeSimulatorTile
-from mho.simulator.tiles.resident import Resident
 
 BACKENDS = ("cpu", "wgpu")
 """Where tiles of the core can run."""

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError, ConfigError
 from mho.simulator.parameters.pre_post import InputRangeParameter
-from mho.simulator.tiles import input_range
+from mho.simulator.parts import input_range
 from mho.simulator.tiles.crosspoints import CrosspointTile
 
 

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import ConfigError
-from mho.simulator.tiles import scaling
+from mho.simulator.parts import scales as scaling
+from mho.simulator.state.entries import assign
 from mho.simulator.tiles.module import TileModule
-from mho.simulator.tiles.state import assign
 
 
 class ScaledTile(TileModule):

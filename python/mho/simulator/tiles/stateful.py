@@ -7,9 +7,13 @@ from torch import Tensor, nn
 from mho.exceptions import InputError, TileModuleError
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.mapping import MappableRPU
-from mho.simulator.tiles import state
-from mho.simulator.tiles.base import AnalogTileStateNames as Names
-from mho.simulator.tiles.base import SimulatorTile, SimulatorTileWrapper, TileModuleBase
+from mho.simulator.raw_tiles.base import SimulatorTile
+from mho.simulator.state.entries import Entry
+from mho.simulator.state.header import encode_header
+from mho.simulator.state.names import AnalogTileStateNames as Names
+from mho.simulator.state.plan import commit
+from mho.simulator.tiles import loading
+from mho.simulator.tiles.base import SimulatorTileWrapper, TileModuleBase
 
 
 class StatefulTile(nn.Module, SimulatorTileWrapper, TileModuleBase):
@@ -32,7 +36,7 @@ class StatefulTile(nn.Module, SimulatorTileWrapper, TileModuleBase):
         """Follow a new configuration with what it adds or removes."""
         self._prepare()
 
-    def _digital_entries(self, config: Any) -> dict[str, state.Entry]:
+    def _digital_entries(self, config: Any) -> dict[str, Entry]:
         """Return what digital entries a saved state with a configuration has."""
         return {}
 
@@ -92,7 +96,7 @@ class StatefulTile(nn.Module, SimulatorTileWrapper, TileModuleBase):
         fits, why = self.compatible_with(rpu_config)
         if not fits:
             raise TileModuleError(f"rpu_config: {why}")
-        state.replace_config(self, rpu_config)
+        loading.replace_config(self, rpu_config)
 
     @staticmethod
     def get_analog_state_name(prefix: str) -> str:
@@ -107,7 +111,12 @@ class StatefulTile(nn.Module, SimulatorTileWrapper, TileModuleBase):
         super()._save_to_state_dict(destination, prefix, keep_vars)
         for name in (Names.CONTEXT, Names.SHARED_WEIGHTS):
             destination.pop(prefix + name, None)
-        destination[prefix + Names.CONFIG] = state.encode_header(self)
+        destination[prefix + Names.CONFIG] = encode_header(
+            type(self).__name__,
+            self.rpu_config,
+            self.tile.get_learning_rate(),
+            getattr(self.tile, "dw_min", None),
+        )
 
     def _load_from_state_dict(
         self,
@@ -129,10 +138,10 @@ class StatefulTile(nn.Module, SimulatorTileWrapper, TileModuleBase):
                 unexpected_keys,
                 error_msgs,
             )
-        plan = state.plan_load(self, state_dict, prefix)
+        plan = loading.plan_load(self, state_dict, prefix)
         missing_keys.extend(prefix + name for name in plan.missing)
         unexpected_keys.extend(prefix + name for name in plan.unexpected)
-        state.commit(plan)
+        commit(plan)
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Load a state in place; on any error nothing is changed.
@@ -170,9 +179,9 @@ class StatefulTile(nn.Module, SimulatorTileWrapper, TileModuleBase):
         Raises:
             TileError: The entries do not fit the tile.
         """
-        plan = state.plan_load(self, state_dict, prefix)
+        plan = loading.plan_load(self, state_dict, prefix)
         return plan.missing, plan.unexpected
 
     def get_analog_state(self) -> dict[str, Any]:
         """Return weights, hidden parameters, configuration and learning rate, all copied."""
-        return state.analog_state(self)
+        return loading.analog_state(self)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mho.simulator.parameters.pre_post import InputRangeParameter
-from mho.simulator.tiles import input_range
+from mho.simulator.parts import input_range
 
 
 class InputRangeForward(torch.autograd.Function):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mho.exceptions import CudaError, InputError, TileModuleError
 from mho.optim.context import AnalogContext
-from mho.simulator.tiles.layout import check_tensor
+from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.periphery import TileWithPeriphery
 

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 
 from mho.exceptions import ArgumentError, InputError
-from mho.simulator.parameters.numeric import check_not_negative
-from mho.simulator.tiles.arguments import check_size
-from mho.simulator.tiles.layout import check_tensor
-from mho.simulator.tiles.native_core import check_weights
+from mho.simulator.parameters.arguments import check_not_negative, check_size
+from mho.simulator.raw_tiles.rows import check_tensor
+from mho.simulator.raw_tiles.weight_limits import check_weights
 from mho.simulator.tiles.scales import ScaledTile
 
 

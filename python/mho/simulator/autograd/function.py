@@ -1,0 +1,123 @@
+"""The autograd function around a tile."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mho.optim.context import AnalogContext
+from mho.simulator.autograd.weight_gradient import weight_gradient
+from mho.simulator.parts import input_range
+from mho.simulator.raw_tiles.rows import batch_shape, from_rows, to_rows
+
+if TYPE_CHECKING:
+    from mho.simulator.tiles.periphery import TileWithPeriphery
+
+
+class AnalogFunction(torch.autograd.Function):
+    """Product of a tile with its input range and mapping scales.
+
+    The gradient of the input is the (noisy) transposed product, zero through outputs that were
+    clipped by the converter and straight-through for clipped inputs. The weights either get a
+    gradient (`shared_weights`) or the pair of inputs and output gradients is collected in the
+    context, from which an analog optimizer updates them later.
+    """
+
+    @classmethod
+    def apply(
+        cls,
+        analog_ctx: AnalogContext,
+        tile: "TileWithPeriphery",
+        x: Tensor,
+        shared_weights: Tensor | None = None,
+        is_test: bool = False,
+    ) -> Tensor:
+        """Return the output of the tile before learned scales and digital bias.
+
+        Args:
+            analog_ctx: Context of the tile.
+            tile: Tile.
+            x: Inputs, shape `[..., in_size]`.
+            shared_weights: Raw weights that get a gradient; None if the trace of the context is
+                used.
+            is_test: Evaluation mode.
+
+        Raises:
+            InputError: Wrong number of features, dtype or device.
+        """
+        output: Tensor = super().apply(
+            analog_ctx, tile, x, shared_weights, is_test, tile.input_range
+        )
+        return output
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any) -> Tensor:
+        """Run the tile and keep what backward needs."""
+        analog_ctx, tile, x, shared_weights, is_test, range_ = args
+        rows = to_rows(x, tile.in_size, tile.in_trans, "x_input")
+        seen = tile.pre_forward(rows, -1, is_test, ctx)
+        r = None if range_ is None else tile._range()
+        ctx.bias_input = tile._bias_input()
+        # Whoever gave other weights than the own ones (functional calls) means them.
+        y, mask, ctx.call = tile.tile.run_forward(
+            seen, ctx.bias_input, is_test, shared_weights, tile.handle_output_bound
+        )
+        y = tile.post_forward(y, -1, is_test, ctx)
+        analog_ctx.use_torch_update = shared_weights is not None
+        ctx.is_test = is_test
+        ctx.analog_ctx, ctx.tile, ctx.shared_weights = analog_ctx, tile, shared_weights
+        ctx.batch = batch_shape(x, tile.in_trans)
+        ctx.save_for_backward(None if r is None else rows, seen, mask, r)
+        return from_rows(y, ctx.batch, tile.out_trans)
+
+    @staticmethod
+    def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
+        """Return gradients of input, weights and range, or collect the pair for an update."""
+        # Only with `create_graph` there is anything to be refused later, or to be switched off now.
+        run = _once_differentiable if torch.is_grad_enabled() else _backward
+        return run(ctx, d_output)
+
+
+def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
+    tile = ctx.tile
+    rows, seen, mask, r = ctx.saved_tensors
+    d = to_rows(d_output, tile.out_size, tile.out_trans, "grad_output")
+    # Asking is much cheaper than a copy of the gradients, and most batches clip nothing.
+    clipped = mask if mask is not None and bool(mask.any()) else None
+    if clipped is not None and tile._backward_factor > 0.0 and not tile._custom_hooks:
+        # Positive factors keep zeros what they are: put in before them, once for all.
+        d, clipped = d.masked_fill(clipped.view(torch.bool), 0.0), None
+    d_x = d_weight = d_range = None
+    needs_context, _, needs_x, needs_weight, _, needs_range = ctx.needs_input_grad
+    if needs_x or needs_range:
+        back = _input_gradient(ctx, tile, d, clipped)
+        if needs_range:
+            d_range = input_range.gradient(rows, back, r, tile._range_params(), mask)
+        d_x = from_rows(back, ctx.batch, tile.in_trans)
+    if ctx.shared_weights is not None:
+        if needs_weight:
+            d_weight = weight_gradient(
+                seen,
+                d,
+                clipped,
+                r,
+                tile.mapping_scales,
+                tile._backward_factor,
+                tile.mapping_lr_scale,
+                tile.analog_bias,
+            )
+    elif needs_context:
+        kept = from_rows(seen, ctx.batch, tile.in_trans)
+        ctx.analog_ctx.store(kept.detach(), d_output.detach(), ctx.bias_input)
+    return None, None, d_x, d_weight, None, d_range
+
+
+_once_differentiable = torch.autograd.function.once_differentiable(_backward)
+
+
+def _input_gradient(ctx: Any, tile: "TileWithPeriphery", d: Tensor, mask: Tensor | None) -> Tensor:
+    scaled = tile.pre_backward(d, -1, ctx)
+    if mask is not None:
+        scaled = scaled.masked_fill(mask.view(torch.bool), 0.0)
+    back = tile.tile.run_backward(scaled.contiguous(), ctx.call, ctx.is_test, ctx.shared_weights)
+    return tile.post_backward(back, -1, ctx)

@@ -1,0 +1,274 @@
+"""Functional operators for `torch.compile` and `torch.export`.
+
+`mho::next_call` advances the position in the random stream, the only mutation. `mho::mvm` is the
+product with input range and scales; its gradient uses `mho::mvm_t`, keyed by the same call, and
+`mho::trace`, which hands pairs to the context of a tile of this process.
+"""
+
+from functools import lru_cache
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mho import _core
+from mho.exceptions import ConfigError, TileError
+from mho.simulator.autograd.handles import tile_of_handle
+from mho.simulator.autograd.weight_gradient import weight_gradient
+from mho.simulator.parameters.pre_post import InputRangeParameter
+from mho.simulator.parts import input_range
+from mho.simulator.raw_tiles.rows import batch_shape, from_rows, to_rows
+from mho.simulator.state.names import AnalogTileStateNames as Names
+
+if TYPE_CHECKING:
+    from mho.simulator.tiles.periphery import TileWithPeriphery
+
+RUNNING = "running_abs_max"
+_NOT_IN_GRAPHS = "tiles on 'wgpu' are not part of graphs; call to_backend('cpu') first"
+_LIBRARY: Any = torch.library.Library("mho", "DEF")  # type: ignore[no-untyped-call]
+_LIBRARY.define("next_call(Tensor(a!) calls) -> Tensor")
+_LIBRARY.define(
+    "mvm(Tensor x, Tensor weight, Tensor? token, Tensor? input_range, Tensor? scales,"
+    " Tensor? alpha, Tensor seed, Tensor call, Tensor[] lines, Tensor[] back_lines, str line_names,"
+    " str back_names, str config, int[] sizes,"
+    " float[] factors, str range_config, bool is_test, bool masked) -> (Tensor, Tensor)"
+)
+_LIBRARY.define(
+    "mvm_t(Tensor d, Tensor weight, Tensor seed, Tensor call, Tensor[] lines, str line_names,"
+    " str config, int[] sizes, bool is_test) -> Tensor"
+)
+_LIBRARY.define("trace(Tensor x, Tensor d, Tensor? r, Tensor token, bool analog_bias) -> Tensor")
+
+
+@lru_cache(maxsize=256)
+def _spec(config: str, out_size: int, in_size: int, analog_bias: int) -> _core.TileSpec:
+    return _core.TileSpec(config, out_size, in_size + analog_bias, bool(analog_bias))
+
+
+@lru_cache(maxsize=256)
+def _range_params(text: str) -> InputRangeParameter:
+    return InputRangeParameter.from_json(text)
+
+
+def _next_call(calls: Tensor) -> Tensor:
+    return torch.tensor([_core.next_call(calls)], dtype=torch.int64)
+
+
+def _next_call_fake(calls: Tensor) -> Tensor:
+    return torch.empty_like(calls)
+
+
+def _named(names: str, lines: list[Tensor]) -> dict[str, Tensor] | None:
+    return dict(zip(names.split(","), lines, strict=True)) if lines else None
+
+
+def _mvm(
+    x: Tensor,
+    weight: Tensor,
+    token: Tensor | None,
+    range_: Tensor | None,
+    scales: Tensor | None,
+    alpha: Tensor | None,
+    seed: Tensor,
+    call: Tensor,
+    lines: list[Tensor],
+    back_lines: list[Tensor],
+    line_names: str,
+    back_names: str,
+    config: str,
+    sizes: list[int],
+    factors: list[float],
+    range_config: str,
+    is_test: bool,
+    masked: bool,
+) -> tuple[Tensor, Tensor]:
+    out_size, _, analog_bias = sizes
+    r = None if range_ is None else input_range.positive(range_)
+    seen = x if r is None else input_range.enter(x, r)
+    bias = None if not analog_bias else (1.0 if r is None else 1.0 / float(r))
+    y = x.new_empty(x.shape[0], out_size)
+    mask = torch.empty((x.shape[0], out_size) if masked else (0, 0), dtype=torch.uint8)
+    _core.mvm(
+        _spec(config, *sizes), False, seen.contiguous(), weight, y, seed, int(call), is_test, bias,
+        _named(line_names, lines), mask if masked else None,
+    )  # fmt: skip
+    for factor in (r, scales, alpha):
+        if factor is not None:
+            y = y * factor
+    return y, mask
+
+
+def _mvm_fake(x: Tensor, weight: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
+    rows, out_size, masked = x.shape[0], args[11][0], args[15]
+    mask = x.new_empty((rows, out_size) if masked else (0, 0), dtype=torch.uint8)
+    return x.new_empty((rows, out_size)), mask
+
+
+def _mvm_t(
+    d: Tensor,
+    weight: Tensor,
+    seed: Tensor,
+    call: Tensor,
+    lines: list[Tensor],
+    line_names: str,
+    config: str,
+    sizes: list[int],
+    is_test: bool,
+) -> Tensor:
+    y = d.new_empty(d.shape[0], sizes[1])
+    _core.mvm(
+        _spec(config, *sizes), True, d.contiguous(), weight, y, seed, int(call), is_test, None,
+        _named(line_names, lines), None,
+    )  # fmt: skip
+    return y
+
+
+def _mvm_t_fake(d: Tensor, weight: Tensor, *args: Any) -> Tensor:
+    return d.new_empty((d.shape[0], args[5][1]))
+
+
+def _trace(x: Tensor, d: Tensor, r: Tensor | None, token: Tensor, analog_bias: bool) -> Tensor:
+    tile = tile_of_handle(int(token))
+    if tile is None:
+        raise TileError(
+            "the analog tile of this compiled graph does not exist in this process; compile anew"
+        )
+    bias = None if not analog_bias else (1.0 if r is None else 1.0 / float(r))
+    rows = (x.shape[0],)
+    tile.analog_ctx.store(
+        from_rows(x.detach().clone(), rows, tile.in_trans),
+        from_rows(d.detach().clone(), rows, tile.out_trans),
+        bias,
+    )
+    return torch.zeros_like(token)
+
+
+def _trace_fake(x: Tensor, d: Tensor, r: Tensor | None, token: Tensor, analog_bias: bool) -> Tensor:
+    return torch.empty_like(token)
+
+
+def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+    x, weight, token, range_, scales, _, seed, call, lines, back_lines, _ = inputs[:11]
+    ctx.back_names, ctx.config, ctx.sizes, ctx.factors = inputs[11:15]
+    ctx.range_config, ctx.is_test, ctx.masked = inputs[15:]
+    ctx.line_count = len(lines)
+    ctx.save_for_backward(x, weight, token, range_, scales, seed, call, output[1], *back_lines)
+
+
+def _backward(ctx: Any, d: Tensor, _: Any) -> tuple[Any, ...]:
+    x, weight, token, range_, scales, seed, call, mask, *back_lines = ctx.saved_tensors
+    r = None if range_ is None else input_range.positive(range_)
+    clipped = mask if ctx.masked else None
+    seen = x if r is None else input_range.enter(x, r)
+    need_x, need_weight, need_token, need_range = ctx.needs_input_grad[:4]
+    d_x = d_weight = d_token = d_range = None
+    if need_x or need_range:
+        scaled = d * ctx.factors[0]
+        scaled = scaled if scales is None else scaled * scales
+        if clipped is not None:
+            scaled = scaled.masked_fill(clipped != 0, 0.0)
+        d_x = torch.ops.mho.mvm_t(
+            scaled,
+            weight,
+            seed,
+            call,
+            back_lines,
+            ctx.back_names,
+            ctx.config,
+            ctx.sizes,
+            ctx.is_test,
+        )
+        if need_range:
+            d_range = input_range.gradient(x, d_x, r, _range_params(ctx.range_config), clipped)  # type: ignore[arg-type]
+    if need_weight:
+        d_weight = weight_gradient(
+            seen, d, clipped, r, scales, ctx.factors[0], ctx.factors[1], bool(ctx.sizes[2])
+        )
+    if need_token:
+        d_token = torch.ops.mho.trace(seen, d, r, token, bool(ctx.sizes[2]))
+    lists = ([None] * ctx.line_count, [None] * len(back_lines))
+    return (d_x, d_weight, d_token, d_range, *([None] * 4), *lists, *([None] * 8))
+
+
+for _name, _function, _fake in (
+    ("next_call", _next_call, _next_call_fake),
+    ("mvm", _mvm, _mvm_fake),
+    ("mvm_t", _mvm_t, _mvm_t_fake),
+    ("trace", _trace, _trace_fake),
+):
+    _LIBRARY.impl(_name, _function, "CPU")
+    torch.library.register_fake(f"mho::{_name}", _fake, lib=_LIBRARY)
+torch.library.register_autograd("mho::mvm", _backward, setup_context=_setup_context, lib=_LIBRARY)
+
+
+def graph_forward(tile: "TileWithPeriphery", x_input: Tensor) -> Tensor:
+    """Return the output before learned scales and digital bias, by operators that can be compiled.
+
+    Args:
+        tile: Tile of the core.
+        x_input: Inputs, shape `[..., in_size]`, or `[in_size, ...]` with `in_trans`.
+
+    Raises:
+        ConfigError: The configuration needs state that compiled graphs cannot change.
+        InputError: Wrong number of features or dtype.
+    """
+    if getattr(tile.tile, "resident", None) is not None:
+        if _is_exporting():
+            raise TileError(f"backend: {_NOT_IN_GRAPHS}")
+        output: Tensor = _outside_of_graphs(tile, x_input)
+        return output
+    plan = tile._graph
+    is_test = not tile.training
+    if plan.running and not is_test:
+        raise ConfigError(
+            "noise_management: AVERAGE_ABS_MAX follows the data in training and cannot be compiled;"
+            " call eval() or do not compile the model"
+        )
+    x = tile._cast_input(x_input)
+    rows = to_rows(x, tile.in_size, tile.in_trans, "x_input")
+    params = tile._range_params()
+    if params is not None and not is_test:
+        input_range.update_from_data(rows, tile.input_range, tile.input_range_update_idx, params)  # type: ignore[arg-type]
+    shared = tile.shared_weights
+    token = (
+        tile._token if shared is None and torch.is_grad_enabled() and not _is_exporting() else None
+    )
+    call = torch.ops.mho.next_call(tile.analog_tile_calls)
+    y, _ = torch.ops.mho.mvm(
+        rows,
+        tile.analog_tile_weights if shared is None else shared,
+        token,
+        tile.input_range,
+        tile.mapping_scales,
+        tile._graph_alpha(is_test),
+        tile.analog_tile_seed,
+        call,
+        list(getattr(tile, Names.FORWARD_LINES).buffers()),
+        list(getattr(tile, Names.BACKWARD_LINES).buffers()),
+        plan.line_names,
+        plan.back_names,
+        plan.config,
+        plan.sizes,
+        [tile._backward_factor, tile.mapping_lr_scale],
+        plan.range_config,
+        is_test,
+        tile.handle_output_bound,
+    )
+    return from_rows(y, batch_shape(x, tile.in_trans), tile.out_trans)
+
+
+def _eager(tile: "TileWithPeriphery", x_input: Tensor) -> Tensor:
+    if torch.is_grad_enabled():
+        return tile._traced_forward(x_input)
+    return tile.joint_forward(x_input, not tile.training)
+
+
+_disable: Any = torch.compiler.disable
+_has_reason = "reason" in signature(_disable).parameters  # since torch 2.7
+_outside_of_graphs = _disable(_eager, **({"reason": _NOT_IN_GRAPHS} if _has_reason else {}))
+
+
+def _is_exporting() -> bool:
+    asked = getattr(torch.compiler, "is_exporting", None)  # since torch 2.7
+    return bool(asked()) if asked is not None else False

@@ -1,0 +1,1 @@
+"""Raw tiles: weights, devices, products and updates, without digital periphery."""

@@ -1,0 +1,1 @@
+"""Raw tiles whose kernels are those of the extension module."""

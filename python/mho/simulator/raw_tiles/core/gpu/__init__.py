@@ -1,0 +1,1 @@
+"""Kernels of raw tiles on graphics processors."""

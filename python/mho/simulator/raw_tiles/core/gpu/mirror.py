@@ -1,0 +1,132 @@
+"""What a graphics processor has of the tensors of a raw tile."""
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from mho import _core
+from mho.exceptions import TileError
+from mho.simulator.raw_tiles.core.gpu.watched_buffers import peek
+from mho.simulator.raw_tiles.core.versions import Stamps
+from mho.simulator.state.names import PERSISTENT
+from mho.simulator.state.names import AnalogTileStateNames as Names
+
+if TYPE_CHECKING:
+    from mho.simulator.raw_tiles.core.native_core import NativeCore
+
+_OWN, _HIDDEN, _LINES = "own", "hidden", ("forward", "backward")
+
+
+class Mirror:
+    """The tile on the graphics processor, and which versions of the tensors it has seen."""
+
+    def __init__(self, owner: nn.Module, raw: "NativeCore", adapter: str | None) -> None:
+        """Start without a tile.
+
+        Args:
+            owner: Module that owns the tensors.
+            raw: Raw tile.
+            adapter: Number or part of the name of an adapter, None for the default one.
+        """
+        self._owner, self._raw, self._adapter = owner, raw, adapter
+        self.tile: _core.GpuTile | None = None
+        self._spec: _core.TileSpec | None = None
+        self._stamps = Stamps()
+
+    def drop(self) -> None:
+        """Forget the tile."""
+        self.tile = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Upload everything at the next use."""
+        self._stamps.clear()
+
+    def replaces_weights(self, weight: Tensor | None) -> bool:
+        """Return whether `upload` would write over the weights on the graphics processor.
+
+        Args:
+            weight: As for `upload`.
+        """
+        if not self._is_built() or self._is_other(weight):
+            return True
+        return self._stamps.changed(_OWN, self._own())
+
+    def was_written(self) -> bool:
+        """Return whether the weights of the host were written since the last upload."""
+        return self._stamps.written(_OWN, self._own())
+
+    def upload(self, weight: Tensor | None) -> _core.GpuTile:
+        """Bring the tile up to date and return it.
+
+        Args:
+            weight: Weights to use instead of the own ones until the next upload.
+
+        Raises:
+            BackendError: There is no adapter, or it failed.
+            ConfigError: The tile has an option that the backend cannot do.
+        """
+        if self.tile is None or not self._is_built():
+            self.drop()
+            self.tile = _core.GpuTile(self._raw.spec, self._adapter)
+            self._spec = self._raw.spec
+        self._upload_weights(self.tile, weight)
+        self._upload_devices(self.tile)
+        return self.tile
+
+    def read_back(self) -> None:
+        """Write the weights of the graphics processor to the tensors of the host.
+
+        Raises:
+            BackendError: They cannot be read.
+        """
+        if self.tile is None:
+            raise TileError("backend: there is no tile on the graphics processor")
+        own = self._own()
+        self.tile.read_weights(own["buffer"])
+        if PERSISTENT in own:
+            self.tile.read_persistent(own[PERSISTENT])
+
+    def shared(self) -> Tensor | None:
+        """Return the parameter by which optimizers of torch train the weights, if there is one."""
+        return self._owner._parameters.get(Names.SHARED_WEIGHTS)
+
+    def _own(self) -> dict[str, Tensor]:
+        weights: Tensor | None = peek(self._raw._state, Names.WEIGHTS)
+        if weights is None:
+            raise TileError(f"{Names.WEIGHTS}: the tile has lost this buffer")
+        own = {"buffer": weights}
+        persistent = peek(self._raw._hidden, PERSISTENT)
+        for name, value in (("shared", self.shared()), (PERSISTENT, persistent)):
+            if value is not None:
+                own[name] = value
+        return own
+
+    def _is_built(self) -> bool:
+        return self.tile is not None and self._spec is self._raw.spec
+
+    def _is_other(self, weight: Tensor | None) -> bool:
+        return weight is not None and weight.data_ptr() != self._own()["buffer"].data_ptr()
+
+    def _upload_weights(self, tile: _core.GpuTile, weight: Tensor | None) -> None:
+        own = self._own()
+        if weight is not None and self._is_other(weight):
+            tile.write_weights(weight.detach().contiguous())
+            self._stamps.forget(_OWN)
+        elif self._stamps.changed(_OWN, own):
+            tile.write_weights(own["buffer"])
+            if PERSISTENT in own:
+                tile.write_persistent(own[PERSISTENT])
+            self._stamps.put(_OWN, own)
+
+    def _upload_devices(self, tile: _core.GpuTile) -> None:
+        hidden = dict.copy(self._raw._hidden)
+        hidden.pop(PERSISTENT, None)
+        if self._stamps.changed(_HIDDEN, hidden):
+            tile.write_hidden(hidden)
+            self._stamps.put(_HIDDEN, hidden)
+        for backward, name in enumerate(_LINES):
+            lines = self._raw._lines[backward]
+            if lines and self._stamps.changed(name, lines):
+                tile.write_lines(bool(backward), lines)
+                self._stamps.put(name, lines)

@@ -1,0 +1,252 @@
+"""Loading of the state of raw tiles of the core."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mho import _core
+from mho.exceptions import InputError, TileError
+from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.raw_tiles.core.tile import NativeSimulatorTile
+from mho.simulator.raw_tiles.weight_limits import check_weights
+from mho.simulator.state.names import AnalogTileStateNames as Names
+from mho.simulator.state.tensor_group import TensorGroup, as_tensor
+
+if TYPE_CHECKING:
+    from mho.simulator.tiles.stateful import StatefulTile
+
+Entries = dict[str, Any]
+Steps = list[Callable[[], None]]
+
+_TORCH_NAMES = {
+    "tile.weight": Names.WEIGHTS,
+    "tile.out_noise_values": f"{Names.FORWARD_LINES}.out_noise_values",
+}
+
+
+@dataclass
+class CorePlan:
+    """Checked changes of a raw tile, not made yet."""
+
+    missing: list[str] = field(default_factory=list)
+    """Names of absent entries."""
+
+    steps: Steps = field(default_factory=list)
+    """Changes in their order."""
+
+    def commit(self) -> None:
+        """Make the changes."""
+        for step in self.steps:
+            step()
+
+
+def plan(
+    tile: "StatefulTile",
+    raw: NativeSimulatorTile,
+    entries: Entries,
+    saved: RPUConfigBase,
+    config: RPUConfigBase,
+    saved_dw_min: float | None = None,
+    foreign: bool = False,
+) -> CorePlan:
+    """Check the entries of the core and take them out of a dictionary.
+
+    The state of a torch tile has weights and no random stream: the tile keeps its own.
+
+    Args:
+        tile: Owner of the tensors.
+        raw: Raw tile.
+        entries: Entries of the tile without prefix; those of the core are removed.
+        saved: Configuration that the entries were written with.
+        config: Configuration that the tile is to have.
+        saved_dw_min: Mean step of the devices that was used instead of that of `saved`.
+        foreign: Whether the entries are those of a tile that computes in torch.
+
+    Raises:
+        ConfigError: A configuration is invalid.
+        InputError: An entry has the wrong shape or dtype.
+        TileError: The hidden parameters are those of another device.
+    """
+    result = CorePlan()
+    saved_text, text = saved.core_json(), config.core_json()
+    old_spec = raw.parsed(saved_text, saved_dw_min)
+    # A step that was estimated for these devices stays; other devices are looked at anew.
+    dw_min = saved_dw_min if _device(saved_text) == _device(text) else None
+    spec = raw.parsed(text, dw_min)
+    if raw.backend == "wgpu":
+        _core.gpu_check(spec)
+    if foreign:
+        _rename_torch_entries(entries)
+    _plan_weights(tile, raw, entries, result)
+    if not foreign:
+        _plan_counters(tile, entries, result)
+    hidden = _plan_hidden(entries, old_spec, spec, result)
+    if not result.missing:
+        _core.check_hidden(spec, hidden)
+        if _device(saved_text) != _device(text):
+            spec, dw_min = raw.estimated(text, spec, hidden)
+    same = saved_text == text and not foreign
+    lines = _plan_lines(tile, entries, spec, same=same, result=result)
+    result.steps.insert(0, lambda: raw.adopt(text, spec, dw_min))
+    result.steps.append(lambda: raw.store_planes(hidden))
+    _plan_counts(tile, entries, spec, same=same, result=result)
+    lines[Names.DRIFT] = _planned_drift(entries, spec, same=same)
+    for name, values in lines.items():
+        planes = tile.get_submodule(name)
+        assert isinstance(planes, TensorGroup)
+        result.steps.append(lambda planes=planes, values=values: planes.replace(values))  # type: ignore[misc]
+    return result
+
+
+def _rename_torch_entries(entries: Entries) -> None:
+    for name, ours in _TORCH_NAMES.items():
+        if name not in entries:
+            continue
+        value = entries.pop(name)
+        # Torch tiles may be of any precision, the core has float32.
+        is_real = isinstance(value, Tensor) and value.is_floating_point()
+        entries[ours] = value.to("cpu", torch.float32) if is_real else value
+
+
+def _plan_weights(
+    tile: "StatefulTile", raw: NativeSimulatorTile, entries: Entries, result: CorePlan
+) -> None:
+    if Names.WEIGHTS not in entries:
+        result.missing.append(Names.WEIGHTS)
+        return
+    shape = (raw.get_d_size(), raw.get_x_size())
+    new = check_weights(entries.pop(Names.WEIGHTS), shape, Names.WEIGHTS)
+    old = tile.get_buffer(Names.WEIGHTS)
+    result.steps.append(lambda: old.copy_(new))  # type: ignore[arg-type]
+
+
+def _plan_counters(tile: "StatefulTile", entries: Entries, result: CorePlan) -> None:
+    for name in (Names.SEED, Names.CALLS):
+        if name not in entries:
+            result.missing.append(name)
+            continue
+        new, old = _counter(entries.pop(name), name), tile.get_buffer(name)
+        result.steps.append(lambda old=old, new=new: old.copy_(new))  # type: ignore[misc]
+
+
+def _counter(value: object, name: str) -> Tensor:
+    if not isinstance(value, Tensor) or value.dtype is not torch.int64 or value.numel() != 1:
+        raise InputError(f"{name}: expected one int64 value")
+    return value.detach().reshape(1)
+
+
+def _plan_hidden(
+    entries: Entries, old_spec: _core.TileSpec, spec: _core.TileSpec, result: CorePlan
+) -> dict[str, Tensor]:
+    if old_spec.hidden_names != spec.hidden_names:
+        raise TileError(
+            f"{Names.HIDDEN}: the state is that of device {old_spec.device} with parameters"
+            f" {old_spec.hidden_names}, but the tile has {spec.device} with {spec.hidden_names}"
+        )
+    shape = (spec.d_size, spec.x_size)
+    given = _take(entries, Names.HIDDEN)
+    if unknown := set(given) - set(spec.hidden_names):
+        raise TileError(f"{Names.HIDDEN}: device {spec.device} has no {sorted(unknown)}")
+    hidden = {}
+    for name in spec.hidden_names:
+        constant = old_spec.hidden_constant(name)
+        if name in given:
+            hidden[name] = check_weights(given[name], shape, f"{Names.HIDDEN}.{name}")
+        elif constant is not None:
+            hidden[name] = torch.full(shape, constant, dtype=torch.float32)
+        else:
+            result.missing.append(f"{Names.HIDDEN}.{name}")
+    return hidden
+
+
+def _device(config_text: str) -> object:
+    return json.loads(config_text)["device"]
+
+
+def _plan_counts(
+    tile: "StatefulTile", entries: Entries, spec: _core.TileSpec, same: bool, result: CorePlan
+) -> None:
+    if not spec.counts_pulses:
+        if not same:  # otherwise nobody expects them
+            entries.pop(Names.COUNTS, None)
+        result.steps.append(lambda: tile._buffers.update({Names.COUNTS: None}))
+        return
+    shape = (2, spec.d_size, spec.x_size)
+    given = entries.pop(Names.COUNTS, None)
+    if given is None:
+        if same:
+            result.missing.append(Names.COUNTS)
+        given = torch.zeros(shape, dtype=torch.int64)
+    is_counter = isinstance(given, Tensor) and given.dtype is torch.int64
+    if not is_counter or tuple(given.shape) != shape or bool((given < 0).any()):
+        raise InputError(f"{Names.COUNTS}: expected counts, an int64 tensor of shape {shape}")
+    old: Tensor | None = tile._buffers.get(Names.COUNTS)
+    if old is None:
+        old = torch.zeros(shape, dtype=torch.int64)
+    result.steps.append(lambda: tile._buffers.update({Names.COUNTS: old.copy_(given)}))
+
+
+def _planned_drift(entries: Entries, spec: _core.TileSpec, same: bool) -> dict[str, Tensor]:
+    given = _take(entries, Names.DRIFT)
+    if not given or not (spec.drifts or same):
+        return {}
+    matrix = (spec.d_size, spec.x_size)
+    expected = {"current_t": (1,), "t": matrix, "w0": matrix, "previous_weights": matrix}
+    if not spec.drifts or set(given) != set(expected):
+        names = sorted(expected) if spec.drifts else []
+        raise TileError(f"{Names.DRIFT}: expected entries {names}, got {sorted(given)}")
+    return {name: _drift(name, given[name], shape) for name, shape in expected.items()}
+
+
+def _drift(name: str, value: object, shape: tuple[int, ...]) -> Tensor:
+    dtype = torch.float64 if name in ("current_t", "t") else torch.float32
+    if not isinstance(value, Tensor) or value.dtype is not dtype or tuple(value.shape) != shape:
+        raise InputError(f"{Names.DRIFT}.{name}: expected a {dtype} tensor of shape {shape}")
+    if not bool(torch.isfinite(value).all()):
+        raise TileError(f"{Names.DRIFT}.{name}: values must be finite")
+    return value.detach()
+
+
+def _plan_lines(
+    tile: "StatefulTile",
+    entries: Entries,
+    spec: _core.TileSpec,
+    same: bool,
+    result: CorePlan,
+) -> dict[str, dict[str, Tensor]]:
+    lines: dict[str, dict[str, Tensor]] = {}
+    for backward, group in enumerate((Names.FORWARD_LINES, Names.BACKWARD_LINES)):
+        given = _take(entries, group)
+        # Values that the state does not have are drawn as for a new tile with its seed.
+        drawn = spec.construct_lines(bool(backward), int(tile.get_buffer(Names.SEED)))
+        values = {name: as_tensor(value, (-1,)) for name, value in drawn.items()}
+        for name, value in values.items():
+            if name in given:
+                values[name] = _line(given[name], value, f"{group}.{name}")
+            elif same:
+                result.missing.append(f"{group}.{name}")
+        if same and (unknown := set(given) - set(values)):
+            raise TileError(f"{group}: the configuration has no {sorted(unknown)}")
+        lines[group] = values
+    return lines
+
+
+def _line(value: object, drawn: Tensor, name: str) -> Tensor:
+    if (
+        not isinstance(value, Tensor)
+        or value.dtype is not torch.float32
+        or value.shape != drawn.shape
+    ):
+        raise InputError(f"{name}: expected a float32 tensor of shape {tuple(drawn.shape)}")
+    if not bool(torch.isfinite(value).all()):
+        raise TileError(f"{name}: values must be finite")
+    return value.detach()
+
+
+def _take(entries: Entries, group: str) -> Mapping[str, Any]:
+    names = [name for name in entries if name.startswith(f"{group}.")]
+    return {name.removeprefix(f"{group}."): entries.pop(name) for name in names}

@@ -1,0 +1,101 @@
+"""Pulses of devices whose step is written in Python."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mho import _core
+from mho.exceptions import TileError
+from mho.simulator.devices.custom import CustomPulsedDevice
+from mho.simulator.state.names import PERSISTENT
+from mho.simulator.state.names import AnalogTileStateNames as Names
+
+if TYPE_CHECKING:
+    from mho.simulator.raw_tiles.core.python_device import SteppedTile
+
+
+class PythonSteps:
+    """One update: pulses act on a copy of the weights, which `store` makes the weights.
+
+    Crosspoints do not see each other, so all of them take their first pulse of a sample together,
+    then their second, and so on.
+    """
+
+    def __init__(self, raw: "SteppedTile", device: CustomPulsedDevice, call: int) -> None:
+        """Copy the state.
+
+        Args:
+            raw: Raw tile.
+            device: Its device.
+            call: Number of the call.
+        """
+        self._raw, self._device, self._call = raw, device, call
+        self._planes = raw.planes()
+        self._bounds = [self._planes[name].clone() for name in ("min_bound", "max_bound")]
+        acting = self._persistent()
+        self._weight = (raw.live_weights() if acting is None else acting).detach().clone()
+        self._counts = torch.zeros(2, *self._weight.shape, dtype=torch.int64)
+        self._draws = 0
+
+    def _persistent(self) -> Tensor | None:
+        return self._raw._hidden.get(PERSISTENT)
+
+    def sample(self, counts: Tensor) -> None:
+        """Apply the pulses of one sample.
+
+        Args:
+            counts: Number of pulses, int64 `[out, x_size]`; positive ones go up.
+
+        Raises:
+            TileError: The device returns something that cannot be a weight.
+        """
+        up, sizes = counts > 0, counts.abs()
+        for pulse in range(int(sizes.max())):
+            self._pulse(up, sizes > pulse)
+        self._counts[0] += counts.clamp(max=0).neg()
+        self._counts[1] += counts.clamp(min=0)
+
+    def _pulse(self, up: Tensor, hit: Tensor) -> None:
+        noise = self._noise() if self._device.needs_noise() else None
+        # A copy, for the device may work in place.
+        moved = self._device.step(self._weight.clone(), up, self._planes, noise)
+        name = f"{type(self._device).__name__}.step"
+        _check(moved, self._weight, name)
+        new = torch.where(hit, moved, self._weight)
+        if not bool(torch.isfinite(new).all()):
+            raise TileError(f"{name}: must return finite weights, got NaN or infinity")
+        self._weight = torch.where(hit, new.clamp(*self._bounds), self._weight)
+
+    def _noise(self) -> Tensor:
+        out = torch.empty_like(self._weight)
+        _core.pulse_noise(out, out.shape[1], self._raw._seed(), self._call, self._draws)
+        self._draws += 1
+        return out
+
+    def store(self) -> None:
+        """Make the copy the weights of the tile and draw write noise where pulses came."""
+        visible, persistent = self._raw.live_weights(), self._persistent()
+        if persistent is None:
+            visible.copy_(self._weight)
+        else:
+            noisy = self._weight + self._write_noise_std() * self._noise()
+            persistent.copy_(self._weight)
+            visible.copy_(torch.where(self._counts.sum(0) > 0, noisy, visible))
+        counters: Tensor | None = self._raw._state[Names.COUNTS]
+        if counters is not None:
+            counters.add_(self._counts)
+
+    def _write_noise_std(self) -> float:
+        own = self._raw.dw_min
+        return self._device.write_noise_std * (self._device.dw_min if own is None else own)
+
+
+def _check(value: object, weight: Tensor, name: str) -> None:
+    if not isinstance(value, Tensor):
+        raise TileError(f"{name}: must return a tensor, got {type(value).__name__}")
+    if value.shape != weight.shape or value.dtype is not weight.dtype:
+        raise TileError(
+            f"{name}: must return a {weight.dtype} tensor of shape {tuple(weight.shape)}, got"
+            f" {value.dtype} of shape {tuple(value.shape)}"
+        )

@@ -1,0 +1,138 @@
+"""Raw simulator tiles of the extension module."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mho.exceptions import InputError
+from mho.simulator.raw_tiles.core import extra_state
+from mho.simulator.raw_tiles.core.native_weights import NativeWeights
+from mho.simulator.raw_tiles.rows import batch_shape, check_tensor, from_rows, to_rows
+
+
+class NativeSimulatorTile(NativeWeights):
+    """Raw tile of the extension module with the interface of simulator tiles."""
+
+    def __repr__(self) -> str:
+        """Return kind and size."""
+        return self.get_brief_info()
+
+    def __str__(self) -> str:
+        """Return a summary of several lines."""
+        return self.get_info()
+
+    def forward(
+        self,
+        x_input: Tensor,
+        bias: bool = False,
+        in_trans: bool = False,
+        out_trans: bool = False,
+        is_test: bool = False,
+        non_blocking: bool = False,
+    ) -> Tensor:
+        """Return outputs; see the base class.
+
+        Raises:
+            InputError: Wrong number of features, dtype or device.
+        """
+        rows = self._rows(x_input, self.spec.x_size - int(bias), in_trans, "x_input")
+        y = self.run_forward(rows, 1.0 if bias else None, is_test)[0]
+        return from_rows(y, batch_shape(x_input, in_trans), out_trans)
+
+    def backward(
+        self,
+        d_input: Tensor,
+        bias: bool = False,
+        in_trans: bool = False,
+        out_trans: bool = False,
+        non_blocking: bool = False,
+    ) -> Tensor:
+        """Return gradients of the inputs without those of an analog bias; see the base class.
+
+        Raises:
+            InputError: Wrong number of features, dtype or device.
+        """
+        rows = self._rows(d_input, self.spec.d_size, in_trans, "d_input")
+        y = self.run_backward(rows, self.next_call())
+        return from_rows(y, batch_shape(d_input, in_trans), out_trans)
+
+    def update(
+        self,
+        x_input: Tensor,
+        d_input: Tensor,
+        bias: bool = False,
+        in_trans: bool = False,
+        out_trans: bool = False,
+        non_blocking: bool = False,
+    ) -> None:
+        """Update the weights; see the base class. On any error nothing is changed.
+
+        Raises:
+            ArgumentError: A value is not finite.
+            InputError: Wrong number of features or samples, dtype or device.
+        """
+        x = self._rows(x_input, self.spec.x_size - int(bias), in_trans, "x_input")
+        d = self._rows(d_input, self.spec.d_size, out_trans, "d_input")
+        self.run_update(x, d, 1.0 if bias else None)
+
+    def get_weights(self, as_ref: bool = False) -> Tensor:
+        """Return the raw weights, shape `[out, x_size]`; see the base class."""
+        return self.live_weights() if as_ref else self.live_weights().detach().clone()
+
+    def dump_extra(self) -> dict[str, Any]:
+        """Return seed, position in the random stream, learning rate, counters and drift state."""
+        return extra_state.dump(self)
+
+    def load_extra(self, extra: dict[str, Any], strict: bool = False) -> None:
+        """Restore what `dump_extra` returned.
+
+        Args:
+            extra: Output of `dump_extra`.
+            strict: Raise on missing entries.
+
+        Raises:
+            TileError: An entry is missing, unknown or unusable; nothing is changed.
+        """
+        extra_state.load(self, extra, strict)
+
+    def get_brief_info(self) -> str:
+        """Return kind, device and size in one line."""
+        kind = "RPUPulsed" if self.spec.is_pulsed else "RPUSimple"
+        return f"{kind}<float>[{self.spec.device}]({self.spec.d_size},{self.spec.x_size})"
+
+    def get_info(self) -> str:
+        """Return kind, size, learning rate and hidden parameters in several lines."""
+        hidden = ", ".join(self.get_hidden_parameter_names()) or "none"
+        return (
+            f"{self.get_brief_info()}\n  rows: {self.spec.d_size}, columns: {self.spec.x_size}\n"
+            f"  learning rate: {self.learning_rate:g}\n"
+            f"  weight granularity: {self.spec.weight_granularity:g}\n  hidden parameters: {hidden}"
+        )
+
+    def set_verbosity_level(self, level: int) -> None:
+        """Ignore the level: the core prints nothing.
+
+        Args:
+            level: Accepted for compatibility.
+        """
+
+    def get_meta_parameters(self) -> str:
+        """Return the configuration of the tile as JSON text."""
+        return self.spec.config
+
+    def _rows(self, value: Tensor, size: int, features_first: bool, name: str) -> Tensor:
+        check_tensor(value, name)
+        if value.dtype is not torch.float32:
+            raise InputError(
+                f"{name}: expected dtype torch.float32, got {value.dtype}; use .float()"
+            )
+        return to_rows(value.detach(), size, features_first, name)
+
+
+class AnalogTile(NativeSimulatorTile):
+    """Raw tile with a device, and with non-idealities of the products."""
+
+
+class FloatingPointTile(NativeSimulatorTile):
+    """Raw tile that computes exactly."""

@@ -1,0 +1,101 @@
+"""Conversion between tensors of any rank and the rows that kernels take."""
+
+import torch
+from torch import Tensor
+
+from mho.exceptions import InputError
+
+
+def check_tensor(value: object, name: str) -> None:
+    """Check that a value can be the input of a tile.
+
+    Args:
+        value: Candidate.
+        name: Name of the argument in messages.
+
+    Raises:
+        InputError: It is not a tensor of real numbers with at least one axis.
+    """
+    if not isinstance(value, Tensor):
+        raise InputError(
+            f"{name}: expected a tensor, got {type(value).__name__}; use torch.as_tensor"
+        )
+    if value.is_complex():
+        raise InputError(
+            f"{name}: complex numbers are not supported; pass real and imaginary parts separately"
+        )
+    if value.dim() == 0:
+        raise InputError(f"{name}: expected at least one axis, got a scalar; use reshape(1)")
+
+
+def check_features(value: Tensor, size: int, features_first: bool, name: str) -> None:
+    """Check the number of features of a tensor.
+
+    Args:
+        value: Tensor of rank 1 or more.
+        size: Expected number of features.
+        features_first: Whether features are on the first axis instead of the last.
+        name: Name of the argument in messages.
+
+    Raises:
+        InputError: The number is another one; the message names both.
+    """
+    given = value.shape[0 if features_first else -1]
+    if given != size:
+        where = "first" if features_first else "last"
+        raise InputError(
+            f"{name}: expected size {size} on the {where} axis, got {given}"
+            f" (shape {tuple(value.shape)})"
+        )
+
+
+def to_rows(value: Tensor, size: int, features_first: bool, name: str) -> Tensor:
+    """Return a tensor as contiguous rows of features, one per sample.
+
+    Args:
+        value: Shape `[..., size]`, or `[size, ...]` with features first.
+        size: Number of features.
+        features_first: Whether features are on the first axis.
+        name: Name of the argument in messages.
+
+    Returns:
+        Shape `[samples, size]`; batch axes are flattened in row-major order.
+
+    Raises:
+        InputError: `value` does not have `size` features or is no real tensor.
+    """
+    check_tensor(value, name)
+    check_features(value, size, features_first, name)
+    # Kernels read the memory, which such a view has not negated; torch resolves it for operators.
+    if not torch.compiler.is_compiling() and value.is_neg():
+        value = value.resolve_neg()
+    if features_first:
+        value = value.movedim(0, -1)
+    elif value.dim() == 2 and value.is_contiguous():
+        return value
+    return value.reshape(batch_count(value.shape[:-1]), size).contiguous()
+
+
+def from_rows(rows: Tensor, batch: tuple[int, ...], features_first: bool) -> Tensor:
+    """Return rows in the layout of a tensor with batch axes.
+
+    Args:
+        rows: Shape `[samples, size]`.
+        batch: Sizes of the batch axes.
+        features_first: Whether features go on the first axis.
+    """
+    value = rows if len(batch) == 1 else rows.reshape(*batch, rows.shape[-1])
+    return value.movedim(-1, 0) if features_first else value
+
+
+def batch_shape(value: Tensor, features_first: bool) -> tuple[int, ...]:
+    """Return the sizes of the batch axes of a tensor."""
+    return tuple(value.shape[1:] if features_first else value.shape[:-1])
+
+
+def batch_count(batch: tuple[int, ...] | torch.Size) -> int:
+    """Return the number of samples of batch axes."""
+    count = 1
+    for size in batch:
+        count *= size
+    return count

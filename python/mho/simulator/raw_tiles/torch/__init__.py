@@ -1,0 +1,1 @@
+"""Raw tile that computes in torch."""

@@ -1,0 +1,373 @@
+"""Raw simulator tile that computes in torch and is differentiable throughout."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mho.exceptions import (
+    AnalogBiasConfigError,
+    ArgumentError,
+    InputError,
+    TileError,
+    TorchTileConfigError,
+)
+from mho.simulator.parameters.enums import WeightClipType, WeightModifierType, WeightRemapType
+from mho.simulator.parameters.inference import (
+    WeightClipParameter,
+    WeightRemapParameter,
+)
+from mho.simulator.parameters.registry import register_tile_class
+from mho.simulator.raw_tiles import weight_limits
+from mho.simulator.raw_tiles.base import SimulatorTile
+from mho.simulator.raw_tiles.rows import check_features, check_tensor
+from mho.simulator.raw_tiles.torch.product import AnalogMVM
+
+
+@register_tile_class
+class TorchSimulatorTile(SimulatorTile, nn.Module):
+    """Weights of a tile as a torch parameter, and their analog product by `AnalogMVM`.
+
+    `weight` has shape `[out, in]`. `out_noise_values`, shape `[out]`, is the frozen standard
+    deviation of the output noise of each line, `|out_noise (1 + out_noise_std xi)|` with normal
+    `xi`, and None without spread.
+
+    The configuration is read in every call, so that edits of its parameters act at once; only
+    `out_noise_values` stay what they were drawn as.
+    """
+
+    out_noise_values: Tensor | None
+
+    def __init__(
+        self,
+        x_size: int,
+        d_size: int,
+        rpu_config: Any,
+        bias: bool = False,
+        analog_mvm: type[AnalogMVM] = AnalogMVM,
+    ) -> None:
+        """Build the tile with zero weights.
+
+        Args:
+            x_size: Number of inputs.
+            d_size: Number of outputs.
+            rpu_config: Configuration, kept by reference.
+            bias: Refused: torch tiles have a digital bias only.
+            analog_mvm: Class of the product.
+
+        Raises:
+            AnalogBiasConfigError: `bias` is true.
+            ConfigError: The configuration is invalid or not supported; the message names the field.
+        """
+        super().__init__()
+        if bias:
+            raise AnalogBiasConfigError(
+                "mapping.digital_bias: torch tiles have no analog bias; set it to True"
+            )
+        self.analog_mvm = analog_mvm
+        self.x_size, self.d_size = x_size, d_size
+        self._checked: Any = None
+        self._config: Any = None
+        self.set_config(rpu_config)
+        dtype = rpu_config.runtime.data_type.as_torch()
+        self.weight = nn.Parameter(torch.zeros(d_size, x_size, dtype=dtype))
+        self.register_buffer("out_noise_values", self._draw_out_noise(dtype))
+
+    def _draw_out_noise(self, dtype: torch.dtype) -> Tensor | None:
+        io = self._config.forward
+        if io.is_perfect or io.out_noise_std <= 0.0:
+            return None
+        xi = torch.randn(self.d_size)
+        values: Tensor = (io.out_noise * (1.0 + io.out_noise_std * xi)).abs().to(dtype)
+        return values
+
+    @classmethod
+    def check_rpu_config_support(cls, rpu_config: Any) -> None:
+        """Check that torch tiles can simulate a configuration.
+
+        Args:
+            rpu_config: Configuration with forward parameters, clipping, remapping and a modifier.
+
+        Raises:
+            TorchTileConfigError: An option is not supported; the message names the field.
+            ConfigError: A value has the wrong type.
+        """
+        cls._check_forward(rpu_config)
+        if rpu_config.modifier.type is not WeightModifierType.NONE:
+            raise TorchTileConfigError(
+                f"modifier.type: {rpu_config.modifier.type.name} is not supported by torch tiles"
+                " yet; use NONE"
+            )
+        if not torch.compiler.is_compiling():  # these two act after steps, not in products
+            _check_clip(rpu_config.clip)
+            _check_remap(rpu_config.remap)
+
+    @classmethod
+    def _check_forward(cls, rpu_config: Any) -> None:
+        AnalogMVM.check_support(rpu_config.forward, "forward")
+
+    def set_config(self, rpu_config: Any) -> None:
+        """Follow a configuration; one that changed since the last call is checked again.
+
+        Args:
+            rpu_config: Configuration, kept by reference.
+
+        Raises:
+            ConfigError: The configuration is invalid or not supported; the message names the field.
+        """
+        if torch.compiler.is_compiling():
+            # Becomes conditions of the graph: after an edit it is captured, and checked, again.
+            self.check_rpu_config_support(rpu_config)
+        else:
+            self._check_edits(rpu_config)
+        self._config = rpu_config
+
+    def _check_edits(self, rpu_config: Any) -> None:
+        parts = (rpu_config.forward, rpu_config.modifier, rpu_config.clip, rpu_config.remap)
+        values = [dict(vars(part)) for part in parts]
+        if values != self._checked:
+            self.check_rpu_config_support(rpu_config)
+            self._checked = values
+
+    def forward(
+        self,
+        x_input: Tensor,
+        bias: bool = False,
+        in_trans: bool = False,
+        out_trans: bool = False,
+        is_test: bool = False,
+        non_blocking: bool = False,
+    ) -> Tensor:
+        """Return outputs, shape `[..., out]`; differentiable in inputs and weights.
+
+        Args:
+            x_input: Inputs, shape `[..., in]`, of the dtype of the weights.
+            bias: Must be false.
+            in_trans: Must be false.
+            out_trans: Must be false.
+            is_test: Evaluation mode; noise acts there as well.
+            non_blocking: Accepted for compatibility.
+
+        Raises:
+            InputError: Wrong number of features or dtype.
+            TorchTileConfigError: A bias or another layout is asked for.
+        """
+        _refuse_layout(bias, in_trans, out_trans)
+        self._check_input(x_input, self.x_size, "x_input")
+        return self.product(x_input, self.weight, is_test)[0]
+
+    def product(
+        self, x: Tensor, weight: Tensor, is_test: bool, want_clipped: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the analog product of checked inputs, and which outputs sit at their bound.
+
+        Args:
+            x: Inputs, shape `[..., in]`.
+            weight: Shape `[out, in]`, or `[batch, out, in]` for weights per entry of the first
+                axis.
+            is_test: Evaluation mode.
+            want_clipped: Ask for the mask of clipped outputs.
+
+        Returns:
+            Outputs `[..., out]`, and a mask of this shape or None.
+        """
+        mvm, io, noise = self.analog_mvm, self._config.forward, self.out_noise_values
+        if want_clipped:
+            return mvm.matmul_with_clipped(weight, x, io, False, is_test, noise)
+        return mvm.matmul(weight, x, io, False, is_test, noise), None
+
+    @torch.no_grad()
+    def backward(
+        self,
+        d_input: Tensor,
+        bias: bool = False,
+        in_trans: bool = False,
+        out_trans: bool = False,
+        non_blocking: bool = False,
+    ) -> Tensor:
+        """Return the transposed product with the backward parameters, shape `[..., in]`.
+
+        Gradients do not need it: they come from autograd.
+
+        Args:
+            d_input: Gradients of the outputs, shape `[..., out]`, of the dtype of the weights.
+            bias: Must be false.
+            in_trans: Must be false.
+            out_trans: Must be false.
+            non_blocking: Accepted for compatibility.
+
+        Raises:
+            ConfigError: The backward parameters are not supported; the message names the field.
+            InputError: Wrong number of features or dtype.
+            TorchTileConfigError: A bias or another layout is asked for.
+        """
+        _refuse_layout(bias, in_trans, out_trans)
+        self._check_input(d_input, self.d_size, "d_input")
+        io = self._config.backward
+        self.analog_mvm.check_support(io, "backward")
+        return self.analog_mvm.matmul(self.weight, d_input, io, trans=True)
+
+    def update(
+        self,
+        x_input: Tensor,
+        d_input: Tensor,
+        bias: bool = False,
+        in_trans: bool = False,
+        out_trans: bool = False,
+        non_blocking: bool = False,
+    ) -> None:
+        """Refuse: the weights follow their gradient.
+
+        Args:
+            x_input: Inputs.
+            d_input: Gradients of the outputs.
+            bias: Not used.
+            in_trans: Not used.
+            out_trans: Not used.
+            non_blocking: Not used.
+
+        Raises:
+            TileError: Always.
+        """
+        raise TileError("update: torch tiles are trained by a torch optimizer on tile.weight")
+
+    def _check_input(self, value: Tensor, size: int, name: str) -> None:
+        check_tensor(value, name)
+        check_features(value, size, False, name)
+        if value.dtype is not self.weight.dtype:
+            raise InputError(f"{name}: expected dtype {self.weight.dtype}, got {value.dtype}")
+
+    def clip_weights(self, clip: WeightClipParameter) -> None:
+        """Clip the weights in place.
+
+        Args:
+            clip: Kind and limits.
+
+        Raises:
+            TorchTileConfigError: The kind is not supported.
+        """
+        _check_clip(clip)
+        weight_limits.clip_(self.weight.data, clip)
+
+    def remap_weights(self, remap: WeightRemapParameter, scales: Tensor) -> Tensor:
+        """Rescale the weights in place; scales times weights stay the same.
+
+        The largest logical weight, of the tile or of each output, becomes the new scale.
+
+        Args:
+            remap: Kind.
+            scales: Present scales, shape `[out]`.
+
+        Returns:
+            New scales, shape `[out]`.
+
+        Raises:
+            TorchTileConfigError: The kind or a limit is not supported.
+        """
+        _check_remap(remap)
+        weight = self.weight.data
+        largest = (weight.abs().amax(dim=1) * scales).to(scales.dtype)
+        if remap.type is WeightRemapType.LAYERWISE_SYMMETRIC:
+            largest = largest.amax().expand_as(largest)
+        new = torch.where(largest > 0.0, largest, scales)
+        weight.mul_((scales / new).reshape(-1, 1))
+        return new.clone()
+
+    def register_weight_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Any:
+        """Return the handle of a hook on the gradient of the weights.
+
+        Args:
+            hook: Gets the gradient; may return another one.
+        """
+        return self.weight.register_hook(hook)  # type: ignore[no-untyped-call]
+
+    def get_brief_info(self) -> str:
+        """Return kind, size and device in one line."""
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+    def extra_repr(self) -> str:
+        """Return size and device."""
+        return f"{self.d_size}, {self.x_size}, {self.weight.device}"
+
+    def get_weights(self, as_ref: bool = False) -> Tensor:
+        """Return the weights, shape `[out, in]`; a copy on the host.
+
+        Args:
+            as_ref: Return the live storage instead.
+        """
+        weight = self.weight.data
+        return weight if as_ref else weight.detach().cpu().clone()
+
+    @torch.no_grad()
+    def set_weights(self, weight: Tensor) -> None:
+        """Write the weights.
+
+        Args:
+            weight: Shape `[out, in]`; any floating-point dtype and device.
+
+        Raises:
+            ArgumentError: A value is not finite; nothing is changed.
+            InputError: Wrong shape.
+        """
+        check_tensor(weight, "weight")
+        if weight.shape != self.weight.shape:
+            raise InputError(
+                f"weight: expected shape {tuple(self.weight.shape)}, got {tuple(weight.shape)}"
+            )
+        if not bool(torch.isfinite(weight).all()):
+            raise ArgumentError("weight: values must be finite; found NaN or infinity")
+        self.weight.copy_(weight)
+
+    @torch.no_grad()
+    def set_weights_uniform_random(self, bmin: float, bmax: float) -> None:
+        """Draw the weights uniformly from `[bmin, bmax)`."""
+        self.weight.uniform_(bmin, bmax)
+
+    def get_x_size(self) -> int:
+        """Return the number of inputs."""
+        return self.x_size
+
+    def get_d_size(self) -> int:
+        """Return the number of outputs."""
+        return self.d_size
+
+    def get_learning_rate(self) -> float | None:
+        """Return None: the rate is that of the torch optimizer."""
+        return None
+
+    def set_learning_rate(self, learning_rate: float | None) -> None:
+        """Ignore the rate: it is that of the torch optimizer."""
+
+    def get_meta_parameters(self) -> Any:
+        """Return the configuration."""
+        return self._config
+
+
+def _refuse_layout(bias: bool, in_trans: bool, out_trans: bool) -> None:
+    if bias:
+        raise AnalogBiasConfigError("bias: torch tiles have no analog bias; use a digital one")
+    if in_trans or out_trans:
+        raise TorchTileConfigError(
+            "in_trans, out_trans: torch tiles have their features on the last axis"
+        )
+
+
+def _check_clip(clip: WeightClipParameter) -> None:
+    clip.check("clip")
+    if clip.type is WeightClipType.AVERAGE_CHANNEL_MAX:
+        raise TorchTileConfigError(
+            "clip.type: AVERAGE_CHANNEL_MAX is not supported by torch tiles; use LAYER_GAUSSIAN or"
+            " FIXED_VALUE"
+        )
+
+
+def _check_remap(remap: WeightRemapParameter) -> None:
+    remap.check("remap")
+    if remap.type is WeightRemapType.NONE:
+        return
+    for name, value in (("remapped_wmax", 1.0), ("max_scale_range", 0.0), ("max_scale_ref", 0.0)):
+        if getattr(remap, name) != value:
+            raise TorchTileConfigError(
+                f"remap.{name}: must be {value} in torch tiles, got {getattr(remap, name)}"
+            )

@@ -1,0 +1,100 @@
+"""What weights a raw tile may hold: checks of given ones, clipping and remapping after a step."""
+
+import torch
+from torch import Tensor
+
+from mho.exceptions import ArgumentError, ConfigError, InputError
+from mho.simulator.parameters.enums import WeightClipType, WeightRemapType
+from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapParameter
+from mho.simulator.raw_tiles.rows import check_tensor
+
+
+def check_weights(weight: Tensor, shape: tuple[int, int], name: str = "weight") -> Tensor:
+    """Return weights as float32 on the CPU.
+
+    Args:
+        weight: Candidate.
+        shape: Expected shape.
+        name: Name of the argument in messages.
+
+    Raises:
+        InputError: Wrong shape, not real numbers or not finite.
+    """
+    check_tensor(weight, name)
+    if tuple(weight.shape) != shape:
+        raise InputError(f"{name}: expected shape {shape}, got {tuple(weight.shape)}")
+    value = weight.detach().to("cpu", torch.float32)
+    if not bool(torch.isfinite(value).all()):
+        raise ArgumentError(f"{name}: values must be finite; found NaN or infinity")
+    return value
+
+
+@torch.no_grad()
+def clip_(weight: Tensor, params: WeightClipParameter) -> None:
+    """Clip weights to a symmetric interval, in place.
+
+    `FIXED_VALUE`: `[-fixed_value, fixed_value]`; a negative value does nothing. `LAYER_GAUSSIAN`:
+    `sigma` standard deviations around zero. `AVERAGE_CHANNEL_MAX`: the mean over outputs of the
+    largest absolute weight. A positive `fixed_value` bounds the last two.
+
+    Args:
+        weight: Raw weights, shape `[out, x_size]`.
+        params: Kind and limits.
+    """
+    if params.type is WeightClipType.NONE:
+        return
+    if params.type is WeightClipType.FIXED_VALUE:
+        if params.fixed_value >= 0.0:
+            weight.clamp_(-params.fixed_value, params.fixed_value)
+        return
+    if params.type is WeightClipType.LAYER_GAUSSIAN:
+        limit = params.sigma * weight.std() if weight.numel() > 1 else weight.new_zeros(())
+    else:
+        limit = weight.abs().amax(dim=1).mean()
+    if params.fixed_value > 0.0:
+        limit = limit.clamp(max=params.fixed_value)
+    if bool(limit > 0.0):
+        torch.clamp(weight, -limit, limit, out=weight)
+
+
+@torch.no_grad()
+def remap_(weight: Tensor, params: WeightRemapParameter, scales: Tensor) -> Tensor:
+    """Rescale weights in place so that they use their range; `scales * weight` stays the same.
+
+    `LAYERWISE_SYMMETRIC` brings the largest weight of the tile to `remapped_wmax`,
+    `CHANNELWISE_SYMMETRIC` that of each output. With `max_scale_range > 0` the channelwise scales
+    are at most that multiple of the smallest one (or of `max_scale_ref`, if larger).
+
+    Args:
+        weight: Raw weights, shape `[out, x_size]`.
+        params: Kind and limits.
+        scales: Present scales, shape `[out]`.
+
+    Returns:
+        New scales, shape `[out]`.
+
+    Raises:
+        ConfigError: `max_scale_range` is used with another `remapped_wmax` than one.
+    """
+    if params.type is WeightRemapType.NONE:
+        return scales
+    largest = weight.abs().amax(dim=1) / params.remapped_wmax
+    if params.type is WeightRemapType.LAYERWISE_SYMMETRIC:
+        largest = largest.amax().expand_as(largest)
+    factor = torch.where(largest > 0.0, largest, torch.ones_like(largest))
+    new = scales * factor
+    if params.type is WeightRemapType.CHANNELWISE_SYMMETRIC and params.max_scale_range > 0.0:
+        new = _limited(new, scales, params)
+    weight.mul_((scales / new).reshape(-1, 1))
+    return new
+
+
+def _limited(new: Tensor, scales: Tensor, params: WeightRemapParameter) -> Tensor:
+    if params.remapped_wmax != 1.0:
+        raise ConfigError(
+            f"remap.remapped_wmax: must be 1 with max_scale_range, got {params.remapped_wmax}"
+        )
+    smallest = float(scales.amin().clamp(min=0.0))
+    if smallest > 0.0 and params.max_scale_ref != 0.0:
+        smallest = max(smallest, params.max_scale_ref)
+    return new.clamp(max=smallest * params.max_scale_range) if smallest > 0.0 else new

@@ -1,0 +1,74 @@
+"""Entries of a saved state that are single tensors: what they may look like, and writing them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mho.exceptions import InputError, TileError
+
+
+@dataclass
+class Entry:
+    """What a digital entry of a state may look like."""
+
+    shapes: tuple[tuple[int, ...], ...]
+    """Accepted shapes."""
+
+    required: bool = True
+    """Whether a state without it is incomplete."""
+
+    positive: bool = False
+    """Whether only positive values make sense."""
+
+
+def check_entry(name: str, value: object, entry: Entry) -> Tensor:
+    """Return the tensor of an entry, detached.
+
+    Args:
+        name: Name of the entry in messages.
+        value: What the state has under that name.
+        entry: What it may look like.
+
+    Raises:
+        InputError: It is no floating-point tensor, or of another shape.
+        TileError: A value is not finite, or not positive where it must be.
+    """
+    if not isinstance(value, Tensor) or not value.dtype.is_floating_point:
+        raise InputError(f"{name}: expected a floating-point tensor, got {describe_value(value)}")
+    if tuple(value.shape) not in entry.shapes:
+        shapes = " or ".join(str(shape) for shape in entry.shapes)
+        raise InputError(f"{name}: expected shape {shapes}, got {tuple(value.shape)}")
+    if not bool(torch.isfinite(value).all()) or (entry.positive and not bool((value > 0.0).all())):
+        raise TileError(f"{name}: values must be finite{' and positive' if entry.positive else ''}")
+    return value.detach()
+
+
+def describe_value(value: object) -> str:
+    """Return type and shape of a value for messages.
+
+    Args:
+        value: Anything.
+    """
+    if isinstance(value, Tensor):
+        return f"a {value.dtype} tensor of shape {tuple(value.shape)}"
+    return f"a {type(value).__name__}"
+
+
+def assign(module: nn.Module, name: str, value: Tensor) -> None:
+    """Write a parameter or buffer in place if it has that shape, else register it as a buffer.
+
+    Args:
+        module: Owner.
+        name: Name of the parameter or buffer.
+        value: New values.
+    """
+    old: Tensor | None = module._parameters.get(name)
+    if old is None:
+        old = module._buffers.get(name)
+    if old is not None and old.shape == value.shape:
+        old.data.copy_(value)
+    elif module._parameters.get(name) is not None:
+        module._parameters[name].data = value.clone().to(module._parameters[name].dtype)  # type: ignore[union-attr]
+    else:
+        module._buffers[name] = value.detach().clone()

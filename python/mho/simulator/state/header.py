@@ -1,0 +1,82 @@
+"""Class, configuration and learning rate of a saved tile, as text in a tensor."""
+
+import json
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mho.exceptions import ArgumentError, TileError
+from mho.simulator.parameters.arguments import check_not_negative
+from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.state.entries import describe_value
+from mho.simulator.state.names import AnalogTileStateNames as Names
+from mho.version import __version__
+
+FORMAT = 1
+_HEADER_KEYS = {"format", Names.MHO_VERSION, "tile_class", "learning_rate", Names.RPU_CONFIG}
+
+
+def encode_header(
+    tile_class: str, config: RPUConfigBase, learning_rate: float | None, dw_min: float | None
+) -> Tensor:
+    """Return class, configuration and learning rate of a tile as UTF-8 JSON text in a uint8 tensor.
+
+    Args:
+        tile_class: Name of its class.
+        config: Its configuration.
+        learning_rate: Its raw learning rate, None if it has none.
+        dw_min: Mean step of its devices if that is not the one of the configuration.
+
+    Raises:
+        ConfigError: The configuration contains a class that is not registered.
+    """
+    header = {
+        "format": FORMAT,
+        Names.MHO_VERSION: __version__,
+        "tile_class": tile_class,
+        "learning_rate": learning_rate,
+        Names.RPU_CONFIG: config.to_json(),
+    }
+    if dw_min is not None:
+        header["dw_min"] = dw_min
+    return torch.frombuffer(bytearray(json.dumps(header).encode()), dtype=torch.uint8)
+
+
+def decode_header(value: object) -> dict[str, Any]:
+    """Return the content of the entry written by `encode_header`.
+
+    Args:
+        value: Entry of a state dictionary.
+
+    Raises:
+        TileError: It cannot be read.
+    """
+    if not isinstance(value, Tensor) or value.dtype is not torch.uint8 or value.dim() != 1:
+        raise TileError(
+            f"{Names.CONFIG}: expected a uint8 tensor of one axis, got {describe_value(value)}"
+        )
+    try:
+        header = json.loads(bytes(value.cpu().tolist()).decode())
+    except (ValueError, RecursionError) as error:
+        raise TileError(f"{Names.CONFIG}: is truncated or no JSON text: {error}") from error
+    if not isinstance(header, dict) or set(header) < _HEADER_KEYS:
+        raise TileError(
+            f"{Names.CONFIG}: expected keys {sorted(_HEADER_KEYS)}; this is not the state of a tile"
+        )
+    if header["format"] != FORMAT:
+        raise TileError(
+            f"{Names.CONFIG}: format {header['format']!r} is not supported by mho {__version__};"
+            f" it was written by mho {header[Names.MHO_VERSION]}"
+        )
+    for name in ("learning_rate", "dw_min"):
+        _check_number(name, header.get(name))
+    return header
+
+
+def _check_number(name: str, value: Any) -> None:
+    try:
+        if value is not None:
+            check_not_negative(name, value)
+    except ArgumentError as error:
+        raise TileError(f"{Names.CONFIG}: {error}") from error

@@ -1,0 +1,42 @@
+"""Named tensors of one kind of tile state."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+
+class TensorGroup(nn.Module):
+    """Holds named buffers; the tile around it loads and checks them."""
+
+    def replace(self, planes: Mapping[str, Tensor]) -> None:
+        """Hold exactly the given tensors, writing in place where a buffer of that shape exists.
+
+        Args:
+            planes: New values by name.
+        """
+        for name in [name for name in self._buffers if name not in planes]:
+            del self._buffers[name]
+        for name, value in planes.items():
+            old = self._buffers.get(name)
+            if old is not None and old.shape == value.shape:
+                old.copy_(value)
+            else:
+                self.register_buffer(name, value.detach().clone())
+
+    def items(self) -> list[tuple[str, Tensor]]:
+        """Return names and tensors."""
+        return [(name, value) for name, value in self._buffers.items() if value is not None]
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        # The tile has read these entries together with the configuration that gives them their
+        # meaning.
+        return
+
+
+def as_tensor(values: npt.NDArray[np.float32], shape: tuple[int, ...]) -> Tensor:
+    """Return values of the core as a tensor of its own."""
+    return torch.from_numpy(np.ascontiguousarray(values)).reshape(shape)
