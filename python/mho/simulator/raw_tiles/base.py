@@ -1,11 +1,29 @@
 """Interface of raw tiles."""
 
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from mho.exceptions import TileError
+from mho.exceptions import ConfigError, InputError, TileError
+from mho.settings import check_backend
+from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapParameter
+from mho.simulator.raw_tiles.rows import check_tensor
+from mho.simulator.state.plan import LoadPlan
+
+
+class PlainKernels(Protocol):
+    """Kernels that take rows as they are, for the short way of a forward pass."""
+
+    def plain(self, rows: Tensor, is_test: bool) -> Tensor:
+        """Return the product of the own weights without bias column and mask.
+
+        Args:
+            rows: Inputs, shape `[batch, in]`, contiguous float32.
+            is_test: Evaluation mode.
+        """
 
 
 class SimulatorTile:
@@ -13,8 +31,123 @@ class SimulatorTile:
 
     `forward` computes `x W^T`, `backward` computes `d W`, and `update` ideally `W -= lr d^T x`.
     Tensors have any number of batch axes; features are last, or first where the layout argument
-    says so. Nothing tracks gradients.
+    says so. Nothing tracks gradients unless the raw tile is differentiable.
+
+    What differs between kinds of raw tiles is asked of them, never of their class. What a raw tile
+    does not have raises `TileError`.
     """
+
+    differentiable: bool = False
+    """Whether the product is ordinary torch code, whose gradients are those of autograd."""
+
+    moves: bool = False
+    """Whether it is a torch module, which moves and casts with its tile, and whose calls follow
+    edits of the configuration."""
+
+    known_backends: tuple[str, ...] = ("cpu",)
+    """Where its kernels can run."""
+
+    backend: str = "cpu"
+    """Where its kernels run."""
+
+    kernels: PlainKernels | None = None
+    """Kernels of the core, None if it computes otherwise."""
+
+    dw_min: float | None = None
+    """Mean step of the devices, None if it is that of the configuration."""
+
+    def connect(self, owner: nn.Module) -> None:
+        """Find the state again after the module that owns it was copied.
+
+        Args:
+            owner: Module that owns the state.
+        """
+
+    def follow(self, config: Any) -> None:
+        """Follow a new configuration of the tile, or that of a fresh one.
+
+        Args:
+            config: Configuration, checked.
+        """
+
+    def open_backend(self) -> None:
+        """Open the backend of a fresh tile, so that what it cannot do is refused at once.
+
+        Raises:
+            BackendError: There is no adapter, or too little memory.
+            ConfigError: The tile has an option that the backend cannot do; the message names both.
+        """
+
+    def to_backend(self, backend: str, adapter: int | str | None = None) -> None:
+        """Run the kernels elsewhere from now on; on any error they stay where they are.
+
+        Args:
+            backend: `"cpu"`, or another one of `known_backends`.
+            adapter: Number or part of the name of an adapter, None for the default one.
+
+        Raises:
+            ArgumentError: The adapter is neither a number nor a name.
+            BackendError: There is no such adapter, or too little memory.
+            ConfigError: The backend is unknown, or the tile has an option that it cannot do; the
+                message names both.
+        """
+        if check_backend(backend) not in self.known_backends:
+            raise ConfigError(f"backend: {refused_backend(type(self).__name__, backend)}")
+
+    def entries(self, config: Any) -> list[str]:
+        """Return the names of its entries in the state of a tile; one ending in `.*` is a group.
+
+        Args:
+            config: Configuration of the tile.
+        """
+        return ["tile.*"]
+
+    def plan(
+        self,
+        entries: dict[str, Any],
+        saved: Any,
+        config: Any,
+        saved_dw_min: float | None = None,
+        foreign: bool = False,
+        only_present: bool = False,
+    ) -> LoadPlan:
+        """Check its entries of a state and take them out of a dictionary.
+
+        Args:
+            entries: Entries of the tile without prefix; its own are removed.
+            saved: Configuration that the entries were written with.
+            config: Configuration that the tile is to have.
+            saved_dw_min: Mean step of the devices that was used instead of that of `saved`.
+            foreign: Whether the entries are those of a tile that computes in torch.
+            only_present: Whether entries of a device in Python may be absent: they are drawn then.
+
+        Raises:
+            ConfigError: A configuration is invalid.
+            InputError: An entry has the wrong shape or dtype.
+            TileError: The entries are those of another device.
+        """
+        # As a child of the tile it loads them itself, after the tile.
+        for name in [name for name in entries if name.startswith("tile.")]:
+            del entries[name]
+        return LoadPlan()
+
+    def check_entries(self, entries: Mapping[str, Any]) -> None:
+        """Check entries that are loaded after those of the tile, so that nothing is half-loaded.
+
+        Args:
+            entries: Entries of the tile without prefix.
+
+        Raises:
+            InputError: An entry has the wrong shape or is not finite.
+        """
+
+    def after_step(self, config: Any) -> bool:
+        """Do what the devices do after every optimizer step; returns whether weights changed.
+
+        Args:
+            config: Configuration of the tile.
+        """
+        return False
 
     def forward(
         self,
@@ -162,6 +295,164 @@ class SimulatorTile:
         """Return the number of rows."""
         raise NotImplementedError
 
+    def get_named_hidden_parameters(self) -> "OrderedDict[str, Tensor]":
+        """Return copies of the device parameters in their order, shape `[out, x_size]` each."""
+        values = self.get_hidden_parameters()
+        names = self.get_hidden_parameter_names()
+        return OrderedDict((name, values[i].clone()) for i, name in enumerate(names))
+
+    def set_named_hidden_parameters(self, ordered_parameters: Mapping[str, Tensor]) -> None:
+        """Write the device parameters; the weights are clipped to the new bounds.
+
+        Args:
+            ordered_parameters: As returned by `get_hidden_parameters`; an empty mapping changes
+                nothing.
+
+        Persistent weights stay as given, and visible ones with their noise as they are. If the mean
+        step contradicts `dw_min` of the configuration, a warning says so and the tile uses a
+        `dw_min` of its own from then on.
+
+        Raises:
+            ArgumentError: A value is not finite, or bounds are crossed; nothing is changed.
+            InputError: A shape is wrong; nothing is changed.
+            TileError: Names or their order differ from those of the device; nothing is changed.
+        """
+        if not ordered_parameters:
+            return
+        names = self.get_hidden_parameter_names()
+        if list(ordered_parameters) != names:
+            raise TileError(f"hidden parameters: expected {names}, got {list(ordered_parameters)}")
+        shape = (self.get_d_size(), self.get_x_size())
+        for name, value in ordered_parameters.items():
+            check_tensor(value, name)
+            if tuple(value.shape) != shape:
+                raise InputError(f"{name}: expected shape {shape}, got {tuple(value.shape)}")
+        planes = [value.detach().to("cpu", torch.float32) for value in ordered_parameters.values()]
+        self.set_hidden_parameters(torch.stack(planes))
+
+    def get_hidden_update_index(self) -> int:
+        """Return the index of the device of a unit cell that is updated."""
+        raise self._lacks("hidden update index")
+
+    def set_hidden_update_index(self, index: int) -> None:
+        """Choose the device of a unit cell that is updated.
+
+        Args:
+            index: Index; single devices ignore it.
+        """
+        raise self._lacks("hidden update index")
+
+    def get_forward_parameters(self) -> dict[str, Tensor]:
+        """Return the frozen values per line of the product; empty tensors for those not in use."""
+        raise self._lacks("forward parameters")
+
+    def set_forward_parameters(
+        self, dic: Mapping[str, Tensor] | None = None, **kwargs: Tensor
+    ) -> None:
+        """Write frozen values per line of the product.
+
+        Args:
+            dic: Values by name.
+            kwargs: More values.
+
+        Raises:
+            ArgumentError: Unknown name, wrong length or a value that is not finite; nothing is
+                changed.
+        """
+        raise self._lacks("forward parameters")
+
+    def get_backward_parameters(self) -> dict[str, Tensor]:
+        """Return the frozen values per line of the transposed product."""
+        raise self._lacks("backward parameters")
+
+    def set_backward_parameters(
+        self, dic: Mapping[str, Tensor] | None = None, **kwargs: Tensor
+    ) -> None:
+        """Write frozen values per line of the transposed product.
+
+        Args:
+            dic: Values by name.
+            kwargs: More values.
+
+        Raises:
+            ArgumentError: Unknown name, wrong length or a value that is not finite; nothing is
+                changed.
+        """
+        raise self._lacks("backward parameters")
+
+    def decay_weights(self, alpha: float = 1.0) -> None:
+        """Let the weights decay once.
+
+        Args:
+            alpha: Number of calls it stands for.
+
+        Raises:
+            ArgumentError: It is negative or not finite; nothing is changed.
+        """
+        raise self._lacks("decay_weights")
+
+    def diffuse_weights(self) -> None:
+        """Add one step of the random walk of the devices."""
+        raise self._lacks("diffuse_weights")
+
+    def drift_weights(self, delta_t: float = 1.0) -> None:
+        """Let the weights drift by the power law of the devices; without one nothing happens.
+
+        The clock of a weight starts at the first call, and again at the call that finds it changed
+        by anything else.
+
+        Args:
+            delta_t: Time since the last call, in the unit of `drift.t_0`.
+
+        Raises:
+            ArgumentError: It is negative or not finite; nothing is changed.
+        """
+        raise self._lacks("drift_weights")
+
+    def reset_columns(
+        self, start_column_idx: int = 0, num_columns: int = 1, reset_prob: float = 1.0
+    ) -> None:
+        """Reset columns to the reset value of the devices.
+
+        Args:
+            start_column_idx: First column.
+            num_columns: Number of columns, wrapping around; a negative number means all.
+            reset_prob: Probability of each crosspoint.
+
+        Raises:
+            ArgumentError: The column does not exist or the probability is outside `[0, 1]`.
+        """
+        raise self._lacks("reset_columns")
+
+    def clip_weights(self, clip: WeightClipParameter) -> None:
+        """Clip the weights in place.
+
+        Args:
+            clip: Kind and limits.
+
+        Raises:
+            ConfigError: The kind is not supported.
+        """
+        raise self._lacks("clip_weights")
+
+    def remap_weights(self, remap: WeightRemapParameter, scales: Tensor) -> Tensor:
+        """Rescale the weights in place; scales times weights stay what they are.
+
+        Args:
+            remap: Kind and limits.
+            scales: Present scales, shape `[out]`.
+
+        Returns:
+            New scales, shape `[out]`.
+
+        Raises:
+            ConfigError: The kind or a limit is not supported.
+        """
+        raise self._lacks("remap_weights")
+
+    def _lacks(self, what: str) -> TileError:
+        return TileError(f"{what}: {type(self).__name__} does not compute in the core and has none")
+
     def get_hidden_parameters(self) -> Tensor:
         """Return the state of all crosspoints, shape `[n, out, in]`, empty if there is none."""
         return torch.empty(0)
@@ -209,3 +500,13 @@ class SimulatorTile:
     def get_meta_parameters(self) -> Any:
         """Return the parameters the tile was built from."""
         raise NotImplementedError
+
+
+def refused_backend(name: str, backend: str | None) -> str:
+    """Return what is said of a backend where a tile cannot run.
+
+    Args:
+        name: Name of the class of the tile.
+        backend: Backend.
+    """
+    return f"{name} cannot run on {backend!r}; use 'cpu'"

@@ -44,6 +44,8 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
     shape `[out, in]`; the update is `W -= learning_rate (d^T x + gradient_noise xi)`, `xi` normal.
     """
 
+    moves = True
+
     _analog_weight: Tensor
 
     def __init__(
@@ -90,6 +92,10 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
             rpu_config.update.check("update")
             self._checked = values
         self._f_io, self._b_io, self._update = parts
+
+    def follow(self, config: Any) -> None:
+        """Follow a new configuration; see the base class."""
+        self.set_config(config)
 
     @torch.no_grad()
     def forward(

@@ -3,19 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from mho.simulator.autograd.function import AnalogFunction
 from mho.simulator.devices.cells.digital_rank_update import DigitalRankUpdateCell
 from mho.simulator.devices.cells.unit_cell import UnitCell
 from mho.simulator.devices.constant_step import ConstantStepDevice
 from mho.simulator.devices.crosspoint import CrosspointDevice
-from mho.simulator.parameters.enums import PulseType
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.raw_tiles.core import creation, custom_planes, tile
 from mho.simulator.raw_tiles.core.python_device import DEVICE, SteppedTile, custom_device
-from mho.simulator.state.entries import Entry
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.io_managed import IOManagedRPUConfig
 from mho.simulator.tiles.module import TileModule
@@ -45,29 +40,6 @@ class AnalogTile(TileWithPeriphery):
         device = custom_device(config)
         if device is not None:
             custom_planes.check(device, config)
-
-    def _prepare(self) -> None:
-        super()._prepare()
-        assert isinstance(self.tile, SteppedTile)
-        config = self.rpu_config
-        device = custom_device(config)
-        if device is not None or self.tile.device is not None:
-            self.tile.use(self, device, config.update.pulse_type)
-
-    def _digital_entries(self, config: Any) -> dict[str, Entry]:
-        entries = super()._digital_entries(config)
-        device = custom_device(config)
-        if device is None or config.update.pulse_type is PulseType.NONE:
-            return entries
-        matrix = (self.out_size, self.in_size + int(self.analog_bias))
-        return entries | {_PREFIX + name: Entry((matrix,)) for name in device.plane_names}
-
-    def _store_digital(self, name: str, value: Tensor | None) -> None:
-        if not name.startswith(_PREFIX):
-            super()._store_digital(name, value)
-        elif value is not None:
-            assert isinstance(self.tile, SteppedTile)
-            self.tile.put(self, name.removeprefix(_PREFIX), value.detach().to(torch.float32))
 
 
 @register_config_class

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from mho.exceptions import ConfigError, TileError, TileModuleError
 from mho.simulator.parameters.base import RPUConfigBase
-from mho.simulator.raw_tiles.core import loading as core_loading
-from mho.simulator.raw_tiles.core.tile import NativeSimulatorTile
 from mho.simulator.state.entries import check_entry
 from mho.simulator.state.header import decode_header
 from mho.simulator.state.names import AnalogTileStateNames as Names
@@ -58,25 +56,20 @@ def plan_load(
     saved = _saved_config(header)
     config = _chosen_config(tile, saved, header["tile_class"], new_config)
     replacing = new_config is not None
-    if isinstance(tile.tile, NativeSimulatorTile):
-        core = core_loading.plan(
-            tile,
-            tile.tile,
-            entries,
-            saved,
-            config,
-            saved_dw_min=header.get("dw_min"),
-            foreign=header["tile_class"] in _TORCH_TILES,
-        )
-        plan.missing += core.missing
-        if core.missing:  # parts of an array without the others would be no tile
-            _plan_digital(tile, entries, tile.rpu_config, plan, only_present=True)
-            return plan
-        plan.steps.append(lambda: _configure(tile, config))
-        plan.steps.append(core.commit)
-    else:
-        entries = {name: value for name, value in entries.items() if not name.startswith("tile.")}
-        plan.steps.append(lambda: _configure(tile, config))
+    raw = tile.tile.plan(
+        entries,
+        saved,
+        config,
+        saved_dw_min=header.get("dw_min"),
+        foreign=header["tile_class"] in _TORCH_TILES,
+        only_present=replacing,
+    )
+    plan.missing += raw.missing
+    if raw.missing:  # parts of an array without the others would be no tile
+        _plan_digital(tile, entries, tile.rpu_config, plan, only_present=True)
+        return plan
+    plan.steps.append(lambda: _configure(tile, config))
+    plan.steps.append(raw.commit)
     plan.steps.append(tile._take_lists(entries))
     _plan_digital(tile, entries, config, plan, only_present=replacing)
     plan.steps.append(tile._prepare)

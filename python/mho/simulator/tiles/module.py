@@ -263,6 +263,7 @@ class TileModule(StatefulTile):
         order = content.pop("parameter_order")
         super().__setstate__(content)  # type: ignore[no-untyped-call]
         self._take_handle()
+        self.tile.connect(self)
         self._bind()
         self.analog_ctx.requires_grad_(requires_grad)
         self.analog_ctx.use_torch_update = use_torch_update

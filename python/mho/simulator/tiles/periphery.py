@@ -66,7 +66,7 @@ class TileWithPeriphery(PlacedTile):
         self.init_input_processing()
         self._bind()
         self._prepare()
-        self._open_backend()
+        self.tile.open_backend()
 
     def _create_simulator_tile(self) -> Any:
         raise NotImplementedError
@@ -91,7 +91,7 @@ class TileWithPeriphery(PlacedTile):
             and self._range_params() is None
         )
         self._learning_rate_scale()
-        self._attach_backend()
+        self.tile.follow(self.rpu_config)
 
     @classmethod
     def _stock(cls) -> type["TileWithPeriphery"]:
@@ -147,7 +147,7 @@ class TileWithPeriphery(PlacedTile):
 
     def _direct_forward(self, x: Tensor, tensor_view: tuple[int, ...] | None) -> Tensor:
         tile: Any = self.tile
-        output: Tensor = tile.run_plain(x, not self.training)
+        output: Tensor = tile.kernels.plain(x, not self.training)
         if not self.training:
             self._direct_eval(output)
         parameters = self._parameters

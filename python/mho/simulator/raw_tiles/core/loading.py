@@ -1,26 +1,22 @@
 """Loading of the state of raw tiles of the core."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mho import _core
 from mho.exceptions import InputError, TileError
 from mho.simulator.parameters.base import RPUConfigBase
-from mho.simulator.raw_tiles.core.tile import NativeSimulatorTile
+from mho.simulator.raw_tiles.core.native_weights import NativeWeights
 from mho.simulator.raw_tiles.weight_limits import check_weights
 from mho.simulator.state.names import AnalogTileStateNames as Names
+from mho.simulator.state.plan import LoadPlan
 from mho.simulator.state.tensor_group import TensorGroup, as_tensor
 
-if TYPE_CHECKING:
-    from mho.simulator.tiles.stateful import StatefulTile
-
 Entries = dict[str, Any]
-Steps = list[Callable[[], None]]
 
 _TORCH_NAMES = {
     "tile.weight": Names.WEIGHTS,
@@ -28,37 +24,21 @@ _TORCH_NAMES = {
 }
 
 
-@dataclass
-class CorePlan:
-    """Checked changes of a raw tile, not made yet."""
-
-    missing: list[str] = field(default_factory=list)
-    """Names of absent entries."""
-
-    steps: Steps = field(default_factory=list)
-    """Changes in their order."""
-
-    def commit(self) -> None:
-        """Make the changes."""
-        for step in self.steps:
-            step()
-
-
 def plan(
-    tile: "StatefulTile",
-    raw: NativeSimulatorTile,
+    owner: nn.Module,
+    raw: NativeWeights,
     entries: Entries,
     saved: RPUConfigBase,
     config: RPUConfigBase,
     saved_dw_min: float | None = None,
     foreign: bool = False,
-) -> CorePlan:
+) -> LoadPlan:
     """Check the entries of the core and take them out of a dictionary.
 
     The state of a torch tile has weights and no random stream: the tile keeps its own.
 
     Args:
-        tile: Owner of the tensors.
+        owner: Owner of the tensors.
         raw: Raw tile.
         entries: Entries of the tile without prefix; those of the core are removed.
         saved: Configuration that the entries were written with.
@@ -71,7 +51,7 @@ def plan(
         InputError: An entry has the wrong shape or dtype.
         TileError: The hidden parameters are those of another device.
     """
-    result = CorePlan()
+    result = LoadPlan()
     saved_text, text = saved.core_json(), config.core_json()
     old_spec = raw.parsed(saved_text, saved_dw_min)
     # A step that was estimated for these devices stays; other devices are looked at anew.
@@ -81,22 +61,22 @@ def plan(
         _core.gpu_check(spec)
     if foreign:
         _rename_torch_entries(entries)
-    _plan_weights(tile, raw, entries, result)
+    _plan_weights(owner, raw, entries, result)
     if not foreign:
-        _plan_counters(tile, entries, result)
+        _plan_counters(owner, entries, result)
     hidden = _plan_hidden(entries, old_spec, spec, result)
     if not result.missing:
         _core.check_hidden(spec, hidden)
         if _device(saved_text) != _device(text):
             spec, dw_min = raw.estimated(text, spec, hidden)
     same = saved_text == text and not foreign
-    lines = _plan_lines(tile, entries, spec, same=same, result=result)
+    lines = _plan_lines(owner, entries, spec, same=same, result=result)
     result.steps.insert(0, lambda: raw.adopt(text, spec, dw_min))
     result.steps.append(lambda: raw.store_planes(hidden))
-    _plan_counts(tile, entries, spec, same=same, result=result)
+    _plan_counts(owner, entries, spec, same=same, result=result)
     lines[Names.DRIFT] = _planned_drift(entries, spec, same=same)
     for name, values in lines.items():
-        planes = tile.get_submodule(name)
+        planes = owner.get_submodule(name)
         assert isinstance(planes, TensorGroup)
         result.steps.append(lambda planes=planes, values=values: planes.replace(values))  # type: ignore[misc]
     return result
@@ -112,24 +92,22 @@ def _rename_torch_entries(entries: Entries) -> None:
         entries[ours] = value.to("cpu", torch.float32) if is_real else value
 
 
-def _plan_weights(
-    tile: "StatefulTile", raw: NativeSimulatorTile, entries: Entries, result: CorePlan
-) -> None:
+def _plan_weights(owner: nn.Module, raw: NativeWeights, entries: Entries, result: LoadPlan) -> None:
     if Names.WEIGHTS not in entries:
         result.missing.append(Names.WEIGHTS)
         return
     shape = (raw.get_d_size(), raw.get_x_size())
     new = check_weights(entries.pop(Names.WEIGHTS), shape, Names.WEIGHTS)
-    old = tile.get_buffer(Names.WEIGHTS)
+    old = owner.get_buffer(Names.WEIGHTS)
     result.steps.append(lambda: old.copy_(new))  # type: ignore[arg-type]
 
 
-def _plan_counters(tile: "StatefulTile", entries: Entries, result: CorePlan) -> None:
+def _plan_counters(owner: nn.Module, entries: Entries, result: LoadPlan) -> None:
     for name in (Names.SEED, Names.CALLS):
         if name not in entries:
             result.missing.append(name)
             continue
-        new, old = _counter(entries.pop(name), name), tile.get_buffer(name)
+        new, old = _counter(entries.pop(name), name), owner.get_buffer(name)
         result.steps.append(lambda old=old, new=new: old.copy_(new))  # type: ignore[misc]
 
 
@@ -140,7 +118,7 @@ def _counter(value: object, name: str) -> Tensor:
 
 
 def _plan_hidden(
-    entries: Entries, old_spec: _core.TileSpec, spec: _core.TileSpec, result: CorePlan
+    entries: Entries, old_spec: _core.TileSpec, spec: _core.TileSpec, result: LoadPlan
 ) -> dict[str, Tensor]:
     if old_spec.hidden_names != spec.hidden_names:
         raise TileError(
@@ -168,12 +146,12 @@ def _device(config_text: str) -> object:
 
 
 def _plan_counts(
-    tile: "StatefulTile", entries: Entries, spec: _core.TileSpec, same: bool, result: CorePlan
+    owner: nn.Module, entries: Entries, spec: _core.TileSpec, same: bool, result: LoadPlan
 ) -> None:
     if not spec.counts_pulses:
         if not same:  # otherwise nobody expects them
             entries.pop(Names.COUNTS, None)
-        result.steps.append(lambda: tile._buffers.update({Names.COUNTS: None}))
+        result.steps.append(lambda: owner._buffers.update({Names.COUNTS: None}))
         return
     shape = (2, spec.d_size, spec.x_size)
     given = entries.pop(Names.COUNTS, None)
@@ -184,10 +162,10 @@ def _plan_counts(
     is_counter = isinstance(given, Tensor) and given.dtype is torch.int64
     if not is_counter or tuple(given.shape) != shape or bool((given < 0).any()):
         raise InputError(f"{Names.COUNTS}: expected counts, an int64 tensor of shape {shape}")
-    old: Tensor | None = tile._buffers.get(Names.COUNTS)
+    old: Tensor | None = owner._buffers.get(Names.COUNTS)
     if old is None:
         old = torch.zeros(shape, dtype=torch.int64)
-    result.steps.append(lambda: tile._buffers.update({Names.COUNTS: old.copy_(given)}))
+    result.steps.append(lambda: owner._buffers.update({Names.COUNTS: old.copy_(given)}))
 
 
 def _planned_drift(entries: Entries, spec: _core.TileSpec, same: bool) -> dict[str, Tensor]:
@@ -212,17 +190,17 @@ def _drift(name: str, value: object, shape: tuple[int, ...]) -> Tensor:
 
 
 def _plan_lines(
-    tile: "StatefulTile",
+    owner: nn.Module,
     entries: Entries,
     spec: _core.TileSpec,
     same: bool,
-    result: CorePlan,
+    result: LoadPlan,
 ) -> dict[str, dict[str, Tensor]]:
     lines: dict[str, dict[str, Tensor]] = {}
     for backward, group in enumerate((Names.FORWARD_LINES, Names.BACKWARD_LINES)):
         given = _take(entries, group)
         # Values that the state does not have are drawn as for a new tile with its seed.
-        drawn = spec.construct_lines(bool(backward), int(tile.get_buffer(Names.SEED)))
+        drawn = spec.construct_lines(bool(backward), int(owner.get_buffer(Names.SEED)))
         values = {name: as_tensor(value, (-1,)) for name, value in drawn.items()}
         for name, value in values.items():
             if name in given:

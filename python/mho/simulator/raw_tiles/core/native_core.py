@@ -18,6 +18,9 @@ from mho.simulator.state.tensor_group import TensorGroup, as_tensor
 # As torch types them; entries that are None do not occur here.
 Buffers = dict[str, Any]
 
+BACKENDS = ("cpu", "wgpu")
+"""Where tiles of the core can run."""
+
 _INITIAL_LEARNING_RATE = 0.1
 _INITIAL_RANGE = 0.1
 
@@ -30,8 +33,7 @@ class NativeCore(SimulatorTile):
     saving or moving modules works on them.
     """
 
-    backend: str = "cpu"
-    """Where kernels run, `"cpu"` or `"wgpu"`."""
+    known_backends = BACKENDS
 
     adapter: str | None = None
     """Number or part of the name of the adapter of `"wgpu"`, None for the default one."""
@@ -74,11 +76,13 @@ class NativeCore(SimulatorTile):
         owner.register_buffer(Names.COUNTS, self.no_counts())
         for name in (Names.HIDDEN, Names.FORWARD_LINES, Names.BACKWARD_LINES, Names.DRIFT):
             owner.add_module(name, TensorGroup())
-        self._bind(owner)
+        self.connect(owner)
         self._construct(owner, int(seed))
         self.set_weights_uniform_random(-_INITIAL_RANGE, _INITIAL_RANGE)
 
-    def _bind(self, owner: nn.Module) -> None:
+    def connect(self, owner: nn.Module) -> None:
+        """Find the state in the module that owns it; see the base class."""
+        self._owner = owner
         # The dictionaries, not the tensors: they see every replacement of a buffer and cost one
         # lookup.
         self._state: Buffers = owner._buffers
@@ -101,12 +105,12 @@ class NativeCore(SimulatorTile):
     def __getstate__(self) -> dict[str, Any]:
         """Return the state with the parsed configuration as text."""
         state = dict(self.__dict__)
-        del state["spec"]
+        del state["spec"], state["_owner"]
         state.pop("resident", None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the state."""
+        """Restore the state, to be connected with its owner."""
         self.__dict__.update(state)
         self.spec = self._parse(self.config_text, self.dw_min)
 
@@ -186,7 +190,7 @@ class NativeCore(SimulatorTile):
         )  # fmt: skip
         return y, mask, call
 
-    def run_plain(self, rows: Tensor, is_test: bool) -> Tensor:
+    def plain(self, rows: Tensor, is_test: bool) -> Tensor:
         """Return what `run_forward` does for the own weights without bias column and mask.
 
         Args:

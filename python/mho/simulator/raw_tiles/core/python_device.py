@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mho import _core
 from mho.exceptions import ArgumentError, InputError
@@ -14,7 +14,9 @@ from mho.simulator.raw_tiles.core.custom_planes import drawn
 from mho.simulator.raw_tiles.core.native_core import Buffers
 from mho.simulator.raw_tiles.core.python_pulses import PythonSteps
 from mho.simulator.raw_tiles.rows import check_tensor
+from mho.simulator.state.entries import Entry, check_entry
 from mho.simulator.state.names import PERSISTENT
+from mho.simulator.state.plan import LoadPlan
 from mho.simulator.state.tensor_group import TensorGroup
 
 DEVICE = "analog_tile_device"
@@ -33,47 +35,76 @@ class SteppedTile(tile.AnalogTile):
     _exact: bool = False
     _added: Buffers | None = None
 
-    def use(self, owner: nn.Module, device: CustomPulsedDevice | None, pulses: PulseType) -> None:
-        """Take steps with a device from now on; its hidden parameters are drawn unless present.
-
-        Args:
-            owner: Module that owns the state.
-            device: Device, None for one of the core.
-            pulses: Type of the pulses; without pulses there are no steps.
+    def follow(self, config: Any) -> None:
+        """Follow a new configuration; hidden parameters are drawn unless present.
 
         Raises:
             ConfigError: The device draws something that cannot be hidden parameters.
         """
+        super().follow(config)
+        device = custom_device(config)
+        if device is not None or self.device is not None:
+            self._use(device, config.update.pulse_type)
+
+    def _use(self, device: CustomPulsedDevice | None, pulses: PulseType) -> None:
         self.device = None if pulses is PulseType.NONE else device
         self._exact = pulses is PulseType.NONE_WITH_DEVICE
         names = () if self.device is None else self.device.plane_names
         if names == tuple(self._added or ()):
             return
         if self._added is not None:
-            delattr(owner, DEVICE)
+            delattr(self._owner, DEVICE)
             self._added = None
         # While a state is loaded, the core may still have the exact device from before.
         if self.device is not None and names and self.spec.is_pulsed:
             for name, value in drawn(self.device, self.planes(), int(self._seed())).items():
-                self.put(owner, name, value)
+                self.put(name, value)
 
-    def put(self, owner: nn.Module, name: str, value: Tensor) -> None:
+    def put(self, name: str, value: Tensor) -> None:
         """Hold a hidden parameter beside those of the core.
 
         Args:
-            owner: Module that owns the state.
             name: Its name.
             value: Values, float32 `[out, x_size]`.
         """
         if self._added is None:
             child = TensorGroup()
-            owner.add_module(DEVICE, child)
+            self._owner.add_module(DEVICE, child)
             self._added = child._buffers
         old: Tensor | None = self._added.get(name)
         if old is None:
             self._added[name] = value.clone()
         else:
             old.copy_(value)
+
+    def entries(self, config: Any) -> list[str]:
+        """Return the names of its entries; see the base class."""
+        return [*super().entries(config), f"{DEVICE}.*"]
+
+    def plan(
+        self,
+        entries: dict[str, Any],
+        saved: Any,
+        config: Any,
+        saved_dw_min: float | None = None,
+        foreign: bool = False,
+        only_present: bool = False,
+    ) -> LoadPlan:
+        """Check its entries of a state, those of a device in Python included."""
+        result = super().plan(entries, saved, config, saved_dw_min, foreign, only_present)
+        device = custom_device(config)
+        if device is None or config.update.pulse_type is PulseType.NONE:
+            return result
+        entry = Entry(((self.spec.d_size, self.spec.x_size),))
+        for name in device.plane_names:
+            key = f"{DEVICE}.{name}"
+            if key not in entries:
+                if not only_present:
+                    result.missing.append(key)
+                continue
+            value = check_entry(key, entries.pop(key), entry).to(torch.float32)
+            result.steps.append(lambda name=name, value=value: self.put(name, value))  # type: ignore[misc]
+        return result
 
     def planes(self) -> dict[str, Tensor]:
         """Return copies of all hidden parameters but the persistent weights."""

@@ -1,14 +1,20 @@
 """Raw simulator tiles of the extension module."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mho.exceptions import InputError
-from mho.simulator.raw_tiles.core import extra_state
+from mho.exceptions import ConfigError, InputError
+from mho.settings import adapter_name, check_backend, get_adapter
+from mho.simulator.devices.custom import CustomPulsedDevice
+from mho.simulator.raw_tiles.core import extra_state, loading
+from mho.simulator.raw_tiles.core.gpu.kernels import Resident
 from mho.simulator.raw_tiles.core.native_weights import NativeWeights
 from mho.simulator.raw_tiles.rows import batch_shape, check_tensor, from_rows, to_rows
+from mho.simulator.state.names import AnalogTileStateNames as Names
+from mho.simulator.state.plan import LoadPlan
 
 
 class NativeSimulatorTile(NativeWeights):
@@ -79,6 +85,115 @@ class NativeSimulatorTile(NativeWeights):
     def get_weights(self, as_ref: bool = False) -> Tensor:
         """Return the raw weights, shape `[out, x_size]`; see the base class."""
         return self.live_weights() if as_ref else self.live_weights().detach().clone()
+
+    @property
+    def kernels(self) -> "NativeSimulatorTile":  # type: ignore[override]
+        """Kernels of the core."""
+        return self
+
+    def follow(self, config: Any) -> None:
+        """Follow a new configuration; nothing is opened before the first use."""
+        if self.backend == "wgpu" and self.resident is None:
+            self._refuse_python(config)
+            self.resident = Resident(self._owner, self, self.adapter)
+            self.resident.install()
+
+    def open_backend(self) -> None:
+        """Open the backend of a fresh tile; see the base class."""
+        if self.resident is not None:
+            self.resident.open()
+
+    def to_backend(self, backend: str, adapter: int | str | None = None) -> None:
+        """Run the kernels elsewhere from now on; see the base class."""
+        name = adapter_name(adapter) or get_adapter()
+        if check_backend(backend) == "wgpu":
+            self._to_gpu(name)
+        elif self.resident is not None:
+            self.resident.remove()
+            self.resident = None
+        self.backend, self.adapter = backend, name if backend == "wgpu" else None
+
+    def _to_gpu(self, adapter: str | None) -> None:
+        if self.resident is not None and self.resident.adapter == adapter:
+            return
+        self._refuse_python(self._owner.rpu_config)
+        if self.resident is not None:
+            self.resident.sync_to_host()
+        new = Resident(self._owner, self, adapter)
+        new.open()
+        if self.resident is not None:
+            self.resident.remove()
+        new.install()
+        self.resident = new
+
+    def check(self, config: Any) -> None:
+        """Refuse what this raw tile cannot do where it is with a ConfigError naming the field.
+
+        Args:
+            config: Configuration of the tile.
+        """
+        if self.backend == "wgpu":
+            self._refuse_python(config)
+
+    def _refuse_python(self, config: Any) -> None:
+        device = getattr(config, "device", None)
+        if isinstance(device, CustomPulsedDevice):
+            raise ConfigError(
+                f"device: {type(device).__name__} takes its steps in Python, which the backend"
+                " 'wgpu' cannot; use 'cpu'"
+            )
+
+    def entries(self, config: Any) -> list[str]:
+        """Return the names of its entries; see the base class."""
+        groups = (Names.HIDDEN, Names.FORWARD_LINES, Names.BACKWARD_LINES, Names.DRIFT)
+        single = [Names.WEIGHTS, Names.SEED, Names.CALLS, Names.COUNTS]
+        return [*single, *(f"{group}.*" for group in groups)]
+
+    def plan(
+        self,
+        entries: dict[str, Any],
+        saved: Any,
+        config: Any,
+        saved_dw_min: float | None = None,
+        foreign: bool = False,
+        only_present: bool = False,
+    ) -> LoadPlan:
+        """Check its entries of a state; see the base class.
+
+        The state of a torch tile has weights and no random stream: the tile keeps its own.
+        """
+        return loading.plan(self._owner, self, entries, saved, config, saved_dw_min, foreign)
+
+    def after_step(self, config: Any) -> bool:
+        """Let the weights diffuse and decay if the devices do; returns whether they changed."""
+        device = getattr(config, "device", None)
+        diffuses = getattr(device, "diffusion", 0.0) > 0.0
+        decays = getattr(device, "lifetime", 0.0) > 0.0
+        if diffuses:
+            self.diffuse_weights()
+        if decays:
+            self.decay_weights()
+        return diffuses or decays
+
+    def get_forward_parameters(self) -> dict[str, Tensor]:
+        """Return the frozen values per line of the product; empty tensors for those not in use."""
+        return self.get_lines(False)
+
+    def set_forward_parameters(
+        self, dic: Mapping[str, Tensor] | None = None, **kwargs: Tensor
+    ) -> None:
+        """Write frozen values per line of the product; see the base class."""
+        self.set_lines(False, {**(dic or {}), **kwargs})
+
+    def get_backward_parameters(self) -> dict[str, Tensor]:
+        """Return the frozen values per line of the transposed product."""
+        return self.get_lines(True)
+
+    def set_backward_parameters(
+        self, dic: Mapping[str, Tensor] | None = None, **kwargs: Tensor
+    ) -> None:
+        """Write frozen values per line of the transposed product; see the base class."""
+        self.set_lines(True, {**(dic or {}), **kwargs})
 
     def dump_extra(self) -> dict[str, Any]:
         """Return seed, position in the random stream, learning rate, counters and drift state."""

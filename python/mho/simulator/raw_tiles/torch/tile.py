@@ -1,6 +1,6 @@
 """Raw simulator tile that computes in torch and is differentiable throughout."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -36,6 +36,9 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
     The configuration is read in every call, so that edits of its parameters act at once; only
     `out_noise_values` stay what they were drawn as.
     """
+
+    differentiable = True
+    moves = True
 
     out_noise_values: Tensor | None
 
@@ -122,6 +125,43 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         else:
             self._check_edits(rpu_config)
         self._config = rpu_config
+
+    def follow(self, config: Any) -> None:
+        """Follow a new configuration; see the base class."""
+        self.set_config(config)
+
+    def check_entries(self, entries: Mapping[str, Any]) -> None:
+        """Check the entries that this module loads itself; see the base class."""
+        for name, present in self.state_dict(prefix="tile.").items():
+            value = entries.get(name)
+            if value is None:
+                continue
+            if not isinstance(value, Tensor) or value.shape != present.shape:
+                raise InputError(f"{name}: expected a tensor of shape {tuple(present.shape)}")
+            if not bool(torch.isfinite(value).all()):
+                raise InputError(f"{name}: values must be finite; found NaN or infinity")
+
+    def get_forward_parameters(self) -> dict[str, Tensor]:
+        """Return copies of the frozen values per line: `out_noise_values`, empty without spread."""
+        values = self.out_noise_values
+        return {"out_noise_values": torch.empty(0) if values is None else values.detach().clone()}
+
+    @torch.no_grad()
+    def set_forward_parameters(
+        self, dic: Mapping[str, Tensor] | None = None, **kwargs: Tensor
+    ) -> None:
+        """Write frozen values per line; see the base class."""
+        given = {**(dic or {}), **kwargs}
+        if unknown := set(given) - {"out_noise_values"}:
+            raise ArgumentError(f"{sorted(unknown)[0]}: unknown parameter; known: out_noise_values")
+        present = self.out_noise_values
+        for value in given.values():
+            flat = torch.as_tensor(value).detach().reshape(-1)
+            length = 0 if present is None else present.numel()
+            if flat.numel() != length or not bool(torch.isfinite(flat).all()):
+                raise ArgumentError(f"out_noise_values: expected {length} finite values")
+            if present is not None:
+                present.copy_(flat)
 
     def _check_edits(self, rpu_config: Any) -> None:
         parts = (rpu_config.forward, rpu_config.modifier, rpu_config.clip, rpu_config.remap)

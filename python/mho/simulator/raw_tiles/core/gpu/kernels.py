@@ -52,7 +52,7 @@ class Resident:
         hidden = self._owner.get_submodule(Names.HIDDEN)
         for module, name in ((self._owner, Names.WEIGHTS), (hidden, PERSISTENT)):
             module._buffers = ResidentBuffers(module._buffers, name, self.sync_to_host)
-        self._raw._bind(self._owner)
+        self._raw.connect(self._owner)
 
     def remove(self) -> None:
         """Bring the weights back and stop watching.
@@ -64,7 +64,7 @@ class Resident:
         self.sync_to_host()
         for module in (self._owner, self._owner.get_submodule(Names.HIDDEN)):
             module._buffers = dict(module._buffers)
-        self._raw._bind(self._owner)
+        self._raw.connect(self._owner)
         _ALIVE.discard(self)
 
     def open(self) -> None:
