@@ -10,7 +10,7 @@ from mho.exceptions import ModuleError, TileModuleError
 from mho.inference.noise.base import BaseNoiseModel
 from mho.nn.modules import ddp, loading
 from mho.simulator.parameters.base import RPUConfigBase
-from mho.simulator.tiles.lifecycle import InferenceTileWithPeriphery
+from mho.simulator.tiles.inference import InferenceTileWithPeriphery
 from mho.simulator.tiles.module import TileModule
 
 if TYPE_CHECKING:

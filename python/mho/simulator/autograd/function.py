@@ -1,6 +1,6 @@
 """The autograd function around a tile."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -8,10 +8,48 @@ from torch import Tensor
 from mho.optim.context import AnalogContext
 from mho.simulator.autograd.weight_gradient import weight_gradient
 from mho.simulator.parts import input_range
+from mho.simulator.parts.input_range import InputRange
+from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import batch_shape, from_rows, to_rows
 
-if TYPE_CHECKING:
-    from mho.simulator.tiles.periphery import TileWithPeriphery
+
+class DifferentiableTile(Protocol):
+    """What the product of a tile needs of it to be differentiated."""
+
+    input_processing: InputRange
+    in_size: int
+    out_size: int
+    in_trans: bool
+    out_trans: bool
+    analog_bias: bool
+    handle_output_bound: bool
+    has_custom_hooks: bool
+    backward_factor: float
+    mapping_lr_scale: float
+
+    @property
+    def tile(self) -> SimulatorTile:
+        """Raw tile."""
+
+    def pre_forward(self, x_input: Tensor, dim: int, is_test: bool = False, ctx: Any = None) -> Any:
+        """Return inputs as the array gets them."""
+
+    def post_forward(
+        self, x_output: Tensor, dim: int, is_test: bool = False, ctx: Any = None
+    ) -> Any:
+        """Return outputs scaled back."""
+
+    def pre_backward(self, d_input: Tensor, dim: int, ctx: Any = None) -> Any:
+        """Return gradients of outputs as the array gets them."""
+
+    def post_backward(self, d_output: Tensor, dim: int, ctx: Any = None) -> Any:
+        """Return gradients of inputs."""
+
+    def get_mapping_scales(self) -> Tensor | None:
+        """Return the mapping scales."""
+
+    def bias_input(self) -> float | None:
+        """Return what the bias column sees."""
 
 
 class AnalogFunction(torch.autograd.Function):
@@ -27,7 +65,7 @@ class AnalogFunction(torch.autograd.Function):
     def apply(
         cls,
         analog_ctx: AnalogContext,
-        tile: "TileWithPeriphery",
+        tile: DifferentiableTile,
         x: Tensor,
         shared_weights: Tensor | None = None,
         is_test: bool = False,
@@ -46,7 +84,7 @@ class AnalogFunction(torch.autograd.Function):
             InputError: Wrong number of features, dtype or device.
         """
         output: Tensor = super().apply(
-            analog_ctx, tile, x, shared_weights, is_test, tile.input_range
+            analog_ctx, tile, x, shared_weights, is_test, tile.input_processing.value()
         )
         return output
 
@@ -56,8 +94,8 @@ class AnalogFunction(torch.autograd.Function):
         analog_ctx, tile, x, shared_weights, is_test, range_ = args
         rows = to_rows(x, tile.in_size, tile.in_trans, "x_input")
         seen = tile.pre_forward(rows, -1, is_test, ctx)
-        r = None if range_ is None else tile._range()
-        ctx.bias_input = tile._bias_input()
+        r = None if range_ is None else tile.input_processing.magnitude()
+        ctx.bias_input = tile.bias_input()
         # Whoever gave other weights than the own ones (functional calls) means them.
         y, mask, ctx.call = tile.tile.run_forward(
             seen, ctx.bias_input, is_test, shared_weights, tile.handle_output_bound
@@ -84,7 +122,7 @@ def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
     d = to_rows(d_output, tile.out_size, tile.out_trans, "grad_output")
     # Asking is much cheaper than a copy of the gradients, and most batches clip nothing.
     clipped = mask if mask is not None and bool(mask.any()) else None
-    if clipped is not None and tile._backward_factor > 0.0 and not tile._custom_hooks:
+    if clipped is not None and tile.backward_factor > 0.0 and not tile.has_custom_hooks:
         # Positive factors keep zeros what they are: put in before them, once for all.
         d, clipped = d.masked_fill(clipped.view(torch.bool), 0.0), None
     d_x = d_weight = d_range = None
@@ -92,7 +130,7 @@ def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
     if needs_x or needs_range:
         back = _input_gradient(ctx, tile, d, clipped)
         if needs_range:
-            d_range = input_range.gradient(rows, back, r, tile._range_params(), mask)
+            d_range = input_range.gradient(rows, back, r, tile.input_processing.parameters(), mask)
         d_x = from_rows(back, ctx.batch, tile.in_trans)
     if ctx.shared_weights is not None:
         if needs_weight:
@@ -101,8 +139,8 @@ def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
                 d,
                 clipped,
                 r,
-                tile.mapping_scales,
-                tile._backward_factor,
+                tile.get_mapping_scales(),
+                tile.backward_factor,
                 tile.mapping_lr_scale,
                 tile.analog_bias,
             )
@@ -115,9 +153,10 @@ def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
 _once_differentiable = torch.autograd.function.once_differentiable(_backward)
 
 
-def _input_gradient(ctx: Any, tile: "TileWithPeriphery", d: Tensor, mask: Tensor | None) -> Tensor:
+def _input_gradient(ctx: Any, tile: DifferentiableTile, d: Tensor, mask: Tensor | None) -> Tensor:
     scaled = tile.pre_backward(d, -1, ctx)
     if mask is not None:
         scaled = scaled.masked_fill(mask.view(torch.bool), 0.0)
     back = tile.tile.run_backward(scaled.contiguous(), ctx.call, ctx.is_test, ctx.shared_weights)
-    return tile.post_backward(back, -1, ctx)
+    result: Tensor = tile.post_backward(back, -1, ctx)
+    return result

@@ -6,26 +6,19 @@ product with input range and scales; its gradient uses `mho::mvm_t`, keyed by th
 """
 
 from functools import lru_cache
-from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mho import _core
-from mho.exceptions import ConfigError, TileError
+from mho.exceptions import TileError
 from mho.simulator.autograd.handles import tile_of_handle
 from mho.simulator.autograd.weight_gradient import weight_gradient
 from mho.simulator.parameters.pre_post import InputRangeParameter
 from mho.simulator.parts import input_range
-from mho.simulator.raw_tiles.rows import batch_shape, from_rows, to_rows
-from mho.simulator.state.names import AnalogTileStateNames as Names
+from mho.simulator.raw_tiles.rows import from_rows
 
-if TYPE_CHECKING:
-    from mho.simulator.tiles.periphery import TileWithPeriphery
-
-RUNNING = "running_abs_max"
-_NOT_IN_GRAPHS = "tiles on 'wgpu' are not part of graphs; call to_backend('cpu') first"
 _LIBRARY: Any = torch.library.Library("mho", "DEF")  # type: ignore[no-untyped-call]
 _LIBRARY.define("next_call(Tensor(a!) calls) -> Tensor")
 _LIBRARY.define(
@@ -200,75 +193,3 @@ for _name, _function, _fake in (
     _LIBRARY.impl(_name, _function, "CPU")
     torch.library.register_fake(f"mho::{_name}", _fake, lib=_LIBRARY)
 torch.library.register_autograd("mho::mvm", _backward, setup_context=_setup_context, lib=_LIBRARY)
-
-
-def graph_forward(tile: "TileWithPeriphery", x_input: Tensor) -> Tensor:
-    """Return the output before learned scales and digital bias, by operators that can be compiled.
-
-    Args:
-        tile: Tile of the core.
-        x_input: Inputs, shape `[..., in_size]`, or `[in_size, ...]` with `in_trans`.
-
-    Raises:
-        ConfigError: The configuration needs state that compiled graphs cannot change.
-        InputError: Wrong number of features or dtype.
-    """
-    if getattr(tile.tile, "resident", None) is not None:
-        if _is_exporting():
-            raise TileError(f"backend: {_NOT_IN_GRAPHS}")
-        output: Tensor = _outside_of_graphs(tile, x_input)
-        return output
-    plan = tile._graph
-    is_test = not tile.training
-    if plan.running and not is_test:
-        raise ConfigError(
-            "noise_management: AVERAGE_ABS_MAX follows the data in training and cannot be compiled;"
-            " call eval() or do not compile the model"
-        )
-    x = tile._cast_input(x_input)
-    rows = to_rows(x, tile.in_size, tile.in_trans, "x_input")
-    params = tile._range_params()
-    if params is not None and not is_test:
-        input_range.update_from_data(rows, tile.input_range, tile.input_range_update_idx, params)  # type: ignore[arg-type]
-    shared = tile.shared_weights
-    token = (
-        tile._token if shared is None and torch.is_grad_enabled() and not _is_exporting() else None
-    )
-    call = torch.ops.mho.next_call(tile.analog_tile_calls)
-    y, _ = torch.ops.mho.mvm(
-        rows,
-        tile.analog_tile_weights if shared is None else shared,
-        token,
-        tile.input_range,
-        tile.mapping_scales,
-        tile._graph_alpha(is_test),
-        tile.analog_tile_seed,
-        call,
-        list(getattr(tile, Names.FORWARD_LINES).buffers()),
-        list(getattr(tile, Names.BACKWARD_LINES).buffers()),
-        plan.line_names,
-        plan.back_names,
-        plan.config,
-        plan.sizes,
-        [tile._backward_factor, tile.mapping_lr_scale],
-        plan.range_config,
-        is_test,
-        tile.handle_output_bound,
-    )
-    return from_rows(y, batch_shape(x, tile.in_trans), tile.out_trans)
-
-
-def _eager(tile: "TileWithPeriphery", x_input: Tensor) -> Tensor:
-    if torch.is_grad_enabled():
-        return tile._traced_forward(x_input)
-    return tile.joint_forward(x_input, not tile.training)
-
-
-_disable: Any = torch.compiler.disable
-_has_reason = "reason" in signature(_disable).parameters  # since torch 2.7
-_outside_of_graphs = _disable(_eager, **({"reason": _NOT_IN_GRAPHS} if _has_reason else {}))
-
-
-def _is_exporting() -> bool:
-    asked = getattr(torch.compiler, "is_exporting", None)  # since torch 2.7
-    return bool(asked()) if asked is not None else False

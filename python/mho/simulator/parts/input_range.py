@@ -1,9 +1,162 @@
 """Static input range of a tile: clipping, scaling, initialisation from data and its gradient."""
 
-import torch
-from torch import Tensor
+from typing import Any
 
+import torch
+from torch import Tensor, nn
+
+from mho.exceptions import ArgumentError, ConfigError
 from mho.simulator.parameters.pre_post import InputRangeParameter
+from mho.simulator.parts.base import Part
+from mho.simulator.raw_tiles.torch.dac_adc import tracks
+from mho.simulator.state.entries import Entry, assign
+
+_NAMES = ("input_range", "input_range_update_idx")
+
+
+class InputRange(Part):
+    """Clips and scales the inputs of a tile to a range, learned or not, `[1]`."""
+
+    def follow(self, config: Any) -> None:
+        """Add or remove the input range as a configuration says; see `init_input_processing`."""
+        self.init_input_processing()
+
+    def entries(self, config: Any) -> dict[str, Entry]:
+        """Return the entries of the range; see the base class."""
+        return (
+            {name: Entry(((1,),)) for name in _NAMES} if config.pre_post.input_range.enable else {}
+        )
+
+    def store(self, name: str, value: Tensor | None) -> None:
+        """Take over a range; see the base class."""
+        assert value is not None  # both entries are required
+        assign(self._tile, name, value)
+
+    def parameters(self) -> InputRangeParameter | None:
+        """Return the settings of the range, None if it is off."""
+        pre_post = getattr(self._tile.rpu_config, "pre_post", None)
+        params: InputRangeParameter | None = getattr(pre_post, "input_range", None)
+        return params if params is not None and params.enable else None
+
+    def value(self) -> Tensor | None:
+        """Return the live range, `[1]`, None if there is none."""
+        parameter: Tensor | None = self._tile._parameters.get("input_range")
+        return self._tile._buffers.get("input_range") if parameter is None else parameter
+
+    def magnitude(self) -> Tensor | None:
+        """Return the range as the positive number that clips and divides, None if there is none."""
+        value = self.value()
+        return None if value is None else positive(value)
+
+    def is_on(self) -> bool:
+        """Return whether inputs of products are clipped and scaled."""
+        return self._tile._buffers["input_range_update_idx"] is not None
+
+    def init_input_processing(self) -> bool:
+        """Add or remove the input range as the configuration says.
+
+        Returns:
+            Whether there is an input range.
+
+        Raises:
+            ConfigError: `manage_output_clipping` is on, but clipped outputs cannot be observed.
+        """
+        tile, params = self._tile, self.parameters()
+        if params is not None and params.manage_output_clipping:
+            if not params.supports_manage_output_clipping(tile.rpu_config):
+                raise ConfigError(
+                    "pre_post.input_range.manage_output_clipping: needs a forward that is not"
+                    " perfect, with noise and bound management NONE"
+                )
+        present = self.value()
+        tile._parameters.pop("input_range", None)
+        tile._buffers.pop("input_range", None)
+        if params is None:
+            tile.register_buffer("input_range", None)
+            tile.register_buffer("input_range_update_idx", None)
+            return False
+        value = (
+            torch.full((1,), float(params.init_value), dtype=torch.float32)
+            if present is None
+            else present.detach().clone()
+        )
+        if params.learn_input_range:
+            tile.register_parameter("input_range", nn.Parameter(value))
+        else:
+            tile.register_buffer("input_range", value)
+        if tile._buffers.get("input_range_update_idx") is None:
+            tile.register_buffer("input_range_update_idx", torch.zeros(1, dtype=torch.float32))
+        return True
+
+    def set_input_range(self, value: Tensor | float) -> None:
+        """Set the input range.
+
+        Args:
+            value: New range; the absolute value of the first element is taken.
+
+        Raises:
+            ArgumentError: It is zero or not finite.
+            ConfigError: The tile has no input range.
+        """
+        present = self.value()
+        if present is None:
+            raise _no_range()
+        number = abs(float(value.reshape(-1)[0] if isinstance(value, Tensor) else value))
+        if not 0.0 < number < float("inf"):
+            raise ArgumentError(f"value: expected a finite range other than zero, got {value}")
+        present.data.fill_(number)
+
+    def apply_input_range(self, values: Tensor, update_from_data: bool = False) -> Tensor:
+        """Return values clipped to the input range.
+
+        Args:
+            values: Inputs of any shape.
+            update_from_data: Let the range follow the data first, as long as `init_from_data` says.
+
+        Raises:
+            ConfigError: The tile has no input range.
+        """
+        range_ = self._followed(values, update_from_data)
+        bound = positive(range_)
+        return torch.clamp(values, -bound, bound)
+
+    def enter(self, values: Tensor, update_from_data: bool) -> Tensor:
+        """Return inputs clipped to the range and divided by it.
+
+        Args:
+            values: Inputs of any shape.
+            update_from_data: As for `apply_input_range`.
+
+        Raises:
+            ConfigError: The tile has no input range.
+        """
+        range_ = self._followed(values, update_from_data)
+        if not tracks(values, range_):
+            return enter(values, positive(range_))
+        clipped: Tensor = InputRangeForward.apply(values, range_, self.parameters())
+        return clipped / positive(range_)
+
+    def _followed(self, values: Tensor, update_from_data: bool) -> Tensor:
+        params, range_ = self.parameters(), self.value()
+        idx = self._tile._buffers["input_range_update_idx"]
+        if params is None or range_ is None or idx is None:
+            raise _no_range()
+        if update_from_data:
+            update_range_from_data(values, range_, idx, params)
+        return range_
+
+    def leave(self, outputs: Tensor) -> Tensor:
+        """Return outputs in the units of the inputs.
+
+        Args:
+            outputs: Outputs of the array, any shape.
+        """
+        r = self.magnitude()
+        return outputs if r is None or not self.is_on() else outputs * r
+
+
+def _no_range() -> ConfigError:
+    return ConfigError("pre_post.input_range.enable: the tile has no input range; enable it")
 
 
 def positive(input_range: Tensor) -> Tensor:
@@ -29,7 +182,7 @@ def enter(x: Tensor, r: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def update_from_data(
+def update_range_from_data(
     x: Tensor, input_range: Tensor, update_idx: Tensor, params: InputRangeParameter
 ) -> None:
     """Move the range to the running mean of a multiple of the standard deviation of the inputs.
@@ -84,3 +237,71 @@ def gradient(
         inside = (x.abs() < r).float().mean()
         grad = torch.where(inside > params.input_min_percentage, grad + params.decay * r, grad)
     return grad.to(r.dtype)
+
+
+class InputRangeForward(torch.autograd.Function):
+    """Clips inputs to a range; gradients beyond it go to the range instead of the input."""
+
+    @staticmethod
+    def forward(x_input: Tensor, range_: Tensor, ir_params: InputRangeParameter) -> Tensor:
+        """Return the clipped inputs.
+
+        Args:
+            x_input: Inputs of any shape.
+            range_: Input range, shape `[1]`.
+            ir_params: Settings of the range.
+        """
+        r = positive(range_)
+        return torch.clamp(x_input, -r, r)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep inputs and range."""
+        x_input, range_, ctx.ir_params = inputs
+        ctx.save_for_backward(x_input, range_)
+
+    @staticmethod
+    def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """Return the gradients of inputs within the range and of the range."""
+        x, range_ = ctx.saved_tensors
+        r = positive(range_)
+        d_x = d_range = None
+        if ctx.needs_input_grad[0]:
+            d_x = d_output * (x.abs() <= r)
+        if ctx.needs_input_grad[1]:
+            d_range = gradient(x, d_output, r, ctx.ir_params, None)
+        return d_x, d_range, None
+
+
+class OutputClipping(torch.autograd.Function):
+    """Passes outputs on; its gradient enlarges the range while too many outputs are clipped."""
+
+    @staticmethod
+    def forward(
+        output: Tensor, range_: Tensor, clipped: Tensor, ir_params: InputRangeParameter
+    ) -> Tensor:
+        """Return the outputs unchanged.
+
+        Args:
+            output: Outputs, shape `[..., out]`.
+            range_: Input range, shape `[1]`.
+            clipped: Which outputs sit at the bound of the converter, same shape.
+            ir_params: Settings of the range.
+        """
+        return output.view_as(output)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep the range and which outputs are clipped."""
+        _, range_, clipped, ctx.ir_params = inputs
+        ctx.save_for_backward(range_, clipped)
+
+    @staticmethod
+    def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        """Return the gradient of the outputs, and `-r` times the clipped fraction for the range."""
+        range_, clipped = ctx.saved_tensors
+        fraction = clipped.float().mean()
+        active = 1.0 - fraction < ctx.ir_params.output_min_percentage
+        wanted = -fraction * positive(range_)
+        d_range = torch.where(active, wanted, 0.0).to(range_.dtype)
+        return d_output, d_range, None, None

@@ -1,11 +1,199 @@
-"""Mapping between logical weights of a layer and the weights on a tile."""
+"""Scales between the logical weights of a layer and the raw weights of a tile."""
 
 import math
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from mho.exceptions import ArgumentError
+from mho.exceptions import ArgumentError, ConfigError
+from mho.simulator.parameters.enums import WeightRemapType
+from mho.simulator.parts.base import Part, PartOwner
+from mho.simulator.state.entries import Entry, assign
+
+
+class ScaledTile(PartOwner, Protocol):
+    """What scales need of their tile."""
+
+    mapping_lr_scale: float
+
+    def get_tensor_view(self, ndim: int, dim: int | None = None) -> tuple[int, ...]:
+        """Return the shape that spreads a vector over one axis of a tensor."""
+
+
+class Scales(Part):
+    """Mapping scales and learned output scales; logical weights are raw weights times both.
+
+    Mapping scales, `[1]` or `[out_size]`, are constants for autograd; learned output scales are an
+    ordinary parameter behind the product.
+    """
+
+    _tile: ScaledTile
+
+    def register(self) -> None:
+        """Register the scales of a fresh tile, none at first."""
+        self._tile.register_parameter("out_scaling_alpha", None)
+        self._tile.register_buffer("mapping_scales", None)
+
+    def follow(self, config: Any) -> None:
+        """Add, drop and resize scales as a configuration says; new ones are one.
+
+        Args:
+            config: Configuration; its `mapping`, and its `remap` if it has one.
+        """
+        self.init_learned_out_scales()
+        self.init_mapping_scales()
+
+    def entries(self, config: Any) -> dict[str, Entry]:
+        """Return the entries of the scales; see the base class."""
+        one, vector = (1,), (self._tile.out_size,)
+        entries = {"mapping_scales": Entry((one, vector), required=False, positive=True)}
+        if config.mapping.learn_out_scaling:
+            columnwise = config.mapping.out_scaling_columnwise
+            entries["out_scaling_alpha"] = Entry((vector if columnwise else one,))
+        return entries
+
+    def store(self, name: str, value: Tensor | None) -> None:
+        """Take over scales; see the base class."""
+        if value is None:
+            self._tile._buffers[name] = None
+        else:
+            assign(self._tile, name, value)
+        self._follow_rate()
+
+    def init_learned_out_scales(self) -> None:
+        """Add or remove the learned output scales as the configuration says; new ones are one."""
+        mapping, parameters = self._tile.rpu_config.mapping, self._tile._parameters
+        size = self._tile.out_size if mapping.out_scaling_columnwise else 1
+        present = parameters["out_scaling_alpha"]
+        if not mapping.learn_out_scaling:
+            parameters["out_scaling_alpha"] = None
+        elif present is None or present.numel() != size:
+            ones = torch.ones(size, dtype=torch.float32)
+            parameters["out_scaling_alpha"] = nn.Parameter(ones)
+
+    def init_mapping_scales(self) -> None:
+        """Add mapping scales of one if scaling or remapping of the weights asks for them."""
+        config = self._tile.rpu_config
+        mapping, remap = config.mapping, getattr(config, "remap", None)
+        remaps = remap is not None and remap.type is not WeightRemapType.NONE
+        if self.get_mapping_scales() is None and (mapping.weight_scaling_omega > 0.0 or remaps):
+            is_one = mapping.weight_scaling_omega > 0.0 and not mapping.weight_scaling_columnwise
+            ones = torch.ones(1 if is_one else self._tile.out_size, dtype=torch.float32)
+            self._tile._buffers["mapping_scales"] = ones
+        self._follow_rate()
+
+    def get_mapping_scales(self) -> Tensor | None:
+        """Return the mapping scales, shape `[1]` or `[out_size]`, or None."""
+        return self._tile._buffers["mapping_scales"]
+
+    def set_mapping_scales(self, mapping_scales: Tensor | float | None) -> None:
+        """Set the mapping scales.
+
+        Args:
+            mapping_scales: One factor, one per output, or None to remove them.
+
+        Raises:
+            ArgumentError: Wrong number of factors, or one is not positive and finite.
+        """
+        tile = self._tile
+        if mapping_scales is None:
+            tile._buffers["mapping_scales"] = None
+        else:
+            new = as_scales(mapping_scales, tile.out_size, self.get_mapping_scales())
+            assign(tile, "mapping_scales", new)
+            if tile.tile.moves:
+                moved = tile._buffers["mapping_scales"].to(tile._get_tile_weights_ref())  # type: ignore[union-attr]
+                tile._buffers["mapping_scales"] = moved
+        self._follow_rate()
+
+    def _follow_rate(self) -> None:
+        # A plain number of the tile, not computed at each use: graphs carry it as a constant.
+        compensate = self._tile.rpu_config.mapping.weight_scaling_lr_compensation
+        self._tile.mapping_lr_scale = learning_rate_scale(self.get_mapping_scales(), compensate)
+
+    def get_learned_out_scales(self) -> Tensor | None:
+        """Return the learned output scales, shape `[1]` or `[out_size]`, or None."""
+        return self._tile._parameters["out_scaling_alpha"]
+
+    def set_learned_out_scales(self, alpha: Tensor | float) -> None:
+        """Set the learned output scales.
+
+        Args:
+            alpha: One factor, or one per output.
+
+        Raises:
+            ArgumentError: Wrong number of factors, or one is not positive and finite.
+            ConfigError: The tile has no learned output scales.
+        """
+        present = self.get_learned_out_scales()
+        if present is None:
+            raise ConfigError("mapping.learn_out_scaling: the tile has no learned output scales")
+        new = as_scales(alpha, self._tile.out_size, present.detach())
+        present.data.copy_(new.to(present))
+
+    def apply_out_scaling(
+        self, values: Tensor, tensor_view: tuple[int, ...] | None = None
+    ) -> Tensor:
+        """Return values times the learned output scales.
+
+        Args:
+            values: Outputs.
+            tensor_view: Shape that spreads a vector of all outputs over them.
+        """
+        alpha = self.get_learned_out_scales()
+        if alpha is None:
+            return values
+        if tensor_view is None:
+            tensor_view = self._tile.get_tensor_view(values.dim())
+        return values * alpha.view(tensor_view)
+
+    def get_scales(self) -> Tensor | None:
+        """Return mapping times learned scales, shape `[1]` or `[out_size]`, or None."""
+        mapping, learned = self.get_mapping_scales(), self.get_learned_out_scales()
+        if mapping is None or learned is None:
+            present = mapping if learned is None else learned
+            return None if present is None else present.detach().clone()
+        return mapping * learned.detach()
+
+    def set_scales(self, scales: Tensor | float) -> None:
+        """Set the mapping scales and reset the learned ones to one.
+
+        Args:
+            scales: One factor, or one per output.
+
+        Raises:
+            ArgumentError: Wrong number of factors, or one is not positive and finite.
+        """
+        self.set_mapping_scales(scales)
+        learned = self.get_learned_out_scales()
+        if learned is not None:
+            learned.data.fill_(1.0)
+
+    def times(self, values: Tensor, dim: int) -> Tensor:
+        """Return outputs, or gradients of outputs, times the mapping scales.
+
+        Args:
+            values: Features on axis `dim`.
+            dim: Axis of the features.
+        """
+        scales = self._tile._buffers["mapping_scales"]
+        if scales is None:
+            return values
+        return values * scales.view(self._tile.get_tensor_view(values.dim(), dim))
+
+    def unscale(self, d: Tensor, dim: int) -> Tensor:
+        """Return gradients by which an update changes the logical weights as plain SGD would.
+
+        Args:
+            d: Gradients of the outputs, features on axis `dim`.
+            dim: Axis of the features.
+        """
+        scales = self._tile._buffers["mapping_scales"]
+        if scales is None:
+            return d
+        factor = scales * self._tile.mapping_lr_scale
+        return d / factor.view(self._tile.get_tensor_view(d.dim(), dim))
 
 
 def weight_scales(combined: Tensor, omega: float, columnwise: bool) -> Tensor:
@@ -57,3 +245,29 @@ def learning_rate_scale(scales: Tensor | None, compensate: bool) -> float:
         return 1.0
     factor = 1.0 / float(scales.mean())
     return factor if math.isfinite(factor) else 1.0
+
+
+class ScaledGradient(torch.autograd.Function):
+    """Passes weights on and multiplies their gradient by a factor per output."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(weight: Tensor, factor: Tensor) -> Tensor:
+        """Return the weights unchanged.
+
+        Args:
+            weight: Shape `[out, in]`.
+            factor: Shape `[out, 1]` or `[1, 1]`.
+        """
+        return weight.view_as(weight)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        """Keep the factor."""
+        ctx.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor, None]:
+        """Return the scaled gradient."""
+        return d_output * ctx.saved_tensors[0], None

@@ -70,6 +70,16 @@ class SimulatorTile:
             config: Configuration, checked.
         """
 
+    def check(self, config: Any) -> None:
+        """Refuse what it cannot do where it is.
+
+        Args:
+            config: Configuration that the tile is to have.
+
+        Raises:
+            ConfigError: An option is not supported; the message names the field.
+        """
+
     def open_backend(self) -> None:
         """Open the backend of a fresh tile, so that what it cannot do is refused at once.
 
@@ -347,7 +357,7 @@ class SimulatorTile:
         raise self._lacks("forward parameters")
 
     def set_forward_parameters(
-        self, dic: Mapping[str, Tensor] | None = None, **kwargs: Tensor
+        self, /, dic: Mapping[str, Tensor] | None = None, **kwargs: Tensor
     ) -> None:
         """Write frozen values per line of the product.
 
@@ -366,7 +376,7 @@ class SimulatorTile:
         raise self._lacks("backward parameters")
 
     def set_backward_parameters(
-        self, dic: Mapping[str, Tensor] | None = None, **kwargs: Tensor
+        self, /, dic: Mapping[str, Tensor] | None = None, **kwargs: Tensor
     ) -> None:
         """Write frozen values per line of the transposed product.
 

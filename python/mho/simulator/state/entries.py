@@ -1,6 +1,7 @@
 """Entries of a saved state that are single tensors: what they may look like, and writing them."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +56,14 @@ def describe_value(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
-def assign(module: nn.Module, name: str, value: Tensor) -> None:
+class TensorOwner(Protocol):
+    """Module by what it registers tensors in."""
+
+    _buffers: dict[str, Tensor | None]
+    _parameters: dict[str, nn.Parameter | None]
+
+
+def assign(module: TensorOwner, name: str, value: Tensor) -> None:
     """Write a parameter or buffer in place if it has that shape, else register it as a buffer.
 
     Args:

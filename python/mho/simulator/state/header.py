@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mho._core import __version__
 from mho.exceptions import ArgumentError, TileError
 from mho.simulator.parameters.arguments import check_not_negative
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.state.entries import describe_value
 from mho.simulator.state.names import AnalogTileStateNames as Names
-from mho.version import __version__
 
 FORMAT = 1
 _HEADER_KEYS = {"format", Names.MHO_VERSION, "tile_class", "learning_rate", Names.RPU_CONFIG}

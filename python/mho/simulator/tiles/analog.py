@@ -4,22 +4,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mho.simulator.autograd.function import AnalogFunction
+from mho.simulator.delegation import done_by
 from mho.simulator.devices.cells.digital_rank_update import DigitalRankUpdateCell
 from mho.simulator.devices.cells.unit_cell import UnitCell
 from mho.simulator.devices.constant_step import ConstantStepDevice
 from mho.simulator.devices.crosspoint import CrosspointDevice
+from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
+from mho.simulator.parts.write_verify import WriteVerify
+from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.core import creation, custom_planes, tile
-from mho.simulator.raw_tiles.core.python_device import DEVICE, SteppedTile, custom_device
+from mho.simulator.raw_tiles.core.python_device import SteppedTile, custom_device
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.io_managed import IOManagedRPUConfig
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.periphery import TileWithPeriphery
-from mho.simulator.tiles.placement import BACKENDS
 
 __all__ = ["AnalogFunction", "AnalogTile", "TileModule", "TileWithPeriphery"]
-
-_PREFIX = f"{DEVICE}."
 
 
 @register_tile_class
@@ -30,16 +31,26 @@ class AnalogTile(TileWithPeriphery):
     pulses. The device is one of the core, or a `CustomPulsedDevice`.
     """
 
-    known_backends = BACKENDS
+    known_backends = tile.AnalogTile.known_backends
 
-    def _create_simulator_tile(self) -> tile.AnalogTile:
+    def _default_config(self) -> RPUConfigBase:
+        return SingleRPUConfig()
+
+    def _create_raw_tile(self) -> tile.AnalogTile:
         return creation.create(self, SteppedTile)
 
-    def _check_config(self, config: Any) -> None:
-        super()._check_config(config)
+    def check_config(self, config: Any) -> None:
+        """Refuse a device in Python whose hidden parameters cannot be drawn; see the base class.
+
+        Args:
+            config: Configuration.
+        """
         device = custom_device(config)
         if device is not None:
             custom_planes.check(device, config)
+
+    program_weights = done_by("programming", WriteVerify.program_weights)
+    drift_weights = done_by("tile", SimulatorTile.drift_weights)
 
 
 @register_config_class

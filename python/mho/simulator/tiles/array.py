@@ -15,7 +15,8 @@ from mho.simulator.tiles.module import TileModule
 
 
 @register_tile_class
-class TileModuleArray(nn.Module, TileModuleBase):
+@TileModuleBase.register
+class TileModuleArray(nn.Module):
     """Grid of tiles whose products are summed over input parts, concatenated over output parts.
 
     The bias is always digital and added once, whatever `mapping.digital_bias` says.

@@ -1,8 +1,9 @@
-"""Roles of tiles for `isinstance`, and names that scripts look for here."""
+"""Roles of tiles for `isinstance`, and names that scripts look for here.
 
-from typing import Any
+A role has no code. Tiles take it on with its `register`, so it is no ancestor of theirs.
+"""
 
-from torch import Tensor
+from abc import ABC
 
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.state.names import AnalogTileStateNames
@@ -10,31 +11,24 @@ from mho.simulator.state.names import AnalogTileStateNames
 __all__ = [
     "AnalogTileStateNames",
     "BaseTile",
+    "RPUCudaSimulatorTileWrapper",
     "SimulatorTile",
     "SimulatorTileWrapper",
     "TileModuleBase",
 ]
 
 
-class TileModuleBase:
-    """Marks modules that stand for one tile or an array of tiles in a layer."""
+class TileModuleBase(ABC):  # noqa: B024
+    """Modules that stand for one tile or an array of tiles in a layer."""
 
 
-class BaseTile:
-    """The three verbs of a tile with its digital periphery."""
-
-    def joint_forward(self, x_input: Tensor, is_test: bool = False, ctx: Any = None) -> Tensor:
-        """Return the output of the tile without autograd."""
-        raise NotImplementedError
-
-    def backward(self, d_input: Tensor, ctx: Any = None) -> Tensor:
-        """Return the product with the transposed weights."""
-        raise NotImplementedError
-
-    def update(self, x_input: Tensor, d_input: Tensor) -> None:
-        """Update the weights with pairs of inputs and output gradients."""
-        raise NotImplementedError
+class BaseTile(ABC):  # noqa: B024
+    """Tiles with a digital periphery: `joint_forward`, `backward` and `update`."""
 
 
 class SimulatorTileWrapper(BaseTile):
-    """A tile with periphery around a raw simulator tile, which is its attribute `tile`."""
+    """Tiles with a periphery around a raw tile, which is their attribute `tile`."""
+
+
+class RPUCudaSimulatorTileWrapper(SimulatorTileWrapper):
+    """Tiles whose raw tile has devices that can be inspected and acted upon."""

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass, field
 
-from torch import Tensor
-
 from mho.exceptions import AnalogBiasConfigError, ConfigError, TileError
 from mho.simulator.autograd.function import AnalogFunction
+from mho.simulator.delegation import done_by
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parameters.pre_post import PrePostProcessingRPU
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
+from mho.simulator.parts.write_verify import WriteVerify
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.custom import CustomSimulatorTile, CustomUpdateParameters
 from mho.simulator.raw_tiles.torch.product import AnalogMVM
@@ -18,7 +18,6 @@ from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.base import SimulatorTileWrapper
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.periphery import TileWithPeriphery
-from mho.simulator.tiles.torch_module import TorchModuleTile, move
 
 __all__ = [
     "AnalogBiasConfigError",
@@ -41,13 +40,11 @@ __all__ = [
 
 
 @register_tile_class
-class CustomTile(TorchModuleTile):
+class CustomTile(TileWithPeriphery):
     """Tile around a raw tile written in Python, with the digital periphery of all tiles.
 
     The weights are trained through `tile.update` by an analog optimizer.
     """
-
-    supports_indexed = False
 
     tile: CustomSimulatorTile
 
@@ -80,11 +77,12 @@ class CustomTile(TorchModuleTile):
             raise TileError(
                 "in_trans, out_trans: custom tiles have their features on the last axis"
             )
-        config = CustomRPUConfig() if rpu_config is None else rpu_config
-        super().__init__(out_size, in_size, config, bias)
-        move(self, self._get_tile_weights_ref())
+        super().__init__(out_size, in_size, rpu_config, bias)
 
-    def _create_simulator_tile(self) -> CustomSimulatorTile:
+    def _default_config(self) -> RPUConfigBase:
+        return CustomRPUConfig()
+
+    def _create_raw_tile(self) -> CustomSimulatorTile:
         create = getattr(self.rpu_config, "simulator_tile_class", None)
         if create is None:
             raise ConfigError(
@@ -95,27 +93,8 @@ class CustomTile(TorchModuleTile):
         raw: CustomSimulatorTile = create(*sizes, self.rpu_config, bias=self.analog_bias)
         return raw
 
-    def _reconfigure(self) -> None:
-        super()._reconfigure()
-        self.tile.set_config(self.rpu_config)
-        move(self, self._get_tile_weights_ref())
-
-    def forward(self, x_input: Tensor, tensor_view: tuple[int, ...] | None = None) -> Tensor:
-        """Return the output of the tile.
-
-        Args:
-            x_input: Inputs, shape `[..., in_size]`, of the dtype of the tile.
-            tensor_view: Shape that spreads a vector of all outputs over the output tensor.
-
-        Returns:
-            Shape `[..., out_size]`.
-
-        Raises:
-            ConfigError: The parameters were changed to something that is not supported.
-            InputError: Wrong number of features or dtype.
-        """
-        self.tile.set_config(self.rpu_config)
-        return super().forward(x_input, tensor_view)
+    program_weights = done_by("programming", WriteVerify.program_weights)
+    drift_weights = done_by("tile", SimulatorTile.drift_weights)
 
 
 @register_config_class

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mho.simulator.autograd.function import AnalogFunction
+from mho.simulator.delegation import done_by
 from mho.simulator.devices.floating_point import FloatingPointDevice
+from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.checking import check
 from mho.simulator.parameters.enums import PulseType
 from mho.simulator.parameters.helpers import check_data_type
@@ -13,11 +15,12 @@ from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parameters.pre_post import PrePostProcessingRPU
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.parameters.training import UpdateParameters
+from mho.simulator.parts.write_verify import WriteVerify
+from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.core import creation, tile
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.periphery import TileWithPeriphery
-from mho.simulator.tiles.placement import BACKENDS
 
 __all__ = ["AnalogFunction", "FloatingPointTile", "TileModule", "TileWithPeriphery"]
 
@@ -26,10 +29,16 @@ __all__ = ["AnalogFunction", "FloatingPointTile", "TileModule", "TileWithPeriphe
 class FloatingPointTile(TileWithPeriphery):
     """Tile with exact products and updates, trained through the optimizers of analog tiles."""
 
-    known_backends = BACKENDS
+    known_backends = tile.FloatingPointTile.known_backends
 
-    def _create_simulator_tile(self) -> tile.FloatingPointTile:
+    def _default_config(self) -> RPUConfigBase:
+        return FloatingPointRPUConfig()
+
+    def _create_raw_tile(self) -> tile.FloatingPointTile:
         return creation.create(self, tile.FloatingPointTile)
+
+    program_weights = done_by("programming", WriteVerify.program_weights)
+    drift_weights = done_by("tile", SimulatorTile.drift_weights)
 
 
 @register_config_class

@@ -1,9 +1,10 @@
-"""Inference tile of the core."""
+"""Inference tile of the core: hardware-aware training, programming and drift of the weights."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from mho.exceptions import ConfigError
 from mho.inference.compensation.base import BaseDriftCompensation
@@ -11,10 +12,11 @@ from mho.inference.compensation.drift import GlobalDriftCompensation
 from mho.inference.noise.base import BaseNoiseModel
 from mho.inference.noise.pcm import PCMLikeNoiseModel
 from mho.simulator.autograd.function import AnalogFunction
+from mho.simulator.delegation import done_by
 from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.devices.ideal import IdealDevice
 from mho.simulator.parameters.base import RPUConfigBase
-from mho.simulator.parameters.enums import PulseType
+from mho.simulator.parameters.enums import PulseType, WeightModifierType
 from mho.simulator.parameters.inference import (
     WeightClipParameter,
     WeightModifierParameter,
@@ -23,17 +25,18 @@ from mho.simulator.parameters.inference import (
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.parameters.training import UpdateParameters
+from mho.simulator.parts.programming import Programming
 from mho.simulator.raw_tiles.core import creation, tile
 from mho.simulator.tiles.array import TileModuleArray
+from mho.simulator.tiles.base import SimulatorTileWrapper
 from mho.simulator.tiles.io_managed import IOManagedRPUConfig
-from mho.simulator.tiles.lifecycle import InferenceTileWithPeriphery
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.periphery import TileWithPeriphery
-from mho.simulator.tiles.placement import BACKENDS
 
 __all__ = [
     "AnalogFunction",
     "BaseNoiseModel",
+    "InferenceRPUConfig",
     "InferenceTile",
     "InferenceTileWithPeriphery",
     "TileModule",
@@ -41,8 +44,43 @@ __all__ = [
 ]
 
 
+class InferenceTileWithPeriphery(SimulatorTileWrapper):
+    """Role of tiles whose weights follow a gradient in training and are programmed for inference.
+
+    In evaluation mode their outputs are multiplied by `alpha`, the factor of the drift
+    compensation.
+    """
+
+    def program_weights(
+        self, from_reference: bool = True, noise_model: BaseNoiseModel | None = None
+    ) -> None:
+        """Program the weights with the errors of the noise model."""
+        raise NotImplementedError
+
+    def drift_weights(self, t_inference: float = 0.0) -> None:
+        """Set the weights to what is read some time after programming."""
+        raise NotImplementedError
+
+
+def check_modifier(config: Any) -> None:
+    """Refuse weight modifiers, which are not built yet.
+
+    Args:
+        config: Configuration of an inference tile.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    modifier = getattr(config, "modifier", None)
+    if modifier is not None and modifier.type is not WeightModifierType.NONE:
+        raise ConfigError(
+            f"modifier.type: {modifier.type} is not supported yet; use WeightModifierType.NONE"
+        )
+
+
 @register_tile_class
-class InferenceTile(InferenceTileWithPeriphery):
+@InferenceTileWithPeriphery.register
+class InferenceTile(TileWithPeriphery):
     """Tile with analog forward products whose weights follow an exact gradient.
 
     `shared_weights` is a parameter on the very storage of the tile weights, so that any torch
@@ -50,7 +88,14 @@ class InferenceTile(InferenceTileWithPeriphery):
     """
 
     supports_ddp = True
-    known_backends = BACKENDS
+    known_backends = tile.AnalogTile.known_backends
+    weights_follow_gradient = True
+
+    alpha: Tensor
+    programmed_weights: Tensor | None
+    drift_baseline: Tensor | None
+    drift_noise_parameters: list[Any] | None
+    drift_readout_tensor: Tensor | None
 
     def __init__(
         self,
@@ -78,12 +123,19 @@ class InferenceTile(InferenceTileWithPeriphery):
             ArgumentError: A size is not a positive integer or `rpu_config` is not a configuration.
             ConfigError: The configuration is invalid or not supported; the message names the field.
         """
-        config = InferenceRPUConfig() if rpu_config is None else rpu_config
         self._share_weights = shared_weights
-        super().__init__(out_size, in_size, config, bias, in_trans, out_trans)
+        super().__init__(out_size, in_size, rpu_config, bias, in_trans, out_trans)
 
-    def _check_config(self, config: Any) -> None:
-        super()._check_config(config)
+    def _default_config(self) -> RPUConfigBase:
+        return InferenceRPUConfig()
+
+    def check_config(self, config: Any) -> None:
+        """Refuse weight modifiers and pulses; see the base class.
+
+        Args:
+            config: Configuration.
+        """
+        check_modifier(config)
         device, update = getattr(config, "device", None), getattr(config, "update", None)
         if (
             not isinstance(device, IdealDevice)
@@ -94,30 +146,19 @@ class InferenceTile(InferenceTileWithPeriphery):
                 " PulseType.NONE"
             )
 
-    def _create_simulator_tile(self) -> tile.AnalogTile:
+    def _create_raw_tile(self) -> tile.AnalogTile:
         raw = creation.create(self, tile.AnalogTile)
-        raw.live_weights().zero_()
+        with torch.no_grad():
+            raw.live_weights().zero_()
         return raw
 
-    def _bind(self) -> None:
-        super()._bind()
-        if not self._share_weights:
-            return
-        live = self._get_tile_weights_ref()
-        present: nn.Parameter | None = self._parameters.get("shared_weights")
-        if present is None:
-            self.shared_weights = nn.Parameter(live)
-        else:
-            present.data = live
-        self.analog_ctx.use_torch_update = True
+    def _create_programming(self) -> Programming:
+        return Programming(self)
 
-    @property
-    def _shared_weight_tensor(self) -> Tensor | None:
-        return self._parameters.get("shared_weights")
-
-    def _is_trained(self) -> bool:
-        shared = self._shared_weight_tensor
-        return super()._is_trained() if shared is None else shared.requires_grad
+    program_weights = done_by("programming", Programming.program_weights)
+    drift_weights = done_by("programming", Programming.drift_weights)
+    drift_readout_size = done_by("programming", Programming.drift_readout_size)
+    drift_readout = done_by("programming", Programming.drift_readout)
 
 
 @register_config_class

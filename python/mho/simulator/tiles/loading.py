@@ -1,26 +1,58 @@
 """Loading of tiles: everything is checked before anything is changed."""
 
 import copy
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from torch import nn
 
 from mho.exceptions import ConfigError, TileError, TileModuleError
 from mho.simulator.parameters.base import RPUConfigBase
-from mho.simulator.state.entries import check_entry
+from mho.simulator.parts.base import Part
+from mho.simulator.raw_tiles.base import SimulatorTile
+from mho.simulator.state.entries import Entry, check_entry
 from mho.simulator.state.header import decode_header
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.plan import LoadPlan
-from mho.version import __version__
-
-if TYPE_CHECKING:
-    from mho.simulator.tiles.stateful import StatefulTile
 
 _ALIASES = (Names.CONTEXT, Names.SHARED_WEIGHTS)
 _TORCH_TILES = ("TorchInferenceTile",)
 
 
+class LoadableTile(Protocol):
+    """What loading needs of a tile."""
+
+    rpu_config: Any
+    use_bias: bool
+    digital_bias: bool
+    load_rpu_config: bool
+    parts: tuple[Part, ...]
+
+    @property
+    def tile(self) -> SimulatorTile:
+        """Raw tile."""
+
+    def check_config(self, config: Any) -> None:
+        """Refuse what this tile does not support."""
+
+    def compatible_with(self, rpu_config: RPUConfigBase) -> tuple[bool, str | None]:
+        """Return whether the tile could have a configuration, and if not why."""
+
+    def follow(self) -> None:
+        """Follow a new configuration."""
+
+    def settle(self) -> None:
+        """Compute what depends on configuration and state."""
+
+    def named_children(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the children by name."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state."""
+
+
 def plan_load(
-    tile: "StatefulTile",
+    tile: LoadableTile,
     state_dict: Mapping[str, Any],
     prefix: str,
     new_config: RPUConfigBase | None = None,
@@ -47,10 +79,11 @@ def plan_load(
         raise TileError(
             f"{prefix}{Names.ANALOG_STATE_NAME}: use mho.utils.legacy for pickled tile states"
         )
+    tile.tile.check_entries(entries)
     plan = LoadPlan()
     if Names.CONFIG not in entries:
         plan.missing.append(Names.CONFIG)
-        _plan_digital(tile, entries, tile.rpu_config, plan, only_present=True)
+        _plan_parts(tile, entries, tile.rpu_config, plan, only_present=True)
         return plan
     header = decode_header(entries.pop(Names.CONFIG))
     saved = _saved_config(header)
@@ -66,20 +99,18 @@ def plan_load(
     )
     plan.missing += raw.missing
     if raw.missing:  # parts of an array without the others would be no tile
-        _plan_digital(tile, entries, tile.rpu_config, plan, only_present=True)
+        _plan_parts(tile, entries, tile.rpu_config, plan, only_present=True)
         return plan
-    plan.steps.append(lambda: _configure(tile, config))
-    plan.steps.append(raw.commit)
-    plan.steps.append(tile._take_lists(entries))
-    _plan_digital(tile, entries, config, plan, only_present=replacing)
-    plan.steps.append(tile._prepare)
+    plan.steps += [lambda: _configure(tile, config), raw.commit]
+    _plan_parts(tile, entries, config, plan, only_present=replacing)
+    plan.steps.append(tile.settle)
     if replacing:
         plan.unexpected.clear()
     plan.steps.append(lambda: tile.tile.set_learning_rate(header["learning_rate"]))
     return plan
 
 
-def replace_config(tile: "StatefulTile", rpu_config: RPUConfigBase) -> None:
+def replace_config(tile: LoadableTile, rpu_config: RPUConfigBase) -> None:
     """Give a tile another configuration and keep its state.
 
     Args:
@@ -96,25 +127,6 @@ def replace_config(tile: "StatefulTile", rpu_config: RPUConfigBase) -> None:
     plan_load(tile, tile.state_dict(), "", copy.deepcopy(rpu_config)).commit()
 
 
-def analog_state(tile: "StatefulTile") -> dict[str, Any]:
-    """Return weights, hidden parameters, configuration and learning rate, all copied.
-
-    Args:
-        tile: Tile.
-    """
-    raw = tile.tile
-    return {
-        Names.MHO_VERSION: __version__,
-        Names.CLASS: type(tile).__name__,
-        Names.RPU_CONFIG: copy.deepcopy(tile.rpu_config),
-        Names.WEIGHTS: raw.get_weights().cpu(),
-        Names.HIDDEN_PARAMETERS: raw.get_hidden_parameters().cpu(),
-        Names.HIDDEN_PARAMETER_NAMES: raw.get_hidden_parameter_names(),
-        Names.LR: raw.get_learning_rate(),
-        Names.EXTRA: raw.dump_extra(),
-    }
-
-
 def _saved_config(header: Mapping[str, Any]) -> RPUConfigBase:
     try:
         return RPUConfigBase.from_json(header[Names.RPU_CONFIG])
@@ -123,7 +135,7 @@ def _saved_config(header: Mapping[str, Any]) -> RPUConfigBase:
 
 
 def _chosen_config(
-    tile: "StatefulTile", saved: RPUConfigBase, saved_class: str, new_config: RPUConfigBase | None
+    tile: LoadableTile, saved: RPUConfigBase, saved_class: str, new_config: RPUConfigBase | None
 ) -> RPUConfigBase:
     if not tile.rpu_config.compatible_with(saved_class):
         raise TileError(
@@ -138,7 +150,8 @@ def _chosen_config(
     config.tile_class = tile.rpu_config.tile_class
     # A tile stays where it is: states travel between machines.
     config.runtime.backend = tile.rpu_config.runtime.backend
-    tile._check_config(config)
+    tile.check_config(config)
+    tile.tile.check(config)
     if (
         tile.use_bias
         and getattr(config, "mapping", tile.rpu_config.mapping).digital_bias != tile.digital_bias
@@ -149,27 +162,62 @@ def _chosen_config(
     return config
 
 
-def _configure(tile: "StatefulTile", config: RPUConfigBase) -> None:
+def _configure(tile: LoadableTile, config: RPUConfigBase) -> None:
     tile.rpu_config = config
-    tile._reconfigure()
+    tile.follow()
 
 
-def _plan_digital(
-    tile: "StatefulTile",
+def _plan_parts(
+    tile: LoadableTile,
     entries: dict[str, Any],
     config: RPUConfigBase,
     plan: LoadPlan,
     only_present: bool,
 ) -> None:
-    expected = tile._digital_entries(config)
-    for name, entry in expected.items():
-        if name not in entries:
-            if entry.required and not only_present:
-                plan.missing.append(name)
-            if not entry.required and not only_present:
-                plan.steps.append(lambda name=name: tile._store_digital(name, None))  # type: ignore[misc]
-            continue
-        value = check_entry(name, entries[name], entry)
-        plan.steps.append(lambda name=name, value=value: tile._store_digital(name, value))  # type: ignore[misc]
+    known: set[str] = set()
+    for part in tile.parts:
+        for name, entry in part.entries(config).items():
+            if name.endswith(".*"):
+                known.update(_plan_list(part, name, entry, entries, plan, only_present))
+            else:
+                known.add(name)
+                _plan_entry(part, name, entry, entries, plan, only_present)
     children = {name for name, _ in tile.named_children()}
-    plan.unexpected += [n for n in entries if n not in expected and n.split(".")[0] not in children]
+    plan.unexpected += [n for n in entries if n not in known and n.split(".")[0] not in children]
+
+
+def _plan_entry(
+    part: Part,
+    name: str,
+    entry: Entry,
+    entries: dict[str, Any],
+    plan: LoadPlan,
+    only_present: bool,
+) -> None:
+    if name in entries:
+        value = check_entry(name, entries[name], entry)
+        plan.steps.append(lambda: part.store(name, value))
+    elif only_present:
+        return
+    elif entry.required:
+        plan.missing.append(name)
+    else:
+        plan.steps.append(lambda: part.store(name, None))
+
+
+def _plan_list(
+    part: Part,
+    pattern: str,
+    entry: Entry,
+    entries: dict[str, Any],
+    plan: LoadPlan,
+    only_present: bool,
+) -> list[str]:
+    """Plan the elements of a list in their order; returns their names."""
+    start = pattern.removesuffix("*")
+    names = sorted((n for n in entries if n.startswith(start)), key=lambda n: (len(n), n))
+    if names or not only_present:
+        plan.steps.append(lambda: part.store(pattern, None))
+    for name in names:
+        _plan_entry(part, name, entry, entries, plan, only_present)
+    return names

@@ -1,4 +1,4 @@
-"""Module behaviour of tiles: configuration, moving, copying."""
+"""How something made of a raw tile and parts behaves as a torch module."""
 
 import copy
 from typing import Any
@@ -6,26 +6,34 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import ConfigError, CudaError, TileError, TileModuleError
+from mho._core import __version__
+from mho.exceptions import ConfigError, InputError, TileError, TileModuleError
 from mho.optim.context import AnalogContext
 from mho.settings import check_backend
 from mho.simulator.autograd.handles import new_token
 from mho.simulator.parameters.arguments import check_size, checked_copy
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.enums import RPUDataType
-from mho.simulator.parameters.mapping import MappingParameter
+from mho.simulator.parameters.mapping import MappableRPU, MappingParameter
 from mho.simulator.parameters.runtime import RuntimeParameter
+from mho.simulator.parts.base import Part
+from mho.simulator.raw_tiles.base import SimulatorTile, refused_backend
 from mho.simulator.raw_tiles.core.gpu.watched_buffers import peek
+from mho.simulator.state.header import encode_header
 from mho.simulator.state.names import AnalogTileStateNames as Names
+from mho.simulator.state.plan import commit
 from mho.simulator.state.tensor_group import TensorGroup
-from mho.simulator.tiles.stateful import StatefulTile
+from mho.simulator.tiles import loading
+from mho.simulator.tiles.base import SimulatorTileWrapper, TileModuleBase
+from mho.simulator.tiles.moving import check_cuda, move_like, move_with_model, stay_on_host
 
 
-class TileModule(StatefulTile):
-    """Base of all tiles: a module with a configuration, a raw tile and a context.
+@SimulatorTileWrapper.register
+@TileModuleBase.register
+class TileModule(nn.Module):
+    """A module with a configuration, a raw tile, digital parts and a context.
 
-    Subclasses give `tile` its value in their constructor and then call `_bind` and
-    `_prepare`.
+    Final classes say which raw tile and which parts by the methods at the top.
     """
 
     supports_ddp: bool = False
@@ -34,12 +42,32 @@ class TileModule(StatefulTile):
     supports_indexed: bool = False
     """Whether convolutions may hand over images with an index table."""
 
-    known_backends: tuple[str, ...] = ("cpu",)
+    known_backends: tuple[str, ...] = SimulatorTile.known_backends
     """Where the kernels of the tile can run."""
 
+    tile: SimulatorTile
+    parts: tuple[Part, ...]
     analog_ctx: AnalogContext
     bias: nn.Parameter | None
-    mapping_scales: Tensor | None
+    _token: Tensor
+
+    def _create_raw_tile(self) -> Any:
+        """Return a fresh raw tile."""
+        raise NotImplementedError(f"{type(self).__name__} lacks a raw tile")
+
+    def _create_parts(self) -> None:
+        """Make the parts, and `parts` of them in the order in which they follow."""
+        raise NotImplementedError(f"{type(self).__name__} lacks parts")
+
+    def check_config(self, config: Any) -> None:
+        """Refuse what this tile does not support.
+
+        Args:
+            config: Configuration.
+
+        Raises:
+            ConfigError: An option is not supported; the message names the field.
+        """
 
     def __init__(
         self,
@@ -50,7 +78,7 @@ class TileModule(StatefulTile):
         in_trans: bool = False,
         out_trans: bool = False,
     ) -> None:
-        """Check the arguments and copy the configuration.
+        """Check the arguments, copy the configuration and build the raw tile.
 
         Args:
             out_size: Number of outputs.
@@ -68,9 +96,11 @@ class TileModule(StatefulTile):
         self.out_size = check_size("out_size", out_size)
         self.in_size = check_size("in_size", in_size)
         self.rpu_config: Any = checked_copy(rpu_config)
-        if self.rpu_config.runtime.backend not in (None, *self.known_backends):
-            raise ConfigError(f"runtime.backend: {self._not_on(rpu_config.runtime.backend)}")
-        self._check_config(rpu_config)
+        backend = self.rpu_config.runtime.backend
+        if backend not in (None, *self.known_backends):
+            refused = refused_backend(type(self).__name__, backend)
+            raise ConfigError(f"runtime.backend: {refused}")
+        self.check_config(rpu_config)
         mapping = getattr(rpu_config, "mapping", MappingParameter())
         self.use_bias = bool(bias)
         self.digital_bias = self.use_bias and mapping.digital_bias
@@ -84,22 +114,36 @@ class TileModule(StatefulTile):
         self.strict_rpu_config_check = True
         self.image_sizes: list[int] = []
         self.register_parameter("bias", self._new_bias())
-        self._take_handle()
+        self._take_token()
+        self.tile = self._create_raw_tile()
 
     def _new_bias(self) -> nn.Parameter | None:
         if not self.digital_bias:
             return None
         return nn.Parameter(torch.zeros(self.out_size, dtype=torch.float32))
 
-    def _take_handle(self) -> None:
+    def _take_token(self) -> None:
+        # Not registered: it is no state, and a parameter of the module would get a gradient.
         object.__setattr__(self, "_token", new_token(self))
 
     def _follow_requires_grad(self, value: bool) -> None:
         self._token.requires_grad_(value)
 
-    def _bind(self) -> None:
-        """Make the context (and other aliases of the weights) share the storage of the raw tile."""
+    def connect(self) -> None:
+        """Make the context, an alias of the weights, share the storage of the raw tile."""
         self.analog_ctx = AnalogContext(self)  # type: ignore[arg-type]
+
+    def follow(self) -> None:
+        """Follow a new configuration: parts add, drop and recompute what it asks for."""
+        for part in self.parts:
+            part.follow(self.rpu_config)
+        self.settle()
+
+    def settle(self) -> None:
+        """Compute what depends on the configuration and on what is there."""
+        self.tile.follow(self.rpu_config)
+        if self.tile.moves and "analog_ctx" in self._parameters:
+            move_like(self, self._get_tile_weights_ref())
 
     def _get_tile_weights_ref(self) -> Tensor:
         return self.tile.get_weights(as_ref=True)
@@ -111,31 +155,37 @@ class TileModule(StatefulTile):
         return (self._get_tile_weights_ref() if own is None else own).device
 
     @property
+    def is_cuda(self) -> bool:
+        """Whether the weights are on a CUDA device."""
+        return self.device.type == "cuda"
+
+    @property
     def backend(self) -> str:
         """Where the kernels of the tile run, `"cpu"` or `"wgpu"`."""
-        return "cpu"
+        return self.tile.backend
 
     def to_backend(self, backend: str, adapter: int | str | None = None) -> "TileModule":
         """Run the kernels of the tile elsewhere from now on; returns the tile.
 
+        On any error the tile stays where it is.
+
         Args:
             backend: `"cpu"`; tiles of the core also `"wgpu"`.
-            adapter: Number or part of the name of an adapter of `"wgpu"`.
+            adapter: Number or part of the name of an adapter, see `mho.backends`; None for the one
+                that `mho.set_backend` or the variable `MHO_GPU` names, else the best one.
 
         Raises:
-            ConfigError: The tile cannot run there.
+            ArgumentError: The adapter is neither a number nor a name.
+            BackendError: There is no such adapter, or too little memory.
+            ConfigError: The backend is unknown, or the tile has an option that it cannot do; the
+                message names both.
         """
         if check_backend(backend) not in self.known_backends:
-            raise ConfigError(f"backend: {self._not_on(backend)}")
+            raise ConfigError(f"backend: {refused_backend(type(self).__name__, backend)}")
+        self.tile.to_backend(backend, adapter)
+        if len(self.known_backends) > 1:  # otherwise there is nothing to choose
+            self.rpu_config.runtime.backend = backend
         return self
-
-    def _not_on(self, backend: str | None) -> str:
-        return f"{type(self).__name__} cannot run on {backend!r}; use 'cpu'"
-
-    @property
-    def is_cuda(self) -> bool:
-        """Whether the weights are on a CUDA device."""
-        return self.device.type == "cuda"
 
     def get_runtime(self) -> RuntimeParameter:
         """Return the run options of the configuration."""
@@ -172,25 +222,32 @@ class TileModule(StatefulTile):
         """Return True: tiles hold floating-point values."""
         return True
 
-    def _apply(self, fn: Any, recurse: bool = True) -> "TileModule":
-        """Follow a move or cast of the model: the state stays float32, inputs and outputs are cast.
+    def is_indexed(self) -> bool:
+        """Return whether inputs are images with an index table."""
+        return False
+
+    def set_indexed(self, indices: Tensor, image_sizes: list[int]) -> None:
+        """Refuse: convolutions unfold their images, no tile reads them through an index table.
+
+        Args:
+            indices: Index table.
+            image_sizes: Sizes of input and output images.
 
         Raises:
-            TileModuleError: The tile cannot go to that device.
+            TileError: Always.
         """
-        try:
-            probe: Tensor = fn(torch.zeros(1, dtype=torch.float32))
-        except Exception as error:
-            raise TileModuleError(
-                f"{type(self).__name__} cannot be moved or cast: {error}"
-            ) from error
-        if probe.device.type != "cpu":
-            raise TileModuleError(
-                f"{type(self).__name__} computes on the host and cannot be moved to {probe.device};"
-                " keep the analog layers on the CPU (to_backend('wgpu') runs them on a graphics"
-                " processor from there) or use TorchInferenceRPUConfig"
-            )
-        self.io_dtype = probe.dtype
+        raise TileError(f"{type(self).__name__} reads no indexed images; unfold them")
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "TileModule":
+        """Follow a move or cast of the model.
+
+        Raises:
+            TileModuleError: The tile cannot be moved or cast so.
+        """
+        if self.tile.moves:
+            move_with_model(self, fn, recurse)
+        else:
+            stay_on_host(self, fn)
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> "TileModule":
@@ -213,48 +270,31 @@ class TileModule(StatefulTile):
         return self
 
     def cuda(self, device: Any = None) -> "TileModule":
-        """Refuse: tiles of the core compute on the host.
+        """Move the tile to a CUDA device; returns it.
 
         Args:
             device: Device.
 
         Raises:
-            CudaError: Always.
+            CudaError: There is no CUDA device, or the tile computes in the core, on the host.
         """
-        raise CudaError(
-            f"{type(self).__name__} cannot be moved to CUDA; use to_backend('wgpu') for graphics"
-            " processors, or TorchInferenceRPUConfig"
-        )
+        check_cuda(type(self).__name__, self.tile.moves)
+        return super().cuda(device)
 
     def cpu(self) -> "TileModule":
-        """Return the tile, which is on the host."""
-        return self
-
-    def is_indexed(self) -> bool:
-        """Return whether inputs are images with an index table."""
-        return False
-
-    def set_indexed(self, indices: Tensor, image_sizes: list[int]) -> None:
-        """Refuse: convolutions unfold their images, no tile reads them through an index table.
-
-        Args:
-            indices: Index table.
-            image_sizes: Sizes of input and output images.
-
-        Raises:
-            TileError: Always.
-        """
-        raise TileError(f"{type(self).__name__} reads no indexed images; unfold them")
+        """Move the tile to the host; returns it."""
+        return super().cpu() if self.tile.moves else self
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is copied and pickled: all but the aliases and handles of this process."""
-        content = dict(self.__dict__)
+        """Return what is copied and pickled: all but aliases, parts and handles of this process."""
+        content = {n: v for n, v in self.__dict__.items() if not isinstance(v, Part)}
         content["_parameters"] = {
             name: value for name, value in self._parameters.items() if name != Names.CONTEXT
         }
         content["context_state"] = (self.analog_ctx.requires_grad, self.analog_ctx.use_torch_update)
         content["parameter_order"] = list(self._parameters)
-        content.pop("_token", None)
+        for name in ("_token", "parts"):
+            content.pop(name, None)
         return content
 
     def __setstate__(self, content: dict[str, Any]) -> None:
@@ -262,15 +302,16 @@ class TileModule(StatefulTile):
         requires_grad, use_torch_update = content.pop("context_state")
         order = content.pop("parameter_order")
         super().__setstate__(content)  # type: ignore[no-untyped-call]
-        self._take_handle()
+        self._take_token()
         self.tile.connect(self)
-        self._bind()
+        self._create_parts()
+        self.connect()
         self.analog_ctx.requires_grad_(requires_grad)
         self.analog_ctx.use_torch_update = use_torch_update
         parameters = self._parameters
         for name in order:
             parameters[name] = parameters.pop(name)
-        self._prepare()
+        self.settle()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "TileModule":
         """Return an independent copy that continues the same random stream."""
@@ -280,3 +321,150 @@ class TileModule(StatefulTile):
         # An optimizer copied together with its model finds the new context.
         memo[id(self.analog_ctx)] = new.analog_ctx
         return new
+
+    def set_load_rpu_config_state(
+        self, load_rpu_config: bool | None, strict_rpu_config_check: bool | None = None
+    ) -> None:
+        """Choose what loading a state does with the configuration saved in it.
+
+        Args:
+            load_rpu_config: Take it over; None keeps the present choice.
+            strict_rpu_config_check: Otherwise require that its class fits; None keeps the present
+                choice.
+        """
+        if load_rpu_config is not None:
+            self.load_rpu_config = load_rpu_config
+        if strict_rpu_config_check is not None:
+            self.strict_rpu_config_check = strict_rpu_config_check
+
+    def compatible_with(self, rpu_config: RPUConfigBase) -> tuple[bool, str | None]:
+        """Return whether the tile could have a configuration, and if not why.
+
+        Args:
+            rpu_config: Configuration.
+        """
+        mine = self.rpu_config
+        if self.strict_rpu_config_check and not (
+            isinstance(mine, type(rpu_config)) or isinstance(rpu_config, type(mine))
+        ):
+            return False, f"class {type(rpu_config).__name__} does not fit {type(mine).__name__}"
+        if not isinstance(mine, MappableRPU) or not isinstance(rpu_config, MappableRPU):
+            return True, None
+        if not mine.mapping.compatible_with(rpu_config.mapping):
+            return False, "mapping differs in more than weight scaling"
+        return True, None
+
+    def replace_with(self, rpu_config: RPUConfigBase) -> None:
+        """Give the tile another configuration and keep its state.
+
+        Args:
+            rpu_config: Configuration, copied.
+
+        Raises:
+            ConfigError: The configuration is invalid.
+            TileError: The state does not fit the new device.
+            TileModuleError: The configuration does not fit the tile; nothing is changed.
+        """
+        fits, why = self.compatible_with(rpu_config)
+        if not fits:
+            raise TileModuleError(f"rpu_config: {why}")
+        loading.replace_config(self, rpu_config)
+
+    @staticmethod
+    def get_analog_state_name(prefix: str) -> str:
+        """Return the key in a state dictionary that tells a tile from other modules.
+
+        Args:
+            prefix: Prefix of the tile.
+        """
+        return prefix + Names.CONFIG
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name in (Names.CONTEXT, Names.SHARED_WEIGHTS):
+            destination.pop(prefix + name, None)
+        raw = self.tile
+        destination[prefix + Names.CONFIG] = encode_header(
+            type(self).__name__, self.rpu_config, raw.get_learning_rate(), raw.dw_min
+        )
+        for part in self.parts:
+            for name, value in part.listed().items():
+                destination[prefix + name] = value
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Any,
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        for hook in self._load_state_dict_pre_hooks.values():
+            hook(
+                state_dict,
+                prefix,
+                local_metadata,
+                strict,
+                missing_keys,
+                unexpected_keys,
+                error_msgs,
+            )
+        plan = loading.plan_load(self, state_dict, prefix)
+        missing_keys.extend(prefix + name for name in plan.missing)
+        unexpected_keys.extend(prefix + name for name in plan.unexpected)
+        commit(plan)
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        """Load a state in place; on any error nothing is changed.
+
+        Args:
+            state_dict: State of the tile.
+            strict: Whether missing and unexpected names are an error.
+            assign: Ignored, the tensors of a tile are always written in place.
+
+        Returns:
+            Missing and unexpected names, as in torch.
+
+        Raises:
+            RuntimeError: `strict` is set and a name is missing or unexpected.
+            TileError: An entry does not fit the tile.
+        """
+        missing, unexpected = self.check_state_dict(state_dict)
+        if strict and (missing or unexpected):
+            raise InputError(
+                f"state_dict: does not fit {type(self).__name__}; missing {missing}, unexpected"
+                f" {unexpected}"
+            )
+        return super().load_state_dict(state_dict, strict=strict)
+
+    def check_state_dict(self, state_dict: Any, prefix: str = "") -> tuple[list[str], list[str]]:
+        """Check entries of a state dictionary without loading them.
+
+        Args:
+            state_dict: State of a model.
+            prefix: Prefix of this tile in it.
+
+        Returns:
+            Names of missing and of unexpected entries, without prefix.
+
+        Raises:
+            TileError: The entries do not fit the tile.
+        """
+        plan = loading.plan_load(self, state_dict, prefix)
+        return plan.missing, plan.unexpected
+
+    def get_analog_state(self) -> dict[str, Any]:
+        """Return weights, hidden parameters, configuration and learning rate, all copied."""
+        raw = self.tile
+        return {
+            Names.MHO_VERSION: __version__,
+            Names.CLASS: type(self).__name__,
+            Names.RPU_CONFIG: copy.deepcopy(self.rpu_config),
+            Names.WEIGHTS: raw.get_weights().cpu(),
+            Names.HIDDEN_PARAMETERS: raw.get_hidden_parameters().cpu(),
+            Names.HIDDEN_PARAMETER_NAMES: raw.get_hidden_parameter_names(),
+            Names.LR: raw.get_learning_rate(),
+            Names.EXTRA: raw.dump_extra(),
+        }

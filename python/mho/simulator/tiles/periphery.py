@@ -1,42 +1,80 @@
-"""Tiles with digital periphery: scales, input range and the forward pass around a raw tile."""
+"""Tiles with a digital periphery: the way of a product through the parts of a tile."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import InputError
 from mho.optim.trace import grouped_pairs, joined
-from mho.simulator.autograd import operators
 from mho.simulator.autograd.function import AnalogFunction
-from mho.simulator.autograd.graph import graph_constants
+from mho.simulator.autograd.graph import GraphConstants, graph_constants, graph_forward
+from mho.simulator.delegation import done_by
+from mho.simulator.parameters.arguments import check_not_negative
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.pre_post import InputRangeParameter
-from mho.simulator.raw_tiles.core.tile import NativeSimulatorTile
-from mho.simulator.raw_tiles.rows import batch_shape, check_tensor, from_rows, to_rows
-from mho.simulator.state.entries import Entry, assign
-from mho.simulator.tiles.base import BaseTile
-from mho.simulator.tiles.placement import PlacedTile
+from mho.simulator.parts.clip_remap import ClipRemap
+from mho.simulator.parts.input_range import InputRange, OutputClipping
+from mho.simulator.parts.logical_weights import LogicalWeights
+from mho.simulator.parts.programming import Programming
+from mho.simulator.parts.reference_weights import ReferenceWeights
+from mho.simulator.parts.scales import ScaledGradient, Scales
+from mho.simulator.parts.write_verify import WriteVerify
+from mho.simulator.raw_tiles.base import SimulatorTile
+from mho.simulator.raw_tiles.rows import batch_shape, check_features, from_rows, to_rows
+from mho.simulator.raw_tiles.torch.dac_adc import tracks
+from mho.simulator.tiles.base import BaseTile, RPUCudaSimulatorTileWrapper
+from mho.simulator.tiles.module import TileModule
+from mho.simulator.tiles.moving import cast_for_core, cast_like_weight
 
-_CUSTOM_HOOKS = ("pre_forward", "post_forward", "pre_backward", "post_backward", "joint_forward")
+__all__ = ["BaseTile", "InputRangeParameter", "TileWithPeriphery"]
+
+_HOOKS = ("pre_forward", "post_forward", "pre_backward", "post_backward", "joint_forward")
 
 
-class TileWithPeriphery(PlacedTile):
+@RPUCudaSimulatorTileWrapper.register
+class TileWithPeriphery(TileModule):
     """A raw tile inside its digital periphery.
 
     Inputs are clipped and scaled to the input range, outputs scaled back and multiplied by mapping
     scales, all inside one autograd function; learned output scales and the digital bias are
     ordinary operations after it.
+
+    All public names of a tile stand here. What a part does is one line that hands the call on; the
+    text is that of the part.
     """
 
+    weights_follow_gradient: bool = False
+    """Whether torch trains the weights by their gradient, instead of an analog optimizer."""
+
+    reference_weights: ReferenceWeights
+    scales: Scales
+    input_processing: InputRange
+    logical_weights: LogicalWeights
+    programming: WriteVerify | Programming
+    clip_remap: ClipRemap | None = None
+
+    analog_tile_weights: Tensor
+    analog_tile_seed: Tensor
+    analog_tile_calls: Tensor
+    shared_weights: nn.Parameter | None
+    input_range: Tensor | None
+    input_range_update_idx: Tensor | None
+    mapping_scales: Tensor | None
+    out_scaling_alpha: nn.Parameter | None
+    reference_combined_weights: Tensor | None
+    mapping_lr_scale: float
     handle_output_bound: bool
+    has_custom_hooks: bool
+    backward_factor: float
+    _graph: GraphConstants
+    _share_weights: bool = False
 
     def __init__(
         self,
         out_size: int,
         in_size: int,
-        rpu_config: RPUConfigBase,
+        rpu_config: RPUConfigBase | None = None,
         bias: bool = False,
         in_trans: bool = False,
         out_trans: bool = False,
@@ -46,7 +84,7 @@ class TileWithPeriphery(PlacedTile):
         Args:
             out_size: Number of outputs.
             in_size: Number of inputs.
-            rpu_config: Configuration, copied.
+            rpu_config: Configuration, copied; by default the one that asks for this kind of tile.
             bias: Whether there is a bias; digital or analog as `mapping.digital_bias` says.
             in_trans: Whether features are on the first axis of inputs instead of the last.
             out_trans: Whether features are on the first axis of outputs.
@@ -55,54 +93,82 @@ class TileWithPeriphery(PlacedTile):
             ArgumentError: A size is not a positive integer or `rpu_config` is not a configuration.
             ConfigError: The configuration is invalid or not supported; the message names the field.
         """
-        super().__init__(out_size, in_size, rpu_config, bias, in_trans, out_trans)
-        self.shared_weights: nn.Parameter | None = None
-        self.tile = self._create_simulator_tile()
-        self.register_buffer("reference_combined_weights", None)
-        self.register_parameter("out_scaling_alpha", None)
-        self.register_buffer("mapping_scales", None)
-        self.init_learned_out_scales()
-        self.init_mapping_scales()
-        self.init_input_processing()
-        self._bind()
-        self._prepare()
+        config = self._default_config() if rpu_config is None else rpu_config
+        super().__init__(out_size, in_size, config, bias, in_trans, out_trans)
+        self.shared_weights = None
+        self._create_parts()
+        # The order in which a state lists its entries.
+        self.reference_weights.register()
+        self.scales.register()
+        self.programming.register()
+        for part in self.parts:
+            part.follow(self.rpu_config)
+        self.connect()
+        self.settle()
         self.tile.open_backend()
 
-    def _create_simulator_tile(self) -> Any:
-        raise NotImplementedError
+    def _default_config(self) -> RPUConfigBase:
+        """Return the configuration of a tile that is built without one."""
+        raise NotImplementedError(f"{type(self).__name__} lacks a default configuration")
 
-    def _prepare(self) -> None:
+    def _create_programming(self) -> WriteVerify | Programming:
+        """Return how the weights are programmed."""
+        return WriteVerify(self)
+
+    def _create_parts(self) -> None:
+        self.reference_weights = ReferenceWeights(self)
+        self.scales = Scales(self)
+        self.input_processing = InputRange(self)
+        self.logical_weights = LogicalWeights(self)
+        self.programming = self._create_programming()
+        self.parts = (
+            self.reference_weights,
+            self.scales,
+            self.input_processing,
+            self.logical_weights,
+            self.programming,
+        )
+        if self.weights_follow_gradient:
+            self.clip_remap = ClipRemap(self)
+            self.parts += (self.clip_remap,)
+
+    def connect(self) -> None:
+        """Make the context, and a parameter that trains the weights, share their storage."""
+        super().connect()
+        if self._share_weights:
+            live = self._get_tile_weights_ref()
+            present: nn.Parameter | None = self._parameters.get("shared_weights")
+            if present is None:
+                self.shared_weights = nn.Parameter(live)
+            else:
+                present.data = live
+        self.analog_ctx.use_torch_update = self._share_weights or self.tile.differentiable
+
+    def settle(self) -> None:
+        """Compute what depends on the configuration and on what is there."""
+        super().settle()
         config = self.rpu_config
-        forward = getattr(config, "forward", None)
-        bound = self.get_forward_out_bound()
-        self.handle_output_bound = bound is not None
+        self.handle_output_bound = self.get_forward_out_bound() is not None
         # Only tiles whose weights follow a gradient see the digital output factor in backward.
-        self._backward_factor = self._gradient_factor(forward)
-        self._custom_hooks = any(
-            getattr(type(self), name) is not getattr(type(self)._stock(), name)
-            for name in _CUSTOM_HOOKS
+        forward = getattr(config, "forward", None)
+        scale = getattr(forward, "out_scale", 1.0) if self.weights_follow_gradient else 1.0
+        self.backward_factor = float(scale)
+        self.has_custom_hooks = any(
+            getattr(type(self), name) is not getattr(TileWithPeriphery, name) for name in _HOOKS
         )
         self._graph = graph_constants(self)
         self._transposed = self.in_trans or self.out_trans
+        self._is_torch_code = self.tile.differentiable
+        self._reads_config = self.tile.moves
         # Without any periphery around the array, products of plain matrices take a short way.
         self._direct = (
-            isinstance(self.tile, NativeSimulatorTile)
-            and not (self._custom_hooks or self._transposed or self.analog_bias)
-            and self._range_params() is None
+            self.tile.kernels is not None
+            and not (self.has_custom_hooks or self._transposed or self.analog_bias)
+            and self.input_processing.parameters() is None
         )
-        self._learning_rate_scale()
-        self.tile.follow(self.rpu_config)
-
-    @classmethod
-    def _stock(cls) -> type["TileWithPeriphery"]:
-        """Return the class whose periphery hooks compiled graphs reproduce."""
-        return TileWithPeriphery
-
-    def _gradient_factor(self, forward: object) -> float:
-        return 1.0
 
     def forward(self, x_input: Tensor, tensor_view: tuple[int, ...] | None = None) -> Tensor:
-        """Return the output of the tile.
+        """Return the output of the tile, differentiable as its kind of raw tile is.
 
         Args:
             x_input: Inputs, shape `[..., in_size]`, or `[in_size, ...]` with `in_trans`.
@@ -112,24 +178,34 @@ class TileWithPeriphery(PlacedTile):
             Shape `[..., out_size]`, or `[out_size, ...]` with `out_trans`.
 
         Raises:
+            ConfigError: The configuration was changed to something that is not supported.
             InputError: Wrong number of features, dtype or device.
         """
-        if torch.compiler.is_compiling() and not self._custom_hooks:
-            output = self._compiled_forward(x_input)
+        if self._reads_config:
+            self.tile.follow(self.rpu_config)
+        if self._is_torch_code:
+            output = self._torch_forward(x_input, not self.training, None)
+        elif torch.compiler.is_compiling() and not self.has_custom_hooks:
+            output = graph_forward(self, x_input)
         elif torch.is_grad_enabled():
-            output = self._traced_forward(x_input)
+            output = self.traced_forward(x_input)
         elif self._direct and self._is_plain(x_input):
             return self._direct_forward(x_input, tensor_view)
         else:
             output = self.joint_forward(x_input, not self.training)
         return self._finish_output(output, tensor_view)
 
-    def _traced_forward(self, x_input: Tensor) -> Tensor:
+    def traced_forward(self, x_input: Tensor) -> Tensor:
+        """Return the output before learned scales and digital bias, for autograd.
+
+        Args:
+            x_input: Inputs as for `forward`.
+        """
         parameters: Any = self._parameters  # cheaper than the attributes
         return AnalogFunction.apply(
             parameters["analog_ctx"],
             self,
-            self._cast_input(x_input),
+            self.cast_input(x_input),
             parameters.get("shared_weights"),
             not self.training,
         )
@@ -146,10 +222,13 @@ class TileWithPeriphery(PlacedTile):
         )
 
     def _direct_forward(self, x: Tensor, tensor_view: tuple[int, ...] | None) -> Tensor:
-        tile: Any = self.tile
-        output: Tensor = tile.kernels.plain(x, not self.training)
+        raw: Any = self.tile
+        output: Tensor = raw.kernels.plain(x, not self.training)
         if not self.training:
-            self._direct_eval(output)
+            factor = self.programming.output_factor()
+            if factor is not None:
+                # One factor, or one per output, which stands on the last axis as it is.
+                output.mul_(factor)
         parameters = self._parameters
         if parameters["out_scaling_alpha"] is not None or tensor_view is not None:
             return self._finish_output(output, tensor_view)
@@ -157,43 +236,54 @@ class TileWithPeriphery(PlacedTile):
         # In place: nobody else has seen this output, and a new one costs as much as the sum.
         return output if bias is None else output.add_(bias)
 
-    def _direct_eval(self, output: Tensor) -> None:
-        """Apply in place what `post_forward` does to bare outputs in evaluation mode.
-
-        Args:
-            output: Outputs of the array, shape `[batch, out_size]`.
-        """
-
-    def _graph_alpha(self, is_test: bool) -> Tensor | None:
-        """Return the factor on outputs that drift compensation asks for."""
-        return None
-
-    def _compiled_forward(self, x_input: Tensor) -> Tensor:
-        return operators.graph_forward(self, x_input)
-
     def _finish_output(self, output: Tensor, tensor_view: tuple[int, ...] | None) -> Tensor:
-        alpha: Tensor | None = self._parameters["out_scaling_alpha"]
-        bias: Tensor | None = self._parameters["bias"]
-        if alpha is not None:
-            output = self.apply_out_scaling(output, tensor_view)
+        parameters = self._parameters
+        bias = parameters["bias"]
+        if parameters["out_scaling_alpha"] is not None:
+            output = self.scales.apply_out_scaling(output, tensor_view)
         if bias is not None:
-            if tensor_view is not None or self.out_trans:
-                bias = bias.view(self._view(output, tensor_view))
-            output = output + bias
+            if tensor_view is not None:
+                output = output + bias.view(tensor_view)
+            elif self.out_trans:
+                output = output + bias.view(self.get_tensor_view(output.dim()))
+            else:
+                output = output + bias
         return output if self.io_dtype is torch.float32 else output.to(self.io_dtype)
 
-    def _cast_input(self, x: Tensor) -> Tensor:
-        """Return the input in float32; what autocast or a cast of the model made is converted."""
-        if isinstance(x, Tensor) and x.dtype is torch.float32:
-            return x
-        check_tensor(x, "x_input")
-        if x.dtype is self.io_dtype or (
-            torch.is_autocast_enabled(x.device.type) and x.is_floating_point()
-        ):
-            return x.to(torch.float32)
-        raise InputError(
-            f"x_input: expected dtype {self.io_dtype}, got {x.dtype}; convert it or the model"
-        )
+    def _torch_forward(self, x_input: Tensor, is_test: bool, ctx: Any) -> Tensor:
+        """Return the output before learned scales and digital bias, as ordinary torch code."""
+        x = self.cast_input(x_input)
+        check_features(x, self.in_size, False, "x_input")
+        seen = self.pre_forward(x, -1, is_test, ctx)
+        params, range_ = self.input_processing.parameters(), self.input_processing.value()
+        watch = params is not None and params.manage_output_clipping
+        raw: Any = self.tile
+        y, clipped = raw.product(seen, self._torch_weight(raw.weight), is_test, watch)
+        if clipped is not None and range_ is not None and tracks(range_):
+            y = OutputClipping.apply(y, range_, clipped, params)
+        return self.post_forward(y, -1, is_test, ctx)
+
+    def _torch_weight(self, weight: Tensor) -> Tensor:
+        # Divides the gradient by the squared scales, so that a step changes the logical weights as
+        # it changes those of an unscaled layer.
+        scales = self._buffers["mapping_scales"]
+        if scales is None or not tracks(weight):
+            return weight
+        scaled: Tensor = ScaledGradient.apply(weight, scales.square().reciprocal()[:, None])
+        return scaled
+
+    def cast_input(self, x: Tensor) -> Tensor:
+        """Return an input in the precision of the tile; what autocast or a cast made is converted.
+
+        Args:
+            x: Input, shape `[..., features]`.
+
+        Raises:
+            InputError: It is no real tensor, or of another dtype or device.
+        """
+        if self._reads_config:
+            return cast_like_weight(x, self._get_tile_weights_ref())
+        return cast_for_core(x, self.io_dtype)
 
     def joint_forward(self, x_input: Tensor, is_test: bool = False, ctx: Any = None) -> Tensor:
         """Return the output before learned scales and digital bias, without autograd.
@@ -207,27 +297,27 @@ class TileWithPeriphery(PlacedTile):
             InputError: Wrong number of features, dtype or device.
         """
         with torch.no_grad():
-            x = self._cast_input(x_input)
+            if self._is_torch_code:
+                self.tile.follow(self.rpu_config)
+                return self._torch_forward(x_input, is_test, ctx)
+            x = self.cast_input(x_input)
             rows = to_rows(x, self.in_size, self.in_trans, "x_input")
-            y = self._run_rows(rows, is_test, ctx)
+            seen = self.pre_forward(rows, -1, is_test, ctx)
+            y = self.tile.run_forward(seen, self.bias_input(), is_test)[0]
+            y = self.post_forward(y, -1, is_test, ctx)
             if x.dim() == 2 and not self._transposed:
                 return y
             return from_rows(y, batch_shape(x, self.in_trans), self.out_trans)
 
-    def _run_rows(self, rows: Tensor, is_test: bool, ctx: Any) -> Tensor:
-        seen = self.pre_forward(rows, -1, is_test, ctx)
-        y = self.tile.run_forward(seen, self._bias_input(), is_test)[0]
-        return self.post_forward(y, -1, is_test, ctx)
-
-    def _bias_input(self) -> float | None:
+    def bias_input(self) -> float | None:
         """Return what the bias column sees: the output is multiplied by the range, the bias not."""
         if not self.analog_bias:
             return None
-        r = self._range()
+        r = self.input_processing.magnitude()
         return 1.0 if r is None else 1.0 / float(r)
 
     def backward(self, d_input: Tensor, ctx: Any = None) -> Tensor:
-        """Return gradients of the inputs, without those of learned scales.
+        """Return gradients of the inputs, without those of learned scales and without autograd.
 
         Args:
             d_input: Gradients of the outputs, shape `[..., out_size]`.
@@ -237,7 +327,7 @@ class TileWithPeriphery(PlacedTile):
             InputError: Wrong number of features, dtype or device.
         """
         with torch.no_grad():
-            rows = to_rows(self._cast_input(d_input), self.out_size, self.out_trans, "d_input")
+            rows = to_rows(self.cast_input(d_input), self.out_size, self.out_trans, "d_input")
             scaled = self.pre_backward(rows, -1, ctx)
             back = self.tile.run_backward(scaled, self.tile.next_call(), not self.training)
             return from_rows(
@@ -256,13 +346,14 @@ class TileWithPeriphery(PlacedTile):
         Raises:
             ArgumentError: A value is not finite.
             InputError: Wrong number of features or samples, dtype or device.
+            TileError: The weights follow a gradient that autograd computes.
         """
         with torch.no_grad():
-            x = to_rows(self._cast_input(x_input), self.in_size, self.in_trans, "x_input")
-            d = to_rows(self._cast_input(d_input), self.out_size, self.out_trans, "d_input")
+            x = to_rows(self.cast_input(x_input), self.in_size, self.in_trans, "x_input")
+            d = to_rows(self.cast_input(d_input), self.out_size, self.out_trans, "d_input")
             x, d = self.pre_update(x, -1, d, -1)
-            self.tile.run_update(x, d, self._bias_input())
-            self._weights_edited()
+            self.tile.run_update(x, d, self.bias_input())
+            self.weights_edited()
 
     def apply_trace(self) -> None:
         """Update the weights with the pairs that the context has collected, in their order.
@@ -278,7 +369,110 @@ class TileWithPeriphery(PlacedTile):
             for pairs in grouped_pairs(ctx):
                 x = joined([to_rows(p[0], self.in_size, self.in_trans, "x_input") for p in pairs])
                 d = joined([to_rows(p[1], self.out_size, self.out_trans, "d_input") for p in pairs])
-                self.tile.run_update(x, self._unscaled(d, -1).contiguous(), pairs[0][2])
+                self.tile.run_update(x, self.scales.unscale(d, -1).contiguous(), pairs[0][2])
+
+    def pre_forward(
+        self, x_input: Tensor, dim: int, is_test: bool = False, ctx: Any = None
+    ) -> Tensor:
+        """Return inputs as the array gets them; subclasses may replace it.
+
+        Args:
+            x_input: Inputs, features on axis `dim`.
+            dim: Axis of the features.
+            is_test: Evaluation mode; the range follows the data only in training.
+            ctx: Not used.
+        """
+        if not self.input_processing.is_on():
+            return x_input
+        return self.input_processing.enter(x_input, not is_test)
+
+    def post_forward(
+        self, x_output: Tensor, dim: int, is_test: bool = False, ctx: Any = None
+    ) -> Tensor:
+        """Return outputs scaled back, in evaluation mode corrected for drift.
+
+        Subclasses may replace it.
+
+        Args:
+            x_output: Outputs of the array, features on axis `dim`.
+            dim: Axis of the features.
+            is_test: Evaluation mode.
+            ctx: Not used.
+        """
+        x_output = self.scales.times(self.input_processing.leave(x_output), dim)
+        factor = self.programming.output_factor() if is_test else None
+        if factor is None:
+            return x_output
+        if factor.numel() == 1:
+            # Before any drift the factor is 1, and a pass over all outputs for nothing. A graph
+            # cannot depend on the value.
+            needed = torch.compiler.is_compiling() or factor.item() != 1.0
+            return x_output * factor if needed else x_output
+        return x_output * factor.view(self.get_tensor_view(x_output.dim(), dim))
+
+    def pre_backward(self, d_input: Tensor, dim: int, ctx: Any = None) -> Tensor:
+        """Return gradients of outputs as the array gets them; subclasses may replace it.
+
+        Args:
+            d_input: Gradients of the outputs, features on axis `dim`.
+            dim: Axis of the features.
+            ctx: Not used.
+        """
+        if self.backward_factor != 1.0:
+            d_input = d_input * self.backward_factor
+        return self.scales.times(d_input, dim)
+
+    def post_backward(self, d_output: Tensor, dim: int, ctx: Any = None) -> Tensor:
+        """Return gradients of inputs: clipping and scaling by the range cancel (straight-through).
+
+        Subclasses may replace it.
+
+        Args:
+            d_output: Transposed product, features on axis `dim`.
+            dim: Axis of the features.
+            ctx: Not used.
+        """
+        return d_output
+
+    def pre_update(
+        self, x_input: Tensor, x_dim: int, d_input: Tensor, d_dim: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return inputs and gradients of an update as the array gets them.
+
+        Dividing the gradients by the mapping scales makes a step of the logical weights that of
+        plain SGD. Subclasses may replace it.
+
+        Args:
+            x_input: Inputs, features on axis `x_dim`.
+            x_dim: Axis of their features.
+            d_input: Gradients of the outputs, features on axis `d_dim`.
+            d_dim: Axis of their features.
+        """
+        if self.input_processing.value() is not None:
+            x_input = self.input_processing.enter(x_input, False)
+        return x_input, self.scales.unscale(d_input, d_dim)
+
+    def post_update_step(self) -> None:
+        """Do what follows every optimizer step: diffusion and decay, clipping, remapping.
+
+        What was programmed before belongs to other weights now, unless the tile is frozen.
+        """
+        if self.reference_weights.is_kept() and self._is_trained():
+            self.programming.forget()
+        if self.tile.after_step(self.rpu_config):
+            self.weights_edited()
+        if self.clip_remap is not None:
+            self.clip_remap.after_step()
+
+    def _is_trained(self) -> bool:
+        """Return whether optimizer steps change the weights."""
+        raw: Any = self.tile
+        return bool((raw.weight if self._is_torch_code else self.analog_ctx).requires_grad)
+
+    def weights_edited(self) -> None:
+        """Follow a change of the weights by anything but their devices or their programming."""
+        if self.reference_weights.is_kept():
+            self.programming.forget()
 
     def get_forward_out_bound(self) -> float | None:
         """Return the magnitude from which outputs count as clipped; None without a bound."""
@@ -291,41 +485,119 @@ class TileWithPeriphery(PlacedTile):
             return None
         return io.out_scale * io.out_bound * 0.999
 
+    def get_tensor_view(self, ndim: int, dim: int | None = None) -> tuple[int, ...]:
+        """Return the shape that spreads a vector over one axis of a tensor.
+
+        Args:
+            ndim: Rank of the tensor.
+            dim: Axis; by default that of the output features.
+        """
+        axis = (0 if self.out_trans else ndim - 1) if dim is None else dim % ndim
+        return tuple(-1 if i == axis else 1 for i in range(ndim))
+
+    def set_learning_rate(self, learning_rate: float | None) -> None:
+        """Set the learning rate; compensation for the mapping scales multiplies the raw one.
+
+        Args:
+            learning_rate: None is ignored.
+
+        Raises:
+            ArgumentError: It is negative or not finite; the present one stays.
+        """
+        if learning_rate is not None:
+            rate = check_not_negative("learning_rate", learning_rate)
+            self.tile.set_learning_rate(rate * self.mapping_lr_scale)
+
+    def get_learning_rate(self) -> float | None:
+        """Return the learning rate."""
+        raw = self.tile.get_learning_rate()
+        return None if raw is None else raw / self.mapping_lr_scale
+
+    def decay_weights(self, alpha: float = 1.0) -> None:
+        """Let the weights decay once.
+
+        Args:
+            alpha: Number of calls it stands for.
+
+        Raises:
+            ArgumentError: It is negative or not finite; nothing is changed.
+        """
+        self.tile.decay_weights(alpha)
+        self.weights_edited()
+
+    def diffuse_weights(self) -> None:
+        """Add one step of the random walk of the devices."""
+        self.tile.diffuse_weights()
+        self.weights_edited()
+
+    def reset_columns(
+        self, start_column_idx: int = 0, num_columns: int = 1, reset_prob: float = 1.0
+    ) -> None:
+        """Reset columns to the reset value of the devices.
+
+        Args:
+            start_column_idx: First column.
+            num_columns: Number of columns, wrapping around; a negative number means all.
+            reset_prob: Probability of each crosspoint.
+
+        Raises:
+            ArgumentError: The column does not exist or the probability is outside `[0, 1]`.
+        """
+        self.tile.reset_columns(start_column_idx, num_columns, reset_prob)
+        self.weights_edited()
+
+    def reset(self, reset_prob: float = 1.0) -> None:
+        """Reset all columns.
+
+        Args:
+            reset_prob: Probability of each crosspoint.
+        """
+        self.reset_columns(0, -1, reset_prob)
+
+    def set_verbosity_level(self, verbose: int) -> None:
+        """Ignore the level: the core prints nothing.
+
+        Args:
+            verbose: Accepted for compatibility.
+        """
+
+    def ensure_shared_weights(self, shared_weights: Tensor | None = None) -> None:
+        """Do nothing: the weights of the core are the parameter, they cannot come apart.
+
+        Args:
+            shared_weights: Accepted for compatibility.
+        """
+
     def init_periph_quant_processing(self) -> None:
         """Do nothing: only quantised tiles have a quantised periphery."""
 
-    def _reconfigure(self) -> None:
-        """Follow a new configuration with what it adds or removes."""
-        self.init_learned_out_scales()
-        self.init_mapping_scales()
-        self.init_input_processing()
-        self._prepare()
+    init_learned_out_scales = done_by("scales", Scales.init_learned_out_scales)
+    init_mapping_scales = done_by("scales", Scales.init_mapping_scales)
+    get_mapping_scales = done_by("scales", Scales.get_mapping_scales)
+    set_mapping_scales = done_by("scales", Scales.set_mapping_scales)
+    get_learned_out_scales = done_by("scales", Scales.get_learned_out_scales)
+    set_learned_out_scales = done_by("scales", Scales.set_learned_out_scales)
+    apply_out_scaling = done_by("scales", Scales.apply_out_scaling)
+    get_scales = done_by("scales", Scales.get_scales)
+    set_scales = done_by("scales", Scales.set_scales)
 
-    def _digital_entries(self, config: Any) -> dict[str, Entry]:
-        """Return what digital entries a saved state with a configuration has."""
-        mapping, params = config.mapping, config.pre_post.input_range
-        one, vector = (1,), (self.out_size,)
-        matrix = (self.out_size, self.in_size + int(self.analog_bias))
-        entries = {
-            "mapping_scales": Entry((one, vector), required=False, positive=True),
-            "reference_combined_weights": Entry((matrix,), required=False),
-        }
-        if self.digital_bias:
-            entries["bias"] = Entry((vector,))
-        if mapping.learn_out_scaling:
-            entries["out_scaling_alpha"] = Entry(
-                (vector if mapping.out_scaling_columnwise else one,)
-            )
-        if params.enable:
-            entries["input_range"] = entries["input_range_update_idx"] = Entry((one,))
-        return entries
+    init_input_processing = done_by("input_processing", InputRange.init_input_processing)
+    set_input_range = done_by("input_processing", InputRange.set_input_range)
+    apply_input_range = done_by("input_processing", InputRange.apply_input_range)
 
-    def _store_digital(self, name: str, value: Tensor | None) -> None:
-        if value is None:
-            self._buffers[name] = None
-        else:
-            assign(self, name, value)
-        self._learning_rate_scale()
+    set_weights = done_by("logical_weights", LogicalWeights.set_weights)
+    get_weights = done_by("logical_weights", LogicalWeights.get_weights)
+    read_weights = done_by("logical_weights", LogicalWeights.read_weights)
+    remap_weights = done_by("logical_weights", LogicalWeights.remap_weights)
+    apply_weight_scaling = done_by("logical_weights", LogicalWeights.apply_weight_scaling)
 
-
-__all__ = ["BaseTile", "InputRangeParameter", "TileWithPeriphery"]
+    get_hidden_parameters = done_by("tile", SimulatorTile.get_named_hidden_parameters)
+    set_hidden_parameters = done_by("tile", SimulatorTile.set_named_hidden_parameters)
+    get_hidden_update_index = done_by("tile", SimulatorTile.get_hidden_update_index)
+    set_hidden_update_index = done_by("tile", SimulatorTile.set_hidden_update_index)
+    get_forward_parameters = done_by("tile", SimulatorTile.get_forward_parameters)
+    set_forward_parameters = done_by("tile", SimulatorTile.set_forward_parameters)
+    get_backward_parameters = done_by("tile", SimulatorTile.get_backward_parameters)
+    set_backward_parameters = done_by("tile", SimulatorTile.set_backward_parameters)
+    dump_extra = done_by("tile", SimulatorTile.dump_extra)
+    load_extra = done_by("tile", SimulatorTile.load_extra)

@@ -3,8 +3,7 @@
 from mho.exceptions import ArgumentError, CudaError
 from mho.optim.context import AnalogContext
 from mho.simulator.rpu_base import cuda, tiles
-from mho.simulator.tiles.base import SimulatorTileWrapper
-from mho.simulator.tiles.crosspoints import CrosspointTile
+from mho.simulator.tiles.base import RPUCudaSimulatorTileWrapper, SimulatorTileWrapper
 
 __all__ = [
     "AnalogContext",
@@ -15,5 +14,3 @@ __all__ = [
     "cuda",
     "tiles",
 ]
-
-RPUCudaSimulatorTileWrapper = CrosspointTile

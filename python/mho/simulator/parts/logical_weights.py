@@ -1,0 +1,230 @@
+"""The weights of a tile as those of a layer: logical weights and bias."""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from mho.exceptions import ArgumentError, InputError
+from mho.simulator.parts.base import Part
+from mho.simulator.parts.scales import ScaledTile, Scales, weight_scales
+from mho.simulator.raw_tiles.rows import check_tensor
+from mho.simulator.raw_tiles.weight_limits import check_weights
+from mho.simulator.state.entries import Entry, assign
+
+
+class LayerTile(ScaledTile, Protocol):
+    """What logical weights need of their tile."""
+
+    scales: Scales
+    programming: Any
+    io_dtype: torch.dtype
+
+    def __call__(self, x_input: Tensor) -> Any:
+        """Return the output of the tile."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Switch between training and evaluation."""
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+
+
+class LogicalWeights(Part):
+    """Writes and reads the weights of a layer: raw weights times scales, and the bias.
+
+    The bias is a parameter of the tile, or the last column of the array if it is analog.
+    """
+
+    _tile: LayerTile
+
+    def entries(self, config: Any) -> dict[str, Entry]:
+        """Return the entry of the bias; see the base class."""
+        return {"bias": Entry(((self._tile.out_size,),))} if self._tile.digital_bias else {}
+
+    def store(self, name: str, value: Tensor | None) -> None:
+        """Take over the bias; see the base class."""
+        assert value is not None  # the entry is required
+        assign(self._tile, name, value)
+
+    def set_weights(
+        self,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        apply_weight_scaling: bool = True,
+        realistic: bool = False,
+        weight_scaling_omega: float | None = None,
+    ) -> None:
+        """Write logical weights.
+
+        Pulsed devices clip the weights to their bounds, so reading back may differ.
+
+        Args:
+            weight: Logical weights, reshaped to `[out_size, in_size]`.
+            bias: Bias `[out_size]`; a digital one is kept if it is not given.
+            apply_weight_scaling: Choose new mapping scales; the learned ones are reset to one.
+            realistic: Program the weights with the errors of the devices.
+            weight_scaling_omega: Largest absolute tile weight; None takes that of the
+                configuration. Zero or less resets the scales to one.
+
+        Raises:
+            ArgumentError: An analog bias is missing, or a value is not finite.
+            InputError: Wrong number of elements.
+        """
+        tile = self._tile
+        combined, digital = self._combined(weight, bias)
+        with torch.no_grad():
+            present = tile._parameters["bias"]
+            if digital is not None and present is not None:
+                present.data.copy_(digital)
+            if apply_weight_scaling:
+                combined = self._rescaled(combined, weight_scaling_omega)
+            tile.tile.set_weights(combined)
+            tile.programming.forget()
+        if realistic:
+            tile.programming.program_weights()
+
+    def _rescaled(self, combined: Tensor, weight_scaling_omega: float | None) -> Tensor:
+        # Scales of earlier weights must not multiply the new ones a second time.
+        if self._tile.scales.get_scales() is not None:
+            self._tile.scales.set_scales(1.0)
+        return self.apply_weight_scaling(combined, weight_scaling_omega)
+
+    def apply_weight_scaling(
+        self, combined_weights: Tensor, weight_scaling_omega: float | None = None
+    ) -> Tensor:
+        """Return tile weights for logical weights, and set the scales that belong to them.
+
+        Args:
+            combined_weights: Logical weights with the analog bias column, shape `[out, x_size]`.
+            weight_scaling_omega: Largest absolute tile weight; None takes that of the
+                configuration. Zero or less keeps the scales and returns the weights as they are.
+        """
+        mapping = self._tile.rpu_config.mapping
+        omega = (
+            mapping.weight_scaling_omega if weight_scaling_omega is None else weight_scaling_omega
+        )
+        if omega <= 0.0:
+            return combined_weights
+        scales = weight_scales(combined_weights, omega, mapping.weight_scaling_columnwise)
+        self._tile.scales.set_scales(scales)
+        return combined_weights / scales.reshape(-1, 1)
+
+    def _combined(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return checked logical weights with the analog bias column, and the digital bias."""
+        tile = self._tile
+        value = torch.as_tensor(weight)
+        check_tensor(value, "weight")
+        shape = (tile.out_size, tile.in_size)
+        if value.numel() != tile.out_size * tile.in_size:
+            raise InputError(
+                f"weight: expected {tile.out_size * tile.in_size} values for shape {shape}, got"
+                f" shape {tuple(value.shape)}"
+            )
+        given = value.detach().reshape(shape)
+        checked = check_weights(given, shape)
+        # Raw tiles that move have a precision of their own, to which float32 would round.
+        combined = given if tile.tile.moves else checked
+        column = None if bias is None else self._checked_bias(bias)
+        if not tile.analog_bias:
+            return combined, column if tile.digital_bias else None
+        if column is None:
+            raise ArgumentError("bias: is required, the tile has an analog bias")
+        return torch.cat([combined, column.reshape(-1, 1)], dim=1), None
+
+    def _checked_bias(self, bias: Tensor) -> Tensor:
+        given = torch.as_tensor(bias).detach().reshape(-1)
+        value = given.to("cpu", torch.float32)
+        if value.numel() != self._tile.out_size:
+            raise InputError(f"bias: expected {self._tile.out_size} values, got {value.numel()}")
+        if not bool(torch.isfinite(value).all()):
+            raise ArgumentError("bias: values must be finite; found NaN or infinity")
+        return given if self._tile.tile.moves else value
+
+    def get_weights(
+        self, apply_weight_scaling: bool = True, realistic: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return copies of the logical weights `[out_size, in_size]` and bias on the host.
+
+        Args:
+            apply_weight_scaling: Multiply by the scales; otherwise the raw weights of the tile are
+                returned.
+            realistic: Estimate them from products of the tile, with all their noise.
+        """
+        if realistic:
+            return self.read_weights(apply_weight_scaling)
+        with torch.no_grad():
+            combined = self._tile.tile.get_weights().detach().cpu()
+            scales = self._tile.scales.get_scales() if apply_weight_scaling else None
+            if scales is not None:
+                combined = combined * scales.cpu().reshape(-1, 1)
+            return self._separated(combined)
+
+    def _separated(self, combined: Tensor) -> tuple[Tensor, Tensor | None]:
+        if self._tile.analog_bias:
+            return combined[:, :-1].clone(), combined[:, -1].clone()
+        bias = self._tile._parameters["bias"]
+        return combined, None if bias is None else bias.detach().cpu().clone()
+
+    def read_weights(
+        self,
+        apply_weight_scaling: bool = False,
+        x_values: Tensor | None = None,
+        over_sampling: int = 10,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return an estimate of weights and bias from products in evaluation mode.
+
+        It is the least-squares solution.
+
+        Args:
+            apply_weight_scaling: Return logical weights; otherwise the scales are divided out.
+            x_values: Inputs to read with, shape `[samples, in_size]`; by default standard normal
+                ones.
+            over_sampling: Number of samples per input by default.
+
+        Raises:
+            InputError: `x_values` has the wrong shape.
+        """
+        size = self._tile.in_size
+        x = (
+            torch.randn(size * over_sampling, size, dtype=torch.float32)
+            if x_values is None
+            else x_values.detach().cpu().float()
+        )
+        if x.dim() != 2 or x.shape[1] != size:
+            raise InputError(f"x_values: expected shape [samples, {size}], got {tuple(x.shape)}")
+        combined = self._estimate(x)
+        scales = None if apply_weight_scaling else self._tile.scales.get_scales()
+        if scales is not None:
+            combined = combined / scales.cpu().reshape(-1, 1)
+        return self._separated(combined)
+
+    def _estimate(self, x: Tensor) -> Tensor:
+        tile = self._tile
+        training = tile.training
+        tile.train(False)
+        try:
+            with torch.no_grad():
+                given = x.to(tile.device, tile.io_dtype)
+                y: Tensor = tile(given.t() if tile.in_trans else given)
+                y = (y.t() if tile.out_trans else y).float().cpu()
+        finally:
+            tile.train(training)
+        bias = tile._parameters["bias"]
+        if bias is not None:
+            y = y - bias.detach().cpu()
+        if tile.analog_bias:
+            x = torch.cat([x, x.new_ones(x.shape[0], 1)], dim=1)
+        solution: Tensor = torch.linalg.lstsq(x.double(), y.double()).solution
+        return solution.t().float()
+
+    def remap_weights(self, weight_scaling_omega: float | None = 1.0) -> None:
+        """Write the logical weights again with new scales.
+
+        Args:
+            weight_scaling_omega: Largest absolute tile weight; None takes that of the
+                configuration.
+        """
+        weight, bias = self.get_weights()
+        self.set_weights(weight, bias, weight_scaling_omega=weight_scaling_omega)

@@ -1,0 +1,196 @@
+"""Programming, drift and drift compensation of inference tiles."""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from mho.exceptions import ConfigError, TileError
+from mho.inference.noise.base import BaseNoiseModel
+from mho.simulator.parts.base import Part, PartOwner
+from mho.simulator.parts.reference_weights import ReferenceWeights
+from mho.simulator.state.entries import Entry, assign
+
+_PARAMETERS = "drift_noise_parameters"
+_WEIGHTS = "programmed_weights"
+_BASELINE = "drift_baseline"
+
+
+class DriftingTile(PartOwner, Protocol):
+    """What programming needs of its tile."""
+
+    reference_weights: ReferenceWeights
+    drift_noise_parameters: list[Any] | None
+    drift_readout_tensor: Tensor | None
+
+
+class Programming(Part):
+    """Replaces the weights by what the noise model makes of them, at programming and later.
+
+    In evaluation mode outputs are multiplied by `alpha`, the factor of the drift compensation.
+    """
+
+    _tile: DriftingTile
+
+    def register(self) -> None:
+        """Prepare a fresh tile, in which nothing is programmed."""
+        self._tile.drift_noise_parameters = None
+        self._tile.drift_readout_tensor = None
+
+    def follow(self, config: Any) -> None:
+        """Add what programming needs; see the base class."""
+        if "alpha" not in self._tile._buffers:
+            self._tile.register_buffer("alpha", torch.ones(1, dtype=torch.float32))
+            self._tile.register_buffer(_WEIGHTS, None)
+            self._tile.register_buffer(_BASELINE, None)
+
+    def entries(self, config: Any) -> dict[str, Entry]:
+        """Return the entries of programming and drift; see the base class."""
+        tile = self._tile
+        matrix = (tile.out_size, tile.in_size + int(tile.analog_bias))
+        alpha: tuple[tuple[int, ...], ...] = ((1,), (), (tile.out_size,))
+        return {
+            "alpha": Entry(alpha),
+            _WEIGHTS: Entry((matrix,), required=False),
+            _BASELINE: Entry(alpha, required=False),
+            # An empty tensor stands for a device that does not drift.
+            f"{_PARAMETERS}.*": Entry(((0,), matrix), required=False),
+        }
+
+    def store(self, name: str, value: Tensor | None) -> None:
+        """Take over an entry; see the base class."""
+        if name == f"{_PARAMETERS}.*":
+            self._tile.drift_noise_parameters = None
+        elif name.startswith(f"{_PARAMETERS}."):
+            kept = None if value is None or value.numel() == 0 else value.clone()
+            before = self._tile.drift_noise_parameters or []
+            self._tile.drift_noise_parameters = [*before, kept]
+        elif value is None:
+            self._tile._buffers[name] = None
+        else:
+            assign(self._tile, name, value)
+        if name == _BASELINE:
+            self._tile.drift_readout_tensor = None
+
+    def listed(self) -> dict[str, Tensor]:
+        """Return the entries of a saved state that are no buffers.
+
+        Raises:
+            TileError: A noise model has drawn something that is no tensor.
+        """
+        entries = {}
+        for i, value in enumerate(self._tile.drift_noise_parameters or []):
+            name = f"{_PARAMETERS}.{i}"
+            if value is not None and not isinstance(value, Tensor):
+                raise TileError(f"{name}: expected a tensor or None, got {type(value).__name__}")
+            entries[name] = torch.empty(0) if value is None else value
+        return entries
+
+    @torch.no_grad()
+    def program_weights(
+        self, from_reference: bool = True, noise_model: BaseNoiseModel | None = None
+    ) -> None:
+        """Program the weights with the errors of the noise model.
+
+        Args:
+            from_reference: Aim at the weights of the first programming; otherwise, or at the first
+                one, at the present ones.
+            noise_model: Model to use from now on.
+
+        Raises:
+            ConfigError: There is no noise model, or it is not one.
+        """
+        tile, buffers = self._tile, self._tile._buffers
+        model = self._noise_model(noise_model)
+        reference = tile.reference_weights.aim(from_reference)
+        programmed, parameters = model.apply_programming_noise(reference.clone())
+        weights = programmed.to(reference)
+        buffers[_WEIGHTS] = weights
+        tile.drift_noise_parameters = list(parameters)
+        tile.tile.set_weights(weights)
+        compensation = self._compensation()
+        if compensation is not None:
+            baseline, tile.drift_readout_tensor = compensation.init_baseline(tile)
+            buffers[_BASELINE] = baseline
+            self._reset_factor()
+
+    def _noise_model(self, noise_model: BaseNoiseModel | None) -> BaseNoiseModel:
+        config = self._tile.rpu_config
+        model = getattr(config, "noise_model", None) if noise_model is None else noise_model
+        if not isinstance(model, BaseNoiseModel):
+            raise ConfigError(f"noise_model: expected a BaseNoiseModel, got {type(model).__name__}")
+        if noise_model is not None:
+            config.noise_model = noise_model
+        return model
+
+    @torch.no_grad()
+    def drift_weights(self, t_inference: float = 0.0) -> None:
+        """Set the weights to what is read some time after programming, and update `alpha`.
+
+        The first call programs the weights if that was not done yet. Calls are independent: every
+        one starts from the programmed weights.
+
+        Args:
+            t_inference: Time since programming in seconds.
+
+        Raises:
+            ConfigError: There is no noise model.
+        """
+        tile, buffers = self._tile, self._tile._buffers
+        if buffers[_WEIGHTS] is None or tile.drift_noise_parameters is None:
+            self.program_weights()
+        programmed, parameters = buffers[_WEIGHTS], tile.drift_noise_parameters
+        assert programmed is not None and parameters is not None
+        model = self._noise_model(None)
+        drifted = model.apply_drift_noise(programmed.clone(), parameters, t_inference)
+        tile.tile.set_weights(drifted.to(programmed))
+        compensation, baseline = self._compensation(), buffers[_BASELINE]
+        if compensation is not None and baseline is not None:
+            self._compensate(compensation, baseline)
+
+    def _compensate(self, compensation: Any, baseline: Tensor) -> None:
+        tile = self._tile
+        if tile.drift_readout_tensor is None:
+            tile.drift_readout_tensor = compensation.get_readout_tensor(self.drift_readout_size())
+        output = self.drift_readout(tile.drift_readout_tensor)
+        tile._buffers["alpha"] = compensation.apply(output, baseline).to(self._factor())
+
+    def drift_readout_size(self) -> int:
+        """Return the number of input lines of the array, with that of an analog bias."""
+        return self._tile.tile.get_x_size()
+
+    def drift_readout(self, readout_tensor: Tensor) -> Tensor:
+        """Return the product of the bare array in evaluation mode, without any periphery.
+
+        Args:
+            readout_tensor: Inputs, shape `[batch, drift_readout_size()]`.
+
+        Returns:
+            Outputs, shape `[batch, out_size]`.
+        """
+        with torch.no_grad():
+            rows = readout_tensor.to(self._tile._get_tile_weights_ref())
+            return self._tile.tile.forward(rows, False, is_test=True)
+
+    def output_factor(self) -> Tensor | None:
+        """Return the factor on outputs in evaluation, `[1]` or `[out_size]`; None without one."""
+        return None if self._compensation() is None else self._tile._buffers["alpha"]
+
+    def forget(self) -> None:
+        """Drop what belongs to earlier weights."""
+        self._tile.reference_weights.forget()
+        self._tile._buffers[_WEIGHTS] = self._tile._buffers[_BASELINE] = None
+        self._tile.drift_noise_parameters = None
+        self._reset_factor()
+
+    def _factor(self) -> Tensor:
+        alpha = self._tile._buffers["alpha"]
+        assert alpha is not None  # there is one from the construction on
+        return alpha
+
+    def _reset_factor(self) -> None:
+        old = self._factor()
+        self._tile._buffers["alpha"] = torch.ones(1, dtype=old.dtype, device=old.device)
+
+    def _compensation(self) -> Any:
+        return getattr(self._tile.rpu_config, "drift_compensation", None)

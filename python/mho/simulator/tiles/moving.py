@@ -1,0 +1,158 @@
+"""Where a tile is, and in what precision: moving and casting it, and its inputs."""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mho.exceptions import CudaError, InputError, TileModuleError
+from mho.optim.context import AnalogContext
+from mho.simulator.raw_tiles.rows import check_tensor
+
+
+class MovableTile(Protocol):
+    """What moving needs of a tile."""
+
+    analog_ctx: AnalogContext
+    io_dtype: torch.dtype
+    in_size: int
+    _buffers: dict[str, Tensor | None]
+    _parameters: dict[str, nn.Parameter | None]
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+
+    def _get_tile_weights_ref(self) -> Tensor:
+        """Return the live raw weights."""
+
+
+def stay_on_host(tile: MovableTile, fn: Any) -> None:
+    """Follow a move or cast of the model: the state stays float32, inputs and outputs are cast.
+
+    Args:
+        tile: Tile of the core.
+        fn: Maps a tensor to a moved or cast one.
+
+    Raises:
+        TileModuleError: The tile cannot go to that device.
+    """
+    try:
+        probe: Tensor = fn(torch.zeros(1, dtype=torch.float32))
+    except Exception as error:
+        raise TileModuleError(f"{type(tile).__name__} cannot be moved or cast: {error}") from error
+    if probe.device.type != "cpu":
+        raise TileModuleError(
+            f"{type(tile).__name__} computes on the host and cannot be moved to {probe.device};"
+            " keep the analog layers on the CPU (to_backend('wgpu') runs them on a graphics"
+            " processor from there) or use TorchInferenceRPUConfig"
+        )
+    tile.io_dtype = probe.dtype
+
+
+def move_with_model(tile: Any, fn: Any, recurse: bool = True) -> None:
+    """Apply a function to all tensors of a tile.
+
+    The context keeps its identity, which optimizers hold, and shares the new weights.
+
+    Args:
+        tile: Tile whose raw tile is a torch module.
+        fn: Maps a tensor to a moved or cast one.
+        recurse: Include the raw tile.
+
+    Raises:
+        TileModuleError: The function fails.
+    """
+    context, index = tile.analog_ctx, tile._buffers.get("input_range_update_idx")
+    order = list(tile._parameters)
+    # The context refuses to be read, and is a view of the weights that the function moves anyway.
+    del tile._parameters["analog_ctx"]
+    try:
+        nn.Module._apply(tile, fn, recurse)  # type: ignore[no-untyped-call]
+    except Exception as error:
+        raise TileModuleError(f"{type(tile).__name__} cannot be moved or cast: {error}") from error
+    finally:
+        moved = {name: tile._parameters.get(name, context) for name in order}
+        tile._parameters.clear()
+        tile._parameters.update(moved)
+        _share_weights(context, tile)
+    if index is not None:
+        # Counts batches, which half precision cannot.
+        tile._buffers["input_range_update_idx"] = index.to(tile.device)
+
+
+def _share_weights(context: AnalogContext, tile: MovableTile) -> None:
+    """Make a context share the storage of the weights of its tile again."""
+    weight = tile._get_tile_weights_ref()
+    with torch._C.DisableTorchFunctionSubclass():
+        torch.Tensor.data.__set__(context, weight.detach()[:, : tile.in_size])  # type: ignore[attr-defined]
+    tile.io_dtype = weight.dtype
+
+
+def move_like(tile: MovableTile, like: Tensor) -> None:
+    """Bring all tensors of a tile to dtype and device of another tensor.
+
+    Args:
+        tile: Tile whose raw tile is a torch module.
+        like: Floating-point tensor.
+    """
+    move_with_model(tile, lambda value: value.to(like) if value.is_floating_point() else value)
+
+
+def check_cuda(name: str, moves: bool) -> None:
+    """Check that a tile can go to a CUDA device.
+
+    Args:
+        name: Name of its class.
+        moves: Whether its raw tile is a torch module.
+
+    Raises:
+        CudaError: It cannot, or there is no CUDA device.
+    """
+    if not moves:
+        raise CudaError(
+            f"{name} cannot be moved to CUDA; use to_backend('wgpu') for graphics processors, or"
+            " TorchInferenceRPUConfig"
+        )
+    if not torch.cuda.is_available():
+        raise CudaError(f"{name} cannot be moved: torch finds no CUDA device")
+
+
+def cast_for_core(x: Tensor, io_dtype: torch.dtype) -> Tensor:
+    """Return an input in float32; what autocast or a cast of the model made is converted.
+
+    Args:
+        x: Input, shape `[..., features]`.
+        io_dtype: Precision of the model.
+
+    Raises:
+        InputError: It is no real tensor, or of another dtype.
+    """
+    if isinstance(x, Tensor) and x.dtype is torch.float32:
+        return x
+    check_tensor(x, "x_input")
+    if x.dtype is io_dtype or (torch.is_autocast_enabled(x.device.type) and x.is_floating_point()):
+        return x.to(torch.float32)
+    raise InputError(f"x_input: expected dtype {io_dtype}, got {x.dtype}; convert it or the model")
+
+
+def cast_like_weight(x: Tensor, weight: Tensor) -> Tensor:
+    """Return an input in the dtype of the weights: one that autocast made is converted.
+
+    Args:
+        x: Input, shape `[..., features]`.
+        weight: Weights.
+
+    Raises:
+        InputError: It is no real tensor, or of another dtype or device.
+    """
+    check_tensor(x, "x_input")
+    if x.device != weight.device:
+        raise InputError(f"x_input: expected device {weight.device}, got {x.device}")
+    if x.dtype is weight.dtype:
+        return x
+    if x.is_floating_point() and torch.is_autocast_enabled(x.device.type):
+        return x.to(weight.dtype)
+    raise InputError(
+        f"x_input: expected dtype {weight.dtype}, got {x.dtype}; convert it or the model"
+    )
