@@ -4,9 +4,11 @@ The scripts `data/make_golden_state.py` and `data/make_checkpoints.py` wrote dow
 tests compare with that. Inputs are fractions with few bits that no torch version draws otherwise.
 """
 
+import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -43,6 +45,7 @@ from mho.simulator.configs import (
     SoftBoundsDevice,
     TorchInferenceRPUConfig,
 )
+from mho.simulator.configs.devices import PulsedDevice
 from mho.simulator.parameters.enums import (
     NoiseManagementType,
     PulseType,
@@ -51,7 +54,7 @@ from mho.simulator.parameters.enums import (
     WeightRemapType,
 )
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
-from mho.simulator.tiles import CustomSimulatorTile, InferenceTile
+from mho.simulator.tiles import AnalogTile, CustomSimulatorTile, InferenceTile
 from mho.simulator.tiles.custom import CustomRPUConfig
 
 RATE = 0.1
@@ -494,3 +497,64 @@ def described(model: nn.Module) -> dict[str, list[str]]:
         "hidden": [name for tile in raw for name in tile.get_hidden_parameter_names()],
         "extra": [name for tile in raw for name in tile.dump_extra() or {}],
     }
+
+
+def digest(*values: Tensor) -> str:
+    """Return a short checksum of the bits of tensors."""
+    data = b"".join(value.detach().contiguous().numpy().tobytes() for value in values)
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _all_of(device: Callable[[], Any]) -> SingleRPUConfig:
+    """Return a configuration with everything that a device draws over time."""
+    config = SingleRPUConfig(device=device())
+    config.device.lifetime, config.device.diffusion = 20.0, 0.01
+    if isinstance(config.device, PulsedDevice):
+        config.device.count_pulses = True
+        config.device.drift = DriftParameter(nu=0.1, nu_dtod=0.2, nu_std=0.1, w_noise_std=0.01)
+    return config
+
+
+def _with_pulses(pulse_type: PulseType) -> SingleRPUConfig:
+    config = analog(SoftBoundsDevice)
+    config.update.pulse_type = pulse_type
+    return config
+
+
+# Updates without pulses are products, whose rounding differs between machines.
+PULSES = (PulseType.STOCHASTIC, PulseType.MEAN_COUNT, PulseType.DETERMINISTIC_IMPLICIT)
+STREAMS: dict[str, Callable[[], SingleRPUConfig]] = {
+    **{name: partial(_all_of, make) for name, make in (DEVICES | PRESETS).items()},
+    "GoldenDevice": partial(_all_of, GoldenDevice),
+    **{kind.name: partial(_with_pulses, kind) for kind in PULSES},
+}
+
+
+def stream(config: SingleRPUConfig) -> dict[str, Any]:
+    """Return the seed that a tile draws from torch, and checksums of all that it then draws itself.
+
+    Updates get fixed inputs and gradients, so that there is no product in the numbers.
+    """
+    torch.manual_seed(20240517)
+    tile: Any = AnalogTile(6, 9, config)
+    found = {
+        "seed": int(tile.state_dict()["analog_tile_seed"]),
+        "start": digest(tile.tile.get_weights()),
+        "hidden": digest(tile.tile.get_hidden_parameters()),
+    }
+    tile.set_learning_rate(RATE)
+    if not isinstance(config.device, IdealDevice):
+        for rows in (1, 5):  # these have kernels of their own
+            tile.update(numbers(rows, 9), numbers(rows, 6, shift=3))
+            counts = tile.tile.get_pulse_counters()
+            found[f"update of {rows}"] = digest(tile.tile.get_weights(), counts)
+    tile.post_update_step()
+    found["wear"] = digest(tile.tile.get_weights())
+    tile.drift_weights(10.0)
+    tile.drift_weights(5.0)
+    found["drift"] = digest(tile.tile.get_weights())
+    tile.reset_columns(2, 3, reset_prob=0.5)
+    found["reset"] = digest(tile.tile.get_weights())
+    found["after"] = digest(tile.tile.get_hidden_parameters())
+    found["calls"] = int(tile.state_dict()["analog_tile_calls"])
+    return found

@@ -7,9 +7,12 @@ the package did: only for new kinds of tiles, or for a change that users are tol
 import json
 from pathlib import Path
 
-from golden import CASES, described, made
+from golden import CASES, STREAMS, described, made, stream
 
 if __name__ == "__main__":
-    content = {"states": {name: described(made(case)) for name, case in CASES.items()}}
+    content = {
+        "states": {name: described(made(case)) for name, case in CASES.items()},
+        "streams": {name: stream(config()) for name, config in STREAMS.items()},
+    }
     text = json.dumps(content, indent=1) + "\n"
     Path(__file__).with_name("golden_state.json").write_text(text)
