@@ -57,7 +57,7 @@ from mho.simulator.parameters.registry import register_config_class, register_ti
 from mho.simulator.tiles import AnalogTile, CustomSimulatorTile, InferenceTile
 from mho.simulator.tiles.custom import CustomRPUConfig
 
-RATE = 0.1
+RATE = 0.07  # not that of a fresh tile
 
 DEVICES: dict[str, Callable[[], Any]] = {
     name: getattr(configs, name)
@@ -186,8 +186,7 @@ def input_size(model: nn.Module) -> int:
 def step(model: nn.Module, optimizer: Any, shift: int) -> tuple[Tensor, Tensor]:
     """Make one training step with a given gradient of the outputs; return outputs and gradient."""
     optimizer.zero_grad()
-    dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
-    x = numbers(2, input_size(model), shift).to(dtype).requires_grad_()
+    x = numbers(2, input_size(model), shift).to(dtype_of(model)).requires_grad_()
     y = model(x)
     (y * numbers(*y.shape, shift=shift + 5).to(y)).sum().backward()
     optimizer.step()
@@ -558,3 +557,76 @@ def stream(config: SingleRPUConfig) -> dict[str, Any]:
     found["after"] = digest(tile.tile.get_hidden_parameters())
     found["calls"] = int(tile.state_dict()["analog_tile_calls"])
     return found
+
+
+# Of states that differ only in what is drawn for a preset, one is kept.
+_NOT_KEPT = {
+    "analog_no_bias",
+    "analog_scales",
+    "device_CapacitorPresetDevice",
+    "device_EcRamMOPresetDevice",
+    "device_EcRamPresetDevice",
+    "device_GokmenVlasovPresetDevice",
+    "device_IdealizedPresetDevice",
+    "device_PCMPresetDevice",
+    "device_ReRamArrayHfO2PresetDevice",
+    "device_ReRamSBPresetDevice",
+    "inference_learned",
+    "inference_range_fixed",
+    "inference_uncompensated",
+    "torch_programmed",
+    "torch_scales",
+}
+KEPT = {name: case for name, case in CASES.items() if name not in _NOT_KEPT}
+"""Cases with a checkpoint in `data/checkpoints`."""
+
+
+def changes(model: nn.Module, before: Mapping[str, Tensor], stage: str) -> dict[str, Tensor]:
+    """Return copies of the entries of the state that are not as before, named after a stage."""
+    after = {k: v for k, v in model.state_dict().items() if not k.endswith("analog_tile_config")}
+    return {
+        f"{stage}: {name}": value.clone()
+        for name, value in after.items()
+        if name not in before or not same(value, before[name])
+    } | {f"{stage}: without {name}": torch.empty(0) for name in before if gone(name, after)}
+
+
+def gone(name: str, after: Mapping[str, Tensor]) -> bool:
+    """Return whether an entry of a state is no longer there."""
+    return name not in after and not name.endswith("analog_tile_config")
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """Return whether tensors are equal in type, shape and bits."""
+    alike = one.dtype is other.dtype and one.shape == other.shape
+    return alike and one.numpy().tobytes() == other.numpy().tobytes()
+
+
+def go_on(model: nn.Module, case: Case) -> dict[str, Tensor]:
+    """Use a loaded model further and return what comes out: products, changes of the state.
+
+    Gradients of the outputs are given, so that pulses do not depend on products.
+    """
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    model.eval()
+    with torch.no_grad():
+        found = {"evaluated": model(numbers(2, input_size(model), 3).to(dtype_of(model)))}
+    if drift in case.history:
+        drift_analog_weights(model, 86400.0)
+        found |= changes(model, state, "drifted")
+    if drift_devices in case.history:
+        for tile in analog_tiles(model):
+            tile.drift_weights(7.0)
+        found |= changes(model, state, "drifted")
+    model.train()
+    found["outputs"], found["gradient"] = step(model, AnalogSGD(model.parameters(), lr=RATE), 23)
+    if case.pulsed:
+        for tile in analog_tiles(model):
+            tile.update(numbers(5, tile.in_size, 7), numbers(5, tile.out_size, 2))
+            tile.reset_columns(1, 2, reset_prob=0.5)
+    return found | changes(model, state, "later")
+
+
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """Return the floating-point type of a model."""
+    return next(p.dtype for p in model.parameters() if p.is_floating_point())
