@@ -83,25 +83,7 @@ def test_every_entry_has_the_bits_of_the_file(name: str) -> None:
             assert same(state[key], expected), f"{key}: {state[key]} instead of {expected}"
 
 
-# Loading makes a new parameter of a learned input range, and puts it last: an optimizer from
-# before trains the old one, one from after has another order than that of the file.
-REPLACED = {
-    "analog_rich",
-    "inference_learned_columnwise",
-    "inference_preset",
-    "inference_range",
-    "torch_learned_columnwise",
-    "torch_range",
-}
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.xfail(strict=True)] if name in REPLACED else [])
-        for name in KEPT
-    ],
-)
+@pytest.mark.parametrize("name", KEPT)
 def test_loading_keeps_parameters_and_their_order(name: str) -> None:
     """An optimizer goes on with the same parameters, and finds those of its own state by number."""
     model = KEPT[name].build()

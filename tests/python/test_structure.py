@@ -22,6 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 import mho
 from golden import CASES, analog_tiles, made
@@ -183,8 +184,6 @@ def ownership_faults(tile: Any) -> list[str]:
 
 
 KINDS = ("AnalogTile", "CustomTile", "FloatingPointTile", "InferenceTile", "TorchInferenceTile")
-# Tiles that are not yet made of parts. The list only gets shorter.
-WITHOUT_PARTS = set(KINDS)
 
 
 @cache
@@ -201,18 +200,7 @@ def test_all_kinds_are_looked_at() -> None:
     assert sorted(tiles_by_kind()) == sorted(KINDS)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param(
-            kind,
-            marks=[pytest.mark.xfail(raises=AttributeError, strict=True)]
-            if kind in WITHOUT_PARTS
-            else [],
-        )
-        for kind in KINDS
-    ],
-)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_entry_of_a_state_has_one_owner(kind: str) -> None:
     faults = {name: ownership_faults(tile) for name, tile in tiles_by_kind()[kind]}
     assert {name: found for name, found in faults.items() if found} == {}
@@ -293,6 +281,9 @@ def lacking(cls: type, methods: Mapping[str, tuple[str, list[str]]]) -> set[str]
             found.add(f"{where}.{method}")
             continue
         taken = inspect.signature(getattr(cls, method)).parameters
+        if issubclass(cls, torch.autograd.Function):
+            # torch hands over its context by position, if it does so at all.
+            parameters = [p for p in parameters if p != "ctx"]
         if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
             found |= {f"{where}.{method}({p})" for p in parameters if p not in taken}
     return found
@@ -308,21 +299,11 @@ def look_up(name: str) -> type | None:
     return found
 
 
-# Methods that are not there, and parameters with another name or that are given by position only.
-# The list only gets shorter.
-LACKING = {
-    "AnalogFunction.backward(grad_output)",
-    "AnalogFunction.forward(analog_ctx)",
-    "AnalogFunction.forward(analog_tile)",
-    "AnalogFunction.forward(input_)",
-    "AnalogFunction.forward(is_test)",
-    "AnalogFunction.forward(shared_weights)",
-    "InputRangeForward.forward(ctx)",
-    "InputRangeForward.forward(input_range)",
-    "MappingParameter.compatible_with(mapping)",
+# Methods of features that are not built: convolutions over an index table, the quantised periphery,
+# weights as a sum with a delta, weight modifiers. A method that is there now leaves the list.
+PENDING_METHODS = {
     "RPUCudaSimulatorTileWrapper.reset_delta_weights",
     "RPUCudaSimulatorTileWrapper.set_delta_weights",
-    "ReRamWan2022NoiseModel.apply_drift_noise_to_conductance(g_target)",
     "TileWithPeriphery.add_quant_periphery_bias",
     "TileWithPeriphery.apply_quant_periphery_scales",
     "TileWithPeriphery.backward_indexed",
@@ -333,13 +314,13 @@ LACKING = {
 
 
 def test_classes_have_the_methods_of_the_standard() -> None:
-    """A method that is there now leaves the list, too."""
+    """With the same parameters, but for what is not built yet."""
     found: set[str] = set()
     for name in METHODS:
         cls = look_up(name)
         if cls is not None and name.rpartition(".")[2] not in SHARED:
             found |= lacking(cls, promised(name))
-    assert found == LACKING
+    assert found == PENDING_METHODS
 
 
 def test_only_pending_classes_are_absent() -> None:

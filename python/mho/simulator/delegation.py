@@ -10,7 +10,7 @@ PartT = TypeVar("PartT")
 
 
 def done_by(
-    part: str, method: Callable[Concatenate[PartT, P], R]
+    part: str, method: Callable[Concatenate[PartT, P], R], then: str | None = None
 ) -> Callable[Concatenate[Any, P], R]:
     """Return a method that hands its call to a part; signature and text are those of the part's.
 
@@ -19,11 +19,14 @@ def done_by(
     Args:
         part: Name of the attribute that holds the part.
         method: Method of the class of the part; one that the part overrides is found by its name.
+        then: Name of a method of the object itself that is called afterwards, without arguments.
     """
 
     @functools.wraps(method)
     def handed(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
         result: R = getattr(getattr(self, part), method.__name__)(*args, **kwargs)
+        if then is not None:
+            getattr(self, then)()
         return result
 
     return handed

@@ -77,13 +77,13 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
 
     @torch.no_grad()
     def apply_drift_noise_to_conductance(
-        self, g_prog: Tensor, drift_noise_param: Tensor | None, t_inference: float
+        self, g_prog: Tensor, g_target: Tensor | None, t_inference: float
     ) -> Tensor:
         """Return conductances spread anew around their targets.
 
         Args:
             g_prog: Programmed conductances, which do not matter.
-            drift_noise_param: Target conductances, in microsiemens.
+            g_target: Target conductances, in microsiemens.
             t_inference: Time between programming and reading in seconds, one of the table.
 
         Raises:
@@ -94,9 +94,9 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
                 f"t_inference: no coefficients for {t_inference} s; use one of"
                 f" {sorted(self.coeff_dic)}"
             )
-        if drift_noise_param is None:
-            raise ArgumentError("drift_noise_param: needs the target conductances")
-        return self._spread(drift_noise_param, t_inference)
+        if g_target is None:
+            raise ArgumentError("g_target: needs the target conductances")
+        return self._spread(g_target, t_inference)
 
     def _spread(self, g_target: Tensor, time: float) -> Tensor:
         sigma = polynomial(g_target / self.g_max, self.coeff_dic[time])

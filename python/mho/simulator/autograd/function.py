@@ -65,8 +65,8 @@ class AnalogFunction(torch.autograd.Function):
     def apply(
         cls,
         analog_ctx: AnalogContext,
-        tile: DifferentiableTile,
-        x: Tensor,
+        analog_tile: DifferentiableTile,
+        input_: Tensor,
         shared_weights: Tensor | None = None,
         is_test: bool = False,
     ) -> Tensor:
@@ -74,8 +74,8 @@ class AnalogFunction(torch.autograd.Function):
 
         Args:
             analog_ctx: Context of the tile.
-            tile: Tile.
-            x: Inputs, shape `[..., in_size]`.
+            analog_tile: Tile.
+            input_: Inputs, shape `[..., in_size]`.
             shared_weights: Raw weights that get a gradient; None if the trace of the context is
                 used.
             is_test: Evaluation mode.
@@ -84,17 +84,40 @@ class AnalogFunction(torch.autograd.Function):
             InputError: Wrong number of features, dtype or device.
         """
         output: Tensor = super().apply(
-            analog_ctx, tile, x, shared_weights, is_test, tile.input_processing.value()
+            analog_ctx,
+            analog_tile,
+            input_,
+            shared_weights,
+            is_test,
+            analog_tile.input_processing.value(),
         )
         return output
 
     @staticmethod
-    def forward(ctx: Any, *args: Any) -> Tensor:
-        """Run the tile and keep what backward needs."""
-        analog_ctx, tile, x, shared_weights, is_test, range_ = args
+    def forward(
+        ctx: Any,
+        analog_ctx: AnalogContext,
+        analog_tile: DifferentiableTile,
+        input_: Tensor,
+        shared_weights: Tensor | None = None,
+        is_test: bool = False,
+        input_range_: Tensor | None = None,
+    ) -> Tensor:
+        """Run the tile and keep what backward needs.
+
+        Args:
+            ctx: Of autograd.
+            analog_ctx: As for `apply`.
+            analog_tile: As for `apply`.
+            input_: As for `apply`.
+            shared_weights: As for `apply`.
+            is_test: As for `apply`.
+            input_range_: Range of the tile, so that autograd knows it.
+        """
+        tile, x = analog_tile, input_
         rows = to_rows(x, tile.in_size, tile.in_trans, "x_input")
         seen = tile.pre_forward(rows, -1, is_test, ctx)
-        r = None if range_ is None else tile.input_processing.magnitude()
+        r = None if input_range_ is None else tile.input_processing.magnitude()
         ctx.bias_input = tile.bias_input()
         # Whoever gave other weights than the own ones (functional calls) means them.
         y, mask, ctx.call = tile.tile.run_forward(
@@ -109,11 +132,16 @@ class AnalogFunction(torch.autograd.Function):
         return from_rows(y, ctx.batch, tile.out_trans)
 
     @staticmethod
-    def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
-        """Return gradients of input, weights and range, or collect the pair for an update."""
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        """Return gradients of input, weights and range, or collect the pair for an update.
+
+        Args:
+            ctx: Of autograd.
+            grad_output: Gradient of the output, same shape.
+        """
         # Only with `create_graph` there is anything to be refused later, or to be switched off now.
         run = _once_differentiable if torch.is_grad_enabled() else _backward
-        return run(ctx, d_output)
+        return run(ctx, grad_output)
 
 
 def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:

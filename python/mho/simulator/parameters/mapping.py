@@ -43,18 +43,18 @@ class MappingParameter(ConfigBase):
     max_output_size: int = 512
     """Most outputs of a tile; zero or less is no limit."""
 
-    def compatible_with(self, other: Any) -> bool:
+    def compatible_with(self, mapping: Any) -> bool:
         """Return whether state saved with another mapping can be loaded with this one.
 
         Args:
-            other: Mapping of the saved state; its weight scaling options may differ.
+            mapping: Mapping of the saved state; its weight scaling options may differ.
         """
-        if not isinstance(other, MappingParameter):
+        if not isinstance(mapping, MappingParameter):
             return False
         mine = {f.name for f in fields(self)}
-        if mine != {f.name for f in fields(other)}:
+        if mine != {f.name for f in fields(mapping)}:
             return False
-        return all(getattr(self, name) == getattr(other, name) for name in mine - _FREE_TO_DIFFER)
+        return all(getattr(self, name) == getattr(mapping, name) for name in mine - _FREE_TO_DIFFER)
 
 
 @dataclass

@@ -69,24 +69,31 @@ class InputRange(Part):
                     " perfect, with noise and bound management NONE"
                 )
         present = self.value()
-        tile._parameters.pop("input_range", None)
-        tile._buffers.pop("input_range", None)
+        is_parameter = tile._parameters.get("input_range") is not None
         if params is None:
+            self._drop()
             tile.register_buffer("input_range", None)
             tile.register_buffer("input_range_update_idx", None)
             return False
-        value = (
-            torch.full((1,), float(params.init_value), dtype=torch.float32)
-            if present is None
-            else present.detach().clone()
-        )
-        if params.learn_input_range:
-            tile.register_parameter("input_range", nn.Parameter(value))
-        else:
-            tile.register_buffer("input_range", value)
+        # What is as it should be stays the same object: optimizers hold on to parameters.
+        if present is None or is_parameter != params.learn_input_range:
+            self._drop()
+            value = (
+                torch.full((1,), float(params.init_value), dtype=torch.float32)
+                if present is None
+                else present.detach().clone()
+            )
+            if params.learn_input_range:
+                tile.register_parameter("input_range", nn.Parameter(value))
+            else:
+                tile.register_buffer("input_range", value)
         if tile._buffers.get("input_range_update_idx") is None:
             tile.register_buffer("input_range_update_idx", torch.zeros(1, dtype=torch.float32))
         return True
+
+    def _drop(self) -> None:
+        self._tile._parameters.pop("input_range", None)
+        self._tile._buffers.pop("input_range", None)
 
     def set_input_range(self, value: Tensor | float) -> None:
         """Set the input range.
@@ -243,15 +250,15 @@ class InputRangeForward(torch.autograd.Function):
     """Clips inputs to a range; gradients beyond it go to the range instead of the input."""
 
     @staticmethod
-    def forward(x_input: Tensor, range_: Tensor, ir_params: InputRangeParameter) -> Tensor:
+    def forward(x_input: Tensor, input_range: Tensor, ir_params: InputRangeParameter) -> Tensor:
         """Return the clipped inputs.
 
         Args:
             x_input: Inputs of any shape.
-            range_: Input range, shape `[1]`.
+            input_range: Input range, shape `[1]`.
             ir_params: Settings of the range.
         """
-        r = positive(range_)
+        r = positive(input_range)
         return torch.clamp(x_input, -r, r)
 
     @staticmethod

@@ -513,39 +513,6 @@ class TileWithPeriphery(TileModule):
         raw = self.tile.get_learning_rate()
         return None if raw is None else raw / self.mapping_lr_scale
 
-    def decay_weights(self, alpha: float = 1.0) -> None:
-        """Let the weights decay once.
-
-        Args:
-            alpha: Number of calls it stands for.
-
-        Raises:
-            ArgumentError: It is negative or not finite; nothing is changed.
-        """
-        self.tile.decay_weights(alpha)
-        self.weights_edited()
-
-    def diffuse_weights(self) -> None:
-        """Add one step of the random walk of the devices."""
-        self.tile.diffuse_weights()
-        self.weights_edited()
-
-    def reset_columns(
-        self, start_column_idx: int = 0, num_columns: int = 1, reset_prob: float = 1.0
-    ) -> None:
-        """Reset columns to the reset value of the devices.
-
-        Args:
-            start_column_idx: First column.
-            num_columns: Number of columns, wrapping around; a negative number means all.
-            reset_prob: Probability of each crosspoint.
-
-        Raises:
-            ArgumentError: The column does not exist or the probability is outside `[0, 1]`.
-        """
-        self.tile.reset_columns(start_column_idx, num_columns, reset_prob)
-        self.weights_edited()
-
     def reset(self, reset_prob: float = 1.0) -> None:
         """Reset all columns.
 
@@ -599,5 +566,8 @@ class TileWithPeriphery(TileModule):
     set_forward_parameters = done_by("tile", SimulatorTile.set_forward_parameters)
     get_backward_parameters = done_by("tile", SimulatorTile.get_backward_parameters)
     set_backward_parameters = done_by("tile", SimulatorTile.set_backward_parameters)
+    decay_weights = done_by("tile", SimulatorTile.decay_weights, then="weights_edited")
+    diffuse_weights = done_by("tile", SimulatorTile.diffuse_weights, then="weights_edited")
+    reset_columns = done_by("tile", SimulatorTile.reset_columns, then="weights_edited")
     dump_extra = done_by("tile", SimulatorTile.dump_extra)
     load_extra = done_by("tile", SimulatorTile.load_extra)
