@@ -165,8 +165,10 @@ def owners(tile: Any) -> list[tuple[str, Mapping[str, Any]]]:
     for part in parts:
         assert any(value is part for value in attributes), f"{part}: is no attribute of the tile"
     own = {"analog_tile_config": SimpleNamespace(required=True)}
-    others = [(type(o).__name__, o.entries(config)) for o in (tile.tile, *parts)]
-    return [(type(tile).__name__, own), *others]
+    # What of a raw tile must be there depends on its devices; it says so itself when it loads.
+    raw = dict.fromkeys(tile.tile.entries(config), SimpleNamespace(required=False))
+    others = [(type(part).__name__, part.entries(config)) for part in parts]
+    return [(type(tile).__name__, own), (type(tile.tile).__name__, raw), *others]
 
 
 def ownership_faults(tile: Any) -> list[str]:

@@ -138,7 +138,7 @@ def test_wan_knows_its_times_only() -> None:
     for t in (0.0, 3600.0, 31536000.0):
         with pytest.raises(ArgumentError, match="t_inference"):
             model.apply_drift_noise(programmed, targets, t)
-    with pytest.raises(ArgumentError, match="drift_noise_param"):
+    with pytest.raises(ArgumentError, match="g_target"):
         model.apply_drift_noise_to_conductance(programmed, None, 1.0)
     with pytest.raises(ValueError, match="coeff_dic"):
         ReRamWan2022NoiseModel(coeff_dic={})
