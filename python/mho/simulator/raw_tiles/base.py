@@ -70,6 +70,16 @@ class SimulatorTile:
             config: Configuration, checked.
         """
 
+    def check(self, config: Any) -> None:
+        """Refuse what this raw tile cannot do where it is, before it follows a configuration.
+
+        Args:
+            config: Configuration of the tile, valid otherwise.
+
+        Raises:
+            ConfigError: It has an option that cannot be used; the message names the field.
+        """
+
     def open_backend(self) -> None:
         """Open the backend of a fresh tile, so that what it cannot do is refused at once.
 
