@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mho.simulator.autograd.operators import RUNNING
-from mho.simulator.raw_tiles.core.tile import NativeSimulatorTile
+from mho.simulator.raw_tiles.core.tile import CoreTile
 from mho.simulator.state.names import AnalogTileStateNames as Names
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def graph_constants(tile: "TileWithPeriphery") -> GraphConstants:
         tile: Tile; those that do not compute in the core have none.
     """
     raw = tile.tile
-    if not isinstance(raw, NativeSimulatorTile):
+    if not isinstance(raw, CoreTile):
         return GraphConstants()
     lines, back = (
         [name for name, _ in tile.get_submodule(group).named_buffers()]

@@ -213,7 +213,7 @@ def graph_forward(tile: "TileWithPeriphery", x_input: Tensor) -> Tensor:
         ConfigError: The configuration needs state that compiled graphs cannot change.
         InputError: Wrong number of features or dtype.
     """
-    if getattr(tile.tile, "resident", None) is not None:
+    if tile.tile.backend == "wgpu":
         if _is_exporting():
             raise TileError(f"backend: {_NOT_IN_GRAPHS}")
         output: Tensor = _outside_of_graphs(tile, x_input)

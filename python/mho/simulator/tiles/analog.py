@@ -9,8 +9,8 @@ from mho.simulator.devices.cells.unit_cell import UnitCell
 from mho.simulator.devices.constant_step import ConstantStepDevice
 from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
-from mho.simulator.raw_tiles.core import creation, custom_planes, tile
-from mho.simulator.raw_tiles.core.python_device import DEVICE, SteppedTile, custom_device
+from mho.simulator.raw_tiles.core import tile
+from mho.simulator.raw_tiles.core.python_device import check_python_device
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.io_managed import IOManagedRPUConfig
 from mho.simulator.tiles.module import TileModule
@@ -18,8 +18,6 @@ from mho.simulator.tiles.periphery import TileWithPeriphery
 from mho.simulator.tiles.placement import BACKENDS
 
 __all__ = ["AnalogFunction", "AnalogTile", "TileModule", "TileWithPeriphery"]
-
-_PREFIX = f"{DEVICE}."
 
 
 @register_tile_class
@@ -33,13 +31,11 @@ class AnalogTile(TileWithPeriphery):
     known_backends = BACKENDS
 
     def _create_simulator_tile(self) -> tile.AnalogTile:
-        return creation.create(self, SteppedTile)
+        return tile.AnalogTile.create(self, python_devices=True)
 
     def _check_config(self, config: Any) -> None:
         super()._check_config(config)
-        device = custom_device(config)
-        if device is not None:
-            custom_planes.check(device, config)
+        check_python_device(config)
 
 
 @register_config_class

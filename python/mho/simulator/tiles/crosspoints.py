@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mho.exceptions import InputError, TileError
-from mho.simulator.raw_tiles.core.tile import NativeSimulatorTile
+from mho.simulator.raw_tiles.core.tile import CoreTile
 from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.tiles.weights import WeightTile
 
@@ -19,8 +19,8 @@ class CrosspointTile(WeightTile):
     Everything but the hidden parameters needs a tile of the core; others raise `TileError`.
     """
 
-    def _core_tile(self, what: str) -> NativeSimulatorTile:
-        if not isinstance(self.tile, NativeSimulatorTile):
+    def _core_tile(self, what: str) -> CoreTile:
+        if not isinstance(self.tile, CoreTile):
             raise TileError(
                 f"{what}: {type(self).__name__} does not compute in the core and has none"
             )
@@ -75,7 +75,7 @@ class CrosspointTile(WeightTile):
 
     def get_forward_parameters(self) -> dict[str, Tensor]:
         """Return the frozen values per line of the product; empty tensors for those not in use."""
-        return self._core_tile("forward parameters").get_lines(False)
+        return self._core_tile("forward parameters").get_forward_parameters()
 
     def set_forward_parameters(
         self, dic: Mapping[str, Tensor] | None = None, **kwargs: Tensor
@@ -90,11 +90,11 @@ class CrosspointTile(WeightTile):
             ArgumentError: Unknown name, wrong length or a value that is not finite; nothing is
                 changed.
         """
-        self._core_tile("forward parameters").set_lines(False, {**(dic or {}), **kwargs})
+        self._core_tile("forward parameters").set_forward_parameters(dic, **kwargs)
 
     def get_backward_parameters(self) -> dict[str, Tensor]:
         """Return the frozen values per line of the transposed product."""
-        return self._core_tile("backward parameters").get_lines(True)
+        return self._core_tile("backward parameters").get_backward_parameters()
 
     def set_backward_parameters(
         self, dic: Mapping[str, Tensor] | None = None, **kwargs: Tensor
@@ -109,7 +109,7 @@ class CrosspointTile(WeightTile):
             ArgumentError: Unknown name, wrong length or a value that is not finite; nothing is
                 changed.
         """
-        self._core_tile("backward parameters").set_lines(True, {**(dic or {}), **kwargs})
+        self._core_tile("backward parameters").set_backward_parameters(dic, **kwargs)
 
     def decay_weights(self, alpha: float = 1.0) -> None:
         """Let the weights decay once.
@@ -173,7 +173,7 @@ class CrosspointTile(WeightTile):
         """
         if self._is_programmed() and self._is_trained():
             self._forget_programming()
-        if not isinstance(self.tile, NativeSimulatorTile):
+        if not isinstance(self.tile, CoreTile):
             return
         device = getattr(self.rpu_config, "device", None)
         if getattr(device, "diffusion", 0.0) > 0.0:

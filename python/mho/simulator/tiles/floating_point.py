@@ -13,7 +13,7 @@ from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parameters.pre_post import PrePostProcessingRPU
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.parameters.training import UpdateParameters
-from mho.simulator.raw_tiles.core import creation, tile
+from mho.simulator.raw_tiles.core import tile
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.periphery import TileWithPeriphery
@@ -29,7 +29,7 @@ class FloatingPointTile(TileWithPeriphery):
     known_backends = BACKENDS
 
     def _create_simulator_tile(self) -> tile.FloatingPointTile:
-        return creation.create(self, tile.FloatingPointTile)
+        return tile.FloatingPointTile.create(self)
 
 
 @register_config_class

@@ -23,7 +23,7 @@ from mho.simulator.parameters.inference import (
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.parameters.training import UpdateParameters
-from mho.simulator.raw_tiles.core import creation, tile
+from mho.simulator.raw_tiles.core import tile
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.io_managed import IOManagedRPUConfig
 from mho.simulator.tiles.lifecycle import InferenceTileWithPeriphery
@@ -95,7 +95,7 @@ class InferenceTile(InferenceTileWithPeriphery):
             )
 
     def _create_simulator_tile(self) -> tile.AnalogTile:
-        raw = creation.create(self, tile.AnalogTile)
+        raw = tile.AnalogTile.create(self)
         raw.live_weights().zero_()
         return raw
 

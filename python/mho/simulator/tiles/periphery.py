@@ -13,7 +13,7 @@ from mho.simulator.autograd.graph import graph_constants
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.pre_post import InputRangeParameter
-from mho.simulator.raw_tiles.core.tile import NativeSimulatorTile
+from mho.simulator.raw_tiles.core.tile import CoreTile
 from mho.simulator.raw_tiles.rows import batch_shape, check_tensor, from_rows, to_rows
 from mho.simulator.state.entries import Entry, assign
 from mho.simulator.tiles.base import BaseTile
@@ -86,7 +86,7 @@ class TileWithPeriphery(PlacedTile):
         self._transposed = self.in_trans or self.out_trans
         # Without any periphery around the array, products of plain matrices take a short way.
         self._direct = (
-            isinstance(self.tile, NativeSimulatorTile)
+            isinstance(self.tile, CoreTile)
             and not (self._custom_hooks or self._transposed or self.analog_bias)
             and self._range_params() is None
         )

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from mho.simulator.raw_tiles.core.native_core import BACKENDS
-from mho.simulator.raw_tiles.core.tile import NativeSimulatorTile
+from mho.simulator.raw_tiles.core.tile import BACKENDS, CoreTile
 from mho.simulator.tiles.hooks import HookedTile
 
 __all__ = ["BACKENDS", "PlacedTile"]
@@ -18,7 +17,7 @@ class PlacedTile(HookedTile):
     @property
     def backend(self) -> str:
         """Where the kernels of the tile run, `"cpu"` or `"wgpu"`."""
-        raw = self.__dict__.get("tile") or self._modules.get("tile")
+        raw: Any = self.__dict__.get("tile") or self._modules.get("tile")
         return "cpu" if raw is None else raw.backend
 
     def to_backend(self, backend: str, adapter: int | str | None = None) -> "PlacedTile":
@@ -46,5 +45,5 @@ class PlacedTile(HookedTile):
     def _check_config(self, config: Any) -> None:
         super()._check_config(config)
         raw = self.__dict__.get("tile")
-        if isinstance(raw, NativeSimulatorTile):
+        if isinstance(raw, CoreTile):
             raw.check(config)
