@@ -45,13 +45,13 @@ def gpu_tile(device: Any = None) -> AnalogTile:
 def make_newer(tile: AnalogTile) -> None:
     """Make an update, which leaves the weights of the host behind."""
     tile.update(torch.randn(5, COLUMNS), torch.randn(5, ROWS))
-    assert tile.tile.resident is not None and tile.tile.resident.is_newer
+    assert tile.tile.kernels.backend == "wgpu" and tile.tile.kernels.is_newer
 
 
 def truth(tile: AnalogTile) -> Tensor:
     """Weights as the graphics processor has them, read past everything that is tested."""
     weights = torch.empty(ROWS, COLUMNS)
-    tile.tile.resident._mirror.tile.read_weights(weights)
+    tile.tile.kernels._mirror.tile.read_weights(weights)
     return weights
 
 
@@ -94,7 +94,7 @@ def test_reader_gets_newer_weights(reader: str) -> None:
 def test_reader_gets_newer_persistent_weights(read: str) -> None:
     tile = gpu_tile()
     expected = torch.empty(ROWS, COLUMNS)
-    tile.tile.resident._mirror.tile.read_persistent(expected)
+    tile.tile.kernels._mirror.tile.read_persistent(expected)
     name = "persistent_weights"
     found = {
         "get": lambda: tile.get_hidden_parameters()[name],
@@ -108,11 +108,11 @@ def test_reader_gets_newer_persistent_weights(read: str) -> None:
 def test_reading_once_is_enough() -> None:
     tile = gpu_tile()
     first = tile.analog_tile_weights
-    assert not tile.tile.resident.is_newer
+    assert not tile.tile.kernels.is_newer
     with torch.no_grad():
         tile(torch.ones(1, COLUMNS))
         assert tile.device == torch.device("cpu")
-    assert not tile.tile.resident.is_newer
+    assert not tile.tile.kernels.is_newer
     assert tile.analog_tile_weights is first
 
 
@@ -176,7 +176,7 @@ def test_lost_device_leaves_the_last_copy_of_the_host() -> None:
     kept = tile.get_weights()[0]
     call = int(tile.analog_tile_calls)
     make_newer(tile)
-    tile.tile.resident._mirror.tile.destroy_device()
+    tile.tile.kernels._mirror.tile.destroy_device()
     with pytest.raises(BackendError, match=rf"lost.*that the host had at call {call} .*at call"):
         tile.get_weights()
     assert torch.equal(tile.get_weights()[0], kept)
@@ -189,7 +189,7 @@ def test_lost_device_leaves_the_last_copy_of_the_host() -> None:
 def test_lost_device_is_told_by_products_and_updates(use: Callable[[AnalogTile], object]) -> None:
     tile = gpu_tile()
     kept = tile.get_weights()[0]
-    tile.tile.resident._mirror.tile.destroy_device()
+    tile.tile.kernels._mirror.tile.destroy_device()
     with pytest.raises(BackendError, match=r"lost.*the weights on the host are up to date"):
         use(tile)
     assert torch.equal(tile.get_weights()[0], kept)
@@ -361,7 +361,7 @@ def test_moving_there_and_back_keeps_the_state() -> None:
     tile = gpu_tile()
     state = saved(tile)
     tile.to_backend("cpu")
-    assert type(tile._buffers) is dict and tile.tile.resident is None
+    assert type(tile._buffers) is dict and tile.tile.kernels.backend == "cpu"
     back = saved(tile)
     for name, value in state.items():
         if name != "analog_tile_config":

@@ -112,7 +112,7 @@ def test_weights_over_time(name: str, at: int) -> None:
     ):
         change(host.tile)
         change(gpu.tile)
-        assert gpu.tile.resident.is_newer
+        assert gpu.tile.kernels.is_newer
         # Decay and reset round two or three times.
         torch.testing.assert_close(
             gpu.tile.get_weights(), host.tile.get_weights(), rtol=0, atol=4 * ULP

@@ -434,22 +434,22 @@ class SimulatorTile:
         """
         raise self._lacks("reset_columns")
 
-    def clip_weights(self, clip: WeightClipParameter) -> None:
+    def clip_weights(self, weight_clipper_params: WeightClipParameter) -> None:
         """Clip the weights in place.
 
         Args:
-            clip: Kind and limits.
+            weight_clipper_params: Kind and limits.
 
         Raises:
             ConfigError: The kind is not supported.
         """
         raise self._lacks("clip_weights")
 
-    def remap_weights(self, remap: WeightRemapParameter, scales: Tensor) -> Tensor:
+    def remap_weights(self, weight_remap_params: WeightRemapParameter, scales: Tensor) -> Tensor:
         """Rescale the weights in place; scales times weights stay what they are.
 
         Args:
-            remap: Kind and limits.
+            weight_remap_params: Kind and limits.
             scales: Present scales, shape `[out]`.
 
         Returns:

@@ -1,7 +1,7 @@
 """Names of the parameters of the core; here they are the configuration classes themselves."""
 
-from mho.simulator.configs import compounds as _compounds
-from mho.simulator.configs import devices as _devices
+from mho.simulator import devices as _devices
+from mho.simulator.devices import cells as _cells
 from mho.simulator.parameters.enums import (
     AnalogMVType,
     BoundManagementType,
@@ -39,7 +39,7 @@ def __getattr__(name: str) -> type:
     stem = name.removesuffix(_SUFFIX)
     if stem != name:
         for candidate in (_COMPOUNDS.get(stem, ""), f"{stem}Device", f"{stem}Compound"):
-            found = getattr(_devices, candidate, None) or getattr(_compounds, candidate, None)
+            found = getattr(_devices, candidate, None) or getattr(_cells, candidate, None)
             if isinstance(found, type):
                 return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

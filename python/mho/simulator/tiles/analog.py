@@ -13,8 +13,8 @@ from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.parts.write_verify import WriteVerify
 from mho.simulator.raw_tiles.base import SimulatorTile
-from mho.simulator.raw_tiles.core import creation, custom_planes, tile
-from mho.simulator.raw_tiles.core.python_device import SteppedTile, custom_device
+from mho.simulator.raw_tiles.core.python_device import check_python_device
+from mho.simulator.raw_tiles.core.tile import AnalogTile as RawTile
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.io_managed import IOManagedRPUConfig
 from mho.simulator.tiles.module import TileModule
@@ -31,13 +31,13 @@ class AnalogTile(TileWithPeriphery):
     pulses. The device is one of the core, or a `CustomPulsedDevice`.
     """
 
-    known_backends = tile.AnalogTile.known_backends
+    known_backends = RawTile.known_backends
 
     def _default_config(self) -> RPUConfigBase:
         return SingleRPUConfig()
 
-    def _create_raw_tile(self) -> tile.AnalogTile:
-        return creation.create(self, SteppedTile)
+    def _create_raw_tile(self) -> RawTile:
+        return RawTile.create(self, python_devices=True)
 
     def check_config(self, config: Any) -> None:
         """Refuse a device in Python whose hidden parameters cannot be drawn; see the base class.
@@ -45,9 +45,7 @@ class AnalogTile(TileWithPeriphery):
         Args:
             config: Configuration.
         """
-        device = custom_device(config)
-        if device is not None:
-            custom_planes.check(device, config)
+        check_python_device(config)
 
     program_weights = done_by("programming", WriteVerify.program_weights)
     drift_weights = done_by("tile", SimulatorTile.drift_weights)

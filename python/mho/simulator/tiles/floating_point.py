@@ -17,7 +17,7 @@ from mho.simulator.parameters.registry import register_config_class, register_ti
 from mho.simulator.parameters.training import UpdateParameters
 from mho.simulator.parts.write_verify import WriteVerify
 from mho.simulator.raw_tiles.base import SimulatorTile
-from mho.simulator.raw_tiles.core import creation, tile
+from mho.simulator.raw_tiles.core.tile import FloatingPointTile as RawTile
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.periphery import TileWithPeriphery
@@ -29,13 +29,13 @@ __all__ = ["AnalogFunction", "FloatingPointTile", "TileModule", "TileWithPeriphe
 class FloatingPointTile(TileWithPeriphery):
     """Tile with exact products and updates, trained through the optimizers of analog tiles."""
 
-    known_backends = tile.FloatingPointTile.known_backends
+    known_backends = RawTile.known_backends
 
     def _default_config(self) -> RPUConfigBase:
         return FloatingPointRPUConfig()
 
-    def _create_raw_tile(self) -> tile.FloatingPointTile:
-        return creation.create(self, tile.FloatingPointTile)
+    def _create_raw_tile(self) -> RawTile:
+        return RawTile.create(self)
 
     program_weights = done_by("programming", WriteVerify.program_weights)
     drift_weights = done_by("tile", SimulatorTile.drift_weights)

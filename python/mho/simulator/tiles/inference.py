@@ -26,7 +26,7 @@ from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.parameters.training import UpdateParameters
 from mho.simulator.parts.programming import Programming
-from mho.simulator.raw_tiles.core import creation, tile
+from mho.simulator.raw_tiles.core.tile import AnalogTile as RawTile
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.base import SimulatorTileWrapper
 from mho.simulator.tiles.io_managed import IOManagedRPUConfig
@@ -88,7 +88,7 @@ class InferenceTile(TileWithPeriphery):
     """
 
     supports_ddp = True
-    known_backends = tile.AnalogTile.known_backends
+    known_backends = RawTile.known_backends
     weights_follow_gradient = True
 
     alpha: Tensor
@@ -146,8 +146,8 @@ class InferenceTile(TileWithPeriphery):
                 " PulseType.NONE"
             )
 
-    def _create_raw_tile(self) -> tile.AnalogTile:
-        raw = creation.create(self, tile.AnalogTile)
+    def _create_raw_tile(self) -> RawTile:
+        raw = RawTile.create(self)
         with torch.no_grad():
             raw.live_weights().zero_()
         return raw

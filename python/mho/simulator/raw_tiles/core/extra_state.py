@@ -1,18 +1,16 @@
-"""Plain values of a raw tile of the extension module beside weights and hidden parameters."""
+"""Plain values of a raw tile of the core beside weights and hidden parameters."""
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mho.exceptions import ArgumentError, TileError
 from mho.simulator.parameters.arguments import check_not_negative
-from mho.simulator.state.names import AnalogTileStateNames as Names
-
-if TYPE_CHECKING:
-    from mho.simulator.raw_tiles.core.tile import NativeSimulatorTile
+from mho.simulator.raw_tiles.core.parsed import ParsedConfig
+from mho.simulator.raw_tiles.core.tensors import CoreTensors
 
 _DRIFT = "drift."
 _DTYPES = {
@@ -26,63 +24,73 @@ _DTYPES = {
 }
 
 
-def dump(raw: "NativeSimulatorTile") -> dict[str, list[Any]]:
+def dump(learning_rate: float, tensors: CoreTensors, parsed: ParsedConfig) -> dict[str, list[Any]]:
     """Return seed, position in the random stream, learning rate, counters and state of drift.
 
     Args:
-        raw: Raw tile.
+        learning_rate: Raw learning rate.
+        tensors: Tensors of the raw tile.
+        parsed: Its configuration.
     """
-    extra: dict[str, list[Any]] = {"learning_rate": [raw.learning_rate]}
-    if raw.dw_min is not None:
-        extra["dw_min"] = [raw.dw_min]
-    return extra | {name: value.flatten().tolist() for name, value in _tensors(raw).items()}
+    extra: dict[str, list[Any]] = {"learning_rate": [learning_rate]}
+    if parsed.dw_min is not None:
+        extra["dw_min"] = [parsed.dw_min]
+    return extra | {name: value.flatten().tolist() for name, value in _tensors(tensors).items()}
 
 
-def load(raw: "NativeSimulatorTile", extra: Mapping[str, Any], strict: bool) -> None:
-    """Restore what `dump` returned.
+def load(
+    learning_rate: float,
+    tensors: CoreTensors,
+    parsed: ParsedConfig,
+    extra: Mapping[str, Any],
+    strict: bool,
+) -> float:
+    """Restore what `dump` returned, and return the learning rate in it.
 
     Args:
-        raw: Raw tile.
+        learning_rate: Present raw learning rate.
+        tensors: Tensors of the raw tile.
+        parsed: Its configuration.
         extra: Output of `dump`; names that are absent keep their value.
         strict: Raise on names that this tile has and `extra` has not.
 
     Raises:
         TileError: An entry is missing, unknown or unusable; nothing is changed.
     """
-    present = set(dump(raw))
-    unknown = set(extra) - present - _possible(raw)
+    present = set(dump(learning_rate, tensors, parsed))
+    fresh = _fresh(tensors, parsed)
+    possible = set(fresh) | ({"dw_min"} if parsed.spec.is_pulsed else set())
+    unknown = set(extra) - present - possible
     missing = present - set(extra) if strict else set()
     if unknown or missing:
         raise TileError(
             f"extra: expected entries {sorted(present)}, got {sorted(extra)}; missing"
             f" {sorted(missing)}, unknown {sorted(unknown)}"
         )
-    rate, dw_min = (_number(extra, n, getattr(raw, n)) for n in ("learning_rate", "dw_min"))
-    sizes = {n: v.numel() for n, v in (_fresh(raw) | _tensors(raw)).items()}
+    rate: float = _number(extra, "learning_rate", learning_rate)
+    dw_min: float | None = _number(extra, "dw_min", parsed.dw_min)
+    sizes = {n: v.numel() for n, v in (fresh | _tensors(tensors)).items()}
     new = {n: _tensor(n, extra[n], sizes[n]) for n in sizes if n in extra}
-    spec = raw.parsed(raw.config_text, dw_min)
-    _check_drift(raw, new)
-    raw.adopt(raw.config_text, spec, dw_min)
-    raw.set_learning_rate(rate)
-    _store(raw, new)
+    spec = parsed.parse(parsed.text, dw_min)
+    given = {name for name in new if name.startswith(_DRIFT)}
+    if given and given != set(fresh):
+        raise TileError(f"extra: drift needs all of {sorted(fresh)}, got {sorted(given)}")
+    parsed.adopt(parsed.text, spec, dw_min)
+    _store(tensors, new)
+    return rate
 
 
-def _possible(raw: "NativeSimulatorTile") -> set[str]:
-    return set(_fresh(raw)) | ({"dw_min"} if raw.spec.is_pulsed else set())
-
-
-def _fresh(raw: "NativeSimulatorTile") -> dict[str, Tensor]:
-    if not raw.spec.drifts:
+def _fresh(tensors: CoreTensors, parsed: ParsedConfig) -> dict[str, Tensor]:
+    if not parsed.spec.drifts:
         return {}
-    return {_DRIFT + name: value for name, value in raw.fresh_drift().items()}
+    return {_DRIFT + name: value for name, value in tensors.fresh_drift().items()}
 
 
-def _tensors(raw: "NativeSimulatorTile") -> dict[str, Tensor]:
-    state = raw._state
-    tensors = {"seed": state[Names.SEED], "calls": state[Names.CALLS]}
-    if state[Names.COUNTS] is not None:
-        tensors["pulse_counters"] = state[Names.COUNTS]
-    return tensors | {_DRIFT + name: value for name, value in raw._drift.items()}
+def _tensors(tensors: CoreTensors) -> dict[str, Tensor]:
+    found = {"seed": tensors.seed, "calls": tensors.calls}
+    if tensors.counts is not None:
+        found["pulse_counters"] = tensors.counts
+    return found | {_DRIFT + name: value for name, value in tensors.drift.items()}
 
 
 def _number(extra: Mapping[str, Any], name: str, present: Any) -> Any:
@@ -107,16 +115,10 @@ def _tensor(name: str, values: Any, size: int) -> Tensor:
     return tensor
 
 
-def _check_drift(raw: "NativeSimulatorTile", new: Mapping[str, Tensor]) -> None:
-    given = {name for name in new if name.startswith(_DRIFT)}
-    if given and given != set(_fresh(raw)):
-        raise TileError(f"extra: drift needs all of {sorted(_fresh(raw))}, got {sorted(given)}")
-
-
 @torch.no_grad()
-def _store(raw: "NativeSimulatorTile", new: Mapping[str, Tensor]) -> None:
+def _store(tensors: CoreTensors, new: Mapping[str, Tensor]) -> None:
     if any(name.startswith(_DRIFT) for name in new):
-        raw._drift.update(raw.fresh_drift())
-    for name, value in _tensors(raw).items():
+        tensors.drift.update(tensors.fresh_drift())
+    for name, value in _tensors(tensors).items():
         if name in new:
             value.copy_(new[name].view_as(value))

@@ -5,16 +5,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mho import _core
 from mho.exceptions import InputError, TileError
 from mho.simulator.parameters.base import RPUConfigBase
-from mho.simulator.raw_tiles.core.native_weights import NativeWeights
+from mho.simulator.raw_tiles.core.kernels import Kernels
+from mho.simulator.raw_tiles.core.parsed import ParsedConfig
+from mho.simulator.raw_tiles.core.tensors import CoreTensors
 from mho.simulator.raw_tiles.weight_limits import check_weights
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.plan import LoadPlan
-from mho.simulator.state.tensor_group import TensorGroup, as_tensor
+from mho.simulator.state.tensor_group import as_tensor
 
 Entries = dict[str, Any]
 
@@ -25,8 +27,9 @@ _TORCH_NAMES = {
 
 
 def plan(
-    owner: nn.Module,
-    raw: NativeWeights,
+    tensors: CoreTensors,
+    parsed: ParsedConfig,
+    kernels: Kernels,
     entries: Entries,
     saved: RPUConfigBase,
     config: RPUConfigBase,
@@ -38,8 +41,9 @@ def plan(
     The state of a torch tile has weights and no random stream: the tile keeps its own.
 
     Args:
-        owner: Owner of the tensors.
-        raw: Raw tile.
+        tensors: Tensors of the raw tile.
+        parsed: Its configuration.
+        kernels: Its kernels.
         entries: Entries of the tile without prefix; those of the core are removed.
         saved: Configuration that the entries were written with.
         config: Configuration that the tile is to have.
@@ -53,32 +57,30 @@ def plan(
     """
     result = LoadPlan()
     saved_text, text = saved.core_json(), config.core_json()
-    old_spec = raw.parsed(saved_text, saved_dw_min)
+    old_spec = parsed.parse(saved_text, saved_dw_min)
     # A step that was estimated for these devices stays; other devices are looked at anew.
     dw_min = saved_dw_min if _device(saved_text) == _device(text) else None
-    spec = raw.parsed(text, dw_min)
-    if raw.backend == "wgpu":
-        _core.gpu_check(spec)
+    spec = parsed.parse(text, dw_min)
+    kernels.check(spec)
     if foreign:
         _rename_torch_entries(entries)
-    _plan_weights(owner, raw, entries, result)
+    _plan_weights(tensors, spec, entries, result)
     if not foreign:
-        _plan_counters(owner, entries, result)
+        _plan_counters(tensors, entries, result)
     hidden = _plan_hidden(entries, old_spec, spec, result)
     if not result.missing:
         _core.check_hidden(spec, hidden)
         if _device(saved_text) != _device(text):
-            spec, dw_min = raw.estimated(text, spec, hidden)
+            spec, dw_min = parsed.estimated(text, spec, hidden)
     same = saved_text == text and not foreign
-    lines = _plan_lines(owner, entries, spec, same=same, result=result)
-    result.steps.insert(0, lambda: raw.adopt(text, spec, dw_min))
-    result.steps.append(lambda: raw.store_planes(hidden))
-    _plan_counts(owner, entries, spec, same=same, result=result)
+    lines = _plan_lines(tensors, entries, spec, same=same, result=result)
+    result.steps.insert(0, lambda: parsed.adopt(text, spec, dw_min))
+    result.steps.append(lambda: tensors.store_planes(hidden, spec))
+    _plan_counts(tensors, entries, spec, same=same, result=result)
     lines[Names.DRIFT] = _planned_drift(entries, spec, same=same)
     for name, values in lines.items():
-        planes = owner.get_submodule(name)
-        assert isinstance(planes, TensorGroup)
-        result.steps.append(lambda planes=planes, values=values: planes.replace(values))  # type: ignore[misc]
+        group = tensors.group(name)
+        result.steps.append(lambda group=group, values=values: group.replace(values))  # type: ignore[misc]
     return result
 
 
@@ -92,22 +94,24 @@ def _rename_torch_entries(entries: Entries) -> None:
         entries[ours] = value.to("cpu", torch.float32) if is_real else value
 
 
-def _plan_weights(owner: nn.Module, raw: NativeWeights, entries: Entries, result: LoadPlan) -> None:
+def _plan_weights(
+    tensors: CoreTensors, spec: _core.TileSpec, entries: Entries, result: LoadPlan
+) -> None:
     if Names.WEIGHTS not in entries:
         result.missing.append(Names.WEIGHTS)
         return
-    shape = (raw.get_d_size(), raw.get_x_size())
+    shape = (spec.d_size, spec.x_size)
     new = check_weights(entries.pop(Names.WEIGHTS), shape, Names.WEIGHTS)
-    old = owner.get_buffer(Names.WEIGHTS)
+    old = tensors.weights
     result.steps.append(lambda: old.copy_(new))  # type: ignore[arg-type]
 
 
-def _plan_counters(owner: nn.Module, entries: Entries, result: LoadPlan) -> None:
-    for name in (Names.SEED, Names.CALLS):
+def _plan_counters(tensors: CoreTensors, entries: Entries, result: LoadPlan) -> None:
+    for name, old in ((Names.SEED, tensors.seed), (Names.CALLS, tensors.calls)):
         if name not in entries:
             result.missing.append(name)
             continue
-        new, old = _counter(entries.pop(name), name), owner.get_buffer(name)
+        new = _counter(entries.pop(name), name)
         result.steps.append(lambda old=old, new=new: old.copy_(new))  # type: ignore[misc]
 
 
@@ -146,12 +150,12 @@ def _device(config_text: str) -> object:
 
 
 def _plan_counts(
-    owner: nn.Module, entries: Entries, spec: _core.TileSpec, same: bool, result: LoadPlan
+    tensors: CoreTensors, entries: Entries, spec: _core.TileSpec, same: bool, result: LoadPlan
 ) -> None:
     if not spec.counts_pulses:
         if not same:  # otherwise nobody expects them
             entries.pop(Names.COUNTS, None)
-        result.steps.append(lambda: owner._buffers.update({Names.COUNTS: None}))
+        result.steps.append(lambda: tensors.state.update({Names.COUNTS: None}))
         return
     shape = (2, spec.d_size, spec.x_size)
     given = entries.pop(Names.COUNTS, None)
@@ -162,10 +166,10 @@ def _plan_counts(
     is_counter = isinstance(given, Tensor) and given.dtype is torch.int64
     if not is_counter or tuple(given.shape) != shape or bool((given < 0).any()):
         raise InputError(f"{Names.COUNTS}: expected counts, an int64 tensor of shape {shape}")
-    old: Tensor | None = owner._buffers.get(Names.COUNTS)
+    old = tensors.counts
     if old is None:
         old = torch.zeros(shape, dtype=torch.int64)
-    result.steps.append(lambda: owner._buffers.update({Names.COUNTS: old.copy_(given)}))
+    result.steps.append(lambda: tensors.state.update({Names.COUNTS: old.copy_(given)}))
 
 
 def _planned_drift(entries: Entries, spec: _core.TileSpec, same: bool) -> dict[str, Tensor]:
@@ -190,7 +194,7 @@ def _drift(name: str, value: object, shape: tuple[int, ...]) -> Tensor:
 
 
 def _plan_lines(
-    owner: nn.Module,
+    tensors: CoreTensors,
     entries: Entries,
     spec: _core.TileSpec,
     same: bool,
@@ -200,7 +204,7 @@ def _plan_lines(
     for backward, group in enumerate((Names.FORWARD_LINES, Names.BACKWARD_LINES)):
         given = _take(entries, group)
         # Values that the state does not have are drawn as for a new tile with its seed.
-        drawn = spec.construct_lines(bool(backward), int(owner.get_buffer(Names.SEED)))
+        drawn = spec.construct_lines(bool(backward), int(tensors.seed))
         values = {name: as_tensor(value, (-1,)) for name, value in drawn.items()}
         for name, value in values.items():
             if name in given:

@@ -1,101 +1,91 @@
-"""Raw tile whose device may take its steps in Python."""
+"""Devices whose step is written in Python: their hidden parameters, and updates with them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mho import _core
-from mho.exceptions import ArgumentError, InputError
+from mho.exceptions import ConfigError
 from mho.simulator.devices.custom import CustomPulsedDevice
 from mho.simulator.parameters.enums import PulseType
-from mho.simulator.raw_tiles.core import tile
-from mho.simulator.raw_tiles.core.custom_planes import drawn
-from mho.simulator.raw_tiles.core.native_core import Buffers
+from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.python_pulses import PythonSteps
-from mho.simulator.raw_tiles.rows import check_tensor
+from mho.simulator.raw_tiles.core.tensors import DEVICE, CoreTensors
 from mho.simulator.state.entries import Entry, check_entry
 from mho.simulator.state.names import PERSISTENT
 from mho.simulator.state.plan import LoadPlan
-from mho.simulator.state.tensor_group import TensorGroup
+from mho.simulator.state.tensor_group import as_tensor
 
-DEVICE = "analog_tile_device"
-"""Name of the child of a tile with the hidden parameters that a device in Python adds."""
+_TRIAL = (2, 3)
 
 
-class SteppedTile(tile.AnalogTile):
-    """Raw tile with a device of the core, or one whose step is written in Python.
+class PythonDevice:
+    """What a raw tile of the core does in Python if its device is one of a user.
 
-    All but the step of the latter is done by the core, with a device of equal steps.
+    All but the step is done by the core, with a device of equal steps. Other devices leave nothing
+    to be done here.
     """
 
     device: CustomPulsedDevice | None = None
     """Device in Python, None if the core has the whole device."""
 
-    _exact: bool = False
-    _added: Buffers | None = None
+    takes_steps: bool = False
+    """Whether updates are pulses of that device; otherwise the core makes them."""
+
+    def __init__(self, tensors: CoreTensors, parsed: ParsedConfig) -> None:
+        """Work on the state of a raw tile.
+
+        Args:
+            tensors: Its tensors.
+            parsed: Its configuration.
+        """
+        self._tensors, self._parsed = tensors, parsed
 
     def follow(self, config: Any) -> None:
         """Follow a new configuration; hidden parameters are drawn unless present.
 
+        Args:
+            config: Configuration of the tile.
+
         Raises:
             ConfigError: The device draws something that cannot be hidden parameters.
         """
-        super().follow(config)
-        device = custom_device(config)
-        if device is not None or self.device is not None:
-            self._use(device, config.update.pulse_type)
-
-    def _use(self, device: CustomPulsedDevice | None, pulses: PulseType) -> None:
-        self.device = None if pulses is PulseType.NONE else device
-        self._exact = pulses is PulseType.NONE_WITH_DEVICE
-        names = () if self.device is None else self.device.plane_names
-        if names == tuple(self._added or ()):
+        self.device = _acting_device(config)
+        self.takes_steps = (
+            self.device is not None and config.update.pulse_type is not PulseType.NONE_WITH_DEVICE
+        )
+        names = () if self.device is None else tuple(self.device.plane_names)
+        if names == tuple(self._tensors.added):
             return
-        if self._added is not None:
-            delattr(self._owner, DEVICE)
-            self._added = None
+        self._tensors.drop_added()
         # While a state is loaded, the core may still have the exact device from before.
-        if self.device is not None and names and self.spec.is_pulsed:
-            for name, value in drawn(self.device, self.planes(), int(self._seed())).items():
-                self.put(name, value)
-
-    def put(self, name: str, value: Tensor) -> None:
-        """Hold a hidden parameter beside those of the core.
-
-        Args:
-            name: Its name.
-            value: Values, float32 `[out, x_size]`.
-        """
-        if self._added is None:
-            child = TensorGroup()
-            self._owner.add_module(DEVICE, child)
-            self._added = child._buffers
-        old: Tensor | None = self._added.get(name)
-        if old is None:
-            self._added[name] = value.clone()
-        else:
-            old.copy_(value)
-
-    def entries(self, config: Any) -> list[str]:
-        """Return the names of its entries; see the base class."""
-        return [*super().entries(config), f"{DEVICE}.*"]
+        if self.device is not None and names and self._parsed.spec.is_pulsed:
+            seed = int(self._tensors.seed)
+            for name, value in _drawn(self.device, self._planes(), seed).items():
+                self._tensors.add_plane(name, value)
 
     def plan(
-        self,
-        entries: dict[str, Any],
-        saved: Any,
-        config: Any,
-        saved_dw_min: float | None = None,
-        foreign: bool = False,
-        only_present: bool = False,
-    ) -> LoadPlan:
-        """Check its entries of a state, those of a device in Python included."""
-        result = super().plan(entries, saved, config, saved_dw_min, foreign, only_present)
-        device = custom_device(config)
-        if device is None or config.update.pulse_type is PulseType.NONE:
-            return result
-        entry = Entry(((self.spec.d_size, self.spec.x_size),))
+        self, entries: dict[str, Any], config: Any, only_present: bool, result: LoadPlan
+    ) -> None:
+        """Check the hidden parameters of the device in a state and take them out of it.
+
+        Args:
+            entries: Entries of the tile without prefix; those of the device are removed.
+            config: Configuration that the tile is to have.
+            only_present: Whether they may be absent: they are drawn then.
+            result: Plan of the tile, continued.
+
+        Raises:
+            InputError: An entry has the wrong shape or dtype.
+            TileError: A value is not finite.
+        """
+        device = _acting_device(config)
+        if device is None:
+            return
+        spec = self._parsed.spec
+        entry = Entry(((spec.d_size, spec.x_size),))
         for name in device.plane_names:
             key = f"{DEVICE}.{name}"
             if key not in entries:
@@ -103,72 +93,41 @@ class SteppedTile(tile.AnalogTile):
                     result.missing.append(key)
                 continue
             value = check_entry(key, entries.pop(key), entry).to(torch.float32)
-            result.steps.append(lambda name=name, value=value: self.put(name, value))  # type: ignore[misc]
-        return result
+            result.steps.append(
+                lambda name=name, value=value: self._tensors.add_plane(name, value)  # type: ignore[misc]
+            )
 
-    def planes(self) -> dict[str, Tensor]:
-        """Return copies of all hidden parameters but the persistent weights."""
-        names = [name for name in self.spec.hidden_names if name != PERSISTENT]
-        added = {name: value.clone() for name, value in (self._added or {}).items()}
-        return {name: self._plane(name) for name in names} | added
+    def update(self, x: Tensor, d: Tensor, learning_rate: float, bias_input: float | None) -> None:
+        """Update the weights by pulses, whose number the core draws; on any error nothing changes.
 
-    def _update(self, x: Tensor, d: Tensor, bias_input: float | None) -> None:
-        if self.device is None or self._exact:
-            super()._update(x, d, bias_input)
-            return
-        call = self.next_call()
-        steps = PythonSteps(self, self.device, call)
-        counts = torch.zeros(self.spec.d_size, self.spec.x_size, dtype=torch.int64)
+        Args:
+            x: Inputs, shape `[batch, in]`.
+            d: Gradients of the outputs, shape `[batch, out]`.
+            learning_rate: Raw learning rate.
+            bias_input: Input of the analog bias column, None without one.
+
+        Raises:
+            ArgumentError: A value is not finite.
+            TileError: The device returns something that cannot be a weight.
+        """
+        assert self.device is not None
+        tensors, parsed = self._tensors, self._parsed
+        call = tensors.next_call()
+        steps = PythonSteps(tensors, self._planes(), self.device, parsed.dw_min, call)
+        counts = torch.zeros(parsed.spec.d_size, parsed.spec.x_size, dtype=torch.int64)
         for at in range(x.shape[0]):
             _core.pulse_counts(
-                self.spec, x, d, self.learning_rate, self._seed(), call, at, counts, bias_input
+                parsed.spec, x, d, learning_rate, tensors.seed, call, at, counts, bias_input
             )
             steps.sample(counts)
         steps.store()
 
-    def get_hidden_parameter_names(self) -> list[str]:
-        """Return the names of all hidden parameters, those of a device in Python last."""
-        return [*super().get_hidden_parameter_names(), *(self._added or ())]
-
-    def get_hidden_parameters(self) -> Tensor:
-        """Return all hidden parameters, shape `[n, out, x_size]`, or empty."""
-        planes = super().get_hidden_parameters()
-        if not self._added:
-            return planes
-        return torch.cat([planes, torch.stack(list(self._added.values()))])
-
-    def set_hidden_parameters(self, params: Tensor) -> None:
-        """Write all hidden parameters; as for devices of the core.
-
-        Args:
-            params: Shape `[n, out, x_size]` in the order of `get_hidden_parameter_names`.
-
-        Raises:
-            ArgumentError: A value is not finite, or bounds are crossed; nothing is changed.
-            InputError: Wrong shape; nothing is changed.
-        """
-        if not self._added:
-            super().set_hidden_parameters(params)
-            return
-        check_tensor(params, "params")
-        names = self.get_hidden_parameter_names()
-        shape = (len(names), self.spec.d_size, self.spec.x_size)
-        if tuple(params.shape) != shape:
-            raise InputError(f"params: expected shape {shape}, got {tuple(params.shape)}")
-        first = len(names) - len(self._added)
-        own = params[first:].detach()
-        if not bool(torch.isfinite(own).all()):
-            raise ArgumentError("params: values must be finite")
-        super().set_hidden_parameters(params[:first])
-        for value, new in zip(self._added.values(), own, strict=True):
-            value.copy_(new)
-
-    def get_brief_info(self) -> str:
-        """Return kind, device and size in one line."""
-        info = super().get_brief_info()
-        if self.device is None:
-            return info
-        return info.replace(self.spec.device, type(self.device).__name__, 1)
+    def _planes(self) -> dict[str, Tensor]:
+        """Return copies of all hidden parameters but the persistent weights."""
+        tensors, spec = self._tensors, self._parsed.spec
+        names = [name for name in spec.hidden_names if name != PERSISTENT]
+        added = {name: value.clone() for name, value in tensors.added.items()}
+        return {name: tensors.plane(name, spec) for name in names} | added
 
 
 def custom_device(config: Any) -> CustomPulsedDevice | None:
@@ -179,3 +138,67 @@ def custom_device(config: Any) -> CustomPulsedDevice | None:
     """
     device = getattr(config, "device", None)
     return device if isinstance(device, CustomPulsedDevice) else None
+
+
+def check_python_device(config: Any) -> None:
+    """Let a device in Python draw once for a tiny tile, so that a mistake shows before any change.
+
+    Args:
+        config: Configuration of a tile; one without such a device is accepted.
+
+    Raises:
+        ConfigError: The configuration is invalid, or names, shapes or values that the device draws
+            do not fit; the message names the device.
+    """
+    device = custom_device(config)
+    if device is None:
+        return
+    spec = _core.TileSpec(config.core_json(), *_TRIAL)
+    if not spec.hidden_names or not device.plane_names:
+        return
+    planes = {
+        name: torch.full(_TRIAL, value) if isinstance(value, float) else as_tensor(value, _TRIAL)
+        for name, value in spec.construct(1).items()
+    }
+    _drawn(device, planes, 1)
+
+
+def _acting_device(config: Any) -> CustomPulsedDevice | None:
+    """Return the device in Python unless updates are exact, which leaves no device at all."""
+    device = custom_device(config)
+    return None if device is None or config.update.pulse_type is PulseType.NONE else device
+
+
+def _drawn(device: CustomPulsedDevice, planes: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """Return what a device draws, checked; `construction_seed` takes the place of the seed."""
+    generator = torch.Generator().manual_seed(device.construction_seed or seed)
+    shape = tuple(next(iter(planes.values())).shape)
+    with torch.no_grad():
+        values = device.draw_planes({k: v.clone() for k, v in planes.items()}, generator)
+    where = f"device: {type(device).__name__}.draw_planes"
+    names = _names(device, planes)
+    if not isinstance(values, Mapping) or set(values) != set(names):
+        given = sorted(values) if isinstance(values, Mapping) else type(values).__name__
+        raise ConfigError(f"{where} must return the planes {sorted(names)}, got {given}")
+    return {name: _checked(values[name], shape, f"{where}: {name}") for name in names}
+
+
+def _names(device: CustomPulsedDevice, planes: dict[str, Tensor]) -> tuple[str, ...]:
+    names = tuple(device.plane_names)
+    taken = set(planes) | {PERSISTENT}
+    if len(set(names)) < len(names) or not all(n.isidentifier() and n not in taken for n in names):
+        raise ConfigError(
+            f"device: {type(device).__name__}.plane_names: expected new and different identifiers,"
+            f" got {names}; taken are {sorted(taken)}"
+        )
+    return names
+
+
+def _checked(value: object, shape: tuple[int, ...], where: str) -> Tensor:
+    if not isinstance(value, Tensor) or value.dtype is not torch.float32:
+        raise ConfigError(f"{where} must be a float32 tensor")
+    if tuple(value.shape) != shape:
+        raise ConfigError(f"{where} must have shape {shape}, got {tuple(value.shape)}")
+    if not bool(torch.isfinite(value).all()):
+        raise ConfigError(f"{where} must be finite, has NaN or infinity")
+    return value.detach().clone().contiguous()

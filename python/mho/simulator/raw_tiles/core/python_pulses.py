@@ -1,18 +1,13 @@
 """Pulses of devices whose step is written in Python."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from mho import _core
 from mho.exceptions import TileError
 from mho.simulator.devices.custom import CustomPulsedDevice
+from mho.simulator.raw_tiles.core.tensors import CoreTensors
 from mho.simulator.state.names import PERSISTENT
-from mho.simulator.state.names import AnalogTileStateNames as Names
-
-if TYPE_CHECKING:
-    from mho.simulator.raw_tiles.core.python_device import SteppedTile
 
 
 class PythonSteps:
@@ -22,24 +17,34 @@ class PythonSteps:
     then their second, and so on.
     """
 
-    def __init__(self, raw: "SteppedTile", device: CustomPulsedDevice, call: int) -> None:
+    def __init__(
+        self,
+        tensors: CoreTensors,
+        planes: dict[str, Tensor],
+        device: CustomPulsedDevice,
+        dw_min: float | None,
+        call: int,
+    ) -> None:
         """Copy the state.
 
         Args:
-            raw: Raw tile.
-            device: Its device.
+            tensors: Tensors of the raw tile.
+            planes: Copies of all hidden parameters but the persistent weights.
+            device: Device at its crosspoints.
+            dw_min: Mean step that the tile uses instead of that of the device, or None.
             call: Number of the call.
         """
-        self._raw, self._device, self._call = raw, device, call
-        self._planes = raw.planes()
+        self._tensors, self._device, self._call = tensors, device, call
+        self._dw_min = device.dw_min if dw_min is None else dw_min
+        self._planes = planes
         self._bounds = [self._planes[name].clone() for name in ("min_bound", "max_bound")]
         acting = self._persistent()
-        self._weight = (raw.live_weights() if acting is None else acting).detach().clone()
+        self._weight = (tensors.weights if acting is None else acting).detach().clone()
         self._counts = torch.zeros(2, *self._weight.shape, dtype=torch.int64)
         self._draws = 0
 
     def _persistent(self) -> Tensor | None:
-        return self._raw._hidden.get(PERSISTENT)
+        return self._tensors.hidden.get(PERSISTENT)
 
     def sample(self, counts: Tensor) -> None:
         """Apply the pulses of one sample.
@@ -69,26 +74,23 @@ class PythonSteps:
 
     def _noise(self) -> Tensor:
         out = torch.empty_like(self._weight)
-        _core.pulse_noise(out, out.shape[1], self._raw._seed(), self._call, self._draws)
+        _core.pulse_noise(out, out.shape[1], self._tensors.seed, self._call, self._draws)
         self._draws += 1
         return out
 
     def store(self) -> None:
         """Make the copy the weights of the tile and draw write noise where pulses came."""
-        visible, persistent = self._raw.live_weights(), self._persistent()
+        visible, persistent = self._tensors.weights, self._persistent()
         if persistent is None:
             visible.copy_(self._weight)
         else:
-            noisy = self._weight + self._write_noise_std() * self._noise()
+            std = self._device.write_noise_std * self._dw_min
+            noisy = self._weight + std * self._noise()
             persistent.copy_(self._weight)
             visible.copy_(torch.where(self._counts.sum(0) > 0, noisy, visible))
-        counters: Tensor | None = self._raw._state[Names.COUNTS]
+        counters = self._tensors.counts
         if counters is not None:
             counters.add_(self._counts)
-
-    def _write_noise_std(self) -> float:
-        own = self._raw.dw_min
-        return self._device.write_noise_std * (self._device.dw_min if own is None else own)
 
 
 def _check(value: object, weight: Tensor, name: str) -> None:

@@ -1,24 +1,154 @@
-"""Raw simulator tiles of the extension module."""
+"""Raw tiles of the core."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from mho import _core
 from mho.exceptions import ConfigError, InputError
-from mho.settings import adapter_name, check_backend, get_adapter
-from mho.simulator.devices.custom import CustomPulsedDevice
+from mho.settings import adapter_name, check_backend, chosen_backend, get_adapter
+from mho.simulator.delegation import done_by
+from mho.simulator.parameters.arguments import check_not_negative
+from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.core import extra_state, loading
-from mho.simulator.raw_tiles.core.gpu.kernels import Resident
-from mho.simulator.raw_tiles.core.native_weights import NativeWeights
+from mho.simulator.raw_tiles.core.gpu.kernels import GpuKernels
+from mho.simulator.raw_tiles.core.hidden import HiddenParameters
+from mho.simulator.raw_tiles.core.kernels import HostKernels, Kernels
+from mho.simulator.raw_tiles.core.lines import LineValues
+from mho.simulator.raw_tiles.core.maintenance import Maintenance
+from mho.simulator.raw_tiles.core.parsed import ParsedConfig
+from mho.simulator.raw_tiles.core.python_device import PythonDevice, custom_device
+from mho.simulator.raw_tiles.core.tensors import DEVICE, CoreTensors
 from mho.simulator.raw_tiles.rows import batch_shape, check_tensor, from_rows, to_rows
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.plan import LoadPlan
 
+BACKENDS = ("cpu", "wgpu")
+"""Where tiles of the core can run."""
 
-class NativeSimulatorTile(NativeWeights):
-    """Raw tile of the extension module with the interface of simulator tiles."""
+_INITIAL_LEARNING_RATE = 0.1
+_INITIAL_RANGE = 0.1
+
+# What `_use` composes again; it is neither copied nor pickled.
+_COMPOSED = ("kernels", "hidden", "lines", "maintenance")
+
+_RawT = TypeVar("_RawT", bound="CoreTile")
+
+
+class CoreTileOwner(Protocol):
+    """What a raw tile needs of the module that owns its state, beside being a module."""
+
+    rpu_config: Any
+    """Configuration."""
+
+    out_size: int
+    """Number of outputs."""
+
+    in_size: int
+    """Number of inputs."""
+
+    analog_bias: bool
+    """Whether there is a column for a bias."""
+
+
+class CoreTile(SimulatorTile):
+    """Raw tile whose products, updates and devices are those of the core.
+
+    It owns nothing but the learning rate: all tensors belong to the module around it. It is made of
+    objects with one task each, and they share the first two:
+
+    * `tensors`: where the tensors are;
+    * `parsed`: the configuration as the core takes it;
+    * `kernels`: what computes, on the host or on a graphics processor;
+    * `hidden`, `lines`, `maintenance`: devices, frozen values per line, operations on the weights;
+    * `python`: the device if it is one written in Python, None if the tile may not have one.
+    """
+
+    known_backends = BACKENDS
+
+    kernels: Kernels
+    hidden: HiddenParameters
+    lines: LineValues
+    maintenance: Maintenance
+
+    adapter: str | None = None
+    """Number or part of the name of the adapter of `"wgpu"`, None for the default one."""
+
+    def __init__(
+        self,
+        owner: nn.Module,
+        config_text: str,
+        out_size: int,
+        in_size: int,
+        analog_bias: bool,
+        seed: Tensor,
+        python_devices: bool = False,
+    ) -> None:
+        """Register the state of a fresh tile as buffers of a module and draw it.
+
+        Args:
+            owner: Module that owns the state.
+            config_text: JSON text of the configuration.
+            out_size: Number of outputs.
+            in_size: Number of inputs without that of an analog bias.
+            analog_bias: Whether the last column is a bias.
+            seed: Seed of all random numbers of the tile, int64 `[1]`.
+            python_devices: Whether the device may be one written in Python.
+
+        Raises:
+            ConfigError: The configuration is invalid or not supported; the message names the field.
+        """
+        self.parsed = ParsedConfig(config_text, out_size, in_size, analog_bias)
+        self.learning_rate = _INITIAL_LEARNING_RATE
+        self.tensors = CoreTensors(owner, self.parsed.spec, seed)
+        self.python = PythonDevice(self.tensors, self.parsed) if python_devices else None
+        self._use(HostKernels(self.tensors, self.parsed))
+        self.set_weights_uniform_random(-_INITIAL_RANGE, _INITIAL_RANGE)
+
+    @classmethod
+    def create(cls: type[_RawT], owner: CoreTileOwner, *, python_devices: bool = False) -> _RawT:
+        """Return a fresh raw tile for a module; draws one seed from torch's generator.
+
+        Its kernels go where the configuration or `mho.set_backend` says, when it follows the
+        configuration for the first time.
+
+        Args:
+            owner: Module that is to own the state.
+            python_devices: Whether the device may be one written in Python.
+
+        Raises:
+            ConfigError: The configuration is invalid or not supported; the message names the field.
+        """
+        config: RPUConfigBase = owner.rpu_config
+        if not python_devices:
+            _refuse_python_device(config, owner)
+        text = config.core_json()
+        seed = torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64)
+        assert isinstance(owner, nn.Module)
+        raw = cls(
+            owner, text, owner.out_size, owner.in_size, owner.analog_bias, seed, python_devices
+        )
+        raw.backend, raw.adapter = chosen_backend(config.runtime.backend)
+        return raw
+
+    def _use(self, kernels: Kernels) -> None:
+        """Compute with other kernels from now on."""
+        self.kernels = kernels
+        self.hidden = HiddenParameters(self.tensors, self.parsed, kernels)
+        self.lines = LineValues(self.tensors, self.parsed)
+        self.maintenance = Maintenance(self.tensors, self.parsed, kernels)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is copied and pickled; a copy starts on the host and is to be connected."""
+        return {name: value for name, value in self.__dict__.items() if name not in _COMPOSED}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the state, to be connected with its owner."""
+        self.__dict__.update(state)
+        self._use(HostKernels(self.tensors, self.parsed))
 
     def __repr__(self) -> str:
         """Return kind and size."""
@@ -27,6 +157,133 @@ class NativeSimulatorTile(NativeWeights):
     def __str__(self) -> str:
         """Return a summary of several lines."""
         return self.get_info()
+
+    @property
+    def spec(self) -> _core.TileSpec:
+        """Parsed configuration."""
+        return self.parsed.spec
+
+    @property
+    def config_text(self) -> str:
+        """JSON text of the configuration for the core."""
+        return self.parsed.text
+
+    @property
+    def out_size(self) -> int:
+        """Number of outputs."""
+        return self.parsed.out_size
+
+    @property
+    def in_size(self) -> int:
+        """Number of inputs without that of an analog bias."""
+        return self.parsed.in_size
+
+    @property
+    def analog_bias(self) -> bool:
+        """Whether the last column is a bias."""
+        return self.parsed.analog_bias
+
+    @property
+    def dw_min(self) -> float | None:  # type: ignore[override]
+        """Mean step of the devices, None if it is that of the configuration."""
+        return self.parsed.dw_min
+
+    def connect(self, owner: nn.Module) -> None:
+        """Find the state in the module that owns it; see the base class."""
+        self.tensors.connect(owner)
+
+    def follow(self, config: Any) -> None:
+        """Follow a new configuration; nothing is opened before the first use.
+
+        Raises:
+            ConfigError: A device in Python draws something that cannot be hidden parameters, or the
+                backend cannot have such a device.
+        """
+        if self.kernels.backend != self.backend:
+            self.check(config)
+            kernels = self._kernels_on(self.backend, self.adapter)
+            kernels.install()
+            self._use(kernels)
+        if self.python is not None:
+            self.python.follow(config)
+
+    def check(self, config: Any) -> None:
+        """Refuse a device in Python in a tile or on a backend without any; see the base class."""
+        if self.python is None:
+            _refuse_python_device(config, self.tensors.owner)
+        if self.backend == "wgpu":
+            _refuse_python_steps(config)
+
+    def open_backend(self) -> None:
+        """Open the backend of a fresh tile; see the base class."""
+        self.kernels.open()
+
+    def to_backend(self, backend: str, adapter: int | str | None = None) -> None:
+        """Run the kernels elsewhere from now on; see the base class."""
+        name = adapter_name(adapter) or get_adapter()
+        if check_backend(backend) != "wgpu":
+            name = None
+        if (backend, name) != (self.kernels.backend, self.kernels.adapter):
+            if backend == "wgpu":
+                _refuse_python_steps(self.tensors.owner.rpu_config)
+            self.kernels.sync_to_host()
+            kernels = self._kernels_on(backend, name)
+            kernels.open()
+            self.kernels.remove()
+            kernels.install()
+            self._use(kernels)
+        self.backend, self.adapter = backend, name
+
+    def _kernels_on(self, backend: str, adapter: str | None) -> Kernels:
+        if backend == "wgpu":
+            return GpuKernels(self.tensors, self.parsed, adapter)
+        return HostKernels(self.tensors, self.parsed)
+
+    def entries(self, config: Any) -> list[str]:
+        """Return the names of its entries; see the base class."""
+        groups = [Names.HIDDEN, Names.FORWARD_LINES, Names.BACKWARD_LINES, Names.DRIFT]
+        if self.python is not None:
+            groups.append(DEVICE)
+        single = [Names.WEIGHTS, Names.SEED, Names.CALLS, Names.COUNTS]
+        return [*single, *(f"{group}.*" for group in groups)]
+
+    def plan(
+        self,
+        entries: dict[str, Any],
+        saved: Any,
+        config: Any,
+        saved_dw_min: float | None = None,
+        foreign: bool = False,
+        only_present: bool = False,
+    ) -> LoadPlan:
+        """Check its entries of a state; see the base class.
+
+        The state of a torch tile has weights and no random stream: the tile keeps its own.
+        """
+        result = loading.plan(
+            self.tensors, self.parsed, self.kernels, entries, saved, config, saved_dw_min, foreign
+        )
+        if self.python is not None:
+            self.python.plan(entries, config, only_present, result)
+        return result
+
+    def dump_extra(self) -> dict[str, Any]:
+        """Return seed, position in the random stream, learning rate, counters and drift state."""
+        return extra_state.dump(self.learning_rate, self.tensors, self.parsed)
+
+    def load_extra(self, extra: dict[str, Any], strict: bool = False) -> None:
+        """Restore what `dump_extra` returned.
+
+        Args:
+            extra: Output of `dump_extra`.
+            strict: Raise on missing entries.
+
+        Raises:
+            TileError: An entry is missing, unknown or unusable; nothing is changed.
+        """
+        self.learning_rate = extra_state.load(
+            self.learning_rate, self.tensors, self.parsed, extra, strict
+        )
 
     def forward(
         self,
@@ -42,7 +299,7 @@ class NativeSimulatorTile(NativeWeights):
         Raises:
             InputError: Wrong number of features, dtype or device.
         """
-        rows = self._rows(x_input, self.spec.x_size - int(bias), in_trans, "x_input")
+        rows = _rows(x_input, self.spec.x_size - int(bias), in_trans, "x_input")
         y = self.run_forward(rows, 1.0 if bias else None, is_test)[0]
         return from_rows(y, batch_shape(x_input, in_trans), out_trans)
 
@@ -59,7 +316,7 @@ class NativeSimulatorTile(NativeWeights):
         Raises:
             InputError: Wrong number of features, dtype or device.
         """
-        rows = self._rows(d_input, self.spec.d_size, in_trans, "d_input")
+        rows = _rows(d_input, self.spec.d_size, in_trans, "d_input")
         y = self.run_backward(rows, self.next_call())
         return from_rows(y, batch_shape(d_input, in_trans), out_trans)
 
@@ -78,91 +335,117 @@ class NativeSimulatorTile(NativeWeights):
             ArgumentError: A value is not finite.
             InputError: Wrong number of features or samples, dtype or device.
         """
-        x = self._rows(x_input, self.spec.x_size - int(bias), in_trans, "x_input")
-        d = self._rows(d_input, self.spec.d_size, out_trans, "d_input")
+        x = _rows(x_input, self.spec.x_size - int(bias), in_trans, "x_input")
+        d = _rows(d_input, self.spec.d_size, out_trans, "d_input")
         self.run_update(x, d, 1.0 if bias else None)
+
+    def run_forward(
+        self,
+        rows: Tensor,
+        bias_input: float | None,
+        is_test: bool,
+        weight: Tensor | None = None,
+        want_mask: bool = False,
+    ) -> tuple[Tensor, Tensor | None, int]:
+        """Return the product of a batch of rows; see the base class."""
+        y = rows.new_empty(rows.shape[0], self.parsed.out_size)
+        mask = torch.empty_like(y, dtype=torch.uint8) if want_mask else None
+        call = self.tensors.next_call()
+        self.kernels.product(False, rows, y, call, is_test, bias_input, weight, mask)
+        return y, mask, call
+
+    def run_backward(
+        self, rows: Tensor, call: int, is_test: bool = False, weight: Tensor | None = None
+    ) -> Tensor:
+        """Return the transposed product of a batch of rows; see the base class."""
+        y = rows.new_empty(rows.shape[0], self.parsed.in_size)
+        self.kernels.product(True, rows, y, call, is_test, None, weight, None)
+        return y
+
+    def run_update(self, x: Tensor, d: Tensor, bias_input: float | None) -> None:
+        """Update the weights in place with pairs of rows; on any error nothing is changed.
+
+        Args:
+            x: Inputs, shape `[batch, in]`.
+            d: Gradients of the outputs, shape `[batch, out]`.
+            bias_input: Input of the analog bias column, None without one.
+
+        Raises:
+            ArgumentError: A value is not finite.
+            InputError: The shapes do not match.
+        """
+        if x.shape[0] != d.shape[0]:
+            raise InputError(
+                f"d_input: expected as many samples as x_input ({x.shape[0]}), got {d.shape[0]}"
+            )
+        if self.learning_rate == 0.0 or x.shape[0] == 0:
+            return
+        if self.python is not None and self.python.takes_steps:
+            self.python.update(x, d, self.learning_rate, bias_input)
+        else:
+            self.kernels.update(x, d, self.learning_rate, bias_input)
+
+    def next_call(self) -> int:
+        """Advance the position in the random stream and return it."""
+        return self.tensors.next_call()
+
+    def has_bias_column(self) -> bool:
+        """Return whether the last column is an analog bias."""
+        return self.parsed.analog_bias
+
+    def get_learning_rate(self) -> float:
+        """Return the raw learning rate."""
+        return self.learning_rate
+
+    def set_learning_rate(self, learning_rate: float | None) -> None:
+        """Set the raw learning rate.
+
+        Args:
+            learning_rate: Finite and not negative; None is ignored.
+
+        Raises:
+            ArgumentError: It is negative or not finite.
+        """
+        if learning_rate is not None:
+            self.learning_rate = check_not_negative("learning_rate", learning_rate)
+
+    def live_weights(self) -> Tensor:
+        """Return the live raw weights, shape `[out, x_size]`."""
+        return self.tensors.weights
 
     def get_weights(self, as_ref: bool = False) -> Tensor:
         """Return the raw weights, shape `[out, x_size]`; see the base class."""
-        return self.live_weights() if as_ref else self.live_weights().detach().clone()
+        return self.tensors.weights if as_ref else self.tensors.weights.detach().clone()
 
-    @property
-    def kernels(self) -> "NativeSimulatorTile":  # type: ignore[override]
-        """Kernels of the core."""
-        return self
+    set_weights = done_by("maintenance", Maintenance.set_weights)
+    set_weights_uniform_random = done_by("maintenance", Maintenance.set_weights_uniform_random)
+    clip_weights = done_by("maintenance", Maintenance.clip_weights)
+    remap_weights = done_by("maintenance", Maintenance.remap_weights)
 
-    def follow(self, config: Any) -> None:
-        """Follow a new configuration; nothing is opened before the first use."""
-        if self.backend == "wgpu" and self.resident is None:
-            self._refuse_python(config)
-            self.resident = Resident(self._owner, self, self.adapter)
-            self.resident.install()
+    def decay_weights(self, alpha: float = 1.0) -> None:
+        """Let the weights decay; see the base class."""
+        self.maintenance.decay(alpha)
 
-    def open_backend(self) -> None:
-        """Open the backend of a fresh tile; see the base class."""
-        if self.resident is not None:
-            self.resident.open()
+    def diffuse_weights(self) -> None:
+        """Add one step of the random walk of the device to the weights."""
+        self.maintenance.diffuse()
 
-    def to_backend(self, backend: str, adapter: int | str | None = None) -> None:
-        """Run the kernels elsewhere from now on; see the base class."""
-        name = adapter_name(adapter) or get_adapter()
-        if check_backend(backend) == "wgpu":
-            self._to_gpu(name)
-        elif self.resident is not None:
-            self.resident.remove()
-            self.resident = None
-        self.backend, self.adapter = backend, name if backend == "wgpu" else None
-
-    def _to_gpu(self, adapter: str | None) -> None:
-        if self.resident is not None and self.resident.adapter == adapter:
-            return
-        self._refuse_python(self._owner.rpu_config)
-        if self.resident is not None:
-            self.resident.sync_to_host()
-        new = Resident(self._owner, self, adapter)
-        new.open()
-        if self.resident is not None:
-            self.resident.remove()
-        new.install()
-        self.resident = new
-
-    def check(self, config: Any) -> None:
-        """Refuse what this raw tile cannot do where it is with a ConfigError naming the field.
+    def drift_weights(self, time_since_last_call: float = 1.0) -> None:
+        """Let the weights drift by a power law; see the base class.
 
         Args:
-            config: Configuration of the tile.
+            time_since_last_call: Elapsed time, in the unit of `drift.t_0`.
+
+        Raises:
+            ArgumentError: It is negative or not finite; nothing is changed.
         """
-        if self.backend == "wgpu":
-            self._refuse_python(config)
+        self.maintenance.drift(time_since_last_call)
 
-    def _refuse_python(self, config: Any) -> None:
-        device = getattr(config, "device", None)
-        if isinstance(device, CustomPulsedDevice):
-            raise ConfigError(
-                f"device: {type(device).__name__} takes its steps in Python, which the backend"
-                " 'wgpu' cannot; use 'cpu'"
-            )
-
-    def entries(self, config: Any) -> list[str]:
-        """Return the names of its entries; see the base class."""
-        groups = (Names.HIDDEN, Names.FORWARD_LINES, Names.BACKWARD_LINES, Names.DRIFT)
-        single = [Names.WEIGHTS, Names.SEED, Names.CALLS, Names.COUNTS]
-        return [*single, *(f"{group}.*" for group in groups)]
-
-    def plan(
-        self,
-        entries: dict[str, Any],
-        saved: Any,
-        config: Any,
-        saved_dw_min: float | None = None,
-        foreign: bool = False,
-        only_present: bool = False,
-    ) -> LoadPlan:
-        """Check its entries of a state; see the base class.
-
-        The state of a torch tile has weights and no random stream: the tile keeps its own.
-        """
-        return loading.plan(self._owner, self, entries, saved, config, saved_dw_min, foreign)
+    def reset_columns(
+        self, start_column_idx: int = 0, num_columns: int = 1, reset_prob: float = 1.0
+    ) -> None:
+        """Reset columns to the reset value of the device; see the base class."""
+        self.maintenance.reset_columns(start_column_idx, num_columns, reset_prob)
 
     def after_step(self, config: Any) -> bool:
         """Let the weights diffuse and decay if the devices do; returns whether they changed."""
@@ -175,46 +458,80 @@ class NativeSimulatorTile(NativeWeights):
             self.decay_weights()
         return diffuses or decays
 
+    def get_hidden_parameter_names(self) -> list[str]:
+        """Return the names of all hidden parameters, those of a device in Python last."""
+        return self.hidden.names()
+
+    def get_hidden_parameters(self) -> Tensor:
+        """Return all hidden parameters, shape `[n, out, x_size]`, or empty."""
+        return self.hidden.get()
+
+    def set_hidden_parameters(self, params: Tensor) -> None:
+        """Write all hidden parameters and bring the weights into the new bounds.
+
+        Args:
+            params: Shape `[n, out, x_size]` in the order of `get_hidden_parameter_names`.
+
+        Raises:
+            ArgumentError: A value is not finite, or bounds are crossed; nothing is changed.
+            InputError: Wrong shape; nothing is changed.
+        """
+        self.hidden.set(params)
+
+    def get_hidden_update_index(self) -> int:
+        """Return the index of the device that is updated; single devices have only one."""
+        return 0
+
+    def set_hidden_update_index(self, index: int) -> None:
+        """Ignore the index: single devices have only one.
+
+        Args:
+            index: Accepted for compatibility.
+        """
+
+    def get_pulse_counters(self) -> Tensor:
+        """Return how many pulses every crosspoint got, int64 `[2, out, x_size]`.
+
+        Index 0 has those down (`x d > 0`), index 1 those up. Coincidences are counted whether or
+        not the weight could follow. Empty unless the device has `count_pulses`.
+        """
+        counts = self.tensors.counts
+        return torch.empty(0, dtype=torch.int64) if counts is None else counts.clone()
+
     def get_forward_parameters(self) -> dict[str, Tensor]:
         """Return the frozen values per line of the product; empty tensors for those not in use."""
-        return self.get_lines(False)
+        return self.lines.get(False)
 
     def set_forward_parameters(
         self, dic: Mapping[str, Tensor] | None = None, **kwargs: Tensor
     ) -> None:
         """Write frozen values per line of the product; see the base class."""
-        self.set_lines(False, {**(dic or {}), **kwargs})
+        self.lines.set(False, {**(dic or {}), **kwargs})
 
     def get_backward_parameters(self) -> dict[str, Tensor]:
         """Return the frozen values per line of the transposed product."""
-        return self.get_lines(True)
+        return self.lines.get(True)
 
     def set_backward_parameters(
         self, dic: Mapping[str, Tensor] | None = None, **kwargs: Tensor
     ) -> None:
         """Write frozen values per line of the transposed product; see the base class."""
-        self.set_lines(True, {**(dic or {}), **kwargs})
+        self.lines.set(True, {**(dic or {}), **kwargs})
 
-    def dump_extra(self) -> dict[str, Any]:
-        """Return seed, position in the random stream, learning rate, counters and drift state."""
-        return extra_state.dump(self)
+    def get_x_size(self) -> int:
+        """Return the number of columns, with that of an analog bias."""
+        return self.spec.x_size
 
-    def load_extra(self, extra: dict[str, Any], strict: bool = False) -> None:
-        """Restore what `dump_extra` returned.
-
-        Args:
-            extra: Output of `dump_extra`.
-            strict: Raise on missing entries.
-
-        Raises:
-            TileError: An entry is missing, unknown or unusable; nothing is changed.
-        """
-        extra_state.load(self, extra, strict)
+    def get_d_size(self) -> int:
+        """Return the number of rows."""
+        return self.spec.d_size
 
     def get_brief_info(self) -> str:
         """Return kind, device and size in one line."""
         kind = "RPUPulsed" if self.spec.is_pulsed else "RPUSimple"
-        return f"{kind}<float>[{self.spec.device}]({self.spec.d_size},{self.spec.x_size})"
+        own = None if self.python is None else self.python.device
+        device = self.spec.device if own is None else type(own).__name__
+        return f"{kind}<float>[{device}]({self.spec.d_size},{self.spec.x_size})"
 
     def get_info(self) -> str:
         """Return kind, size, learning rate and hidden parameters in several lines."""
@@ -236,18 +553,33 @@ class NativeSimulatorTile(NativeWeights):
         """Return the configuration of the tile as JSON text."""
         return self.spec.config
 
-    def _rows(self, value: Tensor, size: int, features_first: bool, name: str) -> Tensor:
-        check_tensor(value, name)
-        if value.dtype is not torch.float32:
-            raise InputError(
-                f"{name}: expected dtype torch.float32, got {value.dtype}; use .float()"
-            )
-        return to_rows(value.detach(), size, features_first, name)
 
-
-class AnalogTile(NativeSimulatorTile):
+class AnalogTile(CoreTile):
     """Raw tile with a device, and with non-idealities of the products."""
 
 
-class FloatingPointTile(NativeSimulatorTile):
+class FloatingPointTile(CoreTile):
     """Raw tile that computes exactly."""
+
+
+def _rows(value: Tensor, size: int, features_first: bool, name: str) -> Tensor:
+    check_tensor(value, name)
+    if value.dtype is not torch.float32:
+        raise InputError(f"{name}: expected dtype torch.float32, got {value.dtype}; use .float()")
+    return to_rows(value.detach(), size, features_first, name)
+
+
+def _refuse_python_device(config: Any, owner: object) -> None:
+    if custom_device(config) is not None:
+        raise ConfigError(
+            f"device: {type(owner).__name__} has no devices written in Python; use AnalogTile"
+        )
+
+
+def _refuse_python_steps(config: Any) -> None:
+    device = custom_device(config)
+    if device is not None:
+        raise ConfigError(
+            f"device: {type(device).__name__} takes its steps in Python, which the backend 'wgpu'"
+            " cannot; use 'cpu'"
+        )

@@ -9,8 +9,8 @@ from torch import Tensor
 _Stamp = tuple[object, int, int | None]
 
 
-class Stamps:
-    """Stamps of groups of tensors.
+class TensorVersions:
+    """Versions of groups of tensors, as somebody last saw them.
 
     The version of a tensor counts the operations that wrote to it in place. Writes through `.data`,
     through NumPy or by other libraries do not count.

@@ -9,39 +9,43 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mho import _core
 from mho.exceptions import BackendError, InternalError, TileError
 from mho.simulator.raw_tiles.core.gpu.mirror import Mirror
-from mho.simulator.raw_tiles.core.gpu.watched_buffers import ResidentBuffers, peek
+from mho.simulator.raw_tiles.core.gpu.watched_buffers import WatchedBuffers
+from mho.simulator.raw_tiles.core.parsed import ParsedConfig
+from mho.simulator.raw_tiles.core.tensors import CoreTensors
 from mho.simulator.state.names import PERSISTENT
 from mho.simulator.state.names import AnalogTileStateNames as Names
 
-if TYPE_CHECKING:
-    from mho.simulator.raw_tiles.core.native_core import NativeCore
-
-_ALIVE: "weakref.WeakSet[Resident]" = weakref.WeakSet()
+_ALIVE: "weakref.WeakSet[GpuKernels]" = weakref.WeakSet()
 # Tiles of a parent process. They are never dropped, for their driver does not run in this one.
 _ABANDONED: list[object] = []
 
 
-class Resident:
-    """The tile on the graphics processor that belongs to a raw tile, and what it has seen."""
+class GpuKernels:
+    """Kernels of a graphics processor, with the tile there and what it has seen of the tensors.
 
-    def __init__(self, owner: nn.Module, raw: "NativeCore", adapter: str | None) -> None:
-        """Remember the tile; nothing is opened yet.
+    A raw tile has one of them, which is never copied nor saved.
+    """
+
+    backend = "wgpu"
+    """Where the kernels run."""
+
+    def __init__(self, tensors: CoreTensors, parsed: ParsedConfig, adapter: str | None) -> None:
+        """Remember the raw tile; nothing is opened yet.
 
         Args:
-            owner: Module that owns the state.
-            raw: Raw tile.
+            tensors: Tensors of the raw tile.
+            parsed: Its configuration.
             adapter: Number or part of the name of an adapter, None for the default one.
         """
-        self._owner, self._raw, self.adapter = owner, raw, adapter
+        self._tensors, self._parsed, self.adapter = tensors, parsed, adapter
         self._lock = threading.RLock()
-        self._mirror = Mirror(owner, raw, adapter)
+        self._mirror = Mirror(tensors, parsed, adapter)
         self._newer = False
         self._host_call = 0
         self._process = os.getpid()
@@ -49,10 +53,11 @@ class Resident:
 
     def install(self) -> None:
         """Watch reads of the weights in the buffers of the module."""
-        hidden = self._owner.get_submodule(Names.HIDDEN)
-        for module, name in ((self._owner, Names.WEIGHTS), (hidden, PERSISTENT)):
-            module._buffers = ResidentBuffers(module._buffers, name, self.sync_to_host)
-        self._raw.connect(self._owner)
+        owner = self._tensors.owner
+        hidden = self._tensors.group(Names.HIDDEN)
+        for module, name in ((owner, Names.WEIGHTS), (hidden, PERSISTENT)):
+            module._buffers = WatchedBuffers(module._buffers, name, self.sync_to_host)
+        self._tensors.connect(owner)
 
     def remove(self) -> None:
         """Bring the weights back and stop watching.
@@ -62,10 +67,15 @@ class Resident:
             TileError: They were changed on both sides.
         """
         self.sync_to_host()
-        for module in (self._owner, self._owner.get_submodule(Names.HIDDEN)):
+        owner = self._tensors.owner
+        for module in (owner, self._tensors.group(Names.HIDDEN)):
             module._buffers = dict(module._buffers)
-        self._raw.connect(self._owner)
+        self._tensors.connect(owner)
         _ALIVE.discard(self)
+
+    def check(self, spec: _core.TileSpec) -> None:
+        """Refuse a configuration that cannot be used here; see `Kernels`."""
+        _core.gpu_check(spec)
 
     def open(self) -> None:
         """Build the tile on the graphics processor and upload the state.
@@ -127,64 +137,38 @@ class Resident:
         weight: Tensor | None,
         mask: Tensor | None,
     ) -> None:
-        """Compute a product; arguments as those of the kernel.
-
-        Args:
-            backward: Whether it is the transposed one.
-            rows: Inputs, shape `[batch, lines]`.
-            y: Outputs, written.
-            call: Number of the call.
-            is_test: Evaluation mode.
-            bias_input: Input of the analog bias column.
-            weight: Weights to take instead of the own ones.
-            mask: Set where the output was clipped, uint8.
-
-        Raises:
-            BackendError: The graphics processor failed; as for `update`.
-        """
+        """Compute a product of a batch of rows; see `Kernels`."""
         with self._lock, self._reported():
-            lines = self._raw._lines[backward] or None
+            lines = self._tensors.lines[backward] or None
             self._uploaded(weight).mvm(
-                backward, rows, y, self._raw._seed(), call, is_test, bias_input, lines, mask
+                backward, rows, y, self._tensors.seed, call, is_test, bias_input, lines, mask
             )
 
-    def update(self, x: Tensor, d: Tensor, bias_input: float | None) -> None:
-        """Apply an update; arguments as those of the raw tile.
+    def plain(self, rows: Tensor, is_test: bool) -> Tensor:
+        """Return the product of the own weights; see `Kernels`."""
+        y = rows.new_empty(rows.shape[0], self._parsed.out_size)
+        call = self._tensors.next_call()
+        self.product(False, rows, y, call, is_test, None, None, None)
+        return y
 
-        Args:
-            x: Inputs, shape `[batch, in]`.
-            d: Gradients of the outputs, shape `[batch, out]`.
-            bias_input: Input of the analog bias column.
-
-        Raises:
-            BackendError: The graphics processor failed; the weights are as before if it still
-                answers, otherwise the last copy of the host is the state from now on.
-        """
-        raw = self._raw
-        counts = peek(raw._state, Names.COUNTS)
+    def update(self, x: Tensor, d: Tensor, learning_rate: float, bias_input: float | None) -> None:
+        """Update the weights; see `Kernels`."""
+        counts = self._tensors.counts
         self._change(
             lambda tile, seed, call: tile.update(
-                x, d, raw.learning_rate, seed, call, bias_input, counts
+                x, d, learning_rate, seed, call, bias_input, counts
             )
         )
 
-    def operate(self, name: str, *arguments: Any) -> None:
-        """Run an operation on the weights.
-
-        Args:
-            name: Name of the method of the tile on the graphics processor.
-            arguments: What it takes before seed and call.
-
-        Raises:
-            BackendError: As for `update`.
-        """
+    def operate(self, name: str, *arguments: float) -> None:
+        """Run an operation on the weights; see `Kernels`."""
         self._change(lambda tile, seed, call: getattr(tile, name)(*arguments, seed, call))
 
     def _change(self, work: Callable[[_core.GpuTile, Tensor, int], None]) -> None:
-        raw = self._raw
+        tensors = self._tensors
         with self._lock, self._reported():
             tile = self._uploaded(None)
-            work(tile, raw._seed(), raw.next_call())
+            work(tile, tensors.seed, tensors.next_call())
             self._newer = True
             if self._mirror.shared() is not None:
                 # An optimizer of torch reads and writes these weights on the host.
@@ -251,19 +235,18 @@ class Resident:
         self._newer, self._host_call = False, self._calls()
 
     def _calls(self) -> int:
-        calls: Tensor = peek(self._raw._state, Names.CALLS)
-        return int(calls)
+        return int(self._tensors.calls)
 
 
 def _before_fork() -> None:
-    for resident in list(_ALIVE):
-        resident.sync_to_host()
+    for kernels in list(_ALIVE):
+        kernels.sync_to_host()
 
 
 def _after_fork_in_child() -> None:
-    for resident in list(_ALIVE):
+    for kernels in list(_ALIVE):
         # Another thread of the parent may have held the old one.
-        resident._lock = threading.RLock()
+        kernels._lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,18 +1,15 @@
 """What a graphics processor has of the tensors of a raw tile."""
 
-from typing import TYPE_CHECKING
-
-from torch import Tensor, nn
+from torch import Tensor
 
 from mho import _core
 from mho.exceptions import TileError
 from mho.simulator.raw_tiles.core.gpu.watched_buffers import peek
-from mho.simulator.raw_tiles.core.versions import Stamps
+from mho.simulator.raw_tiles.core.parsed import ParsedConfig
+from mho.simulator.raw_tiles.core.tensors import CoreTensors
+from mho.simulator.raw_tiles.core.versions import TensorVersions
 from mho.simulator.state.names import PERSISTENT
 from mho.simulator.state.names import AnalogTileStateNames as Names
-
-if TYPE_CHECKING:
-    from mho.simulator.raw_tiles.core.native_core import NativeCore
 
 _OWN, _HIDDEN, _LINES = "own", "hidden", ("forward", "backward")
 
@@ -20,18 +17,18 @@ _OWN, _HIDDEN, _LINES = "own", "hidden", ("forward", "backward")
 class Mirror:
     """The tile on the graphics processor, and which versions of the tensors it has seen."""
 
-    def __init__(self, owner: nn.Module, raw: "NativeCore", adapter: str | None) -> None:
+    def __init__(self, tensors: CoreTensors, parsed: ParsedConfig, adapter: str | None) -> None:
         """Start without a tile.
 
         Args:
-            owner: Module that owns the tensors.
-            raw: Raw tile.
+            tensors: Tensors of the raw tile.
+            parsed: Its configuration.
             adapter: Number or part of the name of an adapter, None for the default one.
         """
-        self._owner, self._raw, self._adapter = owner, raw, adapter
+        self._tensors, self._parsed, self._adapter = tensors, parsed, adapter
         self.tile: _core.GpuTile | None = None
         self._spec: _core.TileSpec | None = None
-        self._stamps = Stamps()
+        self._versions = TensorVersions()
 
     def drop(self) -> None:
         """Forget the tile."""
@@ -40,7 +37,7 @@ class Mirror:
 
     def forget(self) -> None:
         """Upload everything at the next use."""
-        self._stamps.clear()
+        self._versions.clear()
 
     def replaces_weights(self, weight: Tensor | None) -> bool:
         """Return whether `upload` would write over the weights on the graphics processor.
@@ -50,11 +47,11 @@ class Mirror:
         """
         if not self._is_built() or self._is_other(weight):
             return True
-        return self._stamps.changed(_OWN, self._own())
+        return self._versions.changed(_OWN, self._own())
 
     def was_written(self) -> bool:
         """Return whether the weights of the host were written since the last upload."""
-        return self._stamps.written(_OWN, self._own())
+        return self._versions.written(_OWN, self._own())
 
     def upload(self, weight: Tensor | None) -> _core.GpuTile:
         """Bring the tile up to date and return it.
@@ -68,8 +65,8 @@ class Mirror:
         """
         if self.tile is None or not self._is_built():
             self.drop()
-            self.tile = _core.GpuTile(self._raw.spec, self._adapter)
-            self._spec = self._raw.spec
+            self.tile = _core.GpuTile(self._parsed.spec, self._adapter)
+            self._spec = self._parsed.spec
         self._upload_weights(self.tile, weight)
         self._upload_devices(self.tile)
         return self.tile
@@ -89,21 +86,21 @@ class Mirror:
 
     def shared(self) -> Tensor | None:
         """Return the parameter by which optimizers of torch train the weights, if there is one."""
-        return self._owner._parameters.get(Names.SHARED_WEIGHTS)
+        return self._tensors.owner._parameters.get(Names.SHARED_WEIGHTS)
 
     def _own(self) -> dict[str, Tensor]:
-        weights: Tensor | None = peek(self._raw._state, Names.WEIGHTS)
+        weights: Tensor | None = peek(self._tensors.state, Names.WEIGHTS)
         if weights is None:
             raise TileError(f"{Names.WEIGHTS}: the tile has lost this buffer")
         own = {"buffer": weights}
-        persistent = peek(self._raw._hidden, PERSISTENT)
+        persistent = peek(self._tensors.hidden, PERSISTENT)
         for name, value in (("shared", self.shared()), (PERSISTENT, persistent)):
             if value is not None:
                 own[name] = value
         return own
 
     def _is_built(self) -> bool:
-        return self.tile is not None and self._spec is self._raw.spec
+        return self.tile is not None and self._spec is self._parsed.spec
 
     def _is_other(self, weight: Tensor | None) -> bool:
         return weight is not None and weight.data_ptr() != self._own()["buffer"].data_ptr()
@@ -112,21 +109,21 @@ class Mirror:
         own = self._own()
         if weight is not None and self._is_other(weight):
             tile.write_weights(weight.detach().contiguous())
-            self._stamps.forget(_OWN)
-        elif self._stamps.changed(_OWN, own):
+            self._versions.forget(_OWN)
+        elif self._versions.changed(_OWN, own):
             tile.write_weights(own["buffer"])
             if PERSISTENT in own:
                 tile.write_persistent(own[PERSISTENT])
-            self._stamps.put(_OWN, own)
+            self._versions.put(_OWN, own)
 
     def _upload_devices(self, tile: _core.GpuTile) -> None:
-        hidden = dict.copy(self._raw._hidden)
+        hidden = dict.copy(self._tensors.hidden)
         hidden.pop(PERSISTENT, None)
-        if self._stamps.changed(_HIDDEN, hidden):
+        if self._versions.changed(_HIDDEN, hidden):
             tile.write_hidden(hidden)
-            self._stamps.put(_HIDDEN, hidden)
+            self._versions.put(_HIDDEN, hidden)
         for backward, name in enumerate(_LINES):
-            lines = self._raw._lines[backward]
-            if lines and self._stamps.changed(name, lines):
+            lines = self._tensors.lines[backward]
+            if lines and self._versions.changed(name, lines):
                 tile.write_lines(bool(backward), lines)
-                self._stamps.put(name, lines)
+                self._versions.put(name, lines)

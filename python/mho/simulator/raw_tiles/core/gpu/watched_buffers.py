@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 
-class ResidentBuffers(dict[str, Any]):
+class WatchedBuffers(dict[str, Any]):
     """Buffers of a module; whoever reads the watched one gets it up to date.
 
     Modules keep their buffers in a dictionary that all of torch reads: attributes, `state_dict`,
@@ -60,7 +60,7 @@ class ResidentBuffers(dict[str, Any]):
         return super().__iter__()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Copy and pickle as a plain dictionary: what is resident belongs to this process."""
+        """Copy and pickle as a plain dictionary: what watches belongs to this process."""
         return dict, (self.copy(),)
 
 

@@ -1,0 +1,76 @@
+"""Devices at the crosspoints of a raw tile of the core."""
+
+import torch
+from torch import Tensor
+
+from mho import _core
+from mho.exceptions import ArgumentError, InputError
+from mho.simulator.raw_tiles.core.kernels import Kernels
+from mho.simulator.raw_tiles.core.parsed import ParsedConfig
+from mho.simulator.raw_tiles.core.tensors import Buffers, CoreTensors
+from mho.simulator.raw_tiles.rows import check_tensor
+
+
+class HiddenParameters:
+    """Parameters of each device: those of the core, then those that a device in Python adds."""
+
+    def __init__(self, tensors: CoreTensors, parsed: ParsedConfig, kernels: Kernels) -> None:
+        """Work on the state of a raw tile.
+
+        Args:
+            tensors: Its tensors.
+            parsed: Its configuration.
+            kernels: Its kernels.
+        """
+        self._tensors, self._parsed, self._kernels = tensors, parsed, kernels
+
+    def names(self) -> list[str]:
+        """Return the names in their fixed order."""
+        return [*self._parsed.spec.hidden_names, *self._tensors.added]
+
+    def get(self) -> Tensor:
+        """Return copies of all of them, shape `[n, out, x_size]`, or empty."""
+        tensors, spec = self._tensors, self._parsed.spec
+        planes = [tensors.plane(name, spec) for name in spec.hidden_names]
+        planes += tensors.added.values()
+        return torch.stack(planes) if planes else torch.empty(0)
+
+    def set(self, params: Tensor) -> None:
+        """Write all of them and bring the weights into the new bounds.
+
+        Persistent weights stay as given, within the bounds, and the visible ones with their noise
+        as they are. If the mean step contradicts `dw_min` of the configuration, the tile uses a
+        `dw_min` of its own from then on.
+
+        Args:
+            params: Shape `[n, out, x_size]` in the order of `names`.
+
+        Raises:
+            ArgumentError: A value is not finite, or bounds are crossed; nothing is changed.
+            InputError: Wrong shape; nothing is changed.
+        """
+        names, spec = self.names(), self._parsed.spec
+        check_tensor(params, "params")
+        if not names and params.numel() == 0:
+            return
+        shape = (len(names), spec.d_size, spec.x_size)
+        if tuple(params.shape) != shape:
+            raise InputError(f"params: expected shape {shape}, got {tuple(params.shape)}")
+        values = params.detach().to("cpu", torch.float32).contiguous()
+        count = len(spec.hidden_names)
+        added = values[count:]
+        if not bool(torch.isfinite(added).all()):
+            raise ArgumentError("params: values must be finite")
+        self._write({name: values[i] for i, name in enumerate(names[:count])})
+        for old, new in zip(self._tensors.added.values(), added, strict=True):
+            old.copy_(new)
+
+    @torch.no_grad()
+    def _write(self, planes: Buffers) -> None:
+        tensors, parsed = self._tensors, self._parsed
+        _core.check_hidden(parsed.spec, planes)
+        spec, dw_min = parsed.estimated(parsed.text, parsed.spec, planes)
+        parsed.adopt(parsed.text, spec, dw_min)
+        with self._kernels.on_host():
+            tensors.store_planes(planes, spec)
+            _core.enter_bounds(spec, tensors.weights, tensors.hidden)

@@ -1,0 +1,212 @@
+"""Kernels of the core on the tensors of a raw tile."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+from torch import Tensor
+
+from mho import _core
+from mho.simulator.raw_tiles.core.parsed import ParsedConfig
+from mho.simulator.raw_tiles.core.tensors import CoreTensors
+from mho.simulator.state.names import AnalogTileStateNames as Names
+
+
+class Kernels(Protocol):
+    """What computes with the tensors of a raw tile; they own its state wherever that is done."""
+
+    @property
+    def backend(self) -> str:
+        """Where the kernels run."""
+
+    @property
+    def adapter(self) -> str | None:
+        """Number or part of the name of the adapter, None for the default one or without any."""
+
+    def product(
+        self,
+        backward: bool,
+        rows: Tensor,
+        y: Tensor,
+        call: int,
+        is_test: bool,
+        bias_input: float | None,
+        weight: Tensor | None,
+        mask: Tensor | None,
+    ) -> None:
+        """Compute a product of a batch of rows.
+
+        Args:
+            backward: Whether it is the transposed one.
+            rows: Inputs, shape `[batch, lines]`, contiguous float32.
+            y: Outputs, written.
+            call: Number of the call.
+            is_test: Evaluation mode.
+            bias_input: Input of the analog bias column, None without one.
+            weight: Weights to take instead of the own ones.
+            mask: Set where the output was clipped, uint8; None if nobody wants to know.
+
+        Raises:
+            BackendError: The graphics processor failed; as for `update`.
+        """
+
+    def plain(self, rows: Tensor, is_test: bool) -> Tensor:
+        """Return the product of the own weights without bias column and mask.
+
+        Args:
+            rows: Inputs, shape `[batch, in]`, contiguous float32.
+            is_test: Evaluation mode.
+        """
+
+    def update(self, x: Tensor, d: Tensor, learning_rate: float, bias_input: float | None) -> None:
+        """Update the weights in place; on any error nothing is changed.
+
+        Args:
+            x: Inputs, shape `[batch, in]`.
+            d: Gradients of the outputs, shape `[batch, out]`.
+            learning_rate: Raw learning rate.
+            bias_input: Input of the analog bias column, None without one.
+
+        Raises:
+            ArgumentError: A value is not finite.
+            BackendError: The graphics processor failed; the weights are as before if it still
+                answers, otherwise the last copy of the host is the state from now on.
+        """
+
+    def operate(self, name: str, *arguments: float) -> None:
+        """Run an operation on the weights, where they are.
+
+        Args:
+            name: Its name in the core.
+            arguments: What it takes before seed and call.
+
+        Raises:
+            BackendError: As for `update`.
+        """
+
+    def on_host(self, replaces_all: bool = False) -> AbstractContextManager[None]:
+        """Return a context in which weights are read and written in the tensors of the host.
+
+        Args:
+            replaces_all: Nothing of the old weights is used.
+        """
+
+    def check(self, spec: _core.TileSpec) -> None:
+        """Refuse a configuration that cannot be used here.
+
+        Args:
+            spec: Configuration.
+
+        Raises:
+            ConfigError: It has an option that the backend cannot do; the message names both.
+        """
+
+    def open(self) -> None:
+        """Make the backend ready, so that what it cannot do is refused at once.
+
+        Raises:
+            BackendError: There is no such adapter, or too little memory.
+            ConfigError: The tile has an option that the backend cannot do; the message names it.
+        """
+
+    def install(self) -> None:
+        """Become the kernels of the tile."""
+
+    def sync_to_host(self) -> None:
+        """Bring back weights that are newer than those in the tensors.
+
+        Raises:
+            BackendError: They cannot be read back; the last copy of the host is the state from now
+                on.
+            TileError: They were changed on both sides.
+        """
+
+    def remove(self) -> None:
+        """Bring the weights back and be the kernels of the tile no longer.
+
+        Raises:
+            BackendError: The weights cannot be read back.
+            TileError: They were changed on both sides.
+        """
+
+
+class HostKernels:
+    """Kernels that work in the tensors themselves."""
+
+    backend = "cpu"
+    """Where the kernels run."""
+
+    adapter: str | None = None
+    """The host has no adapters."""
+
+    def __init__(self, tensors: CoreTensors, parsed: ParsedConfig) -> None:
+        """Work on the state of a raw tile.
+
+        Args:
+            tensors: Its tensors.
+            parsed: Its configuration.
+        """
+        self._tensors, self._parsed = tensors, parsed
+
+    def product(
+        self,
+        backward: bool,
+        rows: Tensor,
+        y: Tensor,
+        call: int,
+        is_test: bool,
+        bias_input: float | None,
+        weight: Tensor | None,
+        mask: Tensor | None,
+    ) -> None:
+        """Compute a product of a batch of rows; see `Kernels`."""
+        tensors = self._tensors
+        state = tensors.state
+        _core.mvm(
+            self._parsed.spec, backward, rows, state[Names.WEIGHTS] if weight is None else weight,
+            y, state[Names.SEED], call, is_test, bias_input, tensors.lines[backward] or None, mask,
+        )  # fmt: skip
+
+    def plain(self, rows: Tensor, is_test: bool) -> Tensor:
+        """Return the product of the own weights; see `Kernels`."""
+        # All in one call: this is the shortest way of a forward pass.
+        tensors, parsed = self._tensors, self._parsed
+        state = tensors.state
+        y = rows.new_empty(rows.shape[0], parsed.out_size)
+        _core.mvm(
+            parsed.spec, False, rows, state[Names.WEIGHTS], y, state[Names.SEED],
+            _core.next_call(state[Names.CALLS]), is_test, None, tensors.lines[0] or None,
+        )  # fmt: skip
+        return y
+
+    def update(self, x: Tensor, d: Tensor, learning_rate: float, bias_input: float | None) -> None:
+        """Update the weights in place; see `Kernels`."""
+        tensors = self._tensors
+        _core.update(
+            self._parsed.spec, tensors.weights, tensors.hidden, x, d, learning_rate,
+            tensors.seed, tensors.next_call(), bias_input, tensors.counts,
+        )  # fmt: skip
+
+    def operate(self, name: str, *arguments: float) -> None:
+        """Run an operation of the core on the weights; see `Kernels`."""
+        tensors, operation = self._tensors, getattr(_core, name)
+        weight, seed, call = tensors.weights, tensors.seed, tensors.next_call()
+        operation(self._parsed.spec, weight, tensors.hidden, *arguments, seed, call)
+
+    def on_host(self, replaces_all: bool = False) -> AbstractContextManager[None]:
+        """Return a context that does nothing: the tensors have the weights."""
+        return nullcontext()
+
+    def check(self, spec: _core.TileSpec) -> None:
+        """Accept every configuration."""
+
+    def open(self) -> None:
+        """Do nothing: the host is always there."""
+
+    def install(self) -> None:
+        """Do nothing: there is nothing to prepare."""
+
+    def sync_to_host(self) -> None:
+        """Do nothing: no weights are newer than those in the tensors."""
+
+    def remove(self) -> None:
+        """Do nothing: the state is in the tensors."""

@@ -1,0 +1,69 @@
+"""Frozen values per line of the products of a raw tile of the core."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from mho import _core
+from mho.exceptions import ArgumentError
+from mho.simulator.raw_tiles.core.parsed import ParsedConfig
+from mho.simulator.raw_tiles.core.tensors import Buffers, CoreTensors
+
+
+class LineValues:
+    """What converters and lines of a tile have been drawn as, once for all products."""
+
+    def __init__(self, tensors: CoreTensors, parsed: ParsedConfig) -> None:
+        """Work on the state of a raw tile.
+
+        Args:
+            tensors: Its tensors.
+            parsed: Its configuration.
+        """
+        self._tensors, self._parsed = tensors, parsed
+
+    def get(self, backward: bool) -> dict[str, Tensor]:
+        """Return copies of the values; empty tensors for those that are not used.
+
+        Args:
+            backward: Of the transposed product.
+        """
+        lines = self._tensors.lines[backward]
+        return {
+            name: torch.empty(0) if (value := lines.get(name)) is None else value.detach().clone()
+            for name in self._parsed.spec.line_names(backward)
+        }
+
+    def set(self, backward: bool, values: Mapping[str, Tensor]) -> None:
+        """Write values.
+
+        Args:
+            backward: Of the transposed product.
+            values: Some or all of what `get` returns.
+
+        Raises:
+            ArgumentError: Unknown name, wrong length or a value that is not finite; nothing is
+                changed.
+        """
+        lines, spec = self._tensors.lines[backward], self._parsed.spec
+        new = {name: _checked(name, value, lines, spec, backward) for name, value in values.items()}
+        for name, value in new.items():
+            if value.numel() > 0:
+                lines[name].copy_(value)
+
+
+def _checked(
+    name: str, value: Tensor, lines: Buffers, spec: _core.TileSpec, backward: bool
+) -> Tensor:
+    names = spec.line_names(backward)
+    if name not in names:
+        raise ArgumentError(f"{name}: unknown parameter; known: {', '.join(names)}")
+    old = lines.get(name)
+    length = 0 if old is None else old.numel()
+    flat = torch.as_tensor(value, dtype=torch.float32).detach().reshape(-1)
+    if flat.numel() != length:
+        raise ArgumentError(f"{name}: expected {length} values, got {flat.numel()}")
+    if not bool(torch.isfinite(flat).all()):
+        raise ArgumentError(f"{name}: values must be finite")
+    return flat

@@ -1,0 +1,181 @@
+"""Changes of the weights of a raw tile of the core that are no updates."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from mho import _core
+from mho.exceptions import ArgumentError, ConfigError, InputError
+from mho.simulator.parameters.arguments import check_index, check_not_negative
+from mho.simulator.parameters.enums import WeightClipType
+from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapParameter
+from mho.simulator.raw_tiles import weight_limits
+from mho.simulator.raw_tiles.core.kernels import Kernels
+from mho.simulator.raw_tiles.core.parsed import ParsedConfig
+from mho.simulator.raw_tiles.core.tensors import CoreTensors
+from mho.simulator.raw_tiles.weight_limits import check_weights
+
+
+class Maintenance:
+    """Writing, limiting and resetting the weights, and what time does to them."""
+
+    def __init__(self, tensors: CoreTensors, parsed: ParsedConfig, kernels: Kernels) -> None:
+        """Work on the state of a raw tile.
+
+        Args:
+            tensors: Its tensors.
+            parsed: Its configuration.
+            kernels: Its kernels.
+        """
+        self._tensors, self._parsed, self._kernels = tensors, parsed, kernels
+
+    def set_weights(self, weight: Tensor) -> None:
+        """Write the raw weights; pulsed devices clip them to their bounds.
+
+        Args:
+            weight: Shape `[out, x_size]`, float32.
+
+        Raises:
+            InputError: Wrong shape, dtype or a value that is not finite.
+        """
+        spec = self._parsed.spec
+        new = check_weights(weight, (spec.d_size, spec.x_size))
+        with torch.no_grad(), self._kernels.on_host(replaces_all=True):
+            self._tensors.weights.copy_(new)
+            self._clip_to_bounds()
+
+    def set_weights_uniform_random(self, bmin: float, bmax: float) -> None:
+        """Draw the weights uniformly from `[bmin, bmax)` and bring them into the device bounds.
+
+        Args:
+            bmin: Lower limit.
+            bmax: Upper limit.
+
+        Raises:
+            ArgumentError: The limits are not finite or not in order.
+        """
+        if not (math.isfinite(bmin) and math.isfinite(bmax) and bmin <= bmax):
+            raise ArgumentError(f"bmin, bmax: expected finite limits in order, got {bmin}, {bmax}")
+        tensors = self._tensors
+        with self._kernels.on_host(replaces_all=True):
+            _core.uniform_weights(tensors.weights, bmin, bmax, tensors.seed, tensors.next_call())
+            self._clip_to_bounds()
+
+    def _clip_to_bounds(self) -> None:
+        """Bring weights that were just written into the device bounds and redraw write noise."""
+        tensors = self._tensors
+        call = tensors.next_call()
+        _core.clip_to_bounds(self._parsed.spec, tensors.weights, tensors.hidden, tensors.seed, call)
+
+    def clip_weights(self, weight_clipper_params: WeightClipParameter) -> None:
+        """Clip the weights.
+
+        Args:
+            weight_clipper_params: Kind and limits; pulsed devices support a fixed value only.
+
+        Raises:
+            ConfigError: The device does not support this kind, or a limit is impossible.
+        """
+        params = weight_clipper_params
+        params.check("clip")
+        spec = self._parsed.spec
+        if not spec.is_pulsed:
+            self._clip_exact(params)
+            return
+        if params.type is WeightClipType.NONE:
+            return
+        if params.type is not WeightClipType.FIXED_VALUE:
+            raise ConfigError(
+                f"clip.type: {spec.device} supports FIXED_VALUE only, got {params.type}"
+            )
+        self._kernels.operate("clip_weights", params.fixed_value)
+
+    def _clip_exact(self, params: WeightClipParameter) -> None:
+        fixed = params.type is WeightClipType.FIXED_VALUE and params.fixed_value == 0.0
+        # There, zero is no limit.
+        if not (fixed and self._parsed.spec.device == "FloatingPoint"):
+            with self._kernels.on_host():
+                weight_limits.clip_(self._tensors.weights, params)
+
+    def remap_weights(self, weight_remap_params: WeightRemapParameter, scales: Tensor) -> Tensor:
+        """Rescale the weights; scales times weights stay what they are.
+
+        Args:
+            weight_remap_params: Kind and limits.
+            scales: Present scales, shape `[out]`.
+
+        Returns:
+            New scales, shape `[out]`.
+
+        Raises:
+            ConfigError: The device is pulsed, or the limits do not go together.
+            InputError: `scales` has another shape.
+        """
+        spec = self._parsed.spec
+        if spec.is_pulsed:
+            raise ConfigError(
+                f"remap.type: weights of the pulsed device {spec.device} cannot be remapped"
+            )
+        params = weight_remap_params
+        params.check("remap")
+        if not isinstance(scales, Tensor) or tuple(scales.shape) != (spec.d_size,):
+            raise InputError(f"scales: expected a tensor of shape {(spec.d_size,)}")
+        with self._kernels.on_host():
+            return weight_limits.remap_(self._tensors.weights, params, scales)
+
+    def decay(self, alpha: float) -> None:
+        """Let the weights decay.
+
+        Args:
+            alpha: Number of calls it stands for.
+
+        Raises:
+            ArgumentError: It is negative or not finite; nothing is changed.
+        """
+        check_not_negative("alpha", alpha)
+        self._kernels.operate("decay", alpha)
+
+    def diffuse(self) -> None:
+        """Add one step of the random walk of the device to the weights."""
+        self._kernels.operate("diffuse")
+
+    def drift(self, delta_t: float) -> None:
+        """Let the weights drift by a power law; without drift in the device nothing happens.
+
+        The clock of a weight starts at the first call, and again at the call that finds it changed
+        by anything else.
+
+        Args:
+            delta_t: Time since the last call, in the unit of `drift.t_0`.
+
+        Raises:
+            ArgumentError: It is negative or not finite; nothing is changed.
+        """
+        check_not_negative("delta_t", delta_t)
+        tensors, spec = self._tensors, self._parsed.spec
+        if not spec.drifts:
+            return
+        state = dict(tensors.drift) or tensors.fresh_drift()
+        weight, seed, call = tensors.weights, tensors.seed, tensors.next_call()
+        _core.drift(spec, weight, tensors.hidden, state, delta_t, seed, call)
+        tensors.drift.update(state)
+
+    def reset_columns(self, start: int, count: int, probability: float) -> None:
+        """Reset columns to the reset value of the device.
+
+        Args:
+            start: First column.
+            count: Number of columns, wrapping around; a negative number means all.
+            probability: Probability of each crosspoint to be reset.
+
+        Raises:
+            ArgumentError: The column does not exist or the probability is outside `[0, 1]`.
+        """
+        columns = self._parsed.spec.x_size
+        check_index("num_columns", count)
+        if not 0 <= check_index("start_column_idx", start) < columns:
+            raise ArgumentError(f"start_column_idx: expected 0 to {columns - 1}, got {start}")
+        if not 0.0 <= probability <= 1.0:
+            raise ArgumentError(f"reset_prob: expected a probability, got {probability}")
+        self._kernels.operate("reset_columns", start, count, probability)

@@ -1,0 +1,210 @@
+"""Where the tensors of a raw tile of the core are: in the module that owns it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mho import _core
+from mho.exceptions import TileError
+from mho.simulator.state.names import PERSISTENT
+from mho.simulator.state.names import AnalogTileStateNames as Names
+from mho.simulator.state.tensor_group import TensorGroup, as_tensor
+
+# As torch types them; entries that are None do not occur here.
+Buffers = dict[str, Any]
+
+DEVICE = "analog_tile_device"
+"""Name of the child of a tile with the hidden parameters that a device in Python adds."""
+
+_GROUPS = (Names.HIDDEN, Names.FORWARD_LINES, Names.BACKWARD_LINES, Names.DRIFT)
+
+
+class CoreTensors:
+    """State of a raw tile: buffers of the module that owns it.
+
+    Weights, hidden parameters, frozen values per line, what drift remembers and the position in the
+    random stream belong to that module, so that every way of copying, saving or moving modules
+    works on them. Here are its dictionaries, not the tensors: they see every replacement of a
+    buffer and cost one lookup.
+    """
+
+    owner: nn.Module
+    """Module that owns the tensors."""
+
+    state: Buffers
+    """Its own buffers: weights, seed, number of the next call, pulse counters."""
+
+    hidden: Buffers
+    """Hidden parameters but those that equal a constant of the configuration, `[out, x_size]`."""
+
+    added: Buffers
+    """Hidden parameters that a device in Python adds, `[out, x_size]`; empty without one."""
+
+    drift: Buffers
+    """What drift remembers; empty before its first call."""
+
+    lines: tuple[Buffers, Buffers]
+    """Frozen values per line of the product and of the transposed one."""
+
+    def __init__(self, owner: nn.Module, spec: _core.TileSpec, seed: Tensor) -> None:
+        """Register the state of a fresh tile and draw its devices and lines; weights are zero.
+
+        Args:
+            owner: Module that owns the state.
+            spec: Configuration.
+            seed: Seed of all random numbers of the tile, int64 `[1]`.
+        """
+        owner.register_buffer(
+            Names.WEIGHTS, torch.zeros(spec.d_size, spec.x_size, dtype=torch.float32, device="cpu")
+        )
+        owner.register_buffer(Names.SEED, seed)
+        owner.register_buffer(Names.CALLS, torch.zeros(1, dtype=torch.int64))
+        owner.register_buffer(Names.COUNTS, _no_counts(spec))
+        for name in _GROUPS:
+            owner.add_module(name, TensorGroup())
+        self.connect(owner)
+        self._construct(spec, int(seed))
+
+    def connect(self, owner: nn.Module) -> None:
+        """Find the dictionaries, after the module was copied or has got other ones.
+
+        Args:
+            owner: Module that owns the state.
+        """
+        self.owner = owner
+        self.state = owner._buffers
+        self.hidden = self.group(Names.HIDDEN)._buffers
+        self.drift = self.group(Names.DRIFT)._buffers
+        self.lines = (
+            self.group(Names.FORWARD_LINES)._buffers,
+            self.group(Names.BACKWARD_LINES)._buffers,
+        )
+        self.added = self.group(DEVICE)._buffers if DEVICE in owner._modules else {}
+
+    def _construct(self, spec: _core.TileSpec, seed: int) -> None:
+        shape = (spec.d_size, spec.x_size)
+        planes = spec.construct(seed)
+        hidden = {k: as_tensor(v, shape) for k, v in planes.items() if not isinstance(v, float)}
+        self.group(Names.HIDDEN).replace(hidden)
+        for backward, name in enumerate((Names.FORWARD_LINES, Names.BACKWARD_LINES)):
+            lines = spec.construct_lines(bool(backward), seed)
+            self.group(name).replace({k: as_tensor(v, (-1,)) for k, v in lines.items()})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the dictionaries; the module that has them is connected again."""
+        return {name: value for name, value in self.__dict__.items() if name != "owner"}
+
+    def group(self, name: str) -> TensorGroup:
+        """Return a child of the module with tensors of one kind.
+
+        Args:
+            name: Name of the child.
+        """
+        child = self.owner.get_submodule(name)
+        assert isinstance(child, TensorGroup)
+        return child
+
+    @property
+    def weights(self) -> Tensor:
+        """Live raw weights, float32 `[out, x_size]`."""
+        return _present(self.state, Names.WEIGHTS)
+
+    @property
+    def seed(self) -> Tensor:
+        """Seed of all random numbers of the tile, int64 `[1]`."""
+        return _present(self.state, Names.SEED)
+
+    @property
+    def calls(self) -> Tensor:
+        """Position in the random stream, the number of the next call, int64 `[1]`."""
+        return _present(self.state, Names.CALLS)
+
+    @property
+    def counts(self) -> Tensor | None:
+        """Pulse counters, int64 `[2, out, x_size]`; None unless pulses are counted."""
+        counts: Tensor | None = self.state[Names.COUNTS]
+        return counts
+
+    def next_call(self) -> int:
+        """Advance the position in the random stream and return it."""
+        return _core.next_call(self.calls)
+
+    def plane(self, name: str, spec: _core.TileSpec) -> Tensor:
+        """Return a copy of a hidden parameter of the core, float32 `[out, x_size]`.
+
+        Args:
+            name: Its name.
+            spec: Configuration.
+        """
+        stored: Tensor | None = self.hidden.get(name)
+        if stored is not None:
+            return stored.detach().clone()
+        constant = spec.hidden_constant(name)
+        value = 0.0 if constant is None else constant
+        return torch.full((spec.d_size, spec.x_size), value, dtype=torch.float32)
+
+    def store_planes(self, planes: Mapping[str, Tensor], spec: _core.TileSpec) -> None:
+        """Hold the given hidden planes except those that equal a constant of the configuration.
+
+        Args:
+            planes: Values of all hidden parameters, shape `[out, x_size]` each.
+            spec: Configuration.
+        """
+        for name, value in planes.items():
+            if name == "drift_nu" and not spec.drifts:
+                continue  # without drift there are no exponents
+            constant = spec.hidden_constant(name)
+            if constant is not None and bool((value == constant).all()):
+                self.hidden.pop(name, None)
+            elif (old := self.hidden.get(name)) is not None:
+                old.copy_(value)
+            else:
+                self.hidden[name] = value.detach().clone().contiguous()
+
+    def add_plane(self, name: str, value: Tensor) -> None:
+        """Hold a hidden parameter beside those of the core.
+
+        Args:
+            name: Its name.
+            value: Values, float32 `[out, x_size]`.
+        """
+        if DEVICE not in self.owner._modules:
+            child = TensorGroup()
+            self.owner.add_module(DEVICE, child)
+            self.added = child._buffers
+        old: Tensor | None = self.added.get(name)
+        if old is None:
+            self.added[name] = value.clone()
+        else:
+            old.copy_(value)
+
+    def drop_added(self) -> None:
+        """Forget all hidden parameters beside those of the core."""
+        if DEVICE in self.owner._modules:
+            delattr(self.owner, DEVICE)
+            self.added = {}
+
+    def fresh_drift(self) -> Buffers:
+        """Return what drift remembers before its first call."""
+        acting = self.hidden.get(PERSISTENT, self.weights)
+        return {
+            "current_t": torch.zeros(1, dtype=torch.float64),
+            "t": torch.zeros(acting.shape, dtype=torch.float64),
+            "w0": acting.detach().clone(),
+            "previous_weights": acting.detach().clone(),
+        }
+
+
+def _no_counts(spec: _core.TileSpec) -> Tensor | None:
+    if not spec.counts_pulses:
+        return None
+    return torch.zeros(2, spec.d_size, spec.x_size, dtype=torch.int64)
+
+
+def _present(buffers: Buffers, name: str) -> Tensor:
+    value: Tensor | None = buffers[name]
+    if value is None:
+        raise TileError(f"{name}: the tile has lost this buffer; do not assign None to it")
+    return value
