@@ -20,6 +20,7 @@ from mho.optim import AnalogSGD
 from mho.simulator.configs import (
     ConstantStepDevice,
     CustomPulsedDevice,
+    InferenceRPUConfig,
     PowStepDevice,
     PulseType,
     SingleRPUConfig,
@@ -28,7 +29,7 @@ from mho.simulator.configs import (
 )
 from mho.simulator.parameters import registry
 from mho.simulator.parameters.registry import register_config_class
-from mho.simulator.tiles import AnalogTile, FloatingPointTile
+from mho.simulator.tiles import AnalogTile, FloatingPointTile, InferenceTile
 
 ROOT = Path(__file__).parents[2]
 PULSES = [kind for kind in PulseType if kind is not PulseType.NONE]
@@ -436,6 +437,15 @@ def test_other_tiles_and_unit_cells_refuse_python_devices() -> None:
         AnalogTile(3, 4, SingleRPUConfig(device=cell))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="unit cells"):
         OwnConstantDevice().to_wire("device.unit_cell_devices[0]")
+
+
+def test_other_tiles_refuse_python_devices_in_a_new_configuration() -> None:
+    tile = InferenceTile(3, 4)
+    config = InferenceRPUConfig()
+    config.device = OwnConstantDevice()
+    with pytest.raises(ConfigError, match="device: InferenceTile has no devices written in Python"):
+        tile.replace_with(config)
+    assert tile.rpu_config == InferenceRPUConfig()
 
 
 def test_unknown_classes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
