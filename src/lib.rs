@@ -15,6 +15,7 @@ pub mod pulse;
 mod python;
 pub mod rng;
 pub(crate) mod scratch;
+pub mod simd;
 pub mod tile;
 
 pub use config::{IoParameters, TileConfig, UpdateParameters};

@@ -7,9 +7,9 @@ use mho_core::config::PulseType;
 use mho_core::devices::{Device, DeviceConfig, Plane, PlaneRef, PulsedParameters, SoftBounds};
 use mho_core::pulse::counts::{Sample, counts};
 use mho_core::pulse::scale::scaling;
-use mho_core::pulse::{self, Update, simd};
+use mho_core::pulse::{self, Update};
 use mho_core::rng::{Key, Stream};
-use mho_core::{Error, UpdateParameters, par};
+use mho_core::{Error, UpdateParameters, par, simd};
 
 use crate::statistics::moments;
 

@@ -1,15 +1,19 @@
 //! Cells with constant steps that may touch a bound within a chunk.
 //!
 //! They are taken segment by segment, [`LANES`] of them at a time, wherever they are. A segment
-//! that stays off the bounds is added up as in [`constant`](super::constant); otherwise its pulses
+//! that stays off the bounds is added up as in [`sums`](super::sums); otherwise its pulses
 //! act one by one, each with its own noise and clipping.
 
-use super::constant::{MARGIN, SEGMENT, Trains};
-use super::rows::{Kind, Planes, Positions, Rows, clip, select};
+use super::limits::{MARGIN, SEGMENT};
+use crate::pulse::cells::Planes;
+use crate::pulse::coincidences::Trains;
+use crate::pulse::lanes::{clip, select};
+use crate::pulse::positions::{Kind, Positions};
+use crate::pulse::transaction::Rows;
 use crate::rng::{Draw, Key, LANES, Lanes, Stream, box_muller, normal_lanes};
 
 /// The cells of a block of rows that need care.
-pub(super) struct NearBound<'a> {
+pub(crate) struct NearBound<'a> {
     planes: Planes<'a>,
     trains: Trains<'a>,
     draw: Draw,
@@ -47,7 +51,7 @@ struct Batch {
 const PULSES: usize = 64;
 
 impl<'a> NearBound<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         planes: Planes<'a>,
         trains: Trains<'a>,
         key: Key,
@@ -59,7 +63,7 @@ impl<'a> NearBound<'a> {
     }
 
     /// Takes charge of a cell.
-    pub(super) fn push(&mut self, rows: &Rows<'_>, local: usize, column: usize) {
+    pub(crate) fn push(&mut self, rows: &Rows<'_>, local: usize, column: usize) {
         let at = local * self.planes.x_size + column;
         let row = rows.first + local;
         let cell = self.planes.cell(row, column);
@@ -77,7 +81,7 @@ impl<'a> NearBound<'a> {
 
     /// Applies all pulses of the chunk to the cells.
     #[inline(always)]
-    pub(super) fn settle(&mut self, rows: &mut Rows<'_>) {
+    pub(crate) fn settle(&mut self, rows: &mut Rows<'_>) {
         let mut cells = std::mem::take(&mut self.cells);
         // Neighbours share the cache lines of their trains.
         cells.sort_unstable_by_key(|cell| cell.column);

@@ -1,17 +1,19 @@
 //! The update with a single sample, for steps that vary slowly with the weight or not at all.
 //!
-//! Each crosspoint takes its pulses at once, as [`one_way`](super::one_way) has them; where they are
+//! Each crosspoint takes its pulses at once, as [`expansion::one_way`](crate::pulse::expansion::one_way) has them; where they are
 //! too many for that, one after another.
 
-use super::Update;
-use super::general::Coincidences;
-use super::one_way::OneWay;
-use super::rows::{self, Kind, LaneCells, Planes, Positions, Rows, Saved};
-use super::simd::{self, Work};
-use super::trains::SIGN;
 use crate::devices::{Rule, WriteNoise};
 use crate::error::Result;
+use crate::pulse::cells::{LaneCells, Planes, Target};
+use crate::pulse::coincidences::Coincidences;
+use crate::pulse::expansion::one_way::OneWay;
+use crate::pulse::lanes::{larger, load, select, store};
+use crate::pulse::positions::{Kind, Positions};
+use crate::pulse::trains::SIGN;
+use crate::pulse::transaction::{Rows, Tracked, for_each};
 use crate::rng::{Draw, Key, LANES, Stream, normal_lanes};
+use crate::simd::{self, Work};
 
 /// Rows of one task.
 const HEIGHT: usize = 16;
@@ -19,18 +21,18 @@ const HEIGHT: usize = 16;
 const BLOCKS: usize = 4;
 
 /// Applies all pulses of a chunk.
-pub(super) fn update<R: Rule>(
-    update: &mut Update<'_>,
-    saved: &mut Saved<'_>,
+pub(crate) fn apply<R: Rule>(
+    target: &Target<'_>,
+    state: &mut Tracked<'_>,
     trains: Coincidences<'_>,
     rule: R,
     positions: Positions,
 ) -> Result<()> {
-    let planes = Planes::new(update.device, update.planes);
-    let (key, write_noise) = (update.key, update.device.write_noise());
+    let planes = Planes::new(target);
+    let (key, write_noise) = (target.key, target.device.write_noise());
     let block_ns = (HEIGHT * planes.x_size) as f64 * (1.5 + 0.3 * trains.slices as f64);
-    let mut blocks = rows::split(update, saved, HEIGHT);
-    rows::for_each(&mut blocks, block_ns, |rows| {
+    let mut blocks = state.split(HEIGHT);
+    for_each(&mut blocks, block_ns, |rows| {
         let draw = key.stream(Stream::CycleToCycle);
         simd::run(Single { rows, planes, trains, rule, key, draw, positions, write_noise });
     })
@@ -136,10 +138,10 @@ impl<'a, R: Rule> Single<'a, '_, R> {
         let lanes = LANES.min(columns - column);
         let at = local * columns + column;
         let cells = self.planes.lanes(self.rows.first + local, column).prepare(self.rule);
-        let w = rows::load(self.rows.state, at, lanes);
+        let w = load(self.rows.state, at, lanes);
         let cells = if R::LOCAL { cells.localize(self.rule, &w) } else { cells };
         let (moved, fits) = pulses.settle(self.rule, &cells, xi, &w);
-        rows::store(&moved, &mut self.rows.state[at..at + lanes]);
+        store(&moved, &mut self.rows.state[at..at + lanes]);
         if fits != [u32::MAX; LANES] {
             let lost = (0..lanes).filter(|lane| fits[*lane] == 0);
             careful.extend(lost.map(|lane| (column + lane) as u32));
@@ -167,7 +169,7 @@ impl<'a, R: Rule> Single<'a, '_, R> {
                 *x = self.trains.x[(block * self.trains.slices + slice) * LANES + lane];
             }
             let pulses = OneWay::count(std::iter::once((&x, d)));
-            let most = pulses.n.iter().fold(0.0, |most, n| rows::larger(most, *n));
+            let most = pulses.n.iter().fold(0.0, |most, n| larger(most, *n));
             for quad in 0..(most as usize).div_ceil(4) {
                 let mut normals = [[0.0; LANES]; 4];
                 if self.rule.std() > 0.0 {
@@ -182,7 +184,7 @@ impl<'a, R: Rule> Single<'a, '_, R> {
                         let up = pulses.up[lane] != 0;
                         let moved = self.rule.step(w[lane], up, cells.cell(lane), xi[lane]);
                         let moved = cells.clip(lane, moved);
-                        w[lane] = rows::select(pulse < pulses.n[lane], moved, w[lane]);
+                        w[lane] = select(pulse < pulses.n[lane], moved, w[lane]);
                     }
                 }
             }

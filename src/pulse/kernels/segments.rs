@@ -2,18 +2,20 @@
 //! their order.
 //!
 //! Each crosspoint takes a segment at once, drawn from its mean and variance as
-//! [`path`](super::path) has them; where it is too long for that, the crosspoint takes it in parts,
+//! [`expansion::mixed`](crate::pulse::expansion::mixed) has them; where it is too long for that, the crosspoint takes it in parts,
 //! and where a part is still too long, pulse by pulse.
 
-use super::Update;
-use super::general::Coincidences;
-use super::path::Pulses;
-use super::rows::{self, Kind, LaneCells, Planes, Positions, Rows, Saved, load};
-use super::simd::{self, Work};
-use super::trains::SIGN;
 use crate::devices::{Rule, WriteNoise};
 use crate::error::Result;
+use crate::pulse::cells::{LaneCells, Planes, Target};
+use crate::pulse::coincidences::Coincidences;
+use crate::pulse::expansion::mixed::Pulses;
+use crate::pulse::lanes::{load, select, store};
+use crate::pulse::positions::{Kind, Positions};
+use crate::pulse::trains::SIGN;
+use crate::pulse::transaction::{Rows, Tracked, for_each};
 use crate::rng::{Draw, Key, LANES, Stream, normal_lanes};
+use crate::simd::{self, Work};
 
 /// Pulses of the error line after which a segment ends.
 const PULSES: u32 = 128;
@@ -27,18 +29,18 @@ const HEIGHT: usize = 16;
 const BLOCKS: usize = 4;
 
 /// Applies all pulses of a chunk.
-pub(super) fn update<R: Rule>(
-    update: &mut Update<'_>,
-    saved: &mut Saved<'_>,
+pub(crate) fn apply<R: Rule>(
+    target: &Target<'_>,
+    state: &mut Tracked<'_>,
     trains: Coincidences<'_>,
     rule: R,
     positions: Positions,
 ) -> Result<()> {
-    let planes = Planes::new(update.device, update.planes);
-    let (key, write_noise) = (update.key, update.device.write_noise());
+    let planes = Planes::new(target);
+    let (key, write_noise) = (target.key, target.device.write_noise());
     let block_ns = (HEIGHT * planes.x_size) as f64 * (6.0 + 0.3 * trains.slices as f64);
-    let mut blocks = rows::split(update, saved, HEIGHT);
-    rows::for_each(&mut blocks, block_ns, |rows| {
+    let mut blocks = state.split(HEIGHT);
+    for_each(&mut blocks, block_ns, |rows| {
         simd::run(Smooth { rows, planes, trains, rule, key, positions, write_noise });
     })
 }
@@ -149,7 +151,7 @@ impl<R: Rule> Smooth<'_, '_, R> {
         let part = local * columns..(local + 1) * columns;
         let state = &mut self.rows.state[part.clone()];
         for (state, w) in state.chunks_mut(LANES).zip(&line.w) {
-            rows::store(w, state);
+            store(w, state);
         }
         self.rows.refresh(local, &line.touched[..columns], self.write_noise, self.key);
     }
@@ -331,7 +333,7 @@ impl<R: Rule> Smooth<'_, '_, R> {
                     let up = (queue.up[lane] >> pulse) & 1 == 1;
                     let moved = self.rule.step(w[lane], up, cells.cell(lane), xi[lane]);
                     let moved = cells.clip(lane, moved);
-                    w[lane] = rows::select(pulse < queue.count[lane], moved, w[lane]);
+                    w[lane] = select(pulse < queue.count[lane], moved, w[lane]);
                 }
             }
         }

@@ -1,13 +1,20 @@
 //! One pulse after another, for any device.
 
-use super::rows::{Kind, Planes, Positions, Rows, load, select};
-use super::simd::Work;
-use super::trains::SIGN;
 use crate::devices::{Rule, WriteNoise};
+use crate::error::Result;
+use crate::pulse::cells::{Planes, Target};
+use crate::pulse::coincidences::Coincidences;
+use crate::pulse::lanes::{load, select};
+use crate::pulse::positions::{Kind, Positions};
+use crate::pulse::transaction::{Rows, Tracked, for_each};
 use crate::rng::{Draw, Key, LANES, Stream, normal_lanes};
+use crate::simd::{self, Work};
+
+/// Rows of one task.
+const HEIGHT: usize = 8;
 
 /// Pulses that each slice brings to each cell.
-pub(super) trait Pulses: Copy + Sync {
+pub(crate) trait Pulses: Copy + Sync {
     /// Number of slices.
     fn slices(&self) -> usize;
     /// Whether `row` has pulses in slice `at` at all.
@@ -19,17 +26,6 @@ pub(super) trait Pulses: Copy + Sync {
     fn first_draw(&self, at: usize) -> usize;
 }
 
-/// Coincidences of stochastic trains.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Coincidences<'a> {
-    /// `[column block][slice][lane]`.
-    pub(super) x: &'a [u32],
-    /// `[row][slice]`.
-    pub(super) d: &'a [u32],
-    /// Number of slices.
-    pub(super) slices: usize,
-}
-
 impl Pulses for Coincidences<'_> {
     fn slices(&self) -> usize {
         self.slices
@@ -37,21 +33,12 @@ impl Pulses for Coincidences<'_> {
 
     #[inline(always)]
     fn fires(&self, at: usize, row: usize) -> bool {
-        self.d[row * self.slices + at] & !SIGN != 0
+        Coincidences::fires(self, at, row)
     }
 
     #[inline(always)]
     fn count(&self, at: usize, row: usize, block: usize) -> ([u32; LANES], [u32; LANES]) {
-        let d = self.d[row * self.slices + at];
-        let first = (block * self.slices + at) * LANES;
-        let x = &self.x[first..first + LANES];
-        let (mut count, mut up) = ([0; LANES], [0; LANES]);
-        for lane in 0..LANES {
-            count[lane] = (x[lane] & d & !SIGN).count_ones();
-            // A negative product of input and error calls for a larger weight.
-            up[lane] = (x[lane] ^ d) & SIGN;
-        }
-        (count, up)
+        Coincidences::count(self, at, row, block)
     }
 
     #[inline(always)]
@@ -61,15 +48,32 @@ impl Pulses for Coincidences<'_> {
     }
 }
 
+/// Applies all pulses of a chunk.
+pub(crate) fn apply<R: Rule, P: Pulses>(
+    target: &Target<'_>,
+    state: &mut Tracked<'_>,
+    pulses: P,
+    rule: R,
+    positions: Positions,
+) -> Result<()> {
+    let planes = Planes::new(target);
+    let (key, write_noise) = (target.key, target.device.write_noise());
+    let block_ns = (HEIGHT * planes.x_size * pulses.slices()) as f64 * 1.5;
+    let mut blocks = state.split(HEIGHT);
+    for_each(&mut blocks, block_ns, |rows| {
+        simd::run(General { rows, planes, pulses, rule, key, positions, write_noise });
+    })
+}
+
 /// Applies all slices of a chunk to a block of rows.
-pub(super) struct General<'a, 'b, R, P> {
-    pub(super) rows: &'a mut Rows<'b>,
-    pub(super) planes: Planes<'a>,
-    pub(super) pulses: P,
-    pub(super) rule: R,
-    pub(super) key: Key,
-    pub(super) positions: Positions,
-    pub(super) write_noise: Option<WriteNoise>,
+struct General<'a, 'b, R, P> {
+    rows: &'a mut Rows<'b>,
+    planes: Planes<'a>,
+    pulses: P,
+    rule: R,
+    key: Key,
+    positions: Positions,
+    write_noise: Option<WriteNoise>,
 }
 
 impl<R: Rule, P: Pulses> Work for General<'_, '_, R, P> {
