@@ -1,10 +1,13 @@
-//! One source for every instruction set: plain loops, compiled once per set.
+//! One source for every instruction set, and the choice of the set: for all kernels, here.
 //!
-//! Kernels are written as loops over [`LANES`](crate::rng::LANES) lanes that the compiler
-//! vectorises. They use fused multiply-adds and no reassociation, so every level gives the same
-//! bits.
+//! Most kernels are plain loops over lanes that the compiler vectorises, compiled once per set by
+//! [`run`]. They use fused multiply-adds and no reassociation, so every level gives the same bits.
+//! The product with the weights adds up as many partial sums as a register has places, so its bits
+//! depend on the set; it is written with the vectors of `pulp`, by [`vectors`].
 
 use std::sync::atomic::{AtomicU8, Ordering};
+
+use pulp::WithSimd;
 
 /// Instruction sets with code of their own, from narrow to wide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,26 +27,41 @@ pub(crate) trait Work {
     fn run(self);
 }
 
+/// The level in use; 0 before it was looked for.
 static LEVEL: AtomicU8 = AtomicU8::new(0);
+/// The highest level allowed.
+static LIMIT: AtomicU8 = AtomicU8::new(Level::Avx512 as u8);
 
 /// The level in use.
 #[must_use]
 pub fn level() -> Level {
     match LEVEL.load(Ordering::Relaxed) {
-        1 => Level::Baseline,
-        2 => Level::Avx2,
-        3 => Level::Avx512,
-        _ => {
-            let level = detect();
+        0 => {
+            let level = detect().min(allowed());
             LEVEL.store(level as u8, Ordering::Relaxed);
             level
         }
+        level => of(level),
     }
 }
 
-/// Uses at most `level` from now on, to test and to measure narrower machines.
+/// Uses at most `level` from now on, in pulses and in products, to test and to measure narrower
+/// machines.
 pub fn limit(level: Level) {
+    LIMIT.store(level as u8, Ordering::Relaxed);
     LEVEL.store(level.min(detect()) as u8, Ordering::Relaxed);
+}
+
+fn allowed() -> Level {
+    of(LIMIT.load(Ordering::Relaxed))
+}
+
+fn of(level: u8) -> Level {
+    match level {
+        1 => Level::Baseline,
+        2 => Level::Avx2,
+        _ => Level::Avx512,
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -102,4 +120,55 @@ fn avx512(work: impl Work) {
 #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
 fn avx2(work: impl Work) {
     work.run();
+}
+
+/// Runs `work` on the widest vectors of the machine. The stages of a product around its sums go
+/// this way as well, as closures without arguments, which must be `#[inline(always)]`: unlike
+/// [`run`], it takes AVX-512 without the population counts of vectors, which pulses need.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn vectors<W: WithSimd>(work: W) -> W::Output {
+    let limited = match allowed() {
+        Level::Avx512 => return pulp::Arch::new().dispatch(work),
+        Level::Avx2 => pulp::x86::V3::try_new(),
+        Level::Baseline => None,
+    };
+    match limited {
+        Some(simd) => pulp::Simd::vectorize(simd, work),
+        None => pulp::Simd::vectorize(pulp::Scalar::new(), work),
+    }
+}
+
+/// Runs `work` on the vectors that the target guarantees.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+pub(crate) fn vectors<W: WithSimd>(work: W) -> W::Output {
+    pulp::Arch::new().dispatch(work)
+}
+
+/// `a` if `first`, else `b`, by bits: of a choice between two loads the compiler would make a
+/// gather, which takes many times longer than both loads.
+#[inline(always)]
+pub(crate) fn select(first: bool, a: f32, b: f32) -> f32 {
+    let mask = 0u32.wrapping_sub(u32::from(first));
+    f32::from_bits(b.to_bits() ^ ((a.to_bits() ^ b.to_bits()) & mask))
+}
+
+/// The larger of two numbers; the second one if one is NaN. One instruction, while `f32::max`, which
+/// never gives NaN, takes three.
+#[inline(always)]
+pub(crate) fn larger(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// The smaller of two numbers; the second one if one is NaN.
+#[inline(always)]
+pub(crate) fn smaller(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}
+
+/// `value` within bounds; NaN becomes the lower one.
+#[inline(always)]
+pub(crate) fn clip(value: f32, lower: f32, upper: f32) -> f32 {
+    smaller(larger(value, lower), upper)
 }

@@ -1,8 +1,9 @@
 //! Constants of the devices as kernels read them: [`LANES`] neighbouring cells side by side.
 
-use super::lanes::{clip, copy, load};
+use super::lanes::{copy, load};
 use crate::devices::{CellRef, Device, MAX_EXTRA, PlaneRef, Rule, position};
 use crate::rng::{Key, LANES};
+use crate::simd::clip;
 
 /// Constants of [`LANES`] neighbouring cells of one row; cells beyond the last column are stuck.
 #[derive(Debug, Clone, Copy, Default)]

@@ -16,7 +16,7 @@ pub(crate) struct Coincidences<'a> {
     pub(crate) slices: usize,
 }
 
-impl Coincidences<'_> {
+impl<'a> Coincidences<'a> {
     /// Runs `f` with the trains of some slices.
     pub(crate) fn with<R>(
         source: &Source<'_>,
@@ -33,25 +33,11 @@ impl Coincidences<'_> {
         self.d[row * self.slices + at] & !SIGN != 0
     }
 
-    /// For the cells of `row` in a block of columns: numbers of pulses, and words with [`SIGN`] set
-    /// where they go up.
+    /// Words of the input lines of a block of columns in slice `at`.
     #[inline(always)]
-    pub(crate) fn count(
-        &self,
-        at: usize,
-        row: usize,
-        block: usize,
-    ) -> ([u32; LANES], [u32; LANES]) {
-        let d = self.d[row * self.slices + at];
-        let first = (block * self.slices + at) * LANES;
-        let x = &self.x[first..first + LANES];
-        let (mut count, mut up) = ([0; LANES], [0; LANES]);
-        for lane in 0..LANES {
-            count[lane] = (x[lane] & d & !SIGN).count_ones();
-            // A negative product of input and error calls for a larger weight.
-            up[lane] = (x[lane] ^ d) & SIGN;
-        }
-        (count, up)
+    pub(crate) fn words(&self, at: usize, block: usize) -> &'a [u32; LANES] {
+        let (blocks, _) = self.x.as_chunks::<LANES>();
+        &blocks[block * self.slices + at]
     }
 }
 

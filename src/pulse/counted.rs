@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::cells::Target;
 use super::kernels::one_by_one::{self, Pulses};
+use super::kernels::queue::Numbers;
 use super::positions::Positions;
 use super::scale::{Scaling, bin_width, discretize};
 use super::source::Source;
@@ -95,14 +96,14 @@ impl Pulses for Counted<'_> {
     }
 
     #[inline(always)]
-    fn count(&self, _: usize, row: usize, block: usize) -> ([u32; LANES], [u32; LANES]) {
+    fn count(&self, _: usize, row: usize, block: usize) -> Numbers {
         let (mut count, mut up) = ([0; LANES], [0; LANES]);
         for lane in 0..LANES {
             let product = self.d[row] * self.x[block * LANES + lane];
             count[lane] = nearest(product.abs()) as u32;
             up[lane] = if product < 0.0 { SIGN } else { 0 };
         }
-        (count, up)
+        Numbers { count, up }
     }
 
     #[inline(always)]

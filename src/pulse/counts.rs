@@ -1,6 +1,8 @@
 //! Numbers of pulses of one sample, for devices that are stepped outside of the kernels.
 
 use super::coincidences::Coincidences;
+use super::kernels::one_by_one::Pulses;
+use super::kernels::queue::Numbers;
 use super::trains;
 use super::update::{Update, update};
 use crate::config::PulseType;
@@ -132,7 +134,7 @@ fn add(trains: Coincidences<'_>, columns: usize, out: &mut [i64]) {
     for (row, out) in out.chunks_exact_mut(columns).enumerate() {
         for at in (0..trains.slices).filter(|at| trains.fires(*at, row)) {
             for (block, out) in out.chunks_mut(LANES).enumerate() {
-                let (count, up) = trains.count(at, row, block);
+                let Numbers { count, up } = trains.count(at, row, block);
                 for (out, (count, up)) in out.iter_mut().zip(count.iter().zip(up)) {
                     *out += if up == 0 { -i64::from(*count) } else { i64::from(*count) };
                 }

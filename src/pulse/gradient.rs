@@ -3,12 +3,11 @@
 use std::ops::Range;
 
 use super::cells::Target;
-use super::lanes::clip;
 use super::source::Source;
 use super::transaction::{Rows, Tracked, for_each};
 use crate::devices::Bounds;
 use crate::error::Result;
-use crate::simd::{self, Work};
+use crate::simd::{self, Work, clip};
 
 /// Applies `w -= rate d x` sample by sample; a pulsed device clips after each sample.
 pub(crate) fn apply(

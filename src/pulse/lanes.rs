@@ -1,26 +1,6 @@
-//! Short loops over lanes: what every kernel does with [`LANES`] values side by side.
+//! Between slices and [`LANES`] values side by side.
 
-pub(crate) use crate::devices::select;
 use crate::rng::LANES;
-
-/// `w` within bounds. Comparisons, for `f32::max` and `f32::min` also look for NaN, which would be
-/// two more instructions in the innermost loops.
-#[inline(always)]
-pub(crate) fn clip(w: f32, lower: f32, upper: f32) -> f32 {
-    smaller(larger(w, lower), upper)
-}
-
-/// The larger of two numbers.
-#[inline(always)]
-pub(crate) fn larger(a: f32, b: f32) -> f32 {
-    if a > b { a } else { b }
-}
-
-/// The smaller of two numbers.
-#[inline(always)]
-pub(crate) fn smaller(a: f32, b: f32) -> f32 {
-    if a < b { a } else { b }
-}
 
 /// Loads `count` of [`LANES`] values from `at` on; the others are 0.
 #[inline(always)]

@@ -40,7 +40,10 @@ impl Slice {
     }
 }
 
-/// Limits of one chunk; draw positions depend on them.
+/// Limits of one chunk; draw positions depend on them. The pulses of a slice take up to 8 evaluations
+/// of the generator, so a chunk takes 2^13 of the 2^15 blocks that [`Positions`] has for it.
+///
+/// [`Positions`]: super::positions::Positions
 const MAX_SLICES: usize = 1024;
 const MAX_SLOTS: u32 = 4096;
 
@@ -379,7 +382,7 @@ fn threshold(probability: f64) -> u64 {
     (units + SHIFT).to_bits() ^ SHIFT.to_bits()
 }
 
-/// Slots up to which each of them compares a word of its own.
+/// Slots up to which each of them compares a word of its own: one evaluation has four.
 const FEW: u32 = 4;
 
 /// For each lane, `slots` bits that are 1 with probability `threshold / 2^32`: a word for each.

@@ -34,9 +34,9 @@ impl State<'_> {
 
 /// Runs `f`, and puts all states back if it fails or panics: `f` may change them as often as it
 /// likes, in any order.
-pub(crate) fn run<const N: usize>(
-    states: [State<'_>; N],
-    f: impl FnOnce(&mut [Tracked<'_>; N]) -> Result<()>,
+pub(crate) fn run(
+    states: Vec<State<'_>>,
+    f: impl FnOnce(&mut [Tracked<'_>]) -> Result<()>,
 ) -> Result<()> {
     let begun = states.iter().map(State::rows).sum();
     let copies = states.iter().map(State::copied).sum();
@@ -44,7 +44,10 @@ pub(crate) fn run<const N: usize>(
         begun.fill(0);
         scratch::floats(copies, |copies| {
             let (mut begun, mut copies) = (&mut *begun, &mut *copies);
-            let mut tracked = states.map(|state| Tracked::new(state, &mut begun, &mut copies));
+            let mut tracked: Vec<_> = states
+                .into_iter()
+                .map(|state| Tracked::new(state, &mut begun, &mut copies))
+                .collect();
             let result = par::guard(|| f(&mut tracked));
             if result.is_err() {
                 tracked.iter_mut().for_each(Tracked::restore);
@@ -233,6 +236,64 @@ fn refresh(visible: &mut [f32], state: &[f32], touched: &[bool], std: f32, key: 
     for (column, ((w, p), touched)) in visible.iter_mut().zip(state).zip(touched).enumerate() {
         if *touched {
             *w = std.mul_add(draw.normal(column as u32, row as u32, 0), *p);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    /// Adds 1 to every value of every row.
+    fn change(states: &mut [Tracked<'_>]) {
+        for state in states {
+            for mut rows in state.split(2) {
+                for local in 0..rows.saved.begun.len() {
+                    rows.save(local);
+                }
+                rows.state.iter_mut().for_each(|value| *value += 1.0);
+                rows.visible.iter_mut().for_each(|all| all.iter_mut().for_each(|v| *v += 1.0));
+                rows.counts
+                    .iter_mut()
+                    .flatten()
+                    .for_each(|all| all.iter_mut().for_each(|n| *n += 1));
+            }
+        }
+    }
+
+    /// A device with everything and a buffer of another shape: all of both comes back, after one
+    /// change and after several.
+    #[test]
+    fn all_states_come_back() {
+        for changes in 0..3 {
+            for outcome in [Ok(()), Err(Error::Interrupted), Err(Error::Panic("test".to_owned()))] {
+                let (mut weights, mut persistent) = (vec![1.0; 15], vec![2.0; 15]);
+                let (mut counts, mut buffer) = (vec![3; 30], vec![4.0; 4]);
+                let states = vec![
+                    State {
+                        weights: &mut weights,
+                        persistent: Some(&mut persistent),
+                        counts: Some(&mut counts),
+                        columns: 3,
+                    },
+                    State { weights: &mut buffer, persistent: None, counts: None, columns: 4 },
+                ];
+                let result = run(states, |states| {
+                    (0..changes).for_each(|_| change(states));
+                    if matches!(outcome, Err(Error::Panic(_))) {
+                        panic!("test");
+                    }
+                    outcome.clone()
+                });
+                assert_eq!(result, outcome);
+                let added = if outcome.is_ok() { changes } else { 0 };
+                assert_eq!(weights, [1.0 + added as f32; 15]);
+                assert_eq!(persistent, [2.0 + added as f32; 15]);
+                assert_eq!(counts, [3 + added; 30]);
+                assert_eq!(buffer, [4.0 + added as f32; 4]);
+            }
         }
     }
 }

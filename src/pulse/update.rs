@@ -82,7 +82,9 @@ pub fn update(mut update: Update<'_>) -> Result<()> {
     let target = Target { device: update.device, planes: update.planes, key: update.key };
     let Update { weights, persistent, counts, .. } = update;
     let state = State { weights, persistent, counts, columns: source.x_size };
-    transaction::run([state], |[state]| apply(&target, &source, 0..source.samples(), state))
+    transaction::run(vec![state], |states| {
+        states.iter_mut().try_for_each(|state| apply(&target, &source, 0..source.samples(), state))
+    })
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use super::limits::{
 };
 use crate::devices::{Branch, Rule};
 use crate::pulse::cells::LaneCells;
-use crate::pulse::lanes::{clip, larger, select, smaller};
 use crate::pulse::trains::SIGN;
 use crate::rng::LANES;
+use crate::simd::{clip, larger, select, smaller};
 
 /// Numbers of pulses of a segment at [`LANES`] crosspoints.
 pub(crate) struct Pulses {

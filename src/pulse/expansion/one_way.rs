@@ -10,9 +10,9 @@ use super::limits::{
 };
 use crate::devices::{Branch, Rule};
 use crate::pulse::cells::LaneCells;
-use crate::pulse::lanes::{clip, larger, select, smaller};
 use crate::pulse::trains::SIGN;
 use crate::rng::LANES;
+use crate::simd::{clip, larger, select, smaller};
 
 /// Pulses of a sample at [`LANES`] crosspoints.
 pub(crate) struct OneWay {

@@ -1,10 +1,11 @@
 //! One pulse after another, for any device.
 
+use super::queue::{Numbers, walk};
 use crate::devices::{Rule, WriteNoise};
 use crate::error::Result;
 use crate::pulse::cells::{Planes, Target};
 use crate::pulse::coincidences::Coincidences;
-use crate::pulse::lanes::{load, select};
+use crate::pulse::lanes::load;
 use crate::pulse::positions::{Kind, Positions};
 use crate::pulse::transaction::{Rows, Tracked, for_each};
 use crate::rng::{Draw, Key, LANES, Stream, normal_lanes};
@@ -19,9 +20,8 @@ pub(crate) trait Pulses: Copy + Sync {
     fn slices(&self) -> usize;
     /// Whether `row` has pulses in slice `at` at all.
     fn fires(&self, at: usize, row: usize) -> bool;
-    /// For the cells of `row` in a block of columns: numbers of pulses, and words with [`SIGN`] set
-    /// where they go up.
-    fn count(&self, at: usize, row: usize, block: usize) -> ([u32; LANES], [u32; LANES]);
+    /// Those of the cells of `row` in a block of columns.
+    fn count(&self, at: usize, row: usize, block: usize) -> Numbers;
     /// Number of the first evaluation that serves the pulses of slice `at`.
     fn first_draw(&self, at: usize) -> usize;
 }
@@ -37,8 +37,8 @@ impl Pulses for Coincidences<'_> {
     }
 
     #[inline(always)]
-    fn count(&self, at: usize, row: usize, block: usize) -> ([u32; LANES], [u32; LANES]) {
-        Coincidences::count(self, at, row, block)
+    fn count(&self, at: usize, row: usize, block: usize) -> Numbers {
+        Numbers::new(self.words(at, block), self.d[row * self.slices + at])
     }
 
     #[inline(always)]
@@ -121,27 +121,22 @@ impl<R: Rule, P: Pulses> Walk<'_, R, P> {
             if !self.pulses.fires(slice, row) {
                 continue;
             }
-            let (count, up) = self.pulses.count(slice, row, block);
-            let most = count.iter().fold(0, |most, n| most.max(*n));
+            let pulses = self.pulses.count(slice, row, block);
             for lane in 0..LANES {
                 // All ones for pulses up.
-                let mask = ((up[lane] as i32) >> 31) as u32;
-                total[0][lane] += count[lane] & !mask;
-                total[1][lane] += count[lane] & mask;
+                let mask = ((pulses.up[lane] as i32) >> 31) as u32;
+                total[0][lane] += pulses.count[lane] & !mask;
+                total[1][lane] += pulses.count[lane] & mask;
             }
-            for quad in 0..most.div_ceil(4) {
-                let index = self.pulses.first_draw(slice) + quad as usize;
-                let normals = self.normals(row, column, index);
-                for (k, xi) in normals.iter().enumerate() {
-                    let pulse = quad * 4 + k as u32;
-                    for lane in 0..LANES {
-                        let moved =
-                            self.rule.step(w[lane], up[lane] != 0, cells.cell(lane), xi[lane]);
-                        let moved = cells.clip(lane, moved);
-                        w[lane] = select(pulse < count[lane], moved, w[lane]);
-                    }
-                }
-            }
+            let first = self.pulses.first_draw(slice);
+            walk(
+                pulses,
+                &mut w,
+                #[inline(always)]
+                |quad| self.normals(row, column, first + quad),
+                #[inline(always)]
+                |lane, w, up, xi| cells.clip(lane, self.rule.step(w, up, cells.cell(lane), xi)),
+            );
         }
         rows.state[at..at + lanes].copy_from_slice(&w[..lanes]);
         for lane in 0..lanes {

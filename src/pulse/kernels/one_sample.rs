@@ -3,12 +3,13 @@
 //! Each crosspoint takes its pulses at once, as [`expansion::one_way`](crate::pulse::expansion::one_way) has them; where they are
 //! too many for that, one after another.
 
+use super::queue::{Numbers, walk};
 use crate::devices::{Rule, WriteNoise};
 use crate::error::Result;
 use crate::pulse::cells::{LaneCells, Planes, Target};
 use crate::pulse::coincidences::Coincidences;
 use crate::pulse::expansion::one_way::OneWay;
-use crate::pulse::lanes::{larger, load, select, store};
+use crate::pulse::lanes::{load, store};
 use crate::pulse::positions::{Kind, Positions};
 use crate::pulse::trains::SIGN;
 use crate::pulse::transaction::{Rows, Tracked, for_each};
@@ -168,26 +169,21 @@ impl<'a, R: Rule> Single<'a, '_, R> {
                 let (block, lane) = (*column as usize / LANES, *column as usize % LANES);
                 *x = self.trains.x[(block * self.trains.slices + slice) * LANES + lane];
             }
-            let pulses = OneWay::count(std::iter::once((&x, d)));
-            let most = pulses.n.iter().fold(0.0, |most, n| larger(most, *n));
-            for quad in 0..(most as usize).div_ceil(4) {
-                let mut normals = [[0.0; LANES]; 4];
-                if self.rule.std() > 0.0 {
+            walk(
+                Numbers::new(&x, *d),
+                &mut w,
+                #[inline(always)]
+                |quad| {
+                    if self.rule.std() <= 0.0 {
+                        return [[0.0; LANES]; 4];
+                    }
                     // A slice has at most 31 pulses, four per evaluation.
                     let block = self.positions.block(slice * 8 + quad);
-                    normals =
-                        normal_lanes(&self.draw.lanes_at(columns, [row as u32; LANES], block));
-                }
-                for (k, xi) in normals.iter().enumerate() {
-                    let pulse = (quad * 4 + k) as f32;
-                    for lane in 0..LANES {
-                        let up = pulses.up[lane] != 0;
-                        let moved = self.rule.step(w[lane], up, cells.cell(lane), xi[lane]);
-                        let moved = cells.clip(lane, moved);
-                        w[lane] = select(pulse < pulses.n[lane], moved, w[lane]);
-                    }
-                }
-            }
+                    normal_lanes(&self.draw.lanes_at(columns, [row as u32; LANES], block))
+                },
+                #[inline(always)]
+                |lane, w, up, xi| cells.clip(lane, self.rule.step(w, up, cells.cell(lane), xi)),
+            );
         }
         for (lane, column) in group.iter().enumerate() {
             state[*column as usize] = w[lane];

@@ -16,11 +16,11 @@ use super::sums_near_bound::NearBound;
 use crate::error::Result;
 use crate::pulse::cells::{Planes, Target};
 use crate::pulse::coincidences::Trains;
-use crate::pulse::lanes::{copy, larger, load, select, smaller, store};
+use crate::pulse::lanes::{copy, load, store};
 use crate::pulse::positions::Positions;
 use crate::pulse::transaction::{Rows, Tracked, for_each};
 use crate::rng::{Key, LANES, Stream};
-use crate::simd::{self, Work};
+use crate::simd::{self, Work, larger, select, smaller};
 
 /// Rows of one task; the cells near bounds of all of them are taken together.
 const TASK: usize = 32;
