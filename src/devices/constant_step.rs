@@ -1,10 +1,9 @@
 //! Steps that do not depend on the weight.
 
 use super::common::PulsedParameters;
-use super::rule::{Branch, CellRef, Kernel, PulsedDevice, Rule};
+use super::rule::{Branch, CellRef, Kernel, PulsedDevice, Rule, select};
 use crate::config::params;
 use crate::error::Result;
-use crate::simd::select;
 
 params! {
     /// Device with steps that do not depend on the weight:

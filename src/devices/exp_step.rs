@@ -2,10 +2,9 @@
 
 use super::common::PulsedParameters;
 use super::math::exp;
-use super::rule::{Branch, CellRef, PulsedDevice, Rule, WriteNoise, write_noise};
+use super::rule::{Branch, CellRef, PulsedDevice, Rule, WriteNoise, select, write_noise};
 use crate::config::{finite, params, require};
 use crate::error::Result;
-use crate::simd::select;
 
 params! {
     /// Device with exponential steps, fitted to resistive memory (Gong et al., "Signal and noise

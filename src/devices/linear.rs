@@ -1,8 +1,7 @@
 //! The response that all devices with steps linear in the weight share.
 
 use super::common::Cell;
-use super::rule::{Branch, CellRef, Rule};
-use crate::simd::select;
+use super::rule::{Branch, CellRef, Rule, select};
 
 /// One pulse of a device with steps linear in the weight: `w += dwmin_up + slope_up w`,
 /// `w -= dwmin_down + slope_down w`, with noise on the whole step or on its constant part.

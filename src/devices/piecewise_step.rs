@@ -2,10 +2,9 @@
 
 use super::common::PulsedParameters;
 use super::nodes::{MAX_NODES, Nodes, piece};
-use super::rule::{Branch, CellRef, PulsedDevice, Rule, WriteNoise, write_noise};
+use super::rule::{Branch, CellRef, PulsedDevice, Rule, WriteNoise, select, write_noise};
 use crate::config::{finite, params, require};
 use crate::error::Result;
-use crate::simd::select;
 
 params! {
     /// Device whose step is interpolated linearly between nodes that divide the range of the cell

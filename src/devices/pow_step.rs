@@ -2,10 +2,11 @@
 
 use super::common::{Cell, PulsedParameters};
 use super::math::pow_unit;
-use super::rule::{Branch, CellRef, MAX_EXTRA, PulsedDevice, Rule, WriteNoise, write_noise};
+use super::rule::{
+    Branch, CellRef, MAX_EXTRA, PulsedDevice, Rule, WriteNoise, select, write_noise,
+};
 use crate::config::{finite, params};
 use crate::error::Result;
-use crate::simd::select;
 
 params! {
     /// Device whose step is a power of the relative distance to the bound (Frascaroli et al.,
