@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use super::common::{Cell, PulsedParameters};
 use crate::error::Result;
+pub(crate) use crate::simd::select;
 
 /// Constants that a device may add to each cell, at most.
 pub const MAX_EXTRA: usize = 4;
