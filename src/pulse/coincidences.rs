@@ -1,5 +1,7 @@
 //! The trains of both sides of a chunk, in the two layouts that kernels read.
 
+use std::ops::Range;
+
 use super::source::Source;
 use super::trains::{self, Layout, Packed, SIGN, Slice, Sliced};
 use crate::par;
@@ -31,6 +33,17 @@ impl<'a> Coincidences<'a> {
     #[inline(always)]
     pub(crate) fn fires(&self, at: usize, row: usize) -> bool {
         self.d[row * self.slices + at] & !SIGN != 0
+    }
+
+    /// Columns from the first to the last line that fires, in whole multiples of `width`: a write to
+    /// one column must not look at all others of the row.
+    pub(crate) fn window(&self, width: usize) -> Range<usize> {
+        let blocks = self.x.chunks_exact(self.slices * LANES);
+        let fires = |words: &[u32]| words.iter().fold(0, |any, word| any | word) & !SIGN != 0;
+        let mut firing = blocks.enumerate().filter(|(_, words)| fires(words)).map(|(at, _)| at);
+        let Some(first) = firing.next() else { return 0..0 };
+        let end = (firing.last().unwrap_or(first) + 1) * LANES;
+        first * LANES / width * width..end.next_multiple_of(width)
     }
 
     /// Words of the input lines of a block of columns in slice `at`.

@@ -436,6 +436,34 @@ fn threads_do_not_change_bits() {
     }
 }
 
+/// A write to one column leaves all others, wherever in the row and its groups of draws it is.
+#[test]
+fn one_column_is_written_alone() {
+    const COLUMNS: usize = 300;
+    let clean = PulsedParameters { dw_min: 0.0078125, ..clean() };
+    for config in [constant(clean.clone()), soft(clean.clone())] {
+        let rig = Rig::new(&config, &UpdateParameters::default(), 9, COLUMNS);
+        for column in [0, 15, 63, 64, 130, 255, 256, 299] {
+            let mut x = vec![0.0; COLUMNS];
+            x[column] = -1.0;
+            let (weights, counts) = rig.run(&x, &normals(9, 4), 0.5, 1);
+            let mut pulses = 0;
+            for (at, w) in weights.iter().enumerate() {
+                let (down, up) = (counts[at], counts[9 * COLUMNS + at]);
+                assert!(at % COLUMNS == column || (down == 0 && up == 0 && *w == 0.0), "{at}");
+                // Bounds are so far away that soft steps differ by 31 steps in 1e3 at most.
+                let expected = (up - down) as f32 * 0.0078125;
+                assert!(
+                    (w - expected).abs() <= expected.abs() * 31.0 * 0.0078125 / 1e3,
+                    "{at} {w}"
+                );
+                pulses += down + up;
+            }
+            assert!(pulses > 9, "{column}");
+        }
+    }
+}
+
 #[test]
 fn a_bias_is_one_more_column() {
     let rig = Rig::new(&DeviceConfig::default(), &UpdateParameters::default(), 9, 20);

@@ -61,12 +61,12 @@ pub(crate) fn apply<R: Rule, P: Pulses>(
     let block_ns = (HEIGHT * planes.x_size * pulses.slices()) as f64 * 1.5;
     let mut blocks = state.split(HEIGHT);
     for_each(&mut blocks, block_ns, |rows| {
-        simd::run(General { rows, planes, pulses, rule, key, positions, write_noise });
+        simd::run(OneByOne { rows, planes, pulses, rule, key, positions, write_noise });
     })
 }
 
 /// Applies all slices of a chunk to a block of rows.
-struct General<'a, 'b, R, P> {
+struct OneByOne<'a, 'b, R, P> {
     rows: &'a mut Rows<'b>,
     planes: Planes<'a>,
     pulses: P,
@@ -76,7 +76,7 @@ struct General<'a, 'b, R, P> {
     write_noise: Option<WriteNoise>,
 }
 
-impl<R: Rule, P: Pulses> Work for General<'_, '_, R, P> {
+impl<R: Rule, P: Pulses> Work for OneByOne<'_, '_, R, P> {
     #[inline(always)]
     fn run(self) {
         let columns = self.planes.x_size;

@@ -3,6 +3,8 @@
 //! Each crosspoint takes its pulses at once, as [`expansion::one_way`](crate::pulse::expansion::one_way) has them; where they are
 //! too many for that, one after another.
 
+use std::ops::Range;
+
 use super::queue::{Numbers, walk};
 use crate::devices::{Rule, WriteNoise};
 use crate::error::Result;
@@ -31,18 +33,33 @@ pub(crate) fn apply<R: Rule>(
 ) -> Result<()> {
     let planes = Planes::new(target);
     let (key, write_noise) = (target.key, target.device.write_noise());
-    let block_ns = (HEIGHT * planes.x_size) as f64 * (1.5 + 0.3 * trains.slices as f64);
+    let window = trains.window(BLOCKS * LANES);
+    let window = window.start..window.end.min(planes.x_size);
+    let block_ns = (HEIGHT * window.len()) as f64 * (1.5 + 0.3 * trains.slices as f64);
     let mut blocks = state.split(HEIGHT);
     for_each(&mut blocks, block_ns, |rows| {
         let draw = key.stream(Stream::CycleToCycle);
-        simd::run(Single { rows, planes, trains, rule, key, draw, positions, write_noise });
+        let window = window.clone();
+        simd::run(OneSample {
+            rows,
+            planes,
+            trains,
+            window,
+            rule,
+            key,
+            draw,
+            positions,
+            write_noise,
+        });
     })
 }
 
-struct Single<'a, 'b, R> {
+struct OneSample<'a, 'b, R> {
     rows: &'a mut Rows<'b>,
     planes: Planes<'a>,
     trains: Coincidences<'a>,
+    /// Columns that may have pulses.
+    window: Range<usize>,
     rule: R,
     key: Key,
     draw: Draw,
@@ -50,7 +67,7 @@ struct Single<'a, 'b, R> {
     write_noise: Option<WriteNoise>,
 }
 
-impl<R: Rule> Work for Single<'_, '_, R> {
+impl<R: Rule> Work for OneSample<'_, '_, R> {
     #[inline(always)]
     fn run(mut self) {
         let columns = self.planes.x_size;
@@ -64,7 +81,7 @@ impl<R: Rule> Work for Single<'_, '_, R> {
                 continue;
             }
             self.rows.save(local);
-            for first in (0..columns).step_by(BLOCKS * LANES) {
+            for first in self.window.clone().step_by(BLOCKS * LANES) {
                 self.blocks(local, first, d, &mut touched, &mut careful);
             }
             for group in careful.chunks(LANES) {
@@ -76,7 +93,7 @@ impl<R: Rule> Work for Single<'_, '_, R> {
     }
 }
 
-impl<'a, R: Rule> Single<'a, '_, R> {
+impl<'a, R: Rule> OneSample<'a, '_, R> {
     /// Applies the pulses of [`BLOCKS`] blocks of columns from `first` on.
     #[inline(always)]
     fn blocks(

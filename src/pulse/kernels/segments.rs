@@ -44,11 +44,11 @@ pub(crate) fn apply<R: Rule>(
     let block_ns = (HEIGHT * planes.x_size) as f64 * (6.0 + 0.3 * trains.slices as f64);
     let mut blocks = state.split(HEIGHT);
     for_each(&mut blocks, block_ns, |rows| {
-        simd::run(Smooth { rows, planes, trains, rule, key, positions, write_noise });
+        simd::run(Segments { rows, planes, trains, rule, key, positions, write_noise });
     })
 }
 
-struct Smooth<'a, 'b, R> {
+struct Segments<'a, 'b, R> {
     rows: &'a mut Rows<'b>,
     planes: Planes<'a>,
     trains: Coincidences<'a>,
@@ -88,7 +88,7 @@ impl Line {
     }
 }
 
-impl<R: Rule> Work for Smooth<'_, '_, R> {
+impl<R: Rule> Work for Segments<'_, '_, R> {
     #[inline(always)]
     fn run(mut self) {
         let columns = self.planes.x_size;
@@ -114,7 +114,7 @@ impl<R: Rule> Work for Smooth<'_, '_, R> {
     }
 }
 
-impl<R: Rule> Smooth<'_, '_, R> {
+impl<R: Rule> Segments<'_, '_, R> {
     /// Lists the slices in which a row fires.
     fn list(&self, row: usize, fired: &mut Vec<Fired>) {
         fired.clear();
