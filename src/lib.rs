@@ -8,6 +8,8 @@ pub mod devices;
 mod error;
 #[cfg(feature = "wgpu")]
 pub mod gpu;
+#[doc(hidden)]
+pub mod hooks;
 pub mod mvm;
 pub mod par;
 pub mod pulse;
@@ -15,6 +17,7 @@ pub mod pulse;
 mod python;
 pub mod rng;
 pub(crate) mod scratch;
+mod simd;
 pub mod tile;
 
 pub use config::{IoParameters, TileConfig, UpdateParameters};

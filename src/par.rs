@@ -170,8 +170,9 @@ pub fn guard<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
 
 static ARMED: AtomicBool = AtomicBool::new(false);
 
-/// Test hook: the next block of rows that a transactional kernel finishes panics.
-pub fn panic_in_next_block() {
+/// The next block of rows that a transactional kernel finishes panics, see
+/// [`hooks`](crate::hooks).
+pub(crate) fn arm() {
     ARMED.store(true, Ordering::Relaxed);
 }
 

@@ -1,9 +1,10 @@
 //! Counter-based randomness: every draw is a pure function of where it is used.
 //!
 //! The generator is Threefry4x32 with 12 rounds (Salmon, Moraes, Dror, Shaw, "Parallel random
-//! numbers: as easy as 1, 2, 3", SC 2011). The key holds the tile's seed and the upper half of the
-//! call number, the counter holds (column block, row, stream and block, lower half of the call), so
-//! that no draw depends on the number of threads, on the order of loops or on other tiles.
+//! numbers: as easy as 1, 2, 3", SC 2011). The key holds the tile's seed, the upper half of the call
+//! number and the part of the call; the counter holds (column block, row, stream and block, lower
+//! half of the call), so that no draw depends on the number of threads, on the order of loops or on
+//! other tiles.
 //!
 //! One evaluation gives four words. In a row they serve four columns of one chunk of 64: evaluation
 //! `l` of chunk `c` serves columns `64 c + l + 16 k`, word by word, so that a vector of evaluations
@@ -66,20 +67,40 @@ const STREAM_BITS: u32 = 8;
 /// Offset between the streams of a forward pass and those of the backward pass of the same call.
 pub const BACKWARD: u32 = 0x80;
 
-/// Seed of a tile and number of the call: everything that a tile's draws have in common.
+/// Seed of a tile, number of the call and part of it: everything that the draws of one device in one
+/// event have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     /// Seed of the tile.
     pub seed: u64,
     /// Number of the call.
     pub call: u64,
+    /// Device in the upper 8 bits, event in the others.
+    part: u32,
 }
+
+/// Bits of the part of a key that hold the event.
+const EVENT_BITS: u32 = 24;
 
 impl Key {
     /// Key of call number `call` of the tile seeded with `seed`.
     #[must_use]
     pub const fn new(seed: u64, call: u64) -> Self {
-        Self { seed, call }
+        Self { seed, call, part: 0 }
+    }
+
+    /// Key of one of several devices at each crosspoint, in one of the events that make up a call:
+    /// draws of their own, while draws of part (0, 0), which is that of [`Key::new`], are common to
+    /// all. `event` is below 2^24; its bits above are dropped.
+    #[must_use]
+    pub const fn part(self, device: u8, event: u32) -> Self {
+        let event = event & ((1 << EVENT_BITS) - 1);
+        Self { part: (device as u32) << EVENT_BITS | event, ..self }
+    }
+
+    /// The four words of the generator's key.
+    pub(crate) const fn words(self) -> [u32; 4] {
+        [self.seed as u32, (self.seed >> 32) as u32, (self.call >> 32) as u32, self.part]
     }
 
     /// Draws of one stream.
@@ -95,11 +116,7 @@ impl Key {
     }
 
     const fn tagged(self, tag: u32) -> Draw {
-        Draw {
-            key: [self.seed as u32, (self.seed >> 32) as u32, (self.call >> 32) as u32, 0],
-            tag,
-            call: self.call as u32,
-        }
+        Draw { key: self.words(), tag, call: self.call as u32 }
     }
 }
 
@@ -440,12 +457,23 @@ mod tests {
             Key::new(1, 3).stream(Stream::PulseX).words(3, 4, 5),
             Key::new(1, 2 | 1 << 32).stream(Stream::PulseX).words(3, 4, 5),
             Key::new(1, 2).stream(Stream::PulseD).words(3, 4, 5),
+            Key::new(1, 2).part(1, 0).stream(Stream::PulseX).words(3, 4, 5),
+            Key::new(1, 2).part(0, 1).stream(Stream::PulseX).words(3, 4, 5),
             Key::new(1, 2).backward(Stream::PulseX).words(3, 4, 5),
             Key::new(1, 2).stream(Stream::PulseX).words(4, 4, 5),
             Key::new(1, 2).stream(Stream::PulseX).words(3, 5, 5),
             Key::new(1, 2).stream(Stream::PulseX).words(3, 4, 6),
         ];
         assert!(others.iter().all(|words| *words != base));
+    }
+
+    #[test]
+    fn parts_of_a_key() {
+        let key = Key::new(1, 2);
+        assert_eq!(key.part(0, 0), key);
+        assert_eq!(key.part(3, 5).words()[3], 3 << 24 | 5);
+        assert_eq!(key.part(3, 5).part(0, 0), key);
+        assert_eq!(key.part(255, u32::MAX).words()[3], u32::MAX);
     }
 
     /// The polynomials against f64 at both ends and across the whole range of words.

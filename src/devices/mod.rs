@@ -43,7 +43,6 @@ pub use piecewise_step::{PiecewiseRule, PiecewiseStep};
 pub use planes::{Plane, PlaneRef};
 pub use pow_step::{PowRule, PowStep};
 pub use pow_step_reference::PowStepReference;
-pub(crate) use rule::select;
 pub use rule::{Branch, CellRef, Kernel, MAX_EXTRA, PulsedDevice, Rule, WriteNoise};
 pub use soft_bounds::SoftBounds;
 pub use soft_bounds_reference::{SoftBoundsReference, SoftBoundsReferenceRule};

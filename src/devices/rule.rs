@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use super::common::{Cell, PulsedParameters};
 use crate::error::Result;
+pub(crate) use crate::simd::select;
 
 /// Constants that a device may add to each cell, at most.
 pub const MAX_EXTRA: usize = 4;
@@ -194,12 +195,4 @@ pub trait PulsedDevice: Clone + Debug + Default + Send + Sync {
 /// [`WriteNoise`] of the two fields that describe it.
 pub(super) fn write_noise(std: f64, on_set: bool, dw_min: f64) -> Option<WriteNoise> {
     (std > 0.0).then_some(WriteNoise { std: (std * dw_min) as f32, on_set })
-}
-
-/// `a` if `first`, else `b`, by bits: of a choice between two loads the compiler would make a
-/// gather, which takes many times longer than both loads.
-#[inline(always)]
-pub(crate) fn select(first: bool, a: f32, b: f32) -> f32 {
-    let mask = 0u32.wrapping_sub(u32::from(first));
-    f32::from_bits(b.to_bits() ^ ((a.to_bits() ^ b.to_bits()) & mask))
 }

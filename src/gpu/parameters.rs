@@ -26,10 +26,10 @@ impl Words {
     }
 
     pub fn key(&mut self, key: Key) -> &mut Self {
-        self.word(key.seed as u32)
-            .word((key.seed >> 32) as u32)
-            .word((key.call >> 32) as u32)
-            .word(key.call as u32)
+        self.0.extend(key.words());
+        // A struct of the shaders ends at a multiple of its largest member, a vector of four.
+        self.0.extend([key.call as u32, 0, 0, 0]);
+        self
     }
 }
 

@@ -15,11 +15,12 @@ use crate::config::PulseType;
 use crate::devices::DeviceConfig;
 use crate::error::Result;
 use crate::par::{self, Par};
-use crate::pulse::rows::{Kind, Positions};
+use crate::pulse::positions::{Kind, Positions};
 use crate::pulse::scale::Scaling;
 use crate::pulse::trains::{Side, Slice, Thresholds, chunks};
-use crate::pulse::{Update, check_batch, dense, scalings, sides, simd};
+use crate::pulse::{Update, counted};
 use crate::rng::Key;
+use crate::simd;
 
 /// One update of a tile; fields as in [`Update`].
 #[derive(Debug)]
@@ -111,7 +112,7 @@ impl GpuTile {
             key,
             counts: counts.as_deref_mut(),
         };
-        check_batch(&batch)?;
+        batch.check()?;
         if learning_rate == 0.0 || d.is_empty() {
             return Ok(());
         }
@@ -147,7 +148,9 @@ impl GpuTile {
 
     fn stochastic(&mut self, batch: &Update<'_>, counted: bool) -> Result<()> {
         let context = Arc::clone(&self.context);
-        for (at, slices) in chunks(&scalings(batch)).iter().enumerate() {
+        let source = batch.source();
+        let scalings = source.scalings(0..source.samples());
+        for (at, slices) in chunks(&scalings).iter().enumerate() {
             let positions = Positions::new(at)?;
             let [high, sums] = [Kind::Pulses, Kind::CellSums].map(|kind| positions.column(kind, 0));
             let group = Group {
@@ -160,7 +163,7 @@ impl GpuTile {
             };
             context.guard("drawing pulses", || {
                 let mut steps = Vec::with_capacity(3);
-                for side in sides(batch) {
+                for side in source.sides() {
                     steps.push(self.trains(batch, side, slices, 1 + usize::from(side.is_d))?);
                 }
                 self.pulse(batch, &group, counted, steps)
@@ -201,7 +204,8 @@ impl GpuTile {
 
     fn dense(&mut self, batch: &Update<'_>, mode: Mode, counted: bool) -> Result<()> {
         let context = Arc::clone(&self.context);
-        let scalings = scalings(batch);
+        let source = batch.source();
+        let scalings = source.scalings(0..source.samples());
         let samples: Vec<_> =
             scalings.iter().enumerate().filter_map(|(at, s)| Some((at, (*s)?))).collect();
         for part in samples.chunks(GROUP) {
@@ -224,7 +228,7 @@ impl GpuTile {
         let mut all = sizes.map(|size| Vec::with_capacity(size * samples.len()));
         let mut slices = Vec::with_capacity(samples.len());
         for (sample, scaling) in samples {
-            dense::lines(batch, *sample, scaling, &mut x, &mut d);
+            counted::lines(&batch.source(), *sample, scaling, &mut x, &mut d);
             all[0].extend(x.iter().map(|value| *value as f32));
             all[1].extend(d.iter().map(|value| *value as f32));
             let positions = Positions::new(*sample)?;

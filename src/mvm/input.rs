@@ -2,7 +2,7 @@
 
 use super::converter::{Converter, quantise};
 use super::management::Sample;
-use super::vector::{clip, scale_negative};
+use super::vector::{saturate, scale_negative};
 use crate::config::IoParameters;
 use crate::rng::Draw;
 
@@ -42,11 +42,11 @@ impl Input {
             self.copy(sample, out, |value| value * scale);
             self.dac.round(out, &draws.round, draws.row, draws.block, buffer);
             for value in out.iter_mut() {
-                *value = clip(*value, self.dac.bound);
+                *value = saturate(*value, self.dac.bound);
             }
         } else {
             let Converter { step, bound, .. } = self.dac;
-            self.copy(sample, out, |value| clip(quantise(value * scale, step), bound));
+            self.copy(sample, out, |value| saturate(quantise(value * scale, step), bound));
         }
         if self.noise > 0.0 {
             draws.noise.fill_normal(draws.row, draws.block, buffer);

@@ -7,9 +7,10 @@
 
 use std::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
-use super::product::Matrix;
+use super::matrix::Matrix;
+use crate::simd;
 
 /// Rows of one tile.
 const ROWS: usize = 4;
@@ -29,7 +30,7 @@ pub(super) fn panel_len(weights: Matrix<'_>, rows: usize) -> usize {
 
 /// `y = v W^T`; `panel` is working memory of [`panel_len`] elements.
 pub(super) fn multiply(v: &[f32], weights: Matrix<'_>, y: &mut [f32], panel: &mut [f32]) {
-    Arch::new().dispatch(Multiply { v, weights, y, panel });
+    simd::vectors(Multiply { v, weights, y, panel });
 }
 
 struct Multiply<'a> {

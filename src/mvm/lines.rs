@@ -1,6 +1,6 @@
 //! Frozen values of the lines: drawn once per tile and direction.
 
-use super::request::Direction;
+use super::direction::Direction;
 use crate::config::{IoParameters, NoiseManagement};
 use crate::rng::{Draw, Key, Stream};
 

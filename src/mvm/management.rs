@@ -1,8 +1,9 @@
 //! Noise management (the scale of an input) and bound management (when to repeat a product).
 
 use super::converter::Converter;
-use super::vector::{larger, max, max_abs, sum_negative, sum_positive};
+use super::vector::{max, max_abs, sum_negative, sum_positive};
 use crate::config::{BoundManagement, IoParameters, NoiseManagement};
+use crate::simd::larger;
 
 /// One input: what was given and the constant input of an analog bias.
 #[derive(Clone, Copy)]
@@ -14,12 +15,12 @@ pub(crate) struct Sample<'a> {
 impl Sample<'_> {
     #[inline(always)]
     pub fn max_abs(&self) -> f32 {
-        larger(max_abs(self.given), self.bias.map_or(0.0, f32::abs))
+        larger(self.bias.map_or(0.0, f32::abs), max_abs(self.given))
     }
 
     #[inline(always)]
     fn max(&self) -> f32 {
-        larger(max(self.given), self.bias.unwrap_or(f32::NEG_INFINITY))
+        larger(self.bias.unwrap_or(f32::NEG_INFINITY), max(self.given))
     }
 
     /// The larger of the sum of positive inputs and the negated sum of negative inputs.
@@ -27,8 +28,8 @@ impl Sample<'_> {
     fn one_sided_sum(&self) -> f32 {
         let bias = self.bias.unwrap_or(0.0);
         larger(
-            sum_positive(self.given) + larger(0.0, bias),
-            sum_negative(self.given) + larger(0.0, -bias),
+            sum_negative(self.given) + larger(-bias, 0.0),
+            sum_positive(self.given) + larger(bias, 0.0),
         )
     }
 }
@@ -96,7 +97,7 @@ impl NoiseScale {
         let limit = largest * self.largest_factor;
         // `0 * inf` is NaN and compares false, which leaves the zero of an all-zero input.
         let wanted = if wanted > limit { limit } else { wanted };
-        larger(largest, wanted)
+        larger(wanted, largest)
     }
 
     /// Scale by the running average. Training moves `running` (negative while unset); an all-zero
@@ -117,7 +118,8 @@ impl NoiseScale {
     }
 }
 
-/// No parameter choice repeats a product more often than this.
+/// No parameter choice repeats a product more often than this: the number of the pass is part of the
+/// position of draws, and those of negative reads begin here.
 const MAX_PASSES: u32 = 64;
 
 /// When a product whose output clipped is repeated with a smaller input.

@@ -2,7 +2,7 @@
 
 use super::converter::Converter;
 use super::lines::Lines;
-use super::vector::{clip, scale_negative};
+use super::vector::{saturate, scale_negative};
 use crate::config::IoParameters;
 use crate::rng::Draw;
 
@@ -85,7 +85,7 @@ impl Output {
         let mut violated = 0u32;
         for value in z {
             violated |= u32::from(*value > bound) | u32::from(*value < lower);
-            *value = clip(*value, bound);
+            *value = saturate(*value, bound);
         }
         violated != 0
     }

@@ -1,30 +1,11 @@
 //! One call of the product: its arguments and their checks.
 
+use super::direction::Direction;
 use super::lines::Lines;
-use super::product::Matrix;
-use super::{Mvm, Reads};
+use super::matrix::Matrix;
+use super::spec::{Mvm, Reads};
 use crate::error::{Error, Result};
 use crate::rng::Key;
-
-/// Which way the array is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// `y = W x`.
-    Forward,
-    /// `g = W^T d`.
-    Backward,
-}
-
-impl Direction {
-    /// Name of the parameter group, `forward` or `backward`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Forward => "forward",
-            Self::Backward => "backward",
-        }
-    }
-}
 
 /// Arguments of [`Mvm::run`].
 #[derive(Debug)]

@@ -1,30 +1,16 @@
 //! Drives a batch through the stages: blocks of samples, and in each block first all samples, then
 //! those whose output clipped, until bound management is content.
 
-use super::Mvm;
-use super::lines::Lines;
+use super::call::Call;
 use super::management::Sample;
-use super::product::{Matrix, product};
-use super::request::{Direction, Request, Sizes};
+use super::product::product;
+use super::request::{Request, Sizes};
+use super::spec::Mvm;
 use super::stages::{Finish, Samples};
 use super::workspace::{Repeated, Workspace};
 use crate::error::Result;
 use crate::par;
-use crate::rng::{Draw, Key, Stream};
 use crate::scratch;
-
-/// What all passes of one call share.
-pub(super) struct Call<'a> {
-    pub mvm: &'a Mvm,
-    pub sizes: Sizes,
-    pub weights: Matrix<'a>,
-    pub lines: Lines<'a>,
-    x: &'a [f32],
-    bias: Option<f32>,
-    key: Key,
-    /// Scales by the running average, one per sample, where that is used.
-    averages: &'a [f32],
-}
 
 impl Mvm {
     /// Computes the product of a batch. Draws depend on the key, the number of the sample, the line
@@ -80,42 +66,9 @@ impl Mvm {
         }
         Ok(())
     }
-
-    /// Rough time of one pass over `rows` rows on one core.
-    pub(super) fn estimate_ns(&self, sizes: &Sizes, rows: usize) -> f64 {
-        const PRODUCT_NS: f64 = 0.011;
-        const LINE_NS: f64 = 1.0;
-        let (n_in, n_out) = (sizes.n_in as f64, sizes.n_out as f64);
-        rows as f64 * (n_in * n_out * PRODUCT_NS + (n_in + n_out) * LINE_NS)
-    }
 }
 
 impl Call<'_> {
-    /// Draws of one stream in the direction of this call.
-    pub fn draw(&self, stream: Stream) -> Draw {
-        match self.mvm.direction {
-            Direction::Forward => self.key.stream(stream),
-            Direction::Backward => self.key.backward(stream),
-        }
-    }
-
-    /// The input of one sample.
-    #[inline(always)]
-    pub fn sample(&self, number: usize) -> Sample<'_> {
-        let given = self.sizes.given;
-        Sample { given: &self.x[number * given..][..given], bias: self.bias }
-    }
-
-    /// The scale of one sample in pass number `pass`.
-    #[inline(always)]
-    pub fn scale(&self, number: usize, pass: u32) -> f32 {
-        let sample = self.sample(number);
-        if self.mvm.repeats.worst_case(pass) {
-            return self.mvm.scale.worst_case(&sample);
-        }
-        self.mvm.scale.of(&sample, self.averages.get(number).copied().unwrap_or(0.0))
-    }
-
     fn run(&self, y: &mut [f32], mut mask: Option<&mut [u8]>) -> Result<()> {
         let rows = self.mvm.block_rows(&self.sizes);
         let n_out = self.sizes.n_out;

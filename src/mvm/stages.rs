@@ -2,20 +2,21 @@
 
 use std::ops::Range;
 
-use super::Reads;
 use super::array::{ArrayDraw, Sums, placement};
+use super::call::Call;
+use super::direction::Direction;
 use super::input::InputDraws;
+use super::matrix::Matrix;
 use super::output::OutputDraws;
-use super::product::{Matrix, product};
-use super::request::Direction;
+use super::product::product;
 use super::rows::{MANY, RowsMut, for_each};
-use super::run::Call;
-use super::vector::dispatch;
+use super::spec::Reads;
 use super::workspace::Workspace;
 use crate::error::Result;
 use crate::par::{self, Par};
 use crate::rng::Stream;
 use crate::scratch;
+use crate::simd;
 
 /// Which samples a pass computes.
 #[derive(Clone, Copy)]
@@ -122,7 +123,7 @@ impl Call<'_> {
         let scales = RowsMut::new(&mut workspace.scales[..rows], 1);
         for_each(pass.par, MANY, (0..rows, prepared, scales), &|(rows, prepared, scales)| {
             scratch::floats(n_in, |buffer| {
-                dispatch(
+                simd::vectors(
                     #[inline(always)]
                     || {
                         let outs = prepared.data.chunks_exact_mut(n_in);
@@ -249,7 +250,7 @@ impl Call<'_> {
             RowsMut<'_, f32>,
         )| {
             scratch::floats(n_out, |buffer| {
-                dispatch(
+                simd::vectors(
                     #[inline(always)]
                     || {
                         for (row, z) in rows.zip(z.data.chunks_exact_mut(n_out)) {
@@ -290,7 +291,7 @@ impl Call<'_> {
         for_each(pass.par, MANY, rows, &|(rows, (z, failed), mut mask)| {
             let first = rows.start;
             scratch::floats(n_out, |buffer| {
-                dispatch(
+                simd::vectors(
                     #[inline(always)]
                     || {
                         let outs = z.data.chunks_exact_mut(n_out).zip(failed.data);

@@ -1,17 +1,12 @@
-//! Loops over one row that the compiler vectorises, and the choice of the instruction set.
+//! Loops over one row that the compiler vectorises.
 //!
 //! Sums run over 16 accumulators whatever the width of a register, so every instruction set gives
 //! the same bits.
 
+use crate::simd::{larger, smaller};
+
 /// Accumulators of every sum and maximum.
 const LANES: usize = 16;
-
-/// Runs `f`, compiled for the best instruction set of this machine. `f` must be marked
-/// `#[inline(always)]`, as must everything that it calls.
-#[inline(always)]
-pub(super) fn dispatch<R>(f: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(f)
-}
 
 /// Folds the row with `step` on 16 accumulators and these with `join`.
 #[inline(always)]
@@ -41,22 +36,16 @@ fn fold(
     lanes[0]
 }
 
-/// The larger value; NaN never wins.
-#[inline(always)]
-pub(super) fn larger(a: f32, b: f32) -> f32 {
-    if b > a { b } else { a }
-}
-
 /// Largest absolute value; 0 for an empty row. NaN is skipped.
 #[inline(always)]
 pub(super) fn max_abs(row: &[f32]) -> f32 {
-    fold(row, 0.0, |m, v| larger(m, v.abs()), larger)
+    fold(row, 0.0, |m, v| larger(v.abs(), m), |a, b| larger(b, a))
 }
 
 /// Largest value; negative infinity for an empty row. NaN is skipped.
 #[inline(always)]
 pub(super) fn max(row: &[f32]) -> f32 {
-    fold(row, f32::NEG_INFINITY, larger, larger)
+    fold(row, f32::NEG_INFINITY, |m, v| larger(v, m), |a, b| larger(b, a))
 }
 
 /// Sum.
@@ -68,13 +57,13 @@ pub(super) fn sum(row: &[f32]) -> f32 {
 /// Sum of the positive values.
 #[inline(always)]
 pub(super) fn sum_positive(row: &[f32]) -> f32 {
-    fold(row, 0.0, |s, v| s + larger(0.0, v), |a, b| a + b)
+    fold(row, 0.0, |s, v| s + larger(v, 0.0), |a, b| a + b)
 }
 
 /// Sum of the negative values, negated.
 #[inline(always)]
 pub(super) fn sum_negative(row: &[f32]) -> f32 {
-    fold(row, 0.0, |s, v| s + larger(0.0, -v), |a, b| a + b)
+    fold(row, 0.0, |s, v| s + larger(-v, 0.0), |a, b| a + b)
 }
 
 /// Sum of squares.
@@ -83,11 +72,10 @@ pub(super) fn sum_squares(row: &[f32]) -> f32 {
     fold(row, 0.0, |s, v| v.mul_add(v, s), |a, b| a + b)
 }
 
-/// Clips to `[-bound, bound]`; NaN stays.
+/// Clips to `[-bound, bound]`; NaN stays, which [`simd::clip`](crate::simd::clip) turns into a bound.
 #[inline(always)]
-pub(super) fn clip(value: f32, bound: f32) -> f32 {
-    let value = if value > bound { bound } else { value };
-    if value < -bound { -bound } else { value }
+pub(super) fn saturate(value: f32, bound: f32) -> f32 {
+    larger(-bound, smaller(bound, value))
 }
 
 /// Multiplies negative values by `1 - asymmetry`.

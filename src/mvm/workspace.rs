@@ -1,7 +1,7 @@
 //! Working memory of one call, cut out of two reused buffers.
 
 use super::request::Sizes;
-use super::{Mvm, Reads};
+use super::spec::{Mvm, Reads};
 use crate::scratch;
 
 /// Elements of input and output that one block holds; keeps a block within the second-level cache.

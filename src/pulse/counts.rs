@@ -1,7 +1,10 @@
 //! Numbers of pulses of one sample, for devices that are stepped outside of the kernels.
 
-use super::general::{Coincidences, Pulses};
-use super::{Update, scaling_of, sliced, trains, update};
+use super::coincidences::Coincidences;
+use super::kernels::one_by_one::Pulses;
+use super::kernels::queue::Numbers;
+use super::trains;
+use super::update::{Update, update};
 use crate::config::PulseType;
 use crate::devices::{ConstantStep, Device, DeviceConfig, PulsedParameters};
 use crate::error::{Error, Result};
@@ -40,9 +43,10 @@ pub fn counts(sample: &Sample<'_>, out: &mut [i64]) -> Result<()> {
     match sample.device.update().pulse_type {
         PulseType::None | PulseType::NoneWithDevice => Ok(()),
         PulseType::Stochastic | PulseType::StochasticCompressed => {
-            sample.coincidences(|trains| add(trains, sample.device.x_size(), out))
+            sample.coincidences(|trains| add(trains, sample.device.x_size(), out));
+            Ok(())
         }
-        PulseType::MeanCount | PulseType::DeterministicImplicit => sample.dense(out),
+        PulseType::MeanCount | PulseType::DeterministicImplicit => sample.counted(out),
     }
 }
 
@@ -62,21 +66,14 @@ impl Sample<'_> {
         Error::check_finite("d", &self.d[self.at * d_size..(self.at + 1) * d_size])
     }
 
-    fn coincidences(&self, mut f: impl FnMut(Coincidences<'_>)) -> Result<()> {
-        let mut update = self.update(self.device, &mut []);
-        // Draws depend on the position of the sample; those before it are left out.
-        let mut scalings = vec![None; self.at];
-        scalings.push(scaling_of(&update, self.at));
-        for slices in trains::chunks(&scalings) {
-            sliced(&mut update, &slices, |_, trains| {
-                f(trains);
-                Ok(())
-            })?;
+    fn coincidences(&self, mut f: impl FnMut(Coincidences<'_>)) {
+        let source = self.update(self.device, &mut []).source();
+        for slices in trains::chunks(&source.scalings(self.at..self.at + 1)) {
+            Coincidences::with(&source, &slices, &mut f);
         }
-        Ok(())
     }
 
-    fn dense(&self, out: &mut [i64]) -> Result<()> {
+    fn counted(&self, out: &mut [i64]) -> Result<()> {
         let device = self.counter()?;
         let planes = device.construct(0);
         let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
@@ -135,9 +132,9 @@ impl Sample<'_> {
 /// Adds the pulses of all slices.
 fn add(trains: Coincidences<'_>, columns: usize, out: &mut [i64]) {
     for (row, out) in out.chunks_exact_mut(columns).enumerate() {
-        for at in (0..trains.slices()).filter(|at| trains.fires(*at, row)) {
+        for at in (0..trains.slices).filter(|at| trains.fires(*at, row)) {
             for (block, out) in out.chunks_mut(LANES).enumerate() {
-                let (count, up) = trains.count(at, row, block);
+                let Numbers { count, up } = trains.count(at, row, block);
                 for (out, (count, up)) in out.iter_mut().zip(count.iter().zip(up)) {
                     *out += if up == 0 { -i64::from(*count) } else { i64::from(*count) };
                 }

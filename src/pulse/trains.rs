@@ -6,12 +6,12 @@
 
 use rayon::prelude::*;
 
-use super::rows::load;
+use super::lanes::load;
 use super::scale::{Scaling, discretize};
-use super::simd::{self, Work};
 use crate::par::Par;
 use crate::rng::{Draw, Key, LANES, Stream};
 use crate::scratch;
+use crate::simd::{self, Work};
 
 /// Most slots of a slice; the 32nd bit of a sliced word is the sign of the line's value.
 pub(crate) const SLICE: u32 = 31;
@@ -40,7 +40,10 @@ impl Slice {
     }
 }
 
-/// Limits of one chunk; draw positions depend on them.
+/// Limits of one chunk; draw positions depend on them. The pulses of a slice take up to 8 evaluations
+/// of the generator, so a chunk takes 2^13 of the 2^15 blocks that [`Positions`] has for it.
+///
+/// [`Positions`]: super::positions::Positions
 const MAX_SLICES: usize = 1024;
 const MAX_SLOTS: u32 = 4096;
 
@@ -77,6 +80,8 @@ pub(crate) struct Side<'a> {
     pub(crate) bias: Option<f32>,
     /// Whether these are the error lines.
     pub(crate) is_d: bool,
+    /// Whether the signs of all values count as their opposite.
+    pub(crate) flipped: bool,
     /// Bin width of the probabilities, 0 for none.
     pub(crate) res: f64,
     /// Stochastic rounding to the bins.
@@ -101,6 +106,12 @@ impl Side<'_> {
         out
     }
 
+    /// What changes the sign bit of a value.
+    #[inline(always)]
+    fn flip(&self) -> u32 {
+        if self.flipped { SIGN } else { 0 }
+    }
+
     fn scale(&self, scaling: &Scaling) -> f64 {
         if self.is_d { scaling.d } else { scaling.x }
     }
@@ -111,7 +122,7 @@ impl Side<'_> {
 }
 
 /// How a block of [`LANES`] lines stores its slices, with the lane as last index.
-pub(super) trait Layout: Copy + Sync {
+pub(crate) trait Layout: Copy + Sync {
     /// Type of a stored word.
     type Word: Copy + Default + Send;
     /// Runs `f` with working memory.
@@ -131,9 +142,9 @@ pub(super) trait Layout: Copy + Sync {
 
 /// Sliced: word `[slice][lane]`, the sign in the uppermost bit.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sliced {
+pub(crate) struct Sliced {
     /// Number of slices.
-    pub(super) slices: usize,
+    pub(crate) slices: usize,
 }
 
 impl Layout for Sliced {
@@ -166,9 +177,9 @@ impl Layout for Sliced {
 /// Packed: for each 64-bit word, the bits of all lanes, then their signs, `[word][2][lane]`. Signs
 /// are repeated for each slot.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Packed {
+pub(crate) struct Packed {
     /// Number of words of one train.
-    pub(super) words: usize,
+    pub(crate) words: usize,
 }
 
 impl Packed {
@@ -221,7 +232,7 @@ impl Layout for Packed {
 
 /// Draws the trains of all lines of `side`, one block of [`LANES`] lines after another. Those of
 /// the error lines are stored line by line.
-pub(super) fn draw<L: Layout>(
+pub(crate) fn draw<L: Layout>(
     side: Side<'_>,
     slices: &[Slice],
     key: Key,
@@ -290,10 +301,11 @@ impl<L: Layout> Work for Block<'_, L> {
             } else {
                 bernoulli(&draw, first, slice, &thresholds)
             };
+            let flip = self.side.flip();
             // The sign bit of an f32, spread over the word.
             let mut negative = [0; LANES];
             for lane in 0..LANES {
-                negative[lane] = ((values[lane].to_bits() as i32) >> 31) as u32;
+                negative[lane] = (((values[lane].to_bits() ^ flip) as i32) >> 31) as u32;
             }
             self.layout.store(self.words, at, slice, &bits, &negative);
         }
@@ -351,7 +363,8 @@ impl Work for Thresholds<'_> {
             let values = self.side.load(self.slice.sample, first);
             let thresholds = thresholds(&self.side, self.key, first, self.slice, &values);
             for (out, (value, threshold)) in out.iter_mut().zip(values.iter().zip(thresholds)) {
-                *out = [threshold as u32, (value.to_bits() & SIGN) | (threshold >> 32) as u32];
+                let sign = (value.to_bits() ^ self.side.flip()) & SIGN;
+                *out = [threshold as u32, sign | (threshold >> 32) as u32];
             }
         }
     }
@@ -369,7 +382,7 @@ fn threshold(probability: f64) -> u64 {
     (units + SHIFT).to_bits() ^ SHIFT.to_bits()
 }
 
-/// Slots up to which each of them compares a word of its own.
+/// Slots up to which each of them compares a word of its own: one evaluation has four.
 const FEW: u32 = 4;
 
 /// For each lane, `slots` bits that are 1 with probability `threshold / 2^32`: a word for each.

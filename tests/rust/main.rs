@@ -9,6 +9,7 @@ mod formulas;
 mod gpu;
 mod lifecycle;
 mod mvm;
+mod pinned;
 mod pulse;
 mod rng;
 mod statistics;

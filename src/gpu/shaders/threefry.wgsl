@@ -5,9 +5,9 @@ const PARITY: u32 = 0x1BD11BDAu;
 const STREAM_BITS: u32 = 8u;
 
 struct Key {
-    seed_low: u32,
-    seed_high: u32,
-    call_high: u32,
+    // Seed, lower half first; upper half of the call; device in the upper 8 bits of the part, event
+    // in the others.
+    words: vec4<u32>,
     call_low: u32,
 }
 
@@ -38,8 +38,8 @@ fn second_rounds(x: vec4<u32>) -> vec4<u32> {
 
 // The four words of evaluation `column` in `row` and `block` of stream `tag`.
 fn words(key: Key, column: u32, row: u32, tag: u32, block: u32) -> vec4<u32> {
-    let k = vec4<u32>(key.seed_low, key.seed_high, key.call_high, 0u);
-    let p = PARITY ^ k.x ^ k.y ^ k.z;
+    let k = key.words;
+    let p = PARITY ^ k.x ^ k.y ^ k.z ^ k.w;
     var x = vec4<u32>(column, row, tag | (block << STREAM_BITS), key.call_low) + k;
     x = first_rounds(x) + vec4<u32>(k.y, k.z, k.w, p + 1u);
     x = second_rounds(x) + vec4<u32>(k.z, k.w, p, k.x + 2u);

@@ -11,7 +11,7 @@ fn draws_are_those_of_the_processor() {
     let Some(pick) = adapter() else { return };
     let context = Context::shared(&pick).unwrap();
     let (key, columns) = (Key::new(0xfedc_ba98_7654_3210, 0x3_0000_0007), 100_000);
-    for (row, block) in [(0, 0), (12345, 77)] {
+    for (key, row, block) in [(key, 0, 0), (key, 12345, 77), (key.part(5, 0x12_3456), 9, 3)] {
         let draw = key.stream(Stream::CycleToCycle);
         let (words, normals) =
             context.draws(key, Stream::CycleToCycle, [row, block], columns).unwrap();

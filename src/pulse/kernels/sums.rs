@@ -6,33 +6,22 @@
 //! bounds if its mean path, followed word by word, keeps a distance of `MARGIN` standard deviations
 //! of the whole sum: the noise is a random walk, which by Levy's inequality leaves the interval
 //! with a probability below `4 Phi(-MARGIN) < 4e-9`. The other cells go to
-//! [`near_bound`](super::near_bound).
+//! [`sums_near_bound`](super::sums_near_bound).
 
 use std::hint::black_box;
 use std::ops::Range;
 
-use super::Update;
-use super::near_bound::NearBound;
-use super::rows::{self, Planes, Positions, Rows, Saved, larger, select, smaller};
-use super::simd::{self, Work};
+use super::limits::{MARGIN, SEGMENT};
+use super::sums_near_bound::NearBound;
 use crate::error::Result;
+use crate::pulse::cells::{Planes, Target};
+use crate::pulse::coincidences::Trains;
+use crate::pulse::lanes::{copy, load, store};
+use crate::pulse::positions::Positions;
+use crate::pulse::transaction::{Rows, Tracked, for_each};
 use crate::rng::{Key, LANES, Stream};
+use crate::simd::{self, Work, larger, select, smaller};
 
-/// Packed trains of a chunk.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Trains<'a> {
-    /// `[column block][word][bits, signs][lane]`.
-    pub(super) x: &'a [u64],
-    /// `[row][word][bits, signs]`.
-    pub(super) d: &'a [u64],
-    /// Words of one train.
-    pub(super) words: usize,
-}
-
-/// Words after which the mean path is looked at.
-pub(super) const SEGMENT: usize = 4;
-/// Distance to the bounds in standard deviations.
-pub(super) const MARGIN: f32 = 6.0;
 /// Rows of one task; the cells near bounds of all of them are taken together.
 const TASK: usize = 32;
 /// Rows that are scanned together, so that the trains of some columns stay in the nearest cache.
@@ -45,18 +34,18 @@ const PARTS: usize = 4;
 const WIDTH: usize = PARTS * LANES;
 
 /// Applies all pulses of a chunk.
-pub(super) fn update(
-    update: &mut Update<'_>,
-    saved: &mut Saved<'_>,
+pub(crate) fn apply(
+    target: &Target<'_>,
+    state: &mut Tracked<'_>,
     trains: Trains<'_>,
-    positions: Positions,
     std: f32,
+    positions: Positions,
 ) -> Result<()> {
-    let planes = Planes::new(update.device, update.planes);
-    let key = update.key;
+    let planes = Planes::new(target);
+    let key = target.key;
     let block_ns = (TASK * planes.x_size) as f64 * (2.0 + 0.15 * trains.words as f64);
-    let mut blocks = rows::split(update, saved, TASK);
-    rows::for_each(&mut blocks, block_ns, |rows| {
+    let mut blocks = state.split(TASK);
+    for_each(&mut blocks, block_ns, |rows| {
         simd::run(Constant { rows, planes, trains, key, positions, std });
     })
 }
@@ -128,7 +117,7 @@ impl Constant<'_, '_> {
             for (part, column) in (first..columns).step_by(LANES).take(PARTS).enumerate() {
                 let lanes = LANES.min(columns - column);
                 let at = local * columns + column;
-                let w = rows::load(self.rows.state, at, lanes);
+                let w = load(self.rows.state, at, lanes);
                 let cells = self.planes.lanes(row, column);
                 let staged = [w, cells.max_bound, cells.min_bound, cells.up, cells.down];
                 let path = self.follow(row, column, staged);
@@ -139,7 +128,7 @@ impl Constant<'_, '_> {
                     (normals, drawn) = (self.normals(row, first), true);
                 }
                 let moved = moved(&w, &mean, &deviation, &normals[part]);
-                rows::store(&moved, &mut self.rows.state[at..at + lanes]);
+                store(&moved, &mut self.rows.state[at..at + lanes]);
                 if lost {
                     for lane in (0..lanes).filter(|lane| deviation[*lane] < 0.0) {
                         near.push(self.rows, local, column + lane);
@@ -183,7 +172,7 @@ impl Constant<'_, '_> {
         for local in part {
             let [w, constants @ ..] = &mut staged.0[local % HEIGHT];
             let at = local * columns + first;
-            rows::copy(&self.rows.state[at..at + count], w);
+            copy(&self.rows.state[at..at + count], w);
             self.planes.copy(self.rows.first + local, first, count, constants);
         }
     }
@@ -226,9 +215,9 @@ impl Constant<'_, '_> {
         for (part, column) in (first..columns).step_by(LANES).take(PARTS).enumerate() {
             let lanes = LANES.min(columns - column);
             let at = local * columns + column;
-            let w = rows::load(self.rows.state, at, lanes);
+            let w = load(self.rows.state, at, lanes);
             let moved = moved(&w, &mean[part], &deviation[part], &normals[part]);
-            rows::store(&moved, &mut self.rows.state[at..at + lanes]);
+            store(&moved, &mut self.rows.state[at..at + lanes]);
             if lost {
                 for lane in (0..lanes).filter(|lane| deviation[part][*lane] < 0.0) {
                     near.push(self.rows, local, column + lane);

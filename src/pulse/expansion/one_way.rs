@@ -2,30 +2,31 @@
 //!
 //! All pulses of a sample at a crosspoint have one direction, so that nothing has to be said about
 //! their order. Composed, `n` of them are the flow over time `n` of the field of one pulse; see
-//! [`path`](super::path), of which this is the part with `n` pulses of one kind and none of the
+//! [`mixed`](super::mixed), of which this is the part with `n` pulses of one kind and none of the
 //! other, and which has the limits. A single pulse is taken as it is, bounds included.
 
-use super::path::{
+use super::limits::{
     KINK_MARGIN, MARGIN, MAX_BEND, MAX_CHANGE, MAX_SPREAD, MAX_STEP, growth, log_ratio,
 };
-use super::rows::{LaneCells, clip, larger, select, smaller};
-use super::trains::SIGN;
 use crate::devices::{Branch, Rule};
+use crate::pulse::cells::LaneCells;
+use crate::pulse::trains::SIGN;
 use crate::rng::LANES;
+use crate::simd::{clip, larger, select, smaller};
 
 /// Pulses of a sample at [`LANES`] crosspoints.
-pub(super) struct OneWay {
+pub(crate) struct OneWay {
     /// Their number.
-    pub(super) n: [f32; LANES],
+    pub(crate) n: [f32; LANES],
     /// All ones where they go up.
-    pub(super) up: [u32; LANES],
+    pub(crate) up: [u32; LANES],
 }
 
 impl OneWay {
     /// Counts the pulses of slices of one sample, given by the words of the input lines and of the
     /// row.
     #[inline(always)]
-    pub(super) fn count<'a>(slices: impl Iterator<Item = (&'a [u32; LANES], &'a u32)>) -> Self {
+    pub(crate) fn count<'a>(slices: impl Iterator<Item = (&'a [u32; LANES], &'a u32)>) -> Self {
         let mut pulses = Self { n: [0.0; LANES], up: [0; LANES] };
         for (x, d) in slices {
             for lane in 0..LANES {
@@ -38,7 +39,7 @@ impl OneWay {
 
     /// Numbers of pulses down and up.
     #[inline(always)]
-    pub(super) fn by_direction(&self) -> [[f32; LANES]; 2] {
+    pub(crate) fn by_direction(&self) -> [[f32; LANES]; 2] {
         let (mut up, mut down) = ([0.0; LANES], [0.0; LANES]);
         for lane in 0..LANES {
             up[lane] = select(self.up[lane] != 0, self.n[lane], 0.0);
@@ -50,7 +51,7 @@ impl OneWay {
     /// Draws the weights after the pulses from `start`. Also gives 0 where they are too many for
     /// that, for which the weight is left alone, and all ones elsewhere.
     #[inline(always)]
-    pub(super) fn settle<R: Rule>(
+    pub(crate) fn settle<R: Rule>(
         &self,
         rule: R,
         cells: &LaneCells,

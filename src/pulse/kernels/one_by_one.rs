@@ -1,33 +1,29 @@
 //! One pulse after another, for any device.
 
-use super::rows::{Kind, Planes, Positions, Rows, load, select};
-use super::simd::Work;
-use super::trains::SIGN;
+use super::queue::{Numbers, walk};
 use crate::devices::{Rule, WriteNoise};
+use crate::error::Result;
+use crate::pulse::cells::{Planes, Target};
+use crate::pulse::coincidences::Coincidences;
+use crate::pulse::lanes::load;
+use crate::pulse::positions::{Kind, Positions};
+use crate::pulse::transaction::{Rows, Tracked, for_each};
 use crate::rng::{Draw, Key, LANES, Stream, normal_lanes};
+use crate::simd::{self, Work};
+
+/// Rows of one task.
+const HEIGHT: usize = 8;
 
 /// Pulses that each slice brings to each cell.
-pub(super) trait Pulses: Copy + Sync {
+pub(crate) trait Pulses: Copy + Sync {
     /// Number of slices.
     fn slices(&self) -> usize;
     /// Whether `row` has pulses in slice `at` at all.
     fn fires(&self, at: usize, row: usize) -> bool;
-    /// For the cells of `row` in a block of columns: numbers of pulses, and words with [`SIGN`] set
-    /// where they go up.
-    fn count(&self, at: usize, row: usize, block: usize) -> ([u32; LANES], [u32; LANES]);
+    /// Those of the cells of `row` in a block of columns.
+    fn count(&self, at: usize, row: usize, block: usize) -> Numbers;
     /// Number of the first evaluation that serves the pulses of slice `at`.
     fn first_draw(&self, at: usize) -> usize;
-}
-
-/// Coincidences of stochastic trains.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Coincidences<'a> {
-    /// `[column block][slice][lane]`.
-    pub(super) x: &'a [u32],
-    /// `[row][slice]`.
-    pub(super) d: &'a [u32],
-    /// Number of slices.
-    pub(super) slices: usize,
 }
 
 impl Pulses for Coincidences<'_> {
@@ -37,21 +33,12 @@ impl Pulses for Coincidences<'_> {
 
     #[inline(always)]
     fn fires(&self, at: usize, row: usize) -> bool {
-        self.d[row * self.slices + at] & !SIGN != 0
+        Coincidences::fires(self, at, row)
     }
 
     #[inline(always)]
-    fn count(&self, at: usize, row: usize, block: usize) -> ([u32; LANES], [u32; LANES]) {
-        let d = self.d[row * self.slices + at];
-        let first = (block * self.slices + at) * LANES;
-        let x = &self.x[first..first + LANES];
-        let (mut count, mut up) = ([0; LANES], [0; LANES]);
-        for lane in 0..LANES {
-            count[lane] = (x[lane] & d & !SIGN).count_ones();
-            // A negative product of input and error calls for a larger weight.
-            up[lane] = (x[lane] ^ d) & SIGN;
-        }
-        (count, up)
+    fn count(&self, at: usize, row: usize, block: usize) -> Numbers {
+        Numbers::new(self.words(at, block), self.d[row * self.slices + at])
     }
 
     #[inline(always)]
@@ -61,18 +48,35 @@ impl Pulses for Coincidences<'_> {
     }
 }
 
-/// Applies all slices of a chunk to a block of rows.
-pub(super) struct General<'a, 'b, R, P> {
-    pub(super) rows: &'a mut Rows<'b>,
-    pub(super) planes: Planes<'a>,
-    pub(super) pulses: P,
-    pub(super) rule: R,
-    pub(super) key: Key,
-    pub(super) positions: Positions,
-    pub(super) write_noise: Option<WriteNoise>,
+/// Applies all pulses of a chunk.
+pub(crate) fn apply<R: Rule, P: Pulses>(
+    target: &Target<'_>,
+    state: &mut Tracked<'_>,
+    pulses: P,
+    rule: R,
+    positions: Positions,
+) -> Result<()> {
+    let planes = Planes::new(target);
+    let (key, write_noise) = (target.key, target.device.write_noise());
+    let block_ns = (HEIGHT * planes.x_size * pulses.slices()) as f64 * 1.5;
+    let mut blocks = state.split(HEIGHT);
+    for_each(&mut blocks, block_ns, |rows| {
+        simd::run(OneByOne { rows, planes, pulses, rule, key, positions, write_noise });
+    })
 }
 
-impl<R: Rule, P: Pulses> Work for General<'_, '_, R, P> {
+/// Applies all slices of a chunk to a block of rows.
+struct OneByOne<'a, 'b, R, P> {
+    rows: &'a mut Rows<'b>,
+    planes: Planes<'a>,
+    pulses: P,
+    rule: R,
+    key: Key,
+    positions: Positions,
+    write_noise: Option<WriteNoise>,
+}
+
+impl<R: Rule, P: Pulses> Work for OneByOne<'_, '_, R, P> {
     #[inline(always)]
     fn run(self) {
         let columns = self.planes.x_size;
@@ -117,27 +121,22 @@ impl<R: Rule, P: Pulses> Walk<'_, R, P> {
             if !self.pulses.fires(slice, row) {
                 continue;
             }
-            let (count, up) = self.pulses.count(slice, row, block);
-            let most = count.iter().fold(0, |most, n| most.max(*n));
+            let pulses = self.pulses.count(slice, row, block);
             for lane in 0..LANES {
                 // All ones for pulses up.
-                let mask = ((up[lane] as i32) >> 31) as u32;
-                total[0][lane] += count[lane] & !mask;
-                total[1][lane] += count[lane] & mask;
+                let mask = ((pulses.up[lane] as i32) >> 31) as u32;
+                total[0][lane] += pulses.count[lane] & !mask;
+                total[1][lane] += pulses.count[lane] & mask;
             }
-            for quad in 0..most.div_ceil(4) {
-                let index = self.pulses.first_draw(slice) + quad as usize;
-                let normals = self.normals(row, column, index);
-                for (k, xi) in normals.iter().enumerate() {
-                    let pulse = quad * 4 + k as u32;
-                    for lane in 0..LANES {
-                        let moved =
-                            self.rule.step(w[lane], up[lane] != 0, cells.cell(lane), xi[lane]);
-                        let moved = cells.clip(lane, moved);
-                        w[lane] = select(pulse < count[lane], moved, w[lane]);
-                    }
-                }
-            }
+            let first = self.pulses.first_draw(slice);
+            walk(
+                pulses,
+                &mut w,
+                #[inline(always)]
+                |quad| self.normals(row, column, first + quad),
+                #[inline(always)]
+                |lane, w, up, xi| cells.clip(lane, self.rule.step(w, up, cells.cell(lane), xi)),
+            );
         }
         rows.state[at..at + lanes].copy_from_slice(&w[..lanes]);
         for lane in 0..lanes {

@@ -2,20 +2,25 @@
 //! their order.
 //!
 //! Each crosspoint takes a segment at once, drawn from its mean and variance as
-//! [`path`](super::path) has them; where it is too long for that, the crosspoint takes it in parts,
+//! [`expansion::mixed`](crate::pulse::expansion::mixed) has them; where it is too long for that, the crosspoint takes it in parts,
 //! and where a part is still too long, pulse by pulse.
 
-use super::Update;
-use super::general::Coincidences;
-use super::path::Pulses;
-use super::rows::{self, Kind, LaneCells, Planes, Positions, Rows, Saved, load};
-use super::simd::{self, Work};
-use super::trains::SIGN;
+use super::queue::{Bits, walk};
 use crate::devices::{Rule, WriteNoise};
 use crate::error::Result;
+use crate::pulse::cells::{LaneCells, Planes, Target};
+use crate::pulse::coincidences::Coincidences;
+use crate::pulse::expansion::mixed::Pulses;
+use crate::pulse::lanes::{load, store};
+use crate::pulse::positions::{Kind, Positions};
+use crate::pulse::trains::SIGN;
+use crate::pulse::transaction::{Rows, Tracked, for_each};
 use crate::rng::{Draw, Key, LANES, Stream, normal_lanes};
+use crate::simd::{self, Work};
 
-/// Pulses of the error line after which a segment ends.
+/// Pulses of the error line after which a segment ends, so that few are too long: by relative steps of
+/// 0.004 they reach [`MAX_CHANGE`](crate::pulse::expansion) where all of them meet one of the input
+/// line. A segment takes one draw per crosspoint, however long it is.
 const PULSES: u32 = 128;
 /// Parts of a segment where the whole is too long.
 const PARTS: usize = 4;
@@ -27,23 +32,23 @@ const HEIGHT: usize = 16;
 const BLOCKS: usize = 4;
 
 /// Applies all pulses of a chunk.
-pub(super) fn update<R: Rule>(
-    update: &mut Update<'_>,
-    saved: &mut Saved<'_>,
+pub(crate) fn apply<R: Rule>(
+    target: &Target<'_>,
+    state: &mut Tracked<'_>,
     trains: Coincidences<'_>,
     rule: R,
     positions: Positions,
 ) -> Result<()> {
-    let planes = Planes::new(update.device, update.planes);
-    let (key, write_noise) = (update.key, update.device.write_noise());
+    let planes = Planes::new(target);
+    let (key, write_noise) = (target.key, target.device.write_noise());
     let block_ns = (HEIGHT * planes.x_size) as f64 * (6.0 + 0.3 * trains.slices as f64);
-    let mut blocks = rows::split(update, saved, HEIGHT);
-    rows::for_each(&mut blocks, block_ns, |rows| {
-        simd::run(Smooth { rows, planes, trains, rule, key, positions, write_noise });
+    let mut blocks = state.split(HEIGHT);
+    for_each(&mut blocks, block_ns, |rows| {
+        simd::run(Segments { rows, planes, trains, rule, key, positions, write_noise });
     })
 }
 
-struct Smooth<'a, 'b, R> {
+struct Segments<'a, 'b, R> {
     rows: &'a mut Rows<'b>,
     planes: Planes<'a>,
     trains: Coincidences<'a>,
@@ -83,7 +88,7 @@ impl Line {
     }
 }
 
-impl<R: Rule> Work for Smooth<'_, '_, R> {
+impl<R: Rule> Work for Segments<'_, '_, R> {
     #[inline(always)]
     fn run(mut self) {
         let columns = self.planes.x_size;
@@ -109,7 +114,7 @@ impl<R: Rule> Work for Smooth<'_, '_, R> {
     }
 }
 
-impl<R: Rule> Smooth<'_, '_, R> {
+impl<R: Rule> Segments<'_, '_, R> {
     /// Lists the slices in which a row fires.
     fn list(&self, row: usize, fired: &mut Vec<Fired>) {
         fired.clear();
@@ -149,7 +154,7 @@ impl<R: Rule> Smooth<'_, '_, R> {
         let part = local * columns..(local + 1) * columns;
         let state = &mut self.rows.state[part.clone()];
         for (state, w) in state.chunks_mut(LANES).zip(&line.w) {
-            rows::store(w, state);
+            store(w, state);
         }
         self.rows.refresh(local, &line.touched[..columns], self.write_noise, self.key);
     }
@@ -302,9 +307,9 @@ impl<R: Rule> Smooth<'_, '_, R> {
             pulses += (fired[to].d & !SIGN).count_ones();
             let next = fired.get(to + 1).map_or(u32::MAX, |next| (next.d & !SIGN).count_ones());
             // As many slices as surely fit a queue.
-            if next > Queue::SIZE - pulses {
-                let queue = Queue::new(&x[from..=to], &fired[from..=to]);
-                self.walk(row, fired[from].slice, columns, &queue, &mut group);
+            if next > Bits::SIZE - pulses {
+                let slices = x[from..=to].iter().zip(fired[from..=to].iter().map(|fired| fired.d));
+                self.walk(row, fired[from].slice, columns, Bits::new(slices), &mut group);
                 (from, pulses) = (to + 1, 0);
             }
         }
@@ -313,29 +318,25 @@ impl<R: Rule> Smooth<'_, '_, R> {
 
     /// Applies the pulses of a queue whose first slice is `slice`.
     #[inline(always)]
-    fn walk(&self, row: u32, slice: u32, columns: &[u32], queue: &Queue, group: &mut Group) {
+    fn walk(&self, row: u32, slice: u32, columns: &[u32], queue: Bits, group: &mut Group) {
         let draw = self.key.stream(Stream::CycleToCycle);
         let columns = self.columns(Kind::Pulses, columns);
-        let (cells, mut w) = (group.cells, group.w);
-        let most = queue.count.iter().fold(0, |most, n| most.max(*n));
-        for quad in 0..most.div_ceil(4) {
-            let mut normals = [[0.0; LANES]; 4];
-            if self.rule.std() > 0.0 {
-                // A slice has at most 31 pulses, four per evaluation.
-                let block = self.positions.block(slice as usize * 8 + quad as usize);
-                normals = normal_lanes(&draw.lanes_at(columns, [row; LANES], block));
-            }
-            for (k, xi) in normals.iter().enumerate() {
-                let pulse = quad * 4 + k as u32;
-                for lane in 0..LANES {
-                    let up = (queue.up[lane] >> pulse) & 1 == 1;
-                    let moved = self.rule.step(w[lane], up, cells.cell(lane), xi[lane]);
-                    let moved = cells.clip(lane, moved);
-                    w[lane] = rows::select(pulse < queue.count[lane], moved, w[lane]);
+        let Group { cells, w } = group;
+        walk(
+            queue,
+            w,
+            #[inline(always)]
+            |quad| {
+                if self.rule.std() <= 0.0 {
+                    return [[0.0; LANES]; 4];
                 }
-            }
-        }
-        group.w = w;
+                // A slice has at most 31 pulses, four per evaluation.
+                let block = self.positions.block(slice as usize * 8 + quad);
+                normal_lanes(&draw.lanes_at(columns, [row; LANES], block))
+            },
+            #[inline(always)]
+            |lane, w, up, xi| cells.clip(lane, self.rule.step(w, up, cells.cell(lane), xi)),
+        );
     }
 
     #[inline(always)]
@@ -352,34 +353,6 @@ impl<R: Rule> Smooth<'_, '_, R> {
 #[inline(always)]
 fn place(column: u32) -> (usize, usize) {
     (column as usize / LANES, column as usize % LANES)
-}
-
-/// Pulses of [`LANES`] crosspoints in their order.
-struct Queue {
-    count: [u32; LANES],
-    /// Bits that are 1 for pulses up, the earliest pulse in the lowest bit.
-    up: [u64; LANES],
-}
-
-impl Queue {
-    /// Most pulses of a crosspoint.
-    const SIZE: u32 = u64::BITS;
-
-    #[inline(always)]
-    fn new(x: &[[u32; LANES]], fired: &[Fired]) -> Self {
-        let mut queue = Self { count: [0; LANES], up: [0; LANES] };
-        for (x, fired) in x.iter().zip(fired) {
-            for lane in 0..LANES {
-                let n = (x[lane] & fired.d & !SIGN).count_ones();
-                let up = u64::from((x[lane] ^ fired.d) >> 31);
-                let bits = ((1u64 << n) - 1) & 0u64.wrapping_sub(up);
-                // A full queue takes no more pulses; its size is no valid shift.
-                queue.up[lane] |= bits << (queue.count[lane] % Self::SIZE);
-                queue.count[lane] += n;
-            }
-        }
-        queue
-    }
 }
 
 /// Crosspoints of a row side by side, wherever they are.

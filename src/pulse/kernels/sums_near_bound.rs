@@ -1,15 +1,20 @@
 //! Cells with constant steps that may touch a bound within a chunk.
 //!
 //! They are taken segment by segment, [`LANES`] of them at a time, wherever they are. A segment
-//! that stays off the bounds is added up as in [`constant`](super::constant); otherwise its pulses
+//! that stays off the bounds is added up as in [`sums`](super::sums); otherwise its pulses
 //! act one by one, each with its own noise and clipping.
 
-use super::constant::{MARGIN, SEGMENT, Trains};
-use super::rows::{Kind, Planes, Positions, Rows, clip, select};
+use super::limits::{MARGIN, SEGMENT};
+use super::queue::{Bits, walk};
+use crate::pulse::cells::Planes;
+use crate::pulse::coincidences::Trains;
+use crate::pulse::positions::{Kind, Positions};
+use crate::pulse::transaction::Rows;
 use crate::rng::{Draw, Key, LANES, Lanes, Stream, box_muller, normal_lanes};
+use crate::simd::{clip, select};
 
 /// The cells of a block of rows that need care.
-pub(super) struct NearBound<'a> {
+pub(crate) struct NearBound<'a> {
     planes: Planes<'a>,
     trains: Trains<'a>,
     draw: Draw,
@@ -43,11 +48,8 @@ struct Batch {
     lower: [f32; LANES],
 }
 
-/// Pulses in one word.
-const PULSES: usize = 64;
-
 impl<'a> NearBound<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         planes: Planes<'a>,
         trains: Trains<'a>,
         key: Key,
@@ -59,7 +61,7 @@ impl<'a> NearBound<'a> {
     }
 
     /// Takes charge of a cell.
-    pub(super) fn push(&mut self, rows: &Rows<'_>, local: usize, column: usize) {
+    pub(crate) fn push(&mut self, rows: &Rows<'_>, local: usize, column: usize) {
         let at = local * self.planes.x_size + column;
         let row = rows.first + local;
         let cell = self.planes.cell(row, column);
@@ -77,7 +79,7 @@ impl<'a> NearBound<'a> {
 
     /// Applies all pulses of the chunk to the cells.
     #[inline(always)]
-    pub(super) fn settle(&mut self, rows: &mut Rows<'_>) {
+    pub(crate) fn settle(&mut self, rows: &mut Rows<'_>) {
         let mut cells = std::mem::take(&mut self.cells);
         // Neighbours share the cache lines of their trains.
         cells.sort_unstable_by_key(|cell| cell.column);
@@ -151,22 +153,20 @@ impl<'a> NearBound<'a> {
             for (lane, at) in group.iter().enumerate() {
                 (both[lane], rise[lane]) = self.word(&cells[*at as usize], word);
             }
-            for quad in 0..PULSES / 4 {
-                if both.iter().fold(0, |any, bits| any | bits) == 0 {
-                    break;
-                }
-                let normals = self.quad(&batch, word * (PULSES / 4) + quad);
-                for xi in &normals {
-                    for lane in 0..LANES {
-                        batch.pulse(
-                            lane,
-                            &mut both[lane],
-                            rise[lane],
-                            self.std.mul_add(xi[lane], 1.0),
-                        );
-                    }
-                }
-            }
+            let mut w = batch.w;
+            walk(
+                Bits { open: both, up: rise },
+                &mut w,
+                #[inline(always)]
+                |quad| self.quad(&batch, word * (Bits::SIZE as usize / 4) + quad),
+                #[inline(always)]
+                |lane, w, up, xi| {
+                    let step = select(up, batch.up[lane], -batch.down[lane]);
+                    let moved = step.mul_add(self.std.mul_add(xi, 1.0), w);
+                    clip(moved, batch.lower[lane], batch.upper[lane])
+                },
+            );
+            batch.w = w;
         }
         for (lane, at) in group.iter().enumerate() {
             cells[*at as usize].w = batch.w[lane];
@@ -237,16 +237,5 @@ impl Batch {
             (batch.upper[lane], batch.lower[lane]) = (cell.upper, cell.lower);
         }
         batch
-    }
-
-    /// The earliest pulse that `both` still holds, with `noise` as factor on the step.
-    #[inline(always)]
-    fn pulse(&mut self, lane: usize, both: &mut u64, rise: u64, noise: f32) {
-        let first = *both & both.wrapping_neg();
-        *both ^= first;
-        let step = select(rise & first == 0, -self.down[lane], self.up[lane]);
-        let moved = step.mul_add(noise, self.w[lane]);
-        let clipped = clip(moved, self.lower[lane], self.upper[lane]);
-        self.w[lane] = select(first == 0, self.w[lane], clipped);
     }
 }

@@ -1,60 +1,19 @@
-//! What the pulses of a segment do to a weight on which the steps depend.
-//!
-//! Near a weight `z` a pulse up moves `w` to `w + f(w) + g(w) xi`, a pulse down likewise with other
-//! `f` and `g`. Composed, `u` pulses up and `d` down are the flow over unit time of the field
-//!
-//! ```text
-//! F = u L(f_up) + d L(f_down) + (p - u d / 2) (f_up f_down' - f_down f_up')
-//! ```
-//!
-//! up to third order in the relative steps (Magnus expansion):
-//! `L(f) = f ln(1 + f') / f' + f^2 f'' / 12` is the field whose flow is one pulse, and `p` counts the pairs of pulses of which that up comes first.
-//! With the fields expanded to second order around the middle `z` of the path, the mean weight
-//! follows in closed form; pulses of one direction and linear steps are exact. The noise of a
-//! segment has the variance `v = sum g^2`, each term carried on by the pulses that follow, and the
-//! third central moment `t`, as noise changes the noise of later pulses; the weight is drawn as
-//! `m + s xi + t / (6 v) (xi^2 - 1)`, `s^2 = v`.
-//!
-//! A segment is too long for that where the path comes within `MARGIN` standard deviations of a
-//! bound or `KINK_MARGIN` of a kink of the steps, where the relative steps add up to more than `MAX_CHANGE`, which
-//! the series allow, where both directions add up to so much that their third order counts
-//! (`MAX_ORDER` keeps it below 4 % of the noise of the segment for the worst order of pulses, ten
-//! times less for pulses in random order), where `t` or what follows it matter (`MAX_SPREAD` keeps
-//! the excess kurtosis that is left out below 0.05), or where the steps bend (`MAX_BEND` keeps the
-//! fourth order of the expansion below 1e-5 of a step, `MAX_DETOUR` the effect of detours from a
-//! straight path below 7e-4 of it).
+//! Pulses of a segment at a crosspoint: those of both directions, in their order.
 
-use super::rows::{self, LaneCells, clip, larger, smaller};
-use super::trains::SIGN;
+use super::limits::{
+    KINK_MARGIN, MARGIN, MAX_BEND, MAX_CHANGE, MAX_DETOUR, MAX_ORDER, MAX_ORDER_OF_WAY, MAX_SPREAD,
+    MAX_STEP, growth, log_ratio,
+};
 use crate::devices::{Branch, Rule};
+use crate::pulse::cells::LaneCells;
+use crate::pulse::trains::SIGN;
 use crate::rng::LANES;
-
-/// Distance to bounds in standard deviations, as for constant steps.
-pub(super) const MARGIN: f32 = 6.0;
-/// Distance to kinks, behind which the steps go on with another slope: weights that come behind one
-/// are there by 0.03 standard deviations on average, and their steps are off by that times the
-/// difference of the slopes.
-pub(super) const KINK_MARGIN: f32 = 1.5;
-/// Largest relative step.
-pub(super) const MAX_STEP: f32 = 1.0 / 16.0;
-/// Largest sum of relative steps of a segment.
-pub(super) const MAX_CHANGE: f32 = 0.5;
-/// Largest third order, twelvefold, in units of the noise of the segment.
-const MAX_ORDER: f32 = 0.25;
-/// The same in units of the way that the weight goes, for segments with little noise.
-const MAX_ORDER_OF_WAY: f32 = 1.0 / 4096.0;
-/// Largest sum of squared relative noises of a segment.
-pub(super) const MAX_SPREAD: f32 = 1.0 / 320.0;
-/// Largest relative change of the derivative of the steps over half of the path.
-pub(super) const MAX_BEND: f32 = 0.25;
-/// Largest relative change of the steps that comes from their curvature over detours from the
-/// straight path.
-const MAX_DETOUR: f32 = 1.0 / 256.0;
+use crate::simd::{clip, larger, select, smaller};
 
 /// Numbers of pulses of a segment at [`LANES`] crosspoints.
-pub(super) struct Pulses {
-    pub(super) up: [f32; LANES],
-    pub(super) down: [f32; LANES],
+pub(crate) struct Pulses {
+    pub(crate) up: [f32; LANES],
+    pub(crate) down: [f32; LANES],
     /// Pairs of pulses of which that up comes first.
     pairs: [f32; LANES],
     /// Largest and smallest excess of pulses up over those down on the way.
@@ -65,7 +24,7 @@ pub(super) struct Pulses {
 impl Pulses {
     /// Counts the pulses of some slices, given by the words of the input lines and of the row.
     #[inline(always)]
-    pub(super) fn count<'a>(slices: impl Iterator<Item = (&'a [u32; LANES], u32)>) -> Self {
+    pub(crate) fn count<'a>(slices: impl Iterator<Item = (&'a [u32; LANES], u32)>) -> Self {
         let zero = [0.0; LANES];
         let mut pulses = Self { up: zero, down: zero, pairs: zero, most: zero, least: zero };
         for (x, d) in slices {
@@ -89,7 +48,7 @@ impl Pulses {
     /// Draws the weights after the segment; gives 0 where the segment is too long, for which
     /// the weight is left alone, and all ones elsewhere.
     #[inline(always)]
-    pub(super) fn settle<R: Rule>(
+    pub(crate) fn settle<R: Rule>(
         &self,
         rule: R,
         cells: &LaneCells,
@@ -119,7 +78,7 @@ impl Pulses {
             let change = path.change(self.pairs[lane]);
             // A single pulse starts at the weight itself.
             let single = self.up[lane] + self.down[lane] == 1.0;
-            mean[lane] = rows::select(single, end[lane], change.mean);
+            mean[lane] = select(single, end[lane], change.mean);
             variance[lane] = change.variance;
         }
         for lane in 0..LANES {
@@ -145,7 +104,7 @@ impl Pulses {
         for lane in 0..LANES {
             let idle = self.up[lane] + self.down[lane] == 0.0;
             let moved = mean[lane] + noise[lane];
-            w[lane] = rows::select((fits[lane] != 0) & !idle, moved, start[lane]);
+            w[lane] = select((fits[lane] != 0) & !idle, moved, start[lane]);
         }
         fits
     }
@@ -237,19 +196,6 @@ struct Path {
 struct Change {
     mean: f32,
     variance: f32,
-}
-
-/// `ln(1 + s) / s`; relative error below 2e-6 for `|s| <= 1/16`.
-#[inline(always)]
-pub(super) fn log_ratio(s: f32) -> f32 {
-    s.mul_add(0.2, -0.25).mul_add(s, 1.0 / 3.0).mul_add(s, -0.5).mul_add(s, 1.0)
-}
-
-/// `(exp(s) - 1) / s`; relative error below 3e-5 for `|s| <= 1/2` and 1e-8 for `|s| <= 1/8`.
-#[inline(always)]
-pub(super) fn growth(s: f32) -> f32 {
-    let p = s.mul_add(1.0 / 720.0, 1.0 / 120.0).mul_add(s, 1.0 / 24.0);
-    p.mul_add(s, 1.0 / 6.0).mul_add(s, 0.5).mul_add(s, 1.0)
 }
 
 impl Path {

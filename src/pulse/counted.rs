@@ -1,49 +1,54 @@
 //! Deterministic numbers of pulses: `PulseType::MeanCount` and `PulseType::DeterministicImplicit`.
 
-use super::general::Pulses;
-use super::rows::{Positions, Saved};
+use std::ops::Range;
+
+use super::cells::Target;
+use super::kernels::one_by_one::{self, Pulses};
+use super::kernels::queue::Numbers;
+use super::positions::Positions;
 use super::scale::{Scaling, bin_width, discretize};
+use super::source::Source;
 use super::trains::SIGN;
-use super::{Update, general, scalings};
+use super::transaction::Tracked;
 use crate::config::PulseType;
 use crate::devices::Rule;
 use crate::error::Result;
 use crate::rng::{Key, LANES, Stream};
 
-/// Applies the update of all samples, one after another.
-pub(super) fn update<R: Rule>(
-    update: &mut Update<'_>,
-    saved: &mut Saved<'_>,
+/// Applies the pulses of some samples, one after another.
+pub(crate) fn apply<R: Rule>(
+    target: &Target<'_>,
+    source: &Source<'_>,
+    samples: Range<usize>,
+    state: &mut Tracked<'_>,
     rule: R,
 ) -> Result<()> {
-    let samples = scalings(update);
-    let mut x = vec![0.0; update.device.x_size().next_multiple_of(LANES)];
-    let mut d = vec![0.0; update.device.d_size()];
-    for (sample, scaling) in samples.iter().enumerate() {
+    let mut x = vec![0.0; source.x_size.next_multiple_of(LANES)];
+    let mut d = vec![0.0; source.d_size];
+    for (sample, scaling) in source.scalings(samples).iter().enumerate() {
         let Some(scaling) = scaling else { continue };
-        lines(update, sample, scaling, &mut x, &mut d);
+        lines(source, sample, scaling, &mut x, &mut d);
         let slots = f64::from(scaling.slots);
-        let mean = update.device.update().pulse_type == PulseType::MeanCount;
+        let mean = source.parameters.pulse_type == PulseType::MeanCount;
         let factor = if mean { 1.0 / slots } else { slots };
         d.iter_mut().for_each(|value| *value *= factor);
-        general(update, saved, Dense { x: &x, d: &d }, rule, Positions::new(sample)?)?;
+        let pulses = Counted { x: &x, d: &d };
+        one_by_one::apply(target, state, pulses, rule, Positions::new(sample)?)?;
     }
     Ok(())
 }
 
 /// Signed pulses of the input lines, and those of the error lines.
 pub(crate) fn lines(
-    update: &Update<'_>,
+    source: &Source<'_>,
     sample: usize,
     scaling: &Scaling,
     x: &mut [f64],
     d: &mut [f64],
 ) {
-    let parameters = update.device.update();
-    let inputs = update.device.x_size() - usize::from(update.bias.is_some());
-    let d_size = d.len();
+    let parameters = source.parameters;
     let line = |value: f32, scale: f64, res: f64, column: usize, block: u32| {
-        let dither = dither(update.key, parameters.sto_round, column, sample, block);
+        let dither = dither(source.key, parameters.sto_round, column, sample, block);
         let p = discretize(scale * f64::from(value.abs()), bin_width(res), dither);
         let slots = f64::from(scaling.slots);
         let size = match parameters.pulse_type {
@@ -56,13 +61,13 @@ pub(crate) fn lines(
         PulseType::MeanCount => [parameters.res; 2],
         _ => [parameters.x_res_implicit, parameters.d_res_implicit],
     };
-    let values = update.x[sample * inputs..(sample + 1) * inputs].iter().copied();
-    for (column, (out, value)) in x.iter_mut().zip(values.chain(update.bias)).enumerate() {
+    let values = source.x_of(sample).iter().copied();
+    for (column, (out, value)) in x.iter_mut().zip(values.chain(source.bias)).enumerate() {
         *out = line(value, scaling.x, x_res, column, 0);
     }
-    let values = &update.d[sample * d_size..(sample + 1) * d_size];
-    for (row, (out, value)) in d.iter_mut().zip(values).enumerate() {
-        *out = line(*value, scaling.d, d_res, row, 1);
+    let turn = if source.rate < 0.0 { -1.0 } else { 1.0 };
+    for (row, (out, value)) in d.iter_mut().zip(source.d_of(sample)).enumerate() {
+        *out = line(turn * value, scaling.d, d_res, row, 1);
     }
 }
 
@@ -75,12 +80,12 @@ fn dither(key: Key, sto_round: bool, column: usize, sample: usize, block: u32) -
 
 /// `rint(d x)` pulses of one sample.
 #[derive(Debug, Clone, Copy)]
-struct Dense<'a> {
+struct Counted<'a> {
     x: &'a [f64],
     d: &'a [f64],
 }
 
-impl Pulses for Dense<'_> {
+impl Pulses for Counted<'_> {
     fn slices(&self) -> usize {
         1
     }
@@ -91,14 +96,14 @@ impl Pulses for Dense<'_> {
     }
 
     #[inline(always)]
-    fn count(&self, _: usize, row: usize, block: usize) -> ([u32; LANES], [u32; LANES]) {
+    fn count(&self, _: usize, row: usize, block: usize) -> Numbers {
         let (mut count, mut up) = ([0; LANES], [0; LANES]);
         for lane in 0..LANES {
             let product = self.d[row] * self.x[block * LANES + lane];
             count[lane] = nearest(product.abs()) as u32;
             up[lane] = if product < 0.0 { SIGN } else { 0 };
         }
-        (count, up)
+        Numbers { count, up }
     }
 
     #[inline(always)]

@@ -1,17 +1,22 @@
 //! The update with a single sample, for steps that vary slowly with the weight or not at all.
 //!
-//! Each crosspoint takes its pulses at once, as [`one_way`](super::one_way) has them; where they are
+//! Each crosspoint takes its pulses at once, as [`expansion::one_way`](crate::pulse::expansion::one_way) has them; where they are
 //! too many for that, one after another.
 
-use super::Update;
-use super::general::Coincidences;
-use super::one_way::OneWay;
-use super::rows::{self, Kind, LaneCells, Planes, Positions, Rows, Saved};
-use super::simd::{self, Work};
-use super::trains::SIGN;
+use std::ops::Range;
+
+use super::queue::{Numbers, walk};
 use crate::devices::{Rule, WriteNoise};
 use crate::error::Result;
+use crate::pulse::cells::{LaneCells, Planes, Target};
+use crate::pulse::coincidences::Coincidences;
+use crate::pulse::expansion::one_way::OneWay;
+use crate::pulse::lanes::{load, store};
+use crate::pulse::positions::{Kind, Positions};
+use crate::pulse::trains::SIGN;
+use crate::pulse::transaction::{Rows, Tracked, for_each};
 use crate::rng::{Draw, Key, LANES, Stream, normal_lanes};
+use crate::simd::{self, Work};
 
 /// Rows of one task.
 const HEIGHT: usize = 16;
@@ -19,27 +24,42 @@ const HEIGHT: usize = 16;
 const BLOCKS: usize = 4;
 
 /// Applies all pulses of a chunk.
-pub(super) fn update<R: Rule>(
-    update: &mut Update<'_>,
-    saved: &mut Saved<'_>,
+pub(crate) fn apply<R: Rule>(
+    target: &Target<'_>,
+    state: &mut Tracked<'_>,
     trains: Coincidences<'_>,
     rule: R,
     positions: Positions,
 ) -> Result<()> {
-    let planes = Planes::new(update.device, update.planes);
-    let (key, write_noise) = (update.key, update.device.write_noise());
-    let block_ns = (HEIGHT * planes.x_size) as f64 * (1.5 + 0.3 * trains.slices as f64);
-    let mut blocks = rows::split(update, saved, HEIGHT);
-    rows::for_each(&mut blocks, block_ns, |rows| {
+    let planes = Planes::new(target);
+    let (key, write_noise) = (target.key, target.device.write_noise());
+    let window = trains.window(BLOCKS * LANES);
+    let window = window.start..window.end.min(planes.x_size);
+    let block_ns = (HEIGHT * window.len()) as f64 * (1.5 + 0.3 * trains.slices as f64);
+    let mut blocks = state.split(HEIGHT);
+    for_each(&mut blocks, block_ns, |rows| {
         let draw = key.stream(Stream::CycleToCycle);
-        simd::run(Single { rows, planes, trains, rule, key, draw, positions, write_noise });
+        let window = window.clone();
+        simd::run(OneSample {
+            rows,
+            planes,
+            trains,
+            window,
+            rule,
+            key,
+            draw,
+            positions,
+            write_noise,
+        });
     })
 }
 
-struct Single<'a, 'b, R> {
+struct OneSample<'a, 'b, R> {
     rows: &'a mut Rows<'b>,
     planes: Planes<'a>,
     trains: Coincidences<'a>,
+    /// Columns that may have pulses.
+    window: Range<usize>,
     rule: R,
     key: Key,
     draw: Draw,
@@ -47,7 +67,7 @@ struct Single<'a, 'b, R> {
     write_noise: Option<WriteNoise>,
 }
 
-impl<R: Rule> Work for Single<'_, '_, R> {
+impl<R: Rule> Work for OneSample<'_, '_, R> {
     #[inline(always)]
     fn run(mut self) {
         let columns = self.planes.x_size;
@@ -61,7 +81,7 @@ impl<R: Rule> Work for Single<'_, '_, R> {
                 continue;
             }
             self.rows.save(local);
-            for first in (0..columns).step_by(BLOCKS * LANES) {
+            for first in self.window.clone().step_by(BLOCKS * LANES) {
                 self.blocks(local, first, d, &mut touched, &mut careful);
             }
             for group in careful.chunks(LANES) {
@@ -73,7 +93,7 @@ impl<R: Rule> Work for Single<'_, '_, R> {
     }
 }
 
-impl<'a, R: Rule> Single<'a, '_, R> {
+impl<'a, R: Rule> OneSample<'a, '_, R> {
     /// Applies the pulses of [`BLOCKS`] blocks of columns from `first` on.
     #[inline(always)]
     fn blocks(
@@ -136,10 +156,10 @@ impl<'a, R: Rule> Single<'a, '_, R> {
         let lanes = LANES.min(columns - column);
         let at = local * columns + column;
         let cells = self.planes.lanes(self.rows.first + local, column).prepare(self.rule);
-        let w = rows::load(self.rows.state, at, lanes);
+        let w = load(self.rows.state, at, lanes);
         let cells = if R::LOCAL { cells.localize(self.rule, &w) } else { cells };
         let (moved, fits) = pulses.settle(self.rule, &cells, xi, &w);
-        rows::store(&moved, &mut self.rows.state[at..at + lanes]);
+        store(&moved, &mut self.rows.state[at..at + lanes]);
         if fits != [u32::MAX; LANES] {
             let lost = (0..lanes).filter(|lane| fits[*lane] == 0);
             careful.extend(lost.map(|lane| (column + lane) as u32));
@@ -166,26 +186,21 @@ impl<'a, R: Rule> Single<'a, '_, R> {
                 let (block, lane) = (*column as usize / LANES, *column as usize % LANES);
                 *x = self.trains.x[(block * self.trains.slices + slice) * LANES + lane];
             }
-            let pulses = OneWay::count(std::iter::once((&x, d)));
-            let most = pulses.n.iter().fold(0.0, |most, n| rows::larger(most, *n));
-            for quad in 0..(most as usize).div_ceil(4) {
-                let mut normals = [[0.0; LANES]; 4];
-                if self.rule.std() > 0.0 {
+            walk(
+                Numbers::new(&x, *d),
+                &mut w,
+                #[inline(always)]
+                |quad| {
+                    if self.rule.std() <= 0.0 {
+                        return [[0.0; LANES]; 4];
+                    }
                     // A slice has at most 31 pulses, four per evaluation.
                     let block = self.positions.block(slice * 8 + quad);
-                    normals =
-                        normal_lanes(&self.draw.lanes_at(columns, [row as u32; LANES], block));
-                }
-                for (k, xi) in normals.iter().enumerate() {
-                    let pulse = (quad * 4 + k) as f32;
-                    for lane in 0..LANES {
-                        let up = pulses.up[lane] != 0;
-                        let moved = self.rule.step(w[lane], up, cells.cell(lane), xi[lane]);
-                        let moved = cells.clip(lane, moved);
-                        w[lane] = rows::select(pulse < pulses.n[lane], moved, w[lane]);
-                    }
-                }
-            }
+                    normal_lanes(&self.draw.lanes_at(columns, [row as u32; LANES], block))
+                },
+                #[inline(always)]
+                |lane, w, up, xi| cells.clip(lane, self.rule.step(w, up, cells.cell(lane), xi)),
+            );
         }
         for (lane, column) in group.iter().enumerate() {
             state[*column as usize] = w[lane];

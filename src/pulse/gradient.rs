@@ -1,24 +1,31 @@
 //! Floating-point updates: exact rank-one steps, within the bounds of the device if it has some.
 
-use super::Update;
-use super::rows::{self, Rows, Saved};
-use super::simd::{self, Work};
+use std::ops::Range;
+
+use super::cells::Target;
+use super::source::Source;
+use super::transaction::{Rows, Tracked, for_each};
 use crate::devices::Bounds;
 use crate::error::Result;
+use crate::simd::{self, Work, clip};
 
-/// Applies `w -= learning_rate d x` sample by sample; a pulsed device clips after each sample.
-pub(super) fn update(update: &mut Update<'_>, saved: &mut Saved<'_>) -> Result<()> {
-    let device = update.device;
-    let columns = device.x_size();
-    let bounds = device.bounds(update.planes);
-    let (x, d, bias) = (update.x, update.d, update.bias);
-    let (d_size, scale) = (device.d_size(), -(update.learning_rate as f32));
-    let noise = device.write_noise();
-    let key = update.key;
-    let samples = d.len() / d_size;
-    let mut blocks = rows::split(update, saved, HEIGHT);
-    let block_ns = (samples * HEIGHT * columns) as f64 * 0.05;
-    rows::for_each(&mut blocks, block_ns, |rows| {
+/// Applies `w -= rate d x` sample by sample; a pulsed device clips after each sample.
+pub(crate) fn apply(
+    target: &Target<'_>,
+    source: &Source<'_>,
+    samples: Range<usize>,
+    state: &mut Tracked<'_>,
+) -> Result<()> {
+    let Target { device, planes, key } = *target;
+    let Source { x_size: columns, bias, d_size, .. } = *source;
+    let inputs = source.inputs();
+    let x = &source.x[samples.start * inputs..samples.end * inputs];
+    let d = &source.d[samples.start * d_size..samples.end * d_size];
+    let (bounds, noise) = (device.bounds(planes), device.write_noise());
+    let scale = -(source.rate as f32);
+    let mut blocks = state.split(HEIGHT);
+    let block_ns = (samples.len() * HEIGHT * columns) as f64 * 0.05;
+    for_each(&mut blocks, block_ns, |rows| {
         simd::run(Exact { rows, x, bias, d, d_size, scale, bounds });
         if noise.is_some() {
             let touched = vec![true; columns];
@@ -64,7 +71,7 @@ impl Work for Exact<'_, '_> {
                 if let Some(bounds) = &self.bounds {
                     for (column, w) in state.iter_mut().enumerate() {
                         let [lower, upper] = bounds.at(row * columns + column);
-                        *w = rows::clip(*w, lower, upper);
+                        *w = clip(*w, lower, upper);
                     }
                 }
             }

@@ -1,0 +1,299 @@
+//! One update as a transaction: blocks of rows that kernels change, and the copies that put them back.
+
+use rayon::prelude::*;
+
+use crate::devices::WriteNoise;
+use crate::error::Result;
+use crate::par::{self, Par};
+use crate::rng::{Key, LANES, Stream};
+use crate::scratch;
+
+/// Values that pulses change: those of a device, or a buffer.
+#[derive(Debug)]
+pub(crate) struct State<'a> {
+    /// Visible weights, row by row.
+    pub(crate) weights: &'a mut [f32],
+    /// Weights under the write noise, where there is some.
+    pub(crate) persistent: Option<&'a mut [f32]>,
+    /// Coincidence counts, those down before those up.
+    pub(crate) counts: Option<&'a mut [i64]>,
+    /// Number of columns.
+    pub(crate) columns: usize,
+}
+
+impl State<'_> {
+    fn rows(&self) -> usize {
+        self.weights.len() / self.columns
+    }
+
+    /// Length of the copies of all rows.
+    fn copied(&self) -> usize {
+        self.weights.len() + self.persistent.as_ref().map_or(0, |values| values.len())
+    }
+}
+
+/// Runs `f`, and puts all states back if it fails or panics: `f` may change them as often as it
+/// likes, in any order.
+pub(crate) fn run(
+    states: Vec<State<'_>>,
+    f: impl FnOnce(&mut [Tracked<'_>]) -> Result<()>,
+) -> Result<()> {
+    let begun = states.iter().map(State::rows).sum();
+    let copies = states.iter().map(State::copied).sum();
+    scratch::halves(begun, |begun| {
+        begun.fill(0);
+        scratch::floats(copies, |copies| {
+            let (mut begun, mut copies) = (&mut *begun, &mut *copies);
+            let mut tracked: Vec<_> = states
+                .into_iter()
+                .map(|state| Tracked::new(state, &mut begun, &mut copies))
+                .collect();
+            let result = par::guard(|| f(&mut tracked));
+            if result.is_err() {
+                tracked.iter_mut().for_each(Tracked::restore);
+            }
+            result
+        })
+    })
+}
+
+/// A state with copies of the rows that have changed.
+///
+/// A row is copied right before its first change, by the thread that changes it.
+#[derive(Debug)]
+pub(crate) struct Tracked<'a> {
+    state: State<'a>,
+    weights: &'a mut [f32],
+    persistent: &'a mut [f32],
+    counts: Option<Vec<i64>>,
+    /// 1 for rows that have been copied.
+    begun: &'a mut [u32],
+}
+
+impl<'a> Tracked<'a> {
+    /// Takes room for its copies off the front of `begun` and `copies`.
+    fn new(state: State<'a>, begun: &mut &'a mut [u32], copies: &mut &'a mut [f32]) -> Self {
+        let rows = take(begun, state.rows());
+        let weights = take(copies, state.weights.len());
+        let persistent = take(copies, state.copied() - state.weights.len());
+        let counts = state.counts.as_ref().map(|counts| counts.to_vec());
+        Self { state, weights, persistent, counts, begun: rows }
+    }
+
+    /// Puts back what has been copied.
+    fn restore(&mut self) {
+        let columns = self.state.columns;
+        let begun = &*self.begun;
+        let restore = |state: &mut [f32], saved: &[f32]| {
+            let rows = state.chunks_mut(columns).zip(saved.chunks(columns)).zip(begun);
+            for ((state, saved), _) in rows.filter(|(_, begun)| **begun == 1) {
+                state.copy_from_slice(saved);
+            }
+        };
+        restore(self.state.weights, self.weights);
+        if let Some(values) = self.state.persistent.as_deref_mut() {
+            restore(values, self.persistent);
+        }
+        if let (Some(values), Some(saved)) = (self.state.counts.as_deref_mut(), &self.counts) {
+            values.copy_from_slice(saved);
+        }
+    }
+}
+
+/// Cuts `len` elements off the front.
+fn take<'a, T>(rest: &mut &'a mut [T], len: usize) -> &'a mut [T] {
+    let (head, tail) = std::mem::take(rest).split_at_mut(len);
+    *rest = tail;
+    head
+}
+
+/// The copies of some rows.
+#[derive(Debug)]
+struct SavedRows<'a> {
+    state: &'a mut [f32],
+    visible: Option<&'a mut [f32]>,
+    begun: &'a mut [u32],
+}
+
+/// Some rows of the state.
+#[derive(Debug)]
+pub(crate) struct Rows<'a> {
+    /// Number of the first row.
+    pub(crate) first: usize,
+    /// What pulses act on: the persistent weights where there are some, else the weights.
+    pub(crate) state: &'a mut [f32],
+    /// Visible weights, where they differ from `state`.
+    pub(crate) visible: Option<&'a mut [f32]>,
+    /// Coincidence counts, down and up.
+    pub(crate) counts: Option<[&'a mut [i64]; 2]>,
+    saved: SavedRows<'a>,
+}
+
+impl Rows<'_> {
+    /// Copies a row before its first change; every kernel calls this before it changes a row.
+    pub(crate) fn save(&mut self, local: usize) {
+        let saved = &mut self.saved;
+        let columns = self.state.len() / saved.begun.len();
+        let row = local * columns..(local + 1) * columns;
+        if std::mem::replace(&mut saved.begun[local], 1) == 0 {
+            saved.state[row.clone()].copy_from_slice(&self.state[row.clone()]);
+            if let (Some(copy), Some(visible)) = (&mut saved.visible, &self.visible) {
+                copy[row.clone()].copy_from_slice(&visible[row]);
+            }
+        }
+    }
+}
+
+impl Rows<'_> {
+    /// Adds pulses down and up of the cells from `at` on to the counts, where there are some.
+    #[inline(always)]
+    pub(crate) fn count(&mut self, at: usize, lanes: usize, pulses: [&[f32; LANES]; 2]) {
+        if let Some(counts) = self.counts.as_mut() {
+            for (counts, pulses) in counts.iter_mut().zip(pulses) {
+                for lane in 0..lanes {
+                    counts[at + lane] += pulses[lane] as i64;
+                }
+            }
+        }
+    }
+
+    /// Redraws the noise of the visible weights of a row that `touched` marks, where there is some.
+    pub(crate) fn refresh(
+        &mut self,
+        local: usize,
+        touched: &[bool],
+        noise: Option<WriteNoise>,
+        key: Key,
+    ) {
+        if let (Some(noise), Some(visible)) = (noise, self.visible.as_mut()) {
+            let part = local * touched.len()..(local + 1) * touched.len();
+            let row = self.first + local;
+            let state = &self.state[part.clone()];
+            refresh(&mut visible[part], state, touched, noise.std, key, row);
+        }
+    }
+}
+
+impl Tracked<'_> {
+    /// Cuts the state into blocks of `height` rows.
+    pub(crate) fn split(&mut self, height: usize) -> Vec<Rows<'_>> {
+        let State { weights, persistent, counts, columns } = &mut self.state;
+        let len = height * *columns;
+        let (saved, begun) = (self.weights.chunks_mut(len), self.begun.chunks_mut(height));
+        let weights = weights.chunks_mut(len).zip(saved);
+        let mut counts: Vec<_> = match counts.as_deref_mut() {
+            Some(all) => {
+                let (down, up) = all.split_at_mut(all.len() / 2);
+                down.chunks_mut(len).zip(up.chunks_mut(len)).map(|(d, u)| Some([d, u])).collect()
+            }
+            None => Vec::new(),
+        };
+        counts.resize_with(begun.len(), || None);
+        let mut states: Vec<_> = match persistent.as_deref_mut() {
+            Some(persistent) => {
+                persistent.chunks_mut(len).zip(self.persistent.chunks_mut(len)).map(Some).collect()
+            }
+            None => Vec::new(),
+        };
+        states.resize_with(begun.len(), || None);
+        let parts = weights.zip(states).zip(counts).zip(begun).enumerate();
+        let rows = parts.map(|(at, (((weights, persistent), counts), begun))| {
+            let (state, visible) = match persistent {
+                Some(persistent) => (persistent, Some(weights)),
+                None => (weights, None),
+            };
+            let (visible, saved_visible) = visible.unzip();
+            let saved = SavedRows { state: state.1, visible: saved_visible, begun };
+            Rows { first: at * height, state: state.0, visible, counts, saved }
+        });
+        rows.collect()
+    }
+}
+
+/// Applies `f` to all blocks in parallel, with an interrupt check about every 100 ms.
+pub(crate) fn for_each(
+    rows: &mut [Rows<'_>],
+    block_ns: f64,
+    f: impl Fn(&mut Rows<'_>) + Sync,
+) -> Result<()> {
+    for group in rows.chunks_mut(par::rows_per_check(block_ns / par::num_threads() as f64)) {
+        par::check_interrupt()?;
+        let f = |rows: &mut Rows<'_>| {
+            f(rows);
+            par::block_done();
+        };
+        par::run(block_ns * group.len() as f64, |par| match par {
+            Par::Seq => group.iter_mut().for_each(f),
+            Par::Rayon(_) => group.par_iter_mut().for_each(f),
+        });
+    }
+    Ok(())
+}
+
+/// Redraws the noise of the visible weights of cells that `touched` marks.
+fn refresh(visible: &mut [f32], state: &[f32], touched: &[bool], std: f32, key: Key, row: usize) {
+    let draw = key.stream(Stream::WriteNoise);
+    for (column, ((w, p), touched)) in visible.iter_mut().zip(state).zip(touched).enumerate() {
+        if *touched {
+            *w = std.mul_add(draw.normal(column as u32, row as u32, 0), *p);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    /// Adds 1 to every value of every row.
+    fn change(states: &mut [Tracked<'_>]) {
+        for state in states {
+            for mut rows in state.split(2) {
+                for local in 0..rows.saved.begun.len() {
+                    rows.save(local);
+                }
+                rows.state.iter_mut().for_each(|value| *value += 1.0);
+                rows.visible.iter_mut().for_each(|all| all.iter_mut().for_each(|v| *v += 1.0));
+                rows.counts
+                    .iter_mut()
+                    .flatten()
+                    .for_each(|all| all.iter_mut().for_each(|n| *n += 1));
+            }
+        }
+    }
+
+    /// A device with everything and a buffer of another shape: all of both comes back, after one
+    /// change and after several.
+    #[test]
+    fn all_states_come_back() {
+        for changes in 0..3 {
+            for outcome in [Ok(()), Err(Error::Interrupted), Err(Error::Panic("test".to_owned()))] {
+                let (mut weights, mut persistent) = (vec![1.0; 15], vec![2.0; 15]);
+                let (mut counts, mut buffer) = (vec![3; 30], vec![4.0; 4]);
+                let states = vec![
+                    State {
+                        weights: &mut weights,
+                        persistent: Some(&mut persistent),
+                        counts: Some(&mut counts),
+                        columns: 3,
+                    },
+                    State { weights: &mut buffer, persistent: None, counts: None, columns: 4 },
+                ];
+                let result = run(states, |states| {
+                    (0..changes).for_each(|_| change(states));
+                    if matches!(outcome, Err(Error::Panic(_))) {
+                        panic!("test");
+                    }
+                    outcome.clone()
+                });
+                assert_eq!(result, outcome);
+                let added = if outcome.is_ok() { changes } else { 0 };
+                assert_eq!(weights, [1.0 + added as f32; 15]);
+                assert_eq!(persistent, [2.0 + added as f32; 15]);
+                assert_eq!(counts, [3 + added; 30]);
+                assert_eq!(buffer, [4.0 + added as f32; 4]);
+            }
+        }
+    }
+}

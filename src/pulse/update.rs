@@ -1,0 +1,134 @@
+//! The update of a tile with a batch: checks, then one transaction.
+
+use super::apply::apply;
+use super::cells::Target;
+use super::source::Source;
+use super::transaction::{self, State};
+use crate::devices::{Cells, Device, PlaneRef};
+use crate::error::{Error, Result};
+use crate::rng::Key;
+
+/// One update of all weights of a tile with a batch of samples.
+#[derive(Debug)]
+pub struct Update<'a> {
+    /// The devices.
+    pub device: &'a Device,
+    /// Weights, `[d_size, x_size]` row-major.
+    pub weights: &'a mut [f32],
+    /// Hidden parameters, in the order of [`Device::hidden_names`].
+    pub planes: &'a [PlaneRef<'a>],
+    /// Weights under the write noise, for devices that have it.
+    pub persistent: Option<&'a mut [f32]>,
+    /// Inputs, `[samples, x_size]`, without the last column when `bias` is given.
+    pub x: &'a [f32],
+    /// Input of the last column, equal for all samples.
+    pub bias: Option<f32>,
+    /// Errors, `[samples, d_size]`.
+    pub d: &'a [f32],
+    /// Learning rate; the target is `w -= learning_rate d x`.
+    pub learning_rate: f64,
+    /// Key of this call.
+    pub key: Key,
+    /// Coincidences, `[2, d_size, x_size]`: those down (`x d > 0`), then those up; added to.
+    pub counts: Option<&'a mut [i64]>,
+}
+
+impl<'a> Update<'a> {
+    /// What its pulses come from.
+    pub(crate) fn source(&self) -> Source<'a> {
+        let device = self.device;
+        Source {
+            x: self.x,
+            x_size: device.x_size(),
+            bias: self.bias,
+            d: self.d,
+            d_size: device.d_size(),
+            parameters: device.update(),
+            granularity: device.granularity(),
+            rate: self.learning_rate,
+            key: self.key,
+        }
+    }
+
+    /// Checks everything but the state.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.source().check()?;
+        if let Some(counts) = &self.counts {
+            let cells = self.device.d_size() * self.device.x_size();
+            Error::check_len("counts", counts.len(), 2 * cells)?;
+        }
+        if !(self.learning_rate.is_finite() && self.learning_rate >= 0.0) {
+            let why = format!("must be finite and not negative, got {}", self.learning_rate);
+            return Err(Error::Argument { argument: "learning_rate", why });
+        }
+        Ok(())
+    }
+}
+
+/// Applies the update.
+///
+/// # Errors
+/// [`Error::Shape`] and [`Error::Argument`] for bad arguments, [`Error::Interrupted`] and
+/// [`Error::Panic`]. In all cases weights and counts are then as they were before the call.
+pub fn update(mut update: Update<'_>) -> Result<()> {
+    let persistent = update.persistent.as_deref_mut();
+    let cells = Cells { weights: update.weights, persistent, planes: update.planes };
+    update.device.check_cells(&cells)?;
+    update.check()?;
+    if update.learning_rate == 0.0 || update.d.is_empty() {
+        return Ok(());
+    }
+    let source = update.source();
+    let target = Target { device: update.device, planes: update.planes, key: update.key };
+    let Update { weights, persistent, counts, .. } = update;
+    let state = State { weights, persistent, counts, columns: source.x_size };
+    transaction::run(vec![state], |states| {
+        states.iter_mut().try_for_each(|state| apply(&target, &source, 0..source.samples(), state))
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests {
+    use super::super::apply::trouble::{STOP, TROUBLE, Trouble};
+    use super::*;
+    use crate::config::UpdateParameters;
+    use crate::devices::DeviceConfig;
+    use crate::par;
+
+    #[test]
+    fn trouble_restores_weights_and_counts() {
+        par::set_interrupt_check(|| STOP.get());
+        for name in DeviceConfig::PULSED {
+            let config = DeviceConfig::pulsed_default(name).unwrap();
+            let device = Device::new(&config, &UpdateParameters::default(), 3, 5, false).unwrap();
+            let planes = device.construct(1);
+            let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
+            for trouble in [Trouble::None, Trouble::Panic, Trouble::Stop] {
+                TROUBLE.set(trouble);
+                let (mut weights, mut counts) = (vec![0.01; 15], vec![7; 30]);
+                // 400 samples of 31 slots are more than one chunk.
+                let result = update(Update {
+                    device: &device,
+                    weights: &mut weights,
+                    planes: &planes,
+                    persistent: None,
+                    x: &[1.0; 5 * 400],
+                    bias: None,
+                    d: &[1.0; 3 * 400],
+                    learning_rate: 0.1,
+                    key: Key::new(1, 1),
+                    counts: Some(&mut counts),
+                });
+                STOP.set(false);
+                TROUBLE.set(Trouble::None);
+                let untouched = weights == [0.01; 15] && counts == [7; 30];
+                match trouble {
+                    Trouble::None => assert!(result.is_ok() && !untouched, "{name}"),
+                    Trouble::Panic => assert!(matches!(result, Err(Error::Panic(_))) && untouched),
+                    Trouble::Stop => assert!(result == Err(Error::Interrupted) && untouched),
+                }
+            }
+        }
+    }
+}

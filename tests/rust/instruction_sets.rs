@@ -1,0 +1,171 @@
+//! Every instruction set that this machine has, beside the widest.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use mho_core::config::{AnalogMvType, IoParameters, WeightNoise};
+use mho_core::devices::{Device, DeviceConfig};
+use mho_core::hooks::{Level, level, limit};
+use mho_core::mvm::{Direction, Lines, Mvm, Request};
+use mho_core::pulse::{self, Update};
+use mho_core::rng::{Key, Stream};
+use mho_core::{UpdateParameters, par};
+
+fn normals(len: usize, block: u32, scale: f32) -> Vec<f32> {
+    let mut out = vec![0.0; len];
+    Key::new(98, 0).stream(Stream::Read).fill_normal(0, block, &mut out);
+    out.iter_mut().for_each(|value| *value *= scale);
+    out
+}
+
+/// One test for all, for the limit holds for the whole process.
+#[test]
+fn instruction_sets() {
+    let widest = level();
+    let levels: Vec<Level> = [Level::Baseline, Level::Avx2, Level::Avx512]
+        .into_iter()
+        .filter(|level| *level <= widest)
+        .collect();
+    println!("instruction sets: {levels:?}");
+    for name in DeviceConfig::PULSED {
+        for samples in [1, 4, 150] {
+            let mut found =
+                levels.iter().map(|level| (level, at(*level, || updated(name, samples))));
+            let (_, first) = found.next().unwrap();
+            for (level, bits) in found {
+                assert!(bits == first, "{name}, {samples} samples, {level:?}");
+            }
+        }
+    }
+    for direction in [Direction::Forward, Direction::Backward] {
+        for (d_size, x_size) in [(1, 1), (3, 5), (67, 131), (256, 77)] {
+            compare_products(&levels, direction, d_size, x_size);
+        }
+    }
+}
+
+fn at<R>(level: Level, f: impl FnOnce() -> R) -> R {
+    limit(level);
+    let result = f();
+    limit(Level::Avx512);
+    result
+}
+
+/// Weights after the update with a batch of one sample, of few slots or of several chunks, which
+/// have kernels of their own.
+fn updated(name: &str, samples: usize) -> Vec<u32> {
+    const ROWS: usize = 50;
+    const COLUMNS: usize = 190;
+    let config = DeviceConfig::pulsed_default(name).unwrap();
+    let device = Device::new(&config, &UpdateParameters::default(), ROWS, COLUMNS, false).unwrap();
+    let planes = device.construct(11);
+    let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
+    let mut weights = normals(ROWS * COLUMNS, 7, 0.3);
+    device.clip(&mut weights, &planes);
+    pulse::update(Update {
+        device: &device,
+        weights: &mut weights,
+        planes: &planes,
+        persistent: None,
+        x: &normals(samples * COLUMNS, 1, 1.0),
+        bias: None,
+        d: &normals(samples * ROWS, 2, 1.0),
+        learning_rate: 0.05,
+        key: Key::new(5, 1),
+        counts: None,
+    })
+    .unwrap();
+    weights.into_iter().map(f32::to_bits).collect()
+}
+
+/// Everything at once, so that every stage of a product runs.
+fn everything() -> IoParameters {
+    IoParameters {
+        mv_type: AnalogMvType::PosNegSeparateDigitalSum,
+        inp_noise: 0.01,
+        inp_sto_round: true,
+        out_sto_round: true,
+        out_noise_std: 0.3,
+        out_bound: 1.0,
+        w_noise: 0.01,
+        w_noise_type: WeightNoise::PcmRead,
+        ir_drop: 1.0,
+        out_nonlinearity: 0.1,
+        v_offset_std: 0.01,
+        r_series: 0.001,
+        w_read_asymmetry_dtod: 0.1,
+        ..IoParameters::default()
+    }
+}
+
+/// The bits of a product differ between the sets, but within one they depend neither on threads nor
+/// on the batch; and the sums of two sets differ by rounding only.
+fn compare_products(levels: &[Level], direction: Direction, d_size: usize, x_size: usize) {
+    const SAMPLES: usize = 40;
+    let weights = normals(d_size * x_size, 3, 0.1);
+    let before = par::num_threads();
+    for io in [IoParameters::perfect(), IoParameters::default(), everything()] {
+        let mvm = Mvm::new(&io, direction, d_size, x_size).unwrap();
+        let (n_in, n_out) = (mvm.n_in(), mvm.n_out());
+        let x = normals(SAMPLES * n_in, 4, 0.5);
+        for level in levels {
+            let context = format!("{level:?} {direction:?} {d_size}x{x_size}");
+            let together = at(*level, || product(&mvm, &weights, &x));
+            for threads in [1, 2, 7] {
+                par::set_num_threads(threads).unwrap();
+                let again = at(*level, || product(&mvm, &weights, &x));
+                assert_eq!(again, together, "{context}, {threads} threads");
+            }
+            for rows in [1, 2, 3, 5] {
+                let few = at(*level, || product(&mvm, &weights, &x[..rows * n_in]));
+                assert_eq!(few, together[..rows * n_out], "{context}, {rows} samples");
+            }
+            if io != IoParameters::perfect() {
+                continue;
+            }
+            for (at, y) in together.iter().enumerate() {
+                let (sample, output) = (at / n_out, at % n_out);
+                let terms = (0..n_in).map(|input| {
+                    let cell = match direction {
+                        Direction::Forward => output * x_size + input,
+                        Direction::Backward => input * x_size + output,
+                    };
+                    f64::from(weights[cell]) * f64::from(x[sample * n_in + input])
+                });
+                let (sum, size) = terms.fold((0.0, 0.0), |(s, a), t| (s + t, a + t.abs()));
+                // In any order, each of the n additions of a sum of fused products rounds by half a
+                // unit in the last place of at most the sum of absolute values.
+                let limit = n_in as f64 * f64::from(f32::EPSILON) * 0.5 * 1.01 * size;
+                let error = (f64::from(f32::from_bits(*y)) - sum).abs();
+                assert!(error <= limit, "{context}: {error} above {limit}");
+            }
+        }
+    }
+    par::set_num_threads(before).unwrap();
+}
+
+fn product(mvm: &Mvm, weights: &[f32], x: &[f32]) -> Vec<u32> {
+    let lines = mvm.construct_lines(3);
+    let line = |name: &str| -> &[f32] {
+        lines.iter().find(|(key, _)| *key == name).map_or(&[], |(_, values)| values)
+    };
+    let mut y = vec![0.0; x.len() / mvm.n_in() * mvm.n_out()];
+    mvm.run(Request {
+        x,
+        bias: None,
+        drop_last: false,
+        weights,
+        y: &mut y,
+        key: Key::new(12, 34),
+        is_test: false,
+        lines: Lines {
+            out_noise_values: line("out_noise_values"),
+            v_offset: line("v_offset"),
+            w_asymmetry: line("w_asymmetry"),
+            out_nonlinearity: line("out_nonlinearity"),
+            out_nonlinearity_factor: line("out_nonlinearity_factor")[0],
+        },
+        running: None,
+        mask: None,
+    })
+    .unwrap();
+    y.into_iter().map(f32::to_bits).collect()
+}
