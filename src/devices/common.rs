@@ -1,7 +1,6 @@
 //! What all pulsed devices share: parameters, and the draw of bounds, steps and rates per cell.
 
-use super::drift::DriftParameters;
-use crate::config::{finite, params, require};
+use crate::config::{DriftParameters, finite, params, require};
 use crate::error::Result;
 
 params! {

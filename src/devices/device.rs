@@ -1,8 +1,7 @@
-//! The devices of one tile: configuration, sizes and the draw of their variations.
+//! The devices of one tile: configuration, sizes and hidden parameters.
 
 use super::common::{Cell, CellDraws, PulsedParameters};
-use super::construct::Construct;
-use super::planes::{Plane, PlaneRef};
+use super::planes::PlaneRef;
 use super::rule::{MAX_EXTRA, PulsedDevice, WriteNoise};
 use super::{DeviceConfig, Ideal, Visitor};
 use crate::config::{PulseType, UpdateParameters};
@@ -153,13 +152,6 @@ impl Device {
         Some(self.column(at, &cell, &extra) as f32)
     }
 
-    /// Draws the hidden parameters from `seed`, or from a `construction_seed` that is not 0. The
-    /// persistent weights are 0.
-    #[must_use]
-    pub fn construct(&self, seed: u64) -> Vec<(&'static str, Plane)> {
-        self.config.visit(Construct::new(self, seed))
-    }
-
     /// Checks that `planes` are the hidden parameters of this device: one for each name in
     /// [`Device::hidden_names`], with one finite value per cell and `min_bound <= max_bound`.
     ///
@@ -224,6 +216,22 @@ impl Device {
             lower: planes[position::MIN_BOUND],
             reference,
         })
+    }
+
+    /// `dw_min` that the steps in `planes` show, if the configuration says another one; `None` if
+    /// it does not, or if there are no steps. Asymmetric and stuck devices lower the mean step.
+    #[must_use]
+    pub fn unexpected_dw_min(&self, planes: &[PlaneRef<'_>]) -> Option<f64> {
+        let pulsed = self.config().pulsed()?;
+        let count = self.d_size() * self.x_size();
+        let step = |plane: usize, at: usize| f64::from(planes[plane].at(at).abs());
+        let sum: f64 = (0..count).map(|at| step(position::UP, at) + step(position::DOWN, at)).sum();
+        let mean = sum / (2 * count) as f64;
+        let share = (1.0 - 0.5 * pulsed.up_down.abs()) * (1.0 - pulsed.corrupt_devices_prob);
+        let deviation = (mean / pulsed.dw_min - share).abs();
+        // Steps in f32 and few cells must not look like another configuration.
+        let is_expected = deviation <= (2.0 * pulsed.dw_min_dtod).max(1e-3);
+        (!is_expected && share > 0.0 && mean > 0.0).then(|| mean / share)
     }
 
     fn varies(&self, name: &str) -> bool {

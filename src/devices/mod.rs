@@ -32,7 +32,7 @@ pub use common::{Cell, CellDraws, PulsedParameters};
 pub use constant_step::ConstantStep;
 pub(crate) use device::position;
 pub use device::{Bounds, Device};
-pub use drift::{DriftParameters, DriftState, SimpleDriftParameters};
+pub use drift::DriftState;
 pub use exp_step::{ExpStep, ExpStepRule};
 pub use ideal::{FloatingPoint, Ideal};
 pub use lifecycle::Cells;
@@ -48,6 +48,7 @@ pub use rule::{Branch, CellRef, Kernel, MAX_EXTRA, PulsedDevice, Rule, WriteNois
 pub use soft_bounds::SoftBounds;
 pub use soft_bounds_reference::{SoftBoundsReference, SoftBoundsReferenceRule};
 
+pub use crate::config::{DriftParameters, SimpleDriftParameters};
 use crate::error::Result;
 
 /// A computation that needs the concrete type of the device.

@@ -19,13 +19,16 @@ mod product;
 mod pulses;
 mod responses;
 mod shaders;
+mod sources;
 mod state;
 mod tile;
 mod transaction;
+mod uses;
+mod words;
 
 pub use adapter::{AdapterKind, AdapterSummary, adapters};
 pub use context::{Context, Pick};
 pub use product::Product;
 pub use pulses::GpuUpdate;
-pub use shaders::sources;
+pub use sources::sources;
 pub use tile::{GpuTile, UNSUPPORTED};

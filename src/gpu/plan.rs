@@ -2,8 +2,20 @@
 //! depend on the adapter's speed.
 
 use super::kernels::{Kernel, TILE_16, TILE_64, TILE_128};
-use super::parameters::{Call, Uses};
+use super::uses::Uses;
 use crate::mvm::{Mvm, Reads};
+use crate::rng::Key;
+
+/// What changes from call to call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call {
+    pub key: Key,
+    /// Number of the first sample.
+    pub first: usize,
+    pub samples: usize,
+    pub given: usize,
+    pub bias: Option<f32>,
+}
 
 /// Sizes of the dispatches of one product.
 #[derive(Debug, Clone, Copy)]

@@ -2,9 +2,9 @@
 
 use super::buffers::PARAMETER_BYTES;
 use super::context::Context;
-use super::parameters::Words;
 use super::responses::{MAX_CONSTANTS, Response, response};
 use super::shaders::Constant;
+use super::words::Words;
 use crate::devices::{Device, PlaneRef, position};
 use crate::error::{Error, Result};
 use crate::rng::Key;
