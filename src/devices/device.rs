@@ -2,7 +2,7 @@
 
 use super::common::{Cell, CellDraws, PulsedParameters};
 use super::planes::PlaneRef;
-use super::rule::{MAX_EXTRA, PulsedDevice, WriteNoise};
+use super::rule::{Kernel, MAX_EXTRA, PulsedDevice, WriteNoise};
 use super::{DeviceConfig, Ideal, Visitor};
 use crate::config::{PulseType, UpdateParameters};
 use crate::error::{Error, Result};
@@ -114,6 +114,12 @@ impl Device {
     #[must_use]
     pub fn granularity(&self) -> f64 {
         self.traits.granularity
+    }
+
+    /// The kernel that applies trains of pulses; `None` for an exact device.
+    #[must_use]
+    pub fn kernel(&self) -> Option<Kernel> {
+        self.traits.kernel
     }
 
     /// Number of rows (outputs).
@@ -286,6 +292,7 @@ fn ideal_of(pulsed: &PulsedParameters) -> Ideal {
 struct Traits {
     write_noise: Option<WriteNoise>,
     granularity: f64,
+    kernel: Option<Kernel>,
     names: Vec<&'static str>,
     reference: Option<usize>,
     extra_varies: bool,
@@ -305,6 +312,7 @@ impl Visitor for Describe {
         Traits {
             write_noise,
             granularity: device.granularity(),
+            kernel: Some(Kernel::of::<D::Rule<'_>>()),
             names,
             reference: D::REFERENCE,
             extra_varies: device.extra_varies(),

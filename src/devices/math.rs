@@ -6,6 +6,9 @@
 
 use crate::rng::ln_1p;
 
+/// Twins of the functions here.
+pub(super) const WGSL: &str = include_str!("math.wgsl");
+
 /// Largest exponent of two that the functions return.
 const LIMIT: f32 = 126.0;
 

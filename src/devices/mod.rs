@@ -19,6 +19,7 @@ mod piecewise_step;
 mod planes;
 mod pow_step;
 mod pow_step_reference;
+mod response;
 mod rule;
 mod soft_bounds;
 mod soft_bounds_reference;
@@ -43,6 +44,7 @@ pub use piecewise_step::{PiecewiseRule, PiecewiseStep};
 pub use planes::{Plane, PlaneRef};
 pub use pow_step::{PowRule, PowStep};
 pub use pow_step_reference::PowStepReference;
+pub use response::{MAX_CONSTANTS, Response};
 pub(crate) use rule::select;
 pub use rule::{Branch, CellRef, Kernel, MAX_EXTRA, PulsedDevice, Rule, WriteNoise};
 pub use soft_bounds::SoftBounds;
@@ -123,6 +125,15 @@ macro_rules! devices {
                 match self {
                     Self::FloatingPoint(_) | Self::Ideal(_) => None,
                     $(Self::$name(device) => Some(device.pulsed()),)*
+                }
+            }
+
+            /// The response on graphics processors; `None` for devices with exact updates.
+            #[must_use]
+            pub fn response(&self) -> Option<Response> {
+                match self {
+                    Self::FloatingPoint(_) | Self::Ideal(_) => None,
+                    $(Self::$name(device) => Some(device.response()),)*
                 }
             }
 

@@ -2,6 +2,7 @@
 
 use super::common::PulsedParameters;
 use super::nodes::{MAX_NODES, Nodes, piece};
+use super::response::Response;
 use super::rule::{Branch, CellRef, PulsedDevice, Rule, WriteNoise, select, write_noise};
 use crate::config::{finite, params, require};
 use crate::error::Result;
@@ -192,6 +193,13 @@ impl PulsedDevice for PiecewiseStep {
             down: self.piecewise_down.table(),
             pieces: (self.piecewise_up.values().len().max(1) - 1) as f32,
         }
+    }
+
+    fn response(&self) -> Response {
+        let values = [self.piecewise_up.values(), self.piecewise_down.values()].concat();
+        let rule = self.rule();
+        Response::new(&[include_str!("piecewise_step.wgsl")], rule.std, &[rule.pieces])
+            .with_table(values.into_iter().map(|value| value as f32).collect())
     }
 
     /// The up step at the middle node.

@@ -1,7 +1,8 @@
 //! Steps that are a power of the distance to the bound.
 
 use super::common::{Cell, PulsedParameters};
-use super::math::pow_unit;
+use super::math::{self, pow_unit};
+use super::response::Response;
 use super::rule::{
     Branch, CellRef, MAX_EXTRA, PulsedDevice, Rule, WriteNoise, select, write_noise,
 };
@@ -41,6 +42,10 @@ pub struct PowRule {
 impl PowRule {
     pub(super) fn new(std: f64) -> Self {
         Self { std: std as f32 }
+    }
+
+    pub(super) fn response(self) -> Response {
+        Response::new(&[math::WGSL, include_str!("pow_step.wgsl")], self.std, &[])
     }
 }
 
@@ -169,6 +174,10 @@ impl PulsedDevice for PowStep {
 
     fn rule(&self) -> PowRule {
         PowRule::new(self.pulsed.dw_min_std)
+    }
+
+    fn response(&self) -> Response {
+        self.rule().response()
     }
 
     /// The step in the middle of the range.

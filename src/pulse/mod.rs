@@ -137,17 +137,13 @@ impl Visitor for Apply<'_, '_, '_> {
             }
             // Both have at most one pulse per slot and cell; they differ in the order of cells.
             PulseType::Stochastic | PulseType::StochasticCompressed => {
-                stochastic(self.update, self.saved, device)
+                stochastic(self.update, self.saved, device.rule())
             }
         }
     }
 }
 
-fn stochastic<D: PulsedDevice>(
-    update: &mut Update<'_>,
-    saved: &mut Saved<'_>,
-    device: &D,
-) -> Result<()> {
+fn stochastic<R: Rule>(update: &mut Update<'_>, saved: &mut Saved<'_>, rule: R) -> Result<()> {
     let chunks = trains::chunks(&scalings(update));
     for (at, slices) in chunks.iter().enumerate() {
         let positions = Positions::new(at)?;
@@ -155,18 +151,18 @@ fn stochastic<D: PulsedDevice>(
         tests::before_chunk(at);
         let one_sample =
             slices.first().map(|slice| slice.sample) == slices.last().map(|slice| slice.sample);
-        match device.kernel() {
+        match const { Kernel::of::<R>() } {
             Kernel::Constant | Kernel::Smooth if one_sample => {
                 sliced(update, slices, |update, trains| {
-                    single::update(update, saved, trains, device.rule(), positions)
+                    single::update(update, saved, trains, rule, positions)
                 })?;
             }
-            Kernel::Constant => packed(update, saved, slices, positions, device.rule().std())?,
+            Kernel::Constant => packed(update, saved, slices, positions, rule.std())?,
             Kernel::Smooth => sliced(update, slices, |update, trains| {
-                smooth::update(update, saved, trains, device.rule(), positions)
+                smooth::update(update, saved, trains, rule, positions)
             })?,
             Kernel::General => sliced(update, slices, |update, trains| {
-                general(update, saved, trains, device.rule(), positions)
+                general(update, saved, trains, rule, positions)
             })?,
         }
     }
