@@ -8,7 +8,9 @@ use crate::config::{DriftParameters, SimpleDriftParameters};
 use crate::error::{Error, Result};
 use crate::rng::{Key, Stream};
 
-/// Smallest conductance whose logarithm is taken; smaller and negative ones count as this one.
+/// Smallest conductance whose logarithm is taken; smaller and negative ones, to which noise can bring a
+/// weight, count as this one. It is what a weight of order 1 is resolved to, so the exponent changes
+/// for no conductance that can be told from 0.
 const SMALLEST_CONDUCTANCE: f64 = f32::EPSILON as f64;
 
 impl DeviceConfig {

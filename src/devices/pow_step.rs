@@ -53,7 +53,8 @@ impl PowRule {
 const GAMMA: [usize; 2] = [0, 1];
 const INVERSE: usize = 2;
 
-/// Relative distance to the bound below which derivatives are not told apart.
+/// Relative distance to the bound below which derivatives stay what they are at it: an exponent below 1
+/// lets them diverge, and a weight is rounded to some 1e-7 of its range.
 const CLOSE: f32 = 1e-6;
 
 /// Relative distance to the bound, within 0..=1.

@@ -1,6 +1,7 @@
 //! The response of a device to pulses as graphics processors compute it.
 
-/// Numbers that the response of one device may read, the noise of a pulse among them.
+/// Numbers that the response of one device may read, the noise of a pulse among them. All parameters
+/// of a dispatch share the 256 bytes that every adapter lets a kernel find at an offset of its own.
 pub const MAX_CONSTANTS: usize = 16;
 
 /// The twin of a [`Rule`](super::Rule) in WGSL: functions `prepare`, `mean_step` and `step_noise` that do the same

@@ -6,7 +6,8 @@ use super::common::{Cell, PulsedParameters};
 use super::response::Response;
 use crate::error::Result;
 
-/// Constants that a device may add to each cell, at most.
+/// Constants that a device may add to each cell, at most: with bounds and steps these are eight, which
+/// kernels can keep in half of the vector registers, and one `vec4` of a shader.
 pub const MAX_EXTRA: usize = 4;
 
 /// Constants of one cell as the pulse kernels see them.

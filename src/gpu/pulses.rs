@@ -45,7 +45,8 @@ enum Mode {
     Implicit = 2,
 }
 
-/// Samples of one dispatch with deterministic pulses.
+/// Samples of one dispatch with deterministic pulses. Their lines must fit one buffer, and some systems
+/// end what takes a card two seconds.
 const GROUP: usize = 256;
 
 /// Every composition of the kernels, for checks.
