@@ -63,6 +63,7 @@ lint: lint-rust lint-python ## Check format, lints, types and documentation
 
 .PHONY: lint-rust
 lint-rust: $(SETUP)
+	$(BIN)/python tools/check_cycles.py
 	cargo fmt --check
 	$(LINT_CARGO) clippy --quiet --all-targets -- -D warnings
 	$(LINT_CARGO) clippy --quiet --all-targets --features python,wgpu -- -D warnings

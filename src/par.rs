@@ -72,14 +72,18 @@ fn default_threads() -> usize {
 /// Runs `f` in the pool when `estimate_ns` of work are worth it, else in the calling thread.
 pub fn run<R: Send>(estimate_ns: f64, f: impl FnOnce(Par) -> R + Send) -> R {
     let threads = num_threads();
-    if threads == 1 || estimate_ns < PARALLEL_NS {
-        return f(Par::Seq);
-    }
-    match pool(threads) {
-        Some(shared) => shared.pool.install(|| f(Par::Rayon(threads))),
-        // The system has no threads to give; the result is the same, only later.
-        None => f(Par::Seq),
-    }
+    let wanted = threads > 1 && estimate_ns >= PARALLEL_NS;
+    // The system may have no threads to give; the result is the same, only later.
+    let shared = if wanted { pool(threads) } else { None };
+    let Some(shared) = shared else { return f(Par::Seq) };
+    let (mut f, mut result) = (Some(f), None);
+    install(&shared.pool, &mut || result = f.take().map(|f| f(Par::Rayon(threads))));
+    result.unwrap_or_else(|| unreachable!("the pool runs its work or goes on with its panic"))
+}
+
+/// Entering a pool is a lot of code: compiled once, not for the work of every kernel and device.
+fn install(pool: &ThreadPool, work: &mut (dyn FnMut() + Send)) {
+    pool.install(work);
 }
 
 fn pool(threads: usize) -> Option<Arc<Shared>> {

@@ -4,21 +4,21 @@
 /// `f64` that may be infinite.
 macro_rules! params {
     ($(#[$meta:meta])* pub struct $name:ident { $($body:tt)* }) => {
-        $crate::config::params!(@munch [$(#[$meta])*] $name {} {} {} $($body)*);
+        $crate::config::params!(@munch [$(#[$meta])*] $name {} {} $($body)*);
     };
-    (@munch [$($meta:tt)*] $name:ident {$($fields:tt)*} {$($defaults:tt)*} {$($names:tt)*}
+    (@munch [$($meta:tt)*] $name:ident {$($fields:tt)*} {$($defaults:tt)*}
         $(#[$doc:meta])* $field:ident : real = $value:expr; $($rest:tt)*) => {
         $crate::config::params!(@munch [$($meta)*] $name
             {$($fields)* $(#[$doc])* #[serde(with = "crate::config::real")] pub $field: f64,}
-            {$($defaults)* $field: $value,} {$($names)* stringify!($field),} $($rest)*);
+            {$($defaults)* $field: $value,} $($rest)*);
     };
-    (@munch [$($meta:tt)*] $name:ident {$($fields:tt)*} {$($defaults:tt)*} {$($names:tt)*}
+    (@munch [$($meta:tt)*] $name:ident {$($fields:tt)*} {$($defaults:tt)*}
         $(#[$doc:meta])* $field:ident : $type:ty = $value:expr; $($rest:tt)*) => {
         $crate::config::params!(@munch [$($meta)*] $name
             {$($fields)* $(#[$doc])* pub $field: $type,}
-            {$($defaults)* $field: $value,} {$($names)* stringify!($field),} $($rest)*);
+            {$($defaults)* $field: $value,} $($rest)*);
     };
-    (@munch [$($meta:tt)*] $name:ident {$($fields:tt)*} {$($defaults:tt)*} {$($names:tt)*}) => {
+    (@munch [$($meta:tt)*] $name:ident {$($fields:tt)*} {$($defaults:tt)*}) => {
         $($meta)*
         #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(deny_unknown_fields, default)]

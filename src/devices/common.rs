@@ -1,7 +1,6 @@
 //! What all pulsed devices share: parameters, and the draw of bounds, steps and rates per cell.
 
-use super::drift::DriftParameters;
-use crate::config::{finite, params, require};
+use crate::config::{DriftParameters, finite, params, require};
 use crate::error::Result;
 
 params! {
@@ -169,6 +168,7 @@ impl PulsedParameters {
         }
         if draws.perfect {
             (up, down) = (self.dw_min, self.dw_min);
+            // Finite, for planes are; no bias gets near.
             (min_bound, max_bound) = (100.0 * self.w_min, 100.0 * self.w_max);
         }
         Cell {
@@ -212,6 +212,7 @@ impl PulsedParameters {
             return 1.0;
         }
         let time = self.lifetime * (1.0 + self.lifetime_dtod * draw);
+        // What lives shorter than a call, or drew a negative time, is gone after it.
         if time > 1.0 { 1.0 - 1.0 / time } else { 0.0 }
     }
 

@@ -1,7 +1,8 @@
 //! Steps that do not depend on the weight.
 
 use super::common::PulsedParameters;
-use super::rule::{Branch, CellRef, Kernel, PulsedDevice, Rule, select};
+use super::response::Response;
+use super::rule::{Branch, CellRef, PulsedDevice, Rule, select};
 use crate::config::params;
 use crate::error::Result;
 
@@ -62,7 +63,7 @@ impl PulsedDevice for ConstantStep {
         ConstantStepRule { std: self.pulsed.dw_min_std as f32 }
     }
 
-    fn kernel(&self) -> Kernel {
-        Kernel::Constant
+    fn response(&self) -> Response {
+        Response::new(&[include_str!("constant_step.wgsl")], self.rule().std, &[])
     }
 }

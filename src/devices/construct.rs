@@ -22,16 +22,19 @@ mod block {
     pub(super) const EXTRA: u32 = 16;
 }
 
-/// Draws the hidden parameters of a device.
-pub(super) struct Construct<'a> {
-    device: &'a Device,
-    seed: u64,
+impl Device {
+    /// Draws the hidden parameters from `seed`, or from a `construction_seed` that is not 0. The
+    /// persistent weights are 0.
+    #[must_use]
+    pub fn construct(&self, seed: u64) -> Vec<(&'static str, Plane)> {
+        self.config().visit(Construct { device: self, seed })
+    }
 }
 
-impl<'a> Construct<'a> {
-    pub(super) fn new(device: &'a Device, seed: u64) -> Self {
-        Self { device, seed }
-    }
+/// Draws the hidden parameters of a device.
+struct Construct<'a> {
+    device: &'a Device,
+    seed: u64,
 }
 
 impl Visitor for Construct<'_> {

@@ -1,9 +1,8 @@
-//! The devices of one tile: configuration, sizes and the draw of their variations.
+//! The devices of one tile: configuration, sizes and hidden parameters.
 
 use super::common::{Cell, CellDraws, PulsedParameters};
-use super::construct::Construct;
-use super::planes::{Plane, PlaneRef};
-use super::rule::{MAX_EXTRA, PulsedDevice, WriteNoise};
+use super::planes::PlaneRef;
+use super::rule::{Kernel, MAX_EXTRA, PulsedDevice, WriteNoise};
 use super::{DeviceConfig, Ideal, Visitor};
 use crate::config::{PulseType, UpdateParameters};
 use crate::error::{Error, Result};
@@ -117,6 +116,12 @@ impl Device {
         self.traits.granularity
     }
 
+    /// The kernel that applies trains of pulses; `None` for an exact device.
+    #[must_use]
+    pub fn kernel(&self) -> Option<Kernel> {
+        self.traits.kernel
+    }
+
     /// Number of rows (outputs).
     #[must_use]
     pub fn d_size(&self) -> usize {
@@ -151,13 +156,6 @@ impl Device {
         }
         let (cell, extra) = self.config.visit(Mean)?;
         Some(self.column(at, &cell, &extra) as f32)
-    }
-
-    /// Draws the hidden parameters from `seed`, or from a `construction_seed` that is not 0. The
-    /// persistent weights are 0.
-    #[must_use]
-    pub fn construct(&self, seed: u64) -> Vec<(&'static str, Plane)> {
-        self.config.visit(Construct::new(self, seed))
     }
 
     /// Checks that `planes` are the hidden parameters of this device: one for each name in
@@ -226,6 +224,22 @@ impl Device {
         })
     }
 
+    /// `dw_min` that the steps in `planes` show, if the configuration says another one; `None` if
+    /// it does not, or if there are no steps. Asymmetric and stuck devices lower the mean step.
+    #[must_use]
+    pub fn unexpected_dw_min(&self, planes: &[PlaneRef<'_>]) -> Option<f64> {
+        let pulsed = self.config().pulsed()?;
+        let count = self.d_size() * self.x_size();
+        let step = |plane: usize, at: usize| f64::from(planes[plane].at(at).abs());
+        let sum: f64 = (0..count).map(|at| step(position::UP, at) + step(position::DOWN, at)).sum();
+        let mean = sum / (2 * count) as f64;
+        let share = (1.0 - 0.5 * pulsed.up_down.abs()) * (1.0 - pulsed.corrupt_devices_prob);
+        let deviation = (mean / pulsed.dw_min - share).abs();
+        // Steps in f32 and few cells must not look like another configuration.
+        let is_expected = deviation <= (2.0 * pulsed.dw_min_dtod).max(1e-3);
+        (!is_expected && share > 0.0 && mean > 0.0).then(|| mean / share)
+    }
+
     fn varies(&self, name: &str) -> bool {
         let Some(pulsed) = self.config.pulsed() else { return false };
         let exceptions = pulsed.has_exceptions(self.analog_bias) || self.traits.adjusts_bounds;
@@ -278,6 +292,7 @@ fn ideal_of(pulsed: &PulsedParameters) -> Ideal {
 struct Traits {
     write_noise: Option<WriteNoise>,
     granularity: f64,
+    kernel: Option<Kernel>,
     names: Vec<&'static str>,
     reference: Option<usize>,
     extra_varies: bool,
@@ -297,6 +312,7 @@ impl Visitor for Describe {
         Traits {
             write_noise,
             granularity: device.granularity(),
+            kernel: Some(Kernel::of::<D::Rule<'_>>()),
             names,
             reference: D::REFERENCE,
             extra_varies: device.extra_varies(),

@@ -1,109 +1,17 @@
-//! Power-law drift parameters, shared by all devices.
+//! Power-law drift of the weights.
 
 use super::DeviceConfig;
 use super::device::{Device, position};
 use super::lifecycle::{Cells, Normals};
 use super::planes::PlaneRef;
-use crate::config::{finite, params, require};
+use crate::config::{DriftParameters, SimpleDriftParameters};
 use crate::error::{Error, Result};
 use crate::rng::{Key, Stream};
 
-/// Smallest conductance whose logarithm is taken; smaller and negative ones count as this one.
+/// Smallest conductance whose logarithm is taken; smaller and negative ones, to which noise can bring a
+/// weight, count as this one. It is what a weight of order 1 is resolved to, so the exponent changes
+/// for no conductance that can be told from 0.
 const SMALLEST_CONDUCTANCE: f64 = f32::EPSILON as f64;
-
-params! {
-    /// Power-law drift of the weight of a pulsed device.
-    pub struct DriftParameters {
-        /// Drift exponent; 0 or less is off.
-        nu: real = 0.0;
-        /// Time between a write and the first moment with drift.
-        t_0: real = 1.0;
-        /// A weight that moved by more than this since the last drift restarts its clock.
-        reset_tol: real = 1e-7;
-        /// Spread of `nu` between devices, relative to `nu`.
-        nu_dtod: real = 0.0;
-        /// Variation of `nu` from call to call, relative to `nu`.
-        nu_std: real = 0.0;
-        /// Weight per conductance.
-        wg_ratio: real = 1.0;
-        /// Conductance of weight `w_offset`.
-        g_offset: real = 0.0;
-        /// Weight of conductance `g_offset`.
-        w_offset: real = 0.0;
-        /// Dependence of `nu` on the logarithm of the conductance.
-        nu_k: real = 0.0;
-        /// Logarithm of the conductance at which `nu_k` has no effect.
-        log_g0: real = 0.0;
-        /// Noise of the weight at each drift call, in weight units.
-        w_noise_std: real = 0.0;
-    }
-}
-
-params! {
-    /// Power-law drift with one exponent for all weights.
-    pub struct SimpleDriftParameters {
-        /// Drift exponent; 0 or less is off.
-        nu: real = 0.0;
-        /// Time between a write and the first moment with drift.
-        t_0: real = 1.0;
-        /// A weight that moved by more than this since the last drift restarts its clock.
-        reset_tol: real = 1e-7;
-    }
-}
-
-impl DriftParameters {
-    /// Checks every value; `path` is where the group stands.
-    ///
-    /// # Errors
-    /// [`Error::Config`] naming the field.
-    pub fn validate(&self, path: &str) -> Result<()> {
-        for (field, value) in [
-            ("nu", self.nu),
-            ("reset_tol", self.reset_tol),
-            ("nu_dtod", self.nu_dtod),
-            ("nu_std", self.nu_std),
-            ("wg_ratio", self.wg_ratio),
-            ("g_offset", self.g_offset),
-            ("w_offset", self.w_offset),
-            ("nu_k", self.nu_k),
-            ("log_g0", self.log_g0),
-            ("w_noise_std", self.w_noise_std),
-        ] {
-            finite(path, field, value)?;
-        }
-        require(self.wg_ratio != 0.0, path, "wg_ratio", "must not be 0")?;
-        check_clock(path, self.t_0, self.reset_tol)
-    }
-
-    /// What is added to a weight for each unit by which its factor falls below 1: minus the weight
-    /// of conductance 0.
-    fn offset(&self) -> f64 {
-        let offset = self.g_offset * self.wg_ratio - self.w_offset;
-        if offset.abs() < self.reset_tol { 0.0 } else { offset }
-    }
-
-    /// Exponent of a cell with weight `w` for one call.
-    fn exponent(&self, nu: f64, w: f64, xi: f64) -> f64 {
-        let nu = if self.nu_std > 0.0 { nu * (1.0 + self.nu_std * xi) } else { nu };
-        if self.nu_k == 0.0 {
-            return nu;
-        }
-        let conductance = (w - self.w_offset) / self.wg_ratio + self.g_offset;
-        nu - self.nu_k * (conductance.max(SMALLEST_CONDUCTANCE).ln() - self.log_g0)
-    }
-}
-
-impl SimpleDriftParameters {
-    /// Checks every value; `path` is where the group stands.
-    ///
-    /// # Errors
-    /// As [`DriftParameters::validate`].
-    pub fn validate(&self, path: &str) -> Result<()> {
-        finite(path, "nu", self.nu)?;
-        finite(path, "reset_tol", self.reset_tol)?;
-        check_clock(path, self.t_0, self.reset_tol)
-    }
-}
 
 impl DeviceConfig {
     /// Drift of the weights, or `None` without any. A pulsed device drifts if its `nu` is positive,
@@ -161,13 +69,13 @@ impl Device {
         let draw = key.stream(Stream::Drift);
         let mut nu_noise = Normals::new(draw, 0, self.x_size(), parameters.nu_std);
         let mut w_noise = Normals::new(draw, 1, self.x_size(), parameters.w_noise_std);
-        let offset = parameters.offset();
+        let offset = offset(parameters);
         self.map(cells, key, |at, mut w| {
             let xi = f64::from(nu_noise.at(at));
             if f64::from((previous[at] - w).abs()) > parameters.reset_tol {
                 (start[at], written[at]) = (now, w);
             } else {
-                let nu = parameters.exponent(f64::from(exponents.at(at)), f64::from(w), xi);
+                let nu = exponent(parameters, f64::from(exponents.at(at)), f64::from(w), xi);
                 let factor = (now - start[at]).max(1.0).powf(-nu).min(f64::from(f32::MAX));
                 let drifted = f64::from(written[at]) * factor + offset * (factor - 1.0);
                 w = (drifted as f32).clamp(f32::MIN, f32::MAX);
@@ -189,6 +97,24 @@ impl Device {
     }
 }
 
+/// What is added to a weight for each unit by which its factor falls below 1: minus the weight of
+/// conductance 0.
+fn offset(parameters: &DriftParameters) -> f64 {
+    let offset = parameters.g_offset * parameters.wg_ratio - parameters.w_offset;
+    if offset.abs() < parameters.reset_tol { 0.0 } else { offset }
+}
+
+/// Exponent of a cell with weight `w` for one call.
+fn exponent(parameters: &DriftParameters, nu: f64, w: f64, xi: f64) -> f64 {
+    let DriftParameters { nu_std, nu_k, log_g0, wg_ratio, g_offset, w_offset, .. } = *parameters;
+    let nu = if nu_std > 0.0 { nu * (1.0 + nu_std * xi) } else { nu };
+    if nu_k == 0.0 {
+        return nu;
+    }
+    let conductance = (w - w_offset) / wg_ratio + g_offset;
+    nu - nu_k * (conductance.max(SMALLEST_CONDUCTANCE).ln() - log_g0)
+}
+
 /// `delta_t` in units of `t_0`.
 fn passed(parameters: &DriftParameters, delta_t: f64) -> Result<f64> {
     let passed = delta_t / parameters.t_0;
@@ -197,10 +123,4 @@ fn passed(parameters: &DriftParameters, delta_t: f64) -> Result<f64> {
     }
     let why = format!("must be finite and not negative, got {delta_t}");
     Err(Error::Argument { argument: "delta_t", why })
-}
-
-fn check_clock(path: &str, t_0: f64, reset_tol: f64) -> Result<()> {
-    finite(path, "t_0", t_0)?;
-    require(t_0 > 0.0, path, "t_0", format!("must be positive, got {t_0}"))?;
-    require(reset_tol >= 0.0, path, "reset_tol", format!("must be 0 or more, got {reset_tol}"))
 }

@@ -1,7 +1,8 @@
 //! Steps that fall exponentially with the weight.
 
 use super::common::PulsedParameters;
-use super::math::exp;
+use super::math::{self, exp};
+use super::response::Response;
 use super::rule::{Branch, CellRef, PulsedDevice, Rule, WriteNoise, select, write_noise};
 use crate::config::{finite, params, require};
 use crate::error::Result;
@@ -186,6 +187,15 @@ impl PulsedDevice for ExpStep {
             complex,
             end: [end(self.A_up, self.gamma_up), end(self.A_down, -self.gamma_down)],
         }
+    }
+
+    fn response(&self) -> Response {
+        let rule = self.rule();
+        let ([a_up, a_down], [gamma_up, gamma_down]) = (rule.amplitude, rule.gamma);
+        let complex = f32::from(u8::from(rule.complex));
+        let constants =
+            [a_up, a_down, gamma_up, gamma_down, rule.a, rule.b, rule.add, rule.slope, complex];
+        Response::new(&[math::WGSL, include_str!("exp_step.wgsl")], rule.std, &constants)
     }
 
     /// The mean of the up and down steps at weight 0; `dw_min` if there are none.

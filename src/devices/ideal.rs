@@ -1,7 +1,6 @@
 //! Devices without pulses: exact floating-point updates.
 
-use super::drift::SimpleDriftParameters;
-use crate::config::{finite, params};
+use crate::config::{SimpleDriftParameters, finite, params};
 use crate::error::Result;
 
 params! {

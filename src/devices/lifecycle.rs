@@ -32,6 +32,17 @@ impl Device {
         }
     }
 
+    /// Brings weights into bounds that were changed: the persistent ones where there are some,
+    /// whose noise stays, else the visible ones.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the slices do not fit.
+    pub fn enter_bounds(&self, cells: Cells<'_>) -> Result<()> {
+        self.check_cells(&cells)?;
+        self.clip(cells.persistent.unwrap_or(cells.weights), cells.planes);
+        Ok(())
+    }
+
     /// Writes weights that are already in `cells.weights`: clips them to the bounds, remembers them
     /// as persistent and adds write noise if the device does so on a write.
     ///

@@ -1,6 +1,7 @@
 //! The response that all devices with steps linear in the weight share.
 
 use super::common::Cell;
+use super::response::Response;
 use super::rule::{Branch, CellRef, Rule, select};
 
 /// One pulse of a device with steps linear in the weight: `w += dwmin_up + slope_up w`,
@@ -11,9 +12,17 @@ pub struct LinearRule {
     mult_noise: bool,
 }
 
+/// Twin of [`LinearRule`] but for `prepare`.
+pub(super) const WGSL: &str = include_str!("linear.wgsl");
+
 impl LinearRule {
     pub(super) fn new(std: f64, mult_noise: bool) -> Self {
         Self { std: std as f32, mult_noise }
+    }
+
+    /// The response whose `parts` are [`WGSL`] and a `prepare`.
+    pub(super) fn response(self, parts: &'static [&'static str]) -> Response {
+        Response::new(parts, self.std, &[f32::from(u8::from(self.mult_noise))])
     }
 }
 

@@ -1,7 +1,8 @@
 //! Steps that depend linearly on the weight.
 
 use super::common::{Cell, PulsedParameters};
-use super::linear::{LinearRule, slopes};
+use super::linear::{self, LinearRule, slopes};
+use super::response::Response;
 use super::rule::{MAX_EXTRA, PulsedDevice, WriteNoise, write_noise};
 use super::soft_bounds::{reach, validate_reverse};
 use crate::config::{finite, params};
@@ -71,6 +72,10 @@ impl PulsedDevice for LinearStep {
 
     fn rule(&self) -> LinearRule {
         LinearRule::new(self.pulsed.dw_min_std, self.mult_noise)
+    }
+
+    fn response(&self) -> Response {
+        self.rule().response(&[linear::WGSL, include_str!("soft_bounds.wgsl")])
     }
 
     fn write_noise(&self) -> Option<WriteNoise> {

@@ -6,7 +6,12 @@
 
 use crate::rng::ln_1p;
 
-/// Largest exponent of two that the functions return.
+/// Twins of the functions here.
+pub(super) const WGSL: &str = include_str!("math.wgsl");
+
+/// Largest exponent of two that the functions return: from -126 to 126 the result is a normal number
+/// whatever its mantissa, neither infinite nor subnormal, which some processors take hundreds of cycles
+/// for and shaders may round to 0.
 const LIMIT: f32 = 126.0;
 
 /// `2^t`, with `t` limited to -126..=126.
@@ -43,6 +48,8 @@ pub(crate) fn pow_unit(x: f32, gamma: f32) -> f32 {
 /// Base-2 logarithm of a positive normal number.
 #[inline(always)]
 fn log2(x: f32) -> f32 {
+    // Bits of the root of 1/2: the mantissa comes to lie around 1, where the logarithm keeps its
+    // relative precision.
     const SQRT_HALF: u32 = 0x3f35_04f3;
     let shifted = x.to_bits().wrapping_sub(SQRT_HALF);
     let exponent = ((shifted as i32) >> 23) as f32;

@@ -19,6 +19,7 @@ mod piecewise_step;
 mod planes;
 mod pow_step;
 mod pow_step_reference;
+mod response;
 mod rule;
 mod soft_bounds;
 mod soft_bounds_reference;
@@ -32,7 +33,7 @@ pub use common::{Cell, CellDraws, PulsedParameters};
 pub use constant_step::ConstantStep;
 pub(crate) use device::position;
 pub use device::{Bounds, Device};
-pub use drift::{DriftParameters, DriftState, SimpleDriftParameters};
+pub use drift::DriftState;
 pub use exp_step::{ExpStep, ExpStepRule};
 pub use ideal::{FloatingPoint, Ideal};
 pub use lifecycle::Cells;
@@ -43,10 +44,12 @@ pub use piecewise_step::{PiecewiseRule, PiecewiseStep};
 pub use planes::{Plane, PlaneRef};
 pub use pow_step::{PowRule, PowStep};
 pub use pow_step_reference::PowStepReference;
+pub use response::{MAX_CONSTANTS, Response};
 pub use rule::{Branch, CellRef, Kernel, MAX_EXTRA, PulsedDevice, Rule, WriteNoise};
 pub use soft_bounds::SoftBounds;
 pub use soft_bounds_reference::{SoftBoundsReference, SoftBoundsReferenceRule};
 
+pub use crate::config::{DriftParameters, SimpleDriftParameters};
 use crate::error::Result;
 
 /// A computation that needs the concrete type of the device.
@@ -121,6 +124,15 @@ macro_rules! devices {
                 match self {
                     Self::FloatingPoint(_) | Self::Ideal(_) => None,
                     $(Self::$name(device) => Some(device.pulsed()),)*
+                }
+            }
+
+            /// The response on graphics processors; `None` for devices with exact updates.
+            #[must_use]
+            pub fn response(&self) -> Option<Response> {
+                match self {
+                    Self::FloatingPoint(_) | Self::Ideal(_) => None,
+                    $(Self::$name(device) => Some(device.response()),)*
                 }
             }
 

@@ -1,8 +1,4 @@
-//! One hidden parameter of all cells of a tile, and what follows from a change of them.
-
-use super::device::{Device, position};
-use super::lifecycle::Cells;
-use crate::error::Result;
+//! One hidden parameter of all cells of a tile.
 
 /// Values of one hidden parameter, owned.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,34 +47,5 @@ impl PlaneRef<'_> {
             Self::Constant(_) => true,
             Self::Values(values) => values.len() == cells,
         }
-    }
-}
-
-impl Device {
-    /// Brings weights into bounds that were changed: the persistent ones where there are some,
-    /// whose noise stays, else the visible ones.
-    ///
-    /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) when the slices do not fit.
-    pub fn enter_bounds(&self, cells: Cells<'_>) -> Result<()> {
-        self.check_cells(&cells)?;
-        self.clip(cells.persistent.unwrap_or(cells.weights), cells.planes);
-        Ok(())
-    }
-
-    /// `dw_min` that the steps in `planes` show, if the configuration says another one; `None` if
-    /// it does not, or if there are no steps. Asymmetric and stuck devices lower the mean step.
-    #[must_use]
-    pub fn unexpected_dw_min(&self, planes: &[PlaneRef<'_>]) -> Option<f64> {
-        let pulsed = self.config().pulsed()?;
-        let count = self.d_size() * self.x_size();
-        let step = |plane: usize, at: usize| f64::from(planes[plane].at(at).abs());
-        let sum: f64 = (0..count).map(|at| step(position::UP, at) + step(position::DOWN, at)).sum();
-        let mean = sum / (2 * count) as f64;
-        let share = (1.0 - 0.5 * pulsed.up_down.abs()) * (1.0 - pulsed.corrupt_devices_prob);
-        let deviation = (mean / pulsed.dw_min - share).abs();
-        // Steps in f32 and few cells must not look like another configuration.
-        let is_expected = deviation <= (2.0 * pulsed.dw_min_dtod).max(1e-3);
-        (!is_expected && share > 0.0 && mean > 0.0).then(|| mean / share)
     }
 }

@@ -1,7 +1,8 @@
 //! Steps that are a power of the distance to the bound.
 
 use super::common::{Cell, PulsedParameters};
-use super::math::pow_unit;
+use super::math::{self, pow_unit};
+use super::response::Response;
 use super::rule::{
     Branch, CellRef, MAX_EXTRA, PulsedDevice, Rule, WriteNoise, select, write_noise,
 };
@@ -42,13 +43,18 @@ impl PowRule {
     pub(super) fn new(std: f64) -> Self {
         Self { std: std as f32 }
     }
+
+    pub(super) fn response(self) -> Response {
+        Response::new(&[math::WGSL, include_str!("pow_step.wgsl")], self.std, &[])
+    }
 }
 
 /// Positions of the exponents, and in the prepared constants of `1 / R`.
 const GAMMA: [usize; 2] = [0, 1];
 const INVERSE: usize = 2;
 
-/// Relative distance to the bound below which derivatives are not told apart.
+/// Relative distance to the bound below which derivatives stay what they are at it: an exponent below 1
+/// lets them diverge, and a weight is rounded to some 1e-7 of its range.
 const CLOSE: f32 = 1e-6;
 
 /// Relative distance to the bound, within 0..=1.
@@ -169,6 +175,10 @@ impl PulsedDevice for PowStep {
 
     fn rule(&self) -> PowRule {
         PowRule::new(self.pulsed.dw_min_std)
+    }
+
+    fn response(&self) -> Response {
+        self.rule().response()
     }
 
     /// The step in the middle of the range.

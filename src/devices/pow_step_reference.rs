@@ -2,6 +2,7 @@
 
 use super::common::{Cell, PulsedParameters};
 use super::pow_step::{Exponents, PowRule};
+use super::response::Response;
 use super::rule::{MAX_EXTRA, PulsedDevice};
 use crate::config::{finite, params};
 use crate::error::Result;
@@ -91,6 +92,10 @@ impl PulsedDevice for PowStepReference {
 
     fn rule(&self) -> PowRule {
         PowRule::new(self.pulsed.dw_min_std)
+    }
+
+    fn response(&self) -> Response {
+        self.rule().response()
     }
 
     /// The step in the middle of the range.

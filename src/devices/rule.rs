@@ -3,10 +3,12 @@
 use std::fmt::Debug;
 
 use super::common::{Cell, PulsedParameters};
+use super::response::Response;
 use crate::error::Result;
 pub(crate) use crate::simd::select;
 
-/// Constants that a device may add to each cell, at most.
+/// Constants that a device may add to each cell, at most: with bounds and steps these are eight, which
+/// kernels can keep in half of the vector registers, and one `vec4` of a shader.
 pub const MAX_EXTRA: usize = 4;
 
 /// Constants of one cell as the pulse kernels see them.
@@ -56,6 +58,9 @@ pub trait Rule: Copy + Debug + Send + Sync {
     const LINEAR: bool = false;
     /// Whether they do not depend on the weight at all.
     const CONSTANT: bool = false;
+    /// Whether pulses may be added up, by [`Rule::branch`] and [`Rule::smooth`]. Without, these two
+    /// are not called.
+    const SMOOTH: bool = true;
     /// Whether [`Rule::localize`] does something.
     const LOCAL: bool = false;
 
@@ -122,6 +127,20 @@ pub enum Kernel {
     General,
 }
 
+impl Kernel {
+    /// The kernel that what the rule says of itself allows.
+    #[must_use]
+    pub const fn of<R: Rule>() -> Self {
+        if !R::SMOOTH {
+            Self::General
+        } else if R::CONSTANT {
+            Self::Constant
+        } else {
+            Self::Smooth
+        }
+    }
+}
+
 /// Noise of the visible weight around the persistent one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WriteNoise {
@@ -160,10 +179,8 @@ pub trait PulsedDevice: Clone + Debug + Default + Send + Sync {
     /// Response to pulses.
     fn rule(&self) -> Self::Rule<'_>;
 
-    /// The kernel that applies trains of pulses.
-    fn kernel(&self) -> Kernel {
-        Kernel::Smooth
-    }
+    /// Response to pulses on graphics processors.
+    fn response(&self) -> Response;
 
     /// Mean step of one pulse, on which the pulse probabilities are based.
     fn granularity(&self) -> f64 {

@@ -1,7 +1,8 @@
 //! Steps that shrink linearly towards the bound.
 
 use super::common::{Cell, PulsedParameters};
-use super::linear::{LinearRule, slopes};
+use super::linear::{self, LinearRule, slopes};
+use super::response::Response;
 use super::rule::{MAX_EXTRA, PulsedDevice, WriteNoise, write_noise};
 use crate::config::{finite, params, require};
 use crate::error::Result;
@@ -48,6 +49,10 @@ impl PulsedDevice for SoftBounds {
 
     fn rule(&self) -> LinearRule {
         LinearRule::new(self.pulsed.dw_min_std, self.mult_noise)
+    }
+
+    fn response(&self) -> Response {
+        self.rule().response(&[linear::WGSL, include_str!("soft_bounds.wgsl")])
     }
 
     fn write_noise(&self) -> Option<WriteNoise> {

@@ -1,7 +1,8 @@
 //! Soft-bounds device read against a reference device.
 
 use super::common::{Cell, PulsedParameters};
-use super::linear::LinearRule;
+use super::linear::{self, LinearRule};
+use super::response::Response;
 use super::rule::{Branch, CellRef, MAX_EXTRA, PulsedDevice, Rule, WriteNoise, write_noise};
 use crate::config::{finite, params};
 use crate::error::Result;
@@ -101,6 +102,10 @@ impl PulsedDevice for SoftBoundsReference {
 
     fn rule(&self) -> SoftBoundsReferenceRule {
         SoftBoundsReferenceRule(LinearRule::new(self.pulsed.dw_min_std, self.mult_noise))
+    }
+
+    fn response(&self) -> Response {
+        self.rule().0.response(&[linear::WGSL, include_str!("soft_bounds_reference.wgsl")])
     }
 
     fn write_noise(&self) -> Option<WriteNoise> {

@@ -3,7 +3,7 @@
 use super::buffers::{PARAMETER_BYTES, Reused, Step};
 use super::context::Context;
 use super::kernels::DRAWS;
-use super::parameters::Words;
+use super::words::Words;
 use crate::error::Result;
 use crate::rng::{Key, Stream};
 

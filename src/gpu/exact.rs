@@ -10,7 +10,8 @@ use super::tile::GpuTile;
 use crate::error::Result;
 use crate::pulse::Update;
 
-/// Samples of one dispatch.
+/// Samples of one dispatch. Their lines must fit one buffer, and some systems end what takes a card two
+/// seconds.
 const GROUP: usize = 256;
 
 impl GpuTile {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::buffers::Step;
 use super::kernels::LIFECYCLE;
-use super::parameters::Words;
-use super::shaders::Constant;
+use super::shaders::{Constant, compose, flags};
 use super::state::{Numbers, cell_grid};
 use super::tile::GpuTile;
+use super::words::Words;
 use crate::devices::{DeviceConfig, PlaneRef, WeightClip, exact_limit, position};
 use crate::error::{Error, Result};
 use crate::rng::Key;
@@ -28,10 +28,10 @@ pub(super) fn sources() -> Vec<(String, String)> {
     let mut all = Vec::new();
     for operation in 0..6 {
         for bits in 0..8 {
-            let mut constants = super::shaders::flags(&["BOUNDED", "WRITES", "PERSISTENT"], bits);
+            let mut constants = flags(&["BOUNDED", "WRITES", "PERSISTENT"], bits);
             constants.push(Constant::Word("OPERATION", operation));
             constants.push(Constant::Word("STORED", 0b0101_0101));
-            let source = super::shaders::compose(&LIFECYCLE, &constants, &[]);
+            let source = compose(&LIFECYCLE, &constants, &[]);
             all.push((format!("lifecycle {constants:?}"), source));
         }
     }

@@ -1,48 +1,10 @@
 //! Parameters of the kernels of the product, in the order of `struct Params` in `mvm.wgsl`.
 
-use super::plan::Plan;
-use super::shaders::Constant;
-use crate::config::{NoiseManagement, WeightNoise};
+use super::plan::{Call, Plan};
+use super::words::Words;
+use crate::config::NoiseManagement;
 use crate::mvm::{Direction, Mvm, Reads};
-use crate::rng::{BACKWARD, Key};
-
-/// Writes 32-bit words in order.
-#[derive(Debug, Default)]
-pub(super) struct Words(pub Vec<u32>);
-
-impl Words {
-    pub fn word(&mut self, value: u32) -> &mut Self {
-        self.0.push(value);
-        self
-    }
-
-    pub fn flag(&mut self, value: bool) -> &mut Self {
-        self.word(u32::from(value))
-    }
-
-    /// A number; infinity becomes the largest number, for shaders may assume that there is none.
-    pub fn float(&mut self, value: f32) -> &mut Self {
-        self.word(value.clamp(f32::MIN, f32::MAX).to_bits())
-    }
-
-    pub fn key(&mut self, key: Key) -> &mut Self {
-        self.0.extend(key.words());
-        // A struct of the shaders ends at a multiple of its largest member, a vector of four.
-        self.0.extend([key.call as u32, 0, 0, 0]);
-        self
-    }
-}
-
-/// What changes from call to call.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Call {
-    pub key: Key,
-    /// Number of the first sample.
-    pub first: usize,
-    pub samples: usize,
-    pub given: usize,
-    pub bias: Option<f32>,
-}
+use crate::rng::BACKWARD;
 
 /// Numbers of the ways to scale the input, as in `input.wgsl`.
 mod manage {
@@ -123,71 +85,4 @@ fn output(words: &mut Words, mvm: &Mvm, factor: f32) {
         words.flag(output.adc.clips()).flag(mvm.repeats.test_negative);
     }
     words.float(mvm.out_scale);
-}
-
-/// What of the kernels a product needs.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Uses {
-    pub asymmetry: bool,
-    pub wires: bool,
-    pub power: bool,
-    relative: bool,
-    offsets: bool,
-    noise: u32,
-    nonlinear: bool,
-    output_noise: bool,
-}
-
-impl Uses {
-    pub fn of(mvm: &Mvm) -> Self {
-        let used = !mvm.perfect;
-        Self {
-            asymmetry: used && mvm.read_asymmetry,
-            wires: used && mvm.array.wires(),
-            power: used && mvm.array.power_noise(),
-            relative: mvm.array.noise == WeightNoise::Relative,
-            offsets: used && mvm.array.offsets(),
-            noise: match mvm.array.noise {
-                _ if mvm.perfect => 0,
-                WeightNoise::None => 0,
-                WeightNoise::AdditiveConstant => 1,
-                WeightNoise::PcmRead | WeightNoise::Relative => 2,
-            },
-            nonlinear: used && mvm.output.nonlinear,
-            output_noise: used && (mvm.output.line_noise || mvm.output.noise != 0.0),
-        }
-    }
-
-    /// Number of sums per output.
-    pub fn quantities(&self) -> usize {
-        1 + 2 * usize::from(self.wires) + usize::from(self.power)
-    }
-
-    pub fn input(&self) -> [Constant; 1] {
-        [Constant::Flag("SUMS", self.offsets || self.noise == 1)]
-    }
-
-    pub fn product(&self, signs: usize) -> Vec<Constant> {
-        vec![Constant::Flag("ASYMMETRY", self.asymmetry), Constant::Flag("SIGNED", signs == 2)]
-    }
-
-    /// Constants of the tile that has all sums.
-    pub fn sums(&self) -> [Constant; 3] {
-        [
-            Constant::Flag("WIRES", self.wires),
-            Constant::Flag("POWER", self.power),
-            Constant::Flag("RELATIVE", self.power && self.relative),
-        ]
-    }
-
-    pub fn output(&self, mask: bool) -> [Constant; 6] {
-        [
-            Constant::Flag("WIRES", self.wires),
-            Constant::Flag("OFFSETS", self.offsets),
-            Constant::Flag("NONLINEAR", self.nonlinear),
-            Constant::Flag("OUTPUT_NOISE_ON", self.output_noise),
-            Constant::Flag("MASK", mask),
-            Constant::Word("WEIGHT_NOISE_KIND", self.noise),
-        ]
-    }
 }

@@ -2,8 +2,20 @@
 //! depend on the adapter's speed.
 
 use super::kernels::{Kernel, TILE_16, TILE_64, TILE_128};
-use super::parameters::{Call, Uses};
+use super::uses::Uses;
 use crate::mvm::{Mvm, Reads};
+use crate::rng::Key;
+
+/// What changes from call to call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call {
+    pub key: Key,
+    /// Number of the first sample.
+    pub first: usize,
+    pub samples: usize,
+    pub given: usize,
+    pub bias: Option<f32>,
+}
 
 /// Sizes of the dispatches of one product.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +113,9 @@ pub(super) fn block_rows(
     most: usize,
 ) -> usize {
     let outputs = n_out * uses.quantities() * signs;
+    // 2^26 words, 256 MiB, bound what one block keeps in memory. The voltages of the last tile are
+    // whole: up to 127 rows more. 65535 workgroups fit one dimension; 65408 is the multiple of the
+    // tallest tile below.
     // Splits multiply the sums only where there are few rows.
     let widest = (n_in + 16).max(2 * n_out).max(outputs);
     ((most.min(1 << 26) / widest).saturating_sub(127)).clamp(1, 65408)

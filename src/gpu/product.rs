@@ -3,9 +3,10 @@
 
 use super::buffers::Step;
 use super::kernels::{INPUT, OUTPUT, SELECT};
-use super::parameters::{self, Call, Uses};
-use super::plan::{Plan, block_rows};
+use super::parameters;
+use super::plan::{Call, Plan, block_rows};
 use super::tile::{GpuTile, Side};
+use super::uses::Uses;
 use crate::error::{Error, Result};
 use crate::mvm::management::Sample;
 use crate::mvm::{Direction, Mvm};
@@ -85,6 +86,22 @@ impl Product<'_> {
 }
 
 impl GpuTile {
+    /// Analog product `y = W x` of a batch, see [`GpuTile::product`].
+    ///
+    /// # Errors
+    /// As [`GpuTile::product`].
+    pub fn forward(&mut self, product: Product<'_>) -> Result<()> {
+        self.product(Product { direction: Direction::Forward, ..product })
+    }
+
+    /// Analog product `g = W^T d` of a batch, see [`GpuTile::product`].
+    ///
+    /// # Errors
+    /// As [`GpuTile::product`].
+    pub fn backward(&mut self, product: Product<'_>) -> Result<()> {
+        self.product(Product { direction: Direction::Backward, ..product })
+    }
+
     /// Computes the product of a batch; draws and roundings are those of [`Mvm::run`].
     ///
     /// # Errors

@@ -7,12 +7,11 @@ use rayon::prelude::*;
 
 use super::buffers::Step;
 use super::kernels::{EXACT, PULSE, TRAINS};
-use super::responses::response;
 use super::shaders::{Constant, compose, flags};
 use super::state::{Numbers, cell_grid};
 use super::tile::GpuTile;
 use crate::config::PulseType;
-use crate::devices::DeviceConfig;
+use crate::devices::{DeviceConfig, Kernel, Response};
 use crate::error::Result;
 use crate::par::{self, Par};
 use crate::pulse::positions::{Kind, Positions};
@@ -47,7 +46,8 @@ enum Mode {
     Implicit = 2,
 }
 
-/// Samples of one dispatch with deterministic pulses.
+/// Samples of one dispatch with deterministic pulses. Their lines must fit one buffer, and some systems
+/// end what takes a card two seconds.
 const GROUP: usize = 256;
 
 /// Every composition of the kernels, for checks.
@@ -59,16 +59,24 @@ pub(super) fn sources() -> Vec<(String, String)> {
         all.push((format!("exact {constants:?}"), compose(&EXACT, &constants, &[])));
     }
     for name in DeviceConfig::PULSED {
-        let parts = DeviceConfig::pulsed_default(name).as_ref().and_then(response);
-        let parts = parts.map_or(&[][..], |response| response.parts);
-        for bits in 0..16 {
-            for mode in [Mode::Stochastic, Mode::MeanCount, Mode::Implicit] {
-                let constants =
-                    constants(mode, flags(&["NOISY", "WRITES", "COUNTS", "CONSTANT"], bits));
-                let constants = [constants, vec![Constant::Word("STORED", 0b1100_1111)]].concat();
-                let source = compose(&PULSE, &constants, parts);
-                all.push((format!("pulse {name} {constants:?}"), source));
-            }
+        let response = DeviceConfig::pulsed_default(name).and_then(|device| device.response());
+        all.extend(response.iter().flat_map(|response| pulse_sources(name, response)));
+    }
+    all
+}
+
+/// Every composition of the kernel of pulses with the response of one device, as
+/// [`sources`](super::sources) has them for all.
+#[must_use]
+pub fn pulse_sources(name: &str, response: &Response) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for bits in 0..16 {
+        for mode in [Mode::Stochastic, Mode::MeanCount, Mode::Implicit] {
+            let constants =
+                constants(mode, flags(&["NOISY", "WRITES", "COUNTS", "CONSTANT"], bits));
+            let constants = [constants, vec![Constant::Word("STORED", 0b1100_1111)]].concat();
+            let source = compose(&PULSE, &constants, response.parts);
+            all.push((format!("pulse {name} {constants:?}"), source));
         }
     }
     all
@@ -279,10 +287,7 @@ impl GpuTile {
                 Constant::Flag("NOISY", noisy),
                 Constant::Flag("WRITES", device.write_noise().is_some()),
                 Constant::Flag("COUNTS", counted),
-                Constant::Flag(
-                    "CONSTANT",
-                    matches!(device.config(), DeviceConfig::ConstantStep(_)),
-                ),
+                Constant::Flag("CONSTANT", device.kernel() == Some(Kernel::Constant)),
                 stored,
             ],
         );

@@ -2,10 +2,9 @@
 
 use super::buffers::PARAMETER_BYTES;
 use super::context::Context;
-use super::parameters::Words;
-use super::responses::{MAX_CONSTANTS, Response, response};
 use super::shaders::Constant;
-use crate::devices::{Device, PlaneRef, position};
+use super::words::Words;
+use crate::devices::{Device, MAX_CONSTANTS, PlaneRef, Response, position};
 use crate::error::{Error, Result};
 use crate::rng::Key;
 
@@ -43,7 +42,7 @@ impl State {
             planes: context.storage("hidden parameters", 4)?,
             places: Vec::new(),
             table: 0,
-            response: response(device.config()),
+            response: device.config().response(),
             known: !device.is_pulsed(),
             unused: context.storage("unused", 4)?,
         })

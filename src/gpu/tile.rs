@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::buffers::Reused;
 use super::context::{Context, Pick};
-use super::product::Product;
 use super::state::State;
 use crate::devices::{Device, DriftParameters};
 use crate::error::{Error, Result};
@@ -176,22 +175,6 @@ impl GpuTile {
         side.factor = lines.out_nonlinearity_factor;
         side.known = true;
         Ok(())
-    }
-
-    /// Analog product `y = W x` of a batch, see [`GpuTile::product`].
-    ///
-    /// # Errors
-    /// As [`GpuTile::product`].
-    pub fn forward(&mut self, product: Product<'_>) -> Result<()> {
-        self.product(Product { direction: Direction::Forward, ..product })
-    }
-
-    /// Analog product `g = W^T d` of a batch, see [`GpuTile::product`].
-    ///
-    /// # Errors
-    /// As [`GpuTile::product`].
-    pub fn backward(&mut self, product: Product<'_>) -> Result<()> {
-        self.product(Product { direction: Direction::Backward, ..product })
     }
 
     /// The frozen values of a direction.

@@ -47,14 +47,14 @@ impl Visitor for Apply<'_, '_> {
             }
             // Both have at most one pulse per slot and cell; they differ in the order of cells.
             PulseType::Stochastic | PulseType::StochasticCompressed => {
-                self.stochastic(device.kernel(), device.rule())
+                self.stochastic(device.rule())
             }
         }
     }
 }
 
 impl Apply<'_, '_> {
-    fn stochastic<R: Rule>(self, kernel: Kernel, rule: R) -> Result<()> {
+    fn stochastic<R: Rule>(self, rule: R) -> Result<()> {
         let Self { target, source, samples, state } = self;
         let chunks = trains::chunks(&source.scalings(samples));
         for (at, slices) in chunks.iter().enumerate() {
@@ -63,7 +63,7 @@ impl Apply<'_, '_> {
             trouble::before_chunk(at);
             let one_sample =
                 slices.first().map(|slice| slice.sample) == slices.last().map(|slice| slice.sample);
-            match kernel {
+            match const { Kernel::of::<R>() } {
                 // All pulses of a sample at a crosspoint have one direction.
                 Kernel::Constant | Kernel::Smooth if one_sample => {
                     Coincidences::with(source, slices, |trains| {

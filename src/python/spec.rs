@@ -2,9 +2,8 @@
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use numpy::PyArray1;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyByteArray, PyDict};
 
 use crate::config::TileConfig;
 use crate::devices::{DeviceConfig, Plane};
@@ -119,7 +118,7 @@ impl PyTileSpec {
         for (name, plane) in planes {
             match plane {
                 Plane::Constant(value) => dict.set_item(name, value)?,
-                Plane::Values(values) => dict.set_item(name, PyArray1::from_vec(py, values))?,
+                Plane::Values(values) => dict.set_item(name, bytes(py, &values)?)?,
             }
         }
         Ok(dict)
@@ -137,10 +136,20 @@ impl PyTileSpec {
     ) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
         for (name, values) in self.mvm(backward).construct_lines(seed as u64) {
-            dict.set_item(name, PyArray1::from_vec(py, values))?;
+            dict.set_item(name, bytes(py, &values)?)?;
         }
         Ok(dict)
     }
+}
+
+/// The values as bytes in the order of this machine, from which Python makes a tensor.
+fn bytes<'py>(py: Python<'py>, values: &[f32]) -> PyResult<Bound<'py, PyByteArray>> {
+    PyByteArray::new_with(py, size_of_val(values), |bytes| {
+        for (out, value) in bytes.chunks_exact_mut(size_of::<f32>()).zip(values) {
+            out.copy_from_slice(&value.to_ne_bytes());
+        }
+        Ok(())
+    })
 }
 
 /// JSON of the default tile configuration with the named device.

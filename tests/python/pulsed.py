@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from mho import _core
-from mho.simulator import configs
-from mho.simulator.configs import SingleRPUConfig
+from mho.simulator.configs import SingleRPUConfig, devices
 from mho.simulator.tiles import AnalogTile
 
 Array = NDArray[np.float64]
@@ -51,7 +50,7 @@ def cases() -> list[tuple[str, int]]:
 def build(name: str, at: int = 0, **fields: Any) -> Any:
     """Return the named device with its setting number ``at``; number 0 are the defaults."""
     own = formula(name).SETTINGS[at - 1] if at else {}
-    return getattr(configs, f"{name}Device")(**(own | fields))
+    return getattr(devices, f"{name}Device")(**(own | fields))
 
 
 def equal(device: Any) -> Any:

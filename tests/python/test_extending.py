@@ -482,8 +482,11 @@ def test_examples_of_the_page_run(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(tile.tile.get_weights(), expected, atol=1e-6, rtol=0.0)
 
 
-def test_rust_of_the_page_is_compiled() -> None:
-    compiled = (ROOT / "tests" / "rust" / "extending.rs").read_text()
-    assert blocks("rust")
-    for block in blocks("rust"):
+@pytest.mark.parametrize(
+    ("language", "file"), [("rust", "extending.rs"), ("wgsl", "joglekar_step.wgsl")]
+)
+def test_code_of_the_page_is_compiled(language: str, file: str) -> None:
+    compiled = (ROOT / "tests" / "rust" / file).read_text()
+    assert blocks(language)
+    for block in blocks(language):
         assert block in compiled

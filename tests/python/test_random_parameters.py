@@ -45,13 +45,14 @@ def use(spec: _core.TileSpec, x: torch.Tensor, d: torch.Tensor) -> None:
     weight = torch.full((3, 4), 0.1)
     seed, one = torch.tensor([5]), 1
     hidden = {
-        name: torch.from_numpy(plane).view(3, 4)
+        name: torch.frombuffer(plane, dtype=torch.float32).view(3, 4)
         for name, plane in spec.construct(1).items()
         if not isinstance(plane, float)
     }
     y, g = torch.empty(2, 3), torch.empty(2, 4)
     for backward, given, out in ((False, x, y), (True, d, g)):
-        lines = {k: torch.from_numpy(v) for k, v in spec.construct_lines(backward, 1).items()}
+        drawn = spec.construct_lines(backward, 1)
+        lines = {k: torch.frombuffer(v, dtype=torch.float32) for k, v in drawn.items()}
         _core.mvm(spec, backward, given, weight, out, seed, one, False, None, lines)
     _core.update(spec, weight, hidden, x, d, 0.01, seed, one)
 

@@ -1,15 +1,18 @@
-//! Pulses of every device against the formulas, one and many.
+//! Many pulses of every device against one after another.
+//!
+//! What a single pulse does is compared with the formula of each device in NumPy, see
+//! `tests/python/pulsed.py`; here the sums of pulses are compared with single ones of the crate.
 
 use mho_core::UpdateParameters;
 use mho_core::config::TileConfig;
 use mho_core::devices::{Device, DeviceConfig, Plane, PlaneRef};
 use mho_core::pulse::{self, Update};
-use mho_core::rng::{Key, Stream};
+use mho_core::rng::Key;
+use serde_json::Value;
 
-use crate::formulas::Cell;
 use crate::statistics::{moments, smirnov};
 
-/// Settings beside the defaults, in which every branch of the formulas is taken.
+/// Settings beside the defaults, in which every branch of the rules is taken.
 const SETTINGS: [(&str, &str); 11] = [
     ("LinearStep", r#""gamma_up": 0.7, "gamma_down": 1.3, "mult_noise": false"#),
     ("LinearStep", r#""gamma_up": 0.9, "allow_increasing": true, "mean_bound_reference": false"#),
@@ -77,12 +80,6 @@ impl Rig {
     }
 }
 
-fn normals(len: usize, block: u32) -> Vec<f32> {
-    let mut out = vec![0.0; len];
-    Key::new(99, 0).stream(Stream::Read).fill_normal(0, block, &mut out);
-    out
-}
-
 #[test]
 fn settings_survive_json() {
     for (what, device) in variants(r#""dw_min": 0.002, "drift": {"nu": 0.1}"#) {
@@ -93,49 +90,19 @@ fn settings_survive_json() {
     }
 }
 
-#[test]
-fn one_pulse_follows_the_formula() {
-    for (what, config) in variants(r#""dw_min_std": 0.0"#) {
-        let rig = Rig::new(&config, 5, 370);
-        let mut start: Vec<_> = normals(5 * 370, 0).iter().map(|w| 0.3 * w).collect();
-        rig.device.clip(&mut start, &rig.planes());
-        for up in [true, false] {
-            let mut weights = start.clone();
-            let sign = if up { -1.0 } else { 1.0 };
-            rig.update(&mut weights, &[sign; 370], &[1.0; 5], 1.0, 1);
-            for (at, (got, w)) in weights.iter().zip(&start).enumerate() {
-                let cell = Cell::new(&rig.device, &rig.planes(), at);
-                let expected = cell.pulse(&config, f64::from(*w), up, 0.0);
-                // Weights have a precision of 6e-8; the rest is for steps that kernels add up.
-                let error = (f64::from(*got) - expected).abs();
-                assert!(error < 1e-6, "{what}: {at} from {w} up {up}: {got} {expected}");
-            }
-        }
-    }
-}
-
 /// Samples of 31 pulses at each crosspoint, in changing directions.
 const SIGNS: [f32; 8] = [-1.0, -1.0, 1.0, -1.0, -1.0, 1.0, 1.0, -1.0];
 
-/// Weights after the pulses of all [`SIGNS`], many times from the same start: the kernel, and pulse
-/// after pulse.
-fn many_pulses(config: &DeviceConfig, start: f32) -> [Vec<f64>; 2] {
-    let rig = Rig::new(config, 25, 100);
+/// Weights after the pulses of all [`SIGNS`], many times from the same start: in one update, and with
+/// an update for every pulse.
+fn many_pulses(rig: &Rig, start: f32) -> [Vec<f64>; 2] {
+    let [mut summed, mut single] = [vec![start; 2500], vec![start; 2500]];
     let x: Vec<f32> = SIGNS.iter().flat_map(|sign| [*sign; 100]).collect();
-    let mut weights = vec![start; 2500];
-    rig.update(&mut weights, &x, &[1.0; 25 * SIGNS.len()], 31.0, 1);
-    let kernel = weights.iter().map(|w| f64::from(*w)).collect();
-    let cell = Cell::new(&rig.device, &rig.planes(), 0);
-    let mut xi = vec![0.0; 31 * SIGNS.len()];
-    let single = (0..2500).map(|run| {
-        Key::new(1234, 0).stream(Stream::Read).fill_normal(run, 7, &mut xi);
-        let pulses = SIGNS.iter().flat_map(|sign| [*sign < 0.0; 31]);
-        pulses
-            .zip(&xi)
-            .fold(f64::from(start), |w, (up, xi)| cell.pulse(config, w, up, f64::from(*xi)))
-    });
-    // Weights at the bounds are exactly there in both.
-    [kernel, single.map(|w| f64::from(w as f32)).collect()]
+    rig.update(&mut summed, &x, &[1.0; 25 * SIGNS.len()], 31.0, 1);
+    for (call, sign) in SIGNS.iter().flat_map(|sign| [*sign; 31]).enumerate() {
+        rig.update(&mut single, &[sign; 100], &[1.0; 25], 1.0, 2 + call as u64);
+    }
+    [summed, single].map(|weights| weights.into_iter().map(f64::from).collect())
 }
 
 /// Fails unless two samples look like those of one distribution.
@@ -161,35 +128,31 @@ fn variance_error(values: &[f64]) -> f64 {
 }
 
 #[test]
-fn kernels_match_single_pulses() {
-    let equal = r#""dw_min_dtod": 0.0, "up_down_dtod": 0.0, "w_max_dtod": 0.0, "w_min_dtod": 0.0"#;
+fn sums_match_single_pulses() {
     for step in [0.001, 0.01] {
-        for (what, mut config) in variants(&format!(r#"{equal}, "dw_min": {step}"#)) {
-            without_spread(&mut config);
-            let rig = Rig::new(&config, 1, 1);
-            let reference = Cell::new(&rig.device, &rig.planes(), 0).reference(&config);
-            for raw in [0.1, -0.58] {
-                let [got, want] = many_pulses(&config, (raw - reference) as f32);
-                assert_equal(got, want, &format!("{what}, steps of {step} from {raw}"));
+        for (what, config) in variants(&format!(r#""dw_min": {step}"#)) {
+            let rig = Rig::new(&without_spread(&config), 25, 100);
+            let [lower, upper] = rig.device.bounds(&rig.planes()).unwrap().at(0);
+            // In the middle, and so close to the bound that it is reached.
+            for place in [0.58, 0.02] {
+                let [got, want] = many_pulses(&rig, lower + place * (upper - lower));
+                assert_equal(got, want, &format!("{what}, steps of {step} from {place}"));
             }
         }
     }
 }
 
-/// Makes the cells equal in what the device itself adds.
-fn without_spread(config: &mut DeviceConfig) {
-    match config {
-        DeviceConfig::LinearStep(device) => {
-            (device.gamma_up_dtod, device.gamma_down_dtod) = (0.0, 0.0);
+/// The device with equal cells.
+fn without_spread(config: &DeviceConfig) -> DeviceConfig {
+    fn equal(fields: &mut Value) {
+        for (name, value) in fields.as_object_mut().into_iter().flatten() {
+            if name.ends_with("_dtod") || name == "reference_std" {
+                *value = 0.0.into();
+            }
+            equal(value);
         }
-        DeviceConfig::PowStep(device) => {
-            (device.pow_gamma_dtod, device.pow_up_down_dtod) = (0.0, 0.0);
-        }
-        DeviceConfig::PowStepReference(device) => {
-            (device.pow_gamma_dtod, device.pow_up_down_dtod) = (0.0, 0.0);
-            device.reference_std = 0.0;
-        }
-        DeviceConfig::SoftBoundsReference(device) => device.reference_std = 0.0,
-        _ => {}
     }
+    let mut value = serde_json::to_value(config).unwrap();
+    equal(&mut value);
+    serde_json::from_value(value).unwrap()
 }

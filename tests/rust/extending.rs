@@ -3,7 +3,7 @@
 use mho_core::config::PulseType;
 use mho_core::devices::{
     Branch, Cell, CellDraws, CellRef, ConstantStep, Device, DeviceConfig, ExpStep, LinearStep,
-    MAX_EXTRA, Plane, PowStep, PulsedDevice, PulsedParameters, Rule, SoftBounds,
+    MAX_EXTRA, Plane, PowStep, PulsedDevice, PulsedParameters, Response, Rule, SoftBounds,
 };
 use mho_core::pulse::counts::{Sample, counts};
 use mho_core::pulse::{Update, update};
@@ -95,6 +95,10 @@ impl PulsedDevice for JoglekarStep {
 
     fn rule(&self) -> JoglekarRule {
         JoglekarRule { std: self.pulsed.dw_min_std as f32 }
+    }
+
+    fn response(&self) -> Response {
+        Response::new(&[include_str!("joglekar_step.wgsl")], self.rule().std, &[])
     }
 
     fn extra(&self, _cell: &mut Cell, normals: &[f64]) -> [f64; MAX_EXTRA] {
@@ -211,6 +215,25 @@ fn own_steps_follow_the_formula() {
     assert!(
         matches!(wrong.validate("device"), Err(Error::Config { field, .. }) if field == "device.p")
     );
+}
+
+/// The twin in WGSL is valid in all compositions; no adapter is needed.
+#[cfg(feature = "wgpu")]
+#[test]
+fn own_response_compiles() {
+    use wgpu::naga::front::wgsl;
+    use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
+
+    let sources = mho_core::gpu::pulse_sources("JoglekarStep", &JoglekarStep::default().response());
+    assert!(!sources.is_empty());
+    for (name, source) in sources {
+        assert!(source.contains("pow(abs(position)"), "{name}");
+        let module = wgsl::parse_str(&source)
+            .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&source)));
+        Validator::new(ValidationFlags::all(), Capabilities::empty())
+            .validate(&module)
+            .unwrap_or_else(|error| panic!("{name}: {error:?}"));
+    }
 }
 
 /// Constants of the cells of a device of the registry.

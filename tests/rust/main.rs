@@ -4,7 +4,6 @@
 mod device_pulses;
 mod devices;
 mod extending;
-mod formulas;
 #[cfg(feature = "wgpu")]
 mod gpu;
 mod lifecycle;

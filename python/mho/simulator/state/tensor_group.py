@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -37,6 +35,6 @@ class TensorGroup(nn.Module):
         return
 
 
-def as_tensor(values: npt.NDArray[np.float32], shape: tuple[int, ...]) -> Tensor:
+def as_tensor(values: bytearray, shape: tuple[int, ...]) -> Tensor:
     """Return values of the core as a tensor of its own."""
-    return torch.from_numpy(np.ascontiguousarray(values)).reshape(shape)
+    return torch.frombuffer(values, dtype=torch.float32).reshape(shape)
