@@ -42,7 +42,7 @@ impl<'a> Coincidences<'a> {
         let fires = |words: &[u32]| words.iter().fold(0, |any, word| any | word) & !SIGN != 0;
         let mut firing = blocks.enumerate().filter(|(_, words)| fires(words)).map(|(at, _)| at);
         let Some(first) = firing.next() else { return 0..0 };
-        let end = (firing.last().unwrap_or(first) + 1) * LANES;
+        let end = (firing.next_back().unwrap_or(first) + 1) * LANES;
         first * LANES / width * width..end.next_multiple_of(width)
     }
 
