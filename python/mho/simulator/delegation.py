@@ -1,6 +1,7 @@
 """Methods that only pass a call on to an object that does it."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -21,10 +22,14 @@ def done_by(
         method: Method of the class of the part; one that the part overrides is found by its name.
         then: Name of a method of the object itself that is called afterwards, without arguments.
     """
+    signature = inspect.signature(method)
 
     @functools.wraps(method)
     def handed(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        result: R = getattr(getattr(self, part), method.__name__)(*args, **kwargs)
+        # By position: the part may name its arguments otherwise, where the standard does so.
+        bound = signature.bind(None, *args, **kwargs)
+        done: Any = getattr(getattr(self, part), method.__name__)
+        result: R = done(*bound.args[1:], **bound.kwargs)
         if then is not None:
             getattr(self, then)()
         return result

@@ -248,3 +248,15 @@ def test_damaged_state_is_refused() -> None:
             tile.load_state_dict(good | {name: value})
     with pytest.raises(TileError, match="expected entries"):
         tile.load_state_dict({k: v for k, v in good.items() if k != name})
+
+
+def test_arguments_may_be_named_on_tile_and_raw_tile() -> None:
+    """The standard names the time differently in the two; a tile hands it on whatever its name."""
+    drifts = [pulsed(clean(SoftBoundsDevice, drift=DriftParameter(nu=0.1))) for _ in range(2)]
+    for _ in range(2):
+        drifts[0].drift_weights(delta_t=10.0)
+        drifts[1].tile.drift_weights(time_since_last_call=10.0)
+    assert torch.equal(raw(drifts[0]), raw(drifts[1]))
+    assert not torch.equal(raw(drifts[0]), WEIGHT)
+    with pytest.raises(TypeError):
+        drifts[0].drift_weights(time=10.0)

@@ -21,21 +21,9 @@ from mho.simulator.configs.configs import (
     TorchInferenceRPUConfigIRDropT,
     UnitCellRPUConfig,
 )
-from mho.simulator.configs.devices import (
-    ConstantStepDevice,
-    CustomPulsedDevice,
-    ExpStepDevice,
-    FloatingPointDevice,
-    IdealDevice,
-    LinearStepDevice,
-    PiecewiseStepDevice,
-    PowStepDevice,
-    PowStepReferenceDevice,
-    SoftBoundsDevice,
-    SoftBoundsPmaxDevice,
-    SoftBoundsReferenceDevice,
-)
 from mho.simulator.configs.helpers import build_config
+from mho.simulator.devices import *  # noqa: F403  # a new device is named in one place
+from mho.simulator.devices import __all__ as _devices
 from mho.simulator.parameters import (
     AnalogMVType,
     BoundManagementType,
@@ -62,33 +50,25 @@ from mho.simulator.parameters import (
 from mho.simulator.parameters.enums import CountLRFeedbackPolicy
 
 __all__ = [
+    *_devices,
     "AnalogMVType",
     "BoundManagementType",
     "BufferedTransferCompound",
     "ChoppedTransferCompound",
-    "ConstantStepDevice",
     "CountLRFeedbackPolicy",
-    "CustomPulsedDevice",
     "DifferenceUnitCell",
     "DigitalRankUpdateRPUConfig",
     "DriftParameter",
     "DynamicTransferCompound",
-    "ExpStepDevice",
-    "FloatingPointDevice",
     "FloatingPointRPUConfig",
     "IOParameters",
     "IOParametersIRDropT",
-    "IdealDevice",
     "InferenceRPUConfig",
     "InputRangeParameter",
-    "LinearStepDevice",
     "MappingParameter",
     "MixedPrecisionCompound",
     "NoiseManagementType",
     "OneSidedUnitCell",
-    "PiecewiseStepDevice",
-    "PowStepDevice",
-    "PowStepReferenceDevice",
     "PrePostProcessingParameter",
     "PulseType",
     "QuantizedTorchInferenceRPUConfig",
@@ -96,9 +76,6 @@ __all__ = [
     "ReferenceUnitCell",
     "SimpleDriftParameter",
     "SingleRPUConfig",
-    "SoftBoundsDevice",
-    "SoftBoundsPmaxDevice",
-    "SoftBoundsReferenceDevice",
     "TorchInferenceRPUConfig",
     "TorchInferenceRPUConfigIRDropT",
     "TransferCompound",
