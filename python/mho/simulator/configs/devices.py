@@ -13,6 +13,7 @@ from mho.simulator.devices.cells import (
     TransferCompound,
     VectorUnitCell,
 )
+from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters.enums import RPUDataType
 from mho.simulator.parameters.inference import DriftParameter, SimpleDriftParameter
 
@@ -20,6 +21,7 @@ __all__ = [
     *_devices,
     "BufferedTransferCompound",
     "ChoppedTransferCompound",
+    "CrosspointDevice",
     "DifferenceUnitCell",
     "DriftParameter",
     "DynamicTransferCompound",

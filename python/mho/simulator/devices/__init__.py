@@ -1,7 +1,6 @@
 """Devices at a crosspoint, one per file; `cells` has those that combine several."""
 
 from mho.simulator.devices.constant_step import ConstantStepDevice
-from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.devices.custom import CustomPulsedDevice
 from mho.simulator.devices.exp_step import ExpStepDevice
 from mho.simulator.devices.floating_point import FloatingPointDevice
@@ -17,7 +16,6 @@ from mho.simulator.devices.soft_bounds_reference import SoftBoundsReferenceDevic
 
 __all__ = [
     "ConstantStepDevice",
-    "CrosspointDevice",
     "CustomPulsedDevice",
     "ExpStepDevice",
     "FloatingPointDevice",
