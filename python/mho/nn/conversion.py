@@ -21,7 +21,7 @@ from mho.nn.replacement import (
     warn_of_untied_parameters,
     without_fused_path,
 )
-from mho.simulator.parameters.arguments import check_rpu_config
+from mho.simulator.parameters.arguments import check_rpu_config, check_tile_module_class
 from mho.simulator.parameters.base import RPUConfigGeneric
 
 __all__ = [
@@ -97,6 +97,8 @@ def convert_to_analog(
     _check_module(module)
     if rpu_config is not None:
         check_rpu_config(rpu_config)
+    if tile_module_class is not None:
+        check_tile_module_class(tile_module_class)
     excluded_names = _check_names(exclude_modules)
     conversions = CONVERSIONS if conversion_map is None else _check_map(conversion_map)
     choose_config: SpecificConfig = specific_rpu_config_fun or specific_rpu_config_id

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -10,6 +11,7 @@ from torch import nn
 
 from mho.exceptions import ArgumentError, ConfigError
 from mho.nn import AnalogLinear, AnalogLinearMapped
+from mho.nn.conversion import convert_to_analog
 from mho.simulator.configs import (
     ConstantStepDevice,
     FloatingPointRPUConfig,
@@ -95,6 +97,42 @@ class TestInitialisation:
     def test_configuration_must_be_an_instance(self, wrong: Any) -> None:
         with pytest.raises(ArgumentError, match="rpu_config"):
             AnalogLinear(5, 3, rpu_config=wrong)
+
+    @pytest.mark.parametrize("cls", [AnalogLinear, AnalogLinearMapped])
+    @pytest.mark.parametrize(
+        "wrong", [SingleRPUConfig(), SingleRPUConfig, InferenceRPUConfig(), ConstantStepDevice()]
+    )
+    def test_configuration_in_place_of_the_bias(self, cls: type, wrong: Any) -> None:
+        with pytest.raises(ArgumentError, match=r"bias: .*rpu_config="):
+            cls(4, 2, wrong)
+
+    @pytest.mark.parametrize("wrong", ["yes", 2, 0.5, [True], torch.ones(2)])
+    def test_bias_is_a_truth_value(self, wrong: Any) -> None:
+        with pytest.raises(ArgumentError, match="bias: expected True or False"):
+            AnalogLinear(4, 2, wrong)
+
+    @pytest.mark.parametrize("right", [1, np.bool_(True), np.True_])
+    def test_truth_values_of_other_types(self, right: Any) -> None:
+        assert AnalogLinear(4, 2, right).get_weights()[1] is not None
+        assert AnalogLinear(4, 2, None).get_weights()[1] is None  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("cls", [AnalogLinear, AnalogLinearMapped])
+    @pytest.mark.parametrize("part", [ConstantStepDevice(), IOParameters()])
+    def test_part_in_place_of_a_configuration(self, cls: Any, part: Any) -> None:
+        for build in (
+            lambda: cls(4, 2, rpu_config=part),
+            lambda: cls.from_digital(nn.Linear(4, 2), part),
+            lambda: convert_to_analog(nn.Sequential(nn.Linear(4, 2)), part),
+        ):
+            with pytest.raises(ArgumentError, match=r"part of a configuration.*rpu_config=Single"):
+                build()
+
+    @pytest.mark.parametrize("wrong", [SingleRPUConfig(), 3])
+    def test_tile_module_class_is_a_class(self, wrong: Any) -> None:
+        with pytest.raises(ArgumentError, match="tile_module_class"):
+            AnalogLinear(4, 2, True, None, wrong)
+        with pytest.raises(ArgumentError, match="tile_module_class"):
+            convert_to_analog(nn.Linear(4, 2), None, wrong)
 
     @pytest.mark.parametrize("sizes", [(0, 3), (5, -1), (5, 0), (5, 2.0), (None, 3)])
     def test_sizes_must_be_positive(self, sizes: Any) -> None:

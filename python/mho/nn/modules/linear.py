@@ -8,7 +8,12 @@ from torch import Tensor, nn
 from mho.nn.conversion_table import register_analog
 from mho.nn.modules.base import AnalogLayerBase
 from mho.nn.modules.module_call import call
-from mho.simulator.parameters.arguments import check_rpu_config, check_size
+from mho.simulator.parameters.arguments import (
+    check_flag,
+    check_rpu_config,
+    check_size,
+    check_tile_module_class,
+)
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.tiles.analog import SingleRPUConfig
 
@@ -43,20 +48,22 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
             tile_module_class: Tile or tile array; by default the configuration chooses by size.
 
         Raises:
-            ArgumentError: A size is not a positive integer, or ``rpu_config`` is not an instance
-                of a configuration.
+            ArgumentError: A size is not a positive integer, ``bias`` is no truth value, or
+                ``rpu_config`` is not an instance of a configuration.
             ConfigError: A value of the configuration is invalid; the message names the field.
         """
         nn.Module.__init__(self)  # that of nn.Linear would allocate and draw digital weights
         check_size("in_features", in_features)
         check_size("out_features", out_features)
+        bias = check_flag("bias", bias)
         rpu_config = SingleRPUConfig() if rpu_config is None else check_rpu_config(rpu_config)
         if tile_module_class is None:
             tile_module_class = rpu_config.get_default_tile_module_class(out_features, in_features)
+        check_tile_module_class(tile_module_class)
         self.in_features = in_features
         self.out_features = out_features
         self.register_parameter("weight", None)
-        self.bias = bool(bias)  # type: ignore[assignment]  # scripts expect a bool
+        self.bias = bias  # type: ignore[assignment]  # scripts expect a bool
         # The tile draws its seed from torch's generator; the layer must not consume that draw.
         with torch.random.fork_rng(devices=[]):
             self.analog_module: Any = tile_module_class(out_features, in_features, rpu_config, bias)

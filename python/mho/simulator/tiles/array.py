@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError, InputError, TileModuleError
-from mho.simulator.parameters.arguments import check_size
+from mho.simulator.parameters.arguments import check_flag, check_rpu_config, check_size
 from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parameters.registry import register_tile_class
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
@@ -53,7 +53,7 @@ class TileModuleArray(nn.Module):
             check_size("out_size", out_size),
             check_size("in_size", in_size),
         )
-        if not isinstance(rpu_config, MappableRPU):
+        if not isinstance(check_rpu_config(rpu_config), MappableRPU):
             raise ArgumentError(
                 "rpu_config: expected a configuration with a mapping, got"
                 f" {type(rpu_config).__name__}"
@@ -68,7 +68,8 @@ class TileModuleArray(nn.Module):
             )
             for columns in self.in_sizes
         )
-        value = nn.Parameter(torch.zeros(out_size, dtype=torch.float32)) if bias else None
+        has_bias = check_flag("bias", bias)
+        value = nn.Parameter(torch.zeros(out_size, dtype=torch.float32)) if has_bias else None
         self.register_parameter("bias", value)
         self.analog_tile_count = len(self.in_sizes) * len(self.out_sizes)
 
