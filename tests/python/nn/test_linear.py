@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from mho.exceptions import ArgumentError, ConfigError
+from mho.exceptions import ArgumentError, ConfigError, InputError
 from mho.nn import AnalogLinear, AnalogLinearMapped
 from mho.nn.conversion import convert_to_analog
 from mho.simulator.configs import (
@@ -19,6 +19,7 @@ from mho.simulator.configs import (
     InferenceRPUConfig,
     IOParameters,
     SingleRPUConfig,
+    TorchInferenceRPUConfig,
 )
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.tiles import AnalogTile, InferenceTile, TileModuleArray
@@ -36,6 +37,10 @@ def perfect(**mapping: Any) -> SingleRPUConfig:
     for name, value in mapping.items():
         setattr(config.mapping, name, value)
     return config
+
+
+TILES = [SingleRPUConfig, InferenceRPUConfig, FloatingPointRPUConfig, TorchInferenceRPUConfig]
+NAN = float("nan")
 
 
 class TestInitialisation:
@@ -213,6 +218,44 @@ class TestWeights:
         # Omega is the largest absolute weight on the tile.
         raw, _ = layer.get_weights(apply_weight_scaling=False)
         assert raw.abs().max().item() == pytest.approx(0.5, rel=1e-6)
+
+    @pytest.mark.parametrize("split", [0, 2])
+    @pytest.mark.parametrize("config", TILES)
+    def test_only_the_right_shape_is_taken(self, config: Any, split: int) -> None:
+        """Reshaping any tensor of 15 values would scramble them."""
+        config = config()
+        config.mapping.max_input_size = config.mapping.max_output_size = split or 512
+        layer = AnalogLinear(5, 3, rpu_config=config)
+        before = layer.get_weights()
+        weight = torch.randn(3, 5)
+        with pytest.raises(InputError, match=r"transposed.*weight\.t\(\)"):
+            layer.set_weights(weight.t(), torch.ones(3))
+        for wrong in (weight.flatten(), weight.reshape(1, 15), weight.reshape(3, 5, 1)):
+            with pytest.raises(InputError, match=r"expected shape \[out, in\] = \(3, 5\), got"):
+                layer.set_weights(wrong, torch.ones(3))
+        for old, new in zip(before, layer.get_weights(), strict=True):
+            assert torch.equal(old, new)
+
+    @pytest.mark.parametrize("split", [0, 2])
+    def test_bias_for_a_layer_without_one_is_taken(self, split: int) -> None:
+        config = perfect(max_input_size=split or 512, max_output_size=split or 512)
+        layer = AnalogLinear(5, 3, bias=False, rpu_config=config)
+        weight = torch.randn(3, 5)
+        layer.set_weights(weight, torch.ones(3))
+        assert torch.equal(layer.get_weights()[0], weight)
+        assert layer.get_weights()[1] is None
+
+    @pytest.mark.parametrize("split", [0, 2])
+    @pytest.mark.parametrize("omega", [NAN, float("inf"), "large", 1e-45])
+    def test_bad_scaling_changes_nothing(self, omega: Any, split: int) -> None:
+        config = perfect(max_input_size=split or 512, max_output_size=split or 512)
+        config.mapping.weight_scaling_omega = 0.5
+        layer = AnalogLinear(5, 3, rpu_config=config)
+        before = {name: value.clone() for name, value in layer.state_dict().items()}
+        with pytest.raises(ArgumentError, match="weight_scaling_omega"):
+            layer.set_weights(torch.ones(3, 5), torch.ones(3), weight_scaling_omega=omega)
+        after = layer.state_dict()
+        assert all(torch.equal(after[name], value) for name, value in before.items())
 
     def test_results_are_copies(self) -> None:
         layer = AnalogLinear(5, 3)

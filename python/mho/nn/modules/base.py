@@ -10,6 +10,7 @@ from mho.exceptions import ModuleError, TileModuleError
 from mho.inference.noise.base import BaseNoiseModel
 from mho.nn.modules import ddp, loading
 from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.parts.logical_weights import check_shape
 from mho.simulator.tiles.inference import InferenceTileWithPeriphery
 from mho.simulator.tiles.module import TileModule
 
@@ -113,9 +114,9 @@ class AnalogLayerBase(_Mixin):
         """Write the weights of the layer to its tiles.
 
         Args:
-            weight: Weights in logical units, ``[out_features, in_features]`` or any shape of the
-                same number of elements.
-            bias: Bias ``[out_features]``; a digital bias stays as it is without.
+            weight: Weights in logical units, ``[out_features, in_features]``.
+            bias: Bias ``[out_features]``; a digital bias stays as it is without. A layer without
+                one takes no notice of it.
             kwargs: ``apply_weight_scaling``, ``realistic``, ``weight_scaling_omega`` as in the
                 tile.
 
@@ -123,7 +124,14 @@ class AnalogLayerBase(_Mixin):
             ModuleError: The module has no tiles of its own.
             InputError: Shape, type or a value does not fit; nothing is changed.
         """
-        self._analog_module().set_weights(weight, bias, **kwargs)
+        module, shape = self._analog_module(), self._weight_shape()
+        if shape is not None:
+            check_shape(weight, shape)
+        module.set_weights(weight, bias, **kwargs)
+
+    def _weight_shape(self) -> tuple[int, ...] | None:
+        """Return the shape of the logical weights, None if only the tile knows it."""
+        return None
 
     def get_weights(self, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
         """Return the weights of the layer.

@@ -89,6 +89,9 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
         # Not self.analog_module: the lookup of submodules by attribute costs as much as the call.
         return call(self._modules["analog_module"], x_input)
 
+    def _weight_shape(self) -> tuple[int, ...]:
+        return self.out_features, self.in_features
+
     def extra_repr(self) -> str:
         """Return sizes, whether there is a bias, and the name of the configuration."""
         return self._with_config_name(

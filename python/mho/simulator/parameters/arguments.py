@@ -26,6 +26,22 @@ def check_index(name: str, value: int) -> int:
     return int(value)
 
 
+def check_finite(name: str, value: float) -> float:
+    """Return a finite number of any sign.
+
+    Args:
+        name: Name of the argument in messages.
+        value: Candidate; a tensor of one element counts as a number.
+
+    Raises:
+        ArgumentError: It is no such number.
+    """
+    number = _as_number(value)
+    if not math.isfinite(number):
+        raise ArgumentError(f"{name}: expected a finite number, got {_shown(value)}")
+    return number
+
+
 def check_not_negative(name: str, value: float) -> float:
     """Return a finite number that is not negative.
 
@@ -36,13 +52,18 @@ def check_not_negative(name: str, value: float) -> float:
     Raises:
         ArgumentError: It is no such number.
     """
-    try:
-        number = math.nan if isinstance(value, (bool, str)) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
+    number = _as_number(value)
     if not math.isfinite(number) or number < 0.0:
-        raise ArgumentError(f"{name}: expected a finite number >= 0, got {value!r}")
+        raise ArgumentError(f"{name}: expected a finite number >= 0, got {_shown(value)}")
     return number
+
+
+def _as_number(value: Any) -> float:
+    """Return a value as a number, NaN if it is none."""
+    try:
+        return math.nan if isinstance(value, (bool, str)) else float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return math.nan
 
 
 def check_size(name: str, value: int) -> int:

@@ -9,6 +9,7 @@ from mho.exceptions import ArgumentError, InputError, TileModuleError
 from mho.simulator.parameters.arguments import check_flag, check_rpu_config, check_size
 from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parameters.registry import register_tile_class
+from mho.simulator.parts.logical_weights import as_matrix
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.tiles.base import TileModuleBase
 from mho.simulator.tiles.module import TileModule
@@ -136,20 +137,22 @@ class TileModuleArray(nn.Module):
         """Write logical weights.
 
         Args:
-            weight: Reshaped to `[out_size, in_size]`.
+            weight: Shape `[out_size, in_size]`, or a kernel as for a tile.
             bias: Shape `[out_size]`; the present one is kept if it is not given.
             kwargs: Passed to the tiles.
 
         Raises:
             ArgumentError: A value is not finite; nothing is changed.
-            InputError: Wrong number of elements; nothing is changed.
+            InputError: Wrong shape; nothing is changed.
         """
-        full = self._checked("weight", weight, (self.out_size, self.in_size))
-        if bias is not None and self.bias is not None:
-            self.bias.data.copy_(self._checked("bias", bias, (self.out_size,)))
+        matrix = as_matrix(weight, self.out_size, self.in_size)
+        full = self._checked("weight", matrix, (self.out_size, self.in_size))
+        column = None if bias is None else self._checked("bias", bias, (self.out_size,))
         for columns, tiles in zip(torch.split(full, self.in_sizes, 1), self._grid(), strict=True):
             for part, tile in zip(torch.split(columns, self.out_sizes, 0), tiles, strict=True):
                 tile.set_weights(part, **kwargs)
+        if column is not None and self.bias is not None:
+            self.bias.data.copy_(column)
 
     @staticmethod
     def _checked(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:

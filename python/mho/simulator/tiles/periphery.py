@@ -18,7 +18,7 @@ from mho.simulator.parts.input_range import InputRange, OutputClipping
 from mho.simulator.parts.logical_weights import LogicalWeights
 from mho.simulator.parts.programming import Programming
 from mho.simulator.parts.reference_weights import ReferenceWeights
-from mho.simulator.parts.scales import ScaledGradient, Scales
+from mho.simulator.parts.scales import Scales, UnscaledGradient
 from mho.simulator.parts.write_verify import WriteVerify
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import batch_shape, check_features, from_rows, to_rows
@@ -269,7 +269,7 @@ class TileWithPeriphery(TileModule):
         scales = self._buffers["mapping_scales"]
         if scales is None or not tracks(weight):
             return weight
-        scaled: Tensor = ScaledGradient.apply(weight, scales.square().reciprocal()[:, None])
+        scaled: Tensor = UnscaledGradient.apply(weight, scales[:, None])
         return scaled
 
     def cast_input(self, x: Tensor) -> Tensor:
