@@ -91,9 +91,9 @@ class TestInitialisation:
     def test_attributes(self) -> None:
         layer = AnalogLinear(5, 3)
         assert (layer.in_features, layer.out_features) == (5, 3)
-        assert layer.weight is None
-        assert layer.bias is True
-        assert AnalogLinear(5, 3, bias=False).bias is False
+        assert layer.weight.shape == (3, 5)
+        assert layer.bias and layer.bias.shape == (3,)
+        assert AnalogLinear(5, 3, bias=False).bias is None
         assert isinstance(layer, nn.Linear)
         assert isinstance(layer.analog_module, AnalogTile)
         assert type(layer.analog_module.rpu_config) is SingleRPUConfig

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mho.nn.conversion_table import register_analog
 from mho.nn.modules.base import AnalogLayerBase
+from mho.nn.modules.layer_weight import LayerWeight, WeightSource, refuse_assignment
 from mho.nn.modules.module_call import call
 from mho.simulator.parameters.arguments import (
     check_flag,
@@ -62,16 +63,44 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
         check_tile_module_class(tile_module_class)
         self.in_features = in_features
         self.out_features = out_features
-        self.register_parameter("weight", None)
-        self.bias = bias  # type: ignore[assignment]  # scripts expect a bool
         # The tile draws its seed from torch's generator; the layer must not consume that draw.
         with torch.random.fork_rng(devices=[]):
             self.analog_module: Any = tile_module_class(out_features, in_features, rpu_config, bias)
         self.reset_parameters()
 
+    @property
+    def weight(self) -> LayerWeight:  # type: ignore[override]
+        """Logical weights ``[out_features, in_features]``, read from the tiles on demand.
+
+        `torch.nn.init` and other operations in place write through the tiles. Gradients do not
+        pass: a penalty on the weights belongs to the tiles, see their configuration.
+
+        Raises:
+            ModuleError: On assignment; use `set_weights`.
+        """
+        return LayerWeight(WeightSource(self, self._weight_shape(), False))
+
+    @property
+    def bias(self) -> LayerWeight | None:  # type: ignore[override]
+        """Bias ``[out_features]`` in the same way, true as a condition; None without one."""
+        if not self._has_bias():
+            return None
+        return LayerWeight(WeightSource(self, (self.out_features,), True))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("weight", "bias"):
+            # Scripts that move weights between modules hand back what they took.
+            if not isinstance(value, LayerWeight) or value._source.layer is not self:
+                refuse_assignment(name)
+            return
+        super().__setattr__(name, value)
+
+    def _has_bias(self) -> bool:
+        return bool(self.analog_module.use_bias)
+
     def reset_parameters(self) -> None:
         """Draw the weights of a new `torch.nn.Linear` and write them to the tile."""
-        digital = nn.Linear(self.in_features, self.out_features, bias=bool(self.bias))
+        digital = nn.Linear(self.in_features, self.out_features, bias=self._has_bias())
         self.set_weights(digital.weight, digital.bias)
 
     def forward(self, x_input: Tensor) -> Tensor:
@@ -95,7 +124,8 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
     def extra_repr(self) -> str:
         """Return sizes, whether there is a bias, and the name of the configuration."""
         return self._with_config_name(
-            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias}"
+            f"in_features={self.in_features}, out_features={self.out_features},"
+            f" bias={self._has_bias()}"
         )
 
     @classmethod

@@ -80,6 +80,11 @@ class TileModuleArray(nn.Module):
         return self._first().rpu_config
 
     @property
+    def use_bias(self) -> bool:
+        """Whether there is a bias."""
+        return self.bias is not None
+
+    @property
     def device(self) -> torch.device:
         """Device of the tiles."""
         return self._first().device
