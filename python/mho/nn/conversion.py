@@ -23,6 +23,7 @@ from mho.nn.replacement import (
 )
 from mho.simulator.parameters.arguments import check_rpu_config, check_tile_module_class
 from mho.simulator.parameters.base import RPUConfigGeneric
+from mho.simulator.parts.clipping import warning_of_clipping
 
 __all__ = [
     "AnalogLinear",
@@ -71,7 +72,8 @@ def convert_to_analog(
     """Replace the layers of a model that have an analog counterpart.
 
     Modules that occur several times are converted once and stay shared. Layers are matched by exact
-    class; everything else stays digital. An error leaves the model unchanged.
+    class; everything else stays digital. An error leaves the model unchanged. Weights beyond the
+    bounds of the devices are clipped, with one warning that tells their share.
 
     Args:
         module: Model or layer.
@@ -115,7 +117,8 @@ def convert_to_analog(
         return analog
 
     walk = Replacement(replace, subtrees(module, module_name, excluded_names))
-    root = walk.run(module, module_name, module_name not in excluded_names)
+    with warning_of_clipping():
+        root = walk.run(module, module_name, module_name not in excluded_names)
     replaced = [old for old, _ in walk.replaced()]
     warn_of_untied_parameters(replaced, root)
     if replaced:

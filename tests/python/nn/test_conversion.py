@@ -1,6 +1,7 @@
 """Conversion of whole models: structure, names, sharing, arguments."""
 
 import copy
+import warnings
 from collections import OrderedDict
 from typing import Any
 
@@ -25,7 +26,12 @@ from mho.nn.conversion import (
     register_analog,
     specific_rpu_config_id,
 )
-from mho.simulator.configs import InferenceRPUConfig, SingleRPUConfig
+from mho.simulator.configs import (
+    InferenceRPUConfig,
+    SingleRPUConfig,
+    SoftBoundsDevice,
+    TorchInferenceRPUConfig,
+)
 from mho.simulator.tiles import TileModuleArray
 
 # A few products of float32 numbers of order one, summed in another order than torch does.
@@ -193,6 +199,51 @@ class TestSharing:
         assert isinstance(analog["child"]["layer"], AnalogLinear)
 
 
+class TestClipping:
+    """Devices hold no weights beyond their bounds."""
+
+    def config(self, **device: Any) -> SingleRPUConfig:
+        return SingleRPUConfig(device=SoftBoundsDevice(w_max_dtod=0.0, w_min_dtod=0.0, **device))
+
+    def model(self) -> nn.Sequential:
+        model = nn.Sequential(nn.Linear(10, 10), nn.Linear(10, 10))
+        with torch.no_grad():
+            for i, layer in enumerate(model):
+                layer.weight.fill_(0.1)
+                layer.weight[0, : 4 * i + 1] = 2.0  # 1 of 100, and 5 of 100
+        return model
+
+    @pytest.mark.parametrize("split", [4, 512])
+    @pytest.mark.parametrize("write_noise", [0.0, 0.5])
+    def test_one_warning_with_the_share(self, write_noise: float, split: int) -> None:
+        config = self.config(write_noise_std=write_noise)
+        config.mapping.max_input_size = config.mapping.max_output_size = split
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            convert_to_analog(self.model(), config)
+        (warning,) = caught
+        text = str(warning.message)
+        assert text.startswith("6 of 200 weights (3 %)") and "weight_scaling_omega" in text
+        assert warning.filename == __file__
+
+    @pytest.mark.parametrize("cls", [AnalogLinear, AnalogLinearMapped])
+    def test_single_layers(self, cls: Any) -> None:
+        with pytest.warns(UserWarning, match=r"5 of 100 weights .*weight_scaling_omega"):
+            cls.from_digital(self.model()[1], self.config())
+
+    def test_scaled_weights_fit(self) -> None:
+        config = self.config()
+        config.mapping.weight_scaling_omega = 0.6
+        convert_to_analog(self.model(), config)  # warnings are errors here
+        config.mapping.weight_scaling_omega = 0.8
+        with pytest.warns(UserWarning, match="a smaller mapping.weight_scaling_omega"):
+            convert_to_analog(self.model(), config)
+
+    @pytest.mark.parametrize("config", [InferenceRPUConfig(), TorchInferenceRPUConfig()])
+    def test_tiles_without_bounds(self, config: Any) -> None:
+        convert_to_analog(self.model(), config)
+
+
 class TestExclusion:
     def test_subtree(self, perfect_config: SingleRPUConfig) -> None:
         analog = convert_to_analog(Block(), perfect_config, exclude_modules=["body", "out"])
@@ -315,7 +366,9 @@ def test_wrong_conversion_sets(wrong: Any) -> None:
 
 
 def test_default_configuration() -> None:
-    analog = convert_to_analog(nn.Linear(3, 2), None)
+    layer = nn.Linear(3, 2)
+    nn.init.zeros_(layer.weight)  # within the bounds of all devices
+    analog = convert_to_analog(layer, None)
     assert type(analog.analog_module.rpu_config) is SingleRPUConfig
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -237,6 +237,15 @@ def test_freezing(layer: AnalogLinear) -> None:
     assert not torch.equal(layer.get_weights()[0], before)
 
 
+@pytest.fixture
+def _one_thread() -> Iterator[None]:
+    """Compute in one thread: at these sizes torch's threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 class Lora(nn.Module):
     """Low-rank adapter around a frozen layer, which uses what such adapters use of the layer."""
 
@@ -291,6 +300,7 @@ class Net(nn.Module):
         return self.second(torch.relu(self.first(x)))
 
 
+@pytest.mark.usefixtures("_one_thread")
 @pytest.mark.parametrize("kind", UNBOUNDED)
 def test_low_rank_adapters(kind: str) -> None:
     """The analog weights stay, the digital adapters learn, and merging writes the sum."""
@@ -312,6 +322,7 @@ def test_low_rank_adapters(kind: str) -> None:
         torch.testing.assert_close(layer.get_weights()[0], weight.detach())
 
 
+@pytest.mark.usefixtures("_one_thread")
 @pytest.mark.parametrize("kind", UNBOUNDED)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_peft(kind: str) -> None:

@@ -16,6 +16,7 @@ from mho.simulator.parameters.arguments import (
     check_tile_module_class,
 )
 from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.parts.clipping import warning_of_clipping
 from mho.simulator.tiles.analog import SingleRPUConfig
 
 LinearT = TypeVar("LinearT", bound="AnalogLinear")
@@ -137,6 +138,8 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
     ) -> LinearT:
         """Return an analog layer with the weights of a digital one, on the same device.
 
+        Warns if weights are beyond the bounds of the devices, which clip them.
+
         Args:
             module: Digital layer; not changed.
             rpu_config: Configuration of the tile.
@@ -149,7 +152,8 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
             rpu_config,
             tile_module_class,
         )
-        layer.set_weights(module.weight, module.bias)
+        with warning_of_clipping():
+            layer.set_weights(module.weight, module.bias)
         return layer.train(module.training).to(module.weight.device)
 
     @classmethod

@@ -8,6 +8,7 @@ from torch import Tensor
 from mho.exceptions import ArgumentError, InputError
 from mho.simulator.parameters.arguments import check_finite
 from mho.simulator.parts.base import Part
+from mho.simulator.parts.clipping import note
 from mho.simulator.parts.scales import ScaledTile, Scales, weight_scales
 from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.raw_tiles.weight_limits import check_weights
@@ -87,6 +88,7 @@ class LogicalWeights(Part):
                 if scales is None and tile.scales.get_scales() is not None:
                     scales = 1.0
             tile.tile.set_weights(combined)
+            note(tile, combined, isinstance(scales, Tensor))
             if scales is not None:
                 tile.scales.set_scales(scales)
             present = tile._parameters["bias"]
