@@ -12,15 +12,20 @@ import torch
 from torch import nn
 
 from mho.exceptions import ArgumentError, ModuleError, TileError, TileModuleError
+from mho.inference import drift_analog_weights
 from mho.inference.noise.pcm import PCMLikeNoiseModel
 from mho.nn import AnalogLinear, AnalogSequential
 from mho.simulator.configs import (
     ConstantStepDevice,
+    DriftParameter,
+    FloatingPointDevice,
     FloatingPointRPUConfig,
     InferenceRPUConfig,
+    SimpleDriftParameter,
     SingleRPUConfig,
     SoftBoundsDevice,
 )
+from mho.simulator.parameters.times import check_time
 from mho.simulator.tiles import InferenceTile
 
 
@@ -99,6 +104,79 @@ class TestInference:
         model.eval().drift_analog_weights(25.0)
         assert calls == [25.0]
         assert torch.equal(model[0].get_weights()[0], before)
+
+    def pulsed(self, config: Any = SingleRPUConfig, nu: float = 0.1) -> AnalogLinear:
+        if config is FloatingPointRPUConfig:
+            device: Any = FloatingPointDevice(drift=SimpleDriftParameter(nu=nu, t_0=2.0))
+        else:
+            device = SoftBoundsDevice(drift=DriftParameter(nu=nu, t_0=2.0))
+        layer = AnalogLinear(4, 3, rpu_config=config(device=device)).eval()
+        layer.set_weights(0.1 * torch.ones(3, 4), torch.zeros(3))
+        return layer
+
+    @pytest.mark.parametrize("config", [SingleRPUConfig, FloatingPointRPUConfig])
+    def test_devices_drift_by_their_own_law(self, config: Any) -> None:
+        """`w = w_0 (t / t_0)^(-nu)`, whatever the steps in between."""
+        layer = self.pulsed(config)
+        for time in (10.0, 10.0, "1 min", torch.tensor(3600.0)):
+            layer.drift_analog_weights(time)  # type: ignore[arg-type]
+            seconds = {"1 min": 60.0}.get(time, time) if isinstance(time, str) else float(time)
+            expected = torch.full((3, 4), 0.1 * (seconds / 2.0) ** -0.1)
+            torch.testing.assert_close(layer.get_weights()[0], expected, rtol=1e-5, atol=0)
+
+    def test_time_of_devices_runs_forward(self) -> None:
+        model = AnalogSequential(AnalogLinear(4, 4, rpu_config=InferenceRPUConfig()), self.pulsed())
+        model.eval().drift_analog_weights(100.0)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        with pytest.raises(ModuleError, match=r"'1\.analog_module'.* 100 s already"):
+            model.drift_analog_weights(99.0)
+        after = model.state_dict()
+        assert all(torch.equal(after[name], value) for name, value in before.items())
+        model.program_analog_weights()
+        start = model[1].get_weights()[0]
+        model.drift_analog_weights(20.0)
+        torch.testing.assert_close(model[1].get_weights()[0], start * 10.0**-0.1)
+
+    def test_without_drift_there_is_a_warning(self, model: AnalogSequential) -> None:
+        model.eval().drift_analog_weights(10.0)  # one tile does drift
+        still = AnalogSequential(AnalogLinear(4, 3), self.pulsed(nu=0.0)).eval()
+        before = still.get_weights()
+        with pytest.warns(UserWarning, match="do not drift") as caught:
+            still.drift_analog_weights(10.0)
+        assert caught[0].filename == __file__
+        for name, (weight, _) in still.get_weights().items():
+            assert torch.equal(weight, before[name][0])
+        mixed = nn.ModuleList([AnalogLinear(4, 3), self.pulsed()]).eval()
+        drift_analog_weights(mixed, 10.0)
+        with pytest.warns(UserWarning, match="do not drift"):
+            drift_analog_weights(mixed[:1].eval(), 10.0)
+
+    @pytest.mark.parametrize(
+        "time",
+        [-1.0, "-1 s", float("nan"), float("inf"), "soon", "", "1 parsec", "1.2.3 s", None, True],
+    )
+    def test_impossible_times(self, time: Any) -> None:
+        for layer in (self.pulsed(), AnalogLinear(4, 3, rpu_config=InferenceRPUConfig()).eval()):
+            before = {name: value.clone() for name, value in layer.state_dict().items()}
+            with pytest.raises(ArgumentError, match="t_inference"):
+                layer.drift_analog_weights(time)
+            after = layer.state_dict()
+            assert list(after) == list(before)
+            assert all(torch.equal(after[name], value) for name, value in before.items())
+
+    @pytest.mark.parametrize(
+        ("text", "seconds"),
+        [
+            ("90", 90),
+            ("1.5e3 s", 1500),
+            ("2 MIN", 120),
+            ("1h", 3600),
+            (" 25 days ", 2160000),
+            ("1 year", 31536000),
+        ],
+    )
+    def test_times_as_text(self, text: str, seconds: float) -> None:
+        assert check_time("t", text) == seconds
 
     def test_drift_changes_weights(self) -> None:
         layer = AnalogLinear(20, 10, rpu_config=InferenceRPUConfig()).eval()

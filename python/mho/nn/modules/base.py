@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import ModuleError, TileModuleError
+from mho.exceptions import ModuleError, TileModuleError, warn_caller
 from mho.inference.noise.base import BaseNoiseModel
 from mho.nn.modules import ddp, loading
 from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.parameters.times import check_time
+from mho.simulator.parts.device_drift import check_drift, drift_to, drifts
 from mho.simulator.parts.logical_weights import check_shape
 from mho.simulator.tiles.inference import InferenceTileWithPeriphery
 from mho.simulator.tiles.module import TileModule
@@ -195,21 +197,46 @@ class AnalogLayerBase(_Mixin):
         """
         ddp.prepare(self, self.named_analog_tiles())
 
-    def drift_analog_weights(self, t_inference: float = 0.0) -> None:
-        """Let the weights of all inference tiles drift; other tiles are left alone.
+    def drift_analog_weights(self, t_inference: float | str = 0.0) -> None:
+        """Let the weights of all tiles drift to a point in time.
 
-        Tiles that were never programmed are programmed first.
+        Inference tiles follow the noise model of their configuration: those that were never
+        programmed are programmed first, and every call starts from the programmed weights. Devices
+        of other tiles drift by their own power law, if they have one (`drift`); their time runs
+        forward only, and starts anew when they are programmed. Tiles without drift stay as they
+        are; if there are no others, a warning says so.
 
         Args:
-            t_inference: Time since programming in seconds.
+            t_inference: Time since programming in seconds, or text such as ``"1 day"``.
 
         Raises:
-            ModuleError: The module is in training mode.
+            ArgumentError: The time is negative or none; nothing is changed.
+            ModuleError: The module is in training mode, or the devices of a tile have drifted for
+                longer already; nothing is changed.
         """
         self._require_eval("drift_analog_weights")
-        for tile in self.analog_tiles():
+        time = check_time("t_inference", t_inference)
+        tiles: list[tuple[str, Any]] = list(self._tiles())
+        devices = [(name, tile) for name, tile in tiles if drifts(tile)]
+        for name, tile in devices:
+            check_drift(name, tile, time)
+        if not self.can_drift():
+            warn_caller(
+                "drift_analog_weights: no tile has changed, their devices do not drift; give them"
+                " drift parameters, or use an inference configuration"
+            )
+        for _, tile in tiles:
             if isinstance(tile, InferenceTileWithPeriphery):
-                tile.drift_weights(t_inference)
+                tile.drift_weights(time)
+        for _, tile in devices:
+            drift_to(tile, time)
+
+    def can_drift(self) -> bool:
+        """Return whether the weights of a tile at or below this module drift."""
+        return any(
+            isinstance(tile, InferenceTileWithPeriphery) or drifts(tile)
+            for tile in self.analog_tiles()
+        )
 
     def program_analog_weights(self, noise_model: BaseNoiseModel | None = None) -> None:
         """Program the weights of all tiles, with the errors of a real programming.
