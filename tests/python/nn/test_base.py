@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from mho.exceptions import ArgumentError, ModuleError, TileError, TileModuleError
+from mho.exceptions import ArgumentError, ConfigError, ModuleError, TileError, TileModuleError
 from mho.inference import drift_analog_weights
 from mho.inference.noise.pcm import PCMLikeNoiseModel
 from mho.nn import AnalogLinear, AnalogSequential
+from mho.optim import AnalogSGD
 from mho.simulator.configs import (
     ConstantStepDevice,
     DriftParameter,
@@ -24,6 +25,7 @@ from mho.simulator.configs import (
     SimpleDriftParameter,
     SingleRPUConfig,
     SoftBoundsDevice,
+    TorchInferenceRPUConfig,
 )
 from mho.simulator.parameters.times import check_time
 from mho.simulator.tiles import InferenceTile
@@ -210,6 +212,38 @@ class TestInference:
         error = (layer.get_weights()[0] - target).abs().mean()
         # The closed loop stops at a mean error of 1 % of the largest target.
         assert 0 < error < 0.05 * target.abs().max()
+
+
+class TestPulseCounters:
+    def layer(self, split: int = 512, **device: Any) -> AnalogLinear:
+        config = SingleRPUConfig(device=ConstantStepDevice(**device))
+        config.mapping.max_input_size = config.mapping.max_output_size = split
+        return AnalogLinear(5, 3, rpu_config=config)
+
+    @pytest.mark.parametrize("split", [2, 512])
+    def test_they_count_the_pulses_of_a_step(self, split: int) -> None:
+        layer = self.layer(split, count_pulses=True)
+        model = AnalogSequential(layer)
+        assert layer.get_pulse_counters().shape == (2, 3, 5)
+        assert layer.get_pulse_counters().sum() == 0
+        optimizer = AnalogSGD(model.parameters(), lr=0.5)
+        model(torch.ones(4, 5)).sum().backward()
+        optimizer.step()
+        down, up = layer.get_pulse_counters()
+        assert (down > 0).all() and (up == 0).all()
+        total = sum(int(counts.sum()) for counts in model.get_pulse_counters().values())
+        assert total == int(down.sum())
+
+    def test_the_field_to_set_is_named(self) -> None:
+        for split in (2, 512):
+            with pytest.raises(ConfigError, match=r"ConstantStepDevice\(count_pulses=True\)"):
+                self.layer(split).get_pulse_counters()
+        ideal = AnalogLinear(3, 2, rpu_config=InferenceRPUConfig())
+        with pytest.raises(ConfigError, match="IdealDevice has no pulses to count"):
+            ideal.get_pulse_counters()
+        torch_layer = AnalogLinear(3, 2, rpu_config=TorchInferenceRPUConfig())
+        with pytest.raises(TileError, match="pulse counters"):
+            torch_layer.get_pulse_counters()
 
 
 def test_remap_keeps_logical_weights() -> None:

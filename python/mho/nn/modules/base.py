@@ -151,6 +151,21 @@ class AnalogLayerBase(_Mixin):
         weights: tuple[Tensor, Tensor | None] = self._analog_module().get_weights(**kwargs)
         return weights
 
+    def get_pulse_counters(self) -> Tensor:
+        """Return how many pulses every crosspoint of the layer got since it was built.
+
+        Returns:
+            int64 ``[2, out_features, in_features]``, with the column of an analog bias behind;
+            index 0 has pulses down, index 1 those up.
+
+        Raises:
+            ConfigError: The devices do not count pulses; the message names the field to set.
+            ModuleError: The module has no tiles of its own.
+            TileError: The tiles have no devices of the core.
+        """
+        counters: Tensor = self._analog_module().get_pulse_counters()
+        return counters
+
     def load_state_dict(  # type: ignore[override]
         self,
         state_dict: Mapping[str, Any],

@@ -1,5 +1,6 @@
 """Fully connected layer on one tile or on an array of tiles."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 
 from mho.nn.conversion_table import register_analog
 from mho.nn.modules.base import AnalogLayerBase
-from mho.nn.modules.layer_weight import LayerWeight, WeightSource, refuse_assignment
+from mho.nn.modules.layer_weight import LayerWeight, WeightSource, io_dtype, refuse_assignment
 from mho.nn.modules.module_call import call
 from mho.simulator.parameters.arguments import (
     check_flag,
@@ -16,7 +17,7 @@ from mho.simulator.parameters.arguments import (
     check_tile_module_class,
 )
 from mho.simulator.parameters.base import RPUConfigBase
-from mho.simulator.parts.clipping import warning_of_clipping
+from mho.simulator.parts.clipping import unwatched, warning_of_clipping
 from mho.simulator.tiles.analog import SingleRPUConfig
 
 LinearT = TypeVar("LinearT", bound="AnalogLinear")
@@ -65,7 +66,7 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
         self.in_features = in_features
         self.out_features = out_features
         # The tile draws its seed from torch's generator; the layer must not consume that draw.
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _off_meta():
             self.analog_module: Any = tile_module_class(out_features, in_features, rpu_config, bias)
         self.reset_parameters()
 
@@ -101,8 +102,9 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
 
     def reset_parameters(self) -> None:
         """Draw the weights of a new `torch.nn.Linear` and write them to the tile."""
-        digital = nn.Linear(self.in_features, self.out_features, bias=self._has_bias())
-        self.set_weights(digital.weight, digital.bias)
+        with _off_meta(), unwatched():
+            digital = nn.Linear(self.in_features, self.out_features, bias=self._has_bias())
+            self.set_weights(digital.weight, digital.bias)
 
     def forward(self, x_input: Tensor) -> Tensor:
         """Compute the analog product of every input vector.
@@ -138,7 +140,8 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
     ) -> LinearT:
         """Return an analog layer with the weights of a digital one, on the same device.
 
-        Warns if weights are beyond the bounds of the devices, which clip them.
+        Warns if weights are beyond the bounds of the devices, which clip them. A layer on the meta
+        device has no weights yet: its tile is made on the host, with those of a fresh layer.
 
         Args:
             module: Digital layer; not changed.
@@ -152,9 +155,12 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
             rpu_config,
             tile_module_class,
         )
+        layer.train(module.training)
+        if module.weight.is_meta:
+            return layer
         with warning_of_clipping():
             layer.set_weights(module.weight, module.bias)
-        return layer.train(module.training).to(module.weight.device)
+        return layer.to(module.weight.device, module.weight.dtype)
 
     @classmethod
     def to_digital(cls, module: "AnalogLinear", realistic: bool = False) -> nn.Linear:
@@ -168,7 +174,7 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
         weight, bias = module.get_weights(realistic=realistic)
         # Without storage nothing is drawn from torch's generator.
         digital = nn.Linear(
-            module.in_features, module.out_features, bias is not None, "meta", tile.get_dtype()
+            module.in_features, module.out_features, bias is not None, "meta", io_dtype(tile)
         )
         digital = digital.to_empty(device=tile.device).train(module.training)
         with torch.no_grad():
@@ -176,3 +182,9 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
             if bias is not None:
                 digital.bias.copy_(bias)
         return digital
+
+
+def _off_meta() -> AbstractContextManager[Any]:
+    """Return a block in which tensors have storage: kernels need the state of a tile."""
+    is_meta = torch.get_default_device().type == "meta"
+    return torch.device("cpu") if is_meta else nullcontext()

@@ -56,6 +56,16 @@ def note(tile: Any, asked: Tensor, is_scaled: bool) -> None:
 
 
 @contextmanager
+def unwatched() -> Iterator[None]:
+    """Do not count what is written inside the block, such as initial weights."""
+    token = _WATCHED.set(None)
+    try:
+        yield
+    finally:
+        _WATCHED.reset(token)
+
+
+@contextmanager
 def warning_of_clipping() -> Iterator[None]:
     """Warn once, at the end of the outermost block, if weights written inside it were clipped."""
     if _WATCHED.get() is not None:

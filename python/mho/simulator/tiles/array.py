@@ -180,6 +180,17 @@ class TileModuleArray(nn.Module):
         weight = torch.cat([torch.cat([part[0] for part in parts], dim=0) for parts in grid], dim=1)
         return weight, None if self.bias is None else self.bias.detach().cpu().clone()
 
+    def get_pulse_counters(self) -> Tensor:
+        """Return how many pulses every crosspoint got, int64 `[2, out_size, in_size]`.
+
+        Raises:
+            ConfigError: The devices do not count pulses; the message names the field to set.
+            TileError: The tiles have no devices of the core.
+            TileModuleError: The tiles cannot tell.
+        """
+        grid = self._apply_to_tiles("get_pulse_counters")
+        return torch.cat([torch.cat(parts, dim=1) for parts in grid], dim=2)
+
     def _apply_to_tiles(self, method: str, *args: Any, **kwargs: Any) -> list[list[Any]]:
         """Return the results of a method of all tiles, by input part and output part.
 
