@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 
 from torch import nn
 
-from mho.exceptions import ArgumentError, warn_caller
+from mho.exceptions import ArgumentError, short_traceback, warn_caller
 from mho.nn.conversion_table import ANALOG_CLASSES, CONVERSIONS, MAPPED_CONVERSIONS, register_analog
 from mho.nn.inheritance import (
     computed_names,
@@ -97,6 +97,7 @@ def convert_to_analog(
 ) -> nn.Module: ...
 
 
+@short_traceback
 def convert_to_analog(
     module: nn.Module,
     rpu_config: RPUConfigGeneric | None,
@@ -180,6 +181,7 @@ def convert_to_analog(
     return root
 
 
+@short_traceback
 def convert_to_digital(
     module: nn.Module,
     conversion_set: set[type] | None = None,

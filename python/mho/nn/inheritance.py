@@ -49,7 +49,8 @@ def computed_names(module: nn.Module) -> list[str]:
     Args:
         module: Module.
     """
-    names = list(module.parametrizations) if parametrize.is_parametrized(module) else []
+    groups: Any = module.parametrizations if parametrize.is_parametrized(module) else ()
+    names = [str(name) for name in groups]
     return [*names, *(_computed_by(hook) for hook in _computing_hooks(module))]
 
 

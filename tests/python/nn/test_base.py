@@ -11,10 +11,18 @@ import pytest
 import torch
 from torch import nn
 
-from mho.exceptions import ArgumentError, ConfigError, ModuleError, TileError, TileModuleError
+from mho.exceptions import (
+    AihwkitException,
+    ArgumentError,
+    ConfigError,
+    InputError,
+    ModuleError,
+    TileError,
+    TileModuleError,
+)
 from mho.inference import drift_analog_weights
 from mho.inference.noise.pcm import PCMLikeNoiseModel
-from mho.nn import AnalogLinear, AnalogSequential
+from mho.nn import AnalogLinear, AnalogSequential, AnalogWrapper, convert_to_analog
 from mho.optim import AnalogSGD
 from mho.simulator.configs import (
     ConstantStepDevice,
@@ -27,6 +35,7 @@ from mho.simulator.configs import (
     SoftBoundsDevice,
     TorchInferenceRPUConfig,
 )
+from mho.simulator.configs.compounds import UnitCell
 from mho.simulator.parameters.times import check_time
 from mho.simulator.tiles import InferenceTile
 
@@ -330,12 +339,28 @@ class TestLoading:
         for name, (weight, _) in two.get_weights().items():
             assert torch.equal(weight, before[name][0])
 
-    def test_digital_checkpoints_do_not_fit(self) -> None:
+    @pytest.mark.parametrize("root", [AnalogSequential, nn.Sequential])
+    def test_digital_states_say_what_to_do(self, root: Any) -> None:
         digital = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3))
-        with pytest.raises(RuntimeError, match="analog_module"):
-            self.layers(SingleRPUConfig(), SingleRPUConfig())[0].load_state_dict(
-                digital.state_dict()
-            )
+        analog = root(*self.layers(SingleRPUConfig(), SingleRPUConfig())[0])
+        before = {name: value.clone() for name, value in analog.state_dict().items()}
+        with pytest.raises(RuntimeError, match=r"'0\.weight'.*convert_to_analog.*set_weights"):
+            analog.load_state_dict(digital.state_dict())
+        after = analog.state_dict()
+        assert all(torch.equal(after[name], value) for name, value in before.items()) or (
+            root is nn.Sequential  # torch loads what it can
+        )
+
+    @pytest.mark.parametrize("prefix", ["_orig_mod.", "module."])
+    def test_states_of_wrapped_models_say_what_to_do(self, prefix: str) -> None:
+        analog = self.layers(SingleRPUConfig(), SingleRPUConfig())[0]
+        state = {prefix + name: value for name, value in analog.state_dict().items()}
+        with pytest.raises(InputError, match=rf"start with '{prefix}'.*removeprefix"):
+            analog.load_state_dict(state)
+
+    def test_own_children_may_have_such_names(self) -> None:
+        model = AnalogWrapper(nn.ModuleDict({"module": AnalogLinear(4, 3)}))
+        model.load_state_dict(model.state_dict())
 
     def test_outdated_contexts_are_dropped(self) -> None:
         layer = AnalogLinear(4, 3)
@@ -356,6 +381,58 @@ class TestLoading:
         two.load_state_dict(one.state_dict())
         x = torch.randn(5, 4)
         assert torch.equal(one(x), two(x))
+
+
+def package_frames(error: BaseException) -> int:
+    """Return how many frames of a traceback are inside of the package."""
+    files = [str(frame.path) for frame in pytest.ExceptionInfo.from_exception(error).traceback]
+    return sum("/mho/" in name and "/tests/" not in name for name in files)
+
+
+class TestMessages:
+    @pytest.mark.parametrize("container", [nn.Sequential, AnalogSequential])
+    def test_shape_errors_name_the_layer(self, container: Any) -> None:
+        class Model(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.head = container(nn.Linear(4, 4), AnalogLinear(5, 3))
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.head(x)
+
+        for model in (Model(), AnalogWrapper(Model())):
+            with pytest.raises(
+                InputError,
+                match=r"expected size 5 .*got 4.*in layer 'head\.1', AnalogLinear\(in_features=5,"
+                r" out_features=3",
+            ) as caught:
+                model(torch.ones(2, 4))
+            # Besides the container only the forward pass of the layer and what raises again.
+            assert package_frames(caught.value) <= 2
+
+    def test_a_layer_alone_has_no_name(self) -> None:
+        with pytest.raises(InputError, match=r"in layer AnalogLinear\(in_features=5"):
+            AnalogLinear(5, 3)(torch.ones(2, 4))
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda: AnalogLinear(5, 3, rpu_config=SingleRPUConfig(device=UnitCell())),
+            lambda: AnalogLinear(5, 3).set_weights(torch.ones(5, 3)),
+            lambda: AnalogLinear(5, 3).load_state_dict({"weight": torch.ones(3, 5)}),
+            lambda: AnalogLinear(5, 3).eval().drift_analog_weights(-1.0),
+            lambda: convert_to_analog(nn.Linear(5, 3), SingleRPUConfig(device=UnitCell())),
+            lambda: AnalogLinear(5, 3).get_pulse_counters(),
+        ],
+    )
+    def test_tracebacks_end_at_the_call(self, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        with pytest.raises(AihwkitException) as caught:
+            call()
+        assert package_frames(caught.value) == 1
+        monkeypatch.setenv("MHO_FULL_TRACEBACK", "1")
+        with pytest.raises(AihwkitException) as caught:
+            call()
+        assert package_frames(caught.value) > 1
 
 
 class TestDDP:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import ModuleError, TileModuleError, warn_caller
+from mho.exceptions import ModuleError, TileModuleError, short_traceback, warn_caller
 from mho.inference.noise.base import BaseNoiseModel
 from mho.nn.modules import ddp, loading
 from mho.simulator.parameters.base import RPUConfigBase
@@ -112,6 +112,7 @@ class AnalogLayerBase(_Mixin):
         delattr(self, param_name)
         setattr(self, param_name, None)
 
+    @short_traceback
     def set_weights(self, weight: Tensor, bias: Tensor | None = None, **kwargs: Any) -> None:
         """Write the weights of the layer to its tiles.
 
@@ -151,6 +152,7 @@ class AnalogLayerBase(_Mixin):
         weights: tuple[Tensor, Tensor | None] = self._analog_module().get_weights(**kwargs)
         return weights
 
+    @short_traceback
     def get_pulse_counters(self) -> Tensor:
         """Return how many pulses every crosspoint of the layer got since it was built.
 
@@ -166,6 +168,7 @@ class AnalogLayerBase(_Mixin):
         counters: Tensor = self._analog_module().get_pulse_counters()
         return counters
 
+    @short_traceback
     def load_state_dict(  # type: ignore[override]
         self,
         state_dict: Mapping[str, Any],
@@ -191,9 +194,12 @@ class AnalogLayerBase(_Mixin):
         Raises:
             ArgumentError: ``assign`` is True.
             TileError: The state of a tile does not fit; nothing is changed.
-            RuntimeError: Names or shapes do not fit; nothing is changed.
+            RuntimeError: Names or shapes do not fit; nothing is changed. It is an InputError that
+                says what to do if the state is that of a digital or of a wrapped model.
         """
         state_dict, strict = loading.prepare(state_dict, strict, assign)
+        if strict:
+            loading.check_origin(self, state_dict)
         tiles = list(self.analog_tiles())
         with loading.all_or_nothing(self, tiles):
             for tile in tiles:
@@ -212,6 +218,7 @@ class AnalogLayerBase(_Mixin):
         """
         ddp.prepare(self, self.named_analog_tiles())
 
+    @short_traceback
     def drift_analog_weights(self, t_inference: float | str = 0.0) -> None:
         """Let the weights of all tiles drift to a point in time.
 
@@ -253,6 +260,7 @@ class AnalogLayerBase(_Mixin):
             for tile in self.analog_tiles()
         )
 
+    @short_traceback
     def program_analog_weights(self, noise_model: BaseNoiseModel | None = None) -> None:
         """Program the weights of all tiles, with the errors of a real programming.
 
@@ -279,6 +287,7 @@ class AnalogLayerBase(_Mixin):
         for _, tile in tiles:
             tile.program_weights(noise_model=noise_model)
 
+    @short_traceback
     def remap_analog_weights(self, weight_scaling_omega: float | None = 1.0) -> None:
         """Scale the weights of all tiles anew; logical weights stay the same.
 
@@ -289,6 +298,7 @@ class AnalogLayerBase(_Mixin):
         for _, tile in self._tiles():
             tile.remap_weights(weight_scaling_omega=weight_scaling_omega)
 
+    @short_traceback
     def replace_rpu_config(self, rpu_config: RPUConfigBase) -> None:
         """Give all tiles another configuration and keep their weights.
 

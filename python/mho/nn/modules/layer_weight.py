@@ -52,11 +52,12 @@ class WeightSource:
     def contexts(self) -> Iterator[Tensor]:
         """Yield the parameters by which optimizers train the values."""
         module = self.layer.analog_module
-        names = ("bias",) if self.digital_bias() is not None else ()
-        names = names or ("analog_ctx", "shared_weights", "weight")
-        modules = [module] if names == ("bias",) else module.modules()
-        for part in modules:
-            for name in names:
+        bias = self.digital_bias()
+        if bias is not None:
+            yield bias
+            return
+        for part in module.modules():
+            for name in ("analog_ctx", "shared_weights", "weight"):
                 value = part._parameters.get(name)
                 if value is not None:
                     yield value
@@ -129,7 +130,7 @@ class LayerWeight(Tensor):
         module = source.layer.analog_module
         shape = source.shape if like is None else like.shape
         strides = None if like is None else like.stride()
-        view: LayerWeight = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        view: LayerWeight = torch.Tensor._make_wrapper_subclass(
             cls, shape, strides=strides, dtype=io_dtype(module), device=module.device
         )
         view._source, view._path = source, path
@@ -149,7 +150,9 @@ class LayerWeight(Tensor):
             return func(*args, **(kwargs or {}))
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         """Run an operation on the values; views stay views, writes go to the tiles."""
         kwargs = kwargs or {}
         schema = func._schema
@@ -175,13 +178,13 @@ class LayerWeight(Tensor):
             values = view(values)
         return values
 
-    def values(self) -> Tensor:  # type: ignore[override]
+    def values(self) -> Tensor:
         """Return the present values as an ordinary tensor."""
         source = self._source
         return self._along_path(source.read() if torch.is_grad_enabled() else source.for_steps())
 
     @property
-    def data(self) -> "LayerWeight":  # type: ignore[override]
+    def data(self) -> "LayerWeight":
         """The same values; assignment writes them."""
         return self.detach()  # type: ignore[return-value]
 
@@ -193,7 +196,7 @@ class LayerWeight(Tensor):
             self.copy_(values)
 
     @property
-    def requires_grad(self) -> bool:  # type: ignore[override]
+    def requires_grad(self) -> bool:
         """Whether optimizers train the values."""
         return any(value.requires_grad for value in self._source.contexts())
 
@@ -225,8 +228,8 @@ class LayerWeight(Tensor):
         """
         return self.values().numpy(force=force)
 
-    def __array__(self, dtype: Any = None) -> Any:  # type: ignore[override]
-        return self.values().__array__(dtype)
+    def __array__(self, dtype: Any = None) -> Any:
+        return self.values().__array__(dtype)  # type: ignore[no-untyped-call]
 
     def tolist(self) -> Any:
         """Return the values as nested lists."""
@@ -242,7 +245,7 @@ class LayerWeight(Tensor):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickle as an ordinary tensor with the values."""
-        return self.values().__reduce_ex__(protocol)
+        return self.values().__reduce_ex__(protocol)  # type: ignore[no-untyped-call]
 
 
 def io_dtype(module: Any) -> torch.dtype:

@@ -6,9 +6,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from mho.exceptions import InputError, short_traceback
 from mho.nn.conversion_table import register_analog
+from mho.nn.modules import loading
 from mho.nn.modules.base import AnalogLayerBase
 from mho.nn.modules.layer_weight import LayerWeight, WeightSource, io_dtype, refuse_assignment
+from mho.nn.modules.location import raise_located
 from mho.nn.modules.module_call import call
 from mho.simulator.parameters.arguments import (
     check_flag,
@@ -32,6 +35,7 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
     generator.
     """
 
+    @short_traceback
     def __init__(
         self,
         in_features: int,
@@ -100,6 +104,16 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
     def _has_bias(self) -> bool:
         return bool(self.analog_module.use_bias)
 
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool, missing_keys: Any,
+        unexpected_keys: Any, error_msgs: list[str],
+    ) -> None:  # fmt: skip
+        if strict and loading.is_digital_entry(state_dict, prefix):
+            error_msgs.append(loading.digital_entry(prefix))
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
     def reset_parameters(self) -> None:
         """Draw the weights of a new `torch.nn.Linear` and write them to the tile."""
         with _off_meta(), unwatched():
@@ -116,10 +130,14 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
             Tensor ``[..., out_features]``.
 
         Raises:
-            InputError: Number of features, dtype or device does not fit the tile.
+            InputError: Number of features, dtype or device does not fit the tile; the message has
+                the sizes of the layer and, inside a model, its name.
         """
         # Not self.analog_module: the lookup of submodules by attribute costs as much as the call.
-        return call(self._modules["analog_module"], x_input)
+        try:
+            return call(self._modules["analog_module"], x_input)
+        except InputError as error:
+            raise_located(error, self)
 
     def _weight_shape(self) -> tuple[int, ...]:
         return self.out_features, self.in_features
