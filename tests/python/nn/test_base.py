@@ -22,7 +22,7 @@ from mho.exceptions import (
 )
 from mho.inference import drift_analog_weights
 from mho.inference.noise.pcm import PCMLikeNoiseModel
-from mho.nn import AnalogLinear, AnalogSequential, AnalogWrapper, convert_to_analog
+from mho.nn import AnalogLinear, AnalogSequential, AnalogWrapper, convert_to_analog, prepare_for_ddp
 from mho.optim import AnalogSGD
 from mho.simulator.configs import (
     ConstantStepDevice,
@@ -439,7 +439,12 @@ class TestDDP:
     def test_pulsed_tiles_are_refused(self, model: AnalogSequential) -> None:
         with pytest.raises(ModuleError, match=r"0\.analog_module.*inference"):
             model.prepare_for_ddp()
-        assert not hasattr(model, "_ddp_params_and_buffers_to_ignore")
+        root = nn.Sequential(model)
+        with pytest.raises(ModuleError, match=r"0\.0\.analog_module.*inference"):
+            prepare_for_ddp(root)
+        assert not hasattr(root, "_ddp_params_and_buffers_to_ignore")
+        with pytest.raises(ArgumentError, match="module"):
+            prepare_for_ddp([model])  # type: ignore[arg-type]
 
     def test_what_belongs_to_a_process_is_ignored(self) -> None:
         model = AnalogSequential(
@@ -458,6 +463,14 @@ class TestDDP:
             "1.bias",
         }
 
+    def test_other_names_to_ignore_are_kept(self) -> None:
+        layer = AnalogLinear(4, 3, rpu_config=InferenceRPUConfig())
+        for root in (AnalogSequential(layer), nn.Sequential(layer)):
+            root._ddp_params_and_buffers_to_ignore = ["own"]
+            assert prepare_for_ddp(root) is root
+            assert "own" in root._ddp_params_and_buffers_to_ignore
+            assert "0.analog_module.analog_ctx" in root._ddp_params_and_buffers_to_ignore
+
     def test_alone_the_streams_stay(self) -> None:
         layer = AnalogLinear(4, 3, rpu_config=InferenceRPUConfig())
         seed = layer.analog_module.analog_tile_seed.clone()
@@ -472,10 +485,13 @@ class TestDDP:
             for rank in (0, 1)
         ]
         first, second = (json.loads(worker.communicate(timeout=100)[0]) for worker in workers)
-        assert first["start"] == second["start"]
-        assert first["weight"] == second["weight"]
-        assert first["weight"] != first["start"]
-        assert first["output"] != second["output"]
+        assert len(first) == 10
+        for case, one in first.items():
+            other = second[case]
+            assert one["start"] == other["start"], case
+            assert one["end"] == other["end"], case
+            assert all(new != old for new, old in zip(one["end"], one["start"], strict=True)), case
+            assert one["noise"] != other["noise"], case
 
 
 def test_deepcopy_is_independent(tiny_config: Any) -> None:

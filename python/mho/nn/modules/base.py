@@ -1,6 +1,6 @@
 """What all analog layers and containers have in common."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
@@ -206,17 +206,26 @@ class AnalogLayerBase(_Mixin):
                 tile.set_load_rpu_config_state(load_rpu_config, strict_rpu_config_check)
             return super().load_state_dict(state_dict, strict=strict)
 
+    @short_traceback
     def prepare_for_ddp(self) -> None:
         """Prepare for wrapping in `torch.nn.parallel.DistributedDataParallel`.
 
-        Trained weights and digital parameters are synchronised; what belongs to one process is not:
-        the contexts and the positions of the random streams. If a process group is initialised,
-        every rank moves to its own random streams, so that noise is independent between ranks.
+        Wrapping an analog module does it as well; see `mho.nn.prepare_for_ddp`, which takes any
+        module.
 
         Raises:
             ModuleError: A tile keeps its weights from torch, so gradients cannot be averaged.
         """
-        ddp.prepare(self, self.named_analog_tiles())
+        ddp.prepare_for_ddp(self)
+
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
+        """What torch must not synchronise, for which it asks when it wraps the module."""
+        return [*ddp.prepared_names(self), *self.__dict__.get("_more_to_ignore", ())]
+
+    @_ddp_params_and_buffers_to_ignore.setter
+    def _ddp_params_and_buffers_to_ignore(self, names: Iterable[str]) -> None:
+        self.__dict__["_more_to_ignore"] = list(names)
 
     @short_traceback
     def drift_analog_weights(self, t_inference: float | str = 0.0) -> None:

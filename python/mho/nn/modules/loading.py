@@ -75,8 +75,8 @@ def check_origin(module: nn.Module, state_dict: Mapping[str, Any]) -> None:
         if names and not any(name.startswith(prefix) for name in own):
             raise InputError(
                 f"state_dict: {names[0]!r} and {len(names) - 1} others start with {prefix!r}: it"
-                f" was saved from a model inside of {wrapper}; save the state of the model itself,"
-                f" or remove the prefix, {{k.removeprefix({prefix!r}): v for k, v in state.items()}}"
+                f" was saved from a model inside of {wrapper}; save the state of the model itself"
+                f" or remove it, {{k.removeprefix({prefix!r}): v for k, v in state.items()}}"
             )
     for name in own:
         layer, found, _ = name.rpartition(f"{_TILE}.")

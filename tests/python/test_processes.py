@@ -1,0 +1,25 @@
+"""Tiles in workers of data loaders and pools, and at the exit of the interpreter: nothing hangs."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WORKER = Path(__file__).parent / "processes_worker.py"
+# Seconds; two workers that import torch take ten on a busy machine.
+LIMIT = 100
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="start methods of POSIX systems")
+
+
+@pytest.mark.parametrize("case", ["fork", "spawn", "forkserver", "joblib", "exit"])
+def test_other_processes(case: str) -> None:
+    if case == "joblib" and importlib.util.find_spec("joblib") is None:
+        pytest.skip("joblib is not installed")
+    result = subprocess.run(
+        [sys.executable, str(WORKER), case], capture_output=True, text=True, timeout=LIMIT
+    )
+    assert (result.returncode, result.stdout.strip()) == (0, "done"), result.stderr[-2000:]
