@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,13 @@ LIMIT = 100
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="start methods of POSIX systems")
 
 
-@pytest.mark.parametrize("case", ["fork", "spawn", "forkserver", "joblib", "exit"])
+def slow(case: str) -> Any:
+    return pytest.param(case, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    "case", ["fork", slow("spawn"), slow("forkserver"), slow("joblib"), "exit"]
+)
 def test_other_processes(case: str) -> None:
     if case == "joblib" and importlib.util.find_spec("joblib") is None:
         pytest.skip("joblib is not installed")
