@@ -488,7 +488,7 @@ class TestInheritance:
         handle = layer.register_forward_hook(lambda *_: calls.append("forward"))
         layer.register_forward_hook(lambda m, a, k, y: y * 2, with_kwargs=True)
         layer.register_full_backward_hook(lambda *_: calls.append("backward"))
-        layer.register_state_dict_post_hook(lambda m, s, p, _: calls.append(f"save {p}"))
+        layer._register_state_dict_hook(lambda m, s, p, _: calls.append(f"save {p}"))
         layer.register_load_state_dict_post_hook(
             lambda m, k: calls.append(f"load {type(m).__name__}")
         )

@@ -69,18 +69,18 @@ def check_origin(module: nn.Module, state_dict: Mapping[str, Any]) -> None:
     Raises:
         InputError: It is one; nothing is changed.
     """
-    own = module.state_dict().keys()
+    children = dict(module.named_modules())
     for prefix, wrapper in _WRAPPERS.items():
         names = [name for name in state_dict if name.startswith(prefix)]
-        if names and not any(name.startswith(prefix) for name in own):
+        if names and prefix[:-1] not in children:
             raise InputError(
                 f"state_dict: {names[0]!r} and {len(names) - 1} others start with {prefix!r}: it"
                 f" was saved from a model inside of {wrapper}; save the state of the model itself"
                 f" or remove it, {{k.removeprefix({prefix!r}): v for k, v in state.items()}}"
             )
-    for name in own:
-        layer, found, _ = name.rpartition(f"{_TILE}.")
-        if found and is_digital_entry(state_dict, layer):
+    for name, child in children.items():
+        layer = f"{name}." if name else ""
+        if _TILE in child._modules and is_digital_entry(state_dict, layer):
             raise InputError(f"state_dict: {digital_entry(layer)}")
 
 
