@@ -121,6 +121,23 @@ INITIALISERS: dict[str, Callable[[Tensor], Any]] = {
 }
 
 
+class TestCopying:
+    def test_into_another_layer(self, layer: AnalogLinear) -> None:
+        other = AnalogLinear(5, 3, rpu_config=InferenceRPUConfig())
+        other.set_weights(layer.weight, layer.bias)
+        for new, old in zip(other.get_weights(), layer.get_weights(), strict=True):
+            assert type(new) is Tensor and torch.equal(new, old)
+
+    def test_into_a_digital_layer(self, layer: AnalogLinear) -> None:
+        digital = nn.Linear(5, 3)
+        with torch.no_grad():
+            digital.weight.copy_(layer.weight)
+        assert torch.equal(digital.weight, layer.get_weights()[0])
+        digital.load_state_dict({"weight": layer.weight * 2, "bias": layer.bias})
+        assert torch.equal(digital.weight, 2 * layer.get_weights()[0])
+        assert torch.equal(digital.bias, layer.get_weights()[1])
+
+
 class TestWriting:
     @pytest.mark.parametrize("name", INITIALISERS)
     @pytest.mark.parametrize("kind", [*UNBOUNDED, "bounded", "array"])
@@ -216,6 +233,15 @@ class TestRefusals:
         x = torch.ones(3, 1, 4)
         with pytest.raises(ModuleError, match="digital product"):
             attention(x, x, x)
+
+    def test_views_are_no_parameters(self, layer: AnalogLinear) -> None:
+        """An optimizer would not move them, without a word."""
+        layer.weight.requires_grad_(False)
+        for trained in (True, False):
+            with pytest.raises(ModuleError, match=r"weight\.clone\(\)"):
+                nn.Parameter(layer.weight, requires_grad=trained)
+        assert not layer.weight.requires_grad
+        assert torch.equal(nn.Parameter(layer.weight.clone()), layer.get_weights()[0])
 
     def test_shape(self, layer: AnalogLinear) -> None:
         for change in (lambda w: w.t_(), lambda w: w.unsqueeze_(0)):

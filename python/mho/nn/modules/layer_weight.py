@@ -198,12 +198,32 @@ class LayerWeight(Tensor):
     @property
     def requires_grad(self) -> bool:
         """Whether optimizers train the values."""
+        if self._path:
+            return False
         return any(value.requires_grad for value in self._source.contexts())
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        for context in self._source.contexts():
-            context.requires_grad_(value)
+        if not self._path:
+            for context in self._source.contexts():
+                context.requires_grad_(value)
+        elif value:
+            self._refuse_parameter()
+
+    @property
+    def _is_param(self) -> bool:
+        # torch asks so whether a tensor is a parameter, and makes it one by setting it.
+        return False
+
+    @_is_param.setter
+    def _is_param(self, value: bool) -> None:
+        self._refuse_parameter()
+
+    def _refuse_parameter(self) -> NoReturn:
+        raise ModuleError(
+            "weight: a view of analog weights cannot be trained by itself; train the parameters of"
+            " the layer, or make a parameter of weight.clone()"
+        )
 
     def requires_grad_(self, requires_grad: bool = True) -> "LayerWeight":
         """Freeze the values, or not; returns the tensor.

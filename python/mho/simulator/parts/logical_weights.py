@@ -149,7 +149,7 @@ class LogicalWeights(Part):
         return torch.cat([combined, column.reshape(-1, 1)], dim=1), None
 
     def _checked_bias(self, bias: Tensor) -> Tensor:
-        given = torch.as_tensor(bias).detach().reshape(-1)
+        given = torch.as_tensor(bias).detach().clone().reshape(-1)
         value = given.to("cpu", torch.float32)
         if value.numel() != self._tile.out_size:
             raise InputError(f"bias: expected {self._tile.out_size} values, got {value.numel()}")
@@ -259,6 +259,8 @@ def as_matrix(weight: Any, out_size: int, in_size: int) -> Tensor:
             named: reshaping it would scramble it.
     """
     value = torch.as_tensor(weight).detach()
+    if type(value) is not Tensor:
+        value = value.clone()  # of a view of other analog weights, the values
     check_tensor(value, "weight")
     if value.dim() > 2 and len(value) == out_size and value.numel() == out_size * in_size:
         return value.reshape(out_size, in_size)
