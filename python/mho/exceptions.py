@@ -1,7 +1,20 @@
 """Exception classes of the package.
 
-One tree, with the names that scripts written for aihwkit already catch.
+One tree, with the names that scripts written for aihwkit already catch. And what warnings and
+tracebacks show of the package: not its inside.
 """
+
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 class AihwkitException(Exception):
@@ -64,3 +77,61 @@ class CloudError(AihwkitException):
 
 class FusionExportError(CloudError):
     """The header of an imported conductance file does not match."""
+
+
+def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line of the user's code that called into the package.
+
+    Args:
+        message: What to say.
+        category: Class of the warning.
+    """
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and is_inside(frame.f_code.co_filename):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def is_inside(filename: str) -> bool:
+    """Return whether a file is part of the package, or of a module that only calls back into it.
+
+    Args:
+        filename: Name of the file of a frame.
+    """
+    return filename.startswith(_PACKAGE) or os.path.basename(filename) == "contextlib.py"
+
+
+def is_expected(error: BaseException) -> bool:
+    """Return whether an error is the user's to mend, so that its traceback can be short.
+
+    The variable `MHO_FULL_TRACEBACK` keeps all tracebacks whole.
+
+    Args:
+        error: Error.
+    """
+    return (
+        isinstance(error, AihwkitException)
+        and not isinstance(error, InternalError)
+        and not os.environ.get("MHO_FULL_TRACEBACK")
+    )
+
+
+def short_traceback(function: Callable[P, R]) -> Callable[P, R]:
+    """Cut what happens inside a function from the tracebacks of expected errors (decorator).
+
+    Args:
+        function: Function that users call.
+    """
+
+    @wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except AihwkitException as error:
+            if not is_expected(error):
+                raise
+            expected = error
+        # Outside of the handler, so that the error does not become its own context.
+        raise expected.with_traceback(None)
+
+    return called

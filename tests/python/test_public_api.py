@@ -102,3 +102,21 @@ def test_the_root_is_light() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_subpackages_are_loaded_at_their_first_use() -> None:
+    code = (
+        "import sys, mho; assert 'torch' not in sys.modules;"
+        " assert mho.nn.convert_to_analog.__name__ == 'convert_to_analog';"
+        " assert {'nn', 'optim', 'simulator', 'inference', 'utils', 'compat'} <= set(dir(mho));"
+        " print(mho.optim.AnalogSGD.__name__,"
+        " mho.inference.PCMLikeNoiseModel.__name__, hasattr(mho, 'convert'))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == [
+        "AnalogSGD",
+        "PCMLikeNoiseModel",
+        "False",
+    ]

@@ -18,8 +18,11 @@ class ProgrammableModule(Protocol):
     def program_analog_weights(self, noise_model: BaseNoiseModel | None = None) -> None:
         """Program the weights of all tiles below."""
 
-    def drift_analog_weights(self, t_inference: float = 0.0) -> None:
-        """Let the weights of all inference tiles below drift."""
+    def drift_analog_weights(self, t_inference: float | str = 0.0) -> None:
+        """Let the weights of all tiles below drift."""
+
+    def can_drift(self) -> bool:
+        """Return whether there are such tiles."""
 
 
 def program_analog_weights(model: nn.Module, noise_model: BaseNoiseModel | None = None) -> None:
@@ -36,17 +39,22 @@ def program_analog_weights(model: nn.Module, noise_model: BaseNoiseModel | None 
         module.program_analog_weights(noise_model)
 
 
-def drift_analog_weights(model: nn.Module, t_inference: float = 0.0) -> None:
-    """Let the weights of all inference tiles of a model drift, each once.
+def drift_analog_weights(model: nn.Module, t_inference: float | str = 0.0) -> None:
+    """Let the weights of all tiles of a model drift, each once.
 
     Args:
         model: Model with analog layers anywhere in it, in evaluation mode.
-        t_inference: Time since programming, in seconds.
+        t_inference: Time since programming in seconds, or text such as `"1 day"`.
 
     Raises:
-        ModuleError: The model or one of its analog modules is in training mode.
+        ArgumentError: The time is negative or none; nothing is changed.
+        ModuleError: The model or one of its analog modules is in training mode, or devices have
+            drifted for longer already.
     """
-    for module in _analog_roots(model, "drift_analog_weights"):
+    roots = _analog_roots(model, "drift_analog_weights")
+    # Those without drift warn, which only matters if there are no others.
+    drifting = [root for root in roots if root.can_drift()]
+    for module in drifting or roots:
         module.drift_analog_weights(t_inference)
 
 

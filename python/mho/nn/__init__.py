@@ -4,8 +4,22 @@ Importing this package makes all presets known, so that every saved model can be
 """
 
 import mho.simulator.presets  # noqa: F401
+from mho.nn.conversion import convert_to_analog, convert_to_digital
 from mho.nn.modules.container import AnalogSequential, AnalogWrapper
+from mho.nn.modules.ddp import prepare_for_ddp
 from mho.nn.modules.linear import AnalogLinear
 from mho.nn.modules.linear_mapped import AnalogLinearMapped
+from mho.nn.report import ConversionReport, ReportEntry, conversion_report
 
-__all__ = ["AnalogLinear", "AnalogLinearMapped", "AnalogSequential", "AnalogWrapper"]
+__all__ = [
+    "AnalogLinear",
+    "AnalogLinearMapped",
+    "AnalogSequential",
+    "AnalogWrapper",
+    "ConversionReport",
+    "ReportEntry",
+    "conversion_report",
+    "convert_to_analog",
+    "convert_to_digital",
+    "prepare_for_ddp",
+]

@@ -4,25 +4,35 @@ Which class replaces which is one table, filled by `register_analog` where the l
 """
 
 import copy
+import difflib
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Literal, overload
 
 from torch import nn
 
-from mho.exceptions import ArgumentError
+from mho.exceptions import ArgumentError, short_traceback, warn_caller
 from mho.nn.conversion_table import ANALOG_CLASSES, CONVERSIONS, MAPPED_CONVERSIONS, register_analog
+from mho.nn.inheritance import (
+    computed_names,
+    digital_class,
+    settle,
+    warn_of_computed_weights,
+)
 from mho.nn.modules.base import AnalogLayerBase
 from mho.nn.modules.container import AnalogSequential, AnalogWrapper
 from mho.nn.modules.linear import AnalogLinear
 from mho.nn.modules.linear_mapped import AnalogLinearMapped
 from mho.nn.replacement import (
     Replacement,
+    submodule,
     subtrees,
     warn_of_untied_parameters,
     without_fused_path,
 )
-from mho.simulator.parameters.arguments import check_rpu_config
+from mho.nn.report import conversion_report
+from mho.simulator.parameters.arguments import check_rpu_config, check_tile_module_class
 from mho.simulator.parameters.base import RPUConfigGeneric
+from mho.simulator.parts.clipping import warning_of_clipping
 
 __all__ = [
     "AnalogLinear",
@@ -56,6 +66,38 @@ def specific_rpu_config_id(
     return rpu_config
 
 
+@overload
+def convert_to_analog(
+    module: nn.Module,
+    rpu_config: RPUConfigGeneric | None,
+    tile_module_class: type | None = ...,
+    conversion_map: dict[type[nn.Module], Any] | None = ...,
+    specific_rpu_config_fun: SpecificConfig | None = ...,
+    module_name: str = ...,
+    ensure_analog_root: Literal[True] = ...,
+    exclude_modules: Collection[str] | None = ...,
+    inplace: bool = ...,
+    verbose: bool = ...,
+) -> AnalogLayerBase: ...
+
+
+@overload
+def convert_to_analog(
+    module: nn.Module,
+    rpu_config: RPUConfigGeneric | None,
+    tile_module_class: type | None = ...,
+    conversion_map: dict[type[nn.Module], Any] | None = ...,
+    specific_rpu_config_fun: SpecificConfig | None = ...,
+    module_name: str = ...,
+    *,
+    ensure_analog_root: bool,
+    exclude_modules: Collection[str] | None = ...,
+    inplace: bool = ...,
+    verbose: bool = ...,
+) -> nn.Module: ...
+
+
+@short_traceback
 def convert_to_analog(
     module: nn.Module,
     rpu_config: RPUConfigGeneric | None,
@@ -71,7 +113,12 @@ def convert_to_analog(
     """Replace the layers of a model that have an analog counterpart.
 
     Modules that occur several times are converted once and stay shared. Layers are matched by exact
-    class; everything else stays digital. An error leaves the model unchanged.
+    class; everything else stays digital, see `mho.nn.conversion_report`, and if nothing was
+    converted a warning says so. Layers keep their names, hooks, attributes, dtype, training and
+    frozen state; what a parametrisation computes is converted with its present values and a
+    warning. Layers on the meta device become tiles on the host with the weights of a fresh layer,
+    for a state to be loaded. An error leaves the model unchanged. Weights beyond the
+    bounds of the devices are clipped, with one warning that tells their share.
 
     Args:
         module: Model or layer.
@@ -83,7 +130,7 @@ def convert_to_analog(
         module_name: Full name of the given module.
         ensure_analog_root: Wrap a model that is not analog itself in `AnalogWrapper`.
         exclude_modules: Full names of modules that stay digital with everything below them, under
-            all their names.
+            all their names; every one must be there.
         inplace: Change the given model instead of a copy. The root may be another object even then.
         verbose: Print a line for every conversion.
 
@@ -91,38 +138,50 @@ def convert_to_analog(
         The analog model.
 
     Raises:
-        ArgumentError: An argument has the wrong type.
+        ArgumentError: An argument has the wrong type, or there is no module of an excluded name.
         ConfigError: The configuration is invalid; the message names the field.
     """
     _check_module(module)
     if rpu_config is not None:
         check_rpu_config(rpu_config)
+    if tile_module_class is not None:
+        check_tile_module_class(tile_module_class)
     excluded_names = _check_names(exclude_modules)
     conversions = CONVERSIONS if conversion_map is None else _check_map(conversion_map)
     choose_config: SpecificConfig = specific_rpu_config_fun or specific_rpu_config_id
+    for part in module.modules():
+        settle(part)
     module = module if inplace else copy.deepcopy(module)
 
+    computed: list[tuple[str, list[str]]] = []
+
     def replace(name: str, digital: nn.Module) -> nn.Module:
-        analog_class = conversions.get(type(digital))
+        analog_class = conversions.get(digital_class(digital))
         if analog_class is None:
             return digital
         config = choose_config(name, digital, copy.deepcopy(rpu_config))
+        if names := computed_names(digital):
+            computed.append((name, names))
         analog: nn.Module = analog_class.from_digital(digital, config, tile_module_class)
         if verbose:
             print(f"Converted '{name}' to '{analog_class.__name__}'.")
         return analog
 
+    _check_excluded(module, module_name, excluded_names)
     walk = Replacement(replace, subtrees(module, module_name, excluded_names))
-    root = walk.run(module, module_name, module_name not in excluded_names)
-    replaced = [old for old, _ in walk.replaced()]
-    warn_of_untied_parameters(replaced, root)
-    if replaced:
-        without_fused_path(root)
+    with warning_of_clipping():
+        root = walk.run(module, module_name, module_name not in excluded_names)
+    warn_of_untied_parameters(walk.replaced(), root)
+    for name, names in computed:
+        warn_of_computed_weights(name, names)
+    _warn_of_nothing(root)
+    without_fused_path(root)
     if ensure_analog_root and module_name == "" and not isinstance(root, AnalogLayerBase):
         root = AnalogWrapper(root)
     return root
 
 
+@short_traceback
 def convert_to_digital(
     module: nn.Module,
     conversion_set: set[type] | None = None,
@@ -157,6 +216,35 @@ def convert_to_digital(
         return analog
 
     return Replacement(replace).run(module, module_name)
+
+
+def _warn_of_nothing(root: nn.Module) -> None:
+    """Warn if there is no analog layer, and say why."""
+    report = conversion_report(root)
+    if report.converted:
+        return
+    reasons = "; ".join(
+        f"{entry.name or 'the model'} ({entry.layer_class}) {entry.reason}"
+        for entry in report.digital[:3]
+    )
+    warn_caller(
+        f"nothing was converted, the model is digital: {reasons or 'it has no layers'}; see"
+        " mho.nn.conversion_report(model)"
+    )
+
+
+def _check_excluded(module: nn.Module, module_name: str, excluded: set[str]) -> None:
+    """Refuse names of modules that are not there: they would be converted without a word."""
+    prefix = f"{module_name}." if module_name else ""
+    for name in sorted(excluded, key=str):
+        below = str(name).removeprefix(prefix)
+        is_below = isinstance(name, str) and name.startswith(prefix)
+        if name == module_name or (is_below and submodule(module, below) is not None):
+            continue
+        known = [prefix + path for path, _ in module.named_modules() if path]
+        close = difflib.get_close_matches(str(name), known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ArgumentError(f"exclude_modules: the model has no module {name!r}{hint}")
 
 
 def _check_module(module: Any) -> None:

@@ -1,11 +1,12 @@
 """One walk over a model that replaces modules and keeps its structure."""
 
-import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from torch import nn
 
+from mho.exceptions import warn_caller
+from mho.nn.inheritance import inherit
 from mho.nn.modules.base import AnalogLayerBase
 from mho.simulator.tiles.base import TileModuleBase
 
@@ -41,6 +42,9 @@ class Replacement:
             What the root became.
         """
         root = self._visit(module, name, replace_root)
+        for old, new in self.replaced():
+            if _is_layer(new) or _is_layer(old):
+                inherit(old, new)
         for owner, child_name, child in self._edits:
             owner._modules[child_name] = child
         return root
@@ -56,8 +60,7 @@ class Replacement:
             return self._done[id(module)][1]
         result = self.replace(name, module) if replace else module
         self._done[id(module)] = (module, result)
-        is_new_layer = isinstance(result, AnalogLayerBase) and not result.IS_CONTAINER
-        if result is not module and is_new_layer:
+        if result is not module and _is_layer(result):
             return result
         for child_name, child in result._modules.items():
             if child is None or isinstance(child, TileModuleBase) or id(child) in self.excluded:
@@ -66,6 +69,10 @@ class Replacement:
             if new is not child:
                 self._edits.append((result, child_name, new))
         return result
+
+
+def _is_layer(module: nn.Module) -> bool:
+    return isinstance(module, AnalogLayerBase) and not module.IS_CONTAINER
 
 
 def subtrees(module: nn.Module, name: str, names: Iterable[str]) -> set[int]:
@@ -84,34 +91,42 @@ def subtrees(module: nn.Module, name: str, names: Iterable[str]) -> set[int]:
     for full_name in names:
         if not full_name.startswith(prefix):
             continue
-        child = _submodule(module, full_name.removeprefix(prefix))
+        child = submodule(module, full_name.removeprefix(prefix))
         if child is not None and child is not module:
             found.update(id(below) for below in child.modules())
     return found
 
 
-def _submodule(module: nn.Module, path: str) -> nn.Module | None:
+def submodule(module: nn.Module, path: str) -> nn.Module | None:
+    """Return the module below another one that a path of names leads to, None if there is none.
+
+    Args:
+        module: Where the path starts.
+        path: Names with dots between them.
+    """
     child: nn.Module | None = module
     for part in path.split("."):
         child = None if child is None else child._modules.get(part)
     return child
 
 
-def warn_of_untied_parameters(replaced: Iterable[nn.Module], model: nn.Module) -> None:
+def warn_of_untied_parameters(
+    replaced: Iterable[tuple[nn.Module, nn.Module]], model: nn.Module
+) -> None:
     """Warn if a parameter of a replaced layer is still used elsewhere and no longer tied to it.
 
     Args:
-        replaced: Digital layers that are no longer part of the model.
+        replaced: Digital layers that are no longer part of the model, and their replacements.
         model: Model after the replacement.
     """
     remaining = {id(parameter): name for name, parameter in model.named_parameters()}
-    for layer in replaced:
+    for layer, new in replaced:
         for name, parameter in layer._parameters.items():
-            if parameter is not None and id(parameter) in remaining:
-                warnings.warn(
+            is_kept = new._parameters.get(name) is parameter
+            if parameter is not None and id(parameter) in remaining and not is_kept:
+                warn_caller(
                     f"{name} of a converted {type(layer).__name__} was tied to"
-                    f" {remaining[id(parameter)]!r}; analog weights are copies, the tie is broken",
-                    stacklevel=4,
+                    f" {remaining[id(parameter)]!r}; analog weights are copies, the tie is broken"
                 )
 
 
@@ -122,9 +137,11 @@ def without_fused_path(module: nn.Module) -> None:
     batches as nested tensors. Results at positions that are not padded stay the same.
 
     Args:
-        module: Model whose linear layers were replaced.
+        module: Model; only what holds analog layers is changed.
     """
     for part in module.modules():
+        if not any(isinstance(below, AnalogLayerBase) for below in part.modules()):
+            continue
         if isinstance(part, nn.TransformerEncoderLayer):
             part.activation_relu_or_gelu = 0
         elif isinstance(part, nn.TransformerEncoder):

@@ -11,16 +11,32 @@ import pytest
 import torch
 from torch import nn
 
-from mho.exceptions import ArgumentError, ModuleError, TileError, TileModuleError
+from mho.exceptions import (
+    AihwkitException,
+    ArgumentError,
+    ConfigError,
+    InputError,
+    ModuleError,
+    TileError,
+    TileModuleError,
+)
+from mho.inference import drift_analog_weights
 from mho.inference.noise.pcm import PCMLikeNoiseModel
-from mho.nn import AnalogLinear, AnalogSequential
+from mho.nn import AnalogLinear, AnalogSequential, AnalogWrapper, convert_to_analog, prepare_for_ddp
+from mho.optim import AnalogSGD
 from mho.simulator.configs import (
     ConstantStepDevice,
+    DriftParameter,
+    FloatingPointDevice,
     FloatingPointRPUConfig,
     InferenceRPUConfig,
+    SimpleDriftParameter,
     SingleRPUConfig,
     SoftBoundsDevice,
+    TorchInferenceRPUConfig,
 )
+from mho.simulator.configs.compounds import UnitCell
+from mho.simulator.parameters.times import check_time
 from mho.simulator.tiles import InferenceTile
 
 
@@ -100,6 +116,79 @@ class TestInference:
         assert calls == [25.0]
         assert torch.equal(model[0].get_weights()[0], before)
 
+    def pulsed(self, config: Any = SingleRPUConfig, nu: float = 0.1) -> AnalogLinear:
+        if config is FloatingPointRPUConfig:
+            device: Any = FloatingPointDevice(drift=SimpleDriftParameter(nu=nu, t_0=2.0))
+        else:
+            device = SoftBoundsDevice(drift=DriftParameter(nu=nu, t_0=2.0))
+        layer = AnalogLinear(4, 3, rpu_config=config(device=device)).eval()
+        layer.set_weights(0.1 * torch.ones(3, 4), torch.zeros(3))
+        return layer
+
+    @pytest.mark.parametrize("config", [SingleRPUConfig, FloatingPointRPUConfig])
+    def test_devices_drift_by_their_own_law(self, config: Any) -> None:
+        """`w = w_0 (t / t_0)^(-nu)`, whatever the steps in between."""
+        layer = self.pulsed(config)
+        for time in (10.0, 10.0, "1 min", torch.tensor(3600.0)):
+            layer.drift_analog_weights(time)  # type: ignore[arg-type]
+            seconds = {"1 min": 60.0}.get(time, time) if isinstance(time, str) else float(time)
+            expected = torch.full((3, 4), 0.1 * (seconds / 2.0) ** -0.1)
+            torch.testing.assert_close(layer.get_weights()[0], expected, rtol=1e-5, atol=0)
+
+    def test_time_of_devices_runs_forward(self) -> None:
+        model = AnalogSequential(AnalogLinear(4, 4, rpu_config=InferenceRPUConfig()), self.pulsed())
+        model.eval().drift_analog_weights(100.0)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        with pytest.raises(ModuleError, match=r"'1\.analog_module'.* 100 s already"):
+            model.drift_analog_weights(99.0)
+        after = model.state_dict()
+        assert all(torch.equal(after[name], value) for name, value in before.items())
+        model.program_analog_weights()
+        start = model[1].get_weights()[0]
+        model.drift_analog_weights(20.0)
+        torch.testing.assert_close(model[1].get_weights()[0], start * 10.0**-0.1)
+
+    def test_without_drift_there_is_a_warning(self, model: AnalogSequential) -> None:
+        model.eval().drift_analog_weights(10.0)  # one tile does drift
+        still = AnalogSequential(AnalogLinear(4, 3), self.pulsed(nu=0.0)).eval()
+        before = still.get_weights()
+        with pytest.warns(UserWarning, match="do not drift") as caught:
+            still.drift_analog_weights(10.0)
+        assert caught[0].filename == __file__
+        for name, (weight, _) in still.get_weights().items():
+            assert torch.equal(weight, before[name][0])
+        mixed = nn.ModuleList([AnalogLinear(4, 3), self.pulsed()]).eval()
+        drift_analog_weights(mixed, 10.0)
+        with pytest.warns(UserWarning, match="do not drift"):
+            drift_analog_weights(mixed[:1].eval(), 10.0)
+
+    @pytest.mark.parametrize(
+        "time",
+        [-1.0, "-1 s", float("nan"), float("inf"), "soon", "", "1 parsec", "1.2.3 s", None, True],
+    )
+    def test_impossible_times(self, time: Any) -> None:
+        for layer in (self.pulsed(), AnalogLinear(4, 3, rpu_config=InferenceRPUConfig()).eval()):
+            before = {name: value.clone() for name, value in layer.state_dict().items()}
+            with pytest.raises(ArgumentError, match="t_inference"):
+                layer.drift_analog_weights(time)
+            after = layer.state_dict()
+            assert list(after) == list(before)
+            assert all(torch.equal(after[name], value) for name, value in before.items())
+
+    @pytest.mark.parametrize(
+        ("text", "seconds"),
+        [
+            ("90", 90),
+            ("1.5e3 s", 1500),
+            ("2 MIN", 120),
+            ("1h", 3600),
+            (" 25 days ", 2160000),
+            ("1 year", 31536000),
+        ],
+    )
+    def test_times_as_text(self, text: str, seconds: float) -> None:
+        assert check_time("t", text) == seconds
+
     def test_drift_changes_weights(self) -> None:
         layer = AnalogLinear(20, 10, rpu_config=InferenceRPUConfig()).eval()
         programmed = layer.get_weights()[0]
@@ -132,6 +221,38 @@ class TestInference:
         error = (layer.get_weights()[0] - target).abs().mean()
         # The closed loop stops at a mean error of 1 % of the largest target.
         assert 0 < error < 0.05 * target.abs().max()
+
+
+class TestPulseCounters:
+    def layer(self, split: int = 512, **device: Any) -> AnalogLinear:
+        config = SingleRPUConfig(device=ConstantStepDevice(**device))
+        config.mapping.max_input_size = config.mapping.max_output_size = split
+        return AnalogLinear(5, 3, rpu_config=config)
+
+    @pytest.mark.parametrize("split", [2, 512])
+    def test_they_count_the_pulses_of_a_step(self, split: int) -> None:
+        layer = self.layer(split, count_pulses=True)
+        model = AnalogSequential(layer)
+        assert layer.get_pulse_counters().shape == (2, 3, 5)
+        assert layer.get_pulse_counters().sum() == 0
+        optimizer = AnalogSGD(model.parameters(), lr=0.5)
+        model(torch.ones(4, 5)).sum().backward()
+        optimizer.step()
+        down, up = layer.get_pulse_counters()
+        assert (down > 0).all() and (up == 0).all()
+        total = sum(int(counts.sum()) for counts in model.get_pulse_counters().values())
+        assert total == int(down.sum())
+
+    def test_the_field_to_set_is_named(self) -> None:
+        for split in (2, 512):
+            with pytest.raises(ConfigError, match=r"ConstantStepDevice\(count_pulses=True\)"):
+                self.layer(split).get_pulse_counters()
+        ideal = AnalogLinear(3, 2, rpu_config=InferenceRPUConfig())
+        with pytest.raises(ConfigError, match="IdealDevice has no pulses to count"):
+            ideal.get_pulse_counters()
+        torch_layer = AnalogLinear(3, 2, rpu_config=TorchInferenceRPUConfig())
+        with pytest.raises(TileError, match="pulse counters"):
+            torch_layer.get_pulse_counters()
 
 
 def test_remap_keeps_logical_weights() -> None:
@@ -218,12 +339,28 @@ class TestLoading:
         for name, (weight, _) in two.get_weights().items():
             assert torch.equal(weight, before[name][0])
 
-    def test_digital_checkpoints_do_not_fit(self) -> None:
+    @pytest.mark.parametrize("root", [AnalogSequential, nn.Sequential])
+    def test_digital_states_say_what_to_do(self, root: Any) -> None:
         digital = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3))
-        with pytest.raises(RuntimeError, match="analog_module"):
-            self.layers(SingleRPUConfig(), SingleRPUConfig())[0].load_state_dict(
-                digital.state_dict()
-            )
+        analog = root(*self.layers(SingleRPUConfig(), SingleRPUConfig())[0])
+        before = {name: value.clone() for name, value in analog.state_dict().items()}
+        with pytest.raises(RuntimeError, match=r"'0\.weight'.*convert_to_analog.*set_weights"):
+            analog.load_state_dict(digital.state_dict())
+        after = analog.state_dict()
+        assert all(torch.equal(after[name], value) for name, value in before.items()) or (
+            root is nn.Sequential  # torch loads what it can
+        )
+
+    @pytest.mark.parametrize("prefix", ["_orig_mod.", "module."])
+    def test_states_of_wrapped_models_say_what_to_do(self, prefix: str) -> None:
+        analog = self.layers(SingleRPUConfig(), SingleRPUConfig())[0]
+        state = {prefix + name: value for name, value in analog.state_dict().items()}
+        with pytest.raises(InputError, match=rf"start with '{prefix}'.*removeprefix"):
+            analog.load_state_dict(state)
+
+    def test_own_children_may_have_such_names(self) -> None:
+        model = AnalogWrapper(nn.ModuleDict({"module": AnalogLinear(4, 3)}))
+        model.load_state_dict(model.state_dict())
 
     def test_outdated_contexts_are_dropped(self) -> None:
         layer = AnalogLinear(4, 3)
@@ -246,11 +383,68 @@ class TestLoading:
         assert torch.equal(one(x), two(x))
 
 
+def package_frames(error: BaseException) -> int:
+    """Return how many frames of a traceback are inside of the package."""
+    files = [str(frame.path) for frame in pytest.ExceptionInfo.from_exception(error).traceback]
+    return sum("/mho/" in name and "/tests/" not in name for name in files)
+
+
+class TestMessages:
+    @pytest.mark.parametrize("container", [nn.Sequential, AnalogSequential])
+    def test_shape_errors_name_the_layer(self, container: Any) -> None:
+        class Model(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.head = container(nn.Linear(4, 4), AnalogLinear(5, 3))
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.head(x)
+
+        for model in (Model(), AnalogWrapper(Model())):
+            with pytest.raises(
+                InputError,
+                match=r"expected size 5 .*got 4.*in layer 'head\.1', AnalogLinear\(in_features=5,"
+                r" out_features=3",
+            ) as caught:
+                model(torch.ones(2, 4))
+            # Besides the container only the forward pass of the layer and what raises again.
+            assert package_frames(caught.value) <= 2
+
+    def test_a_layer_alone_has_no_name(self) -> None:
+        with pytest.raises(InputError, match=r"in layer AnalogLinear\(in_features=5"):
+            AnalogLinear(5, 3)(torch.ones(2, 4))
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda: AnalogLinear(5, 3, rpu_config=SingleRPUConfig(device=UnitCell())),
+            lambda: AnalogLinear(5, 3).set_weights(torch.ones(5, 3)),
+            lambda: AnalogLinear(5, 3).load_state_dict({"weight": torch.ones(3, 5)}),
+            lambda: AnalogLinear(5, 3).eval().drift_analog_weights(-1.0),
+            lambda: convert_to_analog(nn.Linear(5, 3), SingleRPUConfig(device=UnitCell())),
+            lambda: AnalogLinear(5, 3).get_pulse_counters(),
+        ],
+    )
+    def test_tracebacks_end_at_the_call(self, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        with pytest.raises(AihwkitException) as caught:
+            call()
+        assert package_frames(caught.value) == 1
+        monkeypatch.setenv("MHO_FULL_TRACEBACK", "1")
+        with pytest.raises(AihwkitException) as caught:
+            call()
+        assert package_frames(caught.value) > 1
+
+
 class TestDDP:
     def test_pulsed_tiles_are_refused(self, model: AnalogSequential) -> None:
         with pytest.raises(ModuleError, match=r"0\.analog_module.*inference"):
             model.prepare_for_ddp()
-        assert not hasattr(model, "_ddp_params_and_buffers_to_ignore")
+        root = nn.Sequential(model)
+        with pytest.raises(ModuleError, match=r"0\.0\.analog_module.*inference"):
+            prepare_for_ddp(root)
+        assert not hasattr(root, "_ddp_params_and_buffers_to_ignore")
+        with pytest.raises(ArgumentError, match="module"):
+            prepare_for_ddp([model])  # type: ignore[arg-type]
 
     def test_what_belongs_to_a_process_is_ignored(self) -> None:
         model = AnalogSequential(
@@ -269,6 +463,14 @@ class TestDDP:
             "1.bias",
         }
 
+    def test_other_names_to_ignore_are_kept(self) -> None:
+        layer = AnalogLinear(4, 3, rpu_config=InferenceRPUConfig())
+        for root in (AnalogSequential(layer), nn.Sequential(layer)):
+            root._ddp_params_and_buffers_to_ignore = ["own"]
+            assert prepare_for_ddp(root) is root
+            assert "own" in root._ddp_params_and_buffers_to_ignore
+            assert "0.analog_module.analog_ctx" in root._ddp_params_and_buffers_to_ignore
+
     def test_alone_the_streams_stay(self) -> None:
         layer = AnalogLinear(4, 3, rpu_config=InferenceRPUConfig())
         seed = layer.analog_module.analog_tile_seed.clone()
@@ -283,10 +485,13 @@ class TestDDP:
             for rank in (0, 1)
         ]
         first, second = (json.loads(worker.communicate(timeout=100)[0]) for worker in workers)
-        assert first["start"] == second["start"]
-        assert first["weight"] == second["weight"]
-        assert first["weight"] != first["start"]
-        assert first["output"] != second["output"]
+        assert len(first) == 10
+        for case, one in first.items():
+            other = second[case]
+            assert one["start"] == other["start"], case
+            assert one["end"] == other["end"], case
+            assert all(new != old for new, old in zip(one["end"], one["start"], strict=True)), case
+            assert one["noise"] != other["noise"], case
 
 
 def test_deepcopy_is_independent(tiny_config: Any) -> None:

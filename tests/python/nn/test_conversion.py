@@ -1,6 +1,7 @@
 """Conversion of whole models: structure, names, sharing, arguments."""
 
 import copy
+import warnings
 from collections import OrderedDict
 from typing import Any
 
@@ -14,6 +15,7 @@ from mho.nn import (
     AnalogLinearMapped,
     AnalogSequential,
     AnalogWrapper,
+    conversion_report,
     conversion_table,
 )
 from mho.nn.conversion import (
@@ -25,7 +27,12 @@ from mho.nn.conversion import (
     register_analog,
     specific_rpu_config_id,
 )
-from mho.simulator.configs import InferenceRPUConfig, SingleRPUConfig
+from mho.simulator.configs import (
+    InferenceRPUConfig,
+    SingleRPUConfig,
+    SoftBoundsDevice,
+    TorchInferenceRPUConfig,
+)
 from mho.simulator.tiles import TileModuleArray
 
 # A few products of float32 numbers of order one, summed in another order than torch does.
@@ -193,6 +200,51 @@ class TestSharing:
         assert isinstance(analog["child"]["layer"], AnalogLinear)
 
 
+class TestClipping:
+    """Devices hold no weights beyond their bounds."""
+
+    def config(self, **device: Any) -> SingleRPUConfig:
+        return SingleRPUConfig(device=SoftBoundsDevice(w_max_dtod=0.0, w_min_dtod=0.0, **device))
+
+    def model(self) -> nn.Sequential:
+        model = nn.Sequential(nn.Linear(10, 10), nn.Linear(10, 10))
+        with torch.no_grad():
+            for i, layer in enumerate(model):
+                layer.weight.fill_(0.1)
+                layer.weight[0, : 4 * i + 1] = 2.0  # 1 of 100, and 5 of 100
+        return model
+
+    @pytest.mark.parametrize("split", [4, 512])
+    @pytest.mark.parametrize("write_noise", [0.0, 0.5])
+    def test_one_warning_with_the_share(self, write_noise: float, split: int) -> None:
+        config = self.config(write_noise_std=write_noise)
+        config.mapping.max_input_size = config.mapping.max_output_size = split
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            convert_to_analog(self.model(), config)
+        (warning,) = caught
+        text = str(warning.message)
+        assert text.startswith("6 of 200 weights (3 %)") and "weight_scaling_omega" in text
+        assert warning.filename == __file__
+
+    @pytest.mark.parametrize("cls", [AnalogLinear, AnalogLinearMapped])
+    def test_single_layers(self, cls: Any) -> None:
+        with pytest.warns(UserWarning, match=r"5 of 100 weights .*weight_scaling_omega"):
+            cls.from_digital(self.model()[1], self.config())
+
+    def test_scaled_weights_fit(self) -> None:
+        config = self.config()
+        config.mapping.weight_scaling_omega = 0.6
+        convert_to_analog(self.model(), config)  # warnings are errors here
+        config.mapping.weight_scaling_omega = 0.8
+        with pytest.warns(UserWarning, match="a smaller mapping.weight_scaling_omega"):
+            convert_to_analog(self.model(), config)
+
+    @pytest.mark.parametrize("config", [InferenceRPUConfig(), TorchInferenceRPUConfig()])
+    def test_tiles_without_bounds(self, config: Any) -> None:
+        convert_to_analog(self.model(), config)
+
+
 class TestExclusion:
     def test_subtree(self, perfect_config: SingleRPUConfig) -> None:
         analog = convert_to_analog(Block(), perfect_config, exclude_modules=["body", "out"])
@@ -200,12 +252,21 @@ class TestExclusion:
         assert type(analog.body) is nn.Sequential
 
     def test_names_start_with_the_given_one(self, perfect_config: SingleRPUConfig) -> None:
-        names = ["net.body.2", "inp"]
+        names = ["net.body.2"]
         analog = convert_to_analog(
             Block(), perfect_config, module_name="net", exclude_modules=names
         )
         assert isinstance(analog.inp, AnalogLinear)
         assert type(analog.body[2][0]) is nn.Linear
+        with pytest.raises(ArgumentError, match=r"no module 'inp'; did you mean 'net\.inp'"):
+            convert_to_analog(Block(), perfect_config, module_name="net", exclude_modules=["inp"])
+
+    def test_unknown_names_are_refused(self, perfect_config: SingleRPUConfig) -> None:
+        for names in (["bdy"], ["body", "body.3"]):
+            with pytest.raises(ArgumentError, match=r"exclude_modules: .*did you mean 'body"):
+                convert_to_analog(Block(), perfect_config, exclude_modules=names)
+        with pytest.raises(ArgumentError, match="exclude_modules"):
+            convert_to_analog(Block(), perfect_config, exclude_modules=[3])
 
 
 def test_specific_configurations() -> None:
@@ -261,7 +322,8 @@ class TestMaps:
         assert isinstance(analog.inp.analog_module, TileModuleArray)
 
     def test_subclasses_stay_digital(self, perfect_config: SingleRPUConfig) -> None:
-        analog = convert_to_analog(nn.Sequential(Subclass(2, 2)), perfect_config)
+        with pytest.warns(UserWarning, match=r"nothing was converted.* subclass of Linear"):
+            analog = convert_to_analog(nn.Sequential(Subclass(2, 2)), perfect_config)
         assert type(analog[0]) is Subclass
 
     def test_registered_layers_take_part(
@@ -315,7 +377,9 @@ def test_wrong_conversion_sets(wrong: Any) -> None:
 
 
 def test_default_configuration() -> None:
-    analog = convert_to_analog(nn.Linear(3, 2), None)
+    layer = nn.Linear(3, 2)
+    nn.init.zeros_(layer.weight)  # within the bounds of all devices
+    analog = convert_to_analog(layer, None)
     assert type(analog.analog_module.rpu_config) is SingleRPUConfig
 
 
@@ -362,3 +426,175 @@ def test_any_model_of_torch(perfect_config: SingleRPUConfig) -> None:
     assert [type(m) for m in convert_to_digital(analog).modules()] == [
         type(m) for m in model.modules()
     ]
+
+
+class TestReport:
+    def test_reasons(self, perfect_config: SingleRPUConfig) -> None:
+        model = nn.ModuleDict(
+            {
+                "conv": nn.Conv2d(3, 4, 3),
+                "norm": nn.BatchNorm2d(4),
+                "act": nn.GELU(),
+                "rnn": nn.LSTM(4, 4),
+                "attention": nn.MultiheadAttention(4, 2),
+                "own": Subclass(2, 2),
+                "head": nn.Linear(2, 2),
+                "kept": nn.Linear(2, 2),
+            }
+        )
+        before = conversion_report(model)
+        assert len(before) == 8 and not before.converted
+        model["again"] = model["head"]
+        analog = convert_to_analog(model, perfect_config, exclude_modules=["kept"])
+        report = conversion_report(analog)
+        assert [entry.name for entry in report.converted] == ["head"]
+        reasons = {entry.name: entry.reason for entry in report.digital}
+        assert list(reasons) == [
+            "conv",
+            "norm",
+            "rnn",
+            "attention",
+            "attention.out_proj",
+            "own",
+            "kept",
+        ]
+        assert "no analog layer for Conv2d" in reasons["conv"]
+        assert "no analog layer for LSTM" in reasons["rnn"]
+        assert "no analog layer for MultiheadAttention" in reasons["attention"]
+        assert "subclass of Linear" in reasons["attention.out_proj"]
+        assert "subclass of Linear" in reasons["own"] and "register_analog" in reasons["own"]
+        assert "excluded" in reasons["kept"]
+        text = str(report)
+        assert text.endswith("1 of 8 layers are analog") and "rnn " in text
+        with pytest.raises(ArgumentError, match="model"):
+            conversion_report(3)  # type: ignore[arg-type]
+
+    def test_nothing_converted_is_said(self, perfect_config: SingleRPUConfig) -> None:
+        for model in (nn.Conv2d(1, 1, 1), nn.ReLU()):
+            with pytest.warns(UserWarning, match="nothing was converted") as caught:
+                convert_to_analog(model, perfect_config)
+            assert caught[0].filename == __file__
+
+
+class TestInheritance:
+    """A converted layer keeps what a user has attached to the digital one."""
+
+    @pytest.mark.parametrize("inplace", [False, True])
+    def test_hooks(self, perfect_config: SingleRPUConfig, inplace: bool) -> None:
+        model = nn.Sequential(nn.Linear(2, 2))
+        calls: list[str] = []
+        layer = model[0]
+        layer.register_forward_pre_hook(lambda *_: calls.append("pre"))
+        handle = layer.register_forward_hook(lambda *_: calls.append("forward"))
+        layer.register_forward_hook(lambda m, a, k, y: y * 2, with_kwargs=True)
+        layer.register_full_backward_hook(lambda *_: calls.append("backward"))
+        layer._register_state_dict_hook(lambda m, s, p, _: calls.append(f"save {p}"))
+        layer.register_load_state_dict_post_hook(
+            lambda m, k: calls.append(f"load {type(m).__name__}")
+        )
+        layer._register_load_state_dict_pre_hook(
+            lambda m, *_: calls.append(f"before {type(m).__name__}"), with_module=True
+        )
+        x = torch.ones(1, 2, requires_grad=True)
+        expected = model(x).detach()
+        calls.clear()
+        analog = convert_to_analog(model, perfect_config, inplace=inplace)
+        y = analog(x)
+        torch.testing.assert_close(y.detach(), expected, **CLOSE)
+        y.sum().backward()
+        analog.load_state_dict(analog.state_dict())
+        assert calls == [
+            "pre",
+            "forward",
+            "backward",
+            "save 0.",
+            "before AnalogLinear",
+            "load AnalogLinear",
+        ]
+        if inplace:
+            handle.remove()
+            calls.clear()
+            analog(x)
+            assert calls == ["pre"]
+        calls.clear()
+        convert_to_digital(analog)(x)
+        assert "pre" in calls
+
+    def test_attributes_and_flags(self, perfect_config: SingleRPUConfig) -> None:
+        layer = nn.Linear(2, 2).eval()
+        layer.tag = "kept"
+        layer.register_buffer("mask", torch.ones(2), persistent=False)
+        layer.extra = nn.Parameter(torch.zeros(3))
+        layer.norm = nn.LayerNorm(2)
+        layer.weight.requires_grad = False
+        model = nn.Sequential(layer, nn.Linear(2, 2)).train()
+        layer.eval()
+        for new in (
+            convert_to_analog(model, perfect_config),
+            convert_to_digital(convert_to_analog(model, perfect_config)),
+        ):
+            assert new[0].tag == "kept" and torch.equal(new[0].mask, torch.ones(2))
+            assert "0.mask" not in new.state_dict() and "0.extra" in new.state_dict()
+            assert type(new[0].norm) is nn.LayerNorm
+            assert not new[0].training and new[1].training
+            assert not new[0].weight.requires_grad and new[0].bias.requires_grad
+            assert new[1].weight.requires_grad
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+    @pytest.mark.parametrize("make", [SingleRPUConfig, InferenceRPUConfig, TorchInferenceRPUConfig])
+    @pytest.mark.filterwarnings("ignore:.*were clipped:UserWarning")
+    def test_dtype(self, make: Any, dtype: torch.dtype) -> None:
+        model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).to(dtype)
+        config = make()
+        config.forward.is_perfect = True
+        analog = convert_to_analog(model, config)
+        x = torch.rand(5, 4, dtype=dtype)
+        y = analog(x)
+        assert y.dtype is dtype and analog[0].weight.dtype is dtype
+        if make is not SingleRPUConfig:
+            torch.testing.assert_close(y.float(), model(x).float(), rtol=5e-2, atol=5e-2)
+        y.sum().backward()
+        assert all(p.dtype is dtype for p in convert_to_digital(analog).parameters())
+
+    @pytest.mark.parametrize("kind", ["parametrize", "weight_norm", "spectral_norm", "prune"])
+    @pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated:FutureWarning")
+    def test_computed_weights(self, perfect_config: SingleRPUConfig, kind: str) -> None:
+        layer = nn.Linear(4, 3)
+        if kind == "parametrize":
+            nn.utils.parametrizations.orthogonal(layer)
+        elif kind == "prune":
+            nn.utils.prune.random_unstructured(layer, "weight", 0.5)
+        else:
+            getattr(nn.utils, kind)(layer)
+            with torch.no_grad():
+                next(p for n, p in layer.named_parameters() if n != "bias").mul_(2.0)
+        model = nn.Sequential(layer).eval()
+        x = torch.randn(2, 4)
+        with torch.no_grad():
+            expected = model(x)
+        with pytest.warns(UserWarning, match="layer '0': weight was computed"):
+            analog = convert_to_analog(model, perfect_config)
+        assert isinstance(analog[0], AnalogLinear)
+        torch.testing.assert_close(analog(x), expected, **CLOSE)
+        assert all(name.startswith("0.analog_module.") for name in analog.state_dict())
+
+    @pytest.mark.parametrize("make", [SingleRPUConfig, InferenceRPUConfig, TorchInferenceRPUConfig])
+    def test_meta_models_are_loaded_later(self, make: Any) -> None:
+        with torch.device("meta"):
+            model = nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3), nn.Linear(3, 2))
+            direct = AnalogLinear(4, 3, rpu_config=make())
+        assert not direct.analog_module.device.type == "meta"
+        analog = convert_to_analog(model, make())
+        assert analog[1].weight.is_meta
+        source = AnalogSequential(
+            AnalogLinear(4, 3, rpu_config=make()),
+            nn.LayerNorm(3),
+            AnalogLinear(3, 2, rpu_config=make()),
+        )
+        analog = analog.to_empty(device="cpu")
+        analog.load_state_dict(source.state_dict())
+        for (_, new), (_, old) in zip(
+            analog.named_analog_layers(), source.named_analog_layers(), strict=True
+        ):
+            assert torch.equal(new.get_weights()[0], old.get_weights()[0])
+        assert analog(torch.ones(2, 4)).shape == (2, 2)

@@ -2,14 +2,16 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from mho.exceptions import ArgumentError, ConfigError
+from mho.exceptions import ArgumentError, ConfigError, InputError
 from mho.nn import AnalogLinear, AnalogLinearMapped
+from mho.nn.conversion import convert_to_analog
 from mho.simulator.configs import (
     ConstantStepDevice,
     FloatingPointRPUConfig,
@@ -17,6 +19,7 @@ from mho.simulator.configs import (
     InferenceRPUConfig,
     IOParameters,
     SingleRPUConfig,
+    TorchInferenceRPUConfig,
 )
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.tiles import AnalogTile, InferenceTile, TileModuleArray
@@ -34,6 +37,10 @@ def perfect(**mapping: Any) -> SingleRPUConfig:
     for name, value in mapping.items():
         setattr(config.mapping, name, value)
     return config
+
+
+TILES = [SingleRPUConfig, InferenceRPUConfig, FloatingPointRPUConfig, TorchInferenceRPUConfig]
+NAN = float("nan")
 
 
 class TestInitialisation:
@@ -84,9 +91,9 @@ class TestInitialisation:
     def test_attributes(self) -> None:
         layer = AnalogLinear(5, 3)
         assert (layer.in_features, layer.out_features) == (5, 3)
-        assert layer.weight is None
-        assert layer.bias is True
-        assert AnalogLinear(5, 3, bias=False).bias is False
+        assert layer.weight.shape == (3, 5)
+        assert layer.bias and layer.bias.shape == (3,)
+        assert AnalogLinear(5, 3, bias=False).bias is None
         assert isinstance(layer, nn.Linear)
         assert isinstance(layer.analog_module, AnalogTile)
         assert type(layer.analog_module.rpu_config) is SingleRPUConfig
@@ -95,6 +102,42 @@ class TestInitialisation:
     def test_configuration_must_be_an_instance(self, wrong: Any) -> None:
         with pytest.raises(ArgumentError, match="rpu_config"):
             AnalogLinear(5, 3, rpu_config=wrong)
+
+    @pytest.mark.parametrize("cls", [AnalogLinear, AnalogLinearMapped])
+    @pytest.mark.parametrize(
+        "wrong", [SingleRPUConfig(), SingleRPUConfig, InferenceRPUConfig(), ConstantStepDevice()]
+    )
+    def test_configuration_in_place_of_the_bias(self, cls: type, wrong: Any) -> None:
+        with pytest.raises(ArgumentError, match=r"bias: .*rpu_config="):
+            cls(4, 2, wrong)
+
+    @pytest.mark.parametrize("wrong", ["yes", 2, 0.5, [True], torch.ones(2)])
+    def test_bias_is_a_truth_value(self, wrong: Any) -> None:
+        with pytest.raises(ArgumentError, match="bias: expected True or False"):
+            AnalogLinear(4, 2, wrong)
+
+    @pytest.mark.parametrize("right", [1, np.bool_(True), np.True_])
+    def test_truth_values_of_other_types(self, right: Any) -> None:
+        assert AnalogLinear(4, 2, right).get_weights()[1] is not None
+        assert AnalogLinear(4, 2, None).get_weights()[1] is None  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("cls", [AnalogLinear, AnalogLinearMapped])
+    @pytest.mark.parametrize("part", [ConstantStepDevice(), IOParameters()])
+    def test_part_in_place_of_a_configuration(self, cls: Any, part: Any) -> None:
+        for build in (
+            lambda: cls(4, 2, rpu_config=part),
+            lambda: cls.from_digital(nn.Linear(4, 2), part),
+            lambda: convert_to_analog(nn.Sequential(nn.Linear(4, 2)), part),
+        ):
+            with pytest.raises(ArgumentError, match=r"part of a configuration.*rpu_config=Single"):
+                build()
+
+    @pytest.mark.parametrize("wrong", [SingleRPUConfig(), 3])
+    def test_tile_module_class_is_a_class(self, wrong: Any) -> None:
+        with pytest.raises(ArgumentError, match="tile_module_class"):
+            AnalogLinear(4, 2, True, None, wrong)
+        with pytest.raises(ArgumentError, match="tile_module_class"):
+            convert_to_analog(nn.Linear(4, 2), None, wrong)
 
     @pytest.mark.parametrize("sizes", [(0, 3), (5, -1), (5, 0), (5, 2.0), (None, 3)])
     def test_sizes_must_be_positive(self, sizes: Any) -> None:
@@ -175,6 +218,44 @@ class TestWeights:
         # Omega is the largest absolute weight on the tile.
         raw, _ = layer.get_weights(apply_weight_scaling=False)
         assert raw.abs().max().item() == pytest.approx(0.5, rel=1e-6)
+
+    @pytest.mark.parametrize("split", [0, 2])
+    @pytest.mark.parametrize("config", TILES)
+    def test_only_the_right_shape_is_taken(self, config: Any, split: int) -> None:
+        """Reshaping any tensor of 15 values would scramble them."""
+        config = config()
+        config.mapping.max_input_size = config.mapping.max_output_size = split or 512
+        layer = AnalogLinear(5, 3, rpu_config=config)
+        before = layer.get_weights()
+        weight = torch.randn(3, 5)
+        with pytest.raises(InputError, match=r"transposed.*weight\.t\(\)"):
+            layer.set_weights(weight.t(), torch.ones(3))
+        for wrong in (weight.flatten(), weight.reshape(1, 15), weight.reshape(3, 5, 1)):
+            with pytest.raises(InputError, match=r"expected shape \[out, in\] = \(3, 5\), got"):
+                layer.set_weights(wrong, torch.ones(3))
+        for old, new in zip(before, layer.get_weights(), strict=True):
+            assert torch.equal(old, new)
+
+    @pytest.mark.parametrize("split", [0, 2])
+    def test_bias_for_a_layer_without_one_is_taken(self, split: int) -> None:
+        config = perfect(max_input_size=split or 512, max_output_size=split or 512)
+        layer = AnalogLinear(5, 3, bias=False, rpu_config=config)
+        weight = torch.randn(3, 5)
+        layer.set_weights(weight, torch.ones(3))
+        assert torch.equal(layer.get_weights()[0], weight)
+        assert layer.get_weights()[1] is None
+
+    @pytest.mark.parametrize("split", [0, 2])
+    @pytest.mark.parametrize("omega", [NAN, float("inf"), "large", 1e-45])
+    def test_bad_scaling_changes_nothing(self, omega: Any, split: int) -> None:
+        config = perfect(max_input_size=split or 512, max_output_size=split or 512)
+        config.mapping.weight_scaling_omega = 0.5
+        layer = AnalogLinear(5, 3, rpu_config=config)
+        before = {name: value.clone() for name, value in layer.state_dict().items()}
+        with pytest.raises(ArgumentError, match="weight_scaling_omega"):
+            layer.set_weights(torch.ones(3, 5), torch.ones(3), weight_scaling_omega=omega)
+        after = layer.state_dict()
+        assert all(torch.equal(after[name], value) for name, value in before.items())
 
     def test_results_are_copies(self) -> None:
         layer = AnalogLinear(5, 3)

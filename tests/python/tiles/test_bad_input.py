@@ -17,9 +17,15 @@ from mho.exceptions import (
     TileError,
     TileModuleError,
 )
-from mho.simulator.configs import InferenceRPUConfig, IOParameters, SingleRPUConfig
+from mho.simulator.configs import (
+    IdealDevice,
+    InferenceRPUConfig,
+    IOParameters,
+    SingleRPUConfig,
+    TorchInferenceRPUConfig,
+)
 from mho.simulator.parameters.enums import PulseType, RPUDataType, WeightModifierType
-from mho.simulator.tiles import AnalogTile, InferenceTile, TileModuleArray
+from mho.simulator.tiles import AnalogTile, InferenceTile, TileModuleArray, TorchInferenceTile
 
 NAN, INF = float("nan"), float("inf")
 
@@ -125,8 +131,22 @@ def test_sizes(size: Any) -> None:
         TileModuleArray(3, size, SingleRPUConfig())
 
 
+@pytest.mark.parametrize("cls", [AnalogTile, InferenceTile, TorchInferenceTile, TileModuleArray])
+def test_configuration_in_place_of_a_flag(cls: Any) -> None:
+    config = TorchInferenceRPUConfig() if cls is TorchInferenceTile else InferenceRPUConfig()
+    if cls is AnalogTile:
+        config = SingleRPUConfig()
+    with pytest.raises(ArgumentError, match=r"bias: .*rpu_config="):
+        cls(3, 4, config, config)
+    with pytest.raises(ArgumentError, match=r"rpu_config: IdealDevice is only a part.*rpu_config="):
+        cls(3, 4, IdealDevice())
+    if cls is not TileModuleArray:
+        with pytest.raises(ArgumentError, match=r"in_trans: .*rpu_config="):
+            cls(3, 4, config, False, IdealDevice())
+
+
 def test_configurations() -> None:
-    with pytest.raises(ArgumentError, match="create an instance"):
+    with pytest.raises(ArgumentError, match="give an instance"):
         AnalogTile(3, 4, SingleRPUConfig)  # type: ignore[arg-type]
     for change, message in BAD_CONFIGS:
         config = SingleRPUConfig()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from mho.exceptions import ConfigError
+from mho.exceptions import ConfigError, InputError
 from mho.inference.compensation.drift import PerColumnDriftCompensation
 from mho.inference.noise.pcm import PCMLikeNoiseModel
 from mho.simulator.configs import (
@@ -14,11 +14,18 @@ from mho.simulator.configs import (
     InferenceRPUConfig,
     IOParameters,
     SingleRPUConfig,
+    TorchInferenceRPUConfig,
     WeightClipParameter,
     WeightRemapParameter,
 )
-from mho.simulator.parameters.enums import WeightClipType, WeightRemapType
-from mho.simulator.tiles import AnalogTile, FloatingPointTile, InferenceTile, TileModuleArray
+from mho.simulator.parameters.enums import PulseType, WeightClipType, WeightRemapType
+from mho.simulator.tiles import (
+    AnalogTile,
+    FloatingPointTile,
+    InferenceTile,
+    TileModuleArray,
+    TorchInferenceTile,
+)
 
 
 @pytest.mark.parametrize("digital", [True, False])
@@ -40,6 +47,102 @@ def test_round_trip(digital: bool, columnwise: bool) -> None:
     tile.remap_weights(0.1)
     assert tile.tile.get_weights().abs().max() == pytest.approx(0.1)
     torch.testing.assert_close(tile.get_weights()[0], weight.reshape(3, 4))
+
+
+@pytest.mark.parametrize("cls", [AnalogTile, InferenceTile, TileModuleArray, TorchInferenceTile])
+def test_weights_of_another_shape_are_refused(cls: Any) -> None:
+    configs: dict[Any, Any] = {
+        AnalogTile: SingleRPUConfig,
+        TorchInferenceTile: TorchInferenceRPUConfig,
+    }
+    tile = cls(3, 4, configs.get(cls, InferenceRPUConfig)())
+    before = tile.get_weights()[0]
+    weight = torch.randn(3, 4)
+    with pytest.raises(InputError, match="transposed"):
+        tile.set_weights(weight.t())
+    for wrong in (weight.flatten(), weight.reshape(2, 6), weight.reshape(1, 3, 4)):
+        with pytest.raises(InputError, match=r"expected shape \[out, in\]"):
+            tile.set_weights(wrong)
+    assert torch.equal(tile.get_weights()[0], before)
+
+
+SCALED = [SingleRPUConfig, InferenceRPUConfig, FloatingPointRPUConfig, TorchInferenceRPUConfig]
+
+
+@pytest.mark.parametrize("make", SCALED)
+def test_rows_of_nearly_nothing(make: Any) -> None:
+    """Their scale is not below that of a row that is just visible beside the largest one.
+
+    A step of plain gradient descent then moves the logical weights as that of a digital layer.
+    """
+    config = make()
+    config.mapping.weight_scaling_omega = 0.5
+    config.mapping.weight_scaling_columnwise = True
+    if isinstance(config, SingleRPUConfig):
+        config.device = IdealDevice()
+        config.update.pulse_type = PulseType.NONE
+    if not isinstance(config, FloatingPointRPUConfig):
+        config.forward = IOParameters(is_perfect=True)
+    tile = config.tile_class(4, 3, config)
+    weight = torch.tensor([[1.0, -2.0, 0.5], [1e-30, 0.0, -2e-30], [0.0] * 3, [1e-3, 0.0, 2e-3]])
+    tile.set_weights(weight)
+    raw = tile.tile.get_weights()
+    largest = raw.abs().amax(dim=1)
+    assert largest[[0, 3]].tolist() == pytest.approx([0.5, 0.5])
+    assert 0 < largest[1] < 1e-20
+    assert torch.equal(raw[2], torch.zeros(3)) and torch.equal(raw[1:, 1], torch.zeros(3))
+    # One unit in the last place of float32, of weights as of the scales that divide them.
+    torch.testing.assert_close(tile.get_weights()[0], weight, rtol=3e-7, atol=0)
+    scales = tile.get_mapping_scales()
+    assert scales.min().item() == pytest.approx(4.0 * torch.finfo(torch.float32).eps)
+
+    x, d = torch.tensor([[0.3, -0.7, 0.2]]), torch.tensor([[0.1, 0.2, -0.3, 0.4]])
+    if tile.weights_follow_gradient:
+        tile(x).backward(d)
+        parameter = tile.shared_weights if tile.shared_weights is not None else tile.tile.weight
+        step = -0.1 * parameter.grad
+        assert step.abs().max() < 1e6
+        with torch.no_grad():
+            parameter.add_(step)
+    else:
+        tile.set_learning_rate(0.1)
+        tile.update(x, d)
+    torch.testing.assert_close(
+        tile.get_weights()[0], weight - 0.1 * d.t() @ x, rtol=1e-6, atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("make", [InferenceRPUConfig, TorchInferenceRPUConfig])
+def test_remapped_rows_of_nearly_nothing(make: Any) -> None:
+    config = make(remap=WeightRemapParameter(type=WeightRemapType.CHANNELWISE_SYMMETRIC))
+    tile = config.tile_class(3, 2, config)
+    weight = torch.tensor([[1.0, -2.0], [1e-30, -2e-30], [0.0, 0.0]])
+    tile.set_weights(weight)
+    tile.post_update_step()
+    scales = tile.get_mapping_scales()
+    assert scales.tolist() == pytest.approx([2.0, 2.0 * torch.finfo(torch.float32).eps, 1.0])
+    torch.testing.assert_close(tile.get_weights()[0], weight, rtol=3e-7, atol=0)
+
+
+@pytest.mark.parametrize("columnwise", [False, True])
+def test_gradients_of_scaled_weights_in_half_precision(columnwise: bool) -> None:
+    """The square of a scale underflows in float16, the scale does not."""
+    config = TorchInferenceRPUConfig()
+    config.mapping.weight_scaling_omega = 0.6
+    config.mapping.weight_scaling_columnwise = columnwise
+    config.forward = IOParameters(is_perfect=True)
+    tile = TorchInferenceTile(2, 3, config)
+    tile.half()
+    # One scale of 3e-3 for all, or one of that for the second row.
+    largest = 2.0 if columnwise else 2e-3
+    tile.set_weights(largest * torch.tensor([[0.5, -1.0, 0.2], [1e-30, 0.0, 0.0]]))
+    tile(torch.ones(1, 3, dtype=torch.float16)).backward(torch.full((1, 2), 0.1).half())
+    grad = tile.tile.weight.grad
+    scales = tile.get_mapping_scales().float().expand(2)
+    # Four roundings to eleven bits.
+    torch.testing.assert_close(
+        grad.float(), (0.1 / scales)[:, None].expand(2, 3), rtol=2e-3, atol=0
+    )
 
 
 def test_pulsed_weights_are_clipped() -> None:

@@ -43,6 +43,18 @@ def test_pulse_response_draws_what_it_returns() -> None:
     assert "ConstantStepDevice" in plt.gca().get_title()
 
 
+def test_functions_without_values_return_the_figure() -> None:
+    for draw in (
+        lambda: visualization.plot_device(DEVICE, n_loops=1),
+        lambda: visualization.plot_device_compact(DEVICE),
+        lambda: visualization.plot_device_symmetry(DEVICE, n_pulses=20),
+        lambda: visualization.plot_response_overview(SingleRPUConfig(device=DEVICE), 1),
+        lambda: visualization.plot_weight_drift(n_repeats=2),
+    ):
+        figure = draw()
+        assert isinstance(figure, plt.Figure) and figure is plt.gcf() and figure.axes
+
+
 def test_pulse_statistics_draw_what_they_return() -> None:
     direction = pulse_cycles(60, 240)
     tile = get_tile_for_plotting(SingleRPUConfig(device=DEVICE), 2)

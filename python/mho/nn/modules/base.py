@@ -1,15 +1,18 @@
 """What all analog layers and containers have in common."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import ModuleError, TileModuleError
+from mho.exceptions import ModuleError, TileModuleError, short_traceback, warn_caller
 from mho.inference.noise.base import BaseNoiseModel
 from mho.nn.modules import ddp, loading
 from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.parameters.times import check_time
+from mho.simulator.parts.device_drift import check_drift, drift_to, drifts
+from mho.simulator.parts.logical_weights import check_shape
 from mho.simulator.tiles.inference import InferenceTileWithPeriphery
 from mho.simulator.tiles.module import TileModule
 
@@ -109,13 +112,14 @@ class AnalogLayerBase(_Mixin):
         delattr(self, param_name)
         setattr(self, param_name, None)
 
+    @short_traceback
     def set_weights(self, weight: Tensor, bias: Tensor | None = None, **kwargs: Any) -> None:
         """Write the weights of the layer to its tiles.
 
         Args:
-            weight: Weights in logical units, ``[out_features, in_features]`` or any shape of the
-                same number of elements.
-            bias: Bias ``[out_features]``; a digital bias stays as it is without.
+            weight: Weights in logical units, ``[out_features, in_features]``.
+            bias: Bias ``[out_features]``; a digital bias stays as it is without. A layer without
+                one takes no notice of it.
             kwargs: ``apply_weight_scaling``, ``realistic``, ``weight_scaling_omega`` as in the
                 tile.
 
@@ -123,7 +127,14 @@ class AnalogLayerBase(_Mixin):
             ModuleError: The module has no tiles of its own.
             InputError: Shape, type or a value does not fit; nothing is changed.
         """
-        self._analog_module().set_weights(weight, bias, **kwargs)
+        module, shape = self._analog_module(), self._weight_shape()
+        if shape is not None:
+            check_shape(weight, shape)
+        module.set_weights(weight, bias, **kwargs)
+
+    def _weight_shape(self) -> tuple[int, ...] | None:
+        """Return the shape of the logical weights, None if only the tile knows it."""
+        return None
 
     def get_weights(self, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
         """Return the weights of the layer.
@@ -141,6 +152,23 @@ class AnalogLayerBase(_Mixin):
         weights: tuple[Tensor, Tensor | None] = self._analog_module().get_weights(**kwargs)
         return weights
 
+    @short_traceback
+    def get_pulse_counters(self) -> Tensor:
+        """Return how many pulses every crosspoint of the layer got since it was built.
+
+        Returns:
+            int64 ``[2, out_features, in_features]``, with the column of an analog bias behind;
+            index 0 has pulses down, index 1 those up.
+
+        Raises:
+            ConfigError: The devices do not count pulses; the message names the field to set.
+            ModuleError: The module has no tiles of its own.
+            TileError: The tiles have no devices of the core.
+        """
+        counters: Tensor = self._analog_module().get_pulse_counters()
+        return counters
+
+    @short_traceback
     def load_state_dict(  # type: ignore[override]
         self,
         state_dict: Mapping[str, Any],
@@ -166,43 +194,82 @@ class AnalogLayerBase(_Mixin):
         Raises:
             ArgumentError: ``assign`` is True.
             TileError: The state of a tile does not fit; nothing is changed.
-            RuntimeError: Names or shapes do not fit; nothing is changed.
+            RuntimeError: Names or shapes do not fit; nothing is changed. It is an InputError that
+                says what to do if the state is that of a digital or of a wrapped model.
         """
         state_dict, strict = loading.prepare(state_dict, strict, assign)
+        if strict:
+            loading.check_origin(self, state_dict)
         tiles = list(self.analog_tiles())
         with loading.all_or_nothing(self, tiles):
             for tile in tiles:
                 tile.set_load_rpu_config_state(load_rpu_config, strict_rpu_config_check)
             return super().load_state_dict(state_dict, strict=strict)
 
+    @short_traceback
     def prepare_for_ddp(self) -> None:
         """Prepare for wrapping in `torch.nn.parallel.DistributedDataParallel`.
 
-        Trained weights and digital parameters are synchronised; what belongs to one process is not:
-        the contexts and the positions of the random streams. If a process group is initialised,
-        every rank moves to its own random streams, so that noise is independent between ranks.
+        Wrapping an analog module does it as well; see `mho.nn.prepare_for_ddp`, which takes any
+        module.
 
         Raises:
             ModuleError: A tile keeps its weights from torch, so gradients cannot be averaged.
         """
-        ddp.prepare(self, self.named_analog_tiles())
+        ddp.prepare_for_ddp(self)
 
-    def drift_analog_weights(self, t_inference: float = 0.0) -> None:
-        """Let the weights of all inference tiles drift; other tiles are left alone.
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
+        """What torch must not synchronise, for which it asks when it wraps the module."""
+        return [*ddp.prepared_names(self), *self.__dict__.get("_more_to_ignore", ())]
 
-        Tiles that were never programmed are programmed first.
+    @_ddp_params_and_buffers_to_ignore.setter
+    def _ddp_params_and_buffers_to_ignore(self, names: Iterable[str]) -> None:
+        self.__dict__["_more_to_ignore"] = list(names)
+
+    @short_traceback
+    def drift_analog_weights(self, t_inference: float | str = 0.0) -> None:
+        """Let the weights of all tiles drift to a point in time.
+
+        Inference tiles follow the noise model of their configuration: those that were never
+        programmed are programmed first, and every call starts from the programmed weights. Devices
+        of other tiles drift by their own power law, if they have one (`drift`); their time runs
+        forward only, and starts anew when they are programmed. Tiles without drift stay as they
+        are; if there are no others, a warning says so.
 
         Args:
-            t_inference: Time since programming in seconds.
+            t_inference: Time since programming in seconds, or text such as ``"1 day"``.
 
         Raises:
-            ModuleError: The module is in training mode.
+            ArgumentError: The time is negative or none; nothing is changed.
+            ModuleError: The module is in training mode, or the devices of a tile have drifted for
+                longer already; nothing is changed.
         """
         self._require_eval("drift_analog_weights")
-        for tile in self.analog_tiles():
+        time = check_time("t_inference", t_inference)
+        tiles: list[tuple[str, Any]] = list(self._tiles())
+        devices = [(name, tile) for name, tile in tiles if drifts(tile)]
+        for name, tile in devices:
+            check_drift(name, tile, time)
+        if not self.can_drift():
+            warn_caller(
+                "drift_analog_weights: no tile has changed, their devices do not drift; give them"
+                " drift parameters, or use an inference configuration"
+            )
+        for _, tile in tiles:
             if isinstance(tile, InferenceTileWithPeriphery):
-                tile.drift_weights(t_inference)
+                tile.drift_weights(time)
+        for _, tile in devices:
+            drift_to(tile, time)
 
+    def can_drift(self) -> bool:
+        """Return whether the weights of a tile at or below this module drift."""
+        return any(
+            isinstance(tile, InferenceTileWithPeriphery) or drifts(tile)
+            for tile in self.analog_tiles()
+        )
+
+    @short_traceback
     def program_analog_weights(self, noise_model: BaseNoiseModel | None = None) -> None:
         """Program the weights of all tiles, with the errors of a real programming.
 
@@ -229,6 +296,7 @@ class AnalogLayerBase(_Mixin):
         for _, tile in tiles:
             tile.program_weights(noise_model=noise_model)
 
+    @short_traceback
     def remap_analog_weights(self, weight_scaling_omega: float | None = 1.0) -> None:
         """Scale the weights of all tiles anew; logical weights stay the same.
 
@@ -239,6 +307,7 @@ class AnalogLayerBase(_Mixin):
         for _, tile in self._tiles():
             tile.remap_weights(weight_scaling_omega=weight_scaling_omega)
 
+    @short_traceback
     def replace_rpu_config(self, rpu_config: RPUConfigBase) -> None:
         """Give all tiles another configuration and keep their weights.
 

@@ -32,6 +32,15 @@ class AnalogContainerBase(AnalogLayerBase):
         """
         return OrderedDict((name, tile.get_weights(**kwargs)) for name, tile in self._tiles())
 
+    def get_pulse_counters(self) -> OrderedDict[str, Tensor]:  # type: ignore[override]
+        """Return how many pulses every crosspoint of all tiles got, by name of the tile.
+
+        Raises:
+            ConfigError: The devices of a tile do not count pulses; the message names the field.
+            TileError: A tile has no devices of the core.
+        """
+        return OrderedDict((name, tile.get_pulse_counters()) for name, tile in self._tiles())
+
     def set_weights(  # type: ignore[override]
         self, weights_dic: Mapping[str, Weights], **kwargs: Any
     ) -> None:

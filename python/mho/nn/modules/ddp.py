@@ -1,50 +1,89 @@
-"""Preparation of analog models for data-parallel training."""
+"""Preparation of models with analog layers for data-parallel training."""
 
-from collections.abc import Iterable
+from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import nn
 
-from mho.exceptions import ModuleError
+from mho.exceptions import ArgumentError, ModuleError
 from mho.simulator.tiles.module import TileModule
 
 _PER_PROCESS = ("analog_ctx", "analog_tile_weights", "analog_tile_seed", "analog_tile_calls")
 _IGNORE = "_ddp_params_and_buffers_to_ignore"
 
+# Tiles that have random streams of this process already.
+_SEPARATED: "WeakSet[TileModule]" = WeakSet()
 
-def prepare(module: nn.Module, tiles: Iterable[tuple[str, TileModule]]) -> None:
-    """Tell torch what not to synchronise, and give every rank random streams of its own.
 
-    The weights of the tiles are synchronised through ``shared_weights``, which has the same
-    storage. Ranks with the same streams would add the same noise to their shares of a batch. Rank 0
-    keeps its streams, so a checkpoint that it writes resumes with the same streams on all ranks.
+def prepare_for_ddp(module: nn.Module) -> nn.Module:
+    """Prepare a model for wrapping in `torch.nn.parallel.DistributedDataParallel`.
+
+    Trained weights and digital parameters are synchronised; what belongs to one process is not: the
+    contexts and the positions of the random streams. If a process group is initialised, every rank
+    moves to its own random streams, so that noise is independent between ranks. Rank 0 keeps its
+    streams, so a checkpoint that it writes resumes with the same streams on all ranks. Torch tiles
+    draw from the generator of torch: seed it differently on every rank.
+
+    Analog layers and containers do this by themselves when they are wrapped; any other root, such
+    as a `torch.nn.Sequential` with analog layers in it, needs this call.
 
     Args:
         module: Root that will be wrapped.
-        tiles: Names and tiles below it.
+
+    Returns:
+        The module.
+
+    Raises:
+        ArgumentError: It is no module.
+        ModuleError: A tile keeps its weights from torch, so gradients cannot be averaged; nothing
+            is changed.
+    """
+    if not isinstance(module, nn.Module):
+        raise ArgumentError(f"module: must be a torch.nn.Module, got {type(module).__name__}")
+    ignored = prepared_names(module)
+    if not hasattr(type(module), _IGNORE):  # analog modules compute the list when they are asked
+        present = getattr(module, _IGNORE, [])
+        setattr(module, _IGNORE, [*present, *(name for name in ignored if name not in present)])
+    return module
+
+
+def prepared_names(module: nn.Module) -> list[str]:
+    """Give the tiles of a model random streams of this process, and return what torch must ignore.
+
+    The weights of the tiles are synchronised through ``shared_weights``, which has the same
+    storage. Ranks with the same streams would add the same noise to their shares of a batch.
+
+    Args:
+        module: Root.
+
+    Returns:
+        Full names of parameters and buffers.
 
     Raises:
         ModuleError: A tile does not support it; nothing is changed.
     """
-    tiles = list(tiles)
+    tiles: list[tuple[str, Any]] = [
+        (name, part)
+        for name, part in module.named_modules(remove_duplicate=False)
+        if isinstance(part, TileModule)
+    ]
     for name, tile in tiles:
         if not tile.supports_ddp:
             raise ModuleError(
                 f"tile {name!r}: {type(tile).__name__} updates its weights itself and cannot be"
                 " synchronised; use an inference configuration"
             )
-    already_prepared = hasattr(module, _IGNORE)
-    ignored = [f"{name}.{entry}" if name else entry for name, _ in tiles for entry in _PER_PROCESS]
-    setattr(module, _IGNORE, ignored)
-    if not already_prepared:
-        _separate_streams([tile for _, tile in tiles])
+    for _, tile in tiles:
+        _separate_streams(tile)
+    return [f"{name}.{entry}" if name else entry for name, _ in tiles for entry in _PER_PROCESS]
 
 
-def _separate_streams(tiles: list[TileModule]) -> None:
+def _separate_streams(tile: TileModule) -> None:
     distributed = torch.distributed
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if not (distributed.is_available() and distributed.is_initialized()) or tile in _SEPARATED:
         return
-    for tile in tiles:
-        seed = tile._buffers.get("analog_tile_seed")
-        if seed is not None:
-            seed.add_(distributed.get_rank())
+    _SEPARATED.add(tile)
+    seed = tile._buffers.get("analog_tile_seed")
+    if seed is not None:
+        seed.add_(distributed.get_rank())

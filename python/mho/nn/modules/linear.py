@@ -1,15 +1,26 @@
 """Fully connected layer on one tile or on an array of tiles."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from mho.exceptions import InputError, short_traceback
 from mho.nn.conversion_table import register_analog
+from mho.nn.modules import loading
 from mho.nn.modules.base import AnalogLayerBase
+from mho.nn.modules.layer_weight import LayerWeight, WeightSource, io_dtype, refuse_assignment
+from mho.nn.modules.location import raise_located
 from mho.nn.modules.module_call import call
-from mho.simulator.parameters.arguments import check_rpu_config, check_size
+from mho.simulator.parameters.arguments import (
+    check_flag,
+    check_rpu_config,
+    check_size,
+    check_tile_module_class,
+)
 from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.parts.clipping import unwatched, warning_of_clipping
 from mho.simulator.tiles.analog import SingleRPUConfig
 
 LinearT = TypeVar("LinearT", bound="AnalogLinear")
@@ -24,6 +35,7 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
     generator.
     """
 
+    @short_traceback
     def __init__(
         self,
         in_features: int,
@@ -43,29 +55,70 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
             tile_module_class: Tile or tile array; by default the configuration chooses by size.
 
         Raises:
-            ArgumentError: A size is not a positive integer, or ``rpu_config`` is not an instance
-                of a configuration.
+            ArgumentError: A size is not a positive integer, ``bias`` is no truth value, or
+                ``rpu_config`` is not an instance of a configuration.
             ConfigError: A value of the configuration is invalid; the message names the field.
         """
         nn.Module.__init__(self)  # that of nn.Linear would allocate and draw digital weights
         check_size("in_features", in_features)
         check_size("out_features", out_features)
+        bias = check_flag("bias", bias)
         rpu_config = SingleRPUConfig() if rpu_config is None else check_rpu_config(rpu_config)
         if tile_module_class is None:
             tile_module_class = rpu_config.get_default_tile_module_class(out_features, in_features)
+        check_tile_module_class(tile_module_class)
         self.in_features = in_features
         self.out_features = out_features
-        self.register_parameter("weight", None)
-        self.bias = bool(bias)  # type: ignore[assignment]  # scripts expect a bool
         # The tile draws its seed from torch's generator; the layer must not consume that draw.
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _off_meta():
             self.analog_module: Any = tile_module_class(out_features, in_features, rpu_config, bias)
         self.reset_parameters()
 
+    @property
+    def weight(self) -> LayerWeight:  # type: ignore[override]
+        """Logical weights ``[out_features, in_features]``, read from the tiles on demand.
+
+        `torch.nn.init` and other operations in place write through the tiles. Gradients do not
+        pass: a penalty on the weights belongs to the tiles, see their configuration.
+
+        Raises:
+            ModuleError: On assignment; use `set_weights`.
+        """
+        return LayerWeight(WeightSource(self, self._weight_shape(), False))
+
+    @property
+    def bias(self) -> LayerWeight | None:  # type: ignore[override]
+        """Bias ``[out_features]`` in the same way, true as a condition; None without one."""
+        if not self._has_bias():
+            return None
+        return LayerWeight(WeightSource(self, (self.out_features,), True))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("weight", "bias"):
+            # Scripts that move weights between modules hand back what they took.
+            if not isinstance(value, LayerWeight) or value._source.layer is not self:
+                refuse_assignment(name)
+            return
+        super().__setattr__(name, value)
+
+    def _has_bias(self) -> bool:
+        return bool(self.analog_module.use_bias)
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool, missing_keys: Any,
+        unexpected_keys: Any, error_msgs: list[str],
+    ) -> None:  # fmt: skip
+        if strict and loading.is_digital_entry(state_dict, prefix):
+            error_msgs.append(loading.digital_entry(prefix))
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
     def reset_parameters(self) -> None:
         """Draw the weights of a new `torch.nn.Linear` and write them to the tile."""
-        digital = nn.Linear(self.in_features, self.out_features, bias=bool(self.bias))
-        self.set_weights(digital.weight, digital.bias)
+        with _off_meta(), unwatched():
+            digital = nn.Linear(self.in_features, self.out_features, bias=self._has_bias())
+            self.set_weights(digital.weight, digital.bias)
 
     def forward(self, x_input: Tensor) -> Tensor:
         """Compute the analog product of every input vector.
@@ -77,15 +130,23 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
             Tensor ``[..., out_features]``.
 
         Raises:
-            InputError: Number of features, dtype or device does not fit the tile.
+            InputError: Number of features, dtype or device does not fit the tile; the message has
+                the sizes of the layer and, inside a model, its name.
         """
         # Not self.analog_module: the lookup of submodules by attribute costs as much as the call.
-        return call(self._modules["analog_module"], x_input)
+        try:
+            return call(self._modules["analog_module"], x_input)
+        except InputError as error:
+            raise_located(error, self)
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        return self.out_features, self.in_features
 
     def extra_repr(self) -> str:
         """Return sizes, whether there is a bias, and the name of the configuration."""
         return self._with_config_name(
-            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias}"
+            f"in_features={self.in_features}, out_features={self.out_features},"
+            f" bias={self._has_bias()}"
         )
 
     @classmethod
@@ -96,6 +157,9 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
         tile_module_class: type | None = None,
     ) -> LinearT:
         """Return an analog layer with the weights of a digital one, on the same device.
+
+        Warns if weights are beyond the bounds of the devices, which clip them. A layer on the meta
+        device has no weights yet: its tile is made on the host, with those of a fresh layer.
 
         Args:
             module: Digital layer; not changed.
@@ -109,8 +173,12 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
             rpu_config,
             tile_module_class,
         )
-        layer.set_weights(module.weight, module.bias)
-        return layer.train(module.training).to(module.weight.device)
+        layer.train(module.training)
+        if module.weight.is_meta:
+            return layer
+        with warning_of_clipping():
+            layer.set_weights(module.weight, module.bias)
+        return layer.to(module.weight.device, module.weight.dtype)
 
     @classmethod
     def to_digital(cls, module: "AnalogLinear", realistic: bool = False) -> nn.Linear:
@@ -124,7 +192,7 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
         weight, bias = module.get_weights(realistic=realistic)
         # Without storage nothing is drawn from torch's generator.
         digital = nn.Linear(
-            module.in_features, module.out_features, bias is not None, "meta", tile.get_dtype()
+            module.in_features, module.out_features, bias is not None, "meta", io_dtype(tile)
         )
         digital = digital.to_empty(device=tile.device).train(module.training)
         with torch.no_grad():
@@ -132,3 +200,9 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
             if bias is not None:
                 digital.bias.copy_(bias)
         return digital
+
+
+def _off_meta() -> AbstractContextManager[Any]:
+    """Return a block in which tensors have storage: kernels need the state of a tile."""
+    is_meta = torch.empty(0).device.type == "meta"  # asks for what a block has set, too
+    return torch.device("cpu") if is_meta else nullcontext()

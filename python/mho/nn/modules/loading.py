@@ -10,10 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from mho.exceptions import ArgumentError
+from mho.exceptions import ArgumentError, InputError
 from mho.simulator.state.plan import deferred_commits
 from mho.simulator.state.tensor_group import TensorGroup
 from mho.simulator.tiles.module import TileModule
+
+_TILE = "analog_module"
+# What puts a prefix before all names of a state.
+_WRAPPERS = {
+    "_orig_mod.": "torch.compile",
+    "module.": "DataParallel or DistributedDataParallel",
+}
 
 
 def prepare(
@@ -50,6 +57,56 @@ def prepare(
     if hasattr(state_dict, "_metadata"):
         kept._metadata = state_dict._metadata  # type: ignore[attr-defined]
     return kept, False
+
+
+def check_origin(module: nn.Module, state_dict: Mapping[str, Any]) -> None:
+    """Refuse the state of a model that is digital, or that was wrapped when it was saved.
+
+    Args:
+        module: Model with analog layers.
+        state_dict: Entries to load.
+
+    Raises:
+        InputError: It is one; nothing is changed.
+    """
+    children = dict(module.named_modules())
+    for prefix, wrapper in _WRAPPERS.items():
+        names = [name for name in state_dict if name.startswith(prefix)]
+        if names and prefix[:-1] not in children:
+            raise InputError(
+                f"state_dict: {names[0]!r} and {len(names) - 1} others start with {prefix!r}: it"
+                f" was saved from a model inside of {wrapper}; save the state of the model itself"
+                f" or remove it, {{k.removeprefix({prefix!r}): v for k, v in state.items()}}"
+            )
+    for name, child in children.items():
+        layer = f"{name}." if name else ""
+        if _TILE in child._modules and is_digital_entry(state_dict, layer):
+            raise InputError(f"state_dict: {digital_entry(layer)}")
+
+
+def is_digital_entry(state_dict: Mapping[str, Any], prefix: str) -> bool:
+    """Return whether a state has the weights of a digital layer in the place of an analog one.
+
+    Args:
+        state_dict: Entries to load.
+        prefix: Name of the layer with a dot behind it, empty for that of a model.
+    """
+    return f"{prefix}weight" in state_dict and not any(
+        name.startswith(f"{prefix}{_TILE}.") for name in state_dict
+    )
+
+
+def digital_entry(prefix: str) -> str:
+    """Return what is said of such a state.
+
+    Args:
+        prefix: As for `is_digital_entry`.
+    """
+    return (
+        f"it has the weights of a digital layer, {prefix + 'weight'!r}, but this layer is analog"
+        f" and keeps its own in {prefix}{_TILE}; load the state into the digital model and convert"
+        " that with convert_to_analog, or hand the weights to set_weights of the layers"
+    )
 
 
 @contextmanager

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from mho.exceptions import ArgumentError, InputError
+from mho.simulator.parameters.arguments import check_finite
 from mho.simulator.parts.base import Part
+from mho.simulator.parts.clipping import note
 from mho.simulator.parts.scales import ScaledTile, Scales, weight_scales
 from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.raw_tiles.weight_limits import check_weights
@@ -29,6 +31,9 @@ class LayerTile(ScaledTile, Protocol):
     @property
     def device(self) -> torch.device:
         """Device of the weights."""
+
+    def _get_tile_weights_ref(self) -> Tensor:
+        """Return the live raw weights."""
 
 
 class LogicalWeights(Part):
@@ -61,7 +66,8 @@ class LogicalWeights(Part):
         Pulsed devices clip the weights to their bounds, so reading back may differ.
 
         Args:
-            weight: Logical weights, reshaped to `[out_size, in_size]`.
+            weight: Logical weights `[out_size, in_size]`, or the kernel of a convolution,
+                `[out_size, ...]` with as many values.
             bias: Bias `[out_size]`; a digital one is kept if it is not given.
             apply_weight_scaling: Choose new mapping scales; the learned ones are reset to one.
             realistic: Program the weights with the errors of the devices.
@@ -69,27 +75,28 @@ class LogicalWeights(Part):
                 configuration. Zero or less resets the scales to one.
 
         Raises:
-            ArgumentError: An analog bias is missing, or a value is not finite.
-            InputError: Wrong number of elements.
+            ArgumentError: An analog bias is missing, or a value is not finite; nothing is changed.
+            InputError: Wrong shape; nothing is changed.
         """
         tile = self._tile
         combined, digital = self._combined(weight, bias)
         with torch.no_grad():
+            scales: Tensor | float | None = None
+            if apply_weight_scaling:
+                combined, scales = self._scaled(combined, weight_scaling_omega)
+                # Scales of earlier weights must not multiply the new ones a second time.
+                if scales is None and tile.scales.get_scales() is not None:
+                    scales = 1.0
+            tile.tile.set_weights(combined)
+            note(tile, combined, isinstance(scales, Tensor))
+            if scales is not None:
+                tile.scales.set_scales(scales)
             present = tile._parameters["bias"]
             if digital is not None and present is not None:
                 present.data.copy_(digital)
-            if apply_weight_scaling:
-                combined = self._rescaled(combined, weight_scaling_omega)
-            tile.tile.set_weights(combined)
             tile.programming.forget()
         if realistic:
             tile.programming.program_weights()
-
-    def _rescaled(self, combined: Tensor, weight_scaling_omega: float | None) -> Tensor:
-        # Scales of earlier weights must not multiply the new ones a second time.
-        if self._tile.scales.get_scales() is not None:
-            self._tile.scales.set_scales(1.0)
-        return self.apply_weight_scaling(combined, weight_scaling_omega)
 
     def apply_weight_scaling(
         self, combined_weights: Tensor, weight_scaling_omega: float | None = None
@@ -100,30 +107,38 @@ class LogicalWeights(Part):
             combined_weights: Logical weights with the analog bias column, shape `[out, x_size]`.
             weight_scaling_omega: Largest absolute tile weight; None takes that of the
                 configuration. Zero or less keeps the scales and returns the weights as they are.
+
+        Raises:
+            ArgumentError: The largest absolute tile weight is no finite number, or so small that
+                a scale is none; nothing is changed.
         """
+        scaled, scales = self._scaled(combined_weights, weight_scaling_omega)
+        if scales is not None:
+            self._tile.scales.set_scales(scales)
+        return scaled
+
+    def _scaled(
+        self, combined: Tensor, weight_scaling_omega: float | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return tile weights and the scales that belong to them, None without scaling."""
         mapping = self._tile.rpu_config.mapping
-        omega = (
-            mapping.weight_scaling_omega if weight_scaling_omega is None else weight_scaling_omega
+        omega = check_finite(
+            "weight_scaling_omega",
+            mapping.weight_scaling_omega if weight_scaling_omega is None else weight_scaling_omega,
         )
         if omega <= 0.0:
-            return combined_weights
-        scales = weight_scales(combined_weights, omega, mapping.weight_scaling_columnwise)
-        self._tile.scales.set_scales(scales)
-        return combined_weights / scales.reshape(-1, 1)
+            return combined, None
+        dtype = self._tile._get_tile_weights_ref().dtype
+        scales = weight_scales(combined, omega, mapping.weight_scaling_columnwise, dtype)
+        if not bool(torch.isfinite(scales).all()):
+            raise ArgumentError(f"weight_scaling_omega: {omega} does not go with these weights")
+        return combined / scales.reshape(-1, 1), scales
 
     def _combined(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return checked logical weights with the analog bias column, and the digital bias."""
         tile = self._tile
-        value = torch.as_tensor(weight)
-        check_tensor(value, "weight")
-        shape = (tile.out_size, tile.in_size)
-        if value.numel() != tile.out_size * tile.in_size:
-            raise InputError(
-                f"weight: expected {tile.out_size * tile.in_size} values for shape {shape}, got"
-                f" shape {tuple(value.shape)}"
-            )
-        given = value.detach().reshape(shape)
-        checked = check_weights(given, shape)
+        given = as_matrix(weight, tile.out_size, tile.in_size)
+        checked = check_weights(given, (tile.out_size, tile.in_size))
         # Raw tiles that move have a precision of their own, to which float32 would round.
         combined = given if tile.tile.moves else checked
         column = None if bias is None else self._checked_bias(bias)
@@ -134,7 +149,7 @@ class LogicalWeights(Part):
         return torch.cat([combined, column.reshape(-1, 1)], dim=1), None
 
     def _checked_bias(self, bias: Tensor) -> Tensor:
-        given = torch.as_tensor(bias).detach().reshape(-1)
+        given = torch.as_tensor(bias).detach().clone().reshape(-1)
         value = given.to("cpu", torch.float32)
         if value.numel() != self._tile.out_size:
             raise InputError(f"bias: expected {self._tile.out_size} values, got {value.numel()}")
@@ -228,3 +243,42 @@ class LogicalWeights(Part):
         """
         weight, bias = self.get_weights()
         self.set_weights(weight, bias, weight_scaling_omega=weight_scaling_omega)
+
+
+def as_matrix(weight: Any, out_size: int, in_size: int) -> Tensor:
+    """Return given weights as a matrix, detached.
+
+    Args:
+        weight: Weights `[out_size, in_size]`, or a kernel `[out_size, ...]` of as many values,
+            which is flattened.
+        out_size: Number of outputs.
+        in_size: Number of inputs.
+
+    Raises:
+        InputError: It is no tensor of real numbers, or of another shape. A transposed matrix is
+            named: reshaping it would scramble it.
+    """
+    value = torch.as_tensor(weight).detach()
+    if type(value) is not Tensor:
+        value = value.clone()  # of a view of other analog weights, the values
+    check_tensor(value, "weight")
+    if value.dim() > 2 and len(value) == out_size and value.numel() == out_size * in_size:
+        return value.reshape(out_size, in_size)
+    check_shape(value, (out_size, in_size))
+    return value
+
+
+def check_shape(weight: Any, expected: tuple[int, ...]) -> None:
+    """Check the shape of given weights.
+
+    Args:
+        weight: Tensor, or what becomes one.
+        expected: Shape of the logical weights.
+
+    Raises:
+        InputError: It is another one. A transposed matrix is named: reshaping would scramble it.
+    """
+    given = tuple(torch.as_tensor(weight).shape)
+    if given != expected:
+        hint = "; it is transposed, give weight.t()" if given == expected[::-1] else ""
+        raise InputError(f"weight: expected shape [out, in] = {expected}, got {given}{hint}")

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mho.exceptions import ConfigError, TileError
 from mho.inference.noise.base import BaseNoiseModel
+from mho.simulator.parameters.times import check_time
 from mho.simulator.parts.base import Part, PartOwner
 from mho.simulator.parts.reference_weights import ReferenceWeights
 from mho.simulator.state.entries import Entry, assign
@@ -124,18 +125,20 @@ class Programming(Part):
         return model
 
     @torch.no_grad()
-    def drift_weights(self, t_inference: float = 0.0) -> None:
+    def drift_weights(self, t_inference: float | str = 0.0) -> None:
         """Set the weights to what is read some time after programming, and update `alpha`.
 
         The first call programs the weights if that was not done yet. Calls are independent: every
         one starts from the programmed weights.
 
         Args:
-            t_inference: Time since programming in seconds.
+            t_inference: Time since programming in seconds, or text such as `"1 day"`.
 
         Raises:
+            ArgumentError: The time is negative or none; nothing is changed.
             ConfigError: There is no noise model.
         """
+        t_inference = check_time("t_inference", t_inference)
         tile, buffers = self._tile, self._tile._buffers
         if buffers[_WEIGHTS] is None or tile.drift_noise_parameters is None:
             self.program_weights()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mho.exceptions import ArgumentError, ConfigError
 from mho.simulator.parameters.enums import WeightRemapType
 from mho.simulator.parts.base import Part, PartOwner
+from mho.simulator.raw_tiles.weight_limits import with_floor
 from mho.simulator.state.entries import Entry, assign
 
 
@@ -196,20 +197,23 @@ class Scales(Part):
         return d / factor.view(self._tile.get_tensor_view(d.dim(), dim))
 
 
-def weight_scales(combined: Tensor, omega: float, columnwise: bool) -> Tensor:
+def weight_scales(combined: Tensor, omega: float, columnwise: bool, dtype: torch.dtype) -> Tensor:
     """Return the factors that bring the largest absolute weight to `omega`.
+
+    Rows of nearly nothing get the scale of `with_floor`; their raw weights stay below `omega`.
 
     Args:
         combined: Logical weights with an analog bias column, shape `[out, x_size]`.
         omega: Largest absolute tile weight, positive.
         columnwise: One factor per output instead of one for all.
+        dtype: Precision of the raw weights.
 
     Returns:
         Shape `[out]` or `[1]`; one where the weights are all zero.
     """
     largest = combined.abs().amax(dim=1) if columnwise else combined.abs().amax().reshape(1)
-    scales = largest / omega
-    return torch.where(scales > 0.0, scales, torch.ones_like(scales))
+    scales = with_floor(largest, dtype) / omega
+    return torch.where((largest > 0.0) & (scales > 0.0), scales, torch.ones_like(scales))
 
 
 def as_scales(value: Tensor | float, out_size: int, current: Tensor | None) -> Tensor:
@@ -247,27 +251,32 @@ def learning_rate_scale(scales: Tensor | None, compensate: bool) -> float:
     return factor if math.isfinite(factor) else 1.0
 
 
-class ScaledGradient(torch.autograd.Function):
-    """Passes weights on and multiplies their gradient by a factor per output."""
+class UnscaledGradient(torch.autograd.Function):
+    """Passes weights on and divides their gradient by the squared scale of its row.
+
+    So a step of the raw weights changes the logical ones as it changes those of an unscaled layer.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(weight: Tensor, factor: Tensor) -> Tensor:
+    def forward(weight: Tensor, scales: Tensor) -> Tensor:
         """Return the weights unchanged.
 
         Args:
             weight: Shape `[out, in]`.
-            factor: Shape `[out, 1]` or `[1, 1]`.
+            scales: Shape `[out, 1]` or `[1, 1]`.
         """
         return weight.view_as(weight)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        """Keep the factor."""
+        """Keep the scales."""
         ctx.save_for_backward(inputs[1])
 
     @staticmethod
     def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor, None]:
-        """Return the scaled gradient."""
-        return d_output * ctx.saved_tensors[0], None
+        """Return the divided gradient."""
+        (scales,) = ctx.saved_tensors
+        # Not by the square, which underflows in half precision where the quotient is ordinary.
+        return d_output / scales / scales, None

@@ -8,6 +8,7 @@ from torch import Tensor
 from mho.exceptions import ArgumentError, InputError
 from mho.simulator.parameters.arguments import check_not_negative, check_size
 from mho.simulator.parts.base import Part, PartOwner
+from mho.simulator.parts.device_drift import restart_clock
 from mho.simulator.parts.reference_weights import ReferenceWeights
 from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.raw_tiles.weight_limits import check_weights
@@ -43,6 +44,8 @@ class WriteVerify(Part):
     ) -> None:
         """Program the weights in a closed loop of products and pulsed updates.
 
+        If the devices drift, they start anew from what was programmed.
+
         Args:
             from_reference: Aim at the weights of the first call; otherwise, or at the first call,
                 at the present ones.
@@ -75,6 +78,7 @@ class WriteVerify(Part):
                 self._programming_loop(x, targets, max_iter, tolerance)
             finally:
                 self._tile.tile.set_learning_rate(kept)
+                restart_clock(self._tile)
 
     def _verification_inputs(self, x_values: Tensor | None) -> Tensor:
         size, like = self._tile.tile.get_x_size(), self._tile.tile.get_weights()

@@ -390,6 +390,14 @@ class SimulatorTile:
         """
         raise self._lacks("backward parameters")
 
+    def get_pulse_counters(self) -> Tensor:
+        """Return how many pulses every crosspoint got, int64 `[2, out, x_size]`.
+
+        Index 0 has those down (`x d > 0`), index 1 those up. Coincidences are counted whether or
+        not the weight could follow.
+        """
+        raise self._lacks("pulse counters")
+
     def decay_weights(self, alpha: float = 1.0) -> None:
         """Let the weights decay once.
 

@@ -63,7 +63,8 @@ def remap_(weight: Tensor, params: WeightRemapParameter, scales: Tensor) -> Tens
 
     `LAYERWISE_SYMMETRIC` brings the largest weight of the tile to `remapped_wmax`,
     `CHANNELWISE_SYMMETRIC` that of each output. With `max_scale_range > 0` the channelwise scales
-    are at most that multiple of the smallest one (or of `max_scale_ref`, if larger).
+    are at most that multiple of the smallest one (or of `max_scale_ref`, if larger). No new scale
+    is below the largest one times the relative precision of the weights.
 
     Args:
         weight: Raw weights, shape `[out, x_size]`.
@@ -83,10 +84,25 @@ def remap_(weight: Tensor, params: WeightRemapParameter, scales: Tensor) -> Tens
         largest = largest.amax().expand_as(largest)
     factor = torch.where(largest > 0.0, largest, torch.ones_like(largest))
     new = scales * factor
+    new = with_floor(new, weight.dtype)
     if params.type is WeightRemapType.CHANNELWISE_SYMMETRIC and params.max_scale_range > 0.0:
         new = _limited(new, scales, params)
     weight.mul_((scales / new).reshape(-1, 1))
     return new
+
+
+def with_floor(scales: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return scales of rows, none below the largest one times the relative precision.
+
+    Gradients of raw weights are divided by the scales, so that of a row of nearly nothing would
+    blow them up. A row below the floor vanishes beside the largest one wherever their outputs are
+    added in the precision of the weights.
+
+    Args:
+        scales: Positive scales, or the magnitudes that they are proportional to, `[1]` or `[out]`.
+        dtype: Precision of the raw weights.
+    """
+    return scales.maximum(torch.finfo(dtype).eps * scales.amax())
 
 
 def _limited(new: Tensor, scales: Tensor, params: WeightRemapParameter) -> Tensor:

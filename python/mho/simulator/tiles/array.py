@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError, InputError, TileModuleError
-from mho.simulator.parameters.arguments import check_size
+from mho.simulator.parameters.arguments import check_flag, check_rpu_config, check_size
 from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parameters.registry import register_tile_class
+from mho.simulator.parts.logical_weights import as_matrix
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.tiles.base import TileModuleBase
 from mho.simulator.tiles.module import TileModule
@@ -53,7 +54,7 @@ class TileModuleArray(nn.Module):
             check_size("out_size", out_size),
             check_size("in_size", in_size),
         )
-        if not isinstance(rpu_config, MappableRPU):
+        if not isinstance(check_rpu_config(rpu_config), MappableRPU):
             raise ArgumentError(
                 "rpu_config: expected a configuration with a mapping, got"
                 f" {type(rpu_config).__name__}"
@@ -68,7 +69,8 @@ class TileModuleArray(nn.Module):
             )
             for columns in self.in_sizes
         )
-        value = nn.Parameter(torch.zeros(out_size, dtype=torch.float32)) if bias else None
+        has_bias = check_flag("bias", bias)
+        value = nn.Parameter(torch.zeros(out_size, dtype=torch.float32)) if has_bias else None
         self.register_parameter("bias", value)
         self.analog_tile_count = len(self.in_sizes) * len(self.out_sizes)
 
@@ -76,6 +78,11 @@ class TileModuleArray(nn.Module):
     def rpu_config(self) -> Any:
         """Configuration of the tiles."""
         return self._first().rpu_config
+
+    @property
+    def use_bias(self) -> bool:
+        """Whether there is a bias."""
+        return self.bias is not None
 
     @property
     def device(self) -> torch.device:
@@ -135,20 +142,22 @@ class TileModuleArray(nn.Module):
         """Write logical weights.
 
         Args:
-            weight: Reshaped to `[out_size, in_size]`.
+            weight: Shape `[out_size, in_size]`, or a kernel as for a tile.
             bias: Shape `[out_size]`; the present one is kept if it is not given.
             kwargs: Passed to the tiles.
 
         Raises:
             ArgumentError: A value is not finite; nothing is changed.
-            InputError: Wrong number of elements; nothing is changed.
+            InputError: Wrong shape; nothing is changed.
         """
-        full = self._checked("weight", weight, (self.out_size, self.in_size))
-        if bias is not None and self.bias is not None:
-            self.bias.data.copy_(self._checked("bias", bias, (self.out_size,)))
+        matrix = as_matrix(weight, self.out_size, self.in_size)
+        full = self._checked("weight", matrix, (self.out_size, self.in_size))
+        column = None if bias is None else self._checked("bias", bias, (self.out_size,))
         for columns, tiles in zip(torch.split(full, self.in_sizes, 1), self._grid(), strict=True):
             for part, tile in zip(torch.split(columns, self.out_sizes, 0), tiles, strict=True):
                 tile.set_weights(part, **kwargs)
+        if column is not None and self.bias is not None:
+            self.bias.data.copy_(column)
 
     @staticmethod
     def _checked(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -170,6 +179,17 @@ class TileModuleArray(nn.Module):
         grid = self._apply_to_tiles("get_weights", **kwargs)
         weight = torch.cat([torch.cat([part[0] for part in parts], dim=0) for parts in grid], dim=1)
         return weight, None if self.bias is None else self.bias.detach().cpu().clone()
+
+    def get_pulse_counters(self) -> Tensor:
+        """Return how many pulses every crosspoint got, int64 `[2, out_size, in_size]`.
+
+        Raises:
+            ConfigError: The devices do not count pulses; the message names the field to set.
+            TileError: The tiles have no devices of the core.
+            TileModuleError: The tiles cannot tell.
+        """
+        grid = self._apply_to_tiles("get_pulse_counters")
+        return torch.cat([torch.cat(parts, dim=1) for parts in grid], dim=2)
 
     def _apply_to_tiles(self, method: str, *args: Any, **kwargs: Any) -> list[list[Any]]:
         """Return the results of a method of all tiles, by input part and output part.

@@ -57,7 +57,7 @@ class InferenceTileWithPeriphery(SimulatorTileWrapper):
         """Program the weights with the errors of the noise model."""
         raise NotImplementedError
 
-    def drift_weights(self, t_inference: float = 0.0) -> None:
+    def drift_weights(self, t_inference: float | str = 0.0) -> None:
         """Set the weights to what is read some time after programming."""
         raise NotImplementedError
 

@@ -11,7 +11,7 @@ from mho.exceptions import ConfigError, InputError, TileError, TileModuleError
 from mho.optim.context import AnalogContext
 from mho.settings import check_backend
 from mho.simulator.autograd.handles import new_token
-from mho.simulator.parameters.arguments import check_size, checked_copy
+from mho.simulator.parameters.arguments import check_flag, check_size, checked_copy
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.enums import RPUDataType
 from mho.simulator.parameters.mapping import MappableRPU, MappingParameter
@@ -89,7 +89,8 @@ class TileModule(nn.Module):
             out_trans: Whether features are on the first axis of outputs.
 
         Raises:
-            ArgumentError: A size is not a positive integer or `rpu_config` is not a configuration.
+            ArgumentError: A size is not a positive integer, a flag is none, or `rpu_config` is not
+                a configuration.
             ConfigError: The configuration is invalid; the message names the field.
         """
         super().__init__()
@@ -102,11 +103,11 @@ class TileModule(nn.Module):
             raise ConfigError(f"runtime.backend: {refused}")
         self.check_config(rpu_config)
         mapping = getattr(rpu_config, "mapping", MappingParameter())
-        self.use_bias = bool(bias)
+        self.use_bias = check_flag("bias", bias)
         self.digital_bias = self.use_bias and mapping.digital_bias
         self.analog_bias = self.use_bias and not mapping.digital_bias
-        self.in_trans = bool(in_trans)
-        self.out_trans = bool(out_trans)
+        self.in_trans = check_flag("in_trans", in_trans)
+        self.out_trans = check_flag("out_trans", out_trans)
         self.non_blocking = False
         self.ignore_analog_state = False
         self.io_dtype = torch.float32

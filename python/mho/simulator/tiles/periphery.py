@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mho.exceptions import ConfigError
 from mho.optim.trace import grouped_pairs, joined
 from mho.simulator.autograd.function import AnalogFunction
 from mho.simulator.autograd.graph import GraphConstants, graph_constants, graph_forward
@@ -18,7 +19,7 @@ from mho.simulator.parts.input_range import InputRange, OutputClipping
 from mho.simulator.parts.logical_weights import LogicalWeights
 from mho.simulator.parts.programming import Programming
 from mho.simulator.parts.reference_weights import ReferenceWeights
-from mho.simulator.parts.scales import ScaledGradient, Scales
+from mho.simulator.parts.scales import Scales, UnscaledGradient
 from mho.simulator.parts.write_verify import WriteVerify
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import batch_shape, check_features, from_rows, to_rows
@@ -269,7 +270,7 @@ class TileWithPeriphery(TileModule):
         scales = self._buffers["mapping_scales"]
         if scales is None or not tracks(weight):
             return weight
-        scaled: Tensor = ScaledGradient.apply(weight, scales.square().reciprocal()[:, None])
+        scaled: Tensor = UnscaledGradient.apply(weight, scales[:, None])
         return scaled
 
     def cast_input(self, x: Tensor) -> Tensor:
@@ -512,6 +513,29 @@ class TileWithPeriphery(TileModule):
         """Return the learning rate."""
         raw = self.tile.get_learning_rate()
         return None if raw is None else raw / self.mapping_lr_scale
+
+    def get_pulse_counters(self) -> Tensor:
+        """Return how many pulses every crosspoint got, int64 `[2, out_size, x_size]`.
+
+        Index 0 has those down (`x d > 0`), index 1 those up. Coincidences are counted whether or
+        not the weight could follow. The column of an analog bias is the last one.
+
+        Raises:
+            ConfigError: The device does not count pulses; the message names the field to set.
+            TileError: The tile has no devices of the core.
+        """
+        counts = self.tile.get_pulse_counters()
+        if counts.numel() == 0:
+            device = type(self.rpu_config.device).__name__
+            has_field = hasattr(self.rpu_config.device, "count_pulses")
+            raise ConfigError(
+                f"device.count_pulses: pulses of this tile are not counted; build it with"
+                f" {device}(count_pulses=True)"
+                if has_field
+                else f"device: {device} has no pulses to count; use a pulsed device with"
+                " count_pulses=True"
+            )
+        return counts
 
     def reset(self, reset_prob: float = 1.0) -> None:
         """Reset all columns.

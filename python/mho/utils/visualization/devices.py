@@ -98,7 +98,7 @@ def plot_response_overview(
     n_traces: int = 5,
     use_cuda: bool = False,
     smoothness: float = 0.1,
-) -> None:
+) -> "Figure":
     """Plot pulse response and steps of a configuration in the current figure, which is cleared.
 
     The panels are: weights with all noise; the same devices without noise; their mean steps up and
@@ -112,6 +112,9 @@ def plot_response_overview(
         n_traces: Number of devices.
         use_cuda: Move the tile to CUDA.
         smoothness: As for `compute_pulse_statistics`.
+
+    Returns:
+        The figure.
 
     Raises:
         ArgumentError: A number is not positive.
@@ -136,15 +139,20 @@ def plot_response_overview(
         nodes = min(max(steps, 2), MAX_NODES)
         plot_pulse_statistics(trace, direction, up_direction, nodes, smoothness)
     plt.tight_layout()
+    figure: Figure = plt.gcf()
+    return figure
 
 
-def plot_device(device: CrosspointDevice, w_noise: float = 0.0, **kwargs: Any) -> None:
+def plot_device(device: CrosspointDevice, w_noise: float = 0.0, **kwargs: Any) -> "Figure":
     """Plot pulse response and steps of a device in a new figure.
 
     Args:
         device: Device or unit cell.
         w_noise: Standard deviation of the noise of each read, in units of the weight.
         kwargs: Further arguments of `plot_response_overview`.
+
+    Returns:
+        The figure.
 
     Raises:
         ArgumentError: As `plot_response_overview`.
@@ -153,7 +161,7 @@ def plot_device(device: CrosspointDevice, w_noise: float = 0.0, **kwargs: Any) -
         ImportError: matplotlib is not installed.
     """
     pyplot().figure(figsize=(7, 7))
-    plot_response_overview(plotting_config(device, w_noise), **kwargs)
+    return plot_response_overview(plotting_config(device, w_noise), **kwargs)
 
 
 def plot_device_compact(
@@ -214,7 +222,7 @@ def plot_device_symmetry(
     n_traces: int = 3,
     use_cuda: bool = False,
     w_init: float = 1.0,
-) -> None:
+) -> "Figure":
     """Plot how pulses up and down in turn move the weight to the symmetry point, in a new figure.
 
     Args:
@@ -224,6 +232,9 @@ def plot_device_symmetry(
         n_traces: Number of devices.
         use_cuda: Move the tile to CUDA.
         w_init: Weight to start from, brought into the bounds of each device.
+
+    Returns:
+        The figure.
 
     Raises:
         ArgumentError: A number is not positive.
@@ -237,10 +248,12 @@ def plot_device_symmetry(
         plotting_config(device, w_noise), n_traces, use_cuda, w_init=w_init
     )
     trace = compute_pulse_response(tile, direction, use_forward=True)
-    axes = plt.figure(figsize=(7, 4)).add_subplot()
+    figure: Figure = plt.figure(figsize=(7, 4))
+    axes = figure.add_subplot()
     _draw_traces(axes, trace, linewidth=1)
     axes.axhline(0, color="black", linewidth=0.5)
     axes.set(title=f"{type(device).__name__}: pulses up and down in turn", xlim=(0, n_pulses))
+    return figure
 
 
 def _statistics(

@@ -22,6 +22,7 @@ from mho.utils.visualization.response import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def plot_weight_drift(
@@ -29,7 +30,7 @@ def plot_weight_drift(
     t_inference_list: NDArray[np.generic] | None = None,
     w_inits: NDArray[np.generic] | None = None,
     n_repeats: int = 25,
-) -> None:
+) -> "Figure":
     """Plot mean and spread of programmed weights over time, in a new figure.
 
     The largest absolute weight has the largest conductance.
@@ -40,6 +41,9 @@ def plot_weight_drift(
         w_inits: Weights to program, by default from -1 to 1.
         n_repeats: Number of devices for each weight.
 
+    Returns:
+        The figure.
+
     Raises:
         ArgumentError: `n_repeats` is not positive.
         ImportError: matplotlib is not installed.
@@ -49,7 +53,8 @@ def plot_weight_drift(
     times = np.logspace(0, 7, 29) if t_inference_list is None else np.asarray(t_inference_list)
     weights = np.linspace(-1, 1, 9) if w_inits is None else np.asarray(w_inits).ravel()
     mean, std = _drift(model, times, weights, n_repeats)
-    axes = plt.figure(figsize=(10, 5)).add_subplot()
+    figure: Figure = plt.figure(figsize=(10, 5))
+    axes = figure.add_subplot()
     for middle, spread in zip(mean.T, std.T, strict=True):
         (line,) = axes.plot(times, middle)
         band = (middle - spread, middle + spread)
@@ -60,6 +65,7 @@ def plot_weight_drift(
         ylabel="weight, mean and standard deviation",
         xscale="log",
     )
+    return figure
 
 
 def _drift(

@@ -310,7 +310,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         largest = (weight.abs().amax(dim=1) * scales).to(scales.dtype)
         if remap.type is WeightRemapType.LAYERWISE_SYMMETRIC:
             largest = largest.amax().expand_as(largest)
-        new = torch.where(largest > 0.0, largest, scales)
+        new = weight_limits.with_floor(torch.where(largest > 0.0, largest, scales), weight.dtype)
         weight.mul_((scales / new).reshape(-1, 1))
         return new.clone()
 

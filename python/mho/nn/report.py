@@ -1,0 +1,112 @@
+"""What of a model is analog, and why the rest is not."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from mho.exceptions import ArgumentError
+from mho.nn.conversion_table import CONVERSIONS
+from mho.nn.inheritance import digital_class
+from mho.nn.modules.base import AnalogLayerBase
+
+
+@dataclass(frozen=True)
+class ReportEntry:
+    """One layer of a model."""
+
+    name: str
+    """Full name of the layer, empty for the model itself."""
+
+    layer_class: str
+    """Name of its class."""
+
+    converted: bool
+    """Whether it is analog."""
+
+    reason: str
+    """Why not, empty if it is."""
+
+
+class ConversionReport(Sequence[ReportEntry]):
+    """Layers of a model in the order of its modules; `str` of it is a table."""
+
+    def __init__(self, entries: Sequence[ReportEntry]) -> None:
+        """Keep the entries.
+
+        Args:
+            entries: One per layer.
+        """
+        self._entries = tuple(entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        return self._entries[index]
+
+    @property
+    def converted(self) -> tuple[ReportEntry, ...]:
+        """Layers that are analog."""
+        return tuple(entry for entry in self if entry.converted)
+
+    @property
+    def digital(self) -> tuple[ReportEntry, ...]:
+        """Layers that are not."""
+        return tuple(entry for entry in self if not entry.converted)
+
+    def __str__(self) -> str:
+        rows = [(e.name or "(root)", e.layer_class, e.reason or "analog") for e in self]
+        widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
+        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in rows]
+        count = f"{len(self.converted)} of {len(self)} layers are analog"
+        return "\n".join([*lines, count])
+
+    __repr__ = __str__
+
+
+def conversion_report(model: nn.Module) -> ConversionReport:
+    """Return which layers of a model are analog, and for every other one why it is not.
+
+    Layers are modules with parameters of their own; what has none, such as activations, is left
+    out, and so is what stands inside of an analog layer.
+
+    Args:
+        model: Model, converted or not; not changed.
+
+    Raises:
+        ArgumentError: It is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(f"model: must be a torch.nn.Module, got {type(model).__name__}")
+    return ConversionReport(list(_entries(model, "", set())))
+
+
+def _entries(module: nn.Module, name: str, seen: set[int]) -> Iterator[ReportEntry]:
+    if id(module) in seen:
+        return
+    seen.add(id(module))
+    if isinstance(module, AnalogLayerBase) and not module.IS_CONTAINER:
+        yield ReportEntry(name, type(module).__name__, True, "")
+        return
+    cls = digital_class(module)
+    is_parametrised = cls is not type(module)
+    if is_parametrised or any(value is not None for value in module._parameters.values()):
+        yield ReportEntry(name, cls.__name__, False, _reason(cls))
+        if is_parametrised:
+            return
+    for child_name, child in module._modules.items():
+        if child is not None:
+            yield from _entries(child, f"{name}.{child_name}" if name else child_name, seen)
+
+
+def _reason(cls: type[nn.Module]) -> str:
+    if cls in CONVERSIONS:
+        return "was not converted: excluded, not in the conversion map, or added later"
+    for base in cls.__mro__[1:]:
+        if base in CONVERSIONS and base is not nn.Module:
+            return (
+                f"is a subclass of {base.__name__}: only exact classes are converted; register an"
+                " analog class for it with register_analog"
+            )
+    return f"there is no analog layer for {cls.__name__}"

@@ -1,0 +1,69 @@
+"""Drift of trained tiles to a point in time, by the power law of their devices."""
+
+from typing import Any
+
+import torch
+
+from mho.exceptions import ModuleError
+from mho.simulator.state.names import AnalogTileStateNames as Names
+
+
+def drifts(tile: Any) -> bool:
+    """Return whether the devices of a tile drift by themselves.
+
+    Args:
+        tile: Tile.
+    """
+    spec = getattr(tile.tile, "spec", None)
+    return spec is not None and bool(spec.drifts)
+
+
+def clock(tile: Any) -> float:
+    """Return how long the devices have drifted since their programming, in seconds.
+
+    Args:
+        tile: Tile whose devices drift.
+    """
+    passed = tile.get_submodule(Names.DRIFT)._buffers.get("current_t")
+    return 0.0 if passed is None else float(passed) * tile.rpu_config.device.drift.t_0
+
+
+def check_drift(name: str, tile: Any, t_inference: float) -> None:
+    """Check that a point in time is not in the past of a tile.
+
+    Args:
+        name: Name of the tile.
+        tile: Tile whose devices drift.
+        t_inference: Time since programming in seconds.
+
+    Raises:
+        ModuleError: It is.
+    """
+    now = clock(tile)
+    # A clock in units of t_0 may be off by rounding.
+    if t_inference < now * (1.0 - 1e-12):
+        raise ModuleError(
+            f"t_inference: the devices of tile {name!r} have drifted for {now:g} s already and"
+            f" cannot go back to {t_inference:g} s; program the weights again, or drift a copy"
+        )
+
+
+def drift_to(tile: Any, t_inference: float) -> None:
+    """Let the weights drift until a point in time.
+
+    Args:
+        tile: Tile whose devices drift.
+        t_inference: Time since programming in seconds, not before `clock`.
+    """
+    tile.drift_weights(max(0.0, t_inference - clock(tile)))
+
+
+def restart_clock(tile: Any) -> None:
+    """Make the present weights those that drift starts from.
+
+    Args:
+        tile: Tile.
+    """
+    child = tile._modules.get(Names.DRIFT)
+    if isinstance(child, torch.nn.Module):
+        child._buffers.clear()

@@ -1,0 +1,98 @@
+"""Uses tiles in other processes, and at the end of this one; prints what the test compares.
+
+Usage: python processes_worker.py CASE, where CASE is a name in `CASES`.
+"""
+
+import sys
+import threading
+from collections.abc import Callable
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mho.nn import AnalogLinear
+from mho.simulator.configs import InferenceRPUConfig, SingleRPUConfig
+
+SAMPLES = 12
+
+
+def layer(size: int) -> AnalogLinear:
+    """Return a layer with known random numbers."""
+    torch.manual_seed(1)
+    return AnalogLinear(size, size, rpu_config=InferenceRPUConfig()).eval()
+
+
+class Encoded(Dataset[torch.Tensor]):
+    """Samples that an analog layer encodes in the worker."""
+
+    def __init__(self, size: int) -> None:
+        self.layer = layer(size)
+        self.size = size
+
+    def __len__(self) -> int:
+        return SAMPLES
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        with torch.no_grad():
+            return self.layer(torch.full((self.size,), 0.1 * index))
+
+
+def loaded(method: str) -> None:
+    """Load batches in two workers, after this process has computed itself."""
+    data = Encoded(16)
+    loader = DataLoader(data, 4, num_workers=2, multiprocessing_context=method, timeout=60)
+    for _ in range(2 if method == "fork" else 1):
+        data[0]
+        batches = list(loader)
+        assert [tuple(batch.shape) for batch in batches] == [(4, 16)] * 3
+        assert all(bool(torch.isfinite(batch).all()) for batch in batches)
+    print("done")
+
+
+def trained(seed: int) -> list[float]:
+    """Train a small layer and return its weights."""
+    torch.manual_seed(seed)
+    small = AnalogLinear(4, 3, rpu_config=SingleRPUConfig())
+    for _ in range(5):
+        small.analog_module.update(torch.rand(2, 4), torch.rand(2, 3))
+    return small.get_weights()[0].flatten().tolist()
+
+
+def in_pool() -> None:
+    """Train in the processes of joblib; results are those of this process."""
+    from joblib import Parallel, delayed
+
+    results = Parallel(n_jobs=2, timeout=100)(delayed(trained)(seed) for seed in range(4))
+    assert results == [trained(seed) for seed in range(4)]
+    print("done")
+
+
+def at_exit() -> None:
+    """Leave the interpreter while threads are inside of kernels."""
+    big = layer(1024)
+    x = torch.rand(512, 1024)
+    started = threading.Event()
+
+    def compute() -> None:
+        with torch.no_grad():
+            while True:
+                started.set()
+                big(x)
+
+    for _ in range(3):
+        threading.Thread(target=compute, daemon=True).start()
+    started.wait()
+    threading.Event().wait(0.3)
+    print("done")
+
+
+CASES: dict[str, Callable[[], None]] = {
+    "fork": lambda: loaded("fork"),
+    "spawn": lambda: loaded("spawn"),
+    "forkserver": lambda: loaded("forkserver"),
+    "joblib": in_pool,
+    "exit": at_exit,
+}
+
+if __name__ == "__main__":
+    CASES[sys.argv[1]]()
