@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mho.optim import AnalogSGD
 from mho.optim.trace import grouped_pairs
 from mho.simulator.configs import InferenceRPUConfig, IOParameters, SingleRPUConfig
 from mho.simulator.parameters.enums import BoundManagementType, NoiseManagementType
@@ -70,15 +71,19 @@ def test_recording_the_backward_pass(kind: str) -> None:
 def test_pairs_keep_their_order() -> None:
     """Neighbours with the same input of the bias column make one run, others do not."""
     context = AnalogTile(3, 5, SingleRPUConfig()).analog_ctx
+    optimizer = AnalogSGD([context], lr=0.1)
     for i, bias in enumerate((1.0, 1.0, 0.5, 1.0)):
         context.store(torch.full((1, 5), float(i)), torch.zeros(1, 3), bias)
-    runs = [[(float(x[0, 0]), bias) for x, _, bias in run] for run in grouped_pairs(context)]
+    runs = [
+        [(float(x[0, 0]), bias) for x, _, bias in run] for run in grouped_pairs(context.pairs())
+    ]
     assert runs == [[(0.0, 1.0), (1.0, 1.0)], [(2.0, 0.5)], [(3.0, 1.0)]]
+    optimizer.zero_grad()
 
 
 def test_an_empty_trace_has_no_runs() -> None:
     """Nothing recorded is nothing to apply."""
-    assert grouped_pairs(AnalogTile(3, 5, SingleRPUConfig()).analog_ctx) == []
+    assert grouped_pairs(AnalogTile(3, 5, SingleRPUConfig()).analog_ctx.pairs()) == []
 
 
 @pytest.mark.parametrize("value", [False, True])

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mho.optim.context import Pair
 from mho.optim.trace import grouped_pairs, joined
 from mho.simulator.autograd.function import AnalogFunction
 from mho.simulator.autograd.graph import GraphConstants, graph_constants, graph_forward
@@ -355,21 +356,23 @@ class TileWithPeriphery(TileModule):
             self.tile.run_update(x, d, self.bias_input())
             self.weights_edited()
 
-    def apply_trace(self) -> None:
-        """Update the weights with the pairs that the context has collected, in their order.
+    def apply_trace(self, pairs: list[Pair] | None = None) -> None:
+        """Update the weights with pairs of inputs and output gradients, in their order.
 
-        The inputs are used as the array saw them in the forward pass. The trace is kept; reset the
-        context after it.
+        The inputs are used as the array saw them in the forward pass.
+
+        Args:
+            pairs: What the context had collected; None takes its present trace, which is kept.
 
         Raises:
             ArgumentError: A value is not finite; nothing is changed by that update.
         """
-        ctx = self.analog_ctx
+        pairs = self.analog_ctx.pairs() if pairs is None else pairs
         with torch.no_grad():
-            for pairs in grouped_pairs(ctx):
-                x = joined([to_rows(p[0], self.in_size, self.in_trans, "x_input") for p in pairs])
-                d = joined([to_rows(p[1], self.out_size, self.out_trans, "d_input") for p in pairs])
-                self.tile.run_update(x, self.scales.unscale(d, -1).contiguous(), pairs[0][2])
+            for run in grouped_pairs(pairs):
+                x = joined([to_rows(p.x, self.in_size, self.in_trans, "x_input") for p in run])
+                d = joined([to_rows(p.d, self.out_size, self.out_trans, "d_input") for p in run])
+                self.tile.run_update(x, self.scales.unscale(d, -1).contiguous(), run[0].bias)
 
     def pre_forward(
         self, x_input: Tensor, dim: int, is_test: bool = False, ctx: Any = None
