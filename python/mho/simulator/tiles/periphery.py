@@ -9,6 +9,12 @@ from mho.optim.context import Pair
 from mho.optim.trace import grouped_pairs, joined
 from mho.simulator.autograd.function import AnalogFunction
 from mho.simulator.autograd.graph import GraphConstants, graph_constants, graph_forward
+from mho.simulator.autograd.recomputation import (
+    OPEN_PASSES,
+    call_in_pass,
+    is_in_pass,
+    warn_if_recomputed,
+)
 from mho.simulator.delegation import done_by
 from mho.simulator.parameters.arguments import check_not_negative
 from mho.simulator.parameters.base import RPUConfigBase
@@ -30,6 +36,7 @@ from mho.simulator.tiles.moving import cast_for_core, cast_like_weight
 
 __all__ = ["BaseTile", "InputRangeParameter", "TileWithPeriphery"]
 
+_running_backward_pass = torch._C._current_graph_task_id  # negative outside of any
 _HOOKS = ("pre_forward", "post_forward", "pre_backward", "post_backward", "joint_forward")
 
 
@@ -182,6 +189,9 @@ class TileWithPeriphery(TileModule):
             ConfigError: The configuration was changed to something that is not supported.
             InputError: Wrong number of features, dtype or device.
         """
+        if OPEN_PASSES and not torch.compiler.is_compiling() and is_in_pass():
+            with call_in_pass(self):
+                return TileWithPeriphery.forward(self, x_input, tensor_view)
         if self._reads_config:
             self.tile.follow(self.rpu_config)
         if self._is_torch_code:
@@ -202,6 +212,8 @@ class TileWithPeriphery(TileModule):
         Args:
             x_input: Inputs as for `forward`.
         """
+        if _running_backward_pass() >= 0:
+            warn_if_recomputed()
         parameters: Any = self._parameters  # cheaper than the attributes
         return AnalogFunction.apply(
             parameters["analog_ctx"],
