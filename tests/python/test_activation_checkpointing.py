@@ -43,6 +43,9 @@ def mapped() -> Any:
     return config
 
 
+# torch 2.4 warns of itself.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.cpu.amp.autocast:FutureWarning")
+
 CONFIGS: dict[str, Callable[[], Any]] = {
     "pulsed": SingleRPUConfig,
     "pulsed, range": lambda: with_range(SingleRPUConfig()),
@@ -257,3 +260,11 @@ def test_recomputation_by_others_is_reported(monkeypatch: pytest.MonkeyPatch) ->
     y = Recompute.apply(torch.randn(2, 6, requires_grad=True))
     with pytest.warns(UserWarning, match="torch.utils.checkpoint"):
         y.sum().backward()
+
+
+@pytest.mark.parametrize("config", [SingleRPUConfig, InferenceRPUConfig])
+def test_compiled_checkpoints_are_refused(config: Any) -> None:
+    layer = AnalogLinear(6, 6, rpu_config=config())
+    run = torch.compile(lambda x: checkpoint(layer, x, use_reentrant=False), backend="aot_eager")
+    with pytest.raises(Exception, match="compiled graph cannot be repeated"):
+        run(torch.randn(2, 6, requires_grad=True))

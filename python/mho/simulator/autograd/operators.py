@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+import torch.fx.traceback as fx_traceback
 from torch import Tensor
 
 from mho import _core
@@ -49,6 +50,12 @@ def _next_call(calls: Tensor) -> Tensor:
 
 
 def _next_call_fake(calls: Tensor) -> Tensor:
+    # The compiler would advance the position again where it recomputes.
+    if "recompute" in fx_traceback.current_meta:
+        raise TileError(
+            "checkpoint: the noise of a compiled graph cannot be repeated; compile without"
+            " torch.utils.checkpoint, or checkpoint without torch.compile"
+        )
     return torch.empty_like(calls)
 
 
