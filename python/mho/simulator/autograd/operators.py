@@ -199,4 +199,11 @@ for _name, _function, _fake in (
 ):
     _LIBRARY.impl(_name, _function, "CPU")
     torch.library.register_fake(f"mho::{_name}", _fake, lib=_LIBRARY)
+
+
+def _no_second_derivative(ctx: Any, _: Tensor) -> None:
+    raise TileError("second derivative: those of compiled or exported products are not recorded")
+
+
+torch.library.register_autograd("mho::mvm_t", _no_second_derivative, lib=_LIBRARY)
 torch.library.register_autograd("mho::mvm", _backward, setup_context=_setup_context, lib=_LIBRARY)

@@ -75,6 +75,7 @@ class TileWithPeriphery(TileModule):
     handle_output_bound: bool
     has_custom_hooks: bool
     backward_factor: float
+    backward_is_exact: bool
     _graph: GraphConstants
     _share_weights: bool = False
 
@@ -164,6 +165,8 @@ class TileWithPeriphery(TileModule):
         self.has_custom_hooks = any(
             getattr(type(self), name) is not getattr(TileWithPeriphery, name) for name in _HOOKS
         )
+        back = getattr(config, "backward", None)  # exact tiles have none
+        self.backward_is_exact = self.tile.kernels is not None and (back is None or back.is_perfect)
         self._graph = graph_constants(self)
         self._transposed = self.in_trans or self.out_trans
         self._is_torch_code = self.tile.differentiable
