@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from mho.simulator.configs import IOParameters, SingleRPUConfig, SoftBoundsDevice
+from mho.optim import AnalogSGD
+from mho.simulator.configs import IdealDevice, IOParameters, SingleRPUConfig, SoftBoundsDevice
+from mho.simulator.parameters.enums import PulseType
 from mho.simulator.tiles import AnalogTile
 
 WORKERS = 8
@@ -70,6 +72,7 @@ def test_mixed_use() -> None:
 def test_gradients_of_threads_add_up() -> None:
     """Each thread's backward appends its pair; none is lost."""
     tile = AnalogTile(4, 5, SingleRPUConfig(forward=IOParameters(is_perfect=True)))
+    optimizer = AnalogSGD(tile.parameters(), lr=0.1)
 
     def train(_: int) -> None:
         tile(torch.ones(2, 5)).sum().backward()
@@ -78,6 +81,31 @@ def test_gradients_of_threads_add_up() -> None:
         list(pool.map(train, range(64)))
     assert len(tile.analog_ctx.analog_input) == 64
     assert len(tile.analog_ctx.analog_grad_output) == 64
+    optimizer.zero_grad()
+    assert not tile.analog_ctx.has_gradient()
+
+
+def test_steps_between_backward_passes_of_another_thread() -> None:
+    """Every pair is applied in exactly one step, whenever it arrives."""
+    config = SingleRPUConfig(device=IdealDevice(), forward=IOParameters(is_perfect=True))
+    config.update.pulse_type = PulseType.NONE
+    tile = AnalogTile(1, 1, config)
+    tile.set_weights(torch.zeros(1, 1))
+    # Steps of -1/64 to a weight of at most 16 are exact in float32.
+    optimizer = AnalogSGD(tile.parameters(), lr=1 / 64)
+    passes = 1000
+
+    def train() -> None:
+        for _ in range(passes):
+            tile(torch.ones(1, 1)).sum().backward()
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    while thread.is_alive():
+        optimizer.step()
+    thread.join()
+    optimizer.step()
+    assert tile.get_weights()[0].item() == -passes / 64
 
 
 def _interrupt(tile: AnalogTile, x: torch.Tensor, d: torch.Tensor) -> float:

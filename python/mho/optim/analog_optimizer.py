@@ -3,31 +3,117 @@
 The weight of a pulsed tile has no gradient. Its backward pass records pairs of an input ``x`` and
 an output gradient ``d`` in the tile's `AnalogContext`; one optimizer step turns all rows recorded
 since the last one into a single update ``W -= lr * d^T x``, made of pulses, sample by sample. Hence
-only the learning rate of an optimizer acts on pulsed weights: momentum, weight decay and moments of
-Adam do not.
+only the learning rate of an optimizer acts on pulsed weights, and ``maximize`` as its sign; moments
+of Adam act on digital parameters alone. Options that would silently do nothing are refused.
 """
 
 import copy
+import functools
+import math
+import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import torch
+from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
 from mho.exceptions import ArgumentError
 from mho.optim.context import AnalogContext
 from mho.optim.param_groups import regroup
-from mho.optim.trace import apply_trace
+from mho.optim.place_in_model import layer_of
+from mho.optim.trace import apply_trace, gradient_norm, is_finite, total_norm
 from mho.simulator.parameters.arguments import check_not_negative
 
+P = ParamSpec("P")
 OptimizerT = TypeVar("OptimizerT", bound="AnalogOptimizerMixin")
+
+_NO_STATE = "pulses are added to the weights at once, there is no tensor that could collect them"
+_REFUSED = {
+    "momentum": _NO_STATE,
+    "dampening": _NO_STATE,
+    "nesterov": _NO_STATE,
+    "weight_decay": (
+        "it would read and rewrite every crosspoint in every step, which the array cannot; devices"
+        " decay by their lifetime"
+    ),
+}
+"""Options that have no meaning for pulsed weights, and why."""
 
 
 class AnalogOptimizerMixin(Optimizer):
     """Adds the update of analog tiles to a torch optimizer; stands before it among the bases.
 
-    A context with ``requires_grad=False`` is frozen: rows recorded for it are dropped.
+    A context with ``requires_grad=False`` is frozen: rows recorded for it are dropped. Tiles get
+    the learning rate of their group when the optimizer is built, and at every step.
+
+    ``torch.amp.GradScaler`` works: errors recorded from a scaled loss are divided by its scale, and
+    a step with infinities is skipped as a whole. After ``scaler.unscale_(optimizer)``, which sees
+    digital gradients only, call `unscale_analog`.
     """
+
+    # What GradScaler asks for: it leaves scale and infinities to `step`, as attributes.
+    _step_supports_amp_scaling = True
+    _is_being_built: bool = False
+    _errors_are_unscaled: bool = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Build the torch optimizer and give the tiles their learning rate.
+
+        Args:
+            args: Of the torch optimizer, the parameters first.
+            kwargs: Of the torch optimizer.
+
+        Raises:
+            ArgumentError: A learning rate is not finite, or an option of a group with pulsed
+                weights has no meaning for them: momentum, dampening, nesterov, weight_decay.
+        """
+        self._is_being_built = True
+        try:
+            super().__init__(*args, **kwargs)
+        finally:
+            del self._is_being_built
+        self._adopt()
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters, and give its tiles their learning rate.
+
+        Args:
+            param_group: As in torch.
+
+        Raises:
+            ArgumentError: As for the constructor; the optimizer is as before.
+        """
+        super().add_param_group(param_group)
+        if self._is_being_built:
+            return
+        try:
+            self._check_options()
+        except ArgumentError:
+            self.param_groups.pop()
+            raise
+        self._adopt()
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        """Load a state, and give the tiles the learning rates in it.
+
+        Args:
+            state_dict: As in torch.
+
+        Raises:
+            ArgumentError: As for the constructor; nothing is changed.
+        """
+        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=False):
+            _check_options({**group, **saved, "params": group["params"]})
+        super().load_state_dict(state_dict)
+        self._adopt()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy, which steps the copied tiles."""
+        super().__setstate__(state)
+        if hasattr(self, "param_groups"):
+            for context, _ in self._contexts():
+                context.be_stepped_by(self)
 
     def regroup_param_groups(self, *_: Any) -> None:
         """Give every analog context a parameter group of its own, at the end of the groups.
@@ -39,9 +125,7 @@ class AnalogOptimizerMixin(Optimizer):
             _: Ignored; scripts pass the model.
         """
         self.param_groups[:] = regroup(self.param_groups)
-        for context, learning_rate in self._contexts():
-            if learning_rate is not None:
-                context.analog_tile.set_learning_rate(float(learning_rate))
+        self._adopt()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop all gradients, those recorded for analog tiles included.
@@ -50,8 +134,7 @@ class AnalogOptimizerMixin(Optimizer):
             set_to_none: As in torch, for ordinary parameters.
         """
         super().zero_grad(set_to_none)
-        for context, _ in self._contexts():
-            context.reset()
+        self._drop_records()
 
     def step(self, closure: Callable[[], Any] | None = None, **kwargs: Any) -> Any:
         """Update the ordinary parameters, then the tiles; then run the after-step work of tiles.
@@ -64,22 +147,149 @@ class AnalogOptimizerMixin(Optimizer):
             kwargs: Passed to the step of the torch optimizer.
 
         Returns:
-            What the torch optimizer returns.
+            What the torch optimizer returns; None if `GradScaler` found infinities.
 
         Raises:
-            ArgumentError: A learning rate is negative or not finite; nothing is changed. Or a
-                recorded vector contains NaN or infinity; that tile is unchanged.
+            ArgumentError: A learning rate is negative or not finite, an option has no meaning for
+                pulsed weights, or errors are still scaled (see `unscale_analog`); nothing is
+                changed. Or a recorded vector contains NaN or infinity; nothing is changed, except
+                by the closure, and everything recorded is dropped.
         """
-        for _, learning_rate in self._contexts():
-            _check(learning_rate)
+        self._check_options()
+        found_inf: Tensor | None = getattr(self, "found_inf", None)
+        if found_inf is None:
+            return self._step(closure, 1.0, **kwargs)
+        return self._scaled_step(float(found_inf), **kwargs)
+
+    def _scaled_step(self, found_inf: float, **kwargs: Any) -> Any:
+        """Make a step with what a `GradScaler` has left at the optimizer."""
+        scale = getattr(self, "grad_scale", None)
+        contexts = [context for context, _ in self._contexts() if not context.use_torch_update]
+        recorded = any(context.has_gradient() for context in contexts)
+        if scale is None and recorded and not self._errors_are_unscaled:
+            raise ArgumentError(
+                "grad_scale: unscale_() of the scaler has divided the digital gradients only; call"
+                " unscale_analog(scaler) of the optimizer after it"
+            )
+        if found_inf == 0.0 and not all(map(is_finite, contexts)):
+            found_inf = 1.0
+            warnings.warn(
+                "the errors recorded by analog layers overflow, but no digital gradient does, so"
+                " the scaler will not reduce its scale: the step is skipped; begin with a smaller"
+                " init_scale",
+                stacklevel=3,
+            )
+        if found_inf != 0.0:
+            self._drop_records()
+            return None
+        inverse = 1.0 if scale is None else 1.0 / float(scale)
+        if inverse != 1.0:
+            self._scale_gradients(inverse)
+        factor = 1.0 if self._errors_are_unscaled else inverse
+        # The fused kernels of torch would divide once more; the scaler deletes both afterwards.
+        self.grad_scale = self.found_inf = None
+        try:
+            return self._step(None, factor, **kwargs)
+        except BaseException:
+            del self.grad_scale, self.found_inf
+            raise
+
+    @torch.no_grad()
+    def _scale_gradients(self, factor: float) -> None:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad.mul_(factor)
+
+    def _step(self, closure: Callable[[], Any] | None, factor: float, **kwargs: Any) -> Any:
+        if closure is None:
+            self._check_records()
         result = self._digital_step(closure, **kwargs)
+        if closure is not None:
+            self._check_records()
         contexts = list(self._contexts())
         with torch.no_grad():
-            for context, learning_rate in contexts:
-                apply_trace(context, learning_rate)
+            try:
+                for context, group in contexts:
+                    sign = -factor if group.get("maximize") else factor
+                    apply_trace(context, group.get("lr"), sign)
+            except Exception:
+                self._drop_records()
+                raise
             for context, _ in contexts:
                 context.analog_tile.post_update_step()
+        self._errors_are_unscaled = False
         return result
+
+    def _check_records(self) -> None:
+        """Refuse recorded vectors that no tile can use, before anything is changed by them."""
+        for context, group in self._contexts():
+            used = context.requires_grad and group.get("lr") != 0 and not context.use_torch_update
+            if used and not is_finite(context):
+                self._drop_records()
+                raise ArgumentError(
+                    f"{layer_of(context.analog_tile)}: recorded inputs and gradients must be"
+                    " finite; found NaN or infinity. What was recorded for this step is dropped"
+                )
+
+    def _drop_records(self) -> None:
+        self._errors_are_unscaled = False
+        for context, _ in self._contexts():
+            context.reset()
+
+    def unscale_analog(self, scaler: Any) -> None:
+        """Divide the errors recorded by analog layers by the scale of a `torch.amp.GradScaler`.
+
+        Only needed after ``scaler.unscale_(optimizer)``, that is, before gradients are clipped.
+
+        Args:
+            scaler: Scaler of the loss.
+
+        Raises:
+            ArgumentError: They have been divided since the last step.
+        """
+        if not scaler.is_enabled():
+            return
+        if self._errors_are_unscaled:
+            raise ArgumentError("scaler: unscale_analog was called already since the last step")
+        for context, _ in self._contexts():
+            context.scale_errors(1.0 / float(scaler.get_scale()))
+        self._errors_are_unscaled = True
+
+    def clip_analog_norm(
+        self, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
+    ) -> Tensor:
+        """Scale the errors recorded by pulsed layers so that their gradient has a limited norm.
+
+        `torch.nn.utils.clip_grad_norm_` sees digital parameters and inference tiles only. This is
+        its counterpart for pulsed tiles: the gradient of a tile is the sum of ``d^T x`` over all
+        recorded rows, and the norm is that of all tiles of the optimizer together.
+
+        Args:
+            max_norm: Largest norm.
+            norm_type: Order of the norm; may be infinity.
+            error_if_nonfinite: Raise if the norm is NaN or infinity.
+
+        Returns:
+            The norm before clipping, a scalar.
+
+        Raises:
+            ArgumentError: An argument is negative or NaN; nothing is changed.
+            RuntimeError: The norm is not finite and `error_if_nonfinite` is set.
+        """
+        limit, order = check_not_negative("max_norm", max_norm), float(norm_type)
+        if not order > 0.0:
+            raise ArgumentError(f"norm_type: must be positive, got {norm_type}")
+        contexts = [context for context, _ in self._contexts() if _is_pulsed(context)]
+        total = total_norm([gradient_norm(context, order) for context in contexts], order)
+        if error_if_nonfinite and not math.isfinite(total):
+            raise RuntimeError(f"the norm of order {order} of the analog gradients is {total}")
+        # The same guard against zero as that of torch, so that both clip by the same factor.
+        factor = limit / (total + 1e-6)
+        if factor < 1.0 or math.isnan(factor):
+            for context in contexts:
+                context.scale_errors(factor)
+        return torch.tensor(total)
 
     def set_learning_rate(self, learning_rate: float = 0.1) -> None:
         """Set the learning rate of all groups and of their tiles.
@@ -93,8 +303,7 @@ class AnalogOptimizerMixin(Optimizer):
         _check(learning_rate)
         for group in self.param_groups:
             group["lr"] = learning_rate
-        for context, _ in self._contexts():
-            context.analog_tile.set_learning_rate(float(learning_rate))
+        self._adopt()
 
     def __deepcopy__(self: OptimizerT, memo: dict[int, Any]) -> OptimizerT:
         """Copy the optimizer together with the tiles it updates.
@@ -109,13 +318,23 @@ class AnalogOptimizerMixin(Optimizer):
         copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return copied
 
-    def _contexts(self) -> Iterator[tuple[AnalogContext, Any]]:
-        """Yield every analog context with the learning rate of its group."""
+    def _contexts(self) -> Iterator[tuple[AnalogContext, dict[str, Any]]]:
+        """Yield every analog context with its group."""
         for group in self.param_groups:
-            for parameter in group["params"]:
-                # Unlike isinstance, which for parameters asks a metaclass written in Python.
-                if issubclass(type(parameter), AnalogContext):
-                    yield parameter, group.get("lr")
+            for context in _contexts_of(group):
+                yield context, group
+
+    def _check_options(self) -> None:
+        for group in self.param_groups:
+            _check_options(group)
+
+    def _adopt(self) -> None:
+        """Give the tiles the learning rates of their groups; their traces are ours now."""
+        self._check_options()
+        for context, group in self._contexts():
+            context.be_stepped_by(self)
+            if group.get("lr") is not None:
+                context.analog_tile.set_learning_rate(float(group["lr"]))
 
     def _digital_step(self, closure: Callable[[], Any] | None, **kwargs: Any) -> Any:
         """Run the step of the torch optimizer without its profiling wrapper.
@@ -130,15 +349,33 @@ class AnalogOptimizerMixin(Optimizer):
         return parent(closure, **kwargs)
 
 
+def _with_signature_of(init: Callable[P, None]) -> Callable[P, None]:
+    """Return the constructor of the mix-in with the signature of a torch optimizer."""
+
+    @functools.wraps(init)
+    def built(*args: P.args, **kwargs: P.kwargs) -> None:
+        AnalogOptimizerMixin.__init__(*args, **kwargs)  # type: ignore[arg-type]
+
+    return built
+
+
 class AnalogSGD(AnalogOptimizerMixin, SGD):
-    """Stochastic gradient descent for models with analog layers; arguments as `torch.optim.SGD`."""
+    """Stochastic gradient descent for models with analog layers; arguments as `torch.optim.SGD`.
+
+    Momentum, dampening, nesterov and weight decay are refused for groups with pulsed weights.
+    """
+
+    __init__ = _with_signature_of(SGD.__init__)
 
 
 class AnalogAdam(AnalogOptimizerMixin, Adam):
     """Adam for the digital parameters of analog models; arguments as `torch.optim.Adam`.
 
-    Pulsed weights follow plain stochastic gradient descent with the same learning rate.
+    Pulsed weights follow plain stochastic gradient descent with the same learning rate; weight
+    decay is refused for their groups.
     """
+
+    __init__ = _with_signature_of(Adam.__init__)
 
 
 class AnalogOptimizer(AnalogOptimizerMixin, Optimizer):
@@ -195,6 +432,32 @@ class AnalogOptimizer(AnalogOptimizerMixin, Optimizer):
     def _optimizer_class(self) -> type[Optimizer]:
         bases: tuple[type[Optimizer], ...] = type(self).__bases__
         return bases[1]
+
+
+def _contexts_of(group: dict[str, Any]) -> Iterator[AnalogContext]:
+    for parameter in group["params"]:
+        # Unlike isinstance, which for parameters asks a metaclass written in Python.
+        if issubclass(type(parameter), AnalogContext):
+            yield parameter
+
+
+def _check_options(group: dict[str, Any]) -> None:
+    """Refuse options that cannot act on the weights of a group."""
+    for context in _contexts_of(group):
+        _check(group.get("lr"))
+        if context.use_torch_update:
+            continue
+        for name, reason in _REFUSED.items():
+            if group.get(name):
+                raise ArgumentError(
+                    f"{name}: has no meaning for the pulsed weights of"
+                    f" {layer_of(context.analog_tile)}: {reason}. Give the parameters of type"
+                    f" AnalogContext a group of their own with {name}={type(group[name])(0)}"
+                )
+
+
+def _is_pulsed(context: AnalogContext) -> bool:
+    return context.requires_grad and not context.use_torch_update
 
 
 def _check(learning_rate: Any) -> None:

@@ -1,13 +1,15 @@
 """The parameter that stands for the analog weights of a tile in optimizers."""
 
 import warnings
+import weakref
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError
+from mho.optim.place_in_model import layer_of
 from mho.optim.weight_view import (
     PlaceholderDataView,
     ReadOnlyWeightView,
@@ -23,16 +25,33 @@ __all__ = [
     "AnalogContext",
     "AnalogContextDataViewMode",
     "ContextTile",
+    "Pair",
     "PlaceholderDataView",
     "ReadOnlyWeightView",
     "raise_if_readonly_write_target",
 ]
 
 _LONG_TRACE = 500
+# Backward passes after which a trace that no optimizer will ever apply is reported. More than one
+# pass is usual where gradients are accumulated by hand.
+_PASSES_ALONE = 3
 # Asked for in every step, several times: values that do not depend on the view.
 _GET_GRAD: Any = vars(torch._C.TensorBase)["grad"].__get__
 _GET_REQUIRES_GRAD: Any = vars(torch._C.TensorBase)["requires_grad"].__get__
 _PASSED_ON = (torch.autograd.grad, torch.autograd.backward)
+
+
+class Pair(NamedTuple):
+    """What one call of a tile leaves for its update."""
+
+    x: Tensor
+    """Inputs as the array saw them, shape `[..., in]`."""
+
+    d: Tensor
+    """Gradients of the outputs, shape `[..., out]`."""
+
+    bias: float | None
+    """Input of the analog bias column; None without one."""
 
 
 class ContextTile(Protocol):
@@ -54,6 +73,10 @@ class ContextTile(Protocol):
         """Return the live raw weights."""
 
 
+def _nobody() -> None:
+    """Stand for a reference to an optimizer that is not there."""
+
+
 class AnalogContext(nn.Parameter):
     """Parameter of an analog tile: the handle by which optimizers find it, and its trace.
 
@@ -69,9 +92,6 @@ class AnalogContext(nn.Parameter):
     analog_tile: Any
     use_torch_update: bool
     use_indexed: bool
-    analog_input: list[Tensor]
-    analog_grad_output: list[Tensor]
-    analog_bias_input: list[float | None]
 
     @staticmethod
     def __new__(
@@ -93,12 +113,54 @@ class AnalogContext(nn.Parameter):
         self.analog_tile = analog_tile
         self.use_torch_update = False
         self.use_indexed = False
-        self.analog_input = []
-        self.analog_grad_output = []
-        self.analog_bias_input = []
+        # Only ever appended to and cut off in front, each in one step of the interpreter, so that
+        # a backward pass in another thread and a step of an optimizer do not disturb each other.
+        self._pairs: list[Pair] = []
+        self._optimizer: Callable[[], Any] = _nobody
+        self._passes = 0
+        self._last_pass: int | None = None
         self._mode = AnalogContextDataViewMode.PLACEHOLDER
         self._buffer: Tensor | None = None
         self._warned = False
+
+    @property
+    def analog_input(self) -> tuple[Tensor, ...]:
+        """Inputs of the trace, shape `[..., in]` each."""
+        return tuple(pair.x for pair in self.pairs())
+
+    @property
+    def analog_grad_output(self) -> tuple[Tensor, ...]:
+        """Gradients of the outputs of the trace, shape `[..., out]` each."""
+        return tuple(pair.d for pair in self.pairs())
+
+    def pairs(self) -> list[Pair]:
+        """Return the trace, oldest pair first."""
+        return self._pairs[:]
+
+    def take_trace(self) -> list[Pair]:
+        """Return the trace and drop it; what is stored meanwhile stays for the next time."""
+        taken = self._pairs[:]
+        del self._pairs[: len(taken)]
+        self._passes = 0
+        return taken
+
+    def scale_errors(self, factor: float) -> None:
+        """Multiply the gradients of the outputs in the trace by a factor.
+
+        Args:
+            factor: Factor.
+        """
+        present = self._pairs[:]
+        # Not in place: autograd may still use the tensors.
+        self._pairs[: len(present)] = [pair._replace(d=pair.d * factor) for pair in present]
+
+    def be_stepped_by(self, optimizer: Any) -> None:
+        """Remember which optimizer applies the trace.
+
+        Args:
+            optimizer: Analog optimizer; it is not kept alive.
+        """
+        self._optimizer = weakref.ref(optimizer)
 
     @property
     def data_view_mode(self) -> AnalogContextDataViewMode:
@@ -155,15 +217,36 @@ class AnalogContext(nn.Parameter):
             d_input: Gradients of the outputs, shape `[..., out]`.
             bias_input: Input of the analog bias column; None without one.
         """
-        self.analog_input.append(x_input)
-        self.analog_grad_output.append(d_input)
-        self.analog_bias_input.append(bias_input)
-        if len(self.analog_input) > _LONG_TRACE and not self._warned:
+        if self._optimizer() is None:
+            self._count_pass()
+        self._pairs.append(Pair(x_input, d_input, bias_input))
+        if len(self._pairs) > _LONG_TRACE and not self._warned:
             self._warned = True
             warnings.warn(
                 f"{self!r} has collected over {_LONG_TRACE} pairs of inputs and gradients"
                 " without an update; train analog layers with an optimizer of mho.optim",
                 stacklevel=2,
+            )
+
+    def _count_pass(self) -> None:
+        """Keep the traces of the last passes only, and say so, where nobody applies them."""
+        this_pass = torch._C._current_graph_task_id()
+        if this_pass == self._last_pass and this_pass >= 0:
+            return  # a layer that is used several times in one pass
+        self._last_pass = this_pass
+        self._passes += 1
+        if self._passes < _PASSES_ALONE:
+            return
+        # Before the warning, which may be an error.
+        del self._pairs[:]
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{layer_of(self.analog_tile)}: {_PASSES_ALONE} backward passes, and no optimizer"
+                " of mho.optim holds its weights, which therefore stay as they are;"
+                " build AnalogSGD from model.parameters() after the conversion, or freeze the layer"
+                " with requires_grad_(False). Only the gradients of the last pass are kept",
+                stacklevel=3,
             )
 
     def reset(self, analog_tile: ContextTile | None = None) -> None:
@@ -172,16 +255,14 @@ class AnalogContext(nn.Parameter):
         Args:
             analog_tile: Tile that the context belongs to from now on.
         """
-        self.analog_input = []
-        self.analog_grad_output = []
-        self.analog_bias_input = []
+        self.take_trace()
         if analog_tile is not None:
             self.analog_tile = analog_tile
             analog_tile.analog_ctx = self
 
     def has_gradient(self) -> bool:
         """Return whether the trace holds a pair."""
-        return len(self.analog_input) > 0
+        return len(self._pairs) > 0
 
     def cuda(self, device: Any = None) -> "AnalogContext":  # type: ignore[override]
         """Move the tile to a CUDA device; returns the context.

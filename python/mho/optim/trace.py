@@ -1,56 +1,113 @@
 """Recorded pairs of inputs and output gradients: as matrices of rows, and as one tile update."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mho.optim.context import AnalogContext
+from mho.optim.context import AnalogContext, Pair
 
 
-def apply_trace(context: AnalogContext, learning_rate: Any) -> None:
+def apply_trace(context: AnalogContext, learning_rate: Any, factor: float = 1.0) -> None:
     """Update a tile with everything recorded since the last step and drop the records.
+
+    The records are dropped on errors as well, so that they do not come back in the next step.
 
     Args:
         context: Context of the tile. Nothing happens if torch updates its weight or nothing is
             recorded.
         learning_rate: Rate of the update; with zero the records are dropped unused, with None the
             tile keeps the rate that it has.
+        factor: Factor on the recorded gradients.
 
     Raises:
         ArgumentError: A record contains NaN or infinity; the tile is unchanged.
     """
     if context.use_torch_update or not context.has_gradient():
         return
+    pairs = context.take_trace()
     if context.requires_grad and learning_rate != 0:
-        _update(context, learning_rate)
-    context.reset()
+        if factor != 1.0:
+            pairs = [pair._replace(d=pair.d * factor) for pair in pairs]
+        _update(context, pairs, learning_rate)
 
 
-def _update(context: AnalogContext, learning_rate: Any) -> None:
+def _update(context: AnalogContext, pairs: list[Pair], learning_rate: Any) -> None:
     tile = context.analog_tile
     if learning_rate is not None:
         tile.set_learning_rate(float(learning_rate))
     if not context.use_indexed:
         # One update for all rows, whatever the ranks of the recorded tensors.
-        tile.apply_trace()
+        tile.apply_trace(pairs)
         return
-    for x, d in zip(context.analog_input, context.analog_grad_output, strict=True):
-        tile.update_indexed(x, d)
+    for pair in pairs:
+        tile.update_indexed(pair.x, pair.d)
 
 
-def grouped_pairs(context: AnalogContext) -> list[list[tuple[Tensor, Tensor, float | None]]]:
-    """Return the trace of a context in runs with the same input of the bias column.
+def is_finite(context: AnalogContext) -> bool:
+    """Return whether no record of a context contains NaN or infinity.
 
     Args:
         context: Context of a tile.
     """
-    pairs = zip(
-        context.analog_input, context.analog_grad_output, context.analog_bias_input, strict=True
+    return all(
+        bool(torch.isfinite(pair.x).all()) and bool(torch.isfinite(pair.d).all())
+        for pair in context.pairs()
     )
-    groups: list[list[tuple[Tensor, Tensor, float | None]]] = []
+
+
+def gradient_norm(context: AnalogContext, norm_type: float) -> float:
+    """Return the norm of the gradient that the records of a tile stand for.
+
+    That is the sum of `d^T x` over all rows, with the inputs as the array saw them, and of `d`
+    times the input of the bias column where there is one.
+
+    Args:
+        context: Context of a tile.
+        norm_type: Order of the norm over all elements.
+    """
+    tile, pairs = context.analog_tile, context.pairs()
+    if not pairs:
+        return 0.0
+    total: Tensor | None = None
     for pair in pairs:
-        if groups and groups[-1][0][2] == pair[2]:
+        x = _rows(pair.x, tile.in_trans)
+        if pair.bias is not None:
+            x = torch.cat([x, x.new_full((x.shape[0], 1), pair.bias)], dim=1)
+        part = _rows(pair.d, tile.out_trans).to(x.dtype).t() @ x
+        total = part if total is None else total + part
+    return float(torch.linalg.vector_norm(total, norm_type))
+
+
+def total_norm(norms: list[float], norm_type: float) -> float:
+    """Return the norm of a vector made of parts whose norms are known.
+
+    Args:
+        norms: Norms of the parts.
+        norm_type: Order of the norm.
+    """
+    if not norms:
+        return 0.0
+    if math.isinf(norm_type):
+        return max(norms)
+    return float(torch.linalg.vector_norm(torch.tensor(norms, dtype=torch.float64), norm_type))
+
+
+def _rows(value: Tensor, features_first: bool) -> Tensor:
+    value = value.movedim(0, -1) if features_first else value
+    return value.reshape(-1, value.shape[-1])
+
+
+def grouped_pairs(pairs: list[Pair]) -> list[list[Pair]]:
+    """Return a trace in runs with the same input of the bias column.
+
+    Args:
+        pairs: Trace of a context.
+    """
+    groups: list[list[Pair]] = []
+    for pair in pairs:
+        if groups and groups[-1][0].bias == pair.bias:
             groups[-1].append(pair)
         else:
             groups.append([pair])

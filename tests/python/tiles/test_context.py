@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from mho.optim import AnalogSGD
 from mho.optim.context import AnalogContext
 from mho.optim.weight_view import PlaceholderDataView, ReadOnlyWeightView
 from mho.simulator.configs import SingleRPUConfig
@@ -158,6 +159,7 @@ def test_trace(tile: AnalogTile) -> None:
 
 def test_long_traces_warn_once(tile: AnalogTile) -> None:
     ctx = tile.analog_ctx
+    _optimizer = AnalogSGD([ctx], lr=0.1)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for _ in range(600):

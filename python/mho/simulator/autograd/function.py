@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mho.optim.context import AnalogContext
+from mho.simulator.autograd.surrogate import Valued, linear_product, once_only
 from mho.simulator.autograd.weight_gradient import weight_gradient
 from mho.simulator.parts import input_range
 from mho.simulator.parts.input_range import InputRange
@@ -26,6 +27,7 @@ class DifferentiableTile(Protocol):
     has_custom_hooks: bool
     backward_factor: float
     mapping_lr_scale: float
+    backward_is_exact: bool
 
     @property
     def tile(self) -> SimulatorTile:
@@ -128,7 +130,8 @@ class AnalogFunction(torch.autograd.Function):
         ctx.is_test = is_test
         ctx.analog_ctx, ctx.tile, ctx.shared_weights = analog_ctx, tile, shared_weights
         ctx.batch = batch_shape(x, tile.in_trans)
-        ctx.save_for_backward(None if r is None else rows, seen, mask, r)
+        # The input itself, not only its rows: second derivatives reach it.
+        ctx.save_for_backward(x, None if r is None else rows, seen, mask, r)
         return from_rows(y, ctx.batch, tile.out_trans)
 
     @staticmethod
@@ -139,14 +142,14 @@ class AnalogFunction(torch.autograd.Function):
             ctx: Of autograd.
             grad_output: Gradient of the output, same shape.
         """
-        # Only with `create_graph` there is anything to be refused later, or to be switched off now.
-        run = _once_differentiable if torch.is_grad_enabled() else _backward
+        # Only with `create_graph` gradients are recorded here, to be differentiated again.
+        run = _differentiable_backward if torch.is_grad_enabled() else _backward
         return run(ctx, grad_output)
 
 
 def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
     tile = ctx.tile
-    rows, seen, mask, r = ctx.saved_tensors
+    _, rows, seen, mask, r = ctx.saved_tensors
     d = to_rows(d_output, tile.out_size, tile.out_trans, "grad_output")
     # Asking is much cheaper than a copy of the gradients, and most batches clip nothing.
     clipped = mask if mask is not None and bool(mask.any()) else None
@@ -178,7 +181,46 @@ def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
     return None, None, d_x, d_weight, None, d_range
 
 
-_once_differentiable = torch.autograd.function.once_differentiable(_backward)
+def _differentiable_backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
+    """Return the same gradients, as functions of inputs, weights and the gradient of the output.
+
+    They are exact where the backward pass is; others raise when they are differentiated.
+    """
+    with torch.no_grad():
+        *_, d_x, d_weight, _, d_range = _backward(ctx, d_output)
+    tile, weight = ctx.tile, ctx.shared_weights
+    d_range = once_only(d_range, _RANGE_RULE)
+    is_pulsed = weight is None and ctx.needs_input_grad[0]
+    if is_pulsed or tile.has_custom_hooks or not tile.backward_is_exact:
+        reason = _PULSED if is_pulsed else _INEXACT
+        return None, None, once_only(d_x, reason), once_only(d_weight, reason), None, d_range
+    x, _, _, mask, r = ctx.saved_tensors
+    weight = tile.tile.get_weights() if weight is None else weight
+    wanted = [(x, d_x), (weight, d_weight)]
+    present = [(source, value) for source, value in wanted if value is not None]
+    if present:
+        y = linear_product(tile, x, weight, r, mask)
+        slopes = torch.autograd.grad(y, [source for source, _ in present], d_output, None, True)
+        recorded = [
+            Valued.apply(value, slope) for (_, value), slope in zip(present, slopes, strict=True)
+        ]
+        d_x = None if d_x is None else recorded.pop(0)
+        d_weight = None if d_weight is None else recorded.pop(0)
+    return None, None, d_x, d_weight, None, d_range
+
+
+_RANGE_RULE = (
+    "second derivative: the gradient of an input range is a rule of training, not a derivative;"
+    " switch pre_post.input_range.learn_input_range off"
+)
+_PULSED = (
+    "second derivative: the weights of a pulsed tile have no gradient that could be differentiated;"
+    " freeze the layer, or use an inference configuration"
+)
+_INEXACT = (
+    "second derivative: the backward pass of this tile is not exact, so it is not the derivative of"
+    " a function; use backward.is_perfect"
+)
 
 
 def _input_gradient(ctx: Any, tile: DifferentiableTile, d: Tensor, mask: Tensor | None) -> Tensor:

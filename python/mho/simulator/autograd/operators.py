@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+import torch.fx.traceback as fx_traceback
 from torch import Tensor
 
 from mho import _core
@@ -49,6 +50,12 @@ def _next_call(calls: Tensor) -> Tensor:
 
 
 def _next_call_fake(calls: Tensor) -> Tensor:
+    # The compiler would advance the position again where it recomputes.
+    if "recompute" in fx_traceback.current_meta:
+        raise TileError(
+            "checkpoint: the noise of a compiled graph cannot be repeated; compile without"
+            " torch.utils.checkpoint, or checkpoint without torch.compile"
+        )
     return torch.empty_like(calls)
 
 
@@ -192,4 +199,11 @@ for _name, _function, _fake in (
 ):
     _LIBRARY.impl(_name, _function, "CPU")
     torch.library.register_fake(f"mho::{_name}", _fake, lib=_LIBRARY)
+
+
+def _no_second_derivative(ctx: Any, _: Tensor) -> None:
+    raise TileError("second derivative: those of compiled or exported products are not recorded")
+
+
+torch.library.register_autograd("mho::mvm_t", _no_second_derivative, lib=_LIBRARY)
 torch.library.register_autograd("mho::mvm", _backward, setup_context=_setup_context, lib=_LIBRARY)

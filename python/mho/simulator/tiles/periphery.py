@@ -6,30 +6,38 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import ConfigError
+from mho.optim.context import Pair
 from mho.optim.trace import grouped_pairs, joined
 from mho.simulator.autograd.function import AnalogFunction
 from mho.simulator.autograd.graph import GraphConstants, graph_constants, graph_forward
+from mho.simulator.autograd.recomputation import (
+    OPEN_PASSES,
+    call_in_pass,
+    is_in_pass,
+    warn_if_recomputed,
+)
+from mho.simulator.autograd.torch_code import torch_forward
 from mho.simulator.delegation import done_by
 from mho.simulator.parameters.arguments import check_not_negative
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.pre_post import InputRangeParameter
 from mho.simulator.parts.clip_remap import ClipRemap
-from mho.simulator.parts.input_range import InputRange, OutputClipping
+from mho.simulator.parts.input_range import InputRange
 from mho.simulator.parts.logical_weights import LogicalWeights
 from mho.simulator.parts.programming import Programming
 from mho.simulator.parts.reference_weights import ReferenceWeights
-from mho.simulator.parts.scales import Scales, UnscaledGradient
+from mho.simulator.parts.scales import Scales
 from mho.simulator.parts.write_verify import WriteVerify
 from mho.simulator.raw_tiles.base import SimulatorTile
-from mho.simulator.raw_tiles.rows import batch_shape, check_features, from_rows, to_rows
-from mho.simulator.raw_tiles.torch.dac_adc import tracks
+from mho.simulator.raw_tiles.rows import batch_shape, from_rows, to_rows
 from mho.simulator.tiles.base import BaseTile, RPUCudaSimulatorTileWrapper
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.moving import cast_for_core, cast_like_weight
 
 __all__ = ["BaseTile", "InputRangeParameter", "TileWithPeriphery"]
 
+_running_backward_pass = torch._C._current_graph_task_id  # negative outside of any
 _HOOKS = ("pre_forward", "post_forward", "pre_backward", "post_backward", "joint_forward")
 
 
@@ -68,6 +76,7 @@ class TileWithPeriphery(TileModule):
     handle_output_bound: bool
     has_custom_hooks: bool
     backward_factor: float
+    backward_is_exact: bool
     _graph: GraphConstants
     _share_weights: bool = False
 
@@ -157,6 +166,8 @@ class TileWithPeriphery(TileModule):
         self.has_custom_hooks = any(
             getattr(type(self), name) is not getattr(TileWithPeriphery, name) for name in _HOOKS
         )
+        back = getattr(config, "backward", None)  # exact tiles have none
+        self.backward_is_exact = self.tile.kernels is not None and (back is None or back.is_perfect)
         self._graph = graph_constants(self)
         self._transposed = self.in_trans or self.out_trans
         self._is_torch_code = self.tile.differentiable
@@ -182,10 +193,13 @@ class TileWithPeriphery(TileModule):
             ConfigError: The configuration was changed to something that is not supported.
             InputError: Wrong number of features, dtype or device.
         """
+        if OPEN_PASSES and not torch.compiler.is_compiling() and is_in_pass():
+            with call_in_pass(self):
+                return TileWithPeriphery.forward(self, x_input, tensor_view)
         if self._reads_config:
             self.tile.follow(self.rpu_config)
         if self._is_torch_code:
-            output = self._torch_forward(x_input, not self.training, None)
+            output = torch_forward(self, x_input, not self.training, None)
         elif torch.compiler.is_compiling() and not self.has_custom_hooks:
             output = graph_forward(self, x_input)
         elif torch.is_grad_enabled():
@@ -202,6 +216,8 @@ class TileWithPeriphery(TileModule):
         Args:
             x_input: Inputs as for `forward`.
         """
+        if _running_backward_pass() >= 0:
+            warn_if_recomputed()
         parameters: Any = self._parameters  # cheaper than the attributes
         return AnalogFunction.apply(
             parameters["analog_ctx"],
@@ -251,28 +267,6 @@ class TileWithPeriphery(TileModule):
                 output = output + bias
         return output if self.io_dtype is torch.float32 else output.to(self.io_dtype)
 
-    def _torch_forward(self, x_input: Tensor, is_test: bool, ctx: Any) -> Tensor:
-        """Return the output before learned scales and digital bias, as ordinary torch code."""
-        x = self.cast_input(x_input)
-        check_features(x, self.in_size, False, "x_input")
-        seen = self.pre_forward(x, -1, is_test, ctx)
-        params, range_ = self.input_processing.parameters(), self.input_processing.value()
-        watch = params is not None and params.manage_output_clipping
-        raw: Any = self.tile
-        y, clipped = raw.product(seen, self._torch_weight(raw.weight), is_test, watch)
-        if clipped is not None and range_ is not None and tracks(range_):
-            y = OutputClipping.apply(y, range_, clipped, params)
-        return self.post_forward(y, -1, is_test, ctx)
-
-    def _torch_weight(self, weight: Tensor) -> Tensor:
-        # Divides the gradient by the squared scales, so that a step changes the logical weights as
-        # it changes those of an unscaled layer.
-        scales = self._buffers["mapping_scales"]
-        if scales is None or not tracks(weight):
-            return weight
-        scaled: Tensor = UnscaledGradient.apply(weight, scales[:, None])
-        return scaled
-
     def cast_input(self, x: Tensor) -> Tensor:
         """Return an input in the precision of the tile; what autocast or a cast made is converted.
 
@@ -300,7 +294,7 @@ class TileWithPeriphery(TileModule):
         with torch.no_grad():
             if self._is_torch_code:
                 self.tile.follow(self.rpu_config)
-                return self._torch_forward(x_input, is_test, ctx)
+                return torch_forward(self, x_input, is_test, ctx)
             x = self.cast_input(x_input)
             rows = to_rows(x, self.in_size, self.in_trans, "x_input")
             seen = self.pre_forward(rows, -1, is_test, ctx)
@@ -356,21 +350,23 @@ class TileWithPeriphery(TileModule):
             self.tile.run_update(x, d, self.bias_input())
             self.weights_edited()
 
-    def apply_trace(self) -> None:
-        """Update the weights with the pairs that the context has collected, in their order.
+    def apply_trace(self, pairs: list[Pair] | None = None) -> None:
+        """Update the weights with pairs of inputs and output gradients, in their order.
 
-        The inputs are used as the array saw them in the forward pass. The trace is kept; reset the
-        context after it.
+        The inputs are used as the array saw them in the forward pass.
+
+        Args:
+            pairs: What the context had collected; None takes its present trace, which is kept.
 
         Raises:
             ArgumentError: A value is not finite; nothing is changed by that update.
         """
-        ctx = self.analog_ctx
+        pairs = self.analog_ctx.pairs() if pairs is None else pairs
         with torch.no_grad():
-            for pairs in grouped_pairs(ctx):
-                x = joined([to_rows(p[0], self.in_size, self.in_trans, "x_input") for p in pairs])
-                d = joined([to_rows(p[1], self.out_size, self.out_trans, "d_input") for p in pairs])
-                self.tile.run_update(x, self.scales.unscale(d, -1).contiguous(), pairs[0][2])
+            for run in grouped_pairs(pairs):
+                x = joined([to_rows(p.x, self.in_size, self.in_trans, "x_input") for p in run])
+                d = joined([to_rows(p.d, self.out_size, self.out_trans, "d_input") for p in run])
+                self.tile.run_update(x, self.scales.unscale(d, -1).contiguous(), run[0].bias)
 
     def pre_forward(
         self, x_input: Tensor, dim: int, is_test: bool = False, ctx: Any = None
