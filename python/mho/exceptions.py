@@ -30,6 +30,13 @@ class InputError(TileError, RuntimeError):
     """
 
 
+class StateError(TileError, RuntimeError):
+    """A saved state lacks entries, has unknown ones or is of another kind of tile.
+
+    It is a ``RuntimeError`` as well, which is what torch raises for such states.
+    """
+
+
 class InternalError(TileError, RuntimeError):
     """A kernel failed; the tile is as it was before the call."""
 

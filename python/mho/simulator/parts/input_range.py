@@ -17,6 +17,18 @@ _NAMES = ("input_range", "input_range_update_idx")
 class InputRange(Part):
     """Clips and scales the inputs of a tile to a range, learned or not, `[1]`."""
 
+    def check(self, config: Any) -> None:
+        """Refuse to manage output clipping that cannot be observed; see the base class."""
+        pre_post = getattr(config, "pre_post", None)
+        params: InputRangeParameter | None = getattr(pre_post, "input_range", None)
+        if params is None or not (params.enable and params.manage_output_clipping):
+            return
+        if not params.supports_manage_output_clipping(config):
+            raise ConfigError(
+                "pre_post.input_range.manage_output_clipping: needs a forward that is not"
+                " perfect, with noise and bound management NONE"
+            )
+
     def follow(self, config: Any) -> None:
         """Add or remove the input range as a configuration says; see `init_input_processing`."""
         self.init_input_processing()
@@ -62,12 +74,7 @@ class InputRange(Part):
             ConfigError: `manage_output_clipping` is on, but clipped outputs cannot be observed.
         """
         tile, params = self._tile, self.parameters()
-        if params is not None and params.manage_output_clipping:
-            if not params.supports_manage_output_clipping(tile.rpu_config):
-                raise ConfigError(
-                    "pre_post.input_range.manage_output_clipping: needs a forward that is not"
-                    " perfect, with noise and bound management NONE"
-                )
+        self.check(tile.rpu_config)
         present = self.value()
         is_parameter = tile._parameters.get("input_range") is not None
         if params is None:

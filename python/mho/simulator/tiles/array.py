@@ -10,6 +10,7 @@ from mho.simulator.parameters.arguments import check_size
 from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parameters.registry import register_tile_class
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
+from mho.simulator.state.entries import Entry, check_entry
 from mho.simulator.tiles.base import TileModuleBase
 from mho.simulator.tiles.module import TileModule
 
@@ -130,6 +131,12 @@ class TileModuleArray(nn.Module):
         if self.bias is None:
             return output
         return output + (self.bias if tensor_view is None else self.bias.view(*tensor_view))
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        name = prefix + "bias"
+        if self.bias is not None and name in state_dict:
+            check_entry(name, state_dict[name], Entry(((self.out_size,),)))
+        super()._load_from_state_dict(state_dict, prefix, *rest)  # type: ignore[no-untyped-call]
 
     def set_weights(self, weight: Tensor, bias: Tensor | None = None, **kwargs: Any) -> None:
         """Write logical weights.

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from mho.exceptions import ConfigError, TileError, TileModuleError
+from mho.exceptions import ConfigError, StateError, TileError, TileModuleError
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parts.base import Part
 from mho.simulator.raw_tiles.base import SimulatorTile
@@ -69,14 +69,14 @@ def plan_load(
     Raises:
         ConfigError: The saved configuration is invalid.
         InputError: An entry has the wrong shape or dtype.
-        TileError: The state is of another kind of tile or damaged.
+        StateError: The state is of another kind of tile or damaged.
         TileModuleError: The saved configuration does not fit that of the tile.
     """
     entries = {k.removeprefix(prefix): v for k, v in state_dict.items() if k.startswith(prefix)}
     for alias in _ALIASES:
         entries.pop(alias, None)
     if Names.ANALOG_STATE_NAME in entries:
-        raise TileError(
+        raise StateError(
             f"{prefix}{Names.ANALOG_STATE_NAME}: use mho.utils.legacy for pickled tile states"
         )
     tile.tile.check_entries(entries)
@@ -106,7 +106,8 @@ def plan_load(
     plan.steps.append(tile.settle)
     if replacing:
         plan.unexpected.clear()
-    plan.steps.append(lambda: tile.tile.set_learning_rate(header["learning_rate"]))
+    rate = header["learning_rate"]
+    plan.steps.append(lambda: tile.tile.set_learning_rate(rate))
     return plan
 
 
@@ -138,8 +139,8 @@ def _chosen_config(
     tile: LoadableTile, saved: RPUConfigBase, saved_class: str, new_config: RPUConfigBase | None
 ) -> RPUConfigBase:
     if not tile.rpu_config.compatible_with(saved_class):
-        raise TileError(
-            f"{Names.CONFIG}: a {type(tile).__name__} cannot load the state of a {saved_class}"
+        raise StateError(
+            f"{Names.CONFIG}: {type(tile).__name__} cannot load the state of {saved_class}"
         )
     if new_config is None and not tile.load_rpu_config:
         fits, why = tile.compatible_with(saved)
@@ -152,6 +153,8 @@ def _chosen_config(
     config.runtime.backend = tile.rpu_config.runtime.backend
     tile.check_config(config)
     tile.tile.check(config)
+    for part in tile.parts:
+        part.check(config)
     if (
         tile.use_bias
         and getattr(config, "mapping", tile.rpu_config.mapping).digital_bias != tile.digital_bias
@@ -216,6 +219,8 @@ def _plan_list(
     """Plan the elements of a list in their order; returns their names."""
     start = pattern.removesuffix("*")
     names = sorted((n for n in entries if n.startswith(start)), key=lambda n: (len(n), n))
+    if names != [f"{start}{i}" for i in range(len(names))]:
+        raise StateError(f"{pattern}: elements must be numbered from 0 on, got {names}")
     if names or not only_present:
         plan.steps.append(lambda: part.store(pattern, None))
     for name in names:

@@ -23,6 +23,7 @@ from mho.simulator.raw_tiles import weight_limits
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.raw_tiles.torch.product import AnalogMVM
+from mho.simulator.state.entries import check_module_entries
 
 
 @register_tile_class
@@ -132,14 +133,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
 
     def check_entries(self, entries: Mapping[str, Any]) -> None:
         """Check the entries that this module loads itself; see the base class."""
-        for name, present in self.state_dict(prefix="tile.").items():
-            value = entries.get(name)
-            if value is None:
-                continue
-            if not isinstance(value, Tensor) or value.shape != present.shape:
-                raise InputError(f"{name}: expected a tensor of shape {tuple(present.shape)}")
-            if not bool(torch.isfinite(value).all()):
-                raise InputError(f"{name}: values must be finite; found NaN or infinity")
+        check_module_entries(self, "tile.", entries)
 
     def get_forward_parameters(self) -> dict[str, Tensor]:
         """Return copies of the frozen values per line: `out_noise_values`, empty without spread."""
