@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mho.exceptions import ArgumentError, TileError
+from mho.exceptions import ArgumentError, StateError
 from mho.simulator.parameters.arguments import check_not_negative
 from mho.simulator.state.names import AnalogTileStateNames as Names
 
@@ -47,13 +47,13 @@ def load(raw: "NativeSimulatorTile", extra: Mapping[str, Any], strict: bool) -> 
         strict: Raise on names that this tile has and `extra` has not.
 
     Raises:
-        TileError: An entry is missing, unknown or unusable; nothing is changed.
+        StateError: An entry is missing, unknown or unusable; nothing is changed.
     """
     present = set(dump(raw))
     unknown = set(extra) - present - _possible(raw)
     missing = present - set(extra) if strict else set()
     if unknown or missing:
-        raise TileError(
+        raise StateError(
             f"extra: expected entries {sorted(present)}, got {sorted(extra)}; missing"
             f" {sorted(missing)}, unknown {sorted(unknown)}"
         )
@@ -91,7 +91,7 @@ def _number(extra: Mapping[str, Any], name: str, present: Any) -> Any:
     try:
         return check_not_negative(name, extra[name][0])
     except (TypeError, IndexError, KeyError, ArgumentError) as error:
-        raise TileError(f"extra: {name} cannot be read: {error}") from error
+        raise StateError(f"extra: {name} cannot be read: {error}") from error
 
 
 def _tensor(name: str, values: Any, size: int) -> Tensor:
@@ -101,16 +101,16 @@ def _tensor(name: str, values: Any, size: int) -> Tensor:
             raise ValueError("values must be finite numbers")
         tensor = torch.tensor(values, dtype=dtype)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise TileError(f"extra: {name} cannot be read: {error}") from error
+        raise StateError(f"extra: {name} cannot be read: {error}") from error
     if tensor.numel() != size:
-        raise TileError(f"extra: {name}: expected {size} values, got {tensor.numel()}")
+        raise StateError(f"extra: {name}: expected {size} values, got {tensor.numel()}")
     return tensor
 
 
 def _check_drift(raw: "NativeSimulatorTile", new: Mapping[str, Tensor]) -> None:
     given = {name for name in new if name.startswith(_DRIFT)}
     if given and given != set(_fresh(raw)):
-        raise TileError(f"extra: drift needs all of {sorted(_fresh(raw))}, got {sorted(given)}")
+        raise StateError(f"extra: drift needs all of {sorted(_fresh(raw))}, got {sorted(given)}")
 
 
 @torch.no_grad()

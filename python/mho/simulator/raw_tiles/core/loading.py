@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mho import _core
-from mho.exceptions import InputError, TileError
+from mho.exceptions import InputError, StateError
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.raw_tiles.core.native_weights import NativeWeights
 from mho.simulator.raw_tiles.weight_limits import check_weights
@@ -49,7 +49,7 @@ def plan(
     Raises:
         ConfigError: A configuration is invalid.
         InputError: An entry has the wrong shape or dtype.
-        TileError: The hidden parameters are those of another device.
+        StateError: The hidden parameters are those of another device.
     """
     result = LoadPlan()
     saved_text, text = saved.core_json(), config.core_json()
@@ -121,14 +121,14 @@ def _plan_hidden(
     entries: Entries, old_spec: _core.TileSpec, spec: _core.TileSpec, result: LoadPlan
 ) -> dict[str, Tensor]:
     if old_spec.hidden_names != spec.hidden_names:
-        raise TileError(
+        raise StateError(
             f"{Names.HIDDEN}: the state is that of device {old_spec.device} with parameters"
             f" {old_spec.hidden_names}, but the tile has {spec.device} with {spec.hidden_names}"
         )
     shape = (spec.d_size, spec.x_size)
     given = _take(entries, Names.HIDDEN)
     if unknown := set(given) - set(spec.hidden_names):
-        raise TileError(f"{Names.HIDDEN}: device {spec.device} has no {sorted(unknown)}")
+        raise StateError(f"{Names.HIDDEN}: device {spec.device} has no {sorted(unknown)}")
     hidden = {}
     for name in spec.hidden_names:
         constant = old_spec.hidden_constant(name)
@@ -176,7 +176,7 @@ def _planned_drift(entries: Entries, spec: _core.TileSpec, same: bool) -> dict[s
     expected = {"current_t": (1,), "t": matrix, "w0": matrix, "previous_weights": matrix}
     if not spec.drifts or set(given) != set(expected):
         names = sorted(expected) if spec.drifts else []
-        raise TileError(f"{Names.DRIFT}: expected entries {names}, got {sorted(given)}")
+        raise StateError(f"{Names.DRIFT}: expected entries {names}, got {sorted(given)}")
     return {name: _drift(name, given[name], shape) for name, shape in expected.items()}
 
 
@@ -185,7 +185,7 @@ def _drift(name: str, value: object, shape: tuple[int, ...]) -> Tensor:
     if not isinstance(value, Tensor) or value.dtype is not dtype or tuple(value.shape) != shape:
         raise InputError(f"{Names.DRIFT}.{name}: expected a {dtype} tensor of shape {shape}")
     if not bool(torch.isfinite(value).all()):
-        raise TileError(f"{Names.DRIFT}.{name}: values must be finite")
+        raise StateError(f"{Names.DRIFT}.{name}: values must be finite")
     return value.detach()
 
 
@@ -208,7 +208,7 @@ def _plan_lines(
             elif same:
                 result.missing.append(f"{group}.{name}")
         if same and (unknown := set(given) - set(values)):
-            raise TileError(f"{group}: the configuration has no {sorted(unknown)}")
+            raise StateError(f"{group}: the configuration has no {sorted(unknown)}")
         lines[group] = values
     return lines
 
@@ -221,7 +221,7 @@ def _line(value: object, drawn: Tensor, name: str) -> Tensor:
     ):
         raise InputError(f"{name}: expected a float32 tensor of shape {tuple(drawn.shape)}")
     if not bool(torch.isfinite(value).all()):
-        raise TileError(f"{name}: values must be finite")
+        raise StateError(f"{name}: values must be finite")
     return value.detach()
 
 
