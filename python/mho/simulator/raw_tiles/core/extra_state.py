@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mho.exceptions import ArgumentError, StateError
-from mho.simulator.parameters.arguments import check_not_negative
+from mho.simulator.parameters.arguments import check_flag, check_mapping, check_not_negative
 from mho.simulator.state.names import AnalogTileStateNames as Names
 
 if TYPE_CHECKING:
@@ -49,13 +49,15 @@ def load(raw: "NativeSimulatorTile", extra: Mapping[str, Any], strict: bool) -> 
     Raises:
         StateError: An entry is missing, unknown or unusable; nothing is changed.
     """
+    check_mapping("extra", extra)
+    check_flag("strict", strict)
     present = set(dump(raw))
     unknown = set(extra) - present - _possible(raw)
     missing = present - set(extra) if strict else set()
     if unknown or missing:
         raise StateError(
-            f"extra: expected entries {sorted(present)}, got {sorted(extra)}; missing"
-            f" {sorted(missing)}, unknown {sorted(unknown)}"
+            f"extra: expected entries {sorted(present)}; missing {sorted(missing)}, unknown"
+            f" {sorted(map(str, unknown))}"
         )
     rate, dw_min = (_number(extra, n, getattr(raw, n)) for n in ("learning_rate", "dw_min"))
     sizes = {n: v.numel() for n, v in (_fresh(raw) | _tensors(raw)).items()}

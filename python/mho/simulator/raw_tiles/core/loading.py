@@ -18,6 +18,9 @@ from mho.simulator.state.tensor_group import TensorGroup, as_tensor
 
 Entries = dict[str, Any]
 
+# A number that no tile reaches, and from which none gets to the end of 63 bits.
+_LARGEST_CALL = 2**62
+
 _TORCH_NAMES = {
     "tile.weight": Names.WEIGHTS,
     "tile.out_noise_values": f"{Names.FORWARD_LINES}.out_noise_values",
@@ -114,6 +117,8 @@ def _plan_counters(owner: nn.Module, entries: Entries, result: LoadPlan) -> None
 def _counter(value: object, name: str) -> Tensor:
     if not isinstance(value, Tensor) or value.dtype is not torch.int64 or value.numel() != 1:
         raise InputError(f"{name}: expected one int64 value")
+    if name == Names.CALLS and not 0 <= int(value) <= _LARGEST_CALL:
+        raise StateError(f"{name}: expected 0 to 2**62 calls, got {int(value)}")
     return value.detach().reshape(1)
 
 

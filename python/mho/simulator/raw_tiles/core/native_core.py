@@ -1,7 +1,7 @@
 """State and kernels of a raw tile of the extension module, on tensors that a tile module owns."""
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mho import _core
 from mho.exceptions import ArgumentError, InputError, TileError
 from mho.simulator.parameters.arguments import check_not_negative
-from mho.simulator.raw_tiles.base import SimulatorTile
+from mho.simulator.raw_tiles.base import SimulatorTile, as_vector
 from mho.simulator.raw_tiles.core.gpu.kernels import Resident
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.tensor_group import TensorGroup, as_tensor
@@ -168,6 +168,26 @@ class NativeCore(SimulatorTile):
         """Advance the position in the random stream and return it."""
         return _core.next_call(_present(self._state, Names.CALLS))
 
+    @contextmanager
+    def numbered(self) -> Iterator[int]:
+        """Number a call; a call that raises has not been one."""
+        call = self.next_call()
+        try:
+            yield call
+        except BaseException:
+            self.forget_call(call)
+            raise
+
+    def forget_call(self, call: int) -> None:
+        """Go back in the random stream, unless another thread has gone on.
+
+        Args:
+            call: Number of the call that raised.
+        """
+        calls = _present(self._state, Names.CALLS)
+        if int(calls) == call:
+            calls.fill_(call - 1)
+
     def run_forward(
         self,
         rows: Tensor,
@@ -181,13 +201,17 @@ class NativeCore(SimulatorTile):
         y = rows.new_empty(rows.shape[0], self.out_size)
         mask = torch.empty_like(y, dtype=torch.uint8) if want_mask else None
         call = self.next_call()
-        if self.resident is not None:
-            self.resident.product(False, rows, y, call, is_test, bias_input, weight, mask)
-            return y, mask, call
-        _core.mvm(
-            self.spec, False, rows, state[Names.WEIGHTS] if weight is None else weight, y,
-            state[Names.SEED], call, is_test, bias_input, self._lines[0] or None, mask,
-        )  # fmt: skip
+        try:
+            if self.resident is not None:
+                self.resident.product(False, rows, y, call, is_test, bias_input, weight, mask)
+                return y, mask, call
+            _core.mvm(
+                self.spec, False, rows, state[Names.WEIGHTS] if weight is None else weight, y,
+                state[Names.SEED], call, is_test, bias_input, self._lines[0] or None, mask,
+            )  # fmt: skip
+        except BaseException:
+            self.forget_call(call)
+            raise
         return y, mask, call
 
     def plain(self, rows: Tensor, is_test: bool) -> Tensor:
@@ -201,10 +225,15 @@ class NativeCore(SimulatorTile):
             return self.run_forward(rows, None, is_test)[0]
         state = self._state
         y = rows.new_empty(rows.shape[0], self.out_size)
-        _core.mvm(
-            self.spec, False, rows, state[Names.WEIGHTS], y, state[Names.SEED],
-            _core.next_call(state[Names.CALLS]), is_test, None, self._lines[0] or None,
-        )  # fmt: skip
+        call = _core.next_call(state[Names.CALLS])
+        try:
+            _core.mvm(
+                self.spec, False, rows, state[Names.WEIGHTS], y, state[Names.SEED],
+                call, is_test, None, self._lines[0] or None,
+            )  # fmt: skip
+        except BaseException:
+            self.forget_call(call)
+            raise
         return y
 
     def run_backward(
@@ -245,10 +274,15 @@ class NativeCore(SimulatorTile):
         if self.resident is not None:
             self.resident.update(x, d, bias_input)
             return
-        _core.update(
-            self.spec, self.live_weights(), self._hidden, x, d, self.learning_rate,
-            self._seed(), self.next_call(), bias_input, self._state[Names.COUNTS],
-        )  # fmt: skip
+        call = self.next_call()
+        try:
+            _core.update(
+                self.spec, self.live_weights(), self._hidden, x, d, self.learning_rate,
+                self._seed(), call, bias_input, self._state[Names.COUNTS],
+            )  # fmt: skip
+        except BaseException:
+            self.forget_call(call)
+            raise
 
     def store_planes(self, planes: Mapping[str, Tensor]) -> None:
         """Hold the given hidden planes except those that equal a constant of the configuration.
@@ -353,7 +387,7 @@ def _line(name: str, value: Tensor, lines: Buffers, spec: _core.TileSpec, backwa
         raise ArgumentError(f"{name}: unknown parameter; known: {', '.join(names)}")
     old = lines.get(name)
     length = 0 if old is None else old.numel()
-    flat = torch.as_tensor(value, dtype=torch.float32).detach().reshape(-1)
+    flat = as_vector(name, value)
     if flat.numel() != length:
         raise ArgumentError(f"{name}: expected {length} values, got {flat.numel()}")
     if not bool(torch.isfinite(flat).all()):

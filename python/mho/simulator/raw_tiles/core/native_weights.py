@@ -1,19 +1,22 @@
 """Operations on the weights of raw tiles of the extension module."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from mho import _core
 from mho.exceptions import ArgumentError, ConfigError, InputError
-from mho.simulator.parameters.arguments import check_index, check_not_negative
+from mho.simulator.parameters.arguments import (
+    check_index,
+    check_not_negative,
+    check_parameters,
+    check_probability,
+)
 from mho.simulator.parameters.enums import WeightClipType
 from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapParameter
 from mho.simulator.raw_tiles import weight_limits
 from mho.simulator.raw_tiles.core.native_core import Buffers
 from mho.simulator.raw_tiles.core.native_hidden import NativeHidden
-from mho.simulator.raw_tiles.weight_limits import check_weights
+from mho.simulator.raw_tiles.weight_limits import check_limits, check_weights
 from mho.simulator.state.names import PERSISTENT
 
 
@@ -40,16 +43,14 @@ class NativeWeights(NativeHidden):
         Raises:
             ArgumentError: The limits are not finite or not in order.
         """
-        if not (math.isfinite(bmin) and math.isfinite(bmax) and bmin <= bmax):
-            raise ArgumentError(f"bmin, bmax: expected finite limits in order, got {bmin}, {bmax}")
-        with self.on_host(replaces_all=True):
-            _core.uniform_weights(self.live_weights(), bmin, bmax, self._seed(), self.next_call())
+        bmin, bmax = check_limits(bmin, bmax)
+        with self.on_host(replaces_all=True), self.numbered() as call:
+            _core.uniform_weights(self.live_weights(), bmin, bmax, self._seed(), call)
             self.clip_to_bounds()
 
     def clip_to_bounds(self) -> None:
         """Bring the weights into the device bounds and redraw write noise."""
-        call = self.next_call()
-        with self.on_host():
+        with self.on_host(), self.numbered() as call:
             _core.clip_to_bounds(self.spec, self.live_weights(), self._hidden, self._seed(), call)
 
     def clip_weights(self, weight_clipper_params: WeightClipParameter) -> None:
@@ -61,7 +62,7 @@ class NativeWeights(NativeHidden):
         Raises:
             ConfigError: The device does not support this kind, or a limit is impossible.
         """
-        weight_clipper_params.check("clip")
+        check_parameters("clip", weight_clipper_params, WeightClipParameter)
         if not self.spec.is_pulsed:
             self._clip_exact(weight_clipper_params)
             return
@@ -98,7 +99,7 @@ class NativeWeights(NativeHidden):
             raise ConfigError(
                 f"remap.type: weights of the pulsed device {self.spec.device} cannot be remapped"
             )
-        weight_remap_params.check("remap")
+        check_parameters("remap", weight_remap_params, WeightRemapParameter)
         if not isinstance(scales, Tensor) or tuple(scales.shape) != (self.spec.d_size,):
             raise InputError(f"scales: expected a tensor of shape {(self.spec.d_size,)}")
         with self.on_host():
@@ -113,31 +114,31 @@ class NativeWeights(NativeHidden):
         Raises:
             ArgumentError: It is negative or not finite; nothing is changed.
         """
-        check_not_negative("alpha", alpha)
-        self._operate("decay", alpha)
+        self._operate("decay", check_not_negative("alpha", alpha))
 
     def diffuse_weights(self) -> None:
         """Add one step of the random walk of the device to the weights."""
         self._operate("diffuse")
 
-    def drift_weights(self, time_since_last_call: float = 1.0) -> None:
+    def drift_weights(self, delta_t: float = 1.0) -> None:
         """Let the weights drift by a power law; without drift in the device nothing happens.
 
         The clock of a weight starts at the first call, and again at the call that finds it changed
         by anything else.
 
         Args:
-            time_since_last_call: Elapsed time, in the unit of `drift.t_0`.
+            delta_t: Time since the last call, in the unit of `drift.t_0`.
 
         Raises:
             ArgumentError: It is negative or not finite; nothing is changed.
         """
-        check_not_negative("delta_t", time_since_last_call)
+        delta_t = check_not_negative("delta_t", delta_t)
         if not self.spec.drifts:
             return
         state = dict(self._drift) or self.fresh_drift()
-        weight, seed, call = self.live_weights(), self._seed(), self.next_call()
-        _core.drift(self.spec, weight, self._hidden, state, time_since_last_call, seed, call)
+        weight, seed = self.live_weights(), self._seed()
+        with self.numbered() as call:
+            _core.drift(self.spec, weight, self._hidden, state, delta_t, seed, call)
         self._drift.update(state)
 
     def fresh_drift(self) -> Buffers:
@@ -163,14 +164,15 @@ class NativeWeights(NativeHidden):
         Raises:
             ArgumentError: The column does not exist or the probability is outside `[0, 1]`.
         """
-        check_index("num_columns", num_columns)
+        num_columns = check_index("num_columns", num_columns)
         if not 0 <= check_index("start_column_idx", start_column_idx) < self.spec.x_size:
             raise ArgumentError(
                 f"start_column_idx: expected 0 to {self.spec.x_size - 1}, got {start_column_idx}"
             )
-        if not 0.0 <= reset_prob <= 1.0:
-            raise ArgumentError(f"reset_prob: expected a probability, got {reset_prob}")
-        self._operate("reset_columns", start_column_idx, num_columns, reset_prob)
+        reset_prob = check_probability("reset_prob", reset_prob)
+        # Columns wrap around, so more than all of them are all of them.
+        num_columns = min(num_columns, self.spec.x_size) if num_columns >= 0 else -1
+        self._operate("reset_columns", int(start_column_idx), num_columns, reset_prob)
 
     def _operate(self, name: str, *arguments: float) -> None:
         """Run an operation of the core on the weights, where they are."""
@@ -178,5 +180,6 @@ class NativeWeights(NativeHidden):
             self.resident.operate(name, *arguments)
             return
         operation = getattr(_core, name)
-        weight, seed, call = self.live_weights(), self._seed(), self.next_call()
-        operation(self.spec, weight, self._hidden, *arguments, seed, call)
+        weight, seed = self.live_weights(), self._seed()
+        with self.numbered() as call:
+            operation(self.spec, weight, self._hidden, *arguments, seed, call)

@@ -116,15 +116,15 @@ class SteppedTile(tile.AnalogTile):
         if self.device is None or self._exact:
             super()._update(x, d, bias_input)
             return
-        call = self.next_call()
-        steps = PythonSteps(self, self.device, call)
-        counts = torch.zeros(self.spec.d_size, self.spec.x_size, dtype=torch.int64)
-        for at in range(x.shape[0]):
-            _core.pulse_counts(
-                self.spec, x, d, self.learning_rate, self._seed(), call, at, counts, bias_input
-            )
-            steps.sample(counts)
-        steps.store()
+        with self.numbered() as call:
+            steps = PythonSteps(self, self.device, call)
+            counts = torch.zeros(self.spec.d_size, self.spec.x_size, dtype=torch.int64)
+            for at in range(x.shape[0]):
+                _core.pulse_counts(
+                    self.spec, x, d, self.learning_rate, self._seed(), call, at, counts, bias_input
+                )
+                steps.sample(counts)
+            steps.store()
 
     def get_hidden_parameter_names(self) -> list[str]:
         """Return the names of all hidden parameters, those of a device in Python last."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from mho.exceptions import ConfigError, InputError
 from mho.settings import adapter_name, check_backend, get_adapter
 from mho.simulator.devices.custom import CustomPulsedDevice
+from mho.simulator.raw_tiles.base import named_values
 from mho.simulator.raw_tiles.core import extra_state, loading
 from mho.simulator.raw_tiles.core.gpu.kernels import Resident
 from mho.simulator.raw_tiles.core.native_weights import NativeWeights
@@ -60,7 +61,8 @@ class NativeSimulatorTile(NativeWeights):
             InputError: Wrong number of features, dtype or device.
         """
         rows = self._rows(d_input, self.spec.d_size, in_trans, "d_input")
-        y = self.run_backward(rows, self.next_call())
+        with self.numbered() as call:
+            y = self.run_backward(rows, call)
         return from_rows(y, batch_shape(d_input, in_trans), out_trans)
 
     def update(
@@ -183,7 +185,7 @@ class NativeSimulatorTile(NativeWeights):
         self, dic: Mapping[str, Tensor] | None = None, **kwargs: Tensor
     ) -> None:
         """Write frozen values per line of the product; see the base class."""
-        self.set_lines(False, {**(dic or {}), **kwargs})
+        self.set_lines(False, named_values(dic, kwargs))
 
     def get_backward_parameters(self) -> dict[str, Tensor]:
         """Return the frozen values per line of the transposed product."""
@@ -193,7 +195,7 @@ class NativeSimulatorTile(NativeWeights):
         self, dic: Mapping[str, Tensor] | None = None, **kwargs: Tensor
     ) -> None:
         """Write frozen values per line of the transposed product; see the base class."""
-        self.set_lines(True, {**(dic or {}), **kwargs})
+        self.set_lines(True, named_values(dic, kwargs))
 
     def dump_extra(self) -> dict[str, Any]:
         """Return seed, position in the random stream, learning rate, counters and drift state."""

@@ -184,7 +184,8 @@ class Resident:
         raw = self._raw
         with self._lock, self._reported():
             tile = self._uploaded(None)
-            work(tile, raw._seed(), raw.next_call())
+            with raw.numbered() as call:
+                work(tile, raw._seed(), call)
             self._newer = True
             if self._mirror.shared() is not None:
                 # An optimizer of torch reads and writes these weights on the host.
