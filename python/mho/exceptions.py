@@ -30,10 +30,10 @@ class InputError(TileError, RuntimeError):
     """
 
 
-class StateError(TileError, RuntimeError):
+class StateError(InputError):
     """A saved state lacks entries, has unknown ones or is of another kind of tile.
 
-    It is a ``RuntimeError`` as well, which is what torch raises for such states.
+    A ``RuntimeError`` is what torch raises for such states.
     """
 
 

@@ -1,7 +1,7 @@
 """What all analog layers and containers have in common."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from mho.exceptions import ModuleError, TileModuleError
 from mho.inference.noise.base import BaseNoiseModel
 from mho.nn.modules import ddp, loading
+from mho.simulator.parameters.arguments import check_rpu_config
 from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.state.plan import deferred_commits
+from mho.simulator.state.transaction import unchanged_on_error
 from mho.simulator.tiles.inference import InferenceTileWithPeriphery
 from mho.simulator.tiles.module import TileModule
 
@@ -104,8 +107,9 @@ class AnalogLayerBase(_Mixin):
         Raises:
             ModuleError: There is no parameter of this name.
         """
-        if not isinstance(getattr(self, param_name, None), nn.Parameter):
-            raise ModuleError(f"{param_name}: {type(self).__name__} has no such parameter")
+        known = isinstance(param_name, str) and getattr(self, param_name, None)
+        if not isinstance(known, nn.Parameter):
+            raise ModuleError(f"{param_name!r}: {type(self).__name__} has no such parameter")
         delattr(self, param_name)
         setattr(self, param_name, None)
 
@@ -199,8 +203,9 @@ class AnalogLayerBase(_Mixin):
             ModuleError: The module is in training mode.
         """
         self._require_eval("drift_analog_weights")
-        for tile in self.analog_tiles():
-            if isinstance(tile, InferenceTileWithPeriphery):
+        tiles = [t for t in self.analog_tiles() if isinstance(t, InferenceTileWithPeriphery)]
+        with unchanged_on_error(cast(list[nn.Module], tiles)):
+            for tile in tiles:
                 tile.drift_weights(t_inference)
 
     def program_analog_weights(self, noise_model: BaseNoiseModel | None = None) -> None:
@@ -217,8 +222,9 @@ class AnalogLayerBase(_Mixin):
         self._require_eval("program_analog_weights")
         tiles = list(self._tiles())
         if noise_model is None:
-            for _, tile in tiles:
-                tile.program_weights()
+            with unchanged_on_error(tile for _, tile in tiles):
+                for _, tile in tiles:
+                    tile.program_weights()
             return
         pulsed = [n for n, tile in tiles if not isinstance(tile, InferenceTileWithPeriphery)]
         if pulsed:
@@ -226,8 +232,9 @@ class AnalogLayerBase(_Mixin):
                 f"noise_model: tile {pulsed[0]!r} is programmed with pulses of its devices;"
                 " leave the noise model out"
             )
-        for _, tile in tiles:
-            tile.program_weights(noise_model=noise_model)
+        with unchanged_on_error(tile for _, tile in tiles):
+            for _, tile in tiles:
+                tile.program_weights(noise_model=noise_model)
 
     def remap_analog_weights(self, weight_scaling_omega: float | None = 1.0) -> None:
         """Scale the weights of all tiles anew; logical weights stay the same.
@@ -236,8 +243,10 @@ class AnalogLayerBase(_Mixin):
             weight_scaling_omega: Largest absolute tile weight afterwards; None takes the configured
                 one.
         """
-        for _, tile in self._tiles():
-            tile.remap_weights(weight_scaling_omega=weight_scaling_omega)
+        tiles = [tile for _, tile in self._tiles()]
+        with unchanged_on_error(tiles):
+            for tile in tiles:
+                tile.remap_weights(weight_scaling_omega=weight_scaling_omega)
 
     def replace_rpu_config(self, rpu_config: RPUConfigBase) -> None:
         """Give all tiles another configuration and keep their weights.
@@ -249,12 +258,14 @@ class AnalogLayerBase(_Mixin):
             TileModuleError: The configuration does not fit a tile; no tile is changed.
         """
         tiles = list(self.named_analog_tiles())
+        check_rpu_config(rpu_config)
         for name, tile in tiles:
             fits, message = tile.compatible_with(rpu_config)
             if not fits:
                 raise TileModuleError(f"rpu_config: does not fit tile {name!r}: {message}")
-        for _, tile in tiles:
-            tile.replace_with(rpu_config)
+        with deferred_commits():
+            for _, tile in tiles:
+                tile.replace_with(rpu_config)
 
     def to_backend(self: LayerT, backend: str, adapter: int | str | None = None) -> LayerT:
         """Run the kernels of all tiles elsewhere from now on; on any error none has moved.

@@ -3,26 +3,49 @@
 import copy
 import math
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
 from mho.exceptions import ArgumentError, ConfigError
 from mho.settings import check_backend
 from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.parameters.checking import describe
+from mho.simulator.parameters.config_base import ConfigBase
+
+_INT_BITS = 63
 
 
 def check_index(name: str, value: int) -> int:
-    """Return an integer of any sign.
+    """Return an integer of any sign that fits into 64 bits.
 
     Args:
         name: Name of the argument in messages.
         value: Candidate.
 
     Raises:
-        ArgumentError: It is not an integer.
+        ArgumentError: It is no such integer.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise ArgumentError(f"{name}: expected an integer, got {value!r}")
+        raise ArgumentError(f"{name}: expected an integer, got {describe(value)}")
+    if int(value).bit_length() > _INT_BITS:
+        raise ArgumentError(f"{name}: does not fit into 64 bits, got {describe(value)}")
     return int(value)
+
+
+def check_number(name: str, value: float) -> float:
+    """Return a finite number.
+
+    Args:
+        name: Name of the argument in messages.
+        value: Candidate; a tensor of one element counts as a number.
+
+    Raises:
+        ArgumentError: It is no such number.
+    """
+    number = _as_number(value)
+    if not math.isfinite(number):
+        raise ArgumentError(f"{name}: expected a finite number, got {describe(value)}")
+    return number
 
 
 def check_not_negative(name: str, value: float) -> float:
@@ -35,13 +58,84 @@ def check_not_negative(name: str, value: float) -> float:
     Raises:
         ArgumentError: It is no such number.
     """
-    try:
-        number = math.nan if isinstance(value, (bool, str)) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
+    number = _as_number(value)
     if not math.isfinite(number) or number < 0.0:
-        raise ArgumentError(f"{name}: expected a finite number >= 0, got {value!r}")
+        raise ArgumentError(f"{name}: expected a finite number >= 0, got {describe(value)}")
     return number
+
+
+def check_probability(name: str, value: float) -> float:
+    """Return a number between 0 and 1.
+
+    Args:
+        name: Name of the argument in messages.
+        value: Candidate; a tensor of one element counts as a number.
+
+    Raises:
+        ArgumentError: It is no such number.
+    """
+    number = _as_number(value)
+    if not 0.0 <= number <= 1.0:
+        raise ArgumentError(f"{name}: expected a probability, got {describe(value)}")
+    return number
+
+
+def _as_number(value: Any) -> float:
+    """Return a number as Python's, NaN if it is none."""
+    if isinstance(value, (bool, str, bytes)):
+        return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last is torch's
+        return math.nan
+
+
+def check_flag(name: str, value: bool) -> bool:
+    """Return whether a value counts as true.
+
+    Args:
+        name: Name of the argument in messages.
+        value: Candidate.
+
+    Raises:
+        ArgumentError: It is neither true nor false, such as an array.
+    """
+    try:
+        return bool(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentError(f"{name}: expected True or False, got {describe(value)}") from error
+
+
+def check_parameters(name: str, value: object, cls: type[ConfigBase]) -> None:
+    """Check an object of parameters and everything in it.
+
+    Args:
+        name: Name of the argument in messages.
+        value: Candidate.
+        cls: Its class.
+
+    Raises:
+        ArgumentError: It is something else.
+        ConfigError: A value in it is invalid; the message names the field.
+    """
+    if not isinstance(value, cls):
+        raise ArgumentError(f"{name}: expected a {cls.__name__}, got {describe(value)}")
+    value.check(name)
+
+
+def check_mapping(name: str, value: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Return a dictionary, or what behaves as one.
+
+    Args:
+        name: Name of the argument in messages.
+        value: Candidate.
+
+    Raises:
+        ArgumentError: It is not one.
+    """
+    if not isinstance(value, Mapping):
+        raise ArgumentError(f"{name}: expected a dictionary, got {describe(value)}")
+    return value
 
 
 def check_size(name: str, value: int) -> int:
@@ -54,9 +148,11 @@ def check_size(name: str, value: int) -> int:
     Raises:
         ArgumentError: It is not a positive integer.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ArgumentError(f"{name}: expected a positive integer, got {value!r}")
-    return value
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ArgumentError(f"{name}: expected a positive integer, got {describe(value)}")
+    if int(value).bit_length() > _INT_BITS:
+        raise ArgumentError(f"{name}: does not fit into 64 bits, got {describe(value)}")
+    return int(value)
 
 
 def checked_copy(rpu_config: RPUConfigBase) -> RPUConfigBase:

@@ -48,7 +48,7 @@ def describe(value: object) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}"
     try:
-        text = repr(value)
+        text = " ".join(repr(value).split())
     except ValueError:  # Python refuses to write integers of several thousand digits
         text = "a huge integer"
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError, ConfigError
+from mho.simulator.parameters.arguments import check_flag, check_number
 from mho.simulator.parameters.pre_post import InputRangeParameter
 from mho.simulator.parts.base import Part
+from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.raw_tiles.torch.dac_adc import tracks
 from mho.simulator.state.entries import Entry, assign
 
@@ -115,9 +117,16 @@ class InputRange(Part):
         present = self.value()
         if present is None:
             raise _no_range()
-        number = abs(float(value.reshape(-1)[0] if isinstance(value, Tensor) else value))
-        if not 0.0 < number < float("inf"):
-            raise ArgumentError(f"value: expected a finite range other than zero, got {value}")
+        first = value
+        if isinstance(value, Tensor):
+            check_tensor(value.reshape(-1) if value.dim() == 0 else value, "value")
+            first = value.reshape(-1)[:1]
+        number = abs(check_number("value", first))
+        # Zero in the precision of the range as well.
+        if float(torch.tensor(number, dtype=present.dtype)) in (0.0, float("inf")):
+            raise ArgumentError(
+                f"value: expected a range that is not zero in {present.dtype}, got {number}"
+            )
         present.data.fill_(number)
 
     def apply_input_range(self, values: Tensor, update_from_data: bool = False) -> Tensor:
@@ -130,7 +139,8 @@ class InputRange(Part):
         Raises:
             ConfigError: The tile has no input range.
         """
-        range_ = self._followed(values, update_from_data)
+        check_tensor(values, "values")
+        range_ = self._followed(values, check_flag("update_from_data", update_from_data))
         bound = positive(range_)
         return torch.clamp(values, -bound, bound)
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from mho.exceptions import ArgumentError, ConfigError
 from mho.simulator.parameters.enums import WeightRemapType
 from mho.simulator.parts.base import Part, PartOwner
+from mho.simulator.raw_tiles.base import as_vector
+from mho.simulator.raw_tiles.rows import check_tensor, check_view
 from mho.simulator.state.entries import Entry, assign
 
 
@@ -140,12 +142,19 @@ class Scales(Part):
         Args:
             values: Outputs.
             tensor_view: Shape that spreads a vector of all outputs over them.
+
+        Raises:
+            InputError: The values are no tensor, or the shape does not fit them.
         """
         alpha = self.get_learned_out_scales()
         if alpha is None:
             return values
+        if not isinstance(values, Tensor) or values.is_meta:
+            check_tensor(values, "values")
         if tensor_view is None:
             tensor_view = self._tile.get_tensor_view(values.dim())
+        else:
+            check_view(tensor_view, self._tile.out_size, tuple(values.shape))
         return values * alpha.view(tensor_view)
 
     def get_scales(self) -> Tensor | None:
@@ -224,7 +233,7 @@ def as_scales(value: Tensor | float, out_size: int, current: Tensor | None) -> T
         ArgumentError: The number of factors is neither 1 nor `out_size`, or one is not positive and
             finite.
     """
-    flat = torch.as_tensor(value, dtype=torch.float32).detach().cpu().reshape(-1)
+    flat = as_vector("scales", value)
     if flat.numel() not in (1, out_size):
         raise ArgumentError(f"scales: expected 1 or {out_size} values, got {flat.numel()}")
     if not bool((torch.isfinite(flat) & (flat > 0.0)).all()):

@@ -13,6 +13,7 @@ from mho.simulator.parameters.config_base import ConfigBase
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.parameters.runtime import RuntimeParameter
+from mho.simulator.raw_tiles import weight_limits
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.raw_tiles.torch.product import AnalogMVM
@@ -255,7 +256,12 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
 
     @torch.no_grad()
     def set_weights_uniform_random(self, bmin: float, bmax: float) -> None:
-        """Draw the weights uniformly from `[bmin, bmax)`."""
+        """Draw the weights uniformly from `[bmin, bmax)`.
+
+        Raises:
+            ArgumentError: The limits are not finite or not in order.
+        """
+        bmin, bmax = weight_limits.check_limits(bmin, bmax, self._analog_weight.dtype)
         self._analog_weight.uniform_(bmin, bmax)
 
     def get_x_size(self) -> int:

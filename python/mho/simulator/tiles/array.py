@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError, InputError, TileModuleError
-from mho.simulator.parameters.arguments import check_size
+from mho.simulator.parameters.arguments import check_index, check_size
 from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parameters.registry import register_tile_class
-from mho.simulator.raw_tiles.rows import check_features, check_tensor
+from mho.simulator.raw_tiles.rows import as_tensor, check_features, check_tensor
 from mho.simulator.state.entries import Entry, check_entry
+from mho.simulator.state.transaction import unchanged_on_error
 from mho.simulator.tiles.base import TileModuleBase
 from mho.simulator.tiles.module import TileModule
 
@@ -101,8 +102,12 @@ class TileModuleArray(nn.Module):
         Args:
             size: Size of the axis.
             split_max_size: Largest part; zero or less is no limit.
+
+        Raises:
+            ArgumentError: The size is not a positive integer, or the limit is no integer.
         """
-        if split_max_size <= 0:
+        size = check_size("size", size)
+        if check_index("split_max_size", split_max_size) <= 0:
             return [size]
         count = -(-size // split_max_size)
         base, extra = divmod(size, count)
@@ -151,19 +156,19 @@ class TileModuleArray(nn.Module):
             InputError: Wrong number of elements; nothing is changed.
         """
         full = self._checked("weight", weight, (self.out_size, self.in_size))
-        if bias is not None and self.bias is not None:
-            self.bias.data.copy_(self._checked("bias", bias, (self.out_size,)))
-        for columns, tiles in zip(torch.split(full, self.in_sizes, 1), self._grid(), strict=True):
-            for part, tile in zip(torch.split(columns, self.out_sizes, 0), tiles, strict=True):
-                tile.set_weights(part, **kwargs)
+        new = None if bias is None else self._checked("bias", bias, (self.out_size,))
+        with unchanged_on_error([tile for tiles in self._grid() for tile in tiles]):
+            for part, tiles in zip(torch.split(full, self.in_sizes, 1), self._grid(), strict=True):
+                for rows, tile in zip(torch.split(part, self.out_sizes, 0), tiles, strict=True):
+                    tile.set_weights(rows, **kwargs)
+        if new is not None and self.bias is not None:
+            self.bias.data.copy_(new)
 
     @staticmethod
     def _checked(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-        given = torch.as_tensor(value).detach().cpu()
-        if given.is_complex() or given.numel() != torch.Size(shape).numel():
-            raise InputError(
-                f"{name}: expected real values for shape {shape}, got {tuple(given.shape)}"
-            )
+        given = as_tensor(name, value).detach().cpu()
+        if given.numel() != torch.Size(shape).numel():
+            raise InputError(f"{name}: expected values for shape {shape}, got {tuple(given.shape)}")
         if not bool(torch.isfinite(given).all()):
             raise ArgumentError(f"{name}: values must be finite; found NaN or infinity")
         return given.reshape(shape)

@@ -7,13 +7,14 @@ from typing import Any, Protocol
 from torch import nn
 
 from mho.exceptions import ConfigError, StateError, TileError, TileModuleError
+from mho.simulator.parameters.arguments import check_mapping
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parts.base import Part
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.state.entries import Entry, check_entry
 from mho.simulator.state.header import decode_header
 from mho.simulator.state.names import AnalogTileStateNames as Names
-from mho.simulator.state.plan import LoadPlan
+from mho.simulator.state.plan import LoadPlan, commit
 
 _ALIASES = (Names.CONTEXT, Names.SHARED_WEIGHTS)
 _TORCH_TILES = ("TorchInferenceTile",)
@@ -72,7 +73,8 @@ def plan_load(
         StateError: The state is of another kind of tile or damaged.
         TileModuleError: The saved configuration does not fit that of the tile.
     """
-    entries = {k.removeprefix(prefix): v for k, v in state_dict.items() if k.startswith(prefix)}
+    given = check_mapping("state_dict", state_dict).items()
+    entries = {k.removeprefix(prefix): v for k, v in given if str(k).startswith(prefix)}
     for alias in _ALIASES:
         entries.pop(alias, None)
     if Names.ANALOG_STATE_NAME in entries:
@@ -125,7 +127,7 @@ def replace_config(tile: LoadableTile, rpu_config: RPUConfigBase) -> None:
     name = type(tile).__name__
     if not rpu_config.compatible_with(name):
         raise TileError(f"rpu_config: {type(rpu_config).__name__} cannot be used by {name}")
-    plan_load(tile, tile.state_dict(), "", copy.deepcopy(rpu_config)).commit()
+    commit(plan_load(tile, tile.state_dict(), "", copy.deepcopy(rpu_config)))
 
 
 def _saved_config(header: Mapping[str, Any]) -> RPUConfigBase:

@@ -9,7 +9,7 @@ from mho.optim.trace import grouped_pairs, joined
 from mho.simulator.autograd.function import AnalogFunction
 from mho.simulator.autograd.graph import GraphConstants, graph_constants, graph_forward
 from mho.simulator.delegation import done_by
-from mho.simulator.parameters.arguments import check_not_negative
+from mho.simulator.parameters.arguments import check_not_negative, check_probability
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.pre_post import InputRangeParameter
@@ -21,7 +21,14 @@ from mho.simulator.parts.reference_weights import ReferenceWeights
 from mho.simulator.parts.scales import ScaledGradient, Scales
 from mho.simulator.parts.write_verify import WriteVerify
 from mho.simulator.raw_tiles.base import SimulatorTile
-from mho.simulator.raw_tiles.rows import batch_shape, check_features, from_rows, to_rows
+from mho.simulator.raw_tiles.rows import (
+    batch_shape,
+    check_features,
+    check_tensor,
+    check_view,
+    from_rows,
+    to_rows,
+)
 from mho.simulator.raw_tiles.torch.dac_adc import tracks
 from mho.simulator.tiles.base import BaseTile, RPUCudaSimulatorTileWrapper
 from mho.simulator.tiles.module import TileModule
@@ -181,6 +188,8 @@ class TileWithPeriphery(TileModule):
             ConfigError: The configuration was changed to something that is not supported.
             InputError: Wrong number of features, dtype or device.
         """
+        if tensor_view is not None:
+            self._check_view(x_input, tensor_view)
         if self._reads_config:
             self.tile.follow(self.rpu_config)
         if self._is_torch_code:
@@ -194,6 +203,12 @@ class TileWithPeriphery(TileModule):
         else:
             output = self.joint_forward(x_input, not self.training)
         return self._finish_output(output, tensor_view)
+
+    def _check_view(self, x_input: Tensor, view: tuple[int, ...]) -> None:
+        check_tensor(x_input, "x_input")
+        shape = x_input.shape[1:] if self.in_trans else x_input.shape[:-1]
+        outputs = (self.out_size, *shape) if self.out_trans else (*shape, self.out_size)
+        check_view(view, self.out_size, outputs)
 
     def traced_forward(self, x_input: Tensor) -> Tensor:
         """Return the output before learned scales and digital bias, for autograd.
@@ -329,12 +344,13 @@ class TileWithPeriphery(TileModule):
         with torch.no_grad():
             rows = to_rows(self.cast_input(d_input), self.out_size, self.out_trans, "d_input")
             scaled = self.pre_backward(rows, -1, ctx)
-            back = self.tile.run_backward(scaled, self.tile.next_call(), not self.training)
-            return from_rows(
-                self.post_backward(back, -1, ctx),
-                batch_shape(d_input, self.out_trans),
-                self.in_trans,
-            )
+            with self.tile.numbered() as call:
+                back = self.tile.run_backward(scaled, call, not self.training)
+                return from_rows(
+                    self.post_backward(back, -1, ctx),
+                    batch_shape(d_input, self.out_trans),
+                    self.in_trans,
+                )
 
     def update(self, x_input: Tensor, d_input: Tensor) -> None:
         """Update the weights; on any error nothing is changed.
@@ -493,7 +509,7 @@ class TileWithPeriphery(TileModule):
             dim: Axis; by default that of the output features.
         """
         axis = (0 if self.out_trans else ndim - 1) if dim is None else dim % ndim
-        return tuple(-1 if i == axis else 1 for i in range(ndim))
+        return (1,) * axis + (-1,) + (1,) * (ndim - 1 - axis)
 
     def set_learning_rate(self, learning_rate: float | None) -> None:
         """Set the learning rate; compensation for the mapping scales multiplies the raw one.
@@ -519,7 +535,7 @@ class TileWithPeriphery(TileModule):
         Args:
             reset_prob: Probability of each crosspoint.
         """
-        self.reset_columns(0, -1, reset_prob)
+        self.reset_columns(0, -1, check_probability("reset_prob", reset_prob))
 
     def set_verbosity_level(self, verbose: int) -> None:
         """Ignore the level: the core prints nothing.
