@@ -12,11 +12,17 @@ from mho.exceptions import InputError, StateError
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.raw_tiles.core.native_weights import NativeWeights
 from mho.simulator.raw_tiles.weight_limits import check_weights
+from mho.simulator.state.names import PERSISTENT
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.plan import LoadPlan
 from mho.simulator.state.tensor_group import TensorGroup, as_tensor
 
 Entries = dict[str, Any]
+
+# Clipping is exact in float32, so that weights are never beyond bounds as they are stored. Devices
+# whose bounds are shifted by a reference compute them: two roundings of at most 2**-24 each, on
+# the machine that saved and on the one that loads.
+_ROUNDING = 2.0**-22
 
 # A number that no tile reaches, and from which none gets to the end of 63 bits.
 _LARGEST_CALL = 2**62
@@ -64,12 +70,14 @@ def plan(
         _core.gpu_check(spec)
     if foreign:
         _rename_torch_entries(entries)
-    _plan_weights(owner, raw, entries, result)
+    weights = _plan_weights(owner, raw, entries, result)
     if not foreign:
         _plan_counters(owner, entries, result)
     hidden = _plan_hidden(entries, old_spec, spec, result)
     if not result.missing:
         _core.check_hidden(spec, hidden)
+        if weights is not None:
+            _check_bounds(spec, weights, hidden)
         if _device(saved_text) != _device(text):
             spec, dw_min = raw.estimated(text, spec, hidden)
     same = saved_text == text and not foreign
@@ -95,14 +103,40 @@ def _rename_torch_entries(entries: Entries) -> None:
         entries[ours] = value.to("cpu", torch.float32) if is_real else value
 
 
-def _plan_weights(owner: nn.Module, raw: NativeWeights, entries: Entries, result: LoadPlan) -> None:
+def _plan_weights(
+    owner: nn.Module, raw: NativeWeights, entries: Entries, result: LoadPlan
+) -> Tensor | None:
     if Names.WEIGHTS not in entries:
         result.missing.append(Names.WEIGHTS)
-        return
+        return None
     shape = (raw.get_d_size(), raw.get_x_size())
     new = check_weights(entries.pop(Names.WEIGHTS), shape, Names.WEIGHTS)
     old = owner.get_buffer(Names.WEIGHTS)
     result.steps.append(lambda: old.copy_(new))  # type: ignore[arg-type]
+    return new
+
+
+def _check_bounds(spec: _core.TileSpec, weights: Tensor, hidden: Mapping[str, Tensor]) -> None:
+    """Refuse weights that no device of these can have.
+
+    What the device clips is what counts: of a device with write noise the persistent weights.
+    """
+    inside, planes = weights.clone(), {k: v.clone() for k, v in hidden.items()}
+    _core.enter_bounds(spec, inside, planes)
+    name, given, clipped = Names.WEIGHTS, weights, inside
+    if PERSISTENT in hidden:
+        name, given, clipped = (
+            f"{Names.HIDDEN}.{PERSISTENT}",
+            hidden[PERSISTENT],
+            planes[PERSISTENT],
+        )
+    limit = clipped.abs() * _ROUNDING + torch.finfo(torch.float32).tiny
+    outside = int(((given - clipped).abs() > limit).sum())
+    if outside:
+        raise StateError(
+            f"{name}: {outside} of {given.numel()} weights are outside of the bounds of their"
+            f" {spec.device} devices; the state was changed after it was saved"
+        )
 
 
 def _plan_counters(owner: nn.Module, entries: Entries, result: LoadPlan) -> None:

@@ -1,5 +1,6 @@
 """State and kernels of a raw tile of the extension module, on tensors that a tile module owns."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -268,7 +269,18 @@ class NativeCore(SimulatorTile):
                 f"d_input: expected as many samples as x_input ({x.shape[0]}), got {d.shape[0]}"
             )
         if self.learning_rate != 0.0 and x.shape[0] > 0:
+            self._check_finite()
             self._update(x, d, bias_input)
+
+    def _check_finite(self) -> None:
+        if self.resident is not None:
+            return  # to look at them would bring them back
+        weights = self.live_weights()
+        # A sum is NaN if a value is, and takes a tenth of the time of looking at each; it may be
+        # infinite for finite values.
+        if math.isfinite(weights.sum().item()) or bool(torch.isfinite(weights).all()):
+            return
+        raise ArgumentError("weights: values must be finite; found NaN or infinity")
 
     def _update(self, x: Tensor, d: Tensor, bias_input: float | None) -> None:
         if self.resident is not None:
