@@ -174,7 +174,7 @@ ALSO = {"load_state_dict": (RuntimeError,)}
 
 # What is accepted repeats updates, which takes its time.
 LOOPS = {"max_iter", "realistic"}
-PROGRAMS = ("program_analog_weights", None)
+PROGRAMS = "program_analog_weights"
 
 
 def has_truth(value: Any) -> bool:
@@ -216,7 +216,7 @@ def calls(method: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
                 for other, parameter in parameters.items()
                 if other != chosen and parameter.default is inspect.Parameter.empty
             }
-            if (chosen in LOOPS and has_truth(value)) or (name, value) == PROGRAMS:
+            if (chosen in LOOPS and has_truth(value)) or (name == PROGRAMS and value is None):
                 continue
             few = {"max_iter": 1} if "max_iter" in parameters else {}
             yield chosen, {**few, **given, chosen: value}

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from mho.exceptions import ConfigError, StateError, TileError, TileModuleError
+from mho.exceptions import ArgumentError, ConfigError, StateError, TileError, TileModuleError
 from mho.simulator.parameters.arguments import check_mapping
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parts.base import Part
@@ -75,12 +75,22 @@ def plan_load(
     """
     given = check_mapping("state_dict", state_dict).items()
     entries = {k.removeprefix(prefix): v for k, v in given if str(k).startswith(prefix)}
+    try:
+        return _plan(tile, entries, new_config)
+    except (ArgumentError, ConfigError, TileError) as error:
+        if not prefix:
+            raise
+        # Messages begin with the name of an entry; the prefix makes it the name in the state.
+        raise type(error)(f"{prefix}{error}") from error
+
+
+def _plan(
+    tile: LoadableTile, entries: dict[str, Any], new_config: RPUConfigBase | None
+) -> LoadPlan:
     for alias in _ALIASES:
         entries.pop(alias, None)
     if Names.ANALOG_STATE_NAME in entries:
-        raise StateError(
-            f"{prefix}{Names.ANALOG_STATE_NAME}: use mho.utils.legacy for pickled tile states"
-        )
+        raise StateError(f"{Names.ANALOG_STATE_NAME}: use mho.utils.legacy for pickled tile states")
     tile.tile.check_entries(entries)
     plan = LoadPlan()
     if Names.CONFIG not in entries:
