@@ -32,7 +32,7 @@ def check_index(name: str, value: int) -> int:
     return int(value)
 
 
-def check_number(name: str, value: float) -> float:
+def check_number(name: str, value: object) -> float:
     """Return a finite number.
 
     Args:
@@ -48,7 +48,7 @@ def check_number(name: str, value: float) -> float:
     return number
 
 
-def check_not_negative(name: str, value: float) -> float:
+def check_not_negative(name: str, value: object) -> float:
     """Return a finite number that is not negative.
 
     Args:
@@ -64,7 +64,7 @@ def check_not_negative(name: str, value: float) -> float:
     return number
 
 
-def check_probability(name: str, value: float) -> float:
+def check_probability(name: str, value: object) -> float:
     """Return a number between 0 and 1.
 
     Args:

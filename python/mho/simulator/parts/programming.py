@@ -128,6 +128,7 @@ class Programming(Part):
         model = getattr(config, "noise_model", None) if noise_model is None else noise_model
         if not isinstance(model, BaseNoiseModel):
             raise ConfigError(f"noise_model: expected a BaseNoiseModel, got {type(model).__name__}")
+        model.check("noise_model")
         return model
 
     @torch.no_grad()

@@ -89,7 +89,7 @@ def check_view(view: tuple[int, ...], size: int, shape: tuple[int, ...]) -> None
     """
     try:
         spread = torch.empty(size, device="meta").view(view).shape
-        fits = tuple(torch.broadcast_shapes(spread, shape)) == shape
+        fits = tuple(torch.broadcast_shapes(spread, shape)) == shape  # type: ignore[no-untyped-call]
     except (TypeError, ValueError, OverflowError, RuntimeError):
         fits = False
     if not fits:

@@ -141,7 +141,7 @@ class TileModuleArray(nn.Module):
         name = prefix + "bias"
         if self.bias is not None and name in state_dict:
             check_entry(name, state_dict[name], Entry(((self.out_size,),)))
-        super()._load_from_state_dict(state_dict, prefix, *rest)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def set_weights(self, weight: Tensor, bias: Tensor | None = None, **kwargs: Any) -> None:
         """Write logical weights.

@@ -163,6 +163,7 @@ def _chosen_config(
     config.tile_class = tile.rpu_config.tile_class
     # A tile stays where it is: states travel between machines.
     config.runtime.backend = tile.rpu_config.runtime.backend
+    config.check()
     tile.check_config(config)
     tile.tile.check(config)
     for part in tile.parts:

@@ -101,6 +101,7 @@ class TileModule(nn.Module):
         self.out_size = check_size("out_size", out_size)
         self.in_size = check_size("in_size", in_size)
         self.rpu_config: Any = checked_copy(rpu_config)
+        self.rpu_config.check()
         backend = self.rpu_config.runtime.backend
         if backend not in (None, *self.known_backends):
             refused = refused_backend(type(self).__name__, backend)
