@@ -43,6 +43,13 @@ class InputError(TileError, RuntimeError):
     """
 
 
+class StateError(InputError):
+    """A saved state lacks entries, has unknown ones or is of another kind of tile.
+
+    A ``RuntimeError`` is what torch raises for such states.
+    """
+
+
 class InternalError(TileError, RuntimeError):
     """A kernel failed; the tile is as it was before the call."""
 

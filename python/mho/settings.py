@@ -115,7 +115,7 @@ def check_backend(backend: str) -> str:
     Raises:
         ConfigError: If the backend is unknown or not part of this build.
     """
-    if backend not in _KNOWN_BACKENDS:
+    if not isinstance(backend, str) or backend not in _KNOWN_BACKENDS:
         raise ConfigError(f"backend: unknown name {backend!r}; use one of {_KNOWN_BACKENDS}")
     if backend not in BACKENDS:
         raise ConfigError(f"backend: {backend!r} is not part of this build; use 'cpu'")

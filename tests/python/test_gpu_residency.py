@@ -130,7 +130,7 @@ WRITERS: dict[str, Callable[[AnalogTile, Tensor], object]] = {
 @pytest.mark.parametrize("writer", WRITERS)
 def test_writes_of_the_host_are_seen(writer: str) -> None:
     tile = gpu_tile(SoftBoundsDevice())
-    new = 0.1 * torch.randn(ROWS, COLUMNS)
+    new = 0.1 * torch.rand(ROWS, COLUMNS)  # within the bounds, which a loaded state must be
     with torch.no_grad():
         WRITERS[writer](tile, new)
         host = copy.deepcopy(tile).to_backend("cpu")

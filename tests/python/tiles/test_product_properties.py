@@ -261,6 +261,7 @@ def test_running_scales_are_separate() -> None:
     assert not torch.equal(*after_backward)
 
 
+@pytest.mark.filterwarnings("ignore:AnalogTile outside of a model")  # nobody trains it
 def test_running_scales_rest_in_evaluation() -> None:
     """Evaluation uses the scales that training has left and does not move them."""
     tile = averaging()
@@ -277,6 +278,7 @@ def test_running_scales_rest_in_evaluation() -> None:
     assert not torch.equal(running(tile)[0], trained[0])
 
 
+@pytest.mark.filterwarnings("ignore:AnalogTile outside of a model")  # nobody trains it
 def test_running_scales_are_saved() -> None:
     """A loaded tile goes on with both scales to the bit."""
     tile, other = averaging(), averaging()

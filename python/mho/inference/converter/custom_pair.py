@@ -20,6 +20,11 @@ class CustomPairConductanceConverter(BaseConductanceConverter):
     largest; the sums $\sum_j f_j (g^+_j - g^-_j)$ must therefore increase evenly.
     """
 
+    f_lst: list[float]
+    g_lst: list[list[float]]
+    g_max: float
+    g_min: float
+
     def __init__(
         self,
         f_lst: list[float],
@@ -47,9 +52,14 @@ class CustomPairConductanceConverter(BaseConductanceConverter):
         self.g_lst = [list(table) for table in g_lst]
         self.g_max = 25.0 if g_max is None else g_max
         self.g_min = 0.0 if g_min is None else g_min
-        check_range(self.g_min, self.g_max)
+        self.check_values()
         if invertibility_test:
             self.invertibility_test()
+
+    def check_values(self) -> None:
+        """Check that tables and limits are possible; see the base class."""
+        _check_tables(self.f_lst, self.g_lst)
+        check_range(self.g_min, self.g_max)
 
     def invertibility_test(self) -> None:
         """Check that weights between -1 and 1 survive the conversion and its reverse.

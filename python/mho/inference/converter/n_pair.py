@@ -16,6 +16,10 @@ class NPairConductanceConverter(BaseConductanceConverter):
     A pair is used only where the ones before it in the list are full.
     """
 
+    f_lst: list[float]
+    g_max: float
+    g_min: float
+
     def __init__(
         self, f_lst: list[float], g_max: float | None = None, g_min: float | None = None
     ) -> None:
@@ -30,11 +34,17 @@ class NPairConductanceConverter(BaseConductanceConverter):
             ValueError: The factors are no list or none is positive, or the limits are negative or
                 not in order.
         """
-        if not isinstance(f_lst, list) or not f_lst or max(f_lst) < 0:
+        if not isinstance(f_lst, list):
             raise ValueError(f"f_lst: expected a list of factors, got {f_lst!r}")
         self.f_lst = list(f_lst)
         self.g_max = 25.0 if g_max is None else g_max
         self.g_min = 0.0 if g_min is None else g_min
+        self.check_values()
+
+    def check_values(self) -> None:
+        """Check that factors and limits are possible; see the base class."""
+        if not self.f_lst or max(self.f_lst) < 0:
+            raise ValueError(f"f_lst: expected a list of factors, got {self.f_lst!r}")
         check_range(self.g_min, self.g_max)
 
     def __str__(self) -> str:
@@ -93,6 +103,8 @@ class NPairConductanceConverter(BaseConductanceConverter):
 class DualPairConductanceConverter(NPairConductanceConverter):
     """Two pairs of devices per weight."""
 
+    f_lst: list[float]
+
     def __init__(
         self, f_lst: list[float], g_max: float | None = None, g_min: float | None = None
     ) -> None:
@@ -107,5 +119,9 @@ class DualPairConductanceConverter(NPairConductanceConverter):
             ValueError: There are not two factors, or the limits are negative or not in order.
         """
         super().__init__(f_lst, g_max, g_min)
-        if len(f_lst) != 2:
-            raise ValueError(f"f_lst: expected two factors, got {len(f_lst)}")
+
+    def check_values(self) -> None:
+        """Check that there are two factors; see the base class."""
+        super().check_values()
+        if len(self.f_lst) != 2:
+            raise ValueError(f"f_lst: expected two factors, got {len(self.f_lst)}")

@@ -13,6 +13,9 @@ from mho.simulator.parameters.registry import register_config_class
 class SingleDeviceConductanceConverter(BaseConductanceConverter):
     """Maps the range of the weights of a matrix to the range of one device."""
 
+    g_max: float
+    g_min: float
+
     def __init__(self, g_max: float | None = None, g_min: float | None = None) -> None:
         """Set the range of the device.
 
@@ -25,6 +28,10 @@ class SingleDeviceConductanceConverter(BaseConductanceConverter):
         """
         self.g_max = 88.199997 if g_max is None else g_max
         self.g_min = 9.0 if g_min is None else g_min
+        self.check_values()
+
+    def check_values(self) -> None:
+        """Check that the limits are in order; see the base class."""
         check_range(self.g_min, self.g_max)
 
     def __str__(self) -> str:

@@ -16,6 +16,9 @@ class SinglePairConductanceConverter(BaseConductanceConverter):
     The largest absolute weight of the matrix is mapped to `g_max`.
     """
 
+    g_max: float
+    g_min: float
+
     def __init__(self, g_max: float | None = None, g_min: float | None = None) -> None:
         """Set the range of the devices.
 
@@ -28,6 +31,10 @@ class SinglePairConductanceConverter(BaseConductanceConverter):
         """
         self.g_max = 25.0 if g_max is None else g_max
         self.g_min = 0.0 if g_min is None else g_min
+        self.check_values()
+
+    def check_values(self) -> None:
+        """Check that the limits are in order; see the base class."""
         check_range(self.g_min, self.g_max)
 
     def __str__(self) -> str:

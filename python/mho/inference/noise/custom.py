@@ -22,6 +22,16 @@ _PROG_COEFF = (0.2, 0.0, 0.0)
 class StateIndependentNoiseModel(BaseNoiseModel):
     """Programming error, drift and read noise of one strength for all conductances."""
 
+    g_max: float
+    prog_coeff: list[float]
+    prog_noise_scale: float
+    drift_nu_mean: float
+    drift_nu_std: float
+    drift_scale: float
+    t_0: float
+    read_noise_scale: float
+    t_read: float
+
     def __init__(
         self,
         g_converter: BaseConductanceConverter | None = None,
@@ -55,10 +65,8 @@ class StateIndependentNoiseModel(BaseNoiseModel):
             ValueError: `t_0` or `t_read` is not positive, or the range of the pair is not valid.
         """
         super().__init__(g_converter or SinglePairConductanceConverter(g_max=g_max))
-        if not (t_0 > 0.0 and t_read > 0.0):
-            raise ValueError(f"t_0 and t_read: must be positive, got {t_0} and {t_read}")
         self.g_max = converter_g_max(self.g_converter, g_max)
-        self.prog_coeff = list(_PROG_COEFF) if prog_coeff is None else prog_coeff
+        self.prog_coeff = list(_PROG_COEFF if prog_coeff is None else prog_coeff)
         self.prog_noise_scale = prog_noise_scale
         self.drift_nu_mean = drift_nu_mean
         self.drift_nu_std = drift_nu_std
@@ -66,6 +74,12 @@ class StateIndependentNoiseModel(BaseNoiseModel):
         self.t_0 = t_0
         self.read_noise_scale = read_noise_scale
         self.t_read = t_read
+        self.check_values()
+
+    def check_values(self) -> None:
+        """Check that times are positive; see the base class."""
+        if not (self.t_0 > 0.0 and self.t_read > 0.0):
+            raise ValueError(f"t_0 and t_read: must be positive, got {self.t_0} and {self.t_read}")
 
     @torch.no_grad()
     def apply_programming_noise_to_conductance(self, g_target: Tensor) -> Tensor:

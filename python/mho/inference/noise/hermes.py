@@ -73,6 +73,16 @@ class HermesNoiseModel(BaseNoiseModel):
     See Le Gallo et al., Nat. Electron. 6:680, 2023.
     """
 
+    g_max: float
+    num_devices: int
+    prog_coeff: list[float]
+    prog_coeff_g_max_reference: float
+    t_0: float
+    t_read: float
+    prog_noise_scale: float
+    read_noise_scale: float
+    drift_scale: float
+
     def __init__(
         self,
         prog_coeff: list[float] | None = None,
@@ -120,18 +130,24 @@ class HermesNoiseModel(BaseNoiseModel):
         self.g_max = converter_g_max(self.g_converter, pair_g_max)
         self.num_devices = num_devices
         self.t_0 = chip.t_0 if t_0 is None else t_0
-        if not (self.t_0 > 0.0 and t_read > 0.0):
-            raise ValueError(f"t_0 and t_read: must be positive, got {self.t_0} and {t_read}")
         if prog_coeff is None:
             self.prog_coeff_g_max_reference = chip.g_max
             self.prog_coeff = list(chip.prog_coeff)
         else:
             self.prog_coeff_g_max_reference = prog_coeff_g_max_reference or self.g_max
-            self.prog_coeff = prog_coeff
+            self.prog_coeff = list(prog_coeff)
         self.t_read = t_read
         self.prog_noise_scale = prog_noise_scale
         self.read_noise_scale = read_noise_scale
         self.drift_scale = drift_scale
+        self.check_values()
+
+    def check_values(self) -> None:
+        """Check that there is such a chip and that times are positive; see the base class."""
+        if self.num_devices not in _CHIPS:
+            raise ValueError(f"num_devices: must be 1 or 2, got {self.num_devices}")
+        if not (self.t_0 > 0.0 and self.t_read > 0.0):
+            raise ValueError(f"t_0 and t_read: must be positive, got {self.t_0} and {self.t_read}")
 
     @torch.no_grad()
     def apply_programming_noise_to_conductance(self, g_target: Tensor) -> Tensor:

@@ -34,6 +34,13 @@ class PCMLikeNoiseModel(BaseNoiseModel):
     """
 
     g_max: float
+    prog_coeff: list[float]
+    prog_coeff_g_max_reference: float
+    t_0: float
+    t_read: float
+    prog_noise_scale: float
+    read_noise_scale: float
+    drift_scale: float
 
     def __init__(
         self,
@@ -68,20 +75,24 @@ class PCMLikeNoiseModel(BaseNoiseModel):
             ValueError: `t_0` or `t_read` is not positive, or the range of the pair is not valid.
         """
         super().__init__(g_converter or SinglePairConductanceConverter(g_max=g_max))
-        if not (t_0 > 0.0 and t_read > 0.0):
-            raise ValueError(f"t_0 and t_read: must be positive, got {t_0} and {t_read}")
         self.g_max = converter_g_max(self.g_converter, g_max)
         if prog_coeff is None:
             self.prog_coeff_g_max_reference = _PROG_COEFF_G_MAX
             self.prog_coeff = list(_PROG_COEFF)
         else:
             self.prog_coeff_g_max_reference = prog_coeff_g_max_reference or self.g_max
-            self.prog_coeff = prog_coeff
+            self.prog_coeff = list(prog_coeff)
         self.t_0 = t_0
         self.t_read = t_read
         self.prog_noise_scale = prog_noise_scale
         self.read_noise_scale = read_noise_scale
         self.drift_scale = drift_scale
+        PCMLikeNoiseModel.check_values(self)
+
+    def check_values(self) -> None:
+        """Check that times are positive; see the base class."""
+        if not (self.t_0 > 0.0 and self.t_read > 0.0):
+            raise ValueError(f"t_0 and t_read: must be positive, got {self.t_0} and {self.t_read}")
 
     @torch.no_grad()
     def apply_programming_noise_to_conductance(self, g_target: Tensor) -> Tensor:
@@ -131,6 +142,8 @@ class PCMLikeNoiseModel(BaseNoiseModel):
 class CustomDriftPCMLikeNoiseModel(PCMLikeNoiseModel):
     """Phase-change memory whose drift exponents are interpolated between given values."""
 
+    custom_drift_model: dict[str, list[float]]
+
     def __init__(
         self,
         custom_drift_model: Mapping[str, Sequence[float]],
@@ -177,6 +190,12 @@ class CustomDriftPCMLikeNoiseModel(PCMLikeNoiseModel):
         )
         _check_drift_model(custom_drift_model)
         self.custom_drift_model = {key: list(custom_drift_model[key]) for key in _DRIFT_KEYS}
+        self.check_values()
+
+    def check_values(self) -> None:
+        """Check the drift model and the range of its conductances; see the base class."""
+        super().check_values()
+        _check_drift_model(self.custom_drift_model)
         lowest, highest = self.custom_drift_model["g_lst"][0], self.custom_drift_model["g_lst"][-1]
         g_min = getattr(self.g_converter, "g_min", 0.0)
         if not lowest <= g_min <= self.g_max <= highest:

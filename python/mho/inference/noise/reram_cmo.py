@@ -23,6 +23,15 @@ class ReRamCMONoiseModel(BaseNoiseModel):
     """
 
     g_converter: SingleDeviceConductanceConverter
+    g_max: float
+    g_min: float
+    coeff_dict: dict[float, list[float]]
+    decay_dict: dict[str, list[float]]
+    read_dict: dict[str, float]
+    prog_noise_scale: float
+    read_noise_scale: float
+    drift_scale: float
+    acceptance_range: float
 
     def __init__(
         self,
@@ -67,7 +76,7 @@ class ReRamCMONoiseModel(BaseNoiseModel):
         self.read_noise_scale = read_noise_scale
         self.drift_scale = drift_scale
         self.acceptance_range = acceptance_range
-        self._check_tables()
+        self.check_values()
 
     @torch.no_grad()
     def apply_programming_noise_to_conductance(self, g_target: Tensor) -> Tensor:
@@ -107,7 +116,8 @@ class ReRamCMONoiseModel(BaseNoiseModel):
         read = relaxed + self.read_noise_scale * sigma * torch.randn_like(g_prog)
         return read.clamp(self.g_min, self.g_max)
 
-    def _check_tables(self) -> None:
+    def check_values(self) -> None:
+        """Check that the tables are complete; see the base class."""
         if not self.coeff_dict or any(len(value) != 2 for value in self.coeff_dict.values()):
             raise ValueError("coeff_dict: needs offset and slope for at least one acceptance range")
         lengths = {key: len(value) for key, value in self.decay_dict.items()}

@@ -24,6 +24,11 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
     See Wan et al., Nature 608:504, 2022.
     """
 
+    g_max: float
+    coeff_dic: dict[float, list[float]]
+    noise_scale: float
+    coeff_g_max_reference: float
+
     def __init__(
         self,
         coeff_dic: dict[float, list[float]] | None = None,
@@ -49,13 +54,17 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
             ValueError: The range of the pair is not valid, or there are no times.
         """
         super().__init__(g_converter or SinglePairConductanceConverter(g_max=g_max))
-        if coeff_dic is not None and not coeff_dic:
-            raise ValueError("coeff_dic: needs coefficients for at least one time")
         self.g_max = converter_g_max(self.g_converter, g_max)
         table = _COEFFICIENTS if coeff_dic is None else coeff_dic
         self.coeff_dic = {float(t): list(coefficients) for t, coefficients in table.items()}
         self.noise_scale = noise_scale
         self.coeff_g_max_reference = coeff_g_max_reference or self.g_max
+        self.check_values()
+
+    def check_values(self) -> None:
+        """Check that there is a time; see the base class."""
+        if not self.coeff_dic:
+            raise ValueError("coeff_dic: needs coefficients for at least one time")
 
     @torch.no_grad()
     def apply_programming_noise_to_conductance(self, g_target: Tensor) -> Tensor:

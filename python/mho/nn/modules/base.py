@@ -9,10 +9,13 @@ from torch import Tensor, nn
 from mho.exceptions import ModuleError, TileModuleError, short_traceback, warn_caller
 from mho.inference.noise.base import BaseNoiseModel
 from mho.nn.modules import ddp, loading
+from mho.simulator.parameters.arguments import check_rpu_config
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.times import check_time
 from mho.simulator.parts.device_drift import check_drift, drift_to, drifts
 from mho.simulator.parts.logical_weights import check_shape
+from mho.simulator.state.plan import deferred_commits
+from mho.simulator.state.transaction import unchanged_on_error
 from mho.simulator.tiles.inference import InferenceTileWithPeriphery
 from mho.simulator.tiles.module import TileModule
 
@@ -107,8 +110,9 @@ class AnalogLayerBase(_Mixin):
         Raises:
             ModuleError: There is no parameter of this name.
         """
-        if not isinstance(getattr(self, param_name, None), nn.Parameter):
-            raise ModuleError(f"{param_name}: {type(self).__name__} has no such parameter")
+        known = isinstance(param_name, str) and getattr(self, param_name, None)
+        if not isinstance(known, nn.Parameter):
+            raise ModuleError(f"{param_name!r}: {type(self).__name__} has no such parameter")
         delattr(self, param_name)
         setattr(self, param_name, None)
 
@@ -256,11 +260,13 @@ class AnalogLayerBase(_Mixin):
                 "drift_analog_weights: no tile has changed, their devices do not drift; give them"
                 " drift parameters, or use an inference configuration"
             )
-        for _, tile in tiles:
-            if isinstance(tile, InferenceTileWithPeriphery):
+        programmed = [tile for _, tile in tiles if isinstance(tile, InferenceTileWithPeriphery)]
+        changed: list[Any] = [*programmed, *(tile for _, tile in devices)]
+        with unchanged_on_error(changed):
+            for tile in programmed:
                 tile.drift_weights(time)
-        for _, tile in devices:
-            drift_to(tile, time)
+            for _, tile in devices:
+                drift_to(tile, time)
 
     def can_drift(self) -> bool:
         """Return whether the weights of a tile at or below this module drift."""
@@ -284,8 +290,9 @@ class AnalogLayerBase(_Mixin):
         self._require_eval("program_analog_weights")
         tiles = list(self._tiles())
         if noise_model is None:
-            for _, tile in tiles:
-                tile.program_weights()
+            with unchanged_on_error(tile for _, tile in tiles):
+                for _, tile in tiles:
+                    tile.program_weights()
             return
         pulsed = [n for n, tile in tiles if not isinstance(tile, InferenceTileWithPeriphery)]
         if pulsed:
@@ -293,8 +300,9 @@ class AnalogLayerBase(_Mixin):
                 f"noise_model: tile {pulsed[0]!r} is programmed with pulses of its devices;"
                 " leave the noise model out"
             )
-        for _, tile in tiles:
-            tile.program_weights(noise_model=noise_model)
+        with unchanged_on_error(tile for _, tile in tiles):
+            for _, tile in tiles:
+                tile.program_weights(noise_model=noise_model)
 
     @short_traceback
     def remap_analog_weights(self, weight_scaling_omega: float | None = 1.0) -> None:
@@ -304,8 +312,10 @@ class AnalogLayerBase(_Mixin):
             weight_scaling_omega: Largest absolute tile weight afterwards; None takes the configured
                 one.
         """
-        for _, tile in self._tiles():
-            tile.remap_weights(weight_scaling_omega=weight_scaling_omega)
+        tiles = [tile for _, tile in self._tiles()]
+        with unchanged_on_error(tiles):
+            for tile in tiles:
+                tile.remap_weights(weight_scaling_omega=weight_scaling_omega)
 
     @short_traceback
     def replace_rpu_config(self, rpu_config: RPUConfigBase) -> None:
@@ -318,12 +328,14 @@ class AnalogLayerBase(_Mixin):
             TileModuleError: The configuration does not fit a tile; no tile is changed.
         """
         tiles = list(self.named_analog_tiles())
+        check_rpu_config(rpu_config)
         for name, tile in tiles:
             fits, message = tile.compatible_with(rpu_config)
             if not fits:
                 raise TileModuleError(f"rpu_config: does not fit tile {name!r}: {message}")
-        for _, tile in tiles:
-            tile.replace_with(rpu_config)
+        with deferred_commits():
+            for _, tile in tiles:
+                tile.replace_with(rpu_config)
 
     def to_backend(self: LayerT, backend: str, adapter: int | str | None = None) -> LayerT:
         """Run the kernels of all tiles elsewhere from now on; on any error none has moved.

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from mho.exceptions import ArgumentError, ModuleError
 from mho.nn.conversion_table import register_analog
 from mho.nn.modules.base import AnalogLayerBase
+from mho.simulator.parameters.arguments import check_mapping
+from mho.simulator.state.transaction import unchanged_on_error
 
 Weights = tuple[Tensor, Tensor | None]
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -55,12 +57,14 @@ class AnalogContainerBase(AnalogLayerBase):
             ModuleError: A tile is missing in the dictionary; nothing is changed.
         """
         tiles = list(self._tiles())
+        check_mapping("weights_dic", weights_dic)
         missing = [name for name, _ in tiles if name not in weights_dic]
         if missing:
             raise ModuleError(f"weights_dic: no weights for tiles {', '.join(missing)}")
-        for name, tile in tiles:
-            weight, bias = weights_dic[name]
-            tile.set_weights(weight, bias, **kwargs)
+        with unchanged_on_error(tile for _, tile in tiles):
+            for name, tile in tiles:
+                weight, bias = _pair(name, weights_dic[name])
+                tile.set_weights(weight, bias, **kwargs)
 
 
 @register_analog(nn.Sequential)
@@ -157,6 +161,13 @@ class AnalogWrapper(AnalogContainerBase):
         original = object.__new__(_wrapped_class(module))
         original.__dict__ = module.__dict__
         return original
+
+
+def _pair(name: str, value: object) -> Weights:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ArgumentError(f"weights_dic[{name!r}]: expected weight and bias, got {value!r}")
+    weight, bias = value
+    return weight, bias
 
 
 def _adopt(cls: type[ModuleT], module: nn.Module) -> ModuleT:

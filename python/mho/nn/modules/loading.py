@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from mho.exceptions import ArgumentError, InputError
+from mho.simulator.parameters.arguments import check_flag, check_mapping
 from mho.simulator.state.plan import deferred_commits
 from mho.simulator.state.tensor_group import TensorGroup
 from mho.simulator.tiles.module import TileModule
@@ -39,12 +40,14 @@ def prepare(
     Raises:
         ArgumentError: ``assign`` is True.
     """
-    if assign:
+    check_mapping("state_dict", state_dict)
+    strict = check_flag("strict", strict)
+    if check_flag("assign", assign):
         raise ArgumentError("assign: tiles are loaded in place; call without it")
     outdated = [
         name
         for name, value in state_dict.items()
-        if name.endswith("analog_ctx") and getattr(value, "shape", None) == ()
+        if str(name).endswith("analog_ctx") and getattr(value, "shape", None) == ()
     ]
     if not outdated:
         return state_dict, strict

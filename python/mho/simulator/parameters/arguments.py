@@ -3,31 +3,37 @@
 import copy
 import math
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
 from mho.exceptions import ArgumentError, ConfigError
 from mho.settings import check_backend
 from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.config_base import ConfigBase
+
+_INT_BITS = 63
 
 
 def check_index(name: str, value: int) -> int:
-    """Return an integer of any sign.
+    """Return an integer of any sign that fits into 64 bits.
 
     Args:
         name: Name of the argument in messages.
         value: Candidate.
 
     Raises:
-        ArgumentError: It is not an integer.
+        ArgumentError: It is no such integer.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise ArgumentError(f"{name}: expected an integer, got {value!r}")
+        raise ArgumentError(f"{name}: expected an integer, got {describe(value)}")
+    if int(value).bit_length() > _INT_BITS:
+        raise ArgumentError(f"{name}: does not fit into 64 bits, got {describe(value)}")
     return int(value)
 
 
-def check_finite(name: str, value: float) -> float:
-    """Return a finite number of any sign.
+def check_number(name: str, value: object) -> float:
+    """Return a finite number.
 
     Args:
         name: Name of the argument in messages.
@@ -38,11 +44,11 @@ def check_finite(name: str, value: float) -> float:
     """
     number = _as_number(value)
     if not math.isfinite(number):
-        raise ArgumentError(f"{name}: expected a finite number, got {_shown(value)}")
+        raise ArgumentError(f"{name}: expected a finite number, got {describe(value)}")
     return number
 
 
-def check_not_negative(name: str, value: float) -> float:
+def check_not_negative(name: str, value: object) -> float:
     """Return a finite number that is not negative.
 
     Args:
@@ -54,16 +60,66 @@ def check_not_negative(name: str, value: float) -> float:
     """
     number = _as_number(value)
     if not math.isfinite(number) or number < 0.0:
-        raise ArgumentError(f"{name}: expected a finite number >= 0, got {_shown(value)}")
+        raise ArgumentError(f"{name}: expected a finite number >= 0, got {describe(value)}")
+    return number
+
+
+def check_probability(name: str, value: object) -> float:
+    """Return a number between 0 and 1.
+
+    Args:
+        name: Name of the argument in messages.
+        value: Candidate; a tensor of one element counts as a number.
+
+    Raises:
+        ArgumentError: It is no such number.
+    """
+    number = _as_number(value)
+    if not 0.0 <= number <= 1.0:
+        raise ArgumentError(f"{name}: expected a probability, got {describe(value)}")
     return number
 
 
 def _as_number(value: Any) -> float:
-    """Return a value as a number, NaN if it is none."""
-    try:
-        return math.nan if isinstance(value, (bool, str)) else float(value)
-    except (TypeError, ValueError, OverflowError, RuntimeError):
+    """Return a number as Python's, NaN if it is none."""
+    if isinstance(value, (bool, str, bytes)):
         return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last is torch's
+        return math.nan
+
+
+def check_parameters(name: str, value: object, cls: type[ConfigBase]) -> None:
+    """Check an object of parameters and everything in it.
+
+    Args:
+        name: Name of the argument in messages.
+        value: Candidate.
+        cls: Its class.
+
+    Raises:
+        ArgumentError: It is something else.
+        ConfigError: A value in it is invalid; the message names the field.
+    """
+    if not isinstance(value, cls):
+        raise ArgumentError(f"{name}: expected a {cls.__name__}, got {describe(value)}")
+    value.check(name)
+
+
+def check_mapping(name: str, value: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Return a dictionary, or what behaves as one.
+
+    Args:
+        name: Name of the argument in messages.
+        value: Candidate.
+
+    Raises:
+        ArgumentError: It is not one.
+    """
+    if not isinstance(value, Mapping):
+        raise ArgumentError(f"{name}: expected a dictionary, got {describe(value)}")
+    return value
 
 
 def check_size(name: str, value: int) -> int:
@@ -76,9 +132,11 @@ def check_size(name: str, value: int) -> int:
     Raises:
         ArgumentError: It is not a positive integer.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ArgumentError(f"{name}: expected a positive integer, got {value!r}")
-    return value
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ArgumentError(f"{name}: expected a positive integer, got {describe(value)}")
+    if int(value).bit_length() > _INT_BITS:
+        raise ArgumentError(f"{name}: does not fit into 64 bits, got {describe(value)}")
+    return int(value)
 
 
 def check_flag(name: str, value: Any) -> bool:
@@ -96,13 +154,13 @@ def check_flag(name: str, value: Any) -> bool:
     if value is None or isinstance(value, bool):
         return bool(value)
     if isinstance(value, ConfigBase) or (isinstance(value, type) and issubclass(value, ConfigBase)):
-        what = f"the class {value.__name__}" if isinstance(value, type) else _shown(value)
+        what = f"the class {value.__name__}" if isinstance(value, type) else describe(value)
         raise ArgumentError(
             f"{name}: expected True or False, got {what}; give a configuration as rpu_config="
         )
     if type(value).__name__ in ("bool", "bool_") or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
-    raise ArgumentError(f"{name}: expected True or False, got {_shown(value)}")
+    raise ArgumentError(f"{name}: expected True or False, got {describe(value)}")
 
 
 def check_tile_module_class(value: Any) -> Any:
@@ -117,7 +175,7 @@ def check_tile_module_class(value: Any) -> Any:
     if not callable(value):
         hint = "; give a configuration as rpu_config=" if isinstance(value, ConfigBase) else ""
         raise ArgumentError(
-            f"tile_module_class: expected the class of a tile, got {_shown(value)}{hint}"
+            f"tile_module_class: expected the class of a tile, got {describe(value)}{hint}"
         )
     return value
 
@@ -165,13 +223,5 @@ def check_rpu_config(rpu_config: Any) -> RPUConfigBase:
         )
     raise ArgumentError(
         "rpu_config: must be a configuration, such as rpu_config=SingleRPUConfig(), got"
-        f" {_shown(rpu_config)}"
+        f" {describe(rpu_config)}"
     )
-
-
-def _shown(value: Any) -> str:
-    """Return a short text of a value."""
-    if isinstance(value, ConfigBase):
-        return f"a configuration ({type(value).__name__})"
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mho.simulator.parameters import json_text
+from mho.exceptions import ConfigError
+from mho.simulator.parameters import checking, json_text
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -31,6 +32,31 @@ class AttributeConfig:
         values = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__name__}({values})"
 
+    def check(self, path: str = "") -> None:
+        """Check names, types and values of all attributes, nested ones included.
+
+        The attributes are those that the classes annotate. A class whose constructor adds others
+        without annotating any may have more of them, but none that is named like a method.
+
+        Args:
+            path: Prefix of the names in messages, such as `"noise_model"`.
+
+        Raises:
+            ConfigError: An attribute is missing, unknown, of the wrong type or impossible.
+        """
+        checking.check_attributes(self, path)
+        try:
+            self.check_values()
+        except (ValueError, AssertionError, ArithmeticError) as error:
+            raise ConfigError(f"{path}: {error}" if path else str(error)) from error
+
+    def check_values(self) -> None:
+        """Check values against each other; the constructor does so as well.
+
+        Raises:
+            ValueError: They are impossible; the message names the attribute.
+        """
+
     def to_json(self) -> str:
         """Return the object as JSON text that `from_json` restores, class included.
 
@@ -47,7 +73,8 @@ class AttributeConfig:
             text: Output of `to_json` of this class or a subclass.
 
         Raises:
-            ConfigError: The text is not valid or describes another class.
+            ConfigError: The text is not valid, describes another class, or an attribute is missing,
+                unknown, of the wrong type or impossible.
         """
         return json_text.loads(text, cls)
 

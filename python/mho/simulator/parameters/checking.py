@@ -7,12 +7,13 @@ configuration.
 
 import dataclasses
 import difflib
+import inspect
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any, Union
+from typing import Any, ClassVar, Union
 
 from mho.exceptions import ConfigError
 
@@ -38,6 +39,61 @@ def check(obj: object, path: str = "") -> None:
         _check_value(getattr(obj, name), hint, join(path, name))
 
 
+def check_attributes(obj: object, path: str = "") -> None:
+    """Check an object that is no dataclass, by the annotations of its classes.
+
+    Args:
+        obj: Object whose state is its `__dict__`.
+        path: Prefix of the names in messages.
+
+    Raises:
+        ConfigError: An attribute is missing, unknown, named like a method or of the wrong type.
+    """
+    cls: type = type(obj)
+    values = vars(obj)
+    hints = attribute_types(cls)
+    closed = _annotates_all(cls)
+    for name in values:
+        if name in hints:
+            continue
+        if hasattr(cls, name):
+            raise ConfigError(
+                f"{join(path, name)}: is a method of {cls.__name__}, not an attribute"
+            )
+        if closed:
+            raise ConfigError(
+                f"{join(path, name)}: {cls.__name__} has no attribute {name!r};"
+                f" {_name_remedy(name, hints)}"
+            )
+    for name, hint in hints.items():
+        if hasattr(obj, name):
+            _check_value(getattr(obj, name), hint, join(path, name))
+        elif closed:
+            raise ConfigError(
+                f"{join(path, name)}: {cls.__name__} lacks the attribute {name!r}; assign it"
+            )
+
+
+@cache
+def attribute_types(cls: type) -> Mapping[str, Any]:
+    """Return the evaluated annotations of a class and its bases, but for class variables.
+
+    Args:
+        cls: Class.
+
+    Raises:
+        ConfigError: An annotation names something that its module does not have.
+    """
+    hints = _evaluated(cls)
+    return {n: hint for n, hint in hints.items() if typing.get_origin(hint) is not ClassVar}
+
+
+def _annotates_all(cls: type) -> bool:
+    """Return whether every class with a constructor of its own annotates attributes."""
+    with_constructor = [c for c in cls.__mro__[:-1] if "__init__" in vars(c)]
+    return all(inspect.get_annotations(c) for c in with_constructor)
+
+
 def join(path: str, name: str) -> str:
     """Return the dotted path of a field of the object at `path`."""
     return f"{path}.{name}" if path else name
@@ -48,7 +104,7 @@ def describe(value: object) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}"
     try:
-        text = repr(value)
+        text = " ".join(repr(value).split())
     except ValueError:  # Python refuses to write integers of several thousand digits
         text = "a huge integer"
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
@@ -64,14 +120,18 @@ def field_types(cls: type) -> Mapping[str, Any]:
     Raises:
         ConfigError: An annotation names something that its module does not have.
     """
+    hints = _evaluated(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def _evaluated(cls: type) -> dict[str, Any]:
     try:
-        hints = typing.get_type_hints(cls)
+        return typing.get_type_hints(cls)
     except NameError as error:
         raise ConfigError(
             f"{cls.__name__}: annotations cannot be evaluated ({error});"
             " define the class at module level"
         ) from error
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
 def type_name(hint: Any) -> str:
@@ -87,14 +147,18 @@ def _check_names(obj: object, hints: Mapping[str, Any], path: str) -> None:
     cls = type(obj).__name__
     for name in vars(obj):
         if name not in hints:
-            close = difflib.get_close_matches(name, hints, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else "remove it or correct its name"
-            raise ConfigError(f"{join(path, name)}: {cls} has no field {name!r}; {hint}")
+            remedy = _name_remedy(name, hints)
+            raise ConfigError(f"{join(path, name)}: {cls} has no field {name!r}; {remedy}")
     for name in hints:
         if not hasattr(obj, name):
             raise ConfigError(
                 f"{join(path, name)}: {cls} lacks the field {name!r}; assign it a value"
             )
+
+
+def _name_remedy(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else "remove it or correct its name"
 
 
 def _check_value(value: object, hint: Any, path: str) -> None:
@@ -108,7 +172,16 @@ def _check_value(value: object, hint: Any, path: str) -> None:
         element = _element_type(hint)
         for i, item in enumerate(value):
             _check_value(item, element, f"{path}[{i}]")
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+    elif isinstance(value, dict):
+        of_key, of_item = _entry_types(hint)
+        for key, item in value.items():
+            _check_value(key, of_key, f"{path}: key {key!r}")
+            _check_value(item, of_item, f"{path}[{key!r}]")
+    elif isinstance(value, type):
+        return
+    elif callable(own_check := getattr(type(value), "check", None)):
+        own_check(value, path)  # of the class: an attribute of this name would hide it
+    elif dataclasses.is_dataclass(value):
         check(value, path)
 
 
@@ -117,6 +190,14 @@ def _element_type(hint: Any) -> Any:
         if typing.get_origin(candidate) is list:
             return typing.get_args(candidate)[0]
     return Any
+
+
+def _entry_types(hint: Any) -> tuple[Any, Any]:
+    for candidate in typing.get_args(hint) if _is_union(hint) else (hint,):
+        if typing.get_origin(candidate) is dict:
+            key, item = typing.get_args(candidate)
+            return key, item
+    return Any, Any
 
 
 def _is_union(hint: Any) -> bool:

@@ -47,8 +47,8 @@ def loads(text: str, cls: type[T]) -> T:
         cls: Class that the object must be an instance of.
 
     Raises:
-        ConfigError: The text is not valid, names an unknown class or field, or describes another
-            class.
+        ConfigError: The text is not valid, names an unknown class or field, describes another
+            class, or a value is invalid.
     """
     try:
         obj = _decode(json.loads(text), "")
@@ -56,6 +56,8 @@ def loads(text: str, cls: type[T]) -> T:
         raise ConfigError(f"JSON text of a configuration cannot be read: {error}") from error
     if not isinstance(obj, cls):
         raise ConfigError(f"JSON text describes {describe(obj)}, expected {cls.__name__}")
+    if callable(check := getattr(type(obj), "check", None)):
+        check(obj)
     return obj
 
 

@@ -55,11 +55,21 @@ class Part:
     def register(self) -> None:
         """Register its tensors on a fresh tile, as far as they are always there."""
 
+    def check(self, config: Any) -> None:
+        """Refuse a configuration that it cannot follow; nothing is changed.
+
+        Args:
+            config: Configuration that the tile is to have.
+
+        Raises:
+            ConfigError: An option is not supported; the message names the field.
+        """
+
     def follow(self, config: Any) -> None:
         """Add, drop and recompute what a configuration asks for.
 
         Args:
-            config: Configuration, checked.
+            config: Configuration that `check` accepts; following it cannot fail.
         """
 
     def entries(self, config: Any) -> dict[str, Entry]:

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError, ConfigError
+from mho.simulator.parameters.arguments import check_flag, check_number
 from mho.simulator.parameters.pre_post import InputRangeParameter
 from mho.simulator.parts.base import Part
+from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.raw_tiles.torch.dac_adc import tracks
 from mho.simulator.state.entries import Entry, assign
 
@@ -16,6 +18,18 @@ _NAMES = ("input_range", "input_range_update_idx")
 
 class InputRange(Part):
     """Clips and scales the inputs of a tile to a range, learned or not, `[1]`."""
+
+    def check(self, config: Any) -> None:
+        """Refuse to manage output clipping that cannot be observed; see the base class."""
+        pre_post = getattr(config, "pre_post", None)
+        params: InputRangeParameter | None = getattr(pre_post, "input_range", None)
+        if params is None or not (params.enable and params.manage_output_clipping):
+            return
+        if not params.supports_manage_output_clipping(config):
+            raise ConfigError(
+                "pre_post.input_range.manage_output_clipping: needs a forward that is not"
+                " perfect, with noise and bound management NONE"
+            )
 
     def follow(self, config: Any) -> None:
         """Add or remove the input range as a configuration says; see `init_input_processing`."""
@@ -62,12 +76,7 @@ class InputRange(Part):
             ConfigError: `manage_output_clipping` is on, but clipped outputs cannot be observed.
         """
         tile, params = self._tile, self.parameters()
-        if params is not None and params.manage_output_clipping:
-            if not params.supports_manage_output_clipping(tile.rpu_config):
-                raise ConfigError(
-                    "pre_post.input_range.manage_output_clipping: needs a forward that is not"
-                    " perfect, with noise and bound management NONE"
-                )
+        self.check(tile.rpu_config)
         present = self.value()
         is_parameter = tile._parameters.get("input_range") is not None
         if params is None:
@@ -108,9 +117,16 @@ class InputRange(Part):
         present = self.value()
         if present is None:
             raise _no_range()
-        number = abs(float(value.reshape(-1)[0] if isinstance(value, Tensor) else value))
-        if not 0.0 < number < float("inf"):
-            raise ArgumentError(f"value: expected a finite range other than zero, got {value}")
+        first = value
+        if isinstance(value, Tensor):
+            check_tensor(value.reshape(-1) if value.dim() == 0 else value, "value")
+            first = value.reshape(-1)[:1]
+        number = abs(check_number("value", first))
+        # Zero in the precision of the range as well.
+        if float(torch.tensor(number, dtype=present.dtype)) in (0.0, float("inf")):
+            raise ArgumentError(
+                f"value: expected a range that is not zero in {present.dtype}, got {number}"
+            )
         present.data.fill_(number)
 
     def apply_input_range(self, values: Tensor, update_from_data: bool = False) -> Tensor:
@@ -123,7 +139,8 @@ class InputRange(Part):
         Raises:
             ConfigError: The tile has no input range.
         """
-        range_ = self._followed(values, update_from_data)
+        check_tensor(values, "values")
+        range_ = self._followed(values, check_flag("update_from_data", update_from_data))
         bound = positive(range_)
         return torch.clamp(values, -bound, bound)
 

@@ -1,18 +1,22 @@
 """The weights of a tile as those of a layer: logical weights and bias."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError, InputError
-from mho.simulator.parameters.arguments import check_finite
+from mho.simulator.parameters.arguments import check_flag, check_number, check_size
 from mho.simulator.parts.base import Part
 from mho.simulator.parts.clipping import note
 from mho.simulator.parts.scales import ScaledTile, Scales, weight_scales
-from mho.simulator.raw_tiles.rows import check_tensor
+from mho.simulator.raw_tiles.rows import as_tensor, check_tensor
 from mho.simulator.raw_tiles.weight_limits import check_weights
 from mho.simulator.state.entries import Entry, assign
+from mho.simulator.state.transaction import unchanged_on_error
+
+# Inputs to read weights with: more of them are a slip, and fill the memory.
+_MOST_SAMPLES = 10_000_000
 
 
 class LayerTile(ScaledTile, Protocol):
@@ -78,25 +82,54 @@ class LogicalWeights(Part):
             ArgumentError: An analog bias is missing, or a value is not finite; nothing is changed.
             InputError: Wrong shape; nothing is changed.
         """
-        tile = self._tile
+        scaled = check_flag("apply_weight_scaling", apply_weight_scaling)
         combined, digital = self._combined(weight, bias)
-        with torch.no_grad():
-            scales: Tensor | float | None = None
-            if apply_weight_scaling:
-                combined, scales = self._scaled(combined, weight_scaling_omega)
-                # Scales of earlier weights must not multiply the new ones a second time.
-                if scales is None and tile.scales.get_scales() is not None:
-                    scales = 1.0
-            tile.tile.set_weights(combined)
-            note(tile, combined, isinstance(scales, Tensor))
-            if scales is not None:
-                tile.scales.set_scales(scales)
-            present = tile._parameters["bias"]
-            if digital is not None and present is not None:
-                present.data.copy_(digital)
-            tile.programming.forget()
-        if realistic:
-            tile.programming.program_weights()
+        scales = self._new_scales(combined, weight_scaling_omega) if scaled else None
+        raw = combined if scales is None else combined / scales.reshape(-1, 1)
+        check_weights(raw, (raw.shape[0], raw.shape[1]))
+        if check_flag("realistic", realistic):
+            with unchanged_on_error([cast(nn.Module, self._tile)]):
+                self._write(raw, digital, scaled, scales)
+                self._tile.programming.program_weights()
+        else:
+            self._write(raw, digital, scaled, scales)
+
+    @torch.no_grad()
+    def _write(
+        self, raw: Tensor, digital: Tensor | None, scaled: bool, scales: Tensor | None
+    ) -> None:
+        """Write what was checked."""
+        tile = self._tile
+        # First what can fail, for lack of memory or on a graphics processor.
+        tile.tile.set_weights(raw)
+        note(tile, raw, scales is not None)
+        present = tile._parameters["bias"]
+        if digital is not None and present is not None:
+            present.data.copy_(digital)
+        if scaled and tile.scales.get_scales() is not None:
+            # Scales of earlier weights must not multiply the new ones a second time.
+            tile.scales.set_scales(1.0)
+        if scales is not None:
+            tile.scales.set_scales(scales)
+        tile.programming.forget()
+
+    def _new_scales(self, combined: Tensor, weight_scaling_omega: float | None) -> Tensor | None:
+        """Return the scales that belong to logical weights, None if they are not scaled."""
+        mapping = self._tile.rpu_config.mapping
+        omega = check_number(
+            "weight_scaling_omega",
+            mapping.weight_scaling_omega if weight_scaling_omega is None else weight_scaling_omega,
+        )
+        if omega <= 0.0:
+            return None
+        dtype = self._tile._get_tile_weights_ref().dtype
+        scales = weight_scales(combined, omega, mapping.weight_scaling_columnwise, dtype)
+        if not bool((torch.isfinite(scales) & (scales > 0.0)).all()):
+            raise ArgumentError(
+                f"weight_scaling_omega: {omega} does not go with these weights, their scales are"
+                f" beyond {scales.dtype}"
+            )
+        return scales
 
     def apply_weight_scaling(
         self, combined_weights: Tensor, weight_scaling_omega: float | None = None
@@ -109,36 +142,25 @@ class LogicalWeights(Part):
                 configuration. Zero or less keeps the scales and returns the weights as they are.
 
         Raises:
-            ArgumentError: The largest absolute tile weight is no finite number, or so small that
-                a scale is none; nothing is changed.
+            ArgumentError: A value is not finite; nothing is changed.
+            InputError: The weights have another shape; nothing is changed.
         """
-        scaled, scales = self._scaled(combined_weights, weight_scaling_omega)
-        if scales is not None:
-            self._tile.scales.set_scales(scales)
-        return scaled
-
-    def _scaled(
-        self, combined: Tensor, weight_scaling_omega: float | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return tile weights and the scales that belong to them, None without scaling."""
-        mapping = self._tile.rpu_config.mapping
-        omega = check_finite(
-            "weight_scaling_omega",
-            mapping.weight_scaling_omega if weight_scaling_omega is None else weight_scaling_omega,
-        )
-        if omega <= 0.0:
-            return combined, None
-        dtype = self._tile._get_tile_weights_ref().dtype
-        scales = weight_scales(combined, omega, mapping.weight_scaling_columnwise, dtype)
-        if not bool(torch.isfinite(scales).all()):
-            raise ArgumentError(f"weight_scaling_omega: {omega} does not go with these weights")
-        return combined / scales.reshape(-1, 1), scales
+        raw = self._tile.tile
+        shape = (raw.get_d_size(), raw.get_x_size())
+        checked = check_weights(combined_weights, shape, "combined_weights")
+        scales = self._new_scales(checked, weight_scaling_omega)
+        if scales is None:
+            return combined_weights
+        self._tile.scales.set_scales(scales)
+        return combined_weights / scales.reshape(-1, 1)
 
     def _combined(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return checked logical weights with the analog bias column, and the digital bias."""
         tile = self._tile
-        given = as_matrix(weight, tile.out_size, tile.in_size)
+        given = as_matrix(as_tensor("weight", weight), tile.out_size, tile.in_size)
         checked = check_weights(given, (tile.out_size, tile.in_size))
+        if not given.is_floating_point():
+            given = checked
         # Raw tiles that move have a precision of their own, to which float32 would round.
         combined = given if tile.tile.moves else checked
         column = None if bias is None else self._checked_bias(bias)
@@ -149,7 +171,7 @@ class LogicalWeights(Part):
         return torch.cat([combined, column.reshape(-1, 1)], dim=1), None
 
     def _checked_bias(self, bias: Tensor) -> Tensor:
-        given = torch.as_tensor(bias).detach().clone().reshape(-1)
+        given = as_tensor("bias", bias).detach().clone().reshape(-1)
         value = given.to("cpu", torch.float32)
         if value.numel() != self._tile.out_size:
             raise InputError(f"bias: expected {self._tile.out_size} values, got {value.numel()}")
@@ -167,7 +189,8 @@ class LogicalWeights(Part):
                 returned.
             realistic: Estimate them from products of the tile, with all their noise.
         """
-        if realistic:
+        apply_weight_scaling = check_flag("apply_weight_scaling", apply_weight_scaling)
+        if check_flag("realistic", realistic):
             return self.read_weights(apply_weight_scaling)
         with torch.no_grad():
             combined = self._tile.tile.get_weights().detach().cpu()
@@ -199,17 +222,27 @@ class LogicalWeights(Part):
             over_sampling: Number of samples per input by default.
 
         Raises:
+            ArgumentError: `over_sampling` is no positive number, or a value is not finite.
             InputError: `x_values` has the wrong shape.
         """
+        apply_weight_scaling = check_flag("apply_weight_scaling", apply_weight_scaling)
         size = self._tile.in_size
-        x = (
-            torch.randn(size * over_sampling, size, dtype=torch.float32)
-            if x_values is None
-            else x_values.detach().cpu().float()
-        )
-        if x.dim() != 2 or x.shape[1] != size:
+        if x_values is None:
+            samples = size * check_size("over_sampling", over_sampling)
+            if samples > _MOST_SAMPLES:
+                raise ArgumentError(
+                    f"over_sampling: at most {_MOST_SAMPLES} samples, got {samples}"
+                )
+            x = torch.randn(samples, size, dtype=torch.float32)
+        else:
+            check_tensor(x_values, "x_values")
+            x = x_values.detach().cpu().float()
+        if x.dim() != 2 or x.shape[1] != size or x.shape[0] == 0:
             raise InputError(f"x_values: expected shape [samples, {size}], got {tuple(x.shape)}")
-        combined = self._estimate(x)
+        if not bool(torch.isfinite(x).all()):
+            raise ArgumentError("x_values: values must be finite; found NaN or infinity")
+        with unchanged_on_error([cast(nn.Module, self._tile)]):
+            combined = self._estimate(x)
         scales = None if apply_weight_scaling else self._tile.scales.get_scales()
         if scales is not None:
             combined = combined / scales.cpu().reshape(-1, 1)

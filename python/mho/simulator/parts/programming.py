@@ -1,16 +1,19 @@
 """Programming, drift and drift compensation of inference tiles."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mho.exceptions import ConfigError, TileError
 from mho.inference.noise.base import BaseNoiseModel
+from mho.simulator.parameters.arguments import check_flag
 from mho.simulator.parameters.times import check_time
 from mho.simulator.parts.base import Part, PartOwner
 from mho.simulator.parts.reference_weights import ReferenceWeights
+from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.state.entries import Entry, assign
+from mho.simulator.state.transaction import unchanged_on_error
 
 _PARAMETERS = "drift_noise_parameters"
 _WEIGHTS = "programmed_weights"
@@ -101,8 +104,14 @@ class Programming(Part):
         Raises:
             ConfigError: There is no noise model, or it is not one.
         """
-        tile, buffers = self._tile, self._tile._buffers
+        from_reference = check_flag("from_reference", from_reference)
         model = self._noise_model(noise_model)
+        with unchanged_on_error([cast(nn.Module, self._tile)]):
+            self._program(from_reference, model)
+
+    def _program(self, from_reference: bool, model: BaseNoiseModel) -> None:
+        tile, buffers = self._tile, self._tile._buffers
+        tile.rpu_config.noise_model = model
         reference = tile.reference_weights.aim(from_reference)
         programmed, parameters = model.apply_programming_noise(reference.clone())
         weights = programmed.to(reference)
@@ -120,8 +129,7 @@ class Programming(Part):
         model = getattr(config, "noise_model", None) if noise_model is None else noise_model
         if not isinstance(model, BaseNoiseModel):
             raise ConfigError(f"noise_model: expected a BaseNoiseModel, got {type(model).__name__}")
-        if noise_model is not None:
-            config.noise_model = noise_model
+        model.check("noise_model")
         return model
 
     @torch.no_grad()
@@ -139,9 +147,13 @@ class Programming(Part):
             ConfigError: There is no noise model.
         """
         t_inference = check_time("t_inference", t_inference)
+        with unchanged_on_error([cast(nn.Module, self._tile)]):
+            self._drift(t_inference)
+
+    def _drift(self, t_inference: float) -> None:
         tile, buffers = self._tile, self._tile._buffers
         if buffers[_WEIGHTS] is None or tile.drift_noise_parameters is None:
-            self.program_weights()
+            self._program(True, self._noise_model(None))
         programmed, parameters = buffers[_WEIGHTS], tile.drift_noise_parameters
         assert programmed is not None and parameters is not None
         model = self._noise_model(None)
@@ -171,6 +183,7 @@ class Programming(Part):
         Returns:
             Outputs, shape `[batch, out_size]`.
         """
+        check_tensor(readout_tensor, "readout_tensor")
         with torch.no_grad():
             rows = readout_tensor.to(self._tile._get_tile_weights_ref())
             return self._tile.tile.forward(rows, False, is_test=True)

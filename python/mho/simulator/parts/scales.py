@@ -7,8 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError, ConfigError
+from mho.simulator.parameters.arguments import check_not_negative
 from mho.simulator.parameters.enums import WeightRemapType
 from mho.simulator.parts.base import Part, PartOwner
+from mho.simulator.raw_tiles.base import as_vector
+from mho.simulator.raw_tiles.rows import check_tensor, check_view
 from mho.simulator.raw_tiles.weight_limits import with_floor
 from mho.simulator.state.entries import Entry, assign
 
@@ -141,12 +144,19 @@ class Scales(Part):
         Args:
             values: Outputs.
             tensor_view: Shape that spreads a vector of all outputs over them.
+
+        Raises:
+            InputError: The values are no tensor, or the shape does not fit them.
         """
         alpha = self.get_learned_out_scales()
         if alpha is None:
             return values
+        if not isinstance(values, Tensor) or values.is_meta:
+            check_tensor(values, "values")
         if tensor_view is None:
             tensor_view = self._tile.get_tensor_view(values.dim())
+        else:
+            check_view(tensor_view, self._tile.out_size, tuple(values.shape))
         return values * alpha.view(tensor_view)
 
     def get_scales(self) -> Tensor | None:
@@ -170,6 +180,24 @@ class Scales(Part):
         learned = self.get_learned_out_scales()
         if learned is not None:
             learned.data.fill_(1.0)
+
+    def set_learning_rate(self, learning_rate: float | None) -> None:
+        """Set the learning rate; compensation for the mapping scales multiplies the raw one.
+
+        Args:
+            learning_rate: None is ignored.
+
+        Raises:
+            ArgumentError: It is negative or not finite; the present one stays.
+        """
+        if learning_rate is not None:
+            rate = check_not_negative("learning_rate", learning_rate)
+            self._tile.tile.set_learning_rate(rate * self._tile.mapping_lr_scale)
+
+    def get_learning_rate(self) -> float | None:
+        """Return the learning rate."""
+        raw = self._tile.tile.get_learning_rate()
+        return None if raw is None else raw / self._tile.mapping_lr_scale
 
     def times(self, values: Tensor, dim: int) -> Tensor:
         """Return outputs, or gradients of outputs, times the mapping scales.
@@ -228,7 +256,7 @@ def as_scales(value: Tensor | float, out_size: int, current: Tensor | None) -> T
         ArgumentError: The number of factors is neither 1 nor `out_size`, or one is not positive and
             finite.
     """
-    flat = torch.as_tensor(value, dtype=torch.float32).detach().cpu().reshape(-1)
+    flat = as_vector("scales", value)
     if flat.numel() not in (1, out_size):
         raise ArgumentError(f"scales: expected 1 or {out_size} values, got {flat.numel()}")
     if not bool((torch.isfinite(flat) & (flat > 0.0)).all()):

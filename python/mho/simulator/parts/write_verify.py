@@ -1,17 +1,18 @@
 """Programming of trained tiles in a closed loop of reading and pulses."""
 
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError, InputError
-from mho.simulator.parameters.arguments import check_not_negative, check_size
+from mho.simulator.parameters.arguments import check_flag, check_not_negative, check_size
 from mho.simulator.parts.base import Part, PartOwner
 from mho.simulator.parts.device_drift import restart_clock
 from mho.simulator.parts.reference_weights import ReferenceWeights
 from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.raw_tiles.weight_limits import check_weights
+from mho.simulator.state.transaction import unchanged_on_error
 
 
 class VerifiedTile(PartOwner, Protocol):
@@ -60,11 +61,12 @@ class WriteVerify(Part):
             ArgumentError: A number is impossible, or a value is not finite; nothing is changed.
             InputError: `x_values` or `w_init` has the wrong shape; nothing is changed.
         """
-        check_not_negative("learning_rate", learning_rate)
-        check_size("max_iter", max_iter)
+        learning_rate = check_not_negative("learning_rate", learning_rate)
+        max_iter = check_size("max_iter", max_iter)
         if tolerance is not None:
-            check_not_negative("tolerance", tolerance)
-        with torch.no_grad():
+            tolerance = check_not_negative("tolerance", tolerance)
+        from_reference = check_flag("from_reference", from_reference)
+        with torch.no_grad(), unchanged_on_error([cast(nn.Module, self._tile)]):
             x = self._verification_inputs(x_values)
             start = self._checked_start(w_init)
             targets = x @ self._tile.reference_weights.aim(from_reference).t()
@@ -95,7 +97,7 @@ class WriteVerify(Part):
 
     def _checked_start(self, w_init: float | Tensor) -> float | Tensor:
         if not isinstance(w_init, Tensor) or w_init.dim() == 0:
-            return check_not_negative("w_init", float(w_init))
+            return check_not_negative("w_init", w_init)
         shape = (self._tile.tile.get_d_size(), self._tile.tile.get_x_size())
         return check_weights(w_init, shape, "w_init").to(self._tile.tile.get_weights())
 

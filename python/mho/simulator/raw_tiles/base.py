@@ -2,13 +2,16 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import ConfigError, InputError, TileError
+from mho.exceptions import ArgumentError, ConfigError, InputError, TileError
 from mho.settings import check_backend
+from mho.simulator.parameters.arguments import check_mapping
+from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapParameter
 from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.state.plan import LoadPlan
@@ -269,9 +272,24 @@ class SimulatorTile:
         """
         self.update(x, d, bias_input is not None)
 
-    def next_call(self) -> int:
-        """Return the number of a new call, for raw tiles that count them."""
-        return 0
+    def numbered(self) -> AbstractContextManager[int]:
+        """Return a context with the number of a new call, for raw tiles that count them.
+
+        A call that raises has not been one.
+        """
+        return nullcontext(0)
+
+    def on_host(self, replaces_all: bool = False) -> AbstractContextManager[None]:
+        """Return a context in which weights are read and written in the tensors of the host.
+
+        Args:
+            replaces_all: Nothing of the old weights is used.
+        """
+        return nullcontext()
+
+    def changed_objects(self) -> list[object]:
+        """Return the objects beside its modules whose attributes calls replace."""
+        return [] if isinstance(self, nn.Module) else [self]
 
     def has_bias_column(self) -> bool:
         """Return whether the last column is a bias."""
@@ -327,7 +345,7 @@ class SimulatorTile:
             InputError: A shape is wrong; nothing is changed.
             TileError: Names or their order differ from those of the device; nothing is changed.
         """
-        if not ordered_parameters:
+        if not check_mapping("ordered_parameters", ordered_parameters):
             return
         names = self.get_hidden_parameter_names()
         if list(ordered_parameters) != names:
@@ -518,6 +536,38 @@ class SimulatorTile:
     def get_meta_parameters(self) -> Any:
         """Return the parameters the tile was built from."""
         raise NotImplementedError
+
+
+def named_values(dic: Mapping[str, Tensor] | None, more: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what was given by a dictionary and by keywords as one dictionary.
+
+    Args:
+        dic: Dictionary, or None.
+        more: Keywords.
+
+    Raises:
+        ArgumentError: The first is not a dictionary.
+    """
+    return {**({} if dic is None else check_mapping("dic", dic)), **more}
+
+
+def as_vector(name: str, value: object) -> Tensor:
+    """Return numbers as a float32 vector on the host.
+
+    Args:
+        name: Name of the argument in messages.
+        value: Numbers in any shape.
+
+    Raises:
+        ArgumentError: They are no real numbers.
+    """
+    try:
+        given = torch.as_tensor(value).detach()
+        if given.is_complex() or given.layout is not torch.strided or given.is_meta:
+            raise TypeError("not a dense tensor of real numbers")
+        return given.to("cpu", torch.float32).reshape(-1)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise ArgumentError(f"{name}: expected numbers, got {describe(value)}: {error}") from error
 
 
 def refused_backend(name: str, backend: str | None) -> str:

@@ -1,5 +1,6 @@
 """Raw tile that users write in Python: a class to derive from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,9 +13,11 @@ from mho.simulator.parameters.config_base import ConfigBase
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.parameters.runtime import RuntimeParameter
+from mho.simulator.raw_tiles import weight_limits
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.raw_tiles.torch.product import AnalogMVM
+from mho.simulator.state.entries import check_module_entries
 
 
 @register_config_class
@@ -87,15 +90,26 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
         parts = (rpu_config.forward, rpu_config.backward, rpu_config.update)
         values = [dict(vars(part)) for part in parts]
         if values != self._checked:
-            _check_product(rpu_config.forward, "forward")
-            _check_product(rpu_config.backward, "backward")
-            rpu_config.update.check("update")
+            self.check(rpu_config)
             self._checked = values
         self._f_io, self._b_io, self._update = parts
 
     def follow(self, config: Any) -> None:
         """Follow a new configuration; see the base class."""
         self.set_config(config)
+
+    def check(self, config: Any) -> None:
+        """Refuse what the products and the update cannot simulate; see the base class.
+
+        Override it together with them.
+        """
+        _check_product(config.forward, "forward")
+        _check_product(config.backward, "backward")
+        config.update.check("update")
+
+    def check_entries(self, entries: Mapping[str, Any]) -> None:
+        """Check the entries that this module loads itself; see the base class."""
+        check_module_entries(self, "tile.", entries)
 
     @torch.no_grad()
     def forward(
@@ -242,7 +256,12 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
 
     @torch.no_grad()
     def set_weights_uniform_random(self, bmin: float, bmax: float) -> None:
-        """Draw the weights uniformly from `[bmin, bmax)`."""
+        """Draw the weights uniformly from `[bmin, bmax)`.
+
+        Raises:
+            ArgumentError: The limits are not finite or not in order.
+        """
+        bmin, bmax = weight_limits.check_limits(bmin, bmax, self._analog_weight.dtype)
         self._analog_weight.uniform_(bmin, bmax)
 
     def get_x_size(self) -> int:

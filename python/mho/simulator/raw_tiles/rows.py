@@ -24,8 +24,35 @@ def check_tensor(value: object, name: str) -> None:
         raise InputError(
             f"{name}: complex numbers are not supported; pass real and imaginary parts separately"
         )
+    if value.layout is not torch.strided or value.is_meta:
+        raise InputError(
+            f"{name}: expected a dense tensor with values, got layout {value.layout} on"
+            f" {value.device}; use to_dense()"
+        )
     if value.dim() == 0:
         raise InputError(f"{name}: expected at least one axis, got a scalar; use reshape(1)")
+
+
+def as_tensor(name: str, value: object) -> Tensor:
+    """Return a tensor, or what torch makes one of.
+
+    Args:
+        name: Name of the argument in messages.
+        value: Tensor, array, number or list.
+
+    Raises:
+        InputError: It is none of these, or has no dense values.
+    """
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise InputError(f"{name}: cannot be made a tensor: {error}") from error
+    if tensor.layout is not torch.strided or tensor.is_meta or tensor.is_complex():
+        raise InputError(
+            f"{name}: expected a dense tensor of real numbers, got {tensor.dtype} of layout"
+            f" {tensor.layout} on {tensor.device}"
+        )
+    return tensor
 
 
 def check_features(value: Tensor, size: int, features_first: bool, name: str) -> None:
@@ -46,6 +73,29 @@ def check_features(value: Tensor, size: int, features_first: bool, name: str) ->
         raise InputError(
             f"{name}: expected size {size} on the {where} axis, got {given}"
             f" (shape {tuple(value.shape)})"
+        )
+
+
+def check_view(view: tuple[int, ...], size: int, shape: tuple[int, ...]) -> None:
+    """Check that a shape spreads a vector over a tensor.
+
+    Args:
+        view: Shape that the vector is viewed in.
+        size: Length of the vector.
+        shape: Shape of the tensor.
+
+    Raises:
+        InputError: It does not.
+    """
+    try:
+        spread = torch.empty(size, device="meta").view(view).shape
+        fits = tuple(torch.broadcast_shapes(spread, shape)) == shape  # type: ignore[no-untyped-call]
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        fits = False
+    if not fits:
+        raise InputError(
+            f"tensor_view: expected a shape that spreads {size} values over shape {shape}, got"
+            f" {view!r}"
         )
 
 

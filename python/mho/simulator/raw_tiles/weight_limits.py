@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from mho.exceptions import ArgumentError, ConfigError, InputError
+from mho.simulator.parameters.arguments import check_number
 from mho.simulator.parameters.enums import WeightClipType, WeightRemapType
 from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapParameter
 from mho.simulator.raw_tiles.rows import check_tensor
@@ -27,6 +28,29 @@ def check_weights(weight: Tensor, shape: tuple[int, int], name: str = "weight") 
     if not bool(torch.isfinite(value).all()):
         raise ArgumentError(f"{name}: values must be finite; found NaN or infinity")
     return value
+
+
+def check_limits(
+    bmin: float, bmax: float, dtype: torch.dtype = torch.float32
+) -> tuple[float, float]:
+    """Return the limits of a uniform distribution.
+
+    Args:
+        bmin: Lower limit.
+        bmax: Upper limit.
+        dtype: Precision of the weights.
+
+    Raises:
+        ArgumentError: They are not finite or not in order, or the precision does not hold their
+            distance.
+    """
+    bmin, bmax = check_number("bmin", bmin), check_number("bmax", bmax)
+    largest = torch.finfo(dtype).max
+    if not (bmin <= bmax and bmax - bmin <= largest and max(-bmin, bmax) <= largest):
+        raise ArgumentError(
+            f"bmin, bmax: expected limits in order whose distance {dtype} holds, got {bmin}, {bmax}"
+        )
+    return bmin, bmax
 
 
 @torch.no_grad()

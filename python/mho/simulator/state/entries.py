@@ -1,12 +1,13 @@
 """Entries of a saved state that are single tensors: what they may look like, and writing them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import InputError, TileError
+from mho.exceptions import InputError, StateError
 
 
 @dataclass
@@ -33,7 +34,7 @@ def check_entry(name: str, value: object, entry: Entry) -> Tensor:
 
     Raises:
         InputError: It is no floating-point tensor, or of another shape.
-        TileError: A value is not finite, or not positive where it must be.
+        StateError: A value is not finite, or not positive where it must be.
     """
     if not isinstance(value, Tensor) or not value.dtype.is_floating_point:
         raise InputError(f"{name}: expected a floating-point tensor, got {describe_value(value)}")
@@ -41,7 +42,9 @@ def check_entry(name: str, value: object, entry: Entry) -> Tensor:
         shapes = " or ".join(str(shape) for shape in entry.shapes)
         raise InputError(f"{name}: expected shape {shapes}, got {tuple(value.shape)}")
     if not bool(torch.isfinite(value).all()) or (entry.positive and not bool((value > 0.0).all())):
-        raise TileError(f"{name}: values must be finite{' and positive' if entry.positive else ''}")
+        raise StateError(
+            f"{name}: values must be finite{' and positive' if entry.positive else ''}"
+        )
     return value.detach()
 
 
@@ -54,6 +57,30 @@ def describe_value(value: object) -> str:
     if isinstance(value, Tensor):
         return f"a {value.dtype} tensor of shape {tuple(value.shape)}"
     return f"a {type(value).__name__}"
+
+
+def check_module_entries(module: nn.Module, prefix: str, entries: Mapping[str, object]) -> None:
+    """Check the entries that a module of torch is going to load itself.
+
+    Args:
+        module: Module.
+        prefix: Prefix of its entries.
+        entries: Entries by name; absent ones are torch's to report.
+
+    Raises:
+        InputError: One is no tensor of real numbers, has another shape or is not finite.
+    """
+    for name, present in module.state_dict(prefix=prefix).items():
+        if name not in entries:
+            continue
+        value = entries[name]
+        shape = tuple(present.shape)
+        if not isinstance(value, Tensor) or tuple(value.shape) != shape or value.is_complex():
+            raise InputError(
+                f"{name}: expected a tensor of shape {shape}, got {describe_value(value)}"
+            )
+        if not bool(torch.isfinite(value).all()):
+            raise InputError(f"{name}: values must be finite; found NaN or infinity")
 
 
 class TensorOwner(Protocol):

@@ -7,14 +7,16 @@ import torch
 from torch import Tensor
 
 from mho._core import __version__
-from mho.exceptions import ArgumentError, TileError
+from mho.exceptions import ArgumentError, StateError
 from mho.simulator.parameters.arguments import check_not_negative
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.state.entries import describe_value
 from mho.simulator.state.names import AnalogTileStateNames as Names
 
 FORMAT = 1
-_HEADER_KEYS = {"format", Names.MHO_VERSION, "tile_class", "learning_rate", Names.RPU_CONFIG}
+_TEXTS = (Names.MHO_VERSION, "tile_class", Names.RPU_CONFIG)
+_HEADER_KEYS = {"format", "learning_rate", *_TEXTS}
+_OPTIONAL_KEYS = {"dw_min"}
 
 
 def encode_header(
@@ -50,25 +52,31 @@ def decode_header(value: object) -> dict[str, Any]:
         value: Entry of a state dictionary.
 
     Raises:
-        TileError: It cannot be read.
+        StateError: It cannot be read.
     """
     if not isinstance(value, Tensor) or value.dtype is not torch.uint8 or value.dim() != 1:
-        raise TileError(
+        raise StateError(
             f"{Names.CONFIG}: expected a uint8 tensor of one axis, got {describe_value(value)}"
         )
     try:
         header = json.loads(bytes(value.cpu().tolist()).decode())
     except (ValueError, RecursionError) as error:
-        raise TileError(f"{Names.CONFIG}: is truncated or no JSON text: {error}") from error
-    if not isinstance(header, dict) or set(header) < _HEADER_KEYS:
-        raise TileError(
+        raise StateError(f"{Names.CONFIG}: is truncated or no JSON text: {error}") from error
+    if not isinstance(header, dict) or not _HEADER_KEYS <= set(header):
+        raise StateError(
             f"{Names.CONFIG}: expected keys {sorted(_HEADER_KEYS)}; this is not the state of a tile"
         )
     if header["format"] != FORMAT:
-        raise TileError(
+        raise StateError(
             f"{Names.CONFIG}: format {header['format']!r} is not supported by mho {__version__};"
             f" it was written by mho {header[Names.MHO_VERSION]}"
         )
+    # A key that is not known may mean anything, so nothing is guessed.
+    if unknown := set(header) - _HEADER_KEYS - _OPTIONAL_KEYS:
+        raise StateError(f"{Names.CONFIG}: unknown keys {sorted(unknown)}")
+    for name in _TEXTS:
+        if not isinstance(header[name], str):
+            raise StateError(f"{Names.CONFIG}: {name} must be text, got {header[name]!r}")
     for name in ("learning_rate", "dw_min"):
         _check_number(name, header.get(name))
     return header
@@ -79,4 +87,4 @@ def _check_number(name: str, value: Any) -> None:
         if value is not None:
             check_not_negative(name, value)
     except ArgumentError as error:
-        raise TileError(f"{Names.CONFIG}: {error}") from error
+        raise StateError(f"{Names.CONFIG}: {error}") from error

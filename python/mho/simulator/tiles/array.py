@@ -6,11 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError, InputError, TileModuleError
-from mho.simulator.parameters.arguments import check_flag, check_rpu_config, check_size
+from mho.simulator.parameters.arguments import (
+    check_flag,
+    check_index,
+    check_rpu_config,
+    check_size,
+)
 from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parameters.registry import register_tile_class
 from mho.simulator.parts.logical_weights import as_matrix
-from mho.simulator.raw_tiles.rows import check_features, check_tensor
+from mho.simulator.raw_tiles.rows import as_tensor, check_features, check_tensor
+from mho.simulator.state.entries import Entry, check_entry
+from mho.simulator.state.transaction import unchanged_on_error
 from mho.simulator.tiles.base import TileModuleBase
 from mho.simulator.tiles.module import TileModule
 
@@ -107,8 +114,12 @@ class TileModuleArray(nn.Module):
         Args:
             size: Size of the axis.
             split_max_size: Largest part; zero or less is no limit.
+
+        Raises:
+            ArgumentError: The size is not a positive integer, or the limit is no integer.
         """
-        if split_max_size <= 0:
+        size = check_size("size", size)
+        if check_index("split_max_size", split_max_size) <= 0:
             return [size]
         count = -(-size // split_max_size)
         base, extra = divmod(size, count)
@@ -138,6 +149,12 @@ class TileModuleArray(nn.Module):
             return output
         return output + (self.bias if tensor_view is None else self.bias.view(*tensor_view))
 
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        name = prefix + "bias"
+        if self.bias is not None and name in state_dict:
+            check_entry(name, state_dict[name], Entry(((self.out_size,),)))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
     def set_weights(self, weight: Tensor, bias: Tensor | None = None, **kwargs: Any) -> None:
         """Write logical weights.
 
@@ -150,22 +167,21 @@ class TileModuleArray(nn.Module):
             ArgumentError: A value is not finite; nothing is changed.
             InputError: Wrong shape; nothing is changed.
         """
-        matrix = as_matrix(weight, self.out_size, self.in_size)
+        matrix = as_matrix(as_tensor("weight", weight), self.out_size, self.in_size)
         full = self._checked("weight", matrix, (self.out_size, self.in_size))
         column = None if bias is None else self._checked("bias", bias, (self.out_size,))
-        for columns, tiles in zip(torch.split(full, self.in_sizes, 1), self._grid(), strict=True):
-            for part, tile in zip(torch.split(columns, self.out_sizes, 0), tiles, strict=True):
-                tile.set_weights(part, **kwargs)
+        with unchanged_on_error([tile for tiles in self._grid() for tile in tiles]):
+            for part, tiles in zip(torch.split(full, self.in_sizes, 1), self._grid(), strict=True):
+                for rows, tile in zip(torch.split(part, self.out_sizes, 0), tiles, strict=True):
+                    tile.set_weights(rows, **kwargs)
         if column is not None and self.bias is not None:
             self.bias.data.copy_(column)
 
     @staticmethod
     def _checked(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-        given = torch.as_tensor(value).detach().cpu()
-        if given.is_complex() or given.numel() != torch.Size(shape).numel():
-            raise InputError(
-                f"{name}: expected real values for shape {shape}, got {tuple(given.shape)}"
-            )
+        given = as_tensor(name, value).detach().cpu()
+        if given.numel() != torch.Size(shape).numel():
+            raise InputError(f"{name}: expected values for shape {shape}, got {tuple(given.shape)}")
         if not bool(torch.isfinite(given).all()):
             raise ArgumentError(f"{name}: values must be finite; found NaN or infinity")
         return given.reshape(shape)

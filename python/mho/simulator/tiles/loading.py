@@ -6,14 +6,15 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from mho.exceptions import ConfigError, TileError, TileModuleError
+from mho.exceptions import ArgumentError, ConfigError, StateError, TileError, TileModuleError
+from mho.simulator.parameters.arguments import check_mapping
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parts.base import Part
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.state.entries import Entry, check_entry
 from mho.simulator.state.header import decode_header
 from mho.simulator.state.names import AnalogTileStateNames as Names
-from mho.simulator.state.plan import LoadPlan
+from mho.simulator.state.plan import LoadPlan, commit
 
 _ALIASES = (Names.CONTEXT, Names.SHARED_WEIGHTS)
 _TORCH_TILES = ("TorchInferenceTile",)
@@ -69,16 +70,27 @@ def plan_load(
     Raises:
         ConfigError: The saved configuration is invalid.
         InputError: An entry has the wrong shape or dtype.
-        TileError: The state is of another kind of tile or damaged.
+        StateError: The state is of another kind of tile or damaged.
         TileModuleError: The saved configuration does not fit that of the tile.
     """
-    entries = {k.removeprefix(prefix): v for k, v in state_dict.items() if k.startswith(prefix)}
+    given = check_mapping("state_dict", state_dict).items()
+    entries = {k.removeprefix(prefix): v for k, v in given if str(k).startswith(prefix)}
+    try:
+        return _plan(tile, entries, new_config)
+    except (ArgumentError, ConfigError, TileError) as error:
+        if not prefix:
+            raise
+        # Messages begin with the name of an entry; the prefix makes it the name in the state.
+        raise type(error)(f"{prefix}{error}") from error
+
+
+def _plan(
+    tile: LoadableTile, entries: dict[str, Any], new_config: RPUConfigBase | None
+) -> LoadPlan:
     for alias in _ALIASES:
         entries.pop(alias, None)
     if Names.ANALOG_STATE_NAME in entries:
-        raise TileError(
-            f"{prefix}{Names.ANALOG_STATE_NAME}: use mho.utils.legacy for pickled tile states"
-        )
+        raise StateError(f"{Names.ANALOG_STATE_NAME}: use mho.utils.legacy for pickled tile states")
     tile.tile.check_entries(entries)
     plan = LoadPlan()
     if Names.CONFIG not in entries:
@@ -106,7 +118,8 @@ def plan_load(
     plan.steps.append(tile.settle)
     if replacing:
         plan.unexpected.clear()
-    plan.steps.append(lambda: tile.tile.set_learning_rate(header["learning_rate"]))
+    rate = header["learning_rate"]
+    plan.steps.append(lambda: tile.tile.set_learning_rate(rate))
     return plan
 
 
@@ -124,7 +137,7 @@ def replace_config(tile: LoadableTile, rpu_config: RPUConfigBase) -> None:
     name = type(tile).__name__
     if not rpu_config.compatible_with(name):
         raise TileError(f"rpu_config: {type(rpu_config).__name__} cannot be used by {name}")
-    plan_load(tile, tile.state_dict(), "", copy.deepcopy(rpu_config)).commit()
+    commit(plan_load(tile, tile.state_dict(), "", copy.deepcopy(rpu_config)))
 
 
 def _saved_config(header: Mapping[str, Any]) -> RPUConfigBase:
@@ -138,8 +151,8 @@ def _chosen_config(
     tile: LoadableTile, saved: RPUConfigBase, saved_class: str, new_config: RPUConfigBase | None
 ) -> RPUConfigBase:
     if not tile.rpu_config.compatible_with(saved_class):
-        raise TileError(
-            f"{Names.CONFIG}: a {type(tile).__name__} cannot load the state of a {saved_class}"
+        raise StateError(
+            f"{Names.CONFIG}: {type(tile).__name__} cannot load the state of {saved_class}"
         )
     if new_config is None and not tile.load_rpu_config:
         fits, why = tile.compatible_with(saved)
@@ -150,8 +163,11 @@ def _chosen_config(
     config.tile_class = tile.rpu_config.tile_class
     # A tile stays where it is: states travel between machines.
     config.runtime.backend = tile.rpu_config.runtime.backend
+    config.check()
     tile.check_config(config)
     tile.tile.check(config)
+    for part in tile.parts:
+        part.check(config)
     if (
         tile.use_bias
         and getattr(config, "mapping", tile.rpu_config.mapping).digital_bias != tile.digital_bias
@@ -216,6 +232,8 @@ def _plan_list(
     """Plan the elements of a list in their order; returns their names."""
     start = pattern.removesuffix("*")
     names = sorted((n for n in entries if n.startswith(start)), key=lambda n: (len(n), n))
+    if names != [f"{start}{i}" for i in range(len(names))]:
+        raise StateError(f"{pattern}: elements must be numbered from 0 on, got {names}")
     if names or not only_present:
         plan.steps.append(lambda: part.store(pattern, None))
     for name in names:

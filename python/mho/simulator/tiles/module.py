@@ -7,11 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from mho._core import __version__
-from mho.exceptions import ConfigError, InputError, TileError, TileModuleError
+from mho.exceptions import ConfigError, StateError, TileError, TileModuleError
 from mho.optim.context import AnalogContext
 from mho.settings import check_backend
 from mho.simulator.autograd.handles import new_token
-from mho.simulator.parameters.arguments import check_flag, check_size, checked_copy
+from mho.simulator.parameters.arguments import (
+    check_flag,
+    check_rpu_config,
+    check_size,
+    checked_copy,
+)
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.enums import RPUDataType
 from mho.simulator.parameters.mapping import MappableRPU, MappingParameter
@@ -97,6 +102,7 @@ class TileModule(nn.Module):
         self.out_size = check_size("out_size", out_size)
         self.in_size = check_size("in_size", in_size)
         self.rpu_config: Any = checked_copy(rpu_config)
+        self.rpu_config.check()
         backend = self.rpu_config.runtime.backend
         if backend not in (None, *self.known_backends):
             refused = refused_backend(type(self).__name__, backend)
@@ -334,9 +340,13 @@ class TileModule(nn.Module):
                 choice.
         """
         if load_rpu_config is not None:
-            self.load_rpu_config = load_rpu_config
+            load_rpu_config = check_flag("load_rpu_config", load_rpu_config)
         if strict_rpu_config_check is not None:
-            self.strict_rpu_config_check = strict_rpu_config_check
+            self.strict_rpu_config_check = check_flag(
+                "strict_rpu_config_check", strict_rpu_config_check
+            )
+        if load_rpu_config is not None:
+            self.load_rpu_config = load_rpu_config
 
     def compatible_with(self, rpu_config: RPUConfigBase) -> tuple[bool, str | None]:
         """Return whether the tile could have a configuration, and if not why.
@@ -366,7 +376,7 @@ class TileModule(nn.Module):
             TileError: The state does not fit the new device.
             TileModuleError: The configuration does not fit the tile; nothing is changed.
         """
-        fits, why = self.compatible_with(rpu_config)
+        fits, why = self.compatible_with(check_rpu_config(rpu_config))
         if not fits:
             raise TileModuleError(f"rpu_config: {why}")
         loading.replace_config(self, rpu_config)
@@ -432,9 +442,10 @@ class TileModule(nn.Module):
             RuntimeError: `strict` is set and a name is missing or unexpected.
             TileError: An entry does not fit the tile.
         """
+        strict = check_flag("strict", strict)
         missing, unexpected = self.check_state_dict(state_dict)
         if strict and (missing or unexpected):
-            raise InputError(
+            raise StateError(
                 f"state_dict: does not fit {type(self).__name__}; missing {missing}, unexpected"
                 f" {unexpected}"
             )

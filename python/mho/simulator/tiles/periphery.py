@@ -18,7 +18,7 @@ from mho.simulator.autograd.recomputation import (
 )
 from mho.simulator.autograd.torch_code import torch_forward
 from mho.simulator.delegation import done_by
-from mho.simulator.parameters.arguments import check_not_negative
+from mho.simulator.parameters.arguments import check_probability
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.pre_post import InputRangeParameter
@@ -30,7 +30,13 @@ from mho.simulator.parts.reference_weights import ReferenceWeights
 from mho.simulator.parts.scales import Scales
 from mho.simulator.parts.write_verify import WriteVerify
 from mho.simulator.raw_tiles.base import SimulatorTile
-from mho.simulator.raw_tiles.rows import batch_shape, from_rows, to_rows
+from mho.simulator.raw_tiles.rows import (
+    batch_shape,
+    check_tensor,
+    check_view,
+    from_rows,
+    to_rows,
+)
 from mho.simulator.tiles.base import BaseTile, RPUCudaSimulatorTileWrapper
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.moving import cast_for_core, cast_like_weight
@@ -196,6 +202,8 @@ class TileWithPeriphery(TileModule):
         if OPEN_PASSES and not torch.compiler.is_compiling() and is_in_pass():
             with call_in_pass(self):
                 return TileWithPeriphery.forward(self, x_input, tensor_view)
+        if tensor_view is not None:
+            self._check_view(x_input, tensor_view)
         if self._reads_config:
             self.tile.follow(self.rpu_config)
         if self._is_torch_code:
@@ -209,6 +217,12 @@ class TileWithPeriphery(TileModule):
         else:
             output = self.joint_forward(x_input, not self.training)
         return self._finish_output(output, tensor_view)
+
+    def _check_view(self, x_input: Tensor, view: tuple[int, ...]) -> None:
+        check_tensor(x_input, "x_input")
+        shape = x_input.shape[1:] if self.in_trans else x_input.shape[:-1]
+        outputs = (self.out_size, *shape) if self.out_trans else (*shape, self.out_size)
+        check_view(view, self.out_size, outputs)
 
     def traced_forward(self, x_input: Tensor) -> Tensor:
         """Return the output before learned scales and digital bias, for autograd.
@@ -324,12 +338,13 @@ class TileWithPeriphery(TileModule):
         with torch.no_grad():
             rows = to_rows(self.cast_input(d_input), self.out_size, self.out_trans, "d_input")
             scaled = self.pre_backward(rows, -1, ctx)
-            back = self.tile.run_backward(scaled, self.tile.next_call(), not self.training)
-            return from_rows(
-                self.post_backward(back, -1, ctx),
-                batch_shape(d_input, self.out_trans),
-                self.in_trans,
-            )
+            with self.tile.numbered() as call:
+                back = self.tile.run_backward(scaled, call, not self.training)
+                return from_rows(
+                    self.post_backward(back, -1, ctx),
+                    batch_shape(d_input, self.out_trans),
+                    self.in_trans,
+                )
 
     def update(self, x_input: Tensor, d_input: Tensor) -> None:
         """Update the weights; on any error nothing is changed.
@@ -490,25 +505,7 @@ class TileWithPeriphery(TileModule):
             dim: Axis; by default that of the output features.
         """
         axis = (0 if self.out_trans else ndim - 1) if dim is None else dim % ndim
-        return tuple(-1 if i == axis else 1 for i in range(ndim))
-
-    def set_learning_rate(self, learning_rate: float | None) -> None:
-        """Set the learning rate; compensation for the mapping scales multiplies the raw one.
-
-        Args:
-            learning_rate: None is ignored.
-
-        Raises:
-            ArgumentError: It is negative or not finite; the present one stays.
-        """
-        if learning_rate is not None:
-            rate = check_not_negative("learning_rate", learning_rate)
-            self.tile.set_learning_rate(rate * self.mapping_lr_scale)
-
-    def get_learning_rate(self) -> float | None:
-        """Return the learning rate."""
-        raw = self.tile.get_learning_rate()
-        return None if raw is None else raw / self.mapping_lr_scale
+        return (1,) * axis + (-1,) + (1,) * (ndim - 1 - axis)
 
     def get_pulse_counters(self) -> Tensor:
         """Return how many pulses every crosspoint got, int64 `[2, out_size, x_size]`.
@@ -539,7 +536,7 @@ class TileWithPeriphery(TileModule):
         Args:
             reset_prob: Probability of each crosspoint.
         """
-        self.reset_columns(0, -1, reset_prob)
+        self.reset_columns(0, -1, check_probability("reset_prob", reset_prob))
 
     def set_verbosity_level(self, verbose: int) -> None:
         """Ignore the level: the core prints nothing.
@@ -567,6 +564,9 @@ class TileWithPeriphery(TileModule):
     apply_out_scaling = done_by("scales", Scales.apply_out_scaling)
     get_scales = done_by("scales", Scales.get_scales)
     set_scales = done_by("scales", Scales.set_scales)
+
+    set_learning_rate = done_by("scales", Scales.set_learning_rate)
+    get_learning_rate = done_by("scales", Scales.get_learning_rate)
 
     init_input_processing = done_by("input_processing", InputRange.init_input_processing)
     set_input_range = done_by("input_processing", InputRange.set_input_range)

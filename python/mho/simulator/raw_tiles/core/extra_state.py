@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.exceptions import ArgumentError, TileError
-from mho.simulator.parameters.arguments import check_not_negative
+from mho.exceptions import ArgumentError, StateError
+from mho.simulator.parameters.arguments import check_flag, check_mapping, check_not_negative
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.tensors import CoreTensors
 
@@ -55,17 +55,19 @@ def load(
         strict: Raise on names that this tile has and `extra` has not.
 
     Raises:
-        TileError: An entry is missing, unknown or unusable; nothing is changed.
+        StateError: An entry is missing, unknown or unusable; nothing is changed.
     """
+    check_mapping("extra", extra)
+    check_flag("strict", strict)
     present = set(dump(learning_rate, tensors, parsed))
     fresh = _fresh(tensors, parsed)
     possible = set(fresh) | ({"dw_min"} if parsed.spec.is_pulsed else set())
     unknown = set(extra) - present - possible
     missing = present - set(extra) if strict else set()
     if unknown or missing:
-        raise TileError(
-            f"extra: expected entries {sorted(present)}, got {sorted(extra)}; missing"
-            f" {sorted(missing)}, unknown {sorted(unknown)}"
+        raise StateError(
+            f"extra: expected entries {sorted(present)}; missing {sorted(missing)}, unknown"
+            f" {sorted(map(str, unknown))}"
         )
     rate: float = _number(extra, "learning_rate", learning_rate)
     dw_min: float | None = _number(extra, "dw_min", parsed.dw_min)
@@ -74,7 +76,7 @@ def load(
     spec = parsed.parse(parsed.text, dw_min)
     given = {name for name in new if name.startswith(_DRIFT)}
     if given and given != set(fresh):
-        raise TileError(f"extra: drift needs all of {sorted(fresh)}, got {sorted(given)}")
+        raise StateError(f"extra: drift needs all of {sorted(fresh)}, got {sorted(given)}")
     parsed.adopt(parsed.text, spec, dw_min)
     _store(tensors, new)
     return rate
@@ -99,7 +101,7 @@ def _number(extra: Mapping[str, Any], name: str, present: Any) -> Any:
     try:
         return check_not_negative(name, extra[name][0])
     except (TypeError, IndexError, KeyError, ArgumentError) as error:
-        raise TileError(f"extra: {name} cannot be read: {error}") from error
+        raise StateError(f"extra: {name} cannot be read: {error}") from error
 
 
 def _tensor(name: str, values: Any, size: int) -> Tensor:
@@ -109,9 +111,9 @@ def _tensor(name: str, values: Any, size: int) -> Tensor:
             raise ValueError("values must be finite numbers")
         tensor = torch.tensor(values, dtype=dtype)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise TileError(f"extra: {name} cannot be read: {error}") from error
+        raise StateError(f"extra: {name} cannot be read: {error}") from error
     if tensor.numel() != size:
-        raise TileError(f"extra: {name}: expected {size} values, got {tensor.numel()}")
+        raise StateError(f"extra: {name}: expected {size} values, got {tensor.numel()}")
     return tensor
 
 

@@ -1,11 +1,14 @@
 """Kernels of the core on the tensors of a raw tile."""
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from mho import _core
+from mho.exceptions import ArgumentError
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.tensors import CoreTensors
 from mho.simulator.state.names import AnalogTileStateNames as Names
@@ -172,25 +175,37 @@ class HostKernels:
         tensors, parsed = self._tensors, self._parsed
         state = tensors.state
         y = rows.new_empty(rows.shape[0], parsed.out_size)
-        _core.mvm(
-            parsed.spec, False, rows, state[Names.WEIGHTS], y, state[Names.SEED],
-            _core.next_call(state[Names.CALLS]), is_test, None, tensors.lines[0] or None,
-        )  # fmt: skip
+        call = _core.next_call(state[Names.CALLS])
+        try:
+            _core.mvm(
+                parsed.spec, False, rows, state[Names.WEIGHTS], y, state[Names.SEED],
+                call, is_test, None, tensors.lines[0] or None,
+            )  # fmt: skip
+        except BaseException:
+            tensors.forget_call(call)
+            raise
         return y
 
     def update(self, x: Tensor, d: Tensor, learning_rate: float, bias_input: float | None) -> None:
         """Update the weights in place; see `Kernels`."""
         tensors = self._tensors
-        _core.update(
-            self._parsed.spec, tensors.weights, tensors.hidden, x, d, learning_rate,
-            tensors.seed, tensors.next_call(), bias_input, tensors.counts,
-        )  # fmt: skip
+        _check_finite(tensors.weights)
+        call = tensors.next_call()
+        try:
+            _core.update(
+                self._parsed.spec, tensors.weights, tensors.hidden, x, d, learning_rate,
+                tensors.seed, call, bias_input, tensors.counts,
+            )  # fmt: skip
+        except BaseException:
+            tensors.forget_call(call)
+            raise
 
     def operate(self, name: str, *arguments: float) -> None:
         """Run an operation of the core on the weights; see `Kernels`."""
         tensors, operation = self._tensors, getattr(_core, name)
-        weight, seed, call = tensors.weights, tensors.seed, tensors.next_call()
-        operation(self._parsed.spec, weight, tensors.hidden, *arguments, seed, call)
+        weight, seed = tensors.weights, tensors.seed
+        with tensors.numbered() as call:
+            operation(self._parsed.spec, weight, tensors.hidden, *arguments, seed, call)
 
     def on_host(self, replaces_all: bool = False) -> AbstractContextManager[None]:
         """Return a context that does nothing: the tensors have the weights."""
@@ -210,3 +225,11 @@ class HostKernels:
 
     def remove(self) -> None:
         """Do nothing: the state is in the tensors."""
+
+
+def _check_finite(weights: Tensor) -> None:
+    # A sum is NaN if a value is, and takes a tenth of the time of looking at each; it may be
+    # infinite for finite values.
+    if math.isfinite(weights.sum().item()) or bool(torch.isfinite(weights).all()):
+        return
+    raise ArgumentError("weights: values must be finite; found NaN or infinity")

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mho import _core
 from mho.exceptions import ArgumentError
+from mho.simulator.raw_tiles.base import as_vector
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.tensors import Buffers, CoreTensors
 
@@ -61,7 +62,7 @@ def _checked(
         raise ArgumentError(f"{name}: unknown parameter; known: {', '.join(names)}")
     old = lines.get(name)
     length = 0 if old is None else old.numel()
-    flat = torch.as_tensor(value, dtype=torch.float32).detach().reshape(-1)
+    flat = as_vector(name, value)
     if flat.numel() != length:
         raise ArgumentError(f"{name}: expected {length} values, got {flat.numel()}")
     if not bool(torch.isfinite(flat).all()):

@@ -8,17 +8,26 @@ import torch
 from torch import Tensor
 
 from mho import _core
-from mho.exceptions import InputError, TileError
+from mho.exceptions import InputError, StateError
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.raw_tiles.core.kernels import Kernels
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.tensors import CoreTensors
 from mho.simulator.raw_tiles.weight_limits import check_weights
+from mho.simulator.state.names import PERSISTENT
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.plan import LoadPlan
 from mho.simulator.state.tensor_group import as_tensor
 
 Entries = dict[str, Any]
+
+# Clipping is exact in float32, so that weights are never beyond bounds as they are stored. Devices
+# whose bounds are shifted by a reference compute them: two roundings of at most 2**-24 each, on
+# the machine that saved and on the one that loads.
+_ROUNDING = 2.0**-22
+
+# A number that no tile reaches, and from which none gets to the end of 63 bits.
+_LARGEST_CALL = 2**62
 
 _TORCH_NAMES = {
     "tile.weight": Names.WEIGHTS,
@@ -53,7 +62,7 @@ def plan(
     Raises:
         ConfigError: A configuration is invalid.
         InputError: An entry has the wrong shape or dtype.
-        TileError: The hidden parameters are those of another device.
+        StateError: The hidden parameters are those of another device.
     """
     result = LoadPlan()
     saved_text, text = saved.core_json(), config.core_json()
@@ -64,12 +73,14 @@ def plan(
     kernels.check(spec)
     if foreign:
         _rename_torch_entries(entries)
-    _plan_weights(tensors, spec, entries, result)
+    weights = _plan_weights(tensors, spec, entries, result)
     if not foreign:
         _plan_counters(tensors, entries, result)
     hidden = _plan_hidden(entries, old_spec, spec, result)
     if not result.missing:
         _core.check_hidden(spec, hidden)
+        if weights is not None:
+            _check_bounds(spec, weights, hidden)
         if _device(saved_text) != _device(text):
             spec, dw_min = parsed.estimated(text, spec, hidden)
     same = saved_text == text and not foreign
@@ -96,14 +107,35 @@ def _rename_torch_entries(entries: Entries) -> None:
 
 def _plan_weights(
     tensors: CoreTensors, spec: _core.TileSpec, entries: Entries, result: LoadPlan
-) -> None:
+) -> Tensor | None:
     if Names.WEIGHTS not in entries:
         result.missing.append(Names.WEIGHTS)
-        return
+        return None
     shape = (spec.d_size, spec.x_size)
     new = check_weights(entries.pop(Names.WEIGHTS), shape, Names.WEIGHTS)
     old = tensors.weights
     result.steps.append(lambda: old.copy_(new))  # type: ignore[arg-type]
+    return new
+
+
+def _check_bounds(spec: _core.TileSpec, weights: Tensor, hidden: Mapping[str, Tensor]) -> None:
+    """Refuse weights that no device of these can have.
+
+    What the device clips is what counts: of a device with write noise the persistent weights.
+    """
+    inside, planes = weights.clone(), {k: v.clone() for k, v in hidden.items()}
+    _core.enter_bounds(spec, inside, planes)
+    name, given, clipped = Names.WEIGHTS, weights, inside
+    if PERSISTENT in hidden:
+        name = f"{Names.HIDDEN}.{PERSISTENT}"
+        given, clipped = hidden[PERSISTENT], planes[PERSISTENT]
+    limit = clipped.abs() * _ROUNDING + torch.finfo(torch.float32).tiny
+    outside = int(((given - clipped).abs() > limit).sum())
+    if outside:
+        raise StateError(
+            f"{name}: {outside} of {given.numel()} weights are outside of the bounds of their"
+            f" {spec.device} devices; the state was changed after it was saved"
+        )
 
 
 def _plan_counters(tensors: CoreTensors, entries: Entries, result: LoadPlan) -> None:
@@ -118,6 +150,8 @@ def _plan_counters(tensors: CoreTensors, entries: Entries, result: LoadPlan) -> 
 def _counter(value: object, name: str) -> Tensor:
     if not isinstance(value, Tensor) or value.dtype is not torch.int64 or value.numel() != 1:
         raise InputError(f"{name}: expected one int64 value")
+    if name == Names.CALLS and not 0 <= int(value) <= _LARGEST_CALL:
+        raise StateError(f"{name}: expected 0 to 2**62 calls, got {int(value)}")
     return value.detach().reshape(1)
 
 
@@ -125,14 +159,14 @@ def _plan_hidden(
     entries: Entries, old_spec: _core.TileSpec, spec: _core.TileSpec, result: LoadPlan
 ) -> dict[str, Tensor]:
     if old_spec.hidden_names != spec.hidden_names:
-        raise TileError(
+        raise StateError(
             f"{Names.HIDDEN}: the state is that of device {old_spec.device} with parameters"
             f" {old_spec.hidden_names}, but the tile has {spec.device} with {spec.hidden_names}"
         )
     shape = (spec.d_size, spec.x_size)
     given = _take(entries, Names.HIDDEN)
     if unknown := set(given) - set(spec.hidden_names):
-        raise TileError(f"{Names.HIDDEN}: device {spec.device} has no {sorted(unknown)}")
+        raise StateError(f"{Names.HIDDEN}: device {spec.device} has no {sorted(unknown)}")
     hidden = {}
     for name in spec.hidden_names:
         constant = old_spec.hidden_constant(name)
@@ -180,7 +214,7 @@ def _planned_drift(entries: Entries, spec: _core.TileSpec, same: bool) -> dict[s
     expected = {"current_t": (1,), "t": matrix, "w0": matrix, "previous_weights": matrix}
     if not spec.drifts or set(given) != set(expected):
         names = sorted(expected) if spec.drifts else []
-        raise TileError(f"{Names.DRIFT}: expected entries {names}, got {sorted(given)}")
+        raise StateError(f"{Names.DRIFT}: expected entries {names}, got {sorted(given)}")
     return {name: _drift(name, given[name], shape) for name, shape in expected.items()}
 
 
@@ -189,7 +223,7 @@ def _drift(name: str, value: object, shape: tuple[int, ...]) -> Tensor:
     if not isinstance(value, Tensor) or value.dtype is not dtype or tuple(value.shape) != shape:
         raise InputError(f"{Names.DRIFT}.{name}: expected a {dtype} tensor of shape {shape}")
     if not bool(torch.isfinite(value).all()):
-        raise TileError(f"{Names.DRIFT}.{name}: values must be finite")
+        raise StateError(f"{Names.DRIFT}.{name}: values must be finite")
     return value.detach()
 
 
@@ -212,7 +246,7 @@ def _plan_lines(
             elif same:
                 result.missing.append(f"{group}.{name}")
         if same and (unknown := set(given) - set(values)):
-            raise TileError(f"{group}: the configuration has no {sorted(unknown)}")
+            raise StateError(f"{group}: the configuration has no {sorted(unknown)}")
         lines[group] = values
     return lines
 
@@ -225,7 +259,7 @@ def _line(value: object, drawn: Tensor, name: str) -> Tensor:
     ):
         raise InputError(f"{name}: expected a float32 tensor of shape {tuple(drawn.shape)}")
     if not bool(torch.isfinite(value).all()):
-        raise TileError(f"{name}: values must be finite")
+        raise StateError(f"{name}: values must be finite")
     return value.detach()
 
 

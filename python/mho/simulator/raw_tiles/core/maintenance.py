@@ -1,20 +1,23 @@
 """Changes of the weights of a raw tile of the core that are no updates."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from mho import _core
 from mho.exceptions import ArgumentError, ConfigError, InputError
-from mho.simulator.parameters.arguments import check_index, check_not_negative
+from mho.simulator.parameters.arguments import (
+    check_index,
+    check_not_negative,
+    check_parameters,
+    check_probability,
+)
 from mho.simulator.parameters.enums import WeightClipType
 from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapParameter
 from mho.simulator.raw_tiles import weight_limits
 from mho.simulator.raw_tiles.core.kernels import Kernels
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.tensors import CoreTensors
-from mho.simulator.raw_tiles.weight_limits import check_weights
+from mho.simulator.raw_tiles.weight_limits import check_limits, check_weights
 
 
 class Maintenance:
@@ -55,18 +58,17 @@ class Maintenance:
         Raises:
             ArgumentError: The limits are not finite or not in order.
         """
-        if not (math.isfinite(bmin) and math.isfinite(bmax) and bmin <= bmax):
-            raise ArgumentError(f"bmin, bmax: expected finite limits in order, got {bmin}, {bmax}")
+        bmin, bmax = check_limits(bmin, bmax)
         tensors = self._tensors
-        with self._kernels.on_host(replaces_all=True):
-            _core.uniform_weights(tensors.weights, bmin, bmax, tensors.seed, tensors.next_call())
+        with self._kernels.on_host(replaces_all=True), tensors.numbered() as call:
+            _core.uniform_weights(tensors.weights, bmin, bmax, tensors.seed, call)
             self._clip_to_bounds()
 
     def _clip_to_bounds(self) -> None:
         """Bring weights that were just written into the device bounds and redraw write noise."""
-        tensors = self._tensors
-        call = tensors.next_call()
-        _core.clip_to_bounds(self._parsed.spec, tensors.weights, tensors.hidden, tensors.seed, call)
+        tensors, spec = self._tensors, self._parsed.spec
+        with tensors.numbered() as call:
+            _core.clip_to_bounds(spec, tensors.weights, tensors.hidden, tensors.seed, call)
 
     def clip_weights(self, weight_clipper_params: WeightClipParameter) -> None:
         """Clip the weights.
@@ -78,7 +80,7 @@ class Maintenance:
             ConfigError: The device does not support this kind, or a limit is impossible.
         """
         params = weight_clipper_params
-        params.check("clip")
+        check_parameters("clip", params, WeightClipParameter)
         spec = self._parsed.spec
         if not spec.is_pulsed:
             self._clip_exact(params)
@@ -118,13 +120,13 @@ class Maintenance:
                 f"remap.type: weights of the pulsed device {spec.device} cannot be remapped"
             )
         params = weight_remap_params
-        params.check("remap")
+        check_parameters("remap", params, WeightRemapParameter)
         if not isinstance(scales, Tensor) or tuple(scales.shape) != (spec.d_size,):
             raise InputError(f"scales: expected a tensor of shape {(spec.d_size,)}")
         with self._kernels.on_host():
             return weight_limits.remap_(self._tensors.weights, params, scales)
 
-    def decay(self, alpha: float) -> None:
+    def decay_weights(self, alpha: float = 1.0) -> None:
         """Let the weights decay.
 
         Args:
@@ -133,49 +135,52 @@ class Maintenance:
         Raises:
             ArgumentError: It is negative or not finite; nothing is changed.
         """
-        check_not_negative("alpha", alpha)
-        self._kernels.operate("decay", alpha)
+        self._kernels.operate("decay", check_not_negative("alpha", alpha))
 
-    def diffuse(self) -> None:
+    def diffuse_weights(self) -> None:
         """Add one step of the random walk of the device to the weights."""
         self._kernels.operate("diffuse")
 
-    def drift(self, delta_t: float) -> None:
+    def drift_weights(self, time_since_last_call: float = 1.0) -> None:
         """Let the weights drift by a power law; without drift in the device nothing happens.
 
         The clock of a weight starts at the first call, and again at the call that finds it changed
         by anything else.
 
         Args:
-            delta_t: Time since the last call, in the unit of `drift.t_0`.
+            time_since_last_call: Time since the last call, in the unit of `drift.t_0`.
 
         Raises:
             ArgumentError: It is negative or not finite; nothing is changed.
         """
-        check_not_negative("delta_t", delta_t)
+        delta_t = check_not_negative("delta_t", time_since_last_call)
         tensors, spec = self._tensors, self._parsed.spec
         if not spec.drifts:
             return
         state = dict(tensors.drift) or tensors.fresh_drift()
-        weight, seed, call = tensors.weights, tensors.seed, tensors.next_call()
-        _core.drift(spec, weight, tensors.hidden, state, delta_t, seed, call)
+        weight, seed = tensors.weights, tensors.seed
+        with tensors.numbered() as call:
+            _core.drift(spec, weight, tensors.hidden, state, delta_t, seed, call)
         tensors.drift.update(state)
 
-    def reset_columns(self, start: int, count: int, probability: float) -> None:
+    def reset_columns(
+        self, start_column_idx: int = 0, num_columns: int = 1, reset_prob: float = 1.0
+    ) -> None:
         """Reset columns to the reset value of the device.
 
         Args:
-            start: First column.
-            count: Number of columns, wrapping around; a negative number means all.
-            probability: Probability of each crosspoint to be reset.
+            start_column_idx: First column.
+            num_columns: Number of columns, wrapping around; a negative number means all.
+            reset_prob: Probability of each crosspoint to be reset.
 
         Raises:
             ArgumentError: The column does not exist or the probability is outside `[0, 1]`.
         """
         columns = self._parsed.spec.x_size
-        check_index("num_columns", count)
+        start, count = start_column_idx, check_index("num_columns", num_columns)
         if not 0 <= check_index("start_column_idx", start) < columns:
             raise ArgumentError(f"start_column_idx: expected 0 to {columns - 1}, got {start}")
-        if not 0.0 <= probability <= 1.0:
-            raise ArgumentError(f"reset_prob: expected a probability, got {probability}")
-        self._kernels.operate("reset_columns", start, count, probability)
+        probability = check_probability("reset_prob", reset_prob)
+        # Columns wrap around, so more than all of them are all of them.
+        count = min(count, columns) if count >= 0 else -1
+        self._kernels.operate("reset_columns", int(start), count, probability)

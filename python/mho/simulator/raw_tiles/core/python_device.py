@@ -112,15 +112,15 @@ class PythonDevice:
         """
         assert self.device is not None
         tensors, parsed = self._tensors, self._parsed
-        call = tensors.next_call()
-        steps = PythonSteps(tensors, self._planes(), self.device, parsed.dw_min, call)
         counts = torch.zeros(parsed.spec.d_size, parsed.spec.x_size, dtype=torch.int64)
-        for at in range(x.shape[0]):
-            _core.pulse_counts(
-                parsed.spec, x, d, learning_rate, tensors.seed, call, at, counts, bias_input
-            )
-            steps.sample(counts)
-        steps.store()
+        with tensors.numbered() as call:
+            steps = PythonSteps(tensors, self._planes(), self.device, parsed.dw_min, call)
+            for at in range(x.shape[0]):
+                _core.pulse_counts(
+                    parsed.spec, x, d, learning_rate, tensors.seed, call, at, counts, bias_input
+                )
+                steps.sample(counts)
+            steps.store()
 
     def _planes(self) -> dict[str, Tensor]:
         """Return copies of all hidden parameters but the persistent weights."""

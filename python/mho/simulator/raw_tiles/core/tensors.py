@@ -1,6 +1,7 @@
 """Where the tensors of a raw tile of the core are: in the module that owns it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -130,6 +131,26 @@ class CoreTensors:
     def next_call(self) -> int:
         """Advance the position in the random stream and return it."""
         return _core.next_call(self.calls)
+
+    @contextmanager
+    def numbered(self) -> Iterator[int]:
+        """Number a call; a call that raises has not been one."""
+        call = self.next_call()
+        try:
+            yield call
+        except BaseException:
+            self.forget_call(call)
+            raise
+
+    def forget_call(self, call: int) -> None:
+        """Go back in the random stream, unless another thread has gone on.
+
+        Args:
+            call: Number of the call that raised.
+        """
+        calls = self.calls
+        if int(calls) == call:
+            calls.fill_(call - 1)
 
     def plane(self, name: str, spec: _core.TileSpec) -> Tensor:
         """Return a copy of a hidden parameter of the core, float32 `[out, x_size]`.

@@ -1,6 +1,7 @@
 """Raw tiles of the core."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -12,7 +13,7 @@ from mho.settings import adapter_name, check_backend, chosen_backend, get_adapte
 from mho.simulator.delegation import done_by
 from mho.simulator.parameters.arguments import check_not_negative
 from mho.simulator.parameters.base import RPUConfigBase
-from mho.simulator.raw_tiles.base import SimulatorTile
+from mho.simulator.raw_tiles.base import SimulatorTile, named_values
 from mho.simulator.raw_tiles.core import extra_state, loading
 from mho.simulator.raw_tiles.core.gpu.kernels import GpuKernels
 from mho.simulator.raw_tiles.core.hidden import HiddenParameters
@@ -317,7 +318,8 @@ class CoreTile(SimulatorTile):
             InputError: Wrong number of features, dtype or device.
         """
         rows = _rows(d_input, self.spec.d_size, in_trans, "d_input")
-        y = self.run_backward(rows, self.next_call())
+        with self.numbered() as call:
+            y = self.run_backward(rows, call)
         return from_rows(y, batch_shape(d_input, in_trans), out_trans)
 
     def update(
@@ -351,7 +353,11 @@ class CoreTile(SimulatorTile):
         y = rows.new_empty(rows.shape[0], self.parsed.out_size)
         mask = torch.empty_like(y, dtype=torch.uint8) if want_mask else None
         call = self.tensors.next_call()
-        self.kernels.product(False, rows, y, call, is_test, bias_input, weight, mask)
+        try:
+            self.kernels.product(False, rows, y, call, is_test, bias_input, weight, mask)
+        except BaseException:
+            self.tensors.forget_call(call)
+            raise
         return y, mask, call
 
     def run_backward(
@@ -389,6 +395,19 @@ class CoreTile(SimulatorTile):
         """Advance the position in the random stream and return it."""
         return self.tensors.next_call()
 
+    def numbered(self) -> AbstractContextManager[int]:
+        """Return a context with the number of a new call; a call that raises has not been one."""
+        return self.tensors.numbered()
+
+    def on_host(self, replaces_all: bool = False) -> AbstractContextManager[None]:
+        """Return a context in which weights are read and written in the tensors of the host."""
+        return self.kernels.on_host(replaces_all)
+
+    def changed_objects(self) -> list[object]:
+        """Return the objects whose attributes calls replace; see the base class."""
+        python = [] if self.python is None else [self.python]
+        return [self, self.parsed, self.tensors, *python]
+
     def has_bias_column(self) -> bool:
         """Return whether the last column is an analog bias."""
         return self.parsed.analog_bias
@@ -422,30 +441,13 @@ class CoreTile(SimulatorTile):
     clip_weights = done_by("maintenance", Maintenance.clip_weights)
     remap_weights = done_by("maintenance", Maintenance.remap_weights)
 
-    def decay_weights(self, alpha: float = 1.0) -> None:
-        """Let the weights decay; see the base class."""
-        self.maintenance.decay(alpha)
-
-    def diffuse_weights(self) -> None:
-        """Add one step of the random walk of the device to the weights."""
-        self.maintenance.diffuse()
+    decay_weights = done_by("maintenance", Maintenance.decay_weights)
+    diffuse_weights = done_by("maintenance", Maintenance.diffuse_weights)
+    reset_columns = done_by("maintenance", Maintenance.reset_columns)
 
     def drift_weights(self, time_since_last_call: float = 1.0) -> None:
-        """Let the weights drift by a power law; see the base class.
-
-        Args:
-            time_since_last_call: Elapsed time, in the unit of `drift.t_0`.
-
-        Raises:
-            ArgumentError: It is negative or not finite; nothing is changed.
-        """
-        self.maintenance.drift(time_since_last_call)
-
-    def reset_columns(
-        self, start_column_idx: int = 0, num_columns: int = 1, reset_prob: float = 1.0
-    ) -> None:
-        """Reset columns to the reset value of the device; see the base class."""
-        self.maintenance.reset_columns(start_column_idx, num_columns, reset_prob)
+        """Let the weights drift by a power law; see `Maintenance.drift_weights`."""
+        self.maintenance.drift_weights(time_since_last_call)
 
     def after_step(self, config: Any) -> bool:
         """Let the weights diffuse and decay if the devices do; returns whether they changed."""
@@ -506,7 +508,7 @@ class CoreTile(SimulatorTile):
         self, dic: Mapping[str, Tensor] | None = None, **kwargs: Tensor
     ) -> None:
         """Write frozen values per line of the product; see the base class."""
-        self.lines.set(False, {**(dic or {}), **kwargs})
+        self.lines.set(False, named_values(dic, kwargs))
 
     def get_backward_parameters(self) -> dict[str, Tensor]:
         """Return the frozen values per line of the transposed product."""
@@ -516,7 +518,7 @@ class CoreTile(SimulatorTile):
         self, dic: Mapping[str, Tensor] | None = None, **kwargs: Tensor
     ) -> None:
         """Write frozen values per line of the transposed product; see the base class."""
-        self.lines.set(True, {**(dic or {}), **kwargs})
+        self.lines.set(True, named_values(dic, kwargs))
 
     def get_x_size(self) -> int:
         """Return the number of columns, with that of an analog bias."""

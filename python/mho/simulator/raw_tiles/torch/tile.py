@@ -20,9 +20,10 @@ from mho.simulator.parameters.inference import (
 )
 from mho.simulator.parameters.registry import register_tile_class
 from mho.simulator.raw_tiles import weight_limits
-from mho.simulator.raw_tiles.base import SimulatorTile
+from mho.simulator.raw_tiles.base import SimulatorTile, as_vector, named_values
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.raw_tiles.torch.product import AnalogMVM
+from mho.simulator.state.entries import check_module_entries
 
 
 @register_tile_class
@@ -132,14 +133,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
 
     def check_entries(self, entries: Mapping[str, Any]) -> None:
         """Check the entries that this module loads itself; see the base class."""
-        for name, present in self.state_dict(prefix="tile.").items():
-            value = entries.get(name)
-            if value is None:
-                continue
-            if not isinstance(value, Tensor) or value.shape != present.shape:
-                raise InputError(f"{name}: expected a tensor of shape {tuple(present.shape)}")
-            if not bool(torch.isfinite(value).all()):
-                raise InputError(f"{name}: values must be finite; found NaN or infinity")
+        check_module_entries(self, "tile.", entries)
 
     def get_forward_parameters(self) -> dict[str, Tensor]:
         """Return copies of the frozen values per line: `out_noise_values`, empty without spread."""
@@ -151,12 +145,13 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         self, dic: Mapping[str, Tensor] | None = None, **kwargs: Tensor
     ) -> None:
         """Write frozen values per line; see the base class."""
-        given = {**(dic or {}), **kwargs}
+        given = named_values(dic, kwargs)
         if unknown := set(given) - {"out_noise_values"}:
-            raise ArgumentError(f"{sorted(unknown)[0]}: unknown parameter; known: out_noise_values")
+            name = min(map(str, unknown))
+            raise ArgumentError(f"{name}: unknown parameter; known: out_noise_values")
         present = self.out_noise_values
         for value in given.values():
-            flat = torch.as_tensor(value).detach().reshape(-1)
+            flat = as_vector("out_noise_values", value)
             length = 0 if present is None else present.numel()
             if flat.numel() != length or not bool(torch.isfinite(flat).all()):
                 raise ArgumentError(f"out_noise_values: expected {length} finite values")
@@ -361,7 +356,12 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
 
     @torch.no_grad()
     def set_weights_uniform_random(self, bmin: float, bmax: float) -> None:
-        """Draw the weights uniformly from `[bmin, bmax)`."""
+        """Draw the weights uniformly from `[bmin, bmax)`.
+
+        Raises:
+            ArgumentError: The limits are not finite or not in order.
+        """
+        bmin, bmax = weight_limits.check_limits(bmin, bmax, self.weight.dtype)
         self.weight.uniform_(bmin, bmax)
 
     def get_x_size(self) -> int:

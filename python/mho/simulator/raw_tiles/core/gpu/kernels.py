@@ -168,7 +168,8 @@ class GpuKernels:
         tensors = self._tensors
         with self._lock, self._reported():
             tile = self._uploaded(None)
-            work(tile, tensors.seed, tensors.next_call())
+            with tensors.numbered() as call:
+                work(tile, tensors.seed, call)
             self._newer = True
             if self._mirror.shared() is not None:
                 # An optimizer of torch reads and writes these weights on the host.

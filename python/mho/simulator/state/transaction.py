@@ -1,0 +1,87 @@
+"""Calls on tiles that change everything or nothing: what they changed is undone if they raise."""
+
+import copy
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def unchanged_on_error(tiles: Iterable[nn.Module]) -> Iterator[None]:
+    """Put tiles back, bit for bit, if the block raises.
+
+    For calls that run code of users or work on several tiles, where not everything can be checked
+    beforehand. Costs a copy of all tensors of the tiles; torch's generators are not among them.
+
+    Args:
+        tiles: Tiles that the block may change.
+    """
+    saved = [_Snapshot(tile) for tile in tiles]
+    try:
+        yield
+    except BaseException:
+        for snapshot in saved:
+            snapshot.restore()
+        raise
+
+
+class _Snapshot:
+    """Everything that a tile holds: tensors by value, all else by reference."""
+
+    def __init__(self, tile: nn.Module) -> None:
+        raw: Any = tile.tile
+        self._raw = raw
+        # The configuration is a plain object, of which calls replace single fields.
+        config: Any = tile.rpu_config
+        own: list[Any] = raw.changed_objects()
+        holders: list[Any] = [*tile.modules(), config, config.runtime, *own]
+        self._attributes = [(holder, dict(vars(holder))) for holder in holders]
+        self._registries = [
+            (registry, _content(registry)) for module in tile.modules() for registry in _of(module)
+        ]
+        tensors = (value for _, content in self._registries for value in content.values())
+        self._values = [(value, _copy(value)) for value in tensors if isinstance(value, Tensor)]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put everything back."""
+        for holder, attributes in self._attributes:
+            vars(holder).clear()
+            vars(holder).update(attributes)
+        with ExitStack() as stack:
+            stack.enter_context(self._raw.on_host(replaces_all=True))
+            for registry, content in self._registries:
+                dict.clear(registry)
+                dict.update(registry, content)
+            for value, old in self._values:
+                # What did not change is not written: autograd and mirrors watch for writes.
+                if not _same_bits(_plain(value), old):
+                    _plain(value).copy_(old)
+
+
+def _of(module: nn.Module) -> tuple[dict[str, Any], ...]:
+    return module._parameters, module._buffers, module._modules
+
+
+def _content(registry: dict[str, Any]) -> dict[str, Any]:
+    # The own method of watched buffers brings them up to date.
+    return copy.copy(registry) if type(registry) is dict else registry.copy()
+
+
+def _plain(value: Tensor) -> Tensor:
+    with torch._C.DisableTorchFunctionSubclass():
+        return value.detach()
+
+
+def _copy(value: Tensor) -> Tensor:
+    with torch._C.DisableTorchFunctionSubclass():
+        return value.detach().clone()
+
+
+def _same_bits(value: Tensor, old: Tensor) -> bool:
+    if value.shape != old.shape or value.dtype != old.dtype:
+        return False
+    return torch.equal(value.contiguous().view(torch.uint8), old.contiguous().view(torch.uint8))
