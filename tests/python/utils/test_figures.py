@@ -68,7 +68,7 @@ def test_pulse_statistics_draw_what_they_return() -> None:
 
 
 def test_overview_has_four_panels() -> None:
-    assert visualization.plot_device(DEVICE, w_noise=0.05, n_traces=2) is None
+    assert visualization.plot_device(DEVICE, w_noise=0.05, n_traces=2) is plt.gcf()
     noisy, exact, up, down = plt.gcf().axes
     assert [len(axes.lines) for axes in plt.gcf().axes] == [2, 2, 2, 2]
     # Five loops of 2 x 60 pulses are fewer than the smallest number shown.
