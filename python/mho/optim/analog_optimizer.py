@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
 from mho.exceptions import ArgumentError
-from mho.optim.context import AnalogContext
+from mho.optim.context import AnalogContext, context_of
 from mho.optim.param_groups import regroup
 from mho.optim.place_in_model import layer_of
 from mho.optim.trace import apply_trace, gradient_norm, is_finite, total_norm
@@ -436,9 +436,9 @@ class AnalogOptimizer(AnalogOptimizerMixin, Optimizer):
 
 def _contexts_of(group: dict[str, Any]) -> Iterator[AnalogContext]:
     for parameter in group["params"]:
-        # Unlike isinstance, which for parameters asks a metaclass written in Python.
-        if issubclass(type(parameter), AnalogContext):
-            yield parameter
+        context = context_of(parameter)
+        if context is not None:
+            yield context
 
 
 def _check_options(group: dict[str, Any]) -> None:

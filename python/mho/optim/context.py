@@ -54,6 +54,45 @@ class Pair(NamedTuple):
     """Input of the analog bias column; None without one."""
 
 
+class TrainedTile(Protocol):
+    """What a parameter needs of the tile whose weights it trains."""
+
+    analog_ctx: Any
+
+    def trained_parameter(self) -> nn.Parameter | None:
+        """Return the parameter by which torch trains the weights."""
+
+
+# By the identity of parameters, which are ordinary ones and are copied and pickled as such.
+_TRAINED: "weakref.WeakValueDictionary[int, TrainedTile]" = weakref.WeakValueDictionary()
+
+
+def stands_for(parameter: nn.Parameter, tile: TrainedTile) -> None:
+    """Remember that a parameter holds the weights of a tile, so that optimizers find the tile.
+
+    Args:
+        parameter: Parameter.
+        tile: Tile; it is not kept alive.
+    """
+    _TRAINED[id(parameter)] = tile
+
+
+def context_of(parameter: Any) -> "AnalogContext | None":
+    """Return the context of the tile whose weights a parameter stands for, None if there is none.
+
+    Args:
+        parameter: Parameter of a model: a context, or the trained weights of an inference tile.
+    """
+    # Unlike isinstance, which for parameters asks a metaclass written in Python.
+    if issubclass(type(parameter), AnalogContext):
+        context: AnalogContext = parameter
+        return context
+    tile = _TRAINED.get(id(parameter))
+    if tile is None or tile.trained_parameter() is not parameter:
+        return None
+    return tile.analog_ctx  # type: ignore[no-any-return]
+
+
 class ContextTile(Protocol):
     """What a context needs of its tile."""
 
@@ -65,6 +104,9 @@ class ContextTile(Protocol):
 
     def get_brief_info(self) -> str:
         """Return one line with kind and size."""
+
+    def trained_parameter(self) -> nn.Parameter | None:
+        """Return the parameter by which torch trains the weights, None if devices are pulsed."""
 
     def to(self, *args: Any, **kwargs: Any) -> Any:
         """Move or cast the tile."""
@@ -84,9 +126,12 @@ class AnalogContext(nn.Parameter):
     in_size]`. It never has a gradient: pairs of tile inputs and output gradients are collected in
     `analog_input` and `analog_grad_output`, and an analog optimizer turns them into pulses.
 
-    What its values are depends on `data_view_mode`: `PLACEHOLDER` (default) refuses to be read,
-    `DATA_VIEW` shows the logical weights read-only, `BUFFER` is an independent tensor that starts
-    at zero.
+    What its values are depends on `data_view_mode`: `DATA_VIEW` (default) shows the logical weights
+    read-only, `PLACEHOLDER` refuses to be read, `BUFFER` is an independent tensor that starts at
+    zero.
+
+    Where torch trains the weights through a parameter of its own, the context is no parameter of
+    the model; it has the `requires_grad` of that one.
     """
 
     analog_tile: Any
@@ -100,6 +145,8 @@ class AnalogContext(nn.Parameter):
         """Wrap the live weights of a tile, or a parameter that holds them, `[out, x_size]`."""
         raw = analog_tile._get_tile_weights_ref() if parameter is None else parameter.data
         requires_grad = True if parameter is None else parameter.requires_grad
+        if analog_tile.trained_parameter() is not None:
+            requires_grad = False  # it is that of the trained parameter, see below
         logical = raw.detach()[:, : analog_tile.in_size]
         return torch.Tensor._make_subclass(cls, logical, requires_grad)
 
@@ -119,7 +166,7 @@ class AnalogContext(nn.Parameter):
         self._optimizer: Callable[[], Any] = _nobody
         self._passes = 0
         self._last_pass: int | None = None
-        self._mode = AnalogContextDataViewMode.PLACEHOLDER
+        self._mode = AnalogContextDataViewMode.DATA_VIEW
         self._buffer: Tensor | None = None
         self._warned = False
 
@@ -318,17 +365,18 @@ class AnalogContext(nn.Parameter):
     ) -> Any:
         """Run operations on the active view."""
         if func == _GET_GRAD or func == _GET_REQUIRES_GRAD:
+            trained = args[0]._trained()
             with torch._C.DisableTorchFunctionSubclass():
-                return func(*args)
+                return func(args[0] if trained is None else trained)
         kwargs = kwargs or {}
         name = operation_name(func)
         if getattr(func, "__name__", "") in ("__get__", "__set__") and name == "data":
             return _data(args[0], is_get=func.__name__ == "__get__")
+        if _changes_requires_grad(func, name) and isinstance(args[0], AnalogContext):
+            return args[0]._set_requires_grad(*args[1:], **kwargs)
         if is_metadata_operation(func) or func in _PASSED_ON:
             with torch._C.DisableTorchFunctionSubclass():
                 result = func(*args, **kwargs)
-            if _changes_requires_grad(func, name) and isinstance(args[0], AnalogContext):
-                args[0]._follow_requires_grad()
             return _guard_detached(args[0], name, result)
         if name == "__setitem__" and isinstance(args[0], AnalogContext):
             raise RuntimeError(
@@ -338,10 +386,19 @@ class AnalogContext(nn.Parameter):
         reading = lambda value: _values(value, name)  # noqa: E731
         return func(*plain(args, reading), **plain(kwargs, reading))
 
-    def _follow_requires_grad(self) -> None:
+    def _trained(self) -> nn.Parameter | None:
+        tile = self.__dict__.get("analog_tile")
+        trained: nn.Parameter | None = None if tile is None else tile.trained_parameter()
+        return trained
+
+    def _set_requires_grad(self, requires_grad: bool = True) -> "AnalogContext":
+        if self._trained() is None:
+            with torch._C.DisableTorchFunctionSubclass():
+                self.requires_grad = requires_grad
         follow = getattr(self.analog_tile, "_follow_requires_grad", None)
         if follow is not None:
-            follow(self.requires_grad)
+            follow(requires_grad)
+        return self
 
 
 def _changes_requires_grad(func: Callable[..., Any], name: str) -> bool:

@@ -22,7 +22,8 @@ _METADATA_METHODS = frozenset(
         " is_signed ndimension nelement new_empty new_full new_ones new_tensor new_zeros numel"
         " ones_like rand_like randn_like randint_like register_hook"
         " register_post_accumulate_grad_hook requires_grad_ retain_grad size sparse_dim"
-        " storage_offset stride untyped_storage zeros_like __len__ __repr__ __hash__"
+        " storage_offset stride type untyped_storage zeros_like __dir__ __format__ __len__ __repr__"
+        " __hash__"
     ).split()
 )
 

@@ -26,10 +26,13 @@ def done_by(
 
     @functools.wraps(method)
     def handed(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        # By position: the part may name its arguments otherwise, where the standard does so.
-        bound = signature.bind(None, *args, **kwargs)
         done: Any = getattr(getattr(self, part), method.__name__)
-        result: R = done(*bound.args[1:], **bound.kwargs)
+        if kwargs:
+            # By position: the part may name its arguments otherwise, where the standard does so.
+            bound = signature.bind(None, *args, **kwargs)
+            result: R = done(*bound.args[1:], **bound.kwargs)
+        else:
+            result = done(*args)
         if then is not None:
             getattr(self, then)()
         return result

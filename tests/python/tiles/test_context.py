@@ -31,7 +31,7 @@ def test_is_a_parameter_of_the_tile(tile: AnalogTile) -> None:
     ctx = tile.analog_ctx
     assert isinstance(ctx, AnalogContext) and isinstance(ctx, nn.Parameter)
     assert dict(tile.named_parameters())["analog_ctx"] is ctx
-    assert ctx.data_view_mode is Mode.PLACEHOLDER
+    assert ctx.data_view_mode is Mode.DATA_VIEW
     assert ctx.analog_tile is tile
     assert repr(ctx) == f"AnalogContext of {tile.get_brief_info()}"
     assert ctx._raw_data().shape == (3, 5)
@@ -53,6 +53,9 @@ def test_metadata_in_every_mode(tile: AnalogTile, mode: Mode) -> None:
         ctx.data = torch.zeros(3, 4)
     with pytest.raises(RuntimeError):
         ctx[0] = 0.0
+    assert not hasattr(ctx, "has_names") or not ctx.has_names()
+    assert ctx.type() == "torch.FloatTensor" and "shape" in dir(ctx)
+    assert type(ctx) is AnalogContext and isinstance(ctx, nn.Parameter) and f"{ctx!r}"
     ctx.requires_grad_(False)
     assert not ctx.requires_grad and not tile._token.requires_grad
 
@@ -75,7 +78,7 @@ def test_metadata_in_every_mode(tile: AnalogTile, mode: Mode) -> None:
 )
 def test_placeholder_refuses_values(tile: AnalogTile, read: Any) -> None:
     with pytest.raises(RuntimeError, match=r"enable_data_view.*enable_buffer"):
-        read(tile.analog_ctx)
+        read(tile.analog_ctx.enable_placeholder())
     assert isinstance(tile.analog_ctx.data, PlaceholderDataView)
 
 

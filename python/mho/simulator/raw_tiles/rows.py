@@ -99,6 +99,26 @@ def check_view(view: tuple[int, ...], size: int, shape: tuple[int, ...]) -> None
         )
 
 
+def check_output_view(
+    view: tuple[int, ...], size: int, x: Tensor, in_first: bool, out_first: bool
+) -> None:
+    """Check that a shape spreads a vector of all outputs over the output for an input.
+
+    Args:
+        view: Shape that the vector is viewed in.
+        size: Number of outputs.
+        x: Inputs.
+        in_first: Whether features are on the first axis of the inputs.
+        out_first: Whether features are on the first axis of the outputs.
+
+    Raises:
+        InputError: It does not, or the inputs are no tensor.
+    """
+    check_tensor(x, "x_input")
+    batch = batch_shape(x, in_first)
+    check_view(view, size, (size, *batch) if out_first else (*batch, size))
+
+
 def to_rows(value: Tensor, size: int, features_first: bool, name: str) -> Tensor:
     """Return a tensor as contiguous rows of features, one per sample.
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mho._core import __version__
 from mho.exceptions import ConfigError, StateError, TileError, TileModuleError
-from mho.optim.context import AnalogContext
+from mho.optim.context import AnalogContext, stands_for
 from mho.settings import check_backend
 from mho.simulator.autograd.handles import new_token
 from mho.simulator.parameters.arguments import (
@@ -28,6 +28,7 @@ from mho.simulator.state.header import encode_header
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.plan import commit
 from mho.simulator.state.tensor_group import TensorGroup
+from mho.simulator.state.trained_buffers import TrainedBuffers
 from mho.simulator.tiles import loading
 from mho.simulator.tiles.base import SimulatorTileWrapper, TileModuleBase
 from mho.simulator.tiles.moving import check_cuda, move_like, move_with_model, stay_on_host
@@ -135,10 +136,40 @@ class TileModule(nn.Module):
 
     def _follow_requires_grad(self, value: bool) -> None:
         self._token.requires_grad_(value)
+        trained = self.trained_parameter()
+        if trained is not None:
+            trained.requires_grad_(value)
+
+    def _list_weights_once(self) -> None:
+        """List trained weights among the parameters only, where they are on the host."""
+        trained = self._parameters.get(Names.SHARED_WEIGHTS)
+        if trained is None or self.tile.backend != "cpu" or type(self._buffers) is not dict:
+            return
+        names = (Names.WEIGHTS, self._parameters, Names.SHARED_WEIGHTS)
+        object.__setattr__(self, "_buffers", TrainedBuffers(self._buffers, *names))
+        self.tile.connect(self)
+
+    def trained_parameter(self) -> nn.Parameter | None:
+        """Return the parameter by which torch trains the weights, None if devices are pulsed."""
+        if self.tile.differentiable:
+            raw: Any = self.tile
+            weight: nn.Parameter = raw.weight
+            return weight
+        return self._parameters.get(Names.SHARED_WEIGHTS)
 
     def connect(self) -> None:
-        """Make the context, an alias of the weights, share the storage of the raw tile."""
-        self.analog_ctx = AnalogContext(self)  # type: ignore[arg-type]
+        """Make the context, an alias of the weights, share the storage of the raw tile.
+
+        It is a parameter of the tile only where no other parameter stands for the weights.
+        """
+        context = AnalogContext(self)  # type: ignore[arg-type]
+        trained = self.trained_parameter()
+        if trained is None:
+            self.analog_ctx = context
+            return
+        self._parameters.pop(Names.CONTEXT, None)
+        object.__setattr__(self, Names.CONTEXT, context)
+        stands_for(trained, self)
 
     def follow(self) -> None:
         """Follow a new configuration: parts add, drop and recompute what it asks for."""
@@ -149,7 +180,7 @@ class TileModule(nn.Module):
     def settle(self) -> None:
         """Compute what depends on the configuration and on what is there."""
         self.tile.follow(self.rpu_config)
-        if self.tile.moves and "analog_ctx" in self._parameters:
+        if self.tile.moves and hasattr(self, Names.CONTEXT):
             move_like(self, self._get_tile_weights_ref())
 
     def _get_tile_weights_ref(self) -> Tensor:
@@ -189,7 +220,14 @@ class TileModule(nn.Module):
         """
         if check_backend(backend) not in self.known_backends:
             raise ConfigError(f"backend: {refused_backend(type(self).__name__, backend)}")
-        self.tile.to_backend(backend, adapter)
+        if isinstance(self._buffers, TrainedBuffers):
+            # Elsewhere weights are watched, which needs a buffer.
+            object.__setattr__(self, "_buffers", self._buffers.plain())
+            self.tile.connect(self)
+        try:
+            self.tile.to_backend(backend, adapter)
+        finally:
+            self._list_weights_once()
         if len(self.known_backends) > 1:  # otherwise there is nothing to choose
             self.rpu_config.runtime.backend = backend
         return self
@@ -300,7 +338,7 @@ class TileModule(nn.Module):
         }
         content["context_state"] = (self.analog_ctx.requires_grad, self.analog_ctx.use_torch_update)
         content["parameter_order"] = list(self._parameters)
-        for name in ("_token", "parts"):
+        for name in ("_token", "_handle", "parts", Names.CONTEXT):
             content.pop(name, None)
         return content
 
@@ -317,7 +355,8 @@ class TileModule(nn.Module):
         self.analog_ctx.use_torch_update = use_torch_update
         parameters = self._parameters
         for name in order:
-            parameters[name] = parameters.pop(name)
+            if name in parameters:  # earlier versions listed every context
+                parameters[name] = parameters.pop(name)
         self.settle()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "TileModule":
@@ -394,6 +433,11 @@ class TileModule(nn.Module):
         super()._save_to_state_dict(destination, prefix, keep_vars)
         for name in (Names.CONTEXT, Names.SHARED_WEIGHTS):
             destination.pop(prefix + name, None)
+        if isinstance(self._buffers, TrainedBuffers):  # all buffers, in their order
+            for name, value in self._buffers.plain().items():
+                if value is not None and name not in self._non_persistent_buffers_set:
+                    destination.pop(prefix + name, None)
+                    destination[prefix + name] = value if keep_vars else value.detach()
         raw = self.tile
         destination[prefix + Names.CONFIG] = encode_header(
             type(self).__name__, self.rpu_config, raw.get_learning_rate(), raw.dw_min

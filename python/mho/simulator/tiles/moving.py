@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import CudaError, InputError, TileModuleError
-from mho.optim.context import AnalogContext
+from mho.optim.context import AnalogContext, stands_for
 from mho.simulator.raw_tiles.rows import check_tensor
 
 
@@ -22,6 +22,9 @@ class MovableTile(Protocol):
     @property
     def device(self) -> torch.device:
         """Device of the weights."""
+
+    def trained_parameter(self) -> nn.Parameter | None:
+        """Return the parameter by which torch trains the weights."""
 
     def _get_tile_weights_ref(self) -> Tensor:
         """Return the live raw weights."""
@@ -66,7 +69,7 @@ def move_with_model(tile: Any, fn: Any, recurse: bool = True) -> None:
     context, index = tile.analog_ctx, tile._buffers.get("input_range_update_idx")
     order = list(tile._parameters)
     # The context refuses to be read, and is a view of the weights that the function moves anyway.
-    del tile._parameters["analog_ctx"]
+    tile._parameters.pop("analog_ctx", None)
     try:
         nn.Module._apply(tile, fn, recurse)  # type: ignore[no-untyped-call]
     except Exception as error:
@@ -84,6 +87,9 @@ def move_with_model(tile: Any, fn: Any, recurse: bool = True) -> None:
 def _share_weights(context: AnalogContext, tile: MovableTile) -> None:
     """Make a context share the storage of the weights of its tile again."""
     weight = tile._get_tile_weights_ref()
+    trained = tile.trained_parameter()
+    if trained is not None:
+        stands_for(trained, tile)  # torch may have made another one
     with torch._C.DisableTorchFunctionSubclass():
         torch.Tensor.data.__set__(context, weight.detach()[:, : tile.in_size])  # type: ignore[attr-defined]
     tile.io_dtype = weight.dtype

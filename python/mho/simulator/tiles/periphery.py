@@ -9,6 +9,7 @@ from mho.exceptions import ConfigError
 from mho.optim.context import Pair
 from mho.optim.trace import grouped_pairs, joined
 from mho.simulator.autograd.function import AnalogFunction
+from mho.simulator.autograd.functional import functional_forward
 from mho.simulator.autograd.graph import GraphConstants, graph_constants, graph_forward
 from mho.simulator.autograd.recomputation import (
     OPEN_PASSES,
@@ -32,17 +33,18 @@ from mho.simulator.parts.write_verify import WriteVerify
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import (
     batch_shape,
-    check_tensor,
-    check_view,
+    check_output_view,
     from_rows,
     to_rows,
 )
+from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.tiles.base import BaseTile, RPUCudaSimulatorTileWrapper
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.moving import cast_for_core, cast_like_weight
 
 __all__ = ["BaseTile", "InputRangeParameter", "TileWithPeriphery"]
 
+_is_transformed = torch._C._are_functorch_transforms_active
 _running_backward_pass = torch._C._current_graph_task_id  # negative outside of any
 _HOOKS = ("pre_forward", "post_forward", "pre_backward", "post_backward", "joint_forward")
 
@@ -85,6 +87,7 @@ class TileWithPeriphery(TileModule):
     backward_is_exact: bool
     _graph: GraphConstants
     _share_weights: bool = False
+    _handle: nn.Parameter | None
 
     def __init__(
         self,
@@ -150,15 +153,19 @@ class TileWithPeriphery(TileModule):
 
     def connect(self) -> None:
         """Make the context, and a parameter that trains the weights, share their storage."""
-        super().connect()
         if self._share_weights:
             live = self._get_tile_weights_ref()
-            present: nn.Parameter | None = self._parameters.get("shared_weights")
+            present: nn.Parameter | None = self._parameters.get(Names.SHARED_WEIGHTS)
             if present is None:
                 self.shared_weights = nn.Parameter(live)
             else:
                 present.data = live
+            self._list_weights_once()
+        super().connect()
         self.analog_ctx.use_torch_update = self._share_weights or self.tile.differentiable
+        # What a functional call replaces.
+        self._handle_name = Names.SHARED_WEIGHTS if self._share_weights else Names.CONTEXT
+        object.__setattr__(self, "_handle", self._parameters.get(self._handle_name))
 
     def settle(self) -> None:
         """Compute what depends on the configuration and on what is there."""
@@ -203,13 +210,15 @@ class TileWithPeriphery(TileModule):
             with call_in_pass(self):
                 return TileWithPeriphery.forward(self, x_input, tensor_view)
         if tensor_view is not None:
-            self._check_view(x_input, tensor_view)
+            check_output_view(tensor_view, self.out_size, x_input, self.in_trans, self.out_trans)
         if self._reads_config:
             self.tile.follow(self.rpu_config)
         if self._is_torch_code:
             output = torch_forward(self, x_input, not self.training, None)
         elif torch.compiler.is_compiling() and not self.has_custom_hooks:
             output = graph_forward(self, x_input)
+        elif _is_transformed() or self._parameters[self._handle_name] is not self._handle:
+            output = functional_forward(self, self.cast_input(x_input))
         elif torch.is_grad_enabled():
             output = self.traced_forward(x_input)
         elif self._direct and self._is_plain(x_input):
@@ -217,12 +226,6 @@ class TileWithPeriphery(TileModule):
         else:
             output = self.joint_forward(x_input, not self.training)
         return self._finish_output(output, tensor_view)
-
-    def _check_view(self, x_input: Tensor, view: tuple[int, ...]) -> None:
-        check_tensor(x_input, "x_input")
-        shape = x_input.shape[1:] if self.in_trans else x_input.shape[:-1]
-        outputs = (self.out_size, *shape) if self.out_trans else (*shape, self.out_size)
-        check_view(view, self.out_size, outputs)
 
     def traced_forward(self, x_input: Tensor) -> Tensor:
         """Return the output before learned scales and digital bias, for autograd.
@@ -234,7 +237,7 @@ class TileWithPeriphery(TileModule):
             warn_if_recomputed()
         parameters: Any = self._parameters  # cheaper than the attributes
         return AnalogFunction.apply(
-            parameters["analog_ctx"],
+            parameters["analog_ctx"] if "analog_ctx" in parameters else self.__dict__["analog_ctx"],
             self,
             self.cast_input(x_input),
             parameters.get("shared_weights"),
