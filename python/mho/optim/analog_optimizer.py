@@ -54,6 +54,8 @@ class AnalogOptimizerMixin(Optimizer):
 
     # What GradScaler asks for: it leaves scale and infinities to `step`, as attributes.
     _step_supports_amp_scaling = True
+    grad_scale: Tensor | None
+    found_inf: Tensor | None
     _is_being_built: bool = False
     _errors_are_unscaled: bool = False
 
@@ -162,7 +164,7 @@ class AnalogOptimizerMixin(Optimizer):
 
     def _scaled_step(self, **kwargs: Any) -> Any:
         """Make a step with what a `GradScaler` has left at the optimizer."""
-        found_inf, scale = float(self.found_inf), getattr(self, "grad_scale", None)
+        found_inf, scale = float(self.found_inf or 0.0), getattr(self, "grad_scale", None)
         contexts = [context for context, _ in self._contexts() if not context.use_torch_update]
         recorded = any(context.has_gradient() for context in contexts)
         if scale is None and recorded and not self._errors_are_unscaled:

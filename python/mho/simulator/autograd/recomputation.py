@@ -185,7 +185,7 @@ class _Repeated:
 
 
 def _wrap_reentrant() -> None:
-    original = checkpoint.CheckpointFunction.forward
+    original: Any = checkpoint.CheckpointFunction.forward
 
     def forward(ctx: Any, run_function: Callable[..., Any], *args: Any) -> Any:
         return original(ctx, _Repeated(run_function, _Region(), False), *args)
@@ -195,8 +195,10 @@ def _wrap_reentrant() -> None:
 
 def _wrap_other() -> None:
     frame_class, hook_class = checkpoint._CheckpointFrame, checkpoint._checkpoint_hook
-    new_frame, new_hook = frame_class.__init__, hook_class.__init__
-    enter, leave = hook_class.__enter__, hook_class.__exit__
+    new_frame: Any = frame_class.__init__
+    new_hook: Any = hook_class.__init__
+    enter: Any = hook_class.__enter__
+    leave: Any = hook_class.__exit__
 
     def init_frame(self: Any, recompute_fn: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         self._mho_region = region = _Region()
@@ -216,8 +218,8 @@ def _wrap_other() -> None:
 
     frame_class.__init__ = init_frame  # type: ignore[method-assign]
     hook_class.__init__ = init_hook  # type: ignore[method-assign]
-    hook_class.__enter__ = enter_hook  # type: ignore[method-assign,assignment]
-    hook_class.__exit__ = leave_hook  # type: ignore[method-assign,assignment]
+    hook_class.__enter__ = enter_hook  # type: ignore[method-assign]
+    hook_class.__exit__ = leave_hook  # type: ignore[method-assign]
 
 
 _wrap_reentrant()
