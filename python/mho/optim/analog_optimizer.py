@@ -54,6 +54,8 @@ class AnalogOptimizerMixin(Optimizer):
 
     # What GradScaler asks for: it leaves scale and infinities to `step`, as attributes.
     _step_supports_amp_scaling = True
+    grad_scale: Tensor | None
+    found_inf: Tensor | None
     _is_being_built: bool = False
     _errors_are_unscaled: bool = False
 

@@ -184,7 +184,7 @@ class AnalogContext(nn.Parameter):
         """Return the trace, oldest pair first."""
         return self._pairs[:]
 
-    def take_trace(self) -> list[Pair]:
+    def take_pairs(self) -> list[Pair]:
         """Return the trace and drop it; what is stored meanwhile stays for the next time."""
         taken = self._pairs[:]
         del self._pairs[: len(taken)]
@@ -302,7 +302,7 @@ class AnalogContext(nn.Parameter):
         Args:
             analog_tile: Tile that the context belongs to from now on.
         """
-        self.take_trace()
+        self.take_pairs()
         if analog_tile is not None:
             self.analog_tile = analog_tile
             analog_tile.analog_ctx = self
@@ -365,7 +365,7 @@ class AnalogContext(nn.Parameter):
     ) -> Any:
         """Run operations on the active view."""
         if func == _GET_GRAD or func == _GET_REQUIRES_GRAD:
-            trained = args[0]._trained()
+            trained = args[0]._trained() if func == _GET_REQUIRES_GRAD else None
             with torch._C.DisableTorchFunctionSubclass():
                 return func(args[0] if trained is None else trained)
         kwargs = kwargs or {}

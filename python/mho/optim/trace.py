@@ -26,7 +26,7 @@ def apply_trace(context: AnalogContext, learning_rate: Any, factor: float = 1.0)
     """
     if context.use_torch_update or not context.has_gradient():
         return
-    pairs = context.take_trace()
+    pairs = context.take_pairs()
     if context.requires_grad and learning_rate != 0:
         if factor != 1.0:
             pairs = [pair._replace(d=pair.d * factor) for pair in pairs]

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import mho
+from mho.optim import AnalogSGD
 from mho.simulator.configs import (
     AnalogMVType,
     BoundManagementType,
@@ -265,6 +266,7 @@ def test_running_scales_are_separate() -> None:
 def test_running_scales_rest_in_evaluation() -> None:
     """Evaluation uses the scales that training has left and does not move them."""
     tile = averaging()
+    _optimizer = AnalogSGD(tile.parameters(), lr=0.1)
     tile(inputs("forward")).sum().backward()
     trained = running(tile)
     tile.eval()
@@ -282,6 +284,7 @@ def test_running_scales_rest_in_evaluation() -> None:
 def test_running_scales_are_saved() -> None:
     """A loaded tile goes on with both scales to the bit."""
     tile, other = averaging(), averaging()
+    _optimizers = [AnalogSGD(one.parameters(), lr=0.1) for one in (tile, other)]
     tile(inputs("forward")).sum().backward()
     other.load_state_dict(tile.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(running(other), running(tile), strict=True))

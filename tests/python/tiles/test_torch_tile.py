@@ -39,7 +39,7 @@ def test_default_configuration() -> None:
     tile = TorchInferenceTile(3, 2, bias=True)
     assert type(tile.rpu_config) is TorchInferenceRPUConfig
     assert isinstance(tile.tile, TorchSimulatorTile)
-    assert {name for name, _ in tile.named_parameters()} == {"bias", "analog_ctx", "tile.weight"}
+    assert {name for name, _ in tile.named_parameters()} == {"bias", "tile.weight"}
     assert not tile.supports_indexed and tile.supports_ddp
 
 

@@ -1,6 +1,7 @@
 """How something made of a raw tile and parts behaves as a torch module."""
 
 import copy
+from collections import OrderedDict
 from typing import Any
 
 import torch
@@ -143,7 +144,8 @@ class TileModule(nn.Module):
     def _list_weights_once(self) -> None:
         """List trained weights among the parameters only, where they are on the host."""
         trained = self._parameters.get(Names.SHARED_WEIGHTS)
-        if trained is None or self.tile.backend != "cpu" or type(self._buffers) is not dict:
+        kinds = (dict, OrderedDict)  # until torch 2.4 it is ordered
+        if trained is None or self.tile.backend != "cpu" or type(self._buffers) not in kinds:
             return
         names = (Names.WEIGHTS, self._parameters, Names.SHARED_WEIGHTS)
         object.__setattr__(self, "_buffers", TrainedBuffers(self._buffers, *names))
