@@ -1,6 +1,5 @@
 """Loading of the state of raw tiles of the core."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from mho import _core
 from mho.exceptions import InputError, StateError
 from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.raw_tiles.core.native_core import device_of
 from mho.simulator.raw_tiles.core.native_weights import NativeWeights
 from mho.simulator.raw_tiles.weight_limits import check_weights
 from mho.simulator.state.names import PERSISTENT
@@ -41,6 +41,7 @@ def plan(
     config: RPUConfigBase,
     saved_dw_min: float | None = None,
     foreign: bool = False,
+    keeps_state: bool = False,
 ) -> LoadPlan:
     """Check the entries of the core and take them out of a dictionary.
 
@@ -54,6 +55,7 @@ def plan(
         config: Configuration that the tile is to have.
         saved_dw_min: Mean step of the devices that was used instead of that of `saved`.
         foreign: Whether the entries are those of a tile that computes in torch.
+        keeps_state: Whether the state is that of the tile itself, which gets another configuration.
 
     Raises:
         ConfigError: A configuration is invalid.
@@ -64,7 +66,7 @@ def plan(
     saved_text, text = saved.core_json(), config.core_json()
     old_spec = raw.parsed(saved_text, saved_dw_min)
     # A step that was estimated for these devices stays; other devices are looked at anew.
-    dw_min = saved_dw_min if _device(saved_text) == _device(text) else None
+    dw_min = saved_dw_min if device_of(saved_text) == device_of(text) else None
     spec = raw.parsed(text, dw_min)
     if raw.backend == "wgpu":
         _core.gpu_check(spec)
@@ -78,10 +80,15 @@ def plan(
         _core.check_hidden(spec, hidden)
         if weights is not None:
             _check_bounds(spec, weights, hidden)
-        if _device(saved_text) != _device(text):
+        if device_of(saved_text) != device_of(text):
             spec, dw_min = raw.estimated(text, spec, hidden)
     same = saved_text == text and not foreign
     lines = _plan_lines(owner, entries, spec, same=same, result=result)
+    if keeps_state:
+        lines = {
+            group: raw.redrawn_lines(spec, bool(backward))
+            for backward, group in enumerate((Names.FORWARD_LINES, Names.BACKWARD_LINES))
+        }
     result.steps.insert(0, lambda: raw.adopt(text, spec, dw_min))
     result.steps.append(lambda: raw.store_planes(hidden))
     _plan_counts(owner, entries, spec, same=same, result=result)
@@ -178,10 +185,6 @@ def _plan_hidden(
         else:
             result.missing.append(f"{Names.HIDDEN}.{name}")
     return hidden
-
-
-def _device(config_text: str) -> object:
-    return json.loads(config_text)["device"]
 
 
 def _plan_counts(

@@ -1,5 +1,6 @@
 """State and kernels of a raw tile of the extension module, on tensors that a tile module owns."""
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -142,6 +143,47 @@ class NativeCore(SimulatorTile):
             dw_min: Mean step that it was parsed with instead of that in the text.
         """
         self.config_text, self.spec, self.dw_min = config_text, spec, dw_min
+
+    def follow_text(self, config_text: str) -> None:
+        """Use another configuration from now on, and draw the values per line that it changes.
+
+        Args:
+            config_text: JSON text, checked.
+        """
+        if config_text == self.config_text:
+            return
+        dw_min = self.dw_min_for(config_text)
+        spec = self.parsed(config_text, dw_min)
+        lines = [self.redrawn_lines(spec, bool(backward)) for backward in (0, 1)]
+        self.adopt(config_text, spec, dw_min)
+        for name, values in zip((Names.FORWARD_LINES, Names.BACKWARD_LINES), lines, strict=True):
+            _planes(self._owner, name).replace(values)
+
+    def dw_min_for(self, config_text: str) -> float | None:
+        """Return the own mean step of the devices, which belongs to no others.
+
+        Args:
+            config_text: JSON text of a configuration.
+        """
+        if self.dw_min is None or device_of(config_text) != device_of(self.config_text):
+            return None
+        return self.dw_min
+
+    def redrawn_lines(self, spec: _core.TileSpec, backward: bool) -> dict[str, Tensor]:
+        """Return the frozen values per line with another configuration.
+
+        Args:
+            spec: Configuration, parsed.
+            backward: Of the transposed product.
+        """
+        seed, present = int(self._seed()), self._lines[backward]
+        old = self.spec.construct_lines(backward, seed)
+        lines = {}
+        for name, values in spec.construct_lines(backward, seed).items():
+            drawn = as_tensor(values, (-1,))
+            same = name in old and torch.equal(as_tensor(old[name], (-1,)), drawn)
+            lines[name] = present[name] if same and name in present else drawn
+        return lines
 
     def no_counts(self) -> Tensor | None:
         """Return pulse counters at zero, int64 `[2, out, x_size]`; None unless pulses count."""
@@ -378,6 +420,11 @@ class NativeCore(SimulatorTile):
         constant = self.spec.hidden_constant(name)
         value = 0.0 if constant is None else constant
         return torch.full((self.out_size, self.spec.x_size), value, dtype=torch.float32)
+
+
+def device_of(config_text: str) -> object:
+    """Return the device in the JSON text of a configuration."""
+    return json.loads(config_text)["device"]
 
 
 def _present(buffers: Buffers, name: str) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mho import _core
 from mho.exceptions import ConfigError, InputError
 from mho.settings import adapter_name, check_backend, get_adapter
 from mho.simulator.devices.custom import CustomPulsedDevice
@@ -94,7 +95,12 @@ class NativeSimulatorTile(NativeWeights):
         return self
 
     def follow(self, config: Any) -> None:
-        """Follow a new configuration; nothing is opened before the first use."""
+        """Follow a new configuration; nothing is opened before the first use.
+
+        Frozen values per line that the old and the new configuration draw differently are drawn
+        anew, from the seed of the tile; others stay what they are.
+        """
+        self.follow_text(config.core_json())
         if self.backend == "wgpu" and self.resident is None:
             self._refuse_python(config)
             self.resident = Resident(self._owner, self, self.adapter)
@@ -134,8 +140,11 @@ class NativeSimulatorTile(NativeWeights):
         Args:
             config: Configuration of the tile.
         """
+        text = config.core_json()
+        spec = self.parsed(text, self.dw_min_for(text))
         if self.backend == "wgpu":
             self._refuse_python(config)
+            _core.gpu_check(spec)
 
     def _refuse_python(self, config: Any) -> None:
         device = getattr(config, "device", None)
@@ -164,7 +173,9 @@ class NativeSimulatorTile(NativeWeights):
 
         The state of a torch tile has weights and no random stream: the tile keeps its own.
         """
-        return loading.plan(self._owner, self, entries, saved, config, saved_dw_min, foreign)
+        return loading.plan(
+            self._owner, self, entries, saved, config, saved_dw_min, foreign, only_present
+        )
 
     def after_step(self, config: Any) -> bool:
         """Let the weights diffuse and decay if the devices do; returns whether they changed."""
