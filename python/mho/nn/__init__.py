@@ -4,8 +4,15 @@ Importing this package makes all presets known, so that every saved model can be
 """
 
 import mho.simulator.presets  # noqa: F401
+from mho.nn.editing import edit_config
 from mho.nn.modules.container import AnalogSequential, AnalogWrapper
 from mho.nn.modules.linear import AnalogLinear
 from mho.nn.modules.linear_mapped import AnalogLinearMapped
 
-__all__ = ["AnalogLinear", "AnalogLinearMapped", "AnalogSequential", "AnalogWrapper"]
+__all__ = [
+    "AnalogLinear",
+    "AnalogLinearMapped",
+    "AnalogSequential",
+    "AnalogWrapper",
+    "edit_config",
+]
