@@ -5,7 +5,7 @@ Subpackages are loaded at their first use, since torch takes a second: `mho.nn`,
 """
 
 import importlib
-from types import ModuleType
+from typing import Any
 
 from mho.adapters import Backend, backends, synchronize
 from mho.settings import get_backend, get_num_threads, set_backend, set_num_threads
@@ -15,22 +15,31 @@ __all__ = [
     "Backend",
     "__version__",
     "backends",
+    "fork_noise",
     "get_backend",
     "get_num_threads",
+    "same_noise",
     "set_backend",
     "set_num_threads",
     "synchronize",
 ]
 
 _SUBPACKAGES = frozenset(("compat", "exceptions", "inference", "nn", "optim", "simulator", "utils"))
+# Functions of the package that need torch.
+_LATER = {"fork_noise": "nn.noise", "same_noise": "nn.noise"}
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Load a subpackage at its first use."""
+def __getattr__(name: str) -> Any:
+    """Load a subpackage, or a function that needs torch, at its first use."""
     if name in _SUBPACKAGES:
         return importlib.import_module(f"{__name__}.{name}")
+    if name in _LATER:
+        value = globals()[name] = getattr(
+            importlib.import_module(f"{__name__}.{_LATER[name]}"), name
+        )
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_SUBPACKAGES})
+    return sorted({*globals(), *_SUBPACKAGES, *_LATER})

@@ -1,5 +1,6 @@
 """Process-wide settings: number of threads and backend."""
 
+import numbers
 import os
 
 from mho import _core
@@ -7,6 +8,12 @@ from mho.exceptions import ArgumentError, ConfigError
 
 _KNOWN_BACKENDS = ("cpu", "wgpu")
 BACKENDS = _KNOWN_BACKENDS if hasattr(_core, "GpuTile") else ("cpu",)
+
+
+# Each thread that is asked for is started. More than a few per core only slow kernels down; enough
+# of them for tests of scheduling remain.
+_THREADS_PER_CORE = 16
+_LEAST_LIMIT = 64
 
 
 class _Settings:
@@ -21,14 +28,19 @@ def set_num_threads(threads: int) -> None:
     """Set the number of threads of all kernels; results never depend on it.
 
     Args:
-        threads: At least 1.
+        threads: At least 1, at most 16 per processor core and in any case 64.
 
     Raises:
-        ArgumentError: If ``threads`` is not a positive integer.
+        ArgumentError: If ``threads`` is no such integer.
     """
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise ArgumentError(f"num_threads: must be a positive integer, got {threads!r}")
-    _core.set_num_threads(threads)
+    largest = max(_LEAST_LIMIT, _THREADS_PER_CORE * (os.cpu_count() or 1))
+    is_integer = isinstance(threads, numbers.Integral) and not isinstance(threads, bool)
+    if not is_integer or not 1 <= threads <= largest:
+        raise ArgumentError(
+            f"num_threads: must be an integer from 1 to {largest} ({_THREADS_PER_CORE} per core),"
+            f" got {threads if is_integer and abs(threads) < 2**64 else type(threads).__name__}"
+        )
+    _core.set_num_threads(int(threads))
     _Settings.threads_chosen = True
 
 

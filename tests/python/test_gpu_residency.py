@@ -130,7 +130,7 @@ WRITERS: dict[str, Callable[[AnalogTile, Tensor], object]] = {
 @pytest.mark.parametrize("writer", WRITERS)
 def test_writes_of_the_host_are_seen(writer: str) -> None:
     tile = gpu_tile(SoftBoundsDevice())
-    new = 0.1 * torch.rand(ROWS, COLUMNS)  # within the bounds, which a loaded state must be
+    new = 0.02 * torch.randn(ROWS, COLUMNS)  # within all bounds, which loading checks
     with torch.no_grad():
         WRITERS[writer](tile, new)
         host = copy.deepcopy(tile).to_backend("cpu")
@@ -375,8 +375,9 @@ def test_tensors_without_versions() -> None:
     with torch.inference_mode():
         host, gpu = twins(AnalogTile(ROWS, COLUMNS, SingleRPUConfig()))
         for tile in (host, gpu):
-            tile.rpu_config.device.dw_min_std = 0.0
-            tile.replace_with(tile.rpu_config)
+            config = copy.deepcopy(tile.rpu_config)
+            config.device.dw_min_std = 0.0
+            tile.replace_with(config)
             tile.tile.set_learning_rate(0.1)
         for _ in range(3):
             x, d = torch.randn(5, COLUMNS), torch.randn(5, ROWS)

@@ -1,14 +1,18 @@
 """One tile used by several Python threads, and interruption of long kernels."""
 
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
 
+import mho
+from mho.exceptions import ArgumentError
 from mho.optim import AnalogSGD
 from mho.simulator.configs import IdealDevice, IOParameters, SingleRPUConfig, SoftBoundsDevice
 from mho.simulator.parameters.enums import PulseType
@@ -136,3 +140,14 @@ def test_interrupt(threads: Callable[[int], None]) -> None:
     assert _interrupt(tile, x, d) < 1.0
     assert torch.equal(tile.tile.get_weights(), before)
     tile.update(x[:2], d[:2])
+
+
+@pytest.mark.parametrize("wrong", [10**5, 2**62, 10**400, 0, -1, True, 1.0, "2", None])
+def test_impossible_numbers_of_threads_are_refused(
+    threads: Callable[[int], None], wrong: Any
+) -> None:
+    before = mho.get_num_threads()
+    with pytest.raises(ArgumentError, match="num_threads"):
+        mho.set_num_threads(wrong)
+    assert mho.get_num_threads() == before
+    mho.set_num_threads(16 * (os.cpu_count() or 1))

@@ -5,6 +5,7 @@ Importing this package makes all presets known, so that every saved model can be
 
 import mho.simulator.presets  # noqa: F401
 from mho.nn.conversion import convert_to_analog, convert_to_digital
+from mho.nn.editing import edit_config
 from mho.nn.modules.container import AnalogSequential, AnalogWrapper
 from mho.nn.modules.ddp import prepare_for_ddp
 from mho.nn.modules.linear import AnalogLinear
@@ -21,5 +22,6 @@ __all__ = [
     "conversion_report",
     "convert_to_analog",
     "convert_to_digital",
+    "edit_config",
     "prepare_for_ddp",
 ]

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pytest
 
 from mho.exceptions import ConfigError
@@ -43,7 +42,6 @@ def assign(config: Any, path: str, value: Any) -> Any:
         ("forward.out_noise", True),
         ("forward.out_noise", "0.1"),
         ("forward.out_noise", None),
-        ("forward.out_noise", np.float32(0.1)),
         ("forward.out_noise", math.nan),
         ("forward.out_bound", -math.inf),
         pytest.param("forward.out_bound", 10**400, id="beyond-float"),

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from mho.simulator.parameters import checking, json_text, printing, wire
+from mho.simulator.parameters import checking, json_text, printing, watching, wire
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -14,7 +14,32 @@ class ConfigBase:
     Subclasses are dataclasses: they compare by value, are unhashable, and copy and pickle as any
     object does. A subclass that is to be read from JSON text needs
     [`register_config_class`][mho.simulator.parameters.registry.register_config_class].
+
+    Numbers of NumPy become those of Python, and None the choice `NONE` of a field that has one. The
+    configuration of a tile tells it of every change, see `watching`.
     """
+
+    # Not in `__dict__`: it is no field, and copies belong to nobody.
+    __slots__ = ("_owners",)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Assign a field; a tile that the configuration belongs to checks and follows it."""
+        value = watching.plain(self, name, value)
+        if getattr(self, "_owners", ()):
+            watching.assign(self, name, value)
+        else:
+            object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        """Remove an attribute; a tile that the configuration belongs to checks and follows it."""
+        if getattr(self, "_owners", ()) and name in vars(self):
+            watching.assign(self, name, watching.MISSING)
+        else:
+            object.__delattr__(self, name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is copied and pickled: the fields."""
+        return dict(vars(self))
 
     def __str__(self) -> str:
         """Return the constructor call with the values that differ from their defaults."""

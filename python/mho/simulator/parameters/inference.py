@@ -53,7 +53,7 @@ class WeightModifierParameter(ConfigBase):
     """Polynomial of the noise strength over the relative weight, constant term first."""
 
     type: WeightModifierType = field(
-        default_factory=lambda: WeightModifierType.NONE, metadata={"always_show": True}
+        default=WeightModifierType.NONE, metadata={"always_show": True}
     )
     """Kind of the change."""
 
@@ -90,9 +90,7 @@ class WeightClipParameter(ConfigBase):
     sigma: float = 2.5
     """Multiple of the standard deviation for `LAYER_GAUSSIAN`."""
 
-    type: WeightClipType = field(
-        default_factory=lambda: WeightClipType.NONE, metadata={"always_show": True}
-    )
+    type: WeightClipType = field(default=WeightClipType.NONE, metadata={"always_show": True})
     """Kind of the limit."""
 
 
@@ -110,9 +108,7 @@ class WeightRemapParameter(ConfigBase):
     max_scale_ref: float = 0.0
     """Lower limit of the smallest scale that `max_scale_range` refers to."""
 
-    type: WeightRemapType = field(
-        default_factory=lambda: WeightRemapType.NONE, metadata={"always_show": True}
-    )
+    type: WeightRemapType = field(default=WeightRemapType.NONE, metadata={"always_show": True})
     """Kind of the rescaling."""
 
 

@@ -111,7 +111,7 @@ class Programming(Part):
 
     def _program(self, from_reference: bool, model: BaseNoiseModel) -> None:
         tile, buffers = self._tile, self._tile._buffers
-        tile.rpu_config.noise_model = model
+        vars(tile.rpu_config)["noise_model"] = model  # checked, and nothing else follows it
         reference = tile.reference_weights.aim(from_reference)
         programmed, parameters = model.apply_programming_noise(reference.clone())
         weights = programmed.to(reference)

@@ -73,13 +73,12 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
             )
         self.x_size, self.d_size = x_size, d_size
         self.learning_rate = 0.1
-        self._checked: Any = None
         self.set_config(rpu_config)
         dtype = rpu_config.runtime.data_type.as_torch()
         self.register_buffer("_analog_weight", torch.zeros(d_size, x_size, dtype=dtype))
 
     def set_config(self, rpu_config: CustomTileConfig) -> None:
-        """Follow a configuration; one that changed since the last call is checked again.
+        """Follow a configuration.
 
         Args:
             rpu_config: Configuration.
@@ -87,12 +86,9 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
         Raises:
             ConfigError: The configuration is invalid or not supported; the message names the field.
         """
-        parts = (rpu_config.forward, rpu_config.backward, rpu_config.update)
-        values = [dict(vars(part)) for part in parts]
-        if values != self._checked:
-            self.check(rpu_config)
-            self._checked = values
-        self._f_io, self._b_io, self._update = parts
+        self.check(rpu_config)
+        self._f_io, self._b_io = rpu_config.forward, rpu_config.backward
+        self._update = rpu_config.update
 
     def follow(self, config: Any) -> None:
         """Follow a new configuration; see the base class."""

@@ -19,6 +19,7 @@ from mho.simulator.raw_tiles.rows import as_tensor, check_features, check_tensor
 from mho.simulator.state.entries import Entry, check_entry
 from mho.simulator.state.transaction import unchanged_on_error
 from mho.simulator.tiles.base import TileModuleBase
+from mho.simulator.tiles.editing import SharedView
 from mho.simulator.tiles.module import TileModule
 
 
@@ -83,8 +84,8 @@ class TileModuleArray(nn.Module):
 
     @property
     def rpu_config(self) -> Any:
-        """Configuration of the tiles."""
-        return self._first().rpu_config
+        """Copy of the configuration of the tiles; a change of a field is made in all of them."""
+        return SharedView([tile for tiles in self._grid() for tile in tiles]).config
 
     @property
     def use_bias(self) -> bool:

@@ -1,7 +1,7 @@
 """Loading of tiles: everything is checked before anything is changed."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from torch import nn
@@ -15,6 +15,7 @@ from mho.simulator.state.entries import Entry, check_entry
 from mho.simulator.state.header import decode_header
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.plan import LoadPlan, commit
+from mho.simulator.tiles.editing import check_config
 
 _ALIASES = (Names.CONTEXT, Names.SHARED_WEIGHTS)
 _TORCH_TILES = ("TorchInferenceTile",)
@@ -35,6 +36,12 @@ class LoadableTile(Protocol):
 
     def check_config(self, config: Any) -> None:
         """Refuse what this tile does not support."""
+
+    def take_config(self, config: RPUConfigBase) -> None:
+        """Hold a checked configuration."""
+
+    def own_reference(self) -> Callable[[], Any]:
+        """Return what tells objects of the configuration whose they are."""
 
     def compatible_with(self, rpu_config: RPUConfigBase) -> tuple[bool, str | None]:
         """Return whether the tile could have a configuration, and if not why."""
@@ -163,11 +170,7 @@ def _chosen_config(
     config.tile_class = tile.rpu_config.tile_class
     # A tile stays where it is: states travel between machines.
     config.runtime.backend = tile.rpu_config.runtime.backend
-    config.check()
-    tile.check_config(config)
-    tile.tile.check(config)
-    for part in tile.parts:
-        part.check(config)
+    check_config(tile, config)
     if (
         tile.use_bias
         and getattr(config, "mapping", tile.rpu_config.mapping).digital_bias != tile.digital_bias
@@ -179,7 +182,7 @@ def _chosen_config(
 
 
 def _configure(tile: LoadableTile, config: RPUConfigBase) -> None:
-    tile.rpu_config = config
+    tile.take_config(config)
     tile.follow()
 
 

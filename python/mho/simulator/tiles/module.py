@@ -1,7 +1,9 @@
 """How something made of a raw tile and parts behaves as a torch module."""
 
 import copy
+import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.enums import RPUDataType
 from mho.simulator.parameters.mapping import MappableRPU, MappingParameter
 from mho.simulator.parameters.runtime import RuntimeParameter
+from mho.simulator.parameters.watching import watch
 from mho.simulator.parts.base import Part
 from mho.simulator.raw_tiles.base import SimulatorTile, refused_backend
 from mho.simulator.raw_tiles.core.gpu.watched_buffers import peek
@@ -30,7 +33,7 @@ from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.plan import commit
 from mho.simulator.state.tensor_group import TensorGroup
 from mho.simulator.state.trained_buffers import TrainedBuffers
-from mho.simulator.tiles import loading
+from mho.simulator.tiles import editing, loading
 from mho.simulator.tiles.base import SimulatorTileWrapper, TileModuleBase
 from mho.simulator.tiles.moving import check_cuda, move_like, move_with_model, stay_on_host
 
@@ -51,6 +54,9 @@ class TileModule(nn.Module):
 
     known_backends: tuple[str, ...] = SimulatorTile.known_backends
     """Where the kernels of the tile can run."""
+
+    rpu_config: Any
+    """Configuration; a change of a field is checked and acts at once, in the next call."""
 
     tile: SimulatorTile
     parts: tuple[Part, ...]
@@ -103,8 +109,9 @@ class TileModule(nn.Module):
         super().__init__()
         self.out_size = check_size("out_size", out_size)
         self.in_size = check_size("in_size", in_size)
-        self.rpu_config: Any = checked_copy(rpu_config)
-        self.rpu_config.check()
+        config = checked_copy(rpu_config)
+        config.check()
+        self.take_config(config)
         backend = self.rpu_config.runtime.backend
         if backend not in (None, *self.known_backends):
             refused = refused_backend(type(self).__name__, backend)
@@ -125,6 +132,40 @@ class TileModule(nn.Module):
         self.register_parameter("bias", self._new_bias())
         self._take_token()
         self.tile = self._create_raw_tile()
+
+    def take_config(self, config: RPUConfigBase) -> None:
+        """Hold a checked configuration, which tells of its changes from now on.
+
+        Args:
+            config: Configuration that belongs to nobody else.
+        """
+        self.__dict__["rpu_config"] = config
+        watch(config, self.own_reference())
+
+    def own_reference(self) -> Callable[[], Any]:
+        """Return what tells objects of the configuration whose they are."""
+        return weakref.ref(self)
+
+    def plan_edit(self, obj: object, name: str, old: Any) -> Callable[[], None]:
+        """Check a change of the configuration that was made; returns what makes it act.
+
+        Args:
+            obj: Object of the configuration whose field was changed.
+            name: Name of the field.
+            old: What it was.
+
+        Raises:
+            ConfigError: The new configuration is invalid or not supported.
+            TileModuleError: The field decides how a tile is built.
+        """
+        return editing.plan_edit(self, obj, name, old)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Assign an attribute; a whole configuration is handed to `replace_with`."""
+        if name == "rpu_config":
+            self.replace_with(value)
+        else:
+            super().__setattr__(name, value)
 
     def _new_bias(self) -> nn.Parameter | None:
         if not self.digital_bias:
@@ -231,7 +272,8 @@ class TileModule(nn.Module):
         finally:
             self._list_weights_once()
         if len(self.known_backends) > 1:  # otherwise there is nothing to choose
-            self.rpu_config.runtime.backend = backend
+            # Past the check of changes, which names this method.
+            vars(self.rpu_config.runtime)["backend"] = backend
         return self
 
     def get_runtime(self) -> RuntimeParameter:
@@ -350,6 +392,7 @@ class TileModule(nn.Module):
         order = content.pop("parameter_order")
         super().__setstate__(content)  # type: ignore[no-untyped-call]
         self._take_token()
+        watch(self.rpu_config, self.own_reference())
         self.tile.connect(self)
         self._create_parts()
         self.connect()

@@ -184,7 +184,7 @@ class TileWithPeriphery(TileModule):
         self._graph = graph_constants(self)
         self._transposed = self.in_trans or self.out_trans
         self._is_torch_code = self.tile.differentiable
-        self._reads_config = self.tile.moves
+        self._moves = self.tile.moves
         # Without any periphery around the array, products of plain matrices take a short way.
         self._direct = (
             self.tile.kernels is not None
@@ -203,7 +203,6 @@ class TileWithPeriphery(TileModule):
             Shape `[..., out_size]`, or `[out_size, ...]` with `out_trans`.
 
         Raises:
-            ConfigError: The configuration was changed to something that is not supported.
             InputError: Wrong number of features, dtype or device.
         """
         if OPEN_PASSES and not torch.compiler.is_compiling() and is_in_pass():
@@ -211,8 +210,6 @@ class TileWithPeriphery(TileModule):
                 return TileWithPeriphery.forward(self, x_input, tensor_view)
         if tensor_view is not None:
             check_output_view(tensor_view, self.out_size, x_input, self.in_trans, self.out_trans)
-        if self._reads_config:
-            self.tile.follow(self.rpu_config)
         if self._is_torch_code:
             output = torch_forward(self, x_input, not self.training, None)
         elif torch.compiler.is_compiling() and not self.has_custom_hooks:
@@ -293,7 +290,7 @@ class TileWithPeriphery(TileModule):
         Raises:
             InputError: It is no real tensor, or of another dtype or device.
         """
-        if self._reads_config:
+        if self._moves:
             return cast_like_weight(x, self._get_tile_weights_ref())
         return cast_for_core(x, self.io_dtype)
 
@@ -310,7 +307,6 @@ class TileWithPeriphery(TileModule):
         """
         with torch.no_grad():
             if self._is_torch_code:
-                self.tile.follow(self.rpu_config)
                 return torch_forward(self, x_input, is_test, ctx)
             x = self.cast_input(x_input)
             rows = to_rows(x, self.in_size, self.in_trans, "x_input")

@@ -10,6 +10,7 @@ from mho.exceptions import ArgumentError
 from mho.simulator.raw_tiles.base import as_vector
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.tensors import Buffers, CoreTensors
+from mho.simulator.state.tensor_group import as_tensor
 
 
 class LineValues:
@@ -35,6 +36,25 @@ class LineValues:
             name: torch.empty(0) if (value := lines.get(name)) is None else value.detach().clone()
             for name in self._parsed.spec.line_names(backward)
         }
+
+    def redrawn(self, spec: _core.TileSpec, backward: bool) -> dict[str, Tensor]:
+        """Return the values with another configuration.
+
+        What both configurations draw alike stays what it is; the rest is drawn anew, from the seed
+        of the tile.
+
+        Args:
+            spec: Configuration, parsed.
+            backward: Of the transposed product.
+        """
+        seed, present = int(self._tensors.seed), self._tensors.lines[backward]
+        old = self._parsed.spec.construct_lines(backward, seed)
+        lines = {}
+        for name, values in spec.construct_lines(backward, seed).items():
+            drawn = as_tensor(values, (-1,))
+            same = name in old and torch.equal(as_tensor(old[name], (-1,)), drawn)
+            lines[name] = present[name] if same and name in present else drawn
+        return lines
 
     def set(self, backward: bool, values: Mapping[str, Tensor]) -> None:
         """Write values.

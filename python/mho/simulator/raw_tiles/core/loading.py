@@ -1,6 +1,5 @@
 """Loading of the state of raw tiles of the core."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,8 @@ from mho import _core
 from mho.exceptions import InputError, StateError
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.raw_tiles.core.kernels import Kernels
-from mho.simulator.raw_tiles.core.parsed import ParsedConfig
+from mho.simulator.raw_tiles.core.lines import LineValues
+from mho.simulator.raw_tiles.core.parsed import ParsedConfig, device_of
 from mho.simulator.raw_tiles.core.tensors import CoreTensors
 from mho.simulator.raw_tiles.weight_limits import check_weights
 from mho.simulator.state.names import PERSISTENT
@@ -44,6 +44,7 @@ def plan(
     config: RPUConfigBase,
     saved_dw_min: float | None = None,
     foreign: bool = False,
+    keeps_state: bool = False,
 ) -> LoadPlan:
     """Check the entries of the core and take them out of a dictionary.
 
@@ -58,6 +59,7 @@ def plan(
         config: Configuration that the tile is to have.
         saved_dw_min: Mean step of the devices that was used instead of that of `saved`.
         foreign: Whether the entries are those of a tile that computes in torch.
+        keeps_state: Whether the state is that of the tile itself, which gets another configuration.
 
     Raises:
         ConfigError: A configuration is invalid.
@@ -68,7 +70,7 @@ def plan(
     saved_text, text = saved.core_json(), config.core_json()
     old_spec = parsed.parse(saved_text, saved_dw_min)
     # A step that was estimated for these devices stays; other devices are looked at anew.
-    dw_min = saved_dw_min if _device(saved_text) == _device(text) else None
+    dw_min = saved_dw_min if device_of(saved_text) == device_of(text) else None
     spec = parsed.parse(text, dw_min)
     kernels.check(spec)
     if foreign:
@@ -81,10 +83,12 @@ def plan(
         _core.check_hidden(spec, hidden)
         if weights is not None:
             _check_bounds(spec, weights, hidden)
-        if _device(saved_text) != _device(text):
+        if device_of(saved_text) != device_of(text):
             spec, dw_min = parsed.estimated(text, spec, hidden)
     same = saved_text == text and not foreign
     lines = _plan_lines(tensors, entries, spec, same=same, result=result)
+    if keeps_state:
+        lines = _redrawn_lines(tensors, parsed, spec)
     result.steps.insert(0, lambda: parsed.adopt(text, spec, dw_min))
     result.steps.append(lambda: tensors.store_planes(hidden, spec))
     _plan_counts(tensors, entries, spec, same=same, result=result)
@@ -93,6 +97,33 @@ def plan(
         group = tensors.group(name)
         result.steps.append(lambda group=group, values=values: group.replace(values))  # type: ignore[misc]
     return result
+
+
+def follow_text(tensors: CoreTensors, parsed: ParsedConfig, text: str) -> None:
+    """Put another configuration in force for the state that is there.
+
+    Args:
+        tensors: Tensors of the raw tile.
+        parsed: Its configuration.
+        text: JSON text of the new one, checked.
+    """
+    if text == parsed.text:
+        return
+    dw_min = parsed.dw_min_for(text)
+    spec = parsed.parse(text, dw_min)
+    lines = _redrawn_lines(tensors, parsed, spec)
+    parsed.adopt(text, spec, dw_min)
+    for name, values in lines.items():
+        tensors.group(name).replace(values)
+
+
+def _redrawn_lines(
+    tensors: CoreTensors, parsed: ParsedConfig, spec: _core.TileSpec
+) -> dict[str, dict[str, Tensor]]:
+    """Return the frozen values per line of both products with another configuration."""
+    values = LineValues(tensors, parsed)
+    groups = (Names.FORWARD_LINES, Names.BACKWARD_LINES)
+    return {group: values.redrawn(spec, bool(back)) for back, group in enumerate(groups)}
 
 
 def _rename_torch_entries(entries: Entries) -> None:
@@ -177,10 +208,6 @@ def _plan_hidden(
         else:
             result.missing.append(f"{Names.HIDDEN}.{name}")
     return hidden
-
-
-def _device(config_text: str) -> object:
-    return json.loads(config_text)["device"]
 
 
 def _plan_counts(

@@ -1,5 +1,6 @@
 """The configuration of a raw tile as the core takes it."""
 
+import json
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -69,6 +70,16 @@ class ParsedConfig:
         """
         self.text, self.spec, self.dw_min = text, spec, dw_min
 
+    def dw_min_for(self, text: str) -> float | None:
+        """Return the own mean step of the devices, which belongs to no others.
+
+        Args:
+            text: JSON text of a configuration.
+        """
+        if self.dw_min is None or device_of(text) != device_of(self.text):
+            return None
+        return self.dw_min
+
     def estimated(
         self, text: str, spec: _core.TileSpec, planes: Mapping[str, Tensor]
     ) -> tuple[_core.TileSpec, float | None]:
@@ -88,3 +99,8 @@ class ParsedConfig:
             stacklevel=2,
         )
         return self.parse(text, dw_min), dw_min
+
+
+def device_of(text: str) -> object:
+    """Return the device in the JSON text of a configuration."""
+    return json.loads(text)["device"]

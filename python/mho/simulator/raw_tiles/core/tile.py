@@ -200,6 +200,7 @@ class CoreTile(SimulatorTile):
             ConfigError: A device in Python draws something that cannot be hidden parameters, or the
                 backend cannot have such a device.
         """
+        loading.follow_text(self.tensors, self.parsed, config.core_json())
         if self.kernels.backend != self.backend:
             self.check(config)
             kernels = self._kernels_on(self.backend, self.adapter)
@@ -210,6 +211,8 @@ class CoreTile(SimulatorTile):
 
     def check(self, config: Any) -> None:
         """Refuse a device in Python in a tile or on a backend without any; see the base class."""
+        text = config.core_json()
+        self.kernels.check(self.parsed.parse(text, self.parsed.dw_min_for(text)))
         if self.python is None:
             _refuse_python_device(config, self.tensors.owner)
         if self.backend == "wgpu":
@@ -262,7 +265,15 @@ class CoreTile(SimulatorTile):
         The state of a torch tile has weights and no random stream: the tile keeps its own.
         """
         result = loading.plan(
-            self.tensors, self.parsed, self.kernels, entries, saved, config, saved_dw_min, foreign
+            self.tensors,
+            self.parsed,
+            self.kernels,
+            entries,
+            saved,
+            config,
+            saved_dw_min,
+            foreign,
+            only_present,
         )
         if self.python is not None:
             self.python.plan(entries, config, only_present, result)

@@ -18,6 +18,7 @@ from mho.simulator.parameters.inference import (
     WeightClipParameter,
     WeightRemapParameter,
 )
+from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_tile_class
 from mho.simulator.raw_tiles import weight_limits
 from mho.simulator.raw_tiles.base import SimulatorTile, as_vector, named_values
@@ -34,8 +35,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
     deviation of the output noise of each line, `|out_noise (1 + out_noise_std xi)|` with normal
     `xi`, and None without spread.
 
-    The configuration is read in every call, so that edits of its parameters act at once; only
-    `out_noise_values` stay what they were drawn as.
+    The configuration is kept by reference and read in every call.
     """
 
     differentiable = True
@@ -71,20 +71,12 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
             )
         self.analog_mvm = analog_mvm
         self.x_size, self.d_size = x_size, d_size
-        self._checked: Any = None
-        self._config: Any = None
-        self.set_config(rpu_config)
+        self.check_rpu_config_support(rpu_config)
         dtype = rpu_config.runtime.data_type.as_torch()
         self.weight = nn.Parameter(torch.zeros(d_size, x_size, dtype=dtype))
-        self.register_buffer("out_noise_values", self._draw_out_noise(dtype))
-
-    def _draw_out_noise(self, dtype: torch.dtype) -> Tensor | None:
-        io = self._config.forward
-        if io.is_perfect or io.out_noise_std <= 0.0:
-            return None
-        xi = torch.randn(self.d_size)
-        values: Tensor = (io.out_noise * (1.0 + io.out_noise_std * xi)).abs().to(dtype)
-        return values
+        self.register_buffer("out_noise_values", None)
+        self._out_noise = (0.0, 0.0)
+        self.set_config(rpu_config)
 
     @classmethod
     def check_rpu_config_support(cls, rpu_config: Any) -> None:
@@ -103,16 +95,18 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
                 f"modifier.type: {rpu_config.modifier.type.name} is not supported by torch tiles"
                 " yet; use NONE"
             )
-        if not torch.compiler.is_compiling():  # these two act after steps, not in products
-            _check_clip(rpu_config.clip)
-            _check_remap(rpu_config.remap)
+        _check_clip(rpu_config.clip)
+        _check_remap(rpu_config.remap)
 
     @classmethod
     def _check_forward(cls, rpu_config: Any) -> None:
         AnalogMVM.check_support(rpu_config.forward, "forward")
 
     def set_config(self, rpu_config: Any) -> None:
-        """Follow a configuration; one that changed since the last call is checked again.
+        """Follow a configuration.
+
+        Frozen values of the output noise follow its strength; they are drawn anew if their spread
+        has changed.
 
         Args:
             rpu_config: Configuration, kept by reference.
@@ -120,16 +114,33 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         Raises:
             ConfigError: The configuration is invalid or not supported; the message names the field.
         """
-        if torch.compiler.is_compiling():
-            # Becomes conditions of the graph: after an edit it is captured, and checked, again.
-            self.check_rpu_config_support(rpu_config)
-        else:
-            self._check_edits(rpu_config)
+        self.check_rpu_config_support(rpu_config)
         self._config = rpu_config
+        self._follow_out_noise(rpu_config.forward)
+
+    def check(self, config: Any) -> None:
+        """Refuse what torch tiles cannot simulate; see the base class."""
+        self.check_rpu_config_support(config)
 
     def follow(self, config: Any) -> None:
         """Follow a new configuration; see the base class."""
         self.set_config(config)
+
+    @torch.no_grad()
+    def _follow_out_noise(self, io: IOParameters) -> None:
+        spread = 0.0 if io.is_perfect else io.out_noise_std
+        old, self._out_noise = self._out_noise, (io.out_noise, spread)
+        if self._out_noise == old:
+            return
+        values = self.out_noise_values
+        if spread <= 0.0:
+            self.out_noise_values = None
+        elif values is not None and spread == old[1] and old[0] > 0.0:
+            values.mul_(io.out_noise / old[0])
+        else:
+            xi = torch.randn(self.d_size)
+            drawn = (io.out_noise * (1.0 + spread * xi)).abs()
+            self.out_noise_values = drawn.to(self.weight)
 
     def check_entries(self, entries: Mapping[str, Any]) -> None:
         """Check the entries that this module loads itself; see the base class."""
@@ -157,13 +168,6 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
                 raise ArgumentError(f"out_noise_values: expected {length} finite values")
             if present is not None:
                 present.copy_(flat)
-
-    def _check_edits(self, rpu_config: Any) -> None:
-        parts = (rpu_config.forward, rpu_config.modifier, rpu_config.clip, rpu_config.remap)
-        values = [dict(vars(part)) for part in parts]
-        if values != self._checked:
-            self.check_rpu_config_support(rpu_config)
-            self._checked = values
 
     def forward(
         self,

@@ -1,0 +1,107 @@
+"""Which noise a model draws: the same one for comparisons, another one in every worker.
+
+What `torch.manual_seed` repeats: all that is drawn from torch's generators, which is the seed of
+every tile that is built afterwards, the noise of torch and custom tiles, and what noise models draw
+when weights are programmed or drift. The noise of tiles of the core is a function of their seed and
+of the number of their calls, which are part of their state: it is repeated by loading a state.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from mho.exceptions import ArgumentError
+from mho.simulator.parameters.arguments import check_index
+from mho.simulator.state.names import AnalogTileStateNames as Names
+from mho.simulator.tiles.module import TileModule
+
+_BITS = 2**64 - 1
+
+
+@contextmanager
+def same_noise(model: nn.Module, seed: int) -> Iterator[None]:
+    """Let all tiles of a model draw the noise of a seed inside the block.
+
+    For paired comparisons: every block with the same seed and the same calls gives the same noise,
+    on tiles of every kind, and on another model with the same layers too. Afterwards all random
+    streams, those of torch included, go on as if nothing had been drawn. Change configurations
+    before the block.
+
+    Args:
+        model: Any module.
+        seed: Seed, an integer that is not negative.
+
+    Raises:
+        ArgumentError: `model` is no module, or `seed` no such integer.
+    """
+    tiles = _tiles(model)
+    if check_index("seed", seed) < 0:
+        raise ArgumentError(f"seed: expected an integer >= 0, got {seed}")
+    devices = {p.device for p in (*model.parameters(), *model.buffers()) if p.is_cuda}
+    streams = [(stream, [value.clone() for value in stream]) for stream in map(_stream, tiles)]
+    with torch.random.fork_rng(devices=[device.index for device in devices]):
+        torch.manual_seed(mixed(seed, 0))
+        for i, (stream, _) in enumerate(streams):
+            for value, new in zip(stream, (mixed(seed, i + 1), 0), strict=False):
+                value.fill_(new)
+        try:
+            yield
+        finally:
+            for stream, old in streams:
+                for value, before in zip(stream, old, strict=True):
+                    value.copy_(before)
+
+
+def fork_noise(model: nn.Module, worker: int) -> None:
+    """Give a worker random streams of its own, in its process.
+
+    A forked process has copies of all streams and would draw the noise of its parent and of the
+    other workers. Call it there once, or hand `functools.partial(mho.fork_noise, model)` to a
+    `DataLoader` as `worker_init_fn`. The streams depend on those at the fork and on the number of
+    the worker only.
+
+    Args:
+        model: Any module.
+        worker: Number of the worker, not negative; each has another one.
+
+    Raises:
+        ArgumentError: `model` is no module, or `worker` no such integer.
+    """
+    tiles = _tiles(model)
+    if check_index("worker", worker) < 0:
+        raise ArgumentError(f"worker: expected an integer >= 0, got {worker}")
+    drawn = int(torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64))
+    torch.manual_seed(mixed(drawn, worker + 1))
+    for tile in tiles:
+        for seed in _stream(tile)[:1]:
+            seed.fill_(mixed(int(seed), worker + 1))
+
+
+def mixed(seed: int, number: int) -> int:
+    """Return a seed that depends on another one and on a number, as SplitMix64 derives it.
+
+    Args:
+        seed: Seed, 0 to 2**63 - 1.
+        number: Number of what gets a seed of its own.
+
+    Returns:
+        0 to 2**63 - 1. See Steele, Lea and Flood, OOPSLA 2014.
+    """
+    z = (seed + (number + 1) * 0x9E3779B97F4A7C15) & _BITS
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _BITS
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _BITS
+    return (z ^ (z >> 31)) >> 1
+
+
+def _tiles(model: nn.Module) -> list[TileModule]:
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(f"model: expected a module, got {type(model).__name__}")
+    return [module for module in model.modules() if isinstance(module, TileModule)]
+
+
+def _stream(tile: TileModule) -> list[Tensor]:
+    """Return seed and position of the random stream of a tile of the core; others have none."""
+    values = (tile._buffers.get(name) for name in (Names.SEED, Names.CALLS))
+    return [value for value in values if value is not None]

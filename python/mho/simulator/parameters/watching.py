@@ -1,0 +1,200 @@
+"""Configurations that belong to tiles: every change is checked by them, and acts at once.
+
+An object of a configuration knows whose it is, and its lists know the object that they are in. A
+change is made, then every owner checks it; if one refuses, it is undone and the error raised.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Protocol
+
+import numpy as np
+
+MISSING: Any = object()
+"""Stands for the value of a field that was deleted, or was not there."""
+
+
+class Owner(Protocol):
+    """Who is asked about changes of a configuration."""
+
+    def plan_edit(self, obj: object, name: str, old: Any) -> Callable[[], None]:
+        """Check a change that was made; returns what makes it act, which cannot fail.
+
+        Args:
+            obj: Object whose field was changed.
+            name: Name of the field.
+            old: What it was.
+
+        Raises:
+            MhoException: The change is refused.
+        """
+
+
+Reference = Callable[[], Owner | None]
+"""Returns an owner, or None if it is gone."""
+
+
+def watch(value: Any, reference: Reference) -> None:
+    """Make an owner know of every change of a configuration and of all objects and lists in it.
+
+    Args:
+        value: Object of a configuration; what is none is left alone.
+        reference: Returns the owner; the same one for every call about it.
+    """
+    if not hasattr(type(value), "_owners"):
+        return
+    known: tuple[Reference, ...] = getattr(value, "_owners", ())
+    if reference not in known:
+        living = tuple(other for other in known if other() is not None)
+        object.__setattr__(value, "_owners", (*living, reference))
+    for name, item in vars(value).items():
+        vars(value)[name] = _watched(item, value, name, reference)
+
+
+def _watched(item: Any, holder: Any, name: str, reference: Reference) -> Any:
+    if not isinstance(item, list):
+        watch(item, reference)
+        return item
+    values = [_watched(value, holder, name, reference) for value in item]
+    if isinstance(item, WatchedList) and item.holder is holder:
+        list.__setitem__(item, slice(None), values)
+        return item
+    return WatchedList(values, holder, name)
+
+
+def assign(obj: Any, name: str, value: Any) -> None:
+    """Change a field of an object that has owners; on any error it stays what it was.
+
+    Args:
+        obj: Object of a configuration.
+        name: Name of the field.
+        value: New value; `MISSING` deletes the field.
+    """
+    fields, old = vars(obj), vars(obj).get(name, MISSING)
+    _put(fields, name, value)
+    settle(obj, name, old, lambda: _put(fields, name, old))
+
+
+def _put(fields: dict[str, Any], name: str, value: Any) -> None:
+    if value is MISSING:
+        fields.pop(name, None)
+    else:
+        fields[name] = value
+
+
+def settle(obj: Any, name: str, old: Any, undo: Callable[[], None]) -> None:
+    """Let the owners check a change that was made, and follow it.
+
+    Args:
+        obj: Object whose field was changed.
+        name: Name of the field.
+        old: What it was.
+        undo: Makes it so again.
+    """
+    owners = [owner for reference in obj._owners if (owner := reference()) is not None]
+    try:
+        steps = [owner.plan_edit(obj, name, old) for owner in owners]
+    except BaseException:
+        undo()
+        raise
+    for step in steps:
+        step()
+
+
+def plain(obj: object, name: str, value: Any) -> Any:
+    """Return a value as fields hold it: numbers of NumPy as Python's, None as the choice `NONE`.
+
+    Args:
+        obj: Object of a configuration.
+        name: Name of the field.
+        value: Value that is assigned.
+    """
+    if value is None:
+        default = getattr(type(obj), name, None)
+        return getattr(type(default), "NONE", None) if isinstance(default, Enum) else None
+    if isinstance(value, np.generic):
+        return _number(value)
+    if type(value) is list and any(isinstance(item, np.generic) for item in value):
+        return [_number(item) if isinstance(item, np.generic) else item for item in value]
+    return value
+
+
+def _number(value: "np.generic[Any]") -> Any:
+    if isinstance(value, np.floating):  # a long double is not converted by `item`
+        return float(value)
+    return value.item()
+
+
+class WatchedList(list[Any]):
+    """List in a configuration that has owners; copies of it are plain lists."""
+
+    def __init__(self, values: list[Any], holder: Any, name: str) -> None:
+        """Remember where it is.
+
+        Args:
+            values: Elements.
+            holder: Object of the configuration that it belongs to.
+            name: Name of its field there.
+        """
+        super().__init__(values)
+        self.holder, self.name = holder, name
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Copy and pickle as a plain list."""
+        return list, (list(self),)
+
+    def _change(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        old = list(self)
+        result = getattr(list, method)(self, *args, **kwargs)
+        settle(self.holder, self.name, old, lambda: list.__setitem__(self, slice(None), old))
+        return result
+
+    def __setitem__(self, at: Any, value: Any) -> None:
+        """Replace elements."""
+        self._change("__setitem__", at, value)
+
+    def __delitem__(self, at: Any) -> None:
+        """Remove elements."""
+        self._change("__delitem__", at)
+
+    def __iadd__(self, values: Any) -> "WatchedList":  # type: ignore[misc]
+        """Add elements at the end."""
+        self._change("__iadd__", values)
+        return self
+
+    def __imul__(self, count: Any) -> "WatchedList":  # type: ignore[misc]
+        """Repeat the elements."""
+        self._change("__imul__", count)
+        return self
+
+    def append(self, value: Any) -> None:
+        """Add an element at the end."""
+        self._change("append", value)
+
+    def extend(self, values: Any) -> None:
+        """Add elements at the end."""
+        self._change("extend", values)
+
+    def insert(self, at: Any, value: Any) -> None:
+        """Add an element before another one."""
+        self._change("insert", at, value)
+
+    def pop(self, at: Any = -1) -> Any:
+        """Remove an element and return it."""
+        return self._change("pop", at)
+
+    def remove(self, value: Any) -> None:
+        """Remove the first element of a value."""
+        self._change("remove", value)
+
+    def clear(self) -> None:
+        """Remove all elements."""
+        self._change("clear")
+
+    def reverse(self) -> None:
+        """Reverse the order."""
+        self._change("reverse")
+
+    def sort(self, **kwargs: Any) -> None:
+        """Sort the elements."""
+        self._change("sort", **kwargs)
