@@ -183,8 +183,9 @@ impl OwnedDrift {
 }
 
 impl Tile {
-    /// A tile with `outputs` rows and `inputs` columns and weights of zero, within the bounds that
-    /// the devices have; every random value follows from `seed`.
+    /// A tile with `outputs` rows and `inputs` columns and weights of zero, or of the bound next to
+    /// it for devices that cannot have that, without write noise; every random value follows from
+    /// `seed`.
     ///
     /// # Errors
     /// As [`TileSpec::new`].
@@ -193,7 +194,9 @@ impl Tile {
         let planes = spec.device.construct(seed);
         let forward_lines = OwnedLines { values: spec.forward.construct_lines(seed) };
         let backward_lines = OwnedLines { values: spec.backward.construct_lines(seed) };
-        let weights = vec![0.0; outputs * inputs];
+        let mut weights = vec![0.0; outputs * inputs];
+        let borrowed: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
+        spec.device.clip(&mut weights, &borrowed);
         let persistent = spec.device.write_noise().map(|_| weights.clone());
         let is_counted = spec.device.config().pulsed().is_some_and(|pulsed| pulsed.count_pulses);
         let counts = is_counted.then(|| vec![0; 2 * weights.len()]);
