@@ -58,7 +58,7 @@ impl Apply<'_, '_> {
         let Self { target, source, samples, state } = self;
         let chunks = trains::chunks(&source.scalings(samples));
         for (at, slices) in chunks.iter().enumerate() {
-            let positions = Positions::new(at)?;
+            let positions = Positions::new(at, trains::SLICE_BLOCKS * slices.len())?;
             #[cfg(test)]
             trouble::before_chunk(at);
             let one_sample =

@@ -581,3 +581,63 @@ fn bad_arguments_change_nothing() {
     assert!(matches!(run(&[1.0; 3], &[1.0; 3], 0.1), Error::Shape { argument: "d", .. }));
     assert_eq!(weights, [0.01; 6]);
 }
+
+#[test]
+fn trains_without_positions_for_their_draws_are_refused() {
+    let free = |pulse_type| UpdateParameters {
+        fixed_bl: false,
+        update_bl_management: false,
+        update_management: false,
+        pulse_type,
+        ..UpdateParameters::default()
+    };
+    for pulse_type in [
+        PulseType::StochasticCompressed,
+        PulseType::Stochastic,
+        PulseType::MeanCount,
+        PulseType::DeterministicImplicit,
+    ] {
+        let config = constant(PulsedParameters { dw_min: 1e-3, ..clean() });
+        let device = Device::new(&config, &free(pulse_type), 1, 1, false).unwrap();
+        let planes = device.construct(1);
+        let planes: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
+        let run = |learning_rate: f64| {
+            let mut weights = [0.0];
+            let result = pulse::update(Update {
+                device: &device,
+                weights: &mut weights,
+                planes: &planes,
+                persistent: None,
+                x: &[1e-3],
+                bias: None,
+                d: &[1.0],
+                learning_rate,
+                key: Key::new(1, 1),
+                counts: None,
+            });
+            (result, weights)
+        };
+        // One train of 65535 slots is the longest.
+        assert!(run(65.0).0.is_ok());
+        for rate in [66.0, 263.0, 1e30] {
+            let (result, weights) = run(rate);
+            let error = result.unwrap_err();
+            assert!(matches!(error, Error::Argument { argument: "learning_rate", .. }), "{error}");
+            assert!(error.to_string().contains("fixed_bl"), "{error}");
+            assert_eq!(weights, [0.0]);
+            let sample = Sample {
+                device: &device,
+                x: &[1e-3],
+                bias: None,
+                d: &[1.0],
+                learning_rate: rate,
+                key: Key::new(1, 1),
+                at: 0,
+            };
+            assert_eq!(counts(&sample, &mut [0]).unwrap_err(), error);
+        }
+    }
+    let longer = UpdateParameters { desired_bl: 65536, ..UpdateParameters::default() };
+    let error = Device::new(&DeviceConfig::default(), &longer, 1, 1, false).unwrap_err();
+    assert!(error.to_string().contains("desired_bl"), "{error}");
+}
