@@ -12,7 +12,8 @@ pub(crate) mod real;
 mod tile;
 mod update;
 
-pub(crate) use checks::{finite, require};
+pub use checks::MAX_SIZE;
+pub(crate) use checks::{check_sizes, finite, require};
 pub use drift::{DriftParameters, SimpleDriftParameters};
 pub use io::{AnalogMvType, BoundManagement, IoParameters, NoiseManagement, WeightNoise};
 pub(crate) use macros::params;

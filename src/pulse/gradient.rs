@@ -60,7 +60,8 @@ impl Work for Exact<'_, '_> {
             self.rows.save(local);
             let state = &mut self.rows.state[local * columns..(local + 1) * columns];
             let row = first + local;
-            for (x, d) in self.x.chunks_exact(inputs).zip(self.d.chunks_exact(self.d_size)) {
+            for (sample, d) in self.d.chunks_exact(self.d_size).enumerate() {
+                let x = &self.x[sample * inputs..(sample + 1) * inputs];
                 let factor = self.scale * d[row];
                 for (w, x) in state.iter_mut().zip(x) {
                     *w = factor.mul_add(*x, *w);
