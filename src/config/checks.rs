@@ -17,6 +17,15 @@ pub(crate) fn check_sizes(d_size: usize, x_size: usize) -> Result<()> {
     Ok(())
 }
 
+/// Checks that an argument is not negative and within f32, in which kernels compute.
+pub(crate) fn check_factor(argument: &'static str, value: f64) -> Result<()> {
+    if (0.0..=f64::from(f32::MAX)).contains(&value) {
+        return Ok(());
+    }
+    let why = format!("must be between 0 and {:e}, the largest f32, got {value}", f32::MAX);
+    Err(Error::Argument { argument, why })
+}
+
 /// Checks that a value is finite.
 pub(crate) fn finite(path: &str, field: &str, value: f64) -> Result<()> {
     if value.is_finite() && value.abs() <= f64::from(f32::MAX) {

@@ -13,7 +13,7 @@ mod tile;
 mod update;
 
 pub use checks::MAX_SIZE;
-pub(crate) use checks::{check_sizes, finite, require};
+pub(crate) use checks::{check_factor, check_sizes, finite, require};
 pub use drift::{DriftParameters, SimpleDriftParameters};
 pub use io::{AnalogMvType, BoundManagement, IoParameters, NoiseManagement, WeightNoise};
 pub(crate) use macros::params;

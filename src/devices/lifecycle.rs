@@ -6,6 +6,7 @@
 use super::DeviceConfig;
 use super::device::{Device, position};
 use super::planes::PlaneRef;
+use crate::config::check_factor;
 use crate::error::{Error, Result};
 use crate::rng::{Draw, Key, Stream};
 
@@ -76,12 +77,9 @@ impl Device {
     /// `w *= max(0, 1 - alpha / lifetime)`.
     ///
     /// # Errors
-    /// [`Error::Argument`] for an `alpha` that is negative or not finite, [`Error::Shape`].
+    /// [`Error::Argument`] for an `alpha` that is negative or beyond f32, [`Error::Shape`].
     pub fn decay(&self, cells: Cells<'_>, alpha: f64, key: Key) -> Result<()> {
-        if !(alpha.is_finite() && alpha >= 0.0) {
-            let why = format!("must be finite and not negative, got {alpha}");
-            return Err(Error::Argument { argument: "alpha", why });
-        }
+        check_factor("alpha", alpha)?;
         self.check_cells(&cells)?;
         if let Some(lifetime) = self.exact_lifetime() {
             if lifetime > 0.0 {
