@@ -276,6 +276,9 @@ pub fn normal_lanes(words: &Lanes) -> [[f32; LANES]; 4] {
     out
 }
 
+/// More than any normal draw: the radius of the smallest word is `sqrt(66 ln 2)`, below 6.764.
+pub(crate) const MAX_NORMAL: f32 = 6.77;
+
 /// Box-Muller transform of two words. The radius uses all 32 bits, so |z| reaches 6.66.
 #[must_use]
 #[inline(always)]

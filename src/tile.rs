@@ -1,14 +1,11 @@
 //! A tile: the parsed configuration of one crossbar and, for Rust users, its state.
 
-use crate::config::TileConfig;
+use crate::config::{TileConfig, check_sizes};
 use crate::devices::{Cells, Device, DriftState, Plane, PlaneRef};
 use crate::error::{Error, Result};
 use crate::mvm::{Direction, Lines, Mvm, Request};
 use crate::pulse::{self, Update};
 use crate::rng::{Key, Stream};
-
-/// Largest number of rows or columns of one tile; keeps every index within 32 bits.
-pub const MAX_SIZE: usize = 1 << 20;
 
 /// Parsed and validated configuration of one tile with its sizes: everything that the kernels need
 /// besides the state. Immutable.
@@ -35,12 +32,7 @@ impl TileSpec {
         x_size: usize,
         analog_bias: bool,
     ) -> Result<Self> {
-        for (argument, size) in [("out_size", d_size), ("in_size", x_size)] {
-            if !(1..=MAX_SIZE).contains(&size) {
-                let why = format!("must be between 1 and {MAX_SIZE}, got {size}");
-                return Err(Error::Argument { argument, why });
-            }
-        }
+        check_sizes(d_size, x_size)?;
         config.validate()?;
         let device = Device::new(&config.device, &config.update, d_size, x_size, analog_bias)?;
         let forward = Mvm::new(&config.forward, Direction::Forward, d_size, x_size)?;
@@ -183,8 +175,9 @@ impl OwnedDrift {
 }
 
 impl Tile {
-    /// A tile with `outputs` rows and `inputs` columns and weights of zero, within the bounds that
-    /// the devices have; every random value follows from `seed`.
+    /// A tile with `outputs` rows and `inputs` columns and weights of zero, or of the bound next to
+    /// it for devices that cannot have that, without write noise; every random value follows from
+    /// `seed`.
     ///
     /// # Errors
     /// As [`TileSpec::new`].
@@ -193,7 +186,9 @@ impl Tile {
         let planes = spec.device.construct(seed);
         let forward_lines = OwnedLines { values: spec.forward.construct_lines(seed) };
         let backward_lines = OwnedLines { values: spec.backward.construct_lines(seed) };
-        let weights = vec![0.0; outputs * inputs];
+        let mut weights = vec![0.0; outputs * inputs];
+        let borrowed: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
+        spec.device.bound(&mut weights, &borrowed);
         let persistent = spec.device.write_noise().map(|_| weights.clone());
         let is_counted = spec.device.config().pulsed().is_some_and(|pulsed| pulsed.count_pulses);
         let counts = is_counted.then(|| vec![0; 2 * weights.len()]);

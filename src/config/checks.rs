@@ -2,6 +2,30 @@
 
 use crate::error::{Error, Result};
 
+/// Largest number of rows or columns of one tile: keeps every index within 32 bits, and the positions
+/// of the draws of a column within the 20 bits that they have.
+pub const MAX_SIZE: usize = 1 << 20;
+
+/// Checks the sizes of a tile with `d_size` rows and `x_size` columns.
+pub(crate) fn check_sizes(d_size: usize, x_size: usize) -> Result<()> {
+    for (argument, size) in [("out_size", d_size), ("in_size", x_size)] {
+        if !(1..=MAX_SIZE).contains(&size) {
+            let why = format!("must be between 1 and {MAX_SIZE}, got {size}");
+            return Err(Error::Argument { argument, why });
+        }
+    }
+    Ok(())
+}
+
+/// Checks that an argument is not negative and within f32, in which kernels compute.
+pub(crate) fn check_factor(argument: &'static str, value: f64) -> Result<()> {
+    if (0.0..=f64::from(f32::MAX)).contains(&value) {
+        return Ok(());
+    }
+    let why = format!("must be between 0 and {:e}, the largest f32, got {value}", f32::MAX);
+    Err(Error::Argument { argument, why })
+}
+
 /// Checks that a value is finite.
 pub(crate) fn finite(path: &str, field: &str, value: f64) -> Result<()> {
     if value.is_finite() && value.abs() <= f64::from(f32::MAX) {

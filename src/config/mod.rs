@@ -12,9 +12,11 @@ pub(crate) mod real;
 mod tile;
 mod update;
 
-pub(crate) use checks::{finite, require};
+pub use checks::MAX_SIZE;
+pub(crate) use checks::{check_factor, check_sizes, finite, require};
 pub use drift::{DriftParameters, SimpleDriftParameters};
 pub use io::{AnalogMvType, BoundManagement, IoParameters, NoiseManagement, WeightNoise};
 pub(crate) use macros::params;
 pub use tile::TileConfig;
+pub(crate) use update::MAX_SLOTS;
 pub use update::{PulseType, UpdateParameters};

@@ -22,6 +22,14 @@ pub enum PulseType {
     DeterministicImplicit,
 }
 
+impl PulseType {
+    /// Whether updates consist of pulses, which come from trains; else they are exact.
+    #[must_use]
+    pub fn has_trains(self) -> bool {
+        !matches!(self, Self::None | Self::NoneWithDevice)
+    }
+}
+
 params! {
     /// Pulse generation and its management.
     pub struct UpdateParameters {
@@ -75,5 +83,6 @@ impl UpdateParameters {
     }
 }
 
-/// Most slots that one pulse train may have.
-pub const MAX_SLOTS: i64 = 1 << 16;
+/// Most slots that one pulse train may have: products of two such numbers fit 32 bits, and the draws
+/// of so many pulses of a cell the positions that they have.
+pub(crate) const MAX_SLOTS: i64 = (1 << 16) - 1;

@@ -54,6 +54,7 @@ impl Device {
     /// [`Error::Shape`].
     pub fn clip_weights(&self, cells: Cells<'_>, clip: WeightClip, key: Key) -> Result<()> {
         clip.check()?;
+        self.check_cells(&cells)?;
         if clip == WeightClip::None {
             return Ok(());
         }

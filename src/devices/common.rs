@@ -2,6 +2,7 @@
 
 use crate::config::{DriftParameters, finite, params, require};
 use crate::error::Result;
+use crate::rng::MAX_NORMAL;
 
 params! {
     /// Parameters shared by all pulsed devices. Spreads named `dtod` are between devices, `std`
@@ -221,8 +222,14 @@ impl PulsedParameters {
         self.corrupt_devices_prob > 0.0 || (self.perfect_bias && analog_bias)
     }
 
+    /// Whether the upper and the lower bound differ between cells: each by its own spread, and both
+    /// where the draws of a cell can cross, for it then exchanges or averages them.
     pub(super) fn bounds_vary(&self) -> [bool; 2] {
-        [self.w_max * self.w_max_dtod != 0.0, self.w_min * self.w_min_dtod != 0.0]
+        let reach = f64::from(MAX_NORMAL);
+        let spreads = [self.w_max * self.w_max_dtod, self.w_min * self.w_min_dtod].map(f64::abs);
+        let varies = spreads.map(|spread| spread != 0.0);
+        let crosses = self.w_max - reach * spreads[0] < self.w_min + reach * spreads[1];
+        varies.map(|own| own || (crosses && varies.contains(&true)))
     }
 
     pub(super) fn steps_vary(&self) -> bool {

@@ -27,32 +27,30 @@ impl Device {
     /// persistent weights are 0.
     #[must_use]
     pub fn construct(&self, seed: u64) -> Vec<(&'static str, Plane)> {
-        self.config().visit(Construct { device: self, seed })
+        let cells = self.d_size() * self.x_size();
+        let plane = |name| (name, empty_plane(self, name, cells));
+        let planes = self.hidden_names().into_iter().map(plane).collect();
+        self.config().visit(Construct { device: self, seed, planes })
     }
 }
 
-/// Draws the hidden parameters of a device.
+/// Draws the hidden parameters of a device into those of `planes` that have values.
 struct Construct<'a> {
     device: &'a Device,
     seed: u64,
+    planes: Vec<(&'static str, Plane)>,
 }
 
 impl Visitor for Construct<'_> {
     type Output = Vec<(&'static str, Plane)>;
 
     fn pulsed<D: PulsedDevice>(self, config: &D) -> Self::Output {
-        let device = self.device;
+        let Self { device, seed, mut planes } = self;
         let seed = match config.pulsed().construction_seed {
-            0 => self.seed,
+            0 => seed,
             seed => seed as u64,
         };
         let draw = Key::new(seed, 0).stream(Stream::Construct);
-        let cells = device.d_size() * device.x_size();
-        let mut planes: Vec<_> = device
-            .hidden_names()
-            .into_iter()
-            .map(|name| (name, empty_plane(device, name, cells)))
-            .collect();
         let mut rows = RowDraws::new(device.x_size(), D::EXTRA_DRAWS);
         for row in 0..device.d_size() {
             rows.fill(&draw, row as u32, config.pulsed());
@@ -164,5 +162,87 @@ impl RowDraws {
 
     fn extra_of(&self, column: usize) -> Vec<f64> {
         self.extra.iter().map(|normals| f64::from(normals[column])).collect()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::UpdateParameters;
+    use crate::devices::DeviceConfig;
+
+    /// A value that is often exactly zero, as unset parameters are.
+    fn often_zero(range: std::ops::Range<f64>) -> impl Strategy<Value = f64> {
+        prop_oneof![Just(0.0), range]
+    }
+
+    prop_compose! {
+        fn parameters()(
+            means in (often_zero(0.0..2.0), often_zero(-2.0..0.0), often_zero(-0.5..0.5)),
+            bounds in (often_zero(-2.0..2.0), often_zero(-2.0..2.0)),
+            steps in (often_zero(0.0..2.0), often_zero(0.0..0.5), any::<bool>()),
+            rates in (often_zero(0.0..0.1), often_zero(0.0..2.0), often_zero(0.5..9.0)),
+            reset in (often_zero(-0.1..0.1), often_zero(0.0..0.1)),
+            exceptions in (often_zero(0.0..1.0), any::<bool>(), any::<bool>()),
+        ) -> PulsedParameters {
+            PulsedParameters {
+                w_max: means.0,
+                w_min: means.1,
+                up_down: means.2,
+                w_max_dtod: bounds.0,
+                w_min_dtod: bounds.1,
+                dw_min_dtod: steps.0,
+                up_down_dtod: steps.1,
+                dw_min_dtod_log_normal: steps.2,
+                diffusion: rates.0,
+                diffusion_dtod: rates.1,
+                lifetime: rates.2,
+                lifetime_dtod: rates.1,
+                reset: reset.0,
+                reset_dtod: reset.1,
+                corrupt_devices_prob: exceptions.0,
+                perfect_bias: exceptions.1,
+                enforce_consistency: exceptions.2,
+                ..PulsedParameters::default()
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn folded_planes_equal_the_drawn_ones(
+            pulsed in parameters(),
+            name in prop::sample::select(DeviceConfig::PULSED),
+            seed in any::<u64>(),
+        ) {
+            let mut config = DeviceConfig::pulsed_default(name).unwrap();
+            let consistent = pulsed.enforce_consistency;
+            *config.pulsed_mut().unwrap() = pulsed;
+            let (rows, columns) = (20, 30);
+            let device =
+                Device::new(&config, &UpdateParameters::default(), rows, columns, true).unwrap();
+            let folded = device.construct(seed);
+            let empty = || Plane::Values(vec![0.0; rows * columns]);
+            let planes = device.hidden_names().into_iter().map(|name| (name, empty())).collect();
+            let drawn = config.visit(Construct { device: &device, seed, planes });
+            for ((name, folded), (_, drawn)) in folded.iter().zip(&drawn) {
+                for at in 0..rows * columns {
+                    prop_assert_eq!(
+                        folded.as_ref().at(at), drawn.as_ref().at(at), "{} of cell {}", name, at
+                    );
+                }
+            }
+            let get = |at: usize| folded[at].1.as_ref();
+            for at in 0..rows * columns {
+                // With or without consistency, no cell has crossed bounds.
+                prop_assert!(get(1).at(at) <= get(0).at(at));
+                if consistent {
+                    prop_assert!(get(2).at(at) >= 0.0 && get(3).at(at) >= 0.0);
+                }
+            }
+        }
     }
 }

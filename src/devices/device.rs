@@ -4,7 +4,7 @@ use super::common::{Cell, CellDraws, PulsedParameters};
 use super::planes::PlaneRef;
 use super::rule::{Kernel, MAX_EXTRA, PulsedDevice, WriteNoise};
 use super::{DeviceConfig, Ideal, Visitor};
-use crate::config::{PulseType, UpdateParameters};
+use crate::config::{PulseType, UpdateParameters, check_sizes};
 use crate::error::{Error, Result};
 
 /// Names of the hidden parameters that all pulsed devices have, in order.
@@ -68,7 +68,7 @@ impl Device {
     /// bias when `analog_bias` is set. `PulseType::None` replaces the device by [`Ideal`].
     ///
     /// # Errors
-    /// [`Error::Config`] or [`Error::Unsupported`] naming the field.
+    /// [`Error::Config`] or [`Error::Unsupported`] naming the field, [`Error::Argument`] for sizes.
     pub fn new(
         config: &DeviceConfig,
         update: &UpdateParameters,
@@ -76,6 +76,7 @@ impl Device {
         x_size: usize,
         analog_bias: bool,
     ) -> Result<Self> {
+        check_sizes(d_size, x_size)?;
         config.validate("device")?;
         update.validate("update")?;
         let config = match (config.pulsed(), update.pulse_type) {

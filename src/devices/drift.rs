@@ -84,7 +84,7 @@ impl Device {
             previous[at] = w;
             w
         })?;
-        self.clip(previous, planes);
+        self.bound(previous, planes);
         *clock = now;
         Ok(())
     }

@@ -104,10 +104,11 @@ impl Rule for ExpStepRule {
     fn branch(self, w: f32, up: bool, cell: CellRef) -> Branch {
         let decrease = self.decrease(w, up, cell);
         let moves = decrease < 1.0;
-        let size = select(moves, select(up, cell.up, -cell.down), 0.0);
-        let mean = size * (1.0 - decrease);
+        let size = select(up, cell.up, -cell.down);
         let rate = select(up, self.gamma[0], self.gamma[1]) * cell.extra[SCALE];
-        let slope = -size * decrease * rate;
+        // Last, for the decrease may be infinite where nothing is left of a step.
+        let mean = select(moves, size * (1.0 - decrease), 0.0);
+        let slope = select(moves, -size * decrease * rate, 0.0);
         let noise = self.noise(mean, w, up, cell);
         let full = slope.mul_add(1.0f32.copysign(mean), self.slope.copysign(w));
         let noise_slope = self.std * select(self.complex, cell.extra[ACTIVE] * full, slope);
@@ -138,6 +139,16 @@ fn cut([low, high]: [f32; 2], w: f32, kink: f32) -> [f32; 2] {
     [select(!above & (kink > low), kink, low), select(above & (kink < high), kink, high)]
 }
 
+impl ExpStep {
+    /// The weight at the farther of the mean bounds, in units of half their range: 1 where they are
+    /// symmetric, up to 2.
+    fn farthest(&self) -> f64 {
+        let PulsedParameters { w_max, w_min, .. } = self.pulsed;
+        let range = w_max - w_min;
+        if range > 0.0 { 2.0 * w_max.max(-w_min) / range } else { 1.0 }
+    }
+}
+
 impl PulsedDevice for ExpStep {
     const NAME: &'static str = "ExpStep";
     type Rule<'a> = ExpStepRule;
@@ -161,9 +172,11 @@ impl PulsedDevice for ExpStep {
         ] {
             finite(path, field, value)?;
         }
-        // More would leave nothing of a step at any weight, or overflow.
+        // More would leave nothing of a step at any weight, or overflow. Cells whose range is less
+        // even than that of the mean bounds may go further: their steps end there.
+        let z = self.a.abs() * self.farthest() + self.b.abs();
         for (field, exponent) in [("gamma_up", self.gamma_up), ("gamma_down", self.gamma_down)] {
-            let size = exponent.abs() * (self.a.abs() + self.b.abs());
+            let size = exponent.abs() * z;
             let why = "the exponent at the bounds exceeds 80; reduce gamma, a or b";
             require(size <= 80.0, path, field, why)?;
         }

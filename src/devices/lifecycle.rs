@@ -6,6 +6,7 @@
 use super::DeviceConfig;
 use super::device::{Device, position};
 use super::planes::PlaneRef;
+use crate::config::check_factor;
 use crate::error::{Error, Result};
 use crate::rng::{Draw, Key, Stream};
 
@@ -24,7 +25,18 @@ pub struct Cells<'a> {
 impl Device {
     /// Clips `weights` to the bounds of the cells, which a reference device shifts by its
     /// reference; exact devices have none.
-    pub fn clip(&self, weights: &mut [f32], planes: &[PlaneRef<'_>]) {
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the slices do not fit.
+    pub fn clip(&self, weights: &mut [f32], planes: &[PlaneRef<'_>]) -> Result<()> {
+        Error::check_len("weights", weights.len(), self.d_size() * self.x_size())?;
+        self.check_plane_shapes(planes)?;
+        self.bound(weights, planes);
+        Ok(())
+    }
+
+    /// [`Device::clip`] of slices that fit.
+    pub(crate) fn bound(&self, weights: &mut [f32], planes: &[PlaneRef<'_>]) {
         let Some(bounds) = self.bounds(planes) else { return };
         for (at, w) in weights.iter_mut().enumerate() {
             let [lower, upper] = bounds.at(at);
@@ -39,7 +51,7 @@ impl Device {
     /// [`Error::Shape`] when the slices do not fit.
     pub fn enter_bounds(&self, cells: Cells<'_>) -> Result<()> {
         self.check_cells(&cells)?;
-        self.clip(cells.persistent.unwrap_or(cells.weights), cells.planes);
+        self.bound(cells.persistent.unwrap_or(cells.weights), cells.planes);
         Ok(())
     }
 
@@ -50,7 +62,7 @@ impl Device {
     /// [`Error::Shape`] when the slices do not fit.
     pub fn set_weights(&self, cells: Cells<'_>, key: Key) -> Result<()> {
         self.check_cells(&cells)?;
-        self.clip(cells.weights, cells.planes);
+        self.bound(cells.weights, cells.planes);
         if let (Some(noise), Some(persistent)) = (self.write_noise(), cells.persistent) {
             persistent.copy_from_slice(cells.weights);
             if noise.on_set {
@@ -65,12 +77,10 @@ impl Device {
     /// `w *= max(0, 1 - alpha / lifetime)`.
     ///
     /// # Errors
-    /// [`Error::Argument`] for an `alpha` that is negative or not finite, [`Error::Shape`].
+    /// [`Error::Argument`] for an `alpha` that is negative or beyond f32, [`Error::Shape`].
     pub fn decay(&self, cells: Cells<'_>, alpha: f64, key: Key) -> Result<()> {
-        if !(alpha.is_finite() && alpha >= 0.0) {
-            let why = format!("must be finite and not negative, got {alpha}");
-            return Err(Error::Argument { argument: "alpha", why });
-        }
+        check_factor("alpha", alpha)?;
+        self.check_cells(&cells)?;
         if let Some(lifetime) = self.exact_lifetime() {
             if lifetime > 0.0 {
                 let scale = (1.0 - alpha / lifetime).max(0.0) as f32;
@@ -90,6 +100,7 @@ impl Device {
     /// # Errors
     /// [`Error::Shape`] when the slices do not fit.
     pub fn diffuse(&self, cells: Cells<'_>, key: Key) -> Result<()> {
+        self.check_cells(&cells)?;
         let rates = match self.config() {
             DeviceConfig::FloatingPoint(device) => {
                 PlaneRef::Constant(device.diffusion.max(0.0) as f32)
@@ -119,6 +130,7 @@ impl Device {
         key: Key,
     ) -> Result<()> {
         let columns = self.x_size();
+        self.check_cells(&cells)?;
         self.check_reset(start, prob)?;
         let (biases, std) = match self.config() {
             DeviceConfig::Ideal(device) => (PlaneRef::Constant(0.0), device.reset_std),
@@ -155,12 +167,12 @@ impl Device {
         match persistent {
             Some(persistent) => {
                 persistent.iter_mut().enumerate().for_each(|(at, w)| *w = f(at, *w));
-                self.clip(persistent, planes);
+                self.bound(persistent, planes);
                 self.refresh(weights, persistent, key);
             }
             None => {
                 weights.iter_mut().enumerate().for_each(|(at, w)| *w = f(at, *w));
-                self.clip(weights, planes);
+                self.bound(weights, planes);
             }
         }
         Ok(())

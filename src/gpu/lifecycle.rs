@@ -8,6 +8,7 @@ use super::shaders::{Constant, compose, flags};
 use super::state::{Numbers, cell_grid};
 use super::tile::GpuTile;
 use super::words::Words;
+use crate::config::check_factor;
 use crate::devices::{DeviceConfig, PlaneRef, WeightClip, exact_limit, position};
 use crate::error::{Error, Result};
 use crate::rng::Key;
@@ -79,12 +80,9 @@ impl GpuTile {
     /// Decay by `alpha` calls, see [`Device::decay`](crate::devices::Device::decay).
     ///
     /// # Errors
-    /// [`Error::Argument`] for an `alpha` that is negative or not finite, [`Error::Backend`].
+    /// [`Error::Argument`] for an `alpha` that is negative or beyond f32, [`Error::Backend`].
     pub fn decay(&mut self, alpha: f64, key: Key) -> Result<()> {
-        if !(alpha.is_finite() && alpha >= 0.0) {
-            let why = format!("must be finite and not negative, got {alpha}");
-            return Err(Error::Argument { argument: "alpha", why });
-        }
+        check_factor("alpha", alpha)?;
         if let Some(lifetime) = self.spec.device().exact_lifetime() {
             let scale = if lifetime > 0.0 { (1.0 - alpha / lifetime).max(0.0) } else { 1.0 };
             let numbers = Numbers { value: scale as f32, ..Numbers::default() };

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::par::{self, Par};
 use crate::pulse::positions::{Kind, Positions};
 use crate::pulse::scale::Scaling;
-use crate::pulse::trains::{Side, Slice, Thresholds, chunks};
+use crate::pulse::trains::{SLICE_BLOCKS, Side, Slice, Thresholds, chunks};
 use crate::pulse::{Update, counted};
 use crate::rng::Key;
 use crate::simd;
@@ -159,13 +159,15 @@ impl GpuTile {
         let source = batch.source();
         let scalings = source.scalings(0..source.samples());
         for (at, slices) in chunks(&scalings).iter().enumerate() {
-            let positions = Positions::new(at)?;
+            let positions = Positions::new(at, SLICE_BLOCKS * slices.len())?;
             let [high, sums] = [Kind::Pulses, Kind::CellSums].map(|kind| positions.column(kind, 0));
             let group = Group {
                 slices: slices
                     .iter()
                     .enumerate()
-                    .map(|(at, slice)| [slice.slots, positions.block(8 * at), high, sums])
+                    .map(|(at, slice)| {
+                        [slice.slots, positions.block(SLICE_BLOCKS * at), high, sums]
+                    })
                     .collect(),
                 mode: Mode::Stochastic,
             };
@@ -239,7 +241,7 @@ impl GpuTile {
             counted::lines(&batch.source(), *sample, scaling, &mut x, &mut d);
             all[0].extend(x.iter().map(|value| *value as f32));
             all[1].extend(d.iter().map(|value| *value as f32));
-            let positions = Positions::new(*sample)?;
+            let positions = Positions::new(*sample, counted::blocks(scaling))?;
             let [high, sums] = [Kind::Pulses, Kind::CellSums].map(|kind| positions.column(kind, 0));
             slices.push([scaling.slots, positions.block(0), high, sums]);
         }

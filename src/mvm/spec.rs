@@ -7,7 +7,7 @@ use super::input::Input;
 use super::lines::Frozen;
 use super::management::{NoiseScale, Repeats};
 use super::output::Output;
-use crate::config::{AnalogMvType, IoParameters};
+use crate::config::{AnalogMvType, IoParameters, check_sizes};
 use crate::error::Result;
 
 /// How often the array is read for one sample, and where the reads are summed.
@@ -45,13 +45,15 @@ impl Mvm {
     /// The product of a tile with weights `[d_size, x_size]` in one direction.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) naming the field, for example `forward.inp_bound`.
+    /// [`Error::Config`](crate::Error::Config) naming the field, for example `forward.inp_bound`;
+    /// [`Error::Argument`](crate::Error::Argument) for sizes.
     pub fn new(
         io: &IoParameters,
         direction: Direction,
         d_size: usize,
         x_size: usize,
     ) -> Result<Self> {
+        check_sizes(d_size, x_size)?;
         io.validate(direction.name())?;
         let forward = direction == Direction::Forward;
         let dac = Converter::new(io.inp_res, io.inp_bound, io.inp_sto_round);

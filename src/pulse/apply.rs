@@ -58,7 +58,7 @@ impl Apply<'_, '_> {
         let Self { target, source, samples, state } = self;
         let chunks = trains::chunks(&source.scalings(samples));
         for (at, slices) in chunks.iter().enumerate() {
-            let positions = Positions::new(at)?;
+            let positions = Positions::new(at, trains::SLICE_BLOCKS * slices.len())?;
             #[cfg(test)]
             trouble::before_chunk(at);
             let one_sample =
@@ -139,7 +139,7 @@ mod tests {
     ) -> Vec<f32> {
         let mut weights = normals(ROWS * COLUMNS, 1);
         weights.iter_mut().for_each(|w| *w *= 0.1);
-        target.device.clip(&mut weights, target.planes);
+        target.device.bound(&mut weights, target.planes);
         let state =
             State { weights: &mut weights, persistent: None, counts: None, columns: COLUMNS };
         run(vec![state], |states| {

@@ -3,7 +3,7 @@
 use super::lanes::{copy, load};
 use crate::devices::{CellRef, Device, MAX_EXTRA, PlaneRef, Rule, position};
 use crate::rng::{Key, LANES};
-use crate::simd::clip;
+use crate::simd::{clip, select};
 
 /// Constants of [`LANES`] neighbouring cells of one row; cells beyond the last column are stuck.
 #[derive(Debug, Clone, Copy, Default)]
@@ -74,9 +74,11 @@ impl LaneCells {
         self
     }
 
+    /// `moved` within the bounds; a step that is not a number leaves the weight `w`.
     #[inline(always)]
-    pub(crate) fn clip(&self, lane: usize, w: f32) -> f32 {
-        clip(w, self.min_bound[lane], self.max_bound[lane])
+    pub(crate) fn clip(&self, lane: usize, w: f32, moved: f32) -> f32 {
+        let moved = select(moved.is_nan(), w, moved);
+        clip(moved, self.min_bound[lane], self.max_bound[lane])
     }
 }
 

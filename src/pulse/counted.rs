@@ -33,9 +33,15 @@ pub(crate) fn apply<R: Rule>(
         let factor = if mean { 1.0 / slots } else { slots };
         d.iter_mut().for_each(|value| *value *= factor);
         let pulses = Counted { x: &x, d: &d };
-        one_by_one::apply(target, state, pulses, rule, Positions::new(sample)?)?;
+        let positions = Positions::new(sample, blocks(scaling))?;
+        one_by_one::apply(target, state, pulses, rule, positions)?;
     }
     Ok(())
+}
+
+/// Evaluations of the generator that the pulses of a cell take, at most one pulse per slot.
+pub(crate) fn blocks(scaling: &Scaling) -> usize {
+    scaling.slots.div_ceil(4) as usize
 }
 
 /// Signed pulses of the input lines, and those of the error lines.

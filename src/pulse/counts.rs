@@ -3,6 +3,7 @@
 use super::coincidences::Coincidences;
 use super::kernels::one_by_one::Pulses;
 use super::kernels::queue::Numbers;
+use super::scale::check_length;
 use super::trains;
 use super::update::{Update, update};
 use crate::config::PulseType;
@@ -61,6 +62,10 @@ impl Sample<'_> {
         if self.at >= samples {
             let why = format!("must be below the number of samples {samples}, got {}", self.at);
             return Err(Error::Argument { argument: "sample", why });
+        }
+        let update = self.device.update();
+        if update.pulse_type.has_trains() && self.device.is_pulsed() {
+            check_length(update, self.device.granularity(), self.learning_rate)?;
         }
         Error::check_finite("x", &self.x[self.at * inputs..(self.at + 1) * inputs])?;
         Error::check_finite("d", &self.d[self.at * d_size..(self.at + 1) * d_size])

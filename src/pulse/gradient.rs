@@ -1,4 +1,5 @@
-//! Floating-point updates: exact rank-one steps, within the bounds of the device if it has some.
+//! Floating-point updates: exact rank-one steps, within the bounds of the device if it has some, else
+//! within f32: what is beyond becomes its largest number, so that no weight is infinite or NaN.
 
 use std::ops::Range;
 
@@ -39,6 +40,12 @@ pub(crate) fn apply(
 /// Rows of one block.
 const HEIGHT: usize = 8;
 
+/// The nearest finite number.
+#[inline(always)]
+fn within_f32(value: f32) -> f32 {
+    clip(value, -f32::MAX, f32::MAX)
+}
+
 struct Exact<'a, 'b> {
     rows: &'a mut Rows<'b>,
     x: &'a [f32],
@@ -60,13 +67,15 @@ impl Work for Exact<'_, '_> {
             self.rows.save(local);
             let state = &mut self.rows.state[local * columns..(local + 1) * columns];
             let row = first + local;
-            for (x, d) in self.x.chunks_exact(inputs).zip(self.d.chunks_exact(self.d_size)) {
-                let factor = self.scale * d[row];
+            for (sample, d) in self.d.chunks_exact(self.d_size).enumerate() {
+                let x = &self.x[sample * inputs..(sample + 1) * inputs];
+                // Finite, so that an input of 0 moves nothing.
+                let factor = within_f32(self.scale * d[row]);
                 for (w, x) in state.iter_mut().zip(x) {
-                    *w = factor.mul_add(*x, *w);
+                    *w = within_f32(factor.mul_add(*x, *w));
                 }
                 if let (Some(bias), Some(w)) = (self.bias, state.last_mut()) {
-                    *w = factor.mul_add(bias, *w);
+                    *w = within_f32(factor.mul_add(bias, *w));
                 }
                 if let Some(bounds) = &self.bounds {
                     for (column, w) in state.iter_mut().enumerate() {

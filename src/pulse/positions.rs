@@ -31,11 +31,17 @@ const INDEX_BITS: u32 = 15;
 const CHUNK_BITS: u32 = 9;
 
 impl Positions {
-    /// Positions of chunk number `chunk` of a call.
+    /// Positions of chunk number `chunk` of a call, which draws at most `blocks` times for a cell or
+    /// a group of columns.
     ///
     /// # Errors
-    /// [`Error::Argument`] when a call has more chunks than there are positions.
-    pub(crate) fn new(chunk: usize) -> Result<Self> {
+    /// [`Error::Argument`] when a call has more chunks, or one of them more draws, than there are
+    /// positions: two of them would share their draws.
+    pub(crate) fn new(chunk: usize, blocks: usize) -> Result<Self> {
+        if blocks > 1 << INDEX_BITS {
+            let why = "asks for more pulses of one sample than can be drawn; lower it".to_owned();
+            return Err(Error::Argument { argument: "learning_rate", why });
+        }
         if chunk >= 1 << (CHUNK_BITS + 10) {
             let why = "has too many samples for one update; split the batch".to_owned();
             return Err(Error::Argument { argument: "x", why });
@@ -51,7 +57,7 @@ impl Positions {
         (kind as u32) << 30 | self.high | column as u32
     }
 
-    /// Block of draw number `index` within the chunk.
+    /// Block of draw number `index` within the chunk, below the number that it was made for.
     #[inline(always)]
     pub(crate) fn block(self, index: usize) -> u32 {
         debug_assert!(index < 1 << INDEX_BITS);

@@ -1,6 +1,7 @@
 //! Number of pulse slots and scales of the pulse probabilities, per sample.
 
-use crate::config::UpdateParameters;
+use crate::config::{MAX_SLOTS, UpdateParameters};
+use crate::error::{Error, Result};
 
 /// Slots and scales of one sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,6 +17,35 @@ pub struct Scaling {
 /// Guards against a number of coincidences that is an integer up to rounding: one slot more would
 /// change the variance, one less costs at most this relative saturation.
 const ROUNDING: f64 = 1e-6;
+
+/// Slots that trains without management and without a fixed length take beyond `desired_bl`, if they
+/// do: as many as keep the scale of all values at 1.
+fn free_slots(update: &UpdateParameters, granularity: f64, learning_rate: f64) -> Option<f64> {
+    let is_free = !update.fixed_bl && !update.update_bl_management;
+    (is_free && learning_rate > granularity * update.desired_bl as f64)
+        .then(|| (learning_rate / granularity * (1.0 - ROUNDING)).ceil().max(1.0))
+}
+
+/// Checks that no train is longer than there are positions for its draws.
+///
+/// # Errors
+/// [`Error::Argument`] for a learning rate that asks for a longer one.
+pub(crate) fn check_length(
+    update: &UpdateParameters,
+    granularity: f64,
+    learning_rate: f64,
+) -> Result<()> {
+    match free_slots(update, granularity, learning_rate) {
+        Some(slots) if slots > MAX_SLOTS as f64 => {
+            let why = format!(
+                "{learning_rate} takes trains of {slots} slots and at most {MAX_SLOTS} are \
+                 possible; lower it, or set update.fixed_bl or update.update_bl_management"
+            );
+            Err(Error::Argument { argument: "learning_rate", why })
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Slots and scales for a sample with the largest absolute input `x_max` and error `d_max`, or
 /// `None` when nothing is to be updated.
@@ -38,10 +68,8 @@ pub fn scaling(
     let longest = update.desired_bl as f64;
     let step_scale = |slots: f64| (learning_rate / (granularity * slots)).sqrt();
     let (mut slots, mut scale) = (longest, step_scale(longest));
-    let free_length = !update.fixed_bl && !update.update_bl_management;
-    if free_length && granularity * longest < learning_rate {
-        slots = (learning_rate / granularity * (1.0 - ROUNDING)).ceil().max(1.0);
-        scale = 1.0;
+    if let Some(free) = free_slots(update, granularity, learning_rate) {
+        (slots, scale) = (free, 1.0);
     }
     if !update.update_management && !update.update_bl_management {
         return Some(Scaling { slots: slots as u32, d: scale, x: scale });

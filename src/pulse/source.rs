@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::scale::{Scaling, bin_width, scaling};
+use super::scale::{Scaling, bin_width, check_length, scaling};
 use super::trains::Side;
 use crate::config::UpdateParameters;
 use crate::error::{Error, Result};
@@ -44,8 +44,12 @@ impl<'a> Source<'a> {
         self.d.len() / self.d_size
     }
 
-    /// Checks sizes and values.
+    /// Checks sizes, values and the length of the trains.
     pub(crate) fn check(&self) -> Result<()> {
+        // Exact devices have no step.
+        if self.parameters.pulse_type.has_trains() && self.granularity > 0.0 {
+            check_length(self.parameters, self.granularity, self.rate.abs())?;
+        }
         let samples = self.samples();
         Error::check_len("d", self.d.len(), samples * self.d_size)?;
         Error::check_len("x", self.x.len(), samples * self.inputs())?;

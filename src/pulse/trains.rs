@@ -45,6 +45,8 @@ impl Slice {
 ///
 /// [`Positions`]: super::positions::Positions
 const MAX_SLICES: usize = 1024;
+/// Evaluations of the generator that the pulses of a slice take, four each.
+pub(crate) const SLICE_BLOCKS: usize = 8;
 const MAX_SLOTS: u32 = 4096;
 
 /// Cuts the trains of a batch into chunks of slices. Samples without update have `None`.

@@ -4,6 +4,7 @@ use super::apply::apply;
 use super::cells::Target;
 use super::source::Source;
 use super::transaction::{self, State};
+use crate::config::check_factor;
 use crate::devices::{Cells, Device, PlaneRef};
 use crate::error::{Error, Result};
 use crate::rng::Key;
@@ -25,7 +26,7 @@ pub struct Update<'a> {
     pub bias: Option<f32>,
     /// Errors, `[samples, d_size]`.
     pub d: &'a [f32],
-    /// Learning rate; the target is `w -= learning_rate d x`.
+    /// Learning rate, from 0 to the largest f32; the target is `w -= learning_rate d x`.
     pub learning_rate: f64,
     /// Key of this call.
     pub key: Key,
@@ -57,11 +58,7 @@ impl<'a> Update<'a> {
             let cells = self.device.d_size() * self.device.x_size();
             Error::check_len("counts", counts.len(), 2 * cells)?;
         }
-        if !(self.learning_rate.is_finite() && self.learning_rate >= 0.0) {
-            let why = format!("must be finite and not negative, got {}", self.learning_rate);
-            return Err(Error::Argument { argument: "learning_rate", why });
-        }
-        Ok(())
+        check_factor("learning_rate", self.learning_rate)
     }
 }
 

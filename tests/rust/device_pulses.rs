@@ -3,11 +3,11 @@
 //! What a single pulse does is compared with the formula of each device in NumPy, see
 //! `tests/python/pulsed.py`; here the sums of pulses are compared with single ones of the crate.
 
-use mho_core::UpdateParameters;
 use mho_core::config::TileConfig;
 use mho_core::devices::{Device, DeviceConfig, Plane, PlaneRef};
 use mho_core::pulse::{self, Update};
 use mho_core::rng::Key;
+use mho_core::{Tile, UpdateParameters};
 use serde_json::Value;
 
 use crate::statistics::{moments, smirnov};
@@ -155,4 +155,41 @@ fn without_spread(config: &DeviceConfig) -> DeviceConfig {
     let mut value = serde_json::to_value(config).unwrap();
     equal(&mut value);
     serde_json::from_value(value).unwrap()
+}
+
+/// Cells whose range lies to one side take the exponent far beyond that of even ones, to where the
+/// decrease of a step is beyond f32: they do not move up there.
+#[test]
+fn steps_that_vanish_do_not_jump() {
+    let device = r#""A_up": 10.0, "gamma_up": 160.0, "a": 0.25, "b": 0.25, "pulsed":
+        {"dw_min_std": 0.0, "w_max": 1.0, "w_min": -1.0, "w_max_dtod": 0.0, "w_min_dtod": 1.0}"#;
+    let json = format!(r#"{{"device": {{"type": "ExpStep", "params": {{{device}}}}}}}"#);
+    let config = TileConfig::from_json(&json).unwrap();
+    for samples in [1, 50] {
+        // Single pulses and trains of them.
+        for learning_rate in [0.0005, 0.03] {
+            let mut tile = Tile::new(20, 20, &config, 3).unwrap();
+            tile.set_weights(&[0.99; 400]).unwrap();
+            let before = tile.weights().to_vec();
+            let (x, d) = (vec![1.0; 20 * samples], vec![-1.0; 20 * samples]);
+            tile.update(&x, &d, learning_rate).unwrap();
+            for (after, before) in tile.weights().iter().zip(&before) {
+                assert!(after >= before, "{before} becomes {after} by pulses up");
+            }
+        }
+    }
+}
+
+#[test]
+fn exponents_are_limited_by_the_range_of_the_weights() {
+    let device = |w_min: f64| {
+        let json = format!(
+            r#"{{"device": {{"type": "ExpStep", "params": {{"gamma_up": 160.0, "a": 0.25, "b": 0.25,
+            "pulsed": {{"w_max": 1.0, "w_min": {w_min}}}}}}}}}"#
+        );
+        TileConfig::from_json(&json).and_then(|config| Tile::new(1, 1, &config, 1))
+    };
+    assert!(device(-1.0).is_ok());
+    let error = device(-0.01).unwrap_err();
+    assert!(error.to_string().contains("gamma_up"), "{error}");
 }

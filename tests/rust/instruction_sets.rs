@@ -59,7 +59,7 @@ fn updated(name: &str, samples: usize) -> Vec<u32> {
     let planes = device.construct(11);
     let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
     let mut weights = normals(ROWS * COLUMNS, 7, 0.3);
-    device.clip(&mut weights, &planes);
+    device.clip(&mut weights, &planes).unwrap();
     pulse::update(Update {
         device: &device,
         weights: &mut weights,

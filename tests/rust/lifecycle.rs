@@ -1,10 +1,11 @@
 //! Weight operations against their closed forms: drift, shifted bounds, counters, estimated steps.
 
-use mho_core::config::{PulseType, TileConfig};
+use mho_core::config::{IoParameters, PulseType, TileConfig};
 use mho_core::devices::{
     Cells, ConstantStep, Device, DeviceConfig, DriftParameters, DriftState, FloatingPoint, Ideal,
     PlaneRef, PulsedParameters, SimpleDriftParameters, SoftBoundsReference, WeightClip,
 };
+use mho_core::mvm::{Direction, Mvm};
 use mho_core::{Error, Key, Tile, UpdateParameters};
 
 /// Without any variation, in wide bounds.
@@ -238,4 +239,33 @@ fn arguments_are_checked() {
     let cells = Cells { weights: &mut [0.3], persistent: None, planes: &planes };
     let result = device.clip_weights(cells, WeightClip::FixedValue(f32::NAN), Key::new(1, 1));
     assert!(matches!(result, Err(Error::Argument { argument: "fixed_value", .. })));
+}
+
+#[test]
+fn missing_planes_and_impossible_sizes_are_errors() {
+    let (config, update) = (DeviceConfig::default(), UpdateParameters::default());
+    for (rows, columns) in [(0, 2), (2, 0), (1, (1 << 20) + 1), ((1 << 20) + 1, 1)] {
+        let result = Device::new(&config, &update, rows, columns, false);
+        assert!(matches!(result, Err(Error::Argument { .. })), "{rows} {columns}");
+        let result = Mvm::new(&IoParameters::default(), Direction::Forward, rows, columns);
+        assert!(matches!(result, Err(Error::Argument { .. })), "{rows} {columns}");
+    }
+    let device = Device::new(&config, &update, 1, 2, false).unwrap();
+    let key = Key::new(1, 1);
+    let run = |operation: &dyn Fn(Cells<'_>) -> mho_core::Result<()>| {
+        let result = operation(Cells { weights: &mut [0.0; 2], persistent: None, planes: &[] });
+        assert!(matches!(result, Err(Error::Shape { argument: "planes", .. })), "{result:?}");
+    };
+    run(&|cells| device.clip(cells.weights, cells.planes));
+    run(&|cells| device.decay(cells, 1.0, key));
+    run(&|cells| device.diffuse(cells, key));
+    run(&|cells| device.reset_columns(cells, 0, 1, 1.0, key));
+    run(&|cells| device.clip_weights(cells, WeightClip::FixedValue(1.0), key));
+    let ideal = DeviceConfig::Ideal(Ideal { lifetime: 10.0, ..Ideal::default() });
+    let device = Device::new(&ideal, &update, 1, 2, false).unwrap();
+    let short = Cells { weights: &mut [0.0; 1], persistent: None, planes: &[] };
+    assert!(matches!(device.decay(short, 1.0, key), Err(Error::Shape { .. })));
+    let clip = WeightClip::FixedValue(1.0);
+    let short = Cells { weights: &mut [0.0; 1], persistent: None, planes: &[] };
+    assert!(matches!(device.clip_weights(short, clip, key), Err(Error::Shape { .. })));
 }

@@ -393,9 +393,9 @@ fn weights_stay_within_bounds() {
         let mut config = DeviceConfig::pulsed_default(name).unwrap();
         config.pulsed_mut().unwrap().corrupt_devices_prob = 0.1;
         let mut rig = Rig::new(&config, &UpdateParameters::default(), 20, 70);
-        rig.device.clip(&mut rig.start.clone(), &rig.planes());
+        rig.device.clip(&mut rig.start.clone(), &rig.planes()).unwrap();
         let mut weights = rig.start.clone();
-        rig.device.clip(&mut weights, &rig.planes());
+        rig.device.clip(&mut weights, &rig.planes()).unwrap();
         rig.start = weights.clone();
         for call in 0..20 {
             let (x, d) = (normals(30 * 70, 3 + call), normals(30 * 20, 100 + call));
@@ -421,7 +421,7 @@ fn threads_do_not_change_bits() {
         let config = DeviceConfig::pulsed_default(name).unwrap();
         let mut rig = Rig::new(&config, &UpdateParameters::default(), ROWS, COLUMNS);
         let mut start = rig.start.clone();
-        rig.device.clip(&mut start, &rig.planes());
+        rig.device.clip(&mut start, &rig.planes()).unwrap();
         rig.start = start;
         for batch in [1, 4, 150] {
             let (x, d) = (normals(batch * COLUMNS, 1), normals(batch * ROWS, 2));
@@ -580,4 +580,89 @@ fn bad_arguments_change_nothing() {
     assert!(matches!(run(&[1.0; 4], &[1.0; 2], 0.1), Error::Shape { argument: "x", .. }));
     assert!(matches!(run(&[1.0; 3], &[1.0; 3], 0.1), Error::Shape { argument: "d", .. }));
     assert_eq!(weights, [0.01; 6]);
+}
+
+#[test]
+fn trains_without_positions_for_their_draws_are_refused() {
+    let free = |pulse_type| UpdateParameters {
+        fixed_bl: false,
+        update_bl_management: false,
+        update_management: false,
+        pulse_type,
+        ..UpdateParameters::default()
+    };
+    for pulse_type in [
+        PulseType::StochasticCompressed,
+        PulseType::Stochastic,
+        PulseType::MeanCount,
+        PulseType::DeterministicImplicit,
+    ] {
+        let config = constant(PulsedParameters { dw_min: 1e-3, ..clean() });
+        let device = Device::new(&config, &free(pulse_type), 1, 1, false).unwrap();
+        let planes = device.construct(1);
+        let planes: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
+        let run = |learning_rate: f64| {
+            let mut weights = [0.0];
+            let result = pulse::update(Update {
+                device: &device,
+                weights: &mut weights,
+                planes: &planes,
+                persistent: None,
+                x: &[1e-3],
+                bias: None,
+                d: &[1.0],
+                learning_rate,
+                key: Key::new(1, 1),
+                counts: None,
+            });
+            (result, weights)
+        };
+        // One train of 65535 slots is the longest.
+        assert!(run(65.0).0.is_ok());
+        for rate in [66.0, 263.0, 1e30] {
+            let (result, weights) = run(rate);
+            let error = result.unwrap_err();
+            assert!(matches!(error, Error::Argument { argument: "learning_rate", .. }), "{error}");
+            assert!(error.to_string().contains("fixed_bl"), "{error}");
+            assert_eq!(weights, [0.0]);
+            let sample = Sample {
+                device: &device,
+                x: &[1e-3],
+                bias: None,
+                d: &[1.0],
+                learning_rate: rate,
+                key: Key::new(1, 1),
+                at: 0,
+            };
+            assert_eq!(counts(&sample, &mut [0]).unwrap_err(), error);
+        }
+    }
+    let longer = UpdateParameters { desired_bl: 65536, ..UpdateParameters::default() };
+    let error = Device::new(&DeviceConfig::default(), &longer, 1, 1, false).unwrap_err();
+    assert!(error.to_string().contains("desired_bl"), "{error}");
+}
+
+#[test]
+fn exact_updates_of_a_bias_alone() {
+    for pulse_type in [PulseType::None, PulseType::NoneWithDevice] {
+        let update = UpdateParameters { pulse_type, ..UpdateParameters::default() };
+        let device = Device::new(&constant(clean()), &update, 2, 1, true).unwrap();
+        let planes = device.construct(1);
+        let planes: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
+        let mut weights = [0.0, 0.0];
+        pulse::update(Update {
+            device: &device,
+            weights: &mut weights,
+            planes: &planes,
+            persistent: None,
+            x: &[],
+            bias: Some(0.5),
+            d: &[1.0, -1.0, 2.0, 0.0],
+            learning_rate: 0.25,
+            key: Key::new(1, 1),
+            counts: None,
+        })
+        .unwrap();
+        assert_eq!(weights, [-0.375, 0.125]);
+    }
 }

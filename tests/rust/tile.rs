@@ -1,5 +1,6 @@
 //! The tile that Rust users hold.
 
+use mho_core::devices::{ConstantStep, DeviceConfig, Ideal, PulsedParameters, SoftBoundsReference};
 use mho_core::tile::Pass;
 use mho_core::{Error, Tile, TileConfig, par};
 
@@ -73,4 +74,62 @@ fn unknown_fields_are_named() {
     )
     .unwrap_err();
     assert!(error.to_string().contains("out_nois"), "{error}");
+}
+
+#[test]
+fn new_tiles_start_within_their_bounds() {
+    let stuck = PulsedParameters { corrupt_devices_prob: 1.0, ..PulsedParameters::default() };
+    let shifted = SoftBoundsReference {
+        reference_mean: 0.7,
+        write_noise_std: 1.0,
+        ..SoftBoundsReference::default()
+    };
+    let devices = [
+        DeviceConfig::ConstantStep(ConstantStep { pulsed: stuck }),
+        DeviceConfig::SoftBoundsReference(shifted),
+    ];
+    for device in devices {
+        let mut tile = Tile::new(8, 9, &TileConfig { device, ..TileConfig::default() }, 5).unwrap();
+        let get = |name| tile.hidden_parameter(name);
+        let (upper, lower) = (get("max_bound").unwrap(), get("min_bound").unwrap());
+        let reference = get("reference").unwrap_or_else(|| vec![0.0; 72]);
+        for weights in [Some(tile.weights().to_vec()), get("persistent_weights")] {
+            for (at, w) in weights.iter().flatten().enumerate() {
+                let bounds = lower[at] - reference[at]..=upper[at] - reference[at];
+                assert!(bounds.contains(w), "{w} is not in {bounds:?}");
+            }
+        }
+        // Stuck cells never move.
+        if upper == lower {
+            let before = tile.weights().to_vec();
+            tile.update(&[1.0; 9], &[1.0; 8], 0.1).unwrap();
+            assert_eq!(tile.weights(), before);
+        }
+    }
+}
+
+#[test]
+fn values_beyond_f32_are_refused() {
+    let device = DeviceConfig::Ideal(Ideal::default());
+    for device in [device, DeviceConfig::default()] {
+        let config = TileConfig { device, ..TileConfig::default() };
+        let mut tile = Tile::new(2, 3, &config, 1).unwrap();
+        tile.set_weights(&[0.1, -0.1, 0.05, 0.0, 0.02, -0.03]).unwrap();
+        let before = tile.weights().to_vec();
+        let error = tile.update(&[1.0; 3], &[0.1, 0.2], 1e39).unwrap_err();
+        assert!(matches!(error, Error::Argument { argument: "learning_rate", .. }), "{error}");
+        let error = tile.decay(1e39).unwrap_err();
+        assert!(matches!(error, Error::Argument { argument: "alpha", .. }), "{error}");
+        assert_eq!(tile.weights(), before);
+    }
+}
+
+#[test]
+fn exact_updates_saturate_at_the_largest_number() {
+    let device = DeviceConfig::Ideal(Ideal::default());
+    let mut tile = Tile::new(2, 3, &TileConfig { device, ..TileConfig::default() }, 1).unwrap();
+    // Each product of error and rate, and each step, is beyond f32; that of the input 0 is not.
+    tile.update(&[3e38, -3e38, 0.0], &[3e38, -3e38], 3e38).unwrap();
+    let max = f32::MAX;
+    assert_eq!(tile.weights(), [-max, max, 0.0, max, -max, 0.0]);
 }

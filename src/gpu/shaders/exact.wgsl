@@ -1,5 +1,5 @@
 // Exact rank-one steps, one thread per cell, within the bounds of the device if it has some; twin of
-// src/pulse/exact.rs.
+// src/pulse/gradient.rs.
 
 @group(0) @binding(2) var<storage, read> x: array<f32>;
 @group(0) @binding(3) var<storage, read> d: array<f32>;
@@ -20,6 +20,11 @@ fn main(
     }
 }
 
+// The nearest finite number.
+fn within_f32(value: f32) -> f32 {
+    return clamp(value, -3.40282347e+38, 3.40282347e+38);
+}
+
 fn update(row: u32, column: u32) {
     let at = row * params.x_size + column;
     var cell: Cell;
@@ -28,8 +33,8 @@ fn update(row: u32, column: u32) {
     }
     var w = state[at];
     for (var sample = 0u; sample < params.count; sample++) {
-        let factor = params.value * d[sample * params.d_size + row];
-        w = fma(factor, x[sample * params.x_size + column], w);
+        let factor = within_f32(params.value * d[sample * params.d_size + row]);
+        w = within_f32(fma(factor, x[sample * params.x_size + column], w));
         if BOUNDED {
             w = clip_to(w, cell);
         }

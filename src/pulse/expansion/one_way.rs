@@ -75,7 +75,7 @@ impl OneWay {
             let mut moved = [0.0; LANES];
             for lane in 0..LANES {
                 let one = noise[lane].mul_add(xi[lane], mean[lane] + start[lane]);
-                let one = clip(one, cells.min_bound[lane], cells.max_bound[lane]);
+                let one = cells.clip(lane, start[lane], one);
                 moved[lane] = select(n[lane] == 0.0, start[lane], one);
             }
             return (moved, [u32::MAX; LANES]);
@@ -100,7 +100,7 @@ impl OneWay {
             let one = noise[lane].mul_add(xi[lane], mean[lane] + start[lane]);
             let single = n[lane] == 1.0;
             let idle = n[lane] == 0.0;
-            let after = select(single, clip(one, bounds[0], bounds[1]), after);
+            let after = select(single, cells.clip(lane, start[lane], one), after);
             moved[lane] = select(idle | !(fit | single), start[lane], after);
             fits[lane] = 0u32.wrapping_sub(u32::from(fit | single | idle));
         }

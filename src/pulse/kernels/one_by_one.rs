@@ -135,7 +135,7 @@ impl<R: Rule, P: Pulses> Walk<'_, R, P> {
                 #[inline(always)]
                 |quad| self.normals(row, column, first + quad),
                 #[inline(always)]
-                |lane, w, up, xi| cells.clip(lane, self.rule.step(w, up, cells.cell(lane), xi)),
+                |lane, w, up, xi| cells.clip(lane, w, self.rule.step(w, up, cells.cell(lane), xi)),
             );
         }
         rows.state[at..at + lanes].copy_from_slice(&w[..lanes]);

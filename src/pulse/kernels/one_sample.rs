@@ -199,7 +199,7 @@ impl<'a, R: Rule> OneSample<'a, '_, R> {
                     normal_lanes(&self.draw.lanes_at(columns, [row as u32; LANES], block))
                 },
                 #[inline(always)]
-                |lane, w, up, xi| cells.clip(lane, self.rule.step(w, up, cells.cell(lane), xi)),
+                |lane, w, up, xi| cells.clip(lane, w, self.rule.step(w, up, cells.cell(lane), xi)),
             );
         }
         for (lane, column) in group.iter().enumerate() {

@@ -335,7 +335,7 @@ impl<R: Rule> Segments<'_, '_, R> {
                 normal_lanes(&draw.lanes_at(columns, [row; LANES], block))
             },
             #[inline(always)]
-            |lane, w, up, xi| cells.clip(lane, self.rule.step(w, up, cells.cell(lane), xi)),
+            |lane, w, up, xi| cells.clip(lane, w, self.rule.step(w, up, cells.cell(lane), xi)),
         );
     }
 
