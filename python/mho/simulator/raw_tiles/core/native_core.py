@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho import _core
-from mho.exceptions import ArgumentError, InputError, TileError
+from mho import _core, pending
+from mho.exceptions import ArgumentError, ConfigError, InputError, TileError
 from mho.simulator.parameters.arguments import check_not_negative
 from mho.simulator.raw_tiles.base import SimulatorTile, as_vector
 from mho.simulator.raw_tiles.core.gpu.kernels import Resident
@@ -132,7 +133,10 @@ class NativeCore(SimulatorTile):
 
     def _parse(self, config_text: str, dw_min: float | None = None) -> _core.TileSpec:
         columns = self.in_size + int(self.analog_bias)
-        return _core.TileSpec(config_text, self.out_size, columns, self.analog_bias, dw_min)
+        try:
+            return _core.TileSpec(config_text, self.out_size, columns, self.analog_bias, dw_min)
+        except ConfigError as error:
+            raise _readable(error) from error
 
     def adopt(self, config_text: str, spec: _core.TileSpec, dw_min: float | None = None) -> None:
         """Use another configuration from now on.
@@ -420,6 +424,12 @@ class NativeCore(SimulatorTile):
         constant = self.spec.hidden_constant(name)
         value = 0.0 if constant is None else constant
         return torch.full((self.out_size, self.spec.x_size), value, dtype=torch.float32)
+
+
+def _readable(error: ConfigError) -> ConfigError:
+    """Return an error that names a device or choice which the core lacks, without its grammar."""
+    found = re.match(r"([\w.\[\]]+): unknown variant `(\w+)`", str(error))
+    return ConfigError(f"{found[1]}: {pending.message(found[2])}") if found else error
 
 
 def device_of(config_text: str) -> object:
