@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from mho import pending
 from mho.adapters import Backend, backends, synchronize
 from mho.settings import get_backend, get_num_threads, set_backend, set_num_threads
 from mho.version import __version__
@@ -21,6 +22,8 @@ __all__ = [
     "set_num_threads",
     "synchronize",
 ]
+
+pending.install()
 
 # What needs torch is imported when it is asked for.
 _LATER = ("fork_noise", "same_noise")

@@ -4,6 +4,7 @@ Importing this package makes all presets known, so that every saved model can be
 """
 
 import mho.simulator.presets  # noqa: F401
+from mho import pending
 from mho.nn.editing import edit_config
 from mho.nn.modules.container import AnalogSequential, AnalogWrapper
 from mho.nn.modules.linear import AnalogLinear
@@ -16,3 +17,5 @@ __all__ = [
     "AnalogWrapper",
     "edit_config",
 ]
+
+pending.explain(__name__)
