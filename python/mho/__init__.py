@@ -7,6 +7,7 @@ Subpackages are loaded at their first use, since torch takes a second: `mho.nn`,
 import importlib
 from typing import Any
 
+from mho import pending
 from mho.adapters import Backend, backends, synchronize
 from mho.settings import get_backend, get_num_threads, set_backend, set_num_threads
 from mho.version import __version__
@@ -23,6 +24,8 @@ __all__ = [
     "set_num_threads",
     "synchronize",
 ]
+
+pending.install()
 
 _SUBPACKAGES = frozenset(("compat", "exceptions", "inference", "nn", "optim", "simulator", "utils"))
 # Functions of the package that need torch.

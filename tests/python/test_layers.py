@@ -22,7 +22,7 @@ Tree = dict[str, ast.Module]
 # prefix of a module counts. Areas of one layer do not know each other.
 LAYERS: list[list[set[str]]] = [
     [{"mho._core", "mho.exceptions", "mho.simulator", "mho.simulator.delegation"}],
-    [{"mho.version", "mho.settings"}],
+    [{"mho.version", "mho.settings", "mho.pending"}],
     [{"mho.adapters"}],
     [{"mho.simulator.parameters"}],
     [{"mho.simulator.devices"}, {"mho.simulator.state"}, {"mho.inference"}],
@@ -217,8 +217,12 @@ def test_own_code_imports_from_the_defining_module() -> None:
     assert second_hand(TREE) == {}
 
 
+# By `__getattr__` of the root, when it is asked for; a test of the API shows that this is so.
+IMPORTED_LATER = {"mho.nn", "mho.nn.noise"}
+
+
 def test_the_root_imports_neither_torch_nor_layers() -> None:
-    own = [target for name, target in direct(TREE) if name == "mho"]
+    own = {target for name, target in direct(TREE) if name == "mho"} - IMPORTED_LATER
     lowest = PLACES["mho.adapters"][0]
     assert all(PLACES[prefix_of(target)][0] <= lowest for target in own)
 

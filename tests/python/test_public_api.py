@@ -4,17 +4,29 @@ import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mho import pending
 from mho.exceptions import ConfigError
+from mho.simulator import configs
+from mho.simulator.parameters.enums import WeightModifierType
+from mho.simulator.tiles import AnalogTile
 
 DATA = Path(__file__).parent / "data"
 PROMISED: dict[str, list[str]] = json.loads((DATA / "public_names.json").read_text())
 PENDING = json.loads((DATA / "pending_names.json").read_text())
 PENDING_MODULES: list[str] = PENDING["modules"]
 PENDING_NAMES: dict[str, list[str]] = PENDING["names"]
+LEFT_OUT = [
+    "mho.cloud",
+    "mho.experiments",
+    "mho.extension",
+    "mho.simulator.digital_low_precision",
+]
 UPDATE = "run tests/python/data/make_public_names.py to take it off the list"
 
 
@@ -36,11 +48,61 @@ def test_names_can_be_imported(module: str) -> None:
 
 @pytest.mark.parametrize("module", PENDING_MODULES)
 def test_pending_modules_are_pending(module: str) -> None:
-    try:
+    wording = "not built yet|not available in this version"
+    with pytest.raises(ImportError, match=wording) as caught:
         importlib.import_module(module)
-    except ImportError:
-        return
-    pytest.fail(f"{module} is there; {UPDATE}")
+        pytest.fail(f"{module} is there; {UPDATE}")
+    named = str(caught.value).split(" ")[0].removesuffix(":")
+    assert f"{module}.".startswith(f"{named}.")  # the module or the package that it is in
+
+
+@pytest.mark.parametrize("module", PENDING_NAMES)
+def test_pending_names_say_so(module: str) -> None:
+    found = importlib.import_module(module)
+    for name in PENDING_NAMES[module]:
+        message = rf"^{module}\.{name} is not built yet$"
+        with pytest.raises(AttributeError, match=message):
+            getattr(found, name)
+        with pytest.raises(ImportError, match=message):
+            exec(f"from {module} import {name}")
+        assert not hasattr(found, name)
+    with pytest.raises(AttributeError, match=r"has no attribute 'Nothing'"):
+        found.Nothing  # noqa: B018
+
+
+def test_the_list_of_the_package_is_complete() -> None:
+    left_out = {m for m in PENDING_MODULES if m.startswith(tuple(LEFT_OUT))}
+    assert set(pending.MODULES) == set(PENDING_MODULES) - left_out
+    assert {m: set(n) for m, n in pending.NAMES.items()} == {
+        m: set(n) for m, n in PENDING_NAMES.items()
+    }
+
+
+UNBUILT: dict[str, Callable[[], object]] = {
+    "QuantizedTorchInferenceTile": configs.QuantizedTorchInferenceRPUConfig,
+    "TorchSimulatorTileIRDropT": configs.TorchInferenceRPUConfigIRDropT,
+    "device.type: OneSidedUnitCell": lambda: AnalogTile(
+        2,
+        2,
+        configs.UnitCellRPUConfig(
+            device=configs.OneSidedUnitCell(unit_cell_devices=[configs.SoftBoundsDevice()])
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNBUILT)
+def test_configurations_say_what_is_not_built(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{name} is not built yet$"):
+        UNBUILT[name]()
+
+
+@pytest.mark.parametrize("config", [configs.InferenceRPUConfig, configs.TorchInferenceRPUConfig])
+def test_modifiers_say_that_they_are_not_built(config: Any) -> None:
+    chosen = config()
+    chosen.modifier.type = WeightModifierType.ADD_NORMAL
+    with pytest.raises(ConfigError, match=r"^modifier\.type: ADD_NORMAL is not built yet"):
+        chosen.tile_class(2, 2, chosen)
 
 
 @pytest.mark.parametrize("module", PENDING_NAMES)
@@ -76,14 +138,6 @@ EXTRA = {
 def test_extra_names(module: str) -> None:
     found = importlib.import_module(module)
     assert [name for name in EXTRA[module] if not hasattr(found, name)] == []
-
-
-LEFT_OUT = [
-    "mho.cloud",
-    "mho.experiments",
-    "mho.extension",
-    "mho.simulator.digital_low_precision",
-]
 
 
 @pytest.mark.parametrize("module", LEFT_OUT)

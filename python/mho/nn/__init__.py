@@ -4,6 +4,7 @@ Importing this package makes all presets known, so that every saved model can be
 """
 
 import mho.simulator.presets  # noqa: F401
+from mho import pending
 from mho.nn.conversion import convert_to_analog, convert_to_digital
 from mho.nn.editing import edit_config
 from mho.nn.modules.container import AnalogSequential, AnalogWrapper
@@ -25,3 +26,5 @@ __all__ = [
     "edit_config",
     "prepare_for_ddp",
 ]
+
+pending.explain(__name__)

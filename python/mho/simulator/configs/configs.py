@@ -1,5 +1,6 @@
 """Names of the configurations of tiles; each stands in the file of the tile that it asks for."""
 
+from mho import pending
 from mho.inference.compensation.base import BaseDriftCompensation
 from mho.inference.compensation.drift import GlobalDriftCompensation
 from mho.inference.noise.base import BaseNoiseModel
@@ -89,3 +90,5 @@ __all__ = [
     "WeightRemapParameter",
     "tile_parameters_to_bindings",
 ]
+
+pending.explain(__name__)

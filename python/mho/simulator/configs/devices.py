@@ -1,5 +1,6 @@
 """Names of everything that can stand at a crosspoint, at the path where scripts look for them."""
 
+from mho import pending
 from mho.simulator.devices import *  # noqa: F403
 from mho.simulator.devices import __all__ as _devices
 from mho.simulator.devices.cells import (
@@ -33,3 +34,5 @@ __all__ = [
     "TransferCompound",
     "VectorUnitCell",
 ]
+
+pending.explain(__name__)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from mho import pending
 from mho.exceptions import ConfigError
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.checking import describe
@@ -73,3 +74,6 @@ def check_data_type(data_type: RPUDataType, path: str = "data_type") -> None:
     """
     if data_type is not RPUDataType.FLOAT:
         raise ConfigError(f"{path}: the core computes in RPUDataType.FLOAT only, got {data_type}")
+
+
+pending.explain(__name__)

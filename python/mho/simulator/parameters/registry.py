@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
+from mho import pending
 from mho.exceptions import ConfigError
 
 ClassT = TypeVar("ClassT", bound=type)
@@ -58,6 +59,8 @@ def tile_class(name: str) -> type:
     Raises:
         ConfigError: No tile class of this name is available.
     """
+    if name not in _TILES and pending.is_pending(name):
+        raise ConfigError(pending.message(name))
     if name not in _TILES:
         raise ConfigError(
             f"tile class {name!r} is not available; known: {', '.join(sorted(_TILES)) or 'none'}."
@@ -75,6 +78,8 @@ def config_class(name: str) -> type:
     Raises:
         ConfigError: No configuration class of this name is registered.
     """
+    if name not in _CONFIGS and pending.is_pending(name):
+        raise ConfigError(pending.message(name))
     if name not in _CONFIGS:
         raise ConfigError(
             f"configuration class {name!r} is unknown; {registration_hint(name)} before loading"

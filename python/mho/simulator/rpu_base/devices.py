@@ -1,5 +1,8 @@
 """Names of the parameters of the core; here they are the configuration classes themselves."""
 
+from typing import Any
+
+from mho import pending
 from mho.simulator import devices as _devices
 from mho.simulator.devices import cells as _cells
 from mho.simulator.parameters.enums import (
@@ -34,7 +37,10 @@ _COMPOUNDS = {
 }
 
 
-def __getattr__(name: str) -> type:
+_missing = pending.attribute_of(__name__, 2)
+
+
+def __getattr__(name: str) -> Any:
     """Return the class behind a name such as `ConstantStepResistiveDeviceParameter`."""
     stem = name.removesuffix(_SUFFIX)
     if stem != name:
@@ -42,4 +48,4 @@ def __getattr__(name: str) -> type:
             found = getattr(_devices, candidate, None) or getattr(_cells, candidate, None)
             if isinstance(found, type):
                 return found
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _missing(name)

@@ -6,6 +6,7 @@ saved configuration made of them can be read.
 
 import mho.inference
 import mho.simulator.devices.cells  # noqa: F401
+from mho import pending
 from mho.simulator.raw_tiles.torch.tile import TorchSimulatorTile
 from mho.simulator.tiles.analog import AnalogTile
 from mho.simulator.tiles.array import TileModuleArray
@@ -25,3 +26,5 @@ __all__ = [
     "TorchInferenceTile",
     "TorchSimulatorTile",
 ]
+
+pending.explain(__name__)

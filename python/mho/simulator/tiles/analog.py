@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from mho import pending
 from mho.simulator.autograd.function import AnalogFunction
 from mho.simulator.delegation import done_by
 from mho.simulator.devices.cells.digital_rank_update import DigitalRankUpdateCell
@@ -94,3 +95,6 @@ class DigitalRankUpdateRPUConfig(IOManagedRPUConfig):
 
     device: CrosspointDevice = field(default_factory=DigitalRankUpdateCell)
     """Cell at each crosspoint."""
+
+
+pending.explain(__name__)

@@ -5,6 +5,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from mho import pending
 from mho.exceptions import ArgumentError, InputError, TileModuleError
 from mho.simulator.parameters.arguments import (
     check_flag,
@@ -219,3 +220,6 @@ class TileModuleArray(nn.Module):
         return [
             [getattr(tile, method)(*args, **kwargs) for tile in tiles] for tiles in self._grid()
         ]
+
+
+pending.explain(__name__)

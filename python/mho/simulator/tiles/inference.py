@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mho import pending
 from mho.exceptions import ConfigError
 from mho.inference.compensation.base import BaseDriftCompensation
 from mho.inference.compensation.drift import GlobalDriftCompensation
@@ -74,7 +75,7 @@ def check_modifier(config: Any) -> None:
     modifier = getattr(config, "modifier", None)
     if modifier is not None and modifier.type is not WeightModifierType.NONE:
         raise ConfigError(
-            f"modifier.type: {modifier.type} is not supported yet; use WeightModifierType.NONE"
+            f"modifier.type: {pending.message(modifier.type.name)}; use WeightModifierType.NONE"
         )
 
 

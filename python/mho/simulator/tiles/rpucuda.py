@@ -1,5 +1,6 @@
 """Names of the wrapper of compiled tiles, for ported imports."""
 
+from mho import pending
 from mho.exceptions import ArgumentError, CudaError
 from mho.optim.context import AnalogContext
 from mho.simulator.rpu_base import cuda, tiles
@@ -14,3 +15,5 @@ __all__ = [
     "cuda",
     "tiles",
 ]
+
+pending.explain(__name__)

@@ -1,13 +1,15 @@
 """The configuration of a raw tile as the core takes it."""
 
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from mho import _core
+from mho import _core, pending
+from mho.exceptions import ConfigError
 
 
 class ParsedConfig:
@@ -58,7 +60,10 @@ class ParsedConfig:
 
     def _parse(self, text: str, dw_min: float | None) -> _core.TileSpec:
         columns = self.in_size + int(self.analog_bias)
-        return _core.TileSpec(text, self.out_size, columns, self.analog_bias, dw_min)
+        try:
+            return _core.TileSpec(text, self.out_size, columns, self.analog_bias, dw_min)
+        except ConfigError as error:
+            raise _readable(error) from error
 
     def adopt(self, text: str, spec: _core.TileSpec, dw_min: float | None = None) -> None:
         """Put another configuration in force.
@@ -104,3 +109,9 @@ class ParsedConfig:
 def device_of(text: str) -> object:
     """Return the device in the JSON text of a configuration."""
     return json.loads(text)["device"]
+
+
+def _readable(error: ConfigError) -> ConfigError:
+    """Return an error that names a device or choice which the core lacks, without its grammar."""
+    found = re.match(r"([\w.\[\]]+): unknown variant `(\w+)`", str(error))
+    return ConfigError(f"{found[1]}: {pending.message(found[2])}") if found else error

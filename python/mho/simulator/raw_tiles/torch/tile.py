@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mho import pending
 from mho.exceptions import (
     AnalogBiasConfigError,
     ArgumentError,
@@ -92,8 +93,8 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         cls._check_forward(rpu_config)
         if rpu_config.modifier.type is not WeightModifierType.NONE:
             raise TorchTileConfigError(
-                f"modifier.type: {rpu_config.modifier.type.name} is not supported by torch tiles"
-                " yet; use NONE"
+                f"modifier.type: {pending.message(rpu_config.modifier.type.name)}; use"
+                " WeightModifierType.NONE"
             )
         _check_clip(rpu_config.clip)
         _check_remap(rpu_config.remap)
