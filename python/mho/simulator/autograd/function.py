@@ -6,12 +6,15 @@ import torch
 from torch import Tensor
 
 from mho.optim.context import AnalogContext
+from mho.simulator.autograd.recomputation import warn_if_recomputed
 from mho.simulator.autograd.surrogate import Valued, linear_product, once_only
 from mho.simulator.autograd.weight_gradient import weight_gradient
 from mho.simulator.parts import input_range
 from mho.simulator.parts.input_range import InputRange
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import batch_shape, from_rows, to_rows
+
+_running_backward_pass = torch._C._current_graph_task_id  # negative outside of any
 
 
 class DifferentiableTile(Protocol):
@@ -85,6 +88,8 @@ class AnalogFunction(torch.autograd.Function):
         Raises:
             InputError: Wrong number of features, dtype or device.
         """
+        if _running_backward_pass() >= 0:
+            warn_if_recomputed()
         output: Tensor = super().apply(
             analog_ctx,
             analog_tile,

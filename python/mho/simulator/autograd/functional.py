@@ -1,4 +1,4 @@
-"""The product of an inference tile under the transforms of `torch.func`.
+"""The product of an inference tile in functional calls and under the transforms of `torch.func`.
 
 Weights, seed, position in the random stream and other tensors of the tile may be those that a
 functional call has put in their place, stacked ones included. Derivatives are those of the linear
@@ -47,6 +47,12 @@ class FunctionalTile(Protocol):
 
     def get_mapping_scales(self) -> Tensor | None:
         """Return the mapping scales."""
+
+    def cast_input(self, x: Tensor) -> Tensor:
+        """Return an input in the precision of the tile."""
+
+    def traced_forward(self, x_input: Tensor) -> Tensor:
+        """Return the output for autograd."""
 
 
 class _Kernel(torch.autograd.Function):
@@ -109,6 +115,8 @@ def _unfolded(value: Tensor, size: int) -> Tensor:
 def functional_forward(tile: FunctionalTile, x: Tensor) -> Tensor:
     """Return the output before learned scales and digital bias, as a function of all tensors.
 
+    Without a transform that is the ordinary pass, with weights that the tile does not own.
+
     Args:
         tile: Tile.
         x: Inputs as for the tile.
@@ -117,8 +125,15 @@ def functional_forward(tile: FunctionalTile, x: Tensor) -> Tensor:
         TileError: The tile is no function of tensors.
     """
     weight = tile._parameters.get(Names.SHARED_WEIGHTS)
-    _check(tile, weight)
-    assert weight is not None
+    if weight is None:
+        raise TileError(
+            "torch.func: the weights of a pulsed tile are no argument of a function: they change by"
+            " pulses only; use an inference configuration"
+        )
+    if not torch._C._are_functorch_transforms_active():
+        return tile.traced_forward(x)  # with the tensors that are in place of the own ones
+    _check(tile)
+    x = tile.cast_input(x)
     buffers, range_ = tile._buffers, tile.input_processing.value()
     constants = [None if value is None else value.detach() for value in (weight, range_)]
     rows = to_rows(x, tile.in_size, tile.in_trans, "x_input")
@@ -135,13 +150,8 @@ def functional_forward(tile: FunctionalTile, x: Tensor) -> Tensor:
     return output
 
 
-def _check(tile: FunctionalTile, weight: Tensor | None) -> None:
+def _check(tile: FunctionalTile) -> None:
     """Refuse tiles that are no functions of tensors."""
-    if weight is None:
-        raise TileError(
-            "torch.func: the weights of a pulsed tile are no argument of a function: they change by"
-            " pulses only; use an inference configuration"
-        )
     if tile.tile.backend != "cpu" or tile.has_custom_hooks or not tile.backward_is_exact:
         raise TileError(
             "torch.func: needs kernels on 'cpu', an exact backward pass (backward.is_perfect) and"

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import torch
+
 
 class TrainedBuffers(dict[str, Any]):
     """Buffers of a module; one more is found by its name: the values of a parameter.
@@ -27,13 +29,15 @@ class TrainedBuffers(dict[str, Any]):
 
     def plain(self) -> dict[str, Any]:
         """Return a plain dictionary with all buffers, that one first."""
-        return {self._name: self[self._name], **self}
+        return {self._name: self._parameters[self._parameter].data, **self}
 
     def __missing__(self, name: str) -> Any:
         """Return the values of the parameter; only this name costs more than in a dictionary."""
         if name != self._name:
             raise KeyError(name)
-        return self._parameters[self._parameter].data
+        parameter = self._parameters[self._parameter]
+        # Its values can be written anyway where nothing is recorded, and another tensor costs more.
+        return parameter.data if torch.is_grad_enabled() else parameter
 
     def __contains__(self, name: object) -> bool:
         """Return whether there is a buffer of this name."""

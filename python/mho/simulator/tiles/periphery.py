@@ -11,12 +11,7 @@ from mho.optim.trace import grouped_pairs, joined
 from mho.simulator.autograd.function import AnalogFunction
 from mho.simulator.autograd.functional import functional_forward
 from mho.simulator.autograd.graph import GraphConstants, graph_constants, graph_forward
-from mho.simulator.autograd.recomputation import (
-    OPEN_PASSES,
-    call_in_pass,
-    is_in_pass,
-    warn_if_recomputed,
-)
+from mho.simulator.autograd.recomputation import OPEN_PASSES, call_in_pass, is_in_pass
 from mho.simulator.autograd.torch_code import torch_forward
 from mho.simulator.delegation import done_by
 from mho.simulator.parameters.arguments import check_probability
@@ -45,7 +40,6 @@ from mho.simulator.tiles.moving import cast_for_core, cast_like_weight
 __all__ = ["BaseTile", "InputRangeParameter", "TileWithPeriphery"]
 
 _is_transformed = torch._C._are_functorch_transforms_active
-_running_backward_pass = torch._C._current_graph_task_id  # negative outside of any
 _HOOKS = ("pre_forward", "post_forward", "pre_backward", "post_backward", "joint_forward")
 
 
@@ -215,7 +209,7 @@ class TileWithPeriphery(TileModule):
         elif torch.compiler.is_compiling() and not self.has_custom_hooks:
             output = graph_forward(self, x_input)
         elif _is_transformed() or self._parameters[self._handle_name] is not self._handle:
-            output = functional_forward(self, self.cast_input(x_input))
+            output = functional_forward(self, x_input)
         elif torch.is_grad_enabled():
             output = self.traced_forward(x_input)
         elif self._direct and self._is_plain(x_input):
@@ -230,8 +224,6 @@ class TileWithPeriphery(TileModule):
         Args:
             x_input: Inputs as for `forward`.
         """
-        if _running_backward_pass() >= 0:
-            warn_if_recomputed()
         parameters: Any = self._parameters  # cheaper than the attributes
         return AnalogFunction.apply(
             parameters["analog_ctx"] if "analog_ctx" in parameters else self.__dict__["analog_ctx"],
