@@ -35,6 +35,9 @@ from mho.simulator.tiles import editing, loading
 from mho.simulator.tiles.base import SimulatorTileWrapper, TileModuleBase
 from mho.simulator.tiles.moving import check_cuda, move_like, move_with_model, stay_on_host
 
+# What scripts assign tensors to although it is a parameter.
+_SETTERS = {"out_scaling_alpha": "set_learned_out_scales", "input_range": "set_input_range"}
+
 
 @SimulatorTileWrapper.register
 @TileModuleBase.register
@@ -158,9 +161,15 @@ class TileModule(nn.Module):
         return editing.plan_edit(self, obj, name, old)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Assign an attribute; a whole configuration is handed to `replace_with`."""
+        """Assign an attribute.
+
+        A whole configuration is handed to `replace_with`, and a tensor that is assigned to learned
+        scales or to the input range becomes their new values.
+        """
         if name == "rpu_config":
             self.replace_with(value)
+        elif name in _SETTERS and isinstance(value, Tensor) and type(value) is not nn.Parameter:
+            getattr(self, _SETTERS[name])(value)
         else:
             super().__setattr__(name, value)
 
@@ -285,6 +294,21 @@ class TileModule(nn.Module):
             TileError: Always.
         """
         raise TileError(f"{type(self).__name__} reads no indexed images; unfold them")
+
+    def _slow_forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse to be traced: kernels of the core are no operations of torch.
+
+        torch comes here instead of `forward` while `torch.jit.trace` records.
+
+        Raises:
+            TileError: The product is not ordinary torch code.
+        """
+        if not self.tile.differentiable:
+            raise TileError(
+                f"torch.jit.trace: cannot record {type(self).__name__}; use torch.compile or"
+                " torch.export"
+            )
+        return super()._slow_forward(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def _apply(self, fn: Any, recurse: bool = True) -> "TileModule":
         """Follow a move or cast of the model.
