@@ -163,7 +163,7 @@ def checked_copy(rpu_config: RPUConfigBase) -> RPUConfigBase:
 
     Raises:
         ArgumentError: It is not a configuration object.
-        ConfigError: Its backend is not part of this build.
+        ConfigError: A value is invalid, or its backend is not part of this build.
     """
     if isinstance(rpu_config, type) or not isinstance(rpu_config, RPUConfigBase):
         what = (
@@ -172,6 +172,7 @@ def checked_copy(rpu_config: RPUConfigBase) -> RPUConfigBase:
         raise ArgumentError(
             f"rpu_config: expected a configuration object, got {what}; create an instance"
         )
+    rpu_config.check()
     backend = rpu_config.runtime.backend
     if backend is not None:
         try:

@@ -157,12 +157,12 @@ class WatchedList(list[Any]):
         """Remove elements."""
         self._change("__delitem__", at)
 
-    def __iadd__(self, values: Any) -> "WatchedList":  # type: ignore[override,misc]
+    def __iadd__(self, values: Any) -> "WatchedList":  # type: ignore[misc]
         """Add elements at the end."""
         self._change("__iadd__", values)
         return self
 
-    def __imul__(self, count: Any) -> "WatchedList":
+    def __imul__(self, count: Any) -> "WatchedList":  # type: ignore[misc]
         """Repeat the elements."""
         self._change("__imul__", count)
         return self

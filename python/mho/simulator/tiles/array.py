@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mho import pending
 from mho.exceptions import ArgumentError, InputError, TileModuleError
-from mho.simulator.parameters.arguments import check_index, check_size
+from mho.simulator.parameters.arguments import check_flag, check_index, check_size
 from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parameters.registry import register_tile_class
 from mho.simulator.raw_tiles.rows import as_tensor, check_features, check_tensor
@@ -53,6 +53,7 @@ class TileModuleArray(nn.Module):
             ConfigError: The configuration is invalid; the message names the field.
         """
         super().__init__()
+        bias = check_flag("bias", bias)
         self.out_size, self.in_size = (
             check_size("out_size", out_size),
             check_size("in_size", in_size),

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mho.exceptions import AnalogBiasConfigError, ArgumentError, TorchTileConfigError
 from mho.simulator.delegation import done_by
+from mho.simulator.parameters.arguments import check_flag
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.enums import WeightClipType, WeightRemapType
 from mho.simulator.parameters.io import IOParametersIRDropT
@@ -96,7 +97,7 @@ class TorchInferenceTile(TileWithPeriphery):
             TorchTileConfigError: The configuration or the layout is not supported by torch tiles.
             ConfigError: The configuration is invalid; the message names the field.
         """
-        if in_trans or out_trans:
+        if check_flag("in_trans", in_trans) or check_flag("out_trans", out_trans):
             raise TorchTileConfigError(
                 "in_trans, out_trans: torch tiles have their features on the last axis"
             )

@@ -107,22 +107,22 @@ class TileModule(nn.Module):
             ConfigError: The configuration is invalid; the message names the field.
         """
         super().__init__()
+        bias = check_flag("bias", bias)
+        in_trans = check_flag("in_trans", in_trans)
+        out_trans = check_flag("out_trans", out_trans)
         self.out_size = check_size("out_size", out_size)
         self.in_size = check_size("in_size", in_size)
-        config = checked_copy(rpu_config)
-        config.check()
-        self.take_config(config)
+        self.take_config(checked_copy(rpu_config))
         backend = self.rpu_config.runtime.backend
         if backend not in (None, *self.known_backends):
             refused = refused_backend(type(self).__name__, backend)
             raise ConfigError(f"runtime.backend: {refused}")
         self.check_config(rpu_config)
         mapping = getattr(rpu_config, "mapping", MappingParameter())
-        self.use_bias = bool(bias)
+        self.use_bias = bias
         self.digital_bias = self.use_bias and mapping.digital_bias
         self.analog_bias = self.use_bias and not mapping.digital_bias
-        self.in_trans = bool(in_trans)
-        self.out_trans = bool(out_trans)
+        self.in_trans, self.out_trans = in_trans, out_trans
         self.non_blocking = False
         self.ignore_analog_state = False
         self.io_dtype = torch.float32
