@@ -8,6 +8,7 @@ import copy
 import inspect
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, cast
 
 import numpy as np
@@ -29,6 +30,13 @@ from mho.simulator.configs import (
 from mho.simulator.parameters.enums import NoiseManagementType
 from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapParameter
 from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.tiles import (
+    AnalogTile,
+    CustomTile,
+    FloatingPointTile,
+    InferenceTile,
+    TorchInferenceTile,
+)
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.custom import CustomRPUConfig
 from mho.simulator.tiles.periphery import TileWithPeriphery
@@ -364,3 +372,35 @@ def test_huge_starts_of_programming_are_refused_or_stay_finite() -> None:
     with pytest.raises(ArgumentError):
         tile.program_weights(w_init=3e38)
     assert differences(before, everything(tile)) == []
+
+
+CONSTRUCTORS: list[Any] = [
+    AnalogTile, FloatingPointTile, InferenceTile, TorchInferenceTile, CustomTile, TileModuleArray,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("cls", CONSTRUCTORS)
+def test_constructors_refuse_absurd_arguments(cls: Any) -> None:
+    needed = {"out_size": OUT, "in_size": IN}
+    if cls is TileModuleArray:
+        needed["rpu_config"] = cast(Any, SingleRPUConfig())
+    for name in inspect.signature(cls).parameters:
+        if name == "kwargs":
+            continue
+        for value in absurd():
+            with suppress(AihwkitException):
+                cls(**{**needed, name: value})
+
+
+@pytest.mark.parametrize("config", [SingleRPUConfig, InferenceRPUConfig])
+@pytest.mark.parametrize(
+    "field", ["tile_class", "tile_array_class", "mapping", "forward", "device", "runtime"]
+)
+def test_layers_refuse_absurd_configurations(config: Any, field: str) -> None:
+    for value in absurd():
+        if value is int:  # a class: what it builds is up to it
+            continue
+        chosen = config()
+        setattr(chosen, field, value)
+        with suppress(AihwkitException):
+            AnalogLinear(IN, OUT, rpu_config=chosen)

@@ -188,9 +188,10 @@ def checked_copy(rpu_config: RPUConfigBase) -> RPUConfigBase:
 
     Raises:
         ArgumentError: It is not a configuration object.
-        ConfigError: Its backend is not part of this build.
+        ConfigError: A value is invalid, or its backend is not part of this build.
     """
-    backend = check_rpu_config(rpu_config).runtime.backend
+    check_rpu_config(rpu_config).check()
+    backend = rpu_config.runtime.backend
     if backend is not None:
         try:
             check_backend(backend)

@@ -78,7 +78,11 @@ class RPUConfigBase(ConfigBase):
         Args:
             out_size: Number of outputs of the layer.
             in_size: Number of inputs of the layer.
+
+        Raises:
+            ConfigError: A value is invalid; the message names the field.
         """
+        self.check()
         return self.tile_class
 
     def create_tile(self, *args: Any, **kwargs: Any) -> Any:

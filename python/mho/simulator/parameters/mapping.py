@@ -76,7 +76,11 @@ class MappableRPU(RPUConfigBase):
         Args:
             out_size: Number of outputs of the layer.
             in_size: Number of inputs of the layer.
+
+        Raises:
+            ConfigError: A value is invalid; the message names the field.
         """
+        self.check()
         limit_in, limit_out = self.mapping.max_input_size, self.mapping.max_output_size
         if self.tile_array_class is None or (limit_in == 0 and limit_out == 0):
             return self.tile_class

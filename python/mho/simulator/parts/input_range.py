@@ -120,7 +120,7 @@ class InputRange(Part):
         first = value
         if isinstance(value, Tensor):
             check_tensor(value.reshape(-1) if value.dim() == 0 else value, "value")
-            first = value.reshape(-1)[:1]
+            first = value.detach().reshape(-1)[:1]
         number = abs(check_number("value", first))
         # Zero in the precision of the range as well.
         if float(torch.tensor(number, dtype=present.dtype)) in (0.0, float("inf")):

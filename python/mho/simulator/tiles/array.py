@@ -59,6 +59,7 @@ class TileModuleArray(nn.Module):
             ConfigError: The configuration is invalid; the message names the field.
         """
         super().__init__()
+        bias = check_flag("bias", bias)
         self.out_size, self.in_size = (
             check_size("out_size", out_size),
             check_size("in_size", in_size),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from mho.exceptions import AnalogBiasConfigError, ConfigError, TileError
 from mho.simulator.autograd.function import AnalogFunction
 from mho.simulator.delegation import done_by
+from mho.simulator.parameters.arguments import check_flag
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.mapping import MappableRPU
@@ -73,7 +74,7 @@ class CustomTile(TileWithPeriphery):
             ConfigError: The configuration is invalid or not supported; the message names the field.
             TileError: Another layout is asked for.
         """
-        if in_trans or out_trans:
+        if check_flag("in_trans", in_trans) or check_flag("out_trans", out_trans):
             raise TileError(
                 "in_trans, out_trans: custom tiles have their features on the last axis"
             )

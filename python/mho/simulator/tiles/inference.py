@@ -16,6 +16,7 @@ from mho.simulator.autograd.function import AnalogFunction
 from mho.simulator.delegation import done_by
 from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.devices.ideal import IdealDevice
+from mho.simulator.parameters.arguments import check_flag
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.enums import PulseType, WeightModifierType
 from mho.simulator.parameters.inference import (
@@ -124,7 +125,8 @@ class InferenceTile(TileWithPeriphery):
             ArgumentError: A size is not a positive integer or `rpu_config` is not a configuration.
             ConfigError: The configuration is invalid or not supported; the message names the field.
         """
-        self._share_weights = shared_weights
+        shared_weights = check_flag("shared_weights", shared_weights)
+        vars(self)["_share_weights"] = shared_weights  # before torch has prepared the module
         super().__init__(out_size, in_size, rpu_config, bias, in_trans, out_trans)
 
     def _default_config(self) -> RPUConfigBase:

@@ -37,6 +37,9 @@ from mho.simulator.tiles import editing, loading
 from mho.simulator.tiles.base import SimulatorTileWrapper, TileModuleBase
 from mho.simulator.tiles.moving import check_cuda, move_like, move_with_model, stay_on_host
 
+# What scripts assign tensors to although it is a parameter.
+_SETTERS = {"out_scaling_alpha": "set_learned_out_scales", "input_range": "set_input_range"}
+
 
 @SimulatorTileWrapper.register
 @TileModuleBase.register
@@ -107,22 +110,22 @@ class TileModule(nn.Module):
             ConfigError: The configuration is invalid; the message names the field.
         """
         super().__init__()
+        bias = check_flag("bias", bias)
+        in_trans = check_flag("in_trans", in_trans)
+        out_trans = check_flag("out_trans", out_trans)
         self.out_size = check_size("out_size", out_size)
         self.in_size = check_size("in_size", in_size)
-        config = checked_copy(rpu_config)
-        config.check()
-        self.take_config(config)
+        self.take_config(checked_copy(rpu_config))
         backend = self.rpu_config.runtime.backend
         if backend not in (None, *self.known_backends):
             refused = refused_backend(type(self).__name__, backend)
             raise ConfigError(f"runtime.backend: {refused}")
         self.check_config(rpu_config)
         mapping = getattr(rpu_config, "mapping", MappingParameter())
-        self.use_bias = check_flag("bias", bias)
+        self.use_bias = bias
         self.digital_bias = self.use_bias and mapping.digital_bias
         self.analog_bias = self.use_bias and not mapping.digital_bias
-        self.in_trans = check_flag("in_trans", in_trans)
-        self.out_trans = check_flag("out_trans", out_trans)
+        self.in_trans, self.out_trans = in_trans, out_trans
         self.non_blocking = False
         self.ignore_analog_state = False
         self.io_dtype = torch.float32
@@ -161,9 +164,15 @@ class TileModule(nn.Module):
         return editing.plan_edit(self, obj, name, old)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Assign an attribute; a whole configuration is handed to `replace_with`."""
+        """Assign an attribute.
+
+        A whole configuration is handed to `replace_with`, and a tensor that is assigned to learned
+        scales or to the input range becomes their new values.
+        """
         if name == "rpu_config":
             self.replace_with(value)
+        elif name in _SETTERS and isinstance(value, Tensor) and type(value) is not nn.Parameter:
+            getattr(self, _SETTERS[name])(value)
         else:
             super().__setattr__(name, value)
 
@@ -326,6 +335,21 @@ class TileModule(nn.Module):
             TileError: Always.
         """
         raise TileError(f"{type(self).__name__} reads no indexed images; unfold them")
+
+    def _slow_forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse to be traced: kernels of the core are no operations of torch.
+
+        torch comes here instead of `forward` while `torch.jit.trace` records.
+
+        Raises:
+            TileError: The product is not ordinary torch code.
+        """
+        if not self.tile.differentiable:
+            raise TileError(
+                f"torch.jit.trace: cannot record {type(self).__name__}; use torch.compile or"
+                " torch.export"
+            )
+        return super()._slow_forward(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def _apply(self, fn: Any, recurse: bool = True) -> "TileModule":
         """Follow a move or cast of the model.

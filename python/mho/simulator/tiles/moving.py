@@ -1,5 +1,6 @@
 """Where a tile is, and in what precision: moving and casting it, and its inputs."""
 
+import warnings
 from typing import Any, Protocol
 
 import torch
@@ -103,6 +104,24 @@ def move_like(tile: MovableTile, like: Tensor) -> None:
         like: Floating-point tensor.
     """
     move_with_model(tile, lambda value: value.to(like) if value.is_floating_point() else value)
+
+
+def follow_default_dtype(tile: Any) -> None:
+    """Cast a fresh tile as the layers of torch beside it, if torch has another default precision.
+
+    Args:
+        tile: Tile; one whose configuration asks for another precision than float32 keeps it.
+    """
+    dtype = torch.get_default_dtype()
+    if dtype is not torch.float64 or tile.get_dtype() is not torch.float32:
+        return
+    tile.to(dtype)
+    if not tile.tile.moves:
+        warnings.warn(
+            f"{type(tile).__name__} computes in float32; inputs of the default dtype {dtype} are"
+            " cast, and outputs cast back",
+            stacklevel=2,
+        )
 
 
 def check_cuda(name: str, moves: bool) -> None:

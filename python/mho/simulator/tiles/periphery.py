@@ -35,7 +35,7 @@ from mho.simulator.raw_tiles.rows import (
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.tiles.base import BaseTile, RPUCudaSimulatorTileWrapper
 from mho.simulator.tiles.module import TileModule
-from mho.simulator.tiles.moving import cast_for_core, cast_like_weight
+from mho.simulator.tiles.moving import cast_for_core, cast_like_weight, follow_default_dtype
 
 __all__ = ["BaseTile", "InputRangeParameter", "TileWithPeriphery"]
 
@@ -118,6 +118,7 @@ class TileWithPeriphery(TileModule):
             part.follow(self.rpu_config)
         self.connect()
         self.settle()
+        follow_default_dtype(self)
         self.tile.open_backend()
 
     def _default_config(self) -> RPUConfigBase:
