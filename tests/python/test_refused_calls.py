@@ -165,10 +165,12 @@ def absurd() -> list[Any]:
     ]
 
 
-# Inherited from torch, or for subclasses that replace them: they get what the tile has checked.
+# Inherited from torch, for subclasses that replace them, or called by the other parts of a tile:
+# they get what the tile has checked.
 HOOKS = {
     "pre_forward", "post_forward", "pre_backward", "post_backward", "pre_update", "joint_forward",
     "traced_forward", "cast_input", "connect", "follow", "settle", "weights_edited", "bias_input",
+    "take_config", "plan_edit", "own_reference",
 }  # fmt: skip
 # They answer a question about their argument and hold no state.
 QUESTIONS = {

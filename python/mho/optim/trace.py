@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mho.exceptions import ArgumentError
 from mho.optim.context import AnalogContext, Pair
 
 
@@ -104,7 +105,12 @@ def grouped_pairs(pairs: list[Pair]) -> list[list[Pair]]:
 
     Args:
         pairs: Trace of a context.
+
+    Raises:
+        ArgumentError: It is no list of pairs.
     """
+    if not isinstance(pairs, list) or not all(isinstance(pair, Pair) for pair in pairs):
+        raise ArgumentError("pairs: expected what a context's pairs() returned, a list of them")
     groups: list[list[Pair]] = []
     for pair in pairs:
         if groups and groups[-1][0].bias == pair.bias:

@@ -291,7 +291,7 @@ def as_matrix(weight: Any, out_size: int, in_size: int) -> Tensor:
         InputError: It is no tensor of real numbers, or of another shape. A transposed matrix is
             named: reshaping it would scramble it.
     """
-    value = torch.as_tensor(weight).detach()
+    value = as_tensor("weight", weight).detach()
     if type(value) is not Tensor:
         value = value.clone()  # of a view of other analog weights, the values
     check_tensor(value, "weight")
@@ -311,7 +311,7 @@ def check_shape(weight: Any, expected: tuple[int, ...]) -> None:
     Raises:
         InputError: It is another one. A transposed matrix is named: reshaping would scramble it.
     """
-    given = tuple(torch.as_tensor(weight).shape)
+    given = tuple(as_tensor("weight", weight).shape)
     if given != expected:
         hint = "; it is transposed, give weight.t()" if given == expected[::-1] else ""
         raise InputError(f"weight: expected shape [out, in] = {expected}, got {given}{hint}")

@@ -366,7 +366,8 @@ class TileWithPeriphery(TileModule):
             pairs: What the context had collected; None takes its present trace, which is kept.
 
         Raises:
-            ArgumentError: A value is not finite; nothing is changed by that update.
+            ArgumentError: They are no pairs, or a value is not finite; nothing is changed by that
+                update.
         """
         pairs = self.analog_ctx.pairs() if pairs is None else pairs
         with torch.no_grad():
