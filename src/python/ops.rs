@@ -107,9 +107,10 @@ pub(super) fn mvm(
     let drop_last = backward && tile.spec.analog_bias();
     enter(py, || {
         let mut running = tensors.running.take();
+        let lock = tile.lock.here();
         let (_read, _write) = match running {
-            Some(_) => (None, Some(tile.write())),
-            None => (Some(tile.read()), None),
+            Some(_) => (None, Some(lock.write())),
+            None => (Some(lock.read()), None),
         };
         tile.spec.mvm(direction(backward)).run(Request {
             x: x.slice(),
@@ -217,7 +218,8 @@ pub(super) fn update(
     let key = key(seed, call)?;
     enter(py, || {
         let planes = HiddenTensors::borrow(&planes, tile)?;
-        let _write = tile.write();
+        let lock = tile.lock.here();
+        let _write = lock.write();
         pulse::update(Update {
             device: tile.spec.device(),
             weights: weight.slice(),

@@ -36,7 +36,8 @@ fn on_borrowed(
     let HiddenTensors { planes, mut persistent } = HiddenTensors::new(tile, hidden, &mut borrowed)?;
     enter(spec.py(), || {
         let planes = HiddenTensors::borrow(&planes, tile)?;
-        let _write = tile.write();
+        let lock = tile.lock.here();
+        let _write = lock.write();
         let persistent = persistent.as_mut().map(FloatsMut::slice);
         let cells = Cells { weights: weight.slice(), persistent, planes: &planes };
         operation(tile.spec.device(), cells, key)
