@@ -35,7 +35,7 @@ pub fn benches(criterion: &mut Criterion) {
         let planes = device.construct(1);
         let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
         let mut start = normals(SIZE, 2, 0.05);
-        device.clip(&mut start, &planes);
+        device.clip(&mut start, &planes).unwrap();
         let x = normals(BATCH, 0, 1.0);
         for (regime, scale) in [("saturated", 1.0), ("small", 0.01)] {
             let d = normals(BATCH, 1, scale);

@@ -56,7 +56,6 @@ impl Product<'_> {
         if let Some(mask) = &self.mask {
             Error::check_len("mask", mask.len(), samples * n_out)?;
         }
-        Error::check_finite("x", self.x)?;
         if u32::try_from(samples).is_err() {
             let why = "has more than 2^32 - 1 samples; split the batch".to_owned();
             return Err(Error::Argument { argument: "x", why });
@@ -66,6 +65,16 @@ impl Product<'_> {
             return Err(Error::Argument { argument: "running", why });
         }
         Ok([samples, given, n_out])
+    }
+
+    /// The samples with inputs that are not finite, whose outputs are NaN: kernels of graphics
+    /// processors may take such values for any other.
+    fn strange(&self, samples: usize, given: usize) -> Vec<usize> {
+        let sample = |at: usize| Sample { given: &self.x[at * given..][..given], bias: self.bias };
+        if (Sample { given: self.x, bias: self.bias }).is_finite() {
+            return Vec::new();
+        }
+        (0..samples).filter(|at| !sample(*at).is_finite()).collect()
     }
 
     /// Scales by the running average, and that average afterwards. They follow from one sample
@@ -105,8 +114,7 @@ impl GpuTile {
     /// Computes the product of a batch; draws and roundings are those of [`Mvm::run`].
     ///
     /// # Errors
-    /// [`Error::Shape`] when slices do not fit, [`Error::Argument`] for inputs that are not finite
-    /// or a missing running average, [`Error::Backend`] when the device fails,
+    /// [`Error::Shape`] when slices do not fit, [`Error::Argument`] for a missing running average, [`Error::Backend`] when the device fails,
     /// [`Error::Interrupted`]; `running` is then as before.
     pub fn product(&mut self, mut product: Product<'_>) -> Result<()> {
         let mvm = self.spec.mvm(product.direction).clone();
@@ -116,18 +124,35 @@ impl GpuTile {
         }
         let uses = Uses::of(&mvm);
         let (averages, average) = product.averages(&mvm, samples, given);
+        let strange = product.strange(samples, given);
+        let mut finite = Vec::new();
+        if !strange.is_empty() {
+            finite.extend_from_slice(product.x);
+            product.bias = product.bias.map(|bias| if bias.is_finite() { bias } else { 0.0 });
+        }
+        for sample in &strange {
+            finite[sample * given..][..given].fill(0.0);
+        }
+        let inputs = if strange.is_empty() { product.x } else { &finite };
         let most = self.context.most_words();
         let rows = block_rows(&uses, 2, mvm.n_in(), n_out, most);
         for first in (0..samples).step_by(rows) {
             par::check_interrupt()?;
             let count = rows.min(samples - first);
             let call = Call { key: product.key, first, samples: count, given, bias: product.bias };
-            let x = &product.x[first * given..][..count * given];
+            let x = &inputs[first * given..][..count * given];
             let averages = averages.get(first..first + count).unwrap_or(&[]);
             let part = first * n_out..(first + count) * n_out;
             let y = &mut product.y[part.clone()];
             let mask = product.mask.as_deref_mut().map(|mask| &mut mask[part]);
             self.block(&mvm, &uses, call, [x, averages], y, mask)?;
+        }
+        for sample in strange {
+            let part = sample * n_out..(sample + 1) * n_out;
+            product.y[part.clone()].fill(f32::NAN);
+            if let Some(mask) = product.mask.as_deref_mut() {
+                mask[part].fill(0);
+            }
         }
         if let (Some(running), Some(average)) = (product.running, average) {
             *running = average;

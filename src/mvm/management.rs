@@ -1,7 +1,7 @@
 //! Noise management (the scale of an input) and bound management (when to repeat a product).
 
 use super::converter::Converter;
-use super::vector::{max, max_abs, sum_negative, sum_positive};
+use super::vector::{is_finite, max, max_abs, sum_negative, sum_positive};
 use crate::config::{BoundManagement, IoParameters, NoiseManagement};
 use crate::simd::larger;
 
@@ -13,6 +13,12 @@ pub(crate) struct Sample<'a> {
 }
 
 impl Sample<'_> {
+    /// Whether every input is finite; the product of another sample is NaN.
+    #[inline(always)]
+    pub fn is_finite(&self) -> bool {
+        self.bias.is_none_or(f32::is_finite) && is_finite(self.given)
+    }
+
     #[inline(always)]
     pub fn max_abs(&self) -> f32 {
         larger(self.bias.map_or(0.0, f32::abs), max_abs(self.given))
@@ -109,7 +115,7 @@ impl NoiseScale {
             return 0.0;
         }
         let unset = *running < 0.0;
-        if is_test || !largest.is_finite() {
+        if is_test || !sample.is_finite() {
             return if unset { largest } else { *running };
         }
         *running =

@@ -13,7 +13,8 @@ use crate::par;
 use crate::scratch;
 
 impl Mvm {
-    /// Computes the product of a batch. Draws depend on the key, the number of the sample, the line
+    /// Computes the product of a batch. A sample with an input that is NaN or infinite gives NaN in all
+    /// of its outputs, none of them marked as clipped, and changes no other. Draws depend on the key, the number of the sample, the line
     /// and the pass only, so results are the same for any number of threads.
     ///
     /// # Errors
@@ -56,6 +57,13 @@ impl Mvm {
             for row in y.chunks_exact_mut(sizes.n_out) {
                 let column = last.iter().step_by(weights.output_stride);
                 row.iter_mut().zip(column).for_each(|(y, w)| *y = bias.mul_add(*w, *y));
+            }
+        }
+        for (sample, y) in y.chunks_exact_mut(sizes.n_out).enumerate() {
+            // Every sum with such an input is infinite or NaN, so one tells.
+            let given = &x[sample * sizes.given..][..sizes.given];
+            if !y[0].is_finite() && !(Sample { given, bias }).is_finite() {
+                y.fill(f32::NAN);
             }
         }
         if self.out_scale != 1.0 {

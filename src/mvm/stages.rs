@@ -65,6 +65,9 @@ impl Sign {
 /// Marks a row that is zero by definition; real scales are positive.
 const ZERO_ROW: f32 = -1.0;
 
+/// Marks a row with an input that is not finite, whose outputs are NaN.
+const NAN_ROW: f32 = -2.0;
+
 /// One pass: its samples and number, and how it runs.
 #[derive(Clone, Copy)]
 struct Pass<'a> {
@@ -130,7 +133,7 @@ impl Call<'_> {
                         for ((row, out), scale) in rows.zip(outs).zip(scales.data) {
                             let number = pass.samples.at(row);
                             *scale = self.inverse_scale(number, pass.number);
-                            if *scale == ZERO_ROW {
+                            if *scale < 0.0 {
                                 out.fill(0.0);
                                 continue;
                             }
@@ -145,9 +148,12 @@ impl Call<'_> {
         });
     }
 
-    /// What the input of a sample is multiplied by, or [`ZERO_ROW`].
+    /// What the input of a sample is multiplied by, or [`ZERO_ROW`] or [`NAN_ROW`].
     #[inline(always)]
     fn inverse_scale(&self, number: usize, pass: u32) -> f32 {
+        if !self.sample(number).is_finite() {
+            return NAN_ROW;
+        }
         let mut inverse = 1.0;
         if self.mvm.scale.active() {
             let scale = self.scale(number, pass);
@@ -304,8 +310,8 @@ impl Call<'_> {
                                 output.convert(z, &self.lines, &draws, test_negative, buffer);
                             // The other conversion of a digital sum came before this one.
                             let before = sign == Sign::Positive && *failed != 0;
-                            let zero = scales[row] == ZERO_ROW;
-                            *failed = u64::from((clipped || before) && !zero);
+                            let is_read = scales[row] > 0.0;
+                            *failed = u64::from((clipped || before) && is_read);
                             if rescale {
                                 let at = (row - first) * n_out;
                                 let mask = mask.as_mut().map(|mask| &mut mask.data[at..][..n_out]);
@@ -329,8 +335,8 @@ impl Call<'_> {
         z: &mut [f32],
         mask: Option<&mut [u8]>,
     ) {
-        if scale == ZERO_ROW {
-            z.fill(0.0);
+        if scale < 0.0 {
+            z.fill(if scale == NAN_ROW { f32::NAN } else { 0.0 });
             return mask.into_iter().for_each(|mask| mask.fill(0));
         }
         let digital = self.mvm.reads == Reads::DigitalSum;

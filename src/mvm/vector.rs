@@ -66,6 +66,13 @@ pub(super) fn sum_negative(row: &[f32]) -> f32 {
     fold(row, 0.0, |s, v| s + larger(-v, 0.0), |a, b| a + b)
 }
 
+/// Whether every value is finite.
+#[inline(always)]
+pub(super) fn is_finite(row: &[f32]) -> bool {
+    // 0 unless a value is NaN or infinite.
+    fold(row, 0.0, |s, v| v.mul_add(0.0, s), |a, b| a + b) == 0.0
+}
+
 /// Sum of squares.
 #[inline(always)]
 pub(super) fn sum_squares(row: &[f32]) -> f32 {

@@ -5,7 +5,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 static DTYPES: PyOnceLock<[Py<PyAny>; 4]> = PyOnceLock::new();
 
@@ -21,6 +21,11 @@ enum Dtype {
 impl Dtype {
     fn name(self) -> &'static str {
         ["float32", "int64", "uint8", "float64"][self as usize]
+    }
+
+    /// Bytes of an element, which are its alignment as well.
+    fn size(self) -> usize {
+        [4, 8, 1, 8][self as usize]
     }
 
     fn object(self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
@@ -44,12 +49,14 @@ struct Memory {
     len: usize,
 }
 
+/// The one gate to the memory of a tensor: its type, element type, device and alignment.
 fn memory(argument: &'static str, tensor: &Bound<'_, PyAny>, dtype: Dtype) -> PyResult<Memory> {
     let py = tensor.py();
     let layout = |why: String| PyErr::from(Error::Layout { argument, why });
-    let given = tensor
-        .getattr(intern!(py, "dtype"))
-        .map_err(|_| layout(format!("must be a tensor, got {}", type_name(tensor))))?;
+    if !is_tensor(tensor)? {
+        return Err(layout(format!("must be a tensor, got {}", type_name(tensor))));
+    }
+    let given = tensor.getattr(intern!(py, "dtype"))?;
     if !given.is(dtype.object(py)?) {
         return Err(layout(format!("must have dtype {}, got {given}", dtype.name())));
     }
@@ -57,15 +64,59 @@ fn memory(argument: &'static str, tensor: &Bound<'_, PyAny>, dtype: Dtype) -> Py
         let device = tensor.getattr(intern!(py, "device"))?;
         return Err(layout(format!("must be on the CPU, is on {device}")));
     }
-    if !tensor.call_method0(intern!(py, "is_contiguous"))?.is_truthy()? {
-        return Err(layout("must be contiguous; call .contiguous() first".to_owned()));
-    }
     let len: usize = tensor.call_method0(intern!(py, "numel"))?.extract()?;
     let address: usize = tensor.call_method0(intern!(py, "data_ptr"))?.extract()?;
     if len > 0 && address == 0 {
         return Err(layout("has no memory (a fake or meta tensor)".to_owned()));
     }
+    if !address.is_multiple_of(dtype.size()) {
+        return Err(layout("is not aligned to its elements; call .clone() first".to_owned()));
+    }
     Ok(Memory { address, len })
+}
+
+/// Checks that a tensor has its elements in a row, as they are, and within its storage.
+fn check_elements(
+    argument: &'static str,
+    tensor: &Bound<'_, PyAny>,
+    dtype: Dtype,
+    len: usize,
+) -> PyResult<()> {
+    let py = tensor.py();
+    let layout = |why: String| PyErr::from(Error::Layout { argument, why });
+    if !tensor.call_method0(intern!(py, "is_contiguous"))?.is_truthy()? {
+        return Err(layout("must be contiguous; call .contiguous() first".to_owned()));
+    }
+    // Imaginary parts of conjugates are the only negated views that torch makes; several of their
+    // elements are not contiguous. Complex tensors, which may be conjugates, have another dtype.
+    if len == 1 && tensor.call_method0(intern!(py, "is_neg"))?.is_truthy()? {
+        return Err(layout("has negated values; call .resolve_neg() first".to_owned()));
+    }
+    let storage = tensor.call_method0(intern!(py, "untyped_storage"))?;
+    let bytes: usize = storage.call_method0(intern!(py, "nbytes"))?.extract()?;
+    let offset: usize = tensor.call_method0(intern!(py, "storage_offset"))?.extract()?;
+    if len > 0 && (offset + len) * dtype.size() > bytes {
+        let why = format!("reaches beyond the {bytes} bytes of its storage, which was resized");
+        return Err(layout(why));
+    }
+    Ok(())
+}
+
+static TENSOR: PyOnceLock<[Py<PyAny>; 2]> = PyOnceLock::new();
+
+/// Whether an object is a tensor of torch; the two usual types are told by their address.
+fn is_tensor(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = object.py();
+    let [tensor, parameter] = TENSOR.get_or_try_init(py, || {
+        let torch = py.import("torch")?;
+        let parameter = torch.getattr("nn")?.getattr("Parameter")?;
+        PyResult::Ok([torch.getattr("Tensor")?.unbind(), parameter.unbind()])
+    })?;
+    let given = object.get_type();
+    if given.is(tensor) || given.is(parameter) {
+        return Ok(true);
+    }
+    object.is_instance(tensor.bind(py))
 }
 
 fn type_name(object: &Bound<'_, PyAny>) -> String {
@@ -83,63 +134,107 @@ pub(super) struct DoublesMut(Memory);
 /// An int64 tensor that is written.
 pub(super) struct IntsMut(Memory);
 
-impl Floats {
-    pub(super) fn new(argument: &'static str, tensor: &Bound<'_, PyAny>) -> PyResult<Self> {
-        memory(argument, tensor, Dtype::Float32).map(Self)
+/// What one call borrows: all of its tensors come from here, so that none that is written shares memory
+/// with another one.
+#[derive(Default)]
+pub(super) struct Borrowed(Vec<Borrow>);
+
+/// One borrowed tensor: its name, its first address, the one behind it, and whether it is written.
+struct Borrow {
+    argument: &'static str,
+    start: usize,
+    end: usize,
+    is_written: bool,
+}
+
+impl Borrowed {
+    pub(super) fn floats(
+        &mut self,
+        argument: &'static str,
+        tensor: &Bound<'_, PyAny>,
+    ) -> PyResult<Floats> {
+        self.borrow(argument, tensor, Dtype::Float32, false).map(Floats)
     }
 
+    pub(super) fn floats_mut(
+        &mut self,
+        argument: &'static str,
+        tensor: &Bound<'_, PyAny>,
+    ) -> PyResult<FloatsMut> {
+        self.borrow(argument, tensor, Dtype::Float32, true).map(FloatsMut)
+    }
+
+    pub(super) fn bytes_mut(
+        &mut self,
+        argument: &'static str,
+        tensor: &Bound<'_, PyAny>,
+    ) -> PyResult<BytesMut> {
+        self.borrow(argument, tensor, Dtype::Uint8, true).map(BytesMut)
+    }
+
+    pub(super) fn doubles_mut(
+        &mut self,
+        argument: &'static str,
+        tensor: &Bound<'_, PyAny>,
+    ) -> PyResult<DoublesMut> {
+        self.borrow(argument, tensor, Dtype::Float64, true).map(DoublesMut)
+    }
+
+    pub(super) fn ints_mut(
+        &mut self,
+        argument: &'static str,
+        tensor: &Bound<'_, PyAny>,
+    ) -> PyResult<IntsMut> {
+        self.borrow(argument, tensor, Dtype::Int64, true).map(IntsMut)
+    }
+
+    fn borrow(
+        &mut self,
+        argument: &'static str,
+        tensor: &Bound<'_, PyAny>,
+        dtype: Dtype,
+        is_written: bool,
+    ) -> PyResult<Memory> {
+        let memory = memory(argument, tensor, dtype)?;
+        check_elements(argument, tensor, dtype, memory.len)?;
+        let (start, end) = (memory.address, memory.address + memory.len * dtype.size());
+        let shared = self.0.iter().find(|other| {
+            (is_written || other.is_written) && start < other.end && other.start < end
+        });
+        if let Some(Borrow { argument: other, .. }) = shared {
+            let why = format!("shares memory with {other}, and the call writes to it; pass a copy");
+            return Err(Error::Layout { argument, why }.into());
+        }
+        self.0.push(Borrow { argument, start, end, is_written });
+        Ok(memory)
+    }
+}
+
+impl Floats {
     pub(super) fn slice(&self) -> &[f32] {
         slice(self.0)
     }
 }
 
 impl FloatsMut {
-    pub(super) fn new(argument: &'static str, tensor: &Bound<'_, PyAny>) -> PyResult<Self> {
-        memory(argument, tensor, Dtype::Float32).map(Self)
-    }
-
     pub(super) fn slice(&mut self) -> &mut [f32] {
         slice_mut(self.0)
-    }
-
-    /// Checks that what is written does not overlap what is read.
-    pub(super) fn apart(&self, argument: &'static str, other: &Floats) -> Result<()> {
-        let range =
-            |memory: Memory| (memory.address, memory.address + memory.len * size_of::<f32>());
-        let ((a, a_end), (b, b_end)) = (range(self.0), range(other.0));
-        if a < b_end && b < a_end {
-            let why = "shares memory with an input of the same call".to_owned();
-            return Err(Error::Layout { argument, why });
-        }
-        Ok(())
     }
 }
 
 impl BytesMut {
-    pub(super) fn new(argument: &'static str, tensor: &Bound<'_, PyAny>) -> PyResult<Self> {
-        memory(argument, tensor, Dtype::Uint8).map(Self)
-    }
-
     pub(super) fn slice(&mut self) -> &mut [u8] {
         slice_mut(self.0)
     }
 }
 
 impl DoublesMut {
-    pub(super) fn new(argument: &'static str, tensor: &Bound<'_, PyAny>) -> PyResult<Self> {
-        memory(argument, tensor, Dtype::Float64).map(Self)
-    }
-
     pub(super) fn slice(&mut self) -> &mut [f64] {
         slice_mut(self.0)
     }
 }
 
 impl IntsMut {
-    pub(super) fn new(argument: &'static str, tensor: &Bound<'_, PyAny>) -> PyResult<Self> {
-        memory(argument, tensor, Dtype::Int64).map(Self)
-    }
-
     pub(super) fn slice(&mut self) -> &mut [i64] {
         slice_mut(self.0)
     }
@@ -149,7 +244,8 @@ fn slice<'a, T>(memory: Memory) -> &'a [T] {
     if memory.len == 0 {
         return &[];
     }
-    // SAFETY: `memory` checked dtype, contiguity and address; see its documentation for lifetime.
+    // SAFETY: `memory` checked type, dtype, contiguity, alignment and that the storage has all
+    // elements; see its documentation for lifetime.
     unsafe { std::slice::from_raw_parts(memory.address as *const T, memory.len) }
 }
 
@@ -158,7 +254,7 @@ fn slice_mut<'a, T>(memory: Memory) -> &'a mut [T] {
         return &mut [];
     }
     // SAFETY: as for `slice`; exclusive because the tile's lock is held for writing or the tensor
-    // was made for this call, and `apart` was checked against what the call reads.
+    // was made for this call, and `Borrowed` found no other tensor of the call in its memory.
     unsafe { std::slice::from_raw_parts_mut(memory.address as *mut T, memory.len) }
 }
 
@@ -175,6 +271,8 @@ pub(super) fn int(argument: &'static str, tensor: &Bound<'_, PyAny>) -> PyResult
     Ok(slice::<i64>(one_int(argument, tensor)?)[0])
 }
 
+/// The one number of a seed or a counter, which only the package makes: what a caller can do to other
+/// tensors is not looked for, because a short product would take a tenth longer.
 fn one_int(argument: &'static str, tensor: &Bound<'_, PyAny>) -> PyResult<Memory> {
     let memory = memory(argument, tensor, Dtype::Int64)?;
     Error::check_len(argument, memory.len, 1)?;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::array::{BytesMut, Floats, FloatsMut, IntsMut};
+use super::array::{Borrowed, BytesMut, IntsMut};
 use super::gil::enter;
 use super::ops::{HiddenTensors, LineTensors, key};
 use super::spec::{PyTileSpec, direction};
@@ -89,33 +89,33 @@ impl PyGpuTile {
     }
 
     fn write_weights(&self, weight: &Bound<'_, PyAny>) -> PyResult<()> {
-        let values = Floats::new("weight", weight)?;
+        let values = Borrowed::default().floats("weight", weight)?;
         self.enter(weight.py(), |tile| tile.set_weights(values.slice()))
     }
 
     fn read_weights(&self, weight: &Bound<'_, PyAny>) -> PyResult<()> {
-        let mut values = FloatsMut::new("weight", weight)?;
+        let mut values = Borrowed::default().floats_mut("weight", weight)?;
         self.enter(weight.py(), |tile| tile.weights(values.slice()))
     }
 
     fn write_hidden(&self, hidden: &Bound<'_, PyDict>) -> PyResult<()> {
         let spec = self.spec.get();
-        let planes = HiddenTensors::new(spec, hidden)?.planes;
+        let planes = HiddenTensors::new(spec, hidden, &mut Borrowed::default())?.planes;
         self.enter(hidden.py(), |tile| tile.set_planes(&HiddenTensors::borrow(&planes, spec)?))
     }
 
     fn write_persistent(&self, persistent: &Bound<'_, PyAny>) -> PyResult<()> {
-        let values = Floats::new("persistent_weights", persistent)?;
+        let values = Borrowed::default().floats("persistent_weights", persistent)?;
         self.enter(persistent.py(), |tile| tile.set_persistent(values.slice()))
     }
 
     fn read_persistent(&self, persistent: &Bound<'_, PyAny>) -> PyResult<()> {
-        let mut values = FloatsMut::new("persistent_weights", persistent)?;
+        let mut values = Borrowed::default().floats_mut("persistent_weights", persistent)?;
         self.enter(persistent.py(), |tile| tile.persistent(values.slice()))
     }
 
     fn write_lines(&self, backward: bool, lines: &Bound<'_, PyDict>) -> PyResult<()> {
-        let tensors = LineTensors::new(Some(lines))?;
+        let tensors = LineTensors::new(Some(lines), &mut Borrowed::default())?;
         self.enter(lines.py(), |tile| tile.set_lines(direction(backward), &tensors.borrow()))
     }
 
@@ -134,11 +134,11 @@ impl PyGpuTile {
         mask: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let py = x.py();
-        let (x, mut y) = (Floats::new("x", x)?, FloatsMut::new("y", y)?);
-        y.apart("y", &x)?;
+        let mut borrowed = Borrowed::default();
+        let (x, mut y) = (borrowed.floats("x", x)?, borrowed.floats_mut("y", y)?);
+        let mut running = LineTensors::new(lines, &mut borrowed)?.running;
+        let mut mask = mask.map(|mask| borrowed.bytes_mut("mask", mask)).transpose()?;
         let key = key(seed, call)?;
-        let mut running = LineTensors::new(lines)?.running;
-        let mut mask = mask.map(|mask| BytesMut::new("mask", mask)).transpose()?;
         let drop_last = backward && self.spec.get().spec.analog_bias();
         self.enter(py, |tile| {
             tile.product(Product {
@@ -168,8 +168,9 @@ impl PyGpuTile {
         counts: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let py = x.py();
-        let (x, d) = (Floats::new("x", x)?, Floats::new("d", d)?);
-        let mut counts = counts.map(|counts| IntsMut::new("counts", counts)).transpose()?;
+        let mut borrowed = Borrowed::default();
+        let (x, d) = (borrowed.floats("x", x)?, borrowed.floats("d", d)?);
+        let mut counts = counts.map(|counts| borrowed.ints_mut("counts", counts)).transpose()?;
         let key = key(seed, call)?;
         self.enter(py, |tile| {
             tile.update(GpuUpdate {

@@ -5,6 +5,7 @@ mod error;
 mod gil;
 #[cfg(feature = "wgpu")]
 mod gpu;
+mod lock;
 mod ops;
 mod pulses;
 mod spec;
@@ -16,6 +17,7 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     crate::par::set_interrupt_check(gil::interrupted);
+    lock::watch_forks(module)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<spec::PyTileSpec>()?;
     for function in [

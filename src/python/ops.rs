@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::array::{self, BytesMut, Floats, FloatsMut, IntsMut};
+use super::array::{self, Borrowed, BytesMut, Floats, FloatsMut, IntsMut};
 use super::gil::enter;
 use super::spec::{PyTileSpec, direction};
 use crate::devices::PlaneRef;
@@ -41,19 +41,23 @@ pub(super) struct LineTensors {
 }
 
 impl LineTensors {
-    pub(super) fn new(lines: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+    pub(super) fn new(
+        lines: Option<&Bound<'_, PyDict>>,
+        borrowed: &mut Borrowed,
+    ) -> PyResult<Self> {
         let Some(lines) = lines else { return Ok(Self::default()) };
-        let get = |name: &'static str| -> PyResult<Option<Floats>> {
-            lines.get_item(name)?.map(|tensor| Floats::new(name, &tensor)).transpose()
-        };
         let running = lines.get_item(RUNNING)?;
+        let running = running.map(|tensor| borrowed.floats_mut(RUNNING, &tensor)).transpose()?;
+        let mut get = |name: &'static str| -> PyResult<Option<Floats>> {
+            lines.get_item(name)?.map(|tensor| borrowed.floats(name, &tensor)).transpose()
+        };
         Ok(Self {
             out_noise_values: get("out_noise_values")?,
             v_offset: get("v_offset")?,
             w_asymmetry: get("w_asymmetry")?,
             out_nonlinearity: get("out_nonlinearity")?,
             out_nonlinearity_factor: get("out_nonlinearity_factor")?,
-            running: running.map(|tensor| FloatsMut::new(RUNNING, &tensor)).transpose()?,
+            running,
         })
     }
 
@@ -93,20 +97,20 @@ pub(super) fn mvm(
     mask: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
     let tile = spec.get();
-    let (x, weight, mut y) =
-        (Floats::new("x", x)?, Floats::new("weight", weight)?, FloatsMut::new("y", y)?);
-    y.apart("y", &x)?;
-    y.apart("y", &weight)?;
+    let mut borrowed = Borrowed::default();
+    let (x, weight) = (borrowed.floats("x", x)?, borrowed.floats("weight", weight)?);
+    let mut y = borrowed.floats_mut("y", y)?;
+    let mut tensors = LineTensors::new(lines, &mut borrowed)?;
+    let mut mask = mask.map(|mask| borrowed.bytes_mut("mask", mask)).transpose()?;
     let key = key(seed, call)?;
-    let mut tensors = LineTensors::new(lines)?;
-    let mut mask = mask.map(|mask| BytesMut::new("mask", mask)).transpose()?;
     // In the backward pass an analog bias column is computed and dropped.
     let drop_last = backward && tile.spec.analog_bias();
     enter(py, || {
         let mut running = tensors.running.take();
+        let lock = tile.lock.here();
         let (_read, _write) = match running {
-            Some(_) => (None, Some(tile.write())),
-            None => (Some(tile.read()), None),
+            Some(_) => (None, Some(lock.write())),
+            None => (Some(lock.read()), None),
         };
         tile.spec.mvm(direction(backward)).run(Request {
             x: x.slice(),
@@ -130,7 +134,11 @@ pub(super) struct HiddenTensors {
 }
 
 impl HiddenTensors {
-    pub(super) fn new(tile: &PyTileSpec, hidden: &Bound<'_, PyDict>) -> PyResult<Self> {
+    pub(super) fn new(
+        tile: &PyTileSpec,
+        hidden: &Bound<'_, PyDict>,
+        borrowed: &mut Borrowed,
+    ) -> PyResult<Self> {
         for name in hidden.keys() {
             let name: String = name.extract()?;
             if !tile.hidden_names.contains(&name.as_str()) {
@@ -143,10 +151,10 @@ impl HiddenTensors {
         for name in tile.hidden_names.iter().copied() {
             let tensor = hidden.get_item(name)?;
             if name == PERSISTENT {
-                persistent = tensor.map(|tensor| FloatsMut::new(name, &tensor)).transpose()?;
+                persistent = tensor.map(|tensor| borrowed.floats_mut(name, &tensor)).transpose()?;
                 planes.push(None);
             } else {
-                planes.push(tensor.map(|tensor| Floats::new(name, &tensor)).transpose()?);
+                planes.push(tensor.map(|tensor| borrowed.floats(name, &tensor)).transpose()?);
             }
         }
         Ok(Self { planes, persistent })
@@ -202,16 +210,16 @@ pub(super) fn update(
     counts: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
     let tile = spec.get();
-    let (x, d) = (Floats::new("x", x)?, Floats::new("d", d)?);
-    let mut weight = FloatsMut::new("weight", weight)?;
-    weight.apart("weight", &x)?;
-    weight.apart("weight", &d)?;
-    let mut counts = counts.map(|counts| IntsMut::new("counts", counts)).transpose()?;
+    let mut borrowed = Borrowed::default();
+    let (x, d) = (borrowed.floats("x", x)?, borrowed.floats("d", d)?);
+    let mut weight = borrowed.floats_mut("weight", weight)?;
+    let mut counts = counts.map(|counts| borrowed.ints_mut("counts", counts)).transpose()?;
+    let HiddenTensors { planes, mut persistent } = HiddenTensors::new(tile, hidden, &mut borrowed)?;
     let key = key(seed, call)?;
-    let HiddenTensors { planes, mut persistent } = HiddenTensors::new(tile, hidden)?;
     enter(py, || {
         let planes = HiddenTensors::borrow(&planes, tile)?;
-        let _write = tile.write();
+        let lock = tile.lock.here();
+        let _write = lock.write();
         pulse::update(Update {
             device: tile.spec.device(),
             weights: weight.slice(),
@@ -237,7 +245,7 @@ pub(super) fn uniform_weights(
     seed: &Bound<'_, PyAny>,
     call: i64,
 ) -> PyResult<()> {
-    let mut weight = FloatsMut::new("weight", weight)?;
+    let mut weight = Borrowed::default().floats_mut("weight", weight)?;
     let key = key(seed, call)?;
     enter(py, || {
         tile::fill_uniform(weight.slice(), low, high, key);

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::array::{Floats, FloatsMut, IntsMut};
+use super::array::Borrowed;
 use super::gil::enter;
 use super::ops::key;
 use super::spec::PyTileSpec;
@@ -27,8 +27,9 @@ pub(super) fn pulse_counts(
     bias: Option<f32>,
 ) -> PyResult<()> {
     let tile = spec.get();
-    let (x, d) = (Floats::new("x", x)?, Floats::new("d", d)?);
-    let mut counts = IntsMut::new("counts", counts)?;
+    let mut borrowed = Borrowed::default();
+    let (x, d) = (borrowed.floats("x", x)?, borrowed.floats("d", d)?);
+    let mut counts = borrowed.ints_mut("counts", counts)?;
     let key = key(seed, call)?;
     enter(py, || {
         let device = tile.spec.device();
@@ -52,7 +53,7 @@ pub(super) fn pulse_noise(
     call: i64,
     index: u32,
 ) -> PyResult<()> {
-    let mut out = FloatsMut::new("out", out)?;
+    let mut out = Borrowed::default().floats_mut("out", out)?;
     let key = key(seed, call)?;
     enter(py, || fill(out.slice(), columns, key, index))
 }

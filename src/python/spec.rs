@@ -1,10 +1,9 @@
 //! The parsed configuration as a frozen Python class.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyDict};
 
+use super::lock::TileLock;
 use crate::config::TileConfig;
 use crate::devices::{DeviceConfig, Plane};
 use crate::error::{Error, Result};
@@ -16,21 +15,10 @@ use crate::tile::TileSpec;
 pub(super) struct PyTileSpec {
     pub(super) spec: TileSpec,
     pub(super) hidden_names: Vec<&'static str>,
-    /// Kernels that read the tile's tensors hold it for reading, those that write for writing, so
-    /// that Python threads can share a tile. Taken only while the interpreter is released.
-    lock: RwLock<()>,
+    pub(super) lock: TileLock,
 }
 
 impl PyTileSpec {
-    pub(super) fn read(&self) -> RwLockReadGuard<'_, ()> {
-        // A panic inside a kernel leaves nothing half-written behind the lock: tiles are restored.
-        self.lock.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn write(&self) -> RwLockWriteGuard<'_, ()> {
-        self.lock.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn mvm(&self, backward: bool) -> &Mvm {
         self.spec.mvm(direction(backward))
     }
@@ -60,7 +48,7 @@ impl PyTileSpec {
         };
         let spec = build()?;
         let hidden_names = spec.device().hidden_names();
-        Ok(Self { spec, hidden_names, lock: RwLock::new(()) })
+        Ok(Self { spec, hidden_names, lock: TileLock::new() })
     }
 
     #[getter]

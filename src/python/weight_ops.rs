@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::array::{DoublesMut, FloatsMut};
+use super::array::{Borrowed, DoublesMut, FloatsMut};
 use super::gil::enter;
 use super::ops::{HiddenTensors, PERSISTENT, key};
 use super::spec::PyTileSpec;
@@ -19,12 +19,25 @@ fn on_weights(
     key: Key,
     operation: impl FnOnce(&Device, Cells<'_>, Key) -> Result<()> + Send,
 ) -> PyResult<()> {
+    on_borrowed(Borrowed::default(), spec, weight, hidden, key, operation)
+}
+
+/// Runs a weight operation that has borrowed other tensors already.
+fn on_borrowed(
+    mut borrowed: Borrowed,
+    spec: &Bound<'_, PyTileSpec>,
+    weight: &Bound<'_, PyAny>,
+    hidden: &Bound<'_, PyDict>,
+    key: Key,
+    operation: impl FnOnce(&Device, Cells<'_>, Key) -> Result<()> + Send,
+) -> PyResult<()> {
     let tile = spec.get();
-    let mut weight = FloatsMut::new("weight", weight)?;
-    let HiddenTensors { planes, mut persistent } = HiddenTensors::new(tile, hidden)?;
+    let mut weight = borrowed.floats_mut("weight", weight)?;
+    let HiddenTensors { planes, mut persistent } = HiddenTensors::new(tile, hidden, &mut borrowed)?;
     enter(spec.py(), || {
         let planes = HiddenTensors::borrow(&planes, tile)?;
-        let _write = tile.write();
+        let lock = tile.lock.here();
+        let _write = lock.write();
         let persistent = persistent.as_mut().map(FloatsMut::slice);
         let cells = Cells { weights: weight.slice(), persistent, planes: &planes };
         operation(tile.spec.device(), cells, key)
@@ -64,7 +77,8 @@ pub(super) fn check_hidden(
     hidden: &Bound<'_, PyDict>,
 ) -> PyResult<()> {
     let tile = spec.get();
-    let HiddenTensors { planes, persistent } = HiddenTensors::new(tile, hidden)?;
+    let HiddenTensors { planes, persistent } =
+        HiddenTensors::new(tile, hidden, &mut Borrowed::default())?;
     if let Some(mut values) = persistent {
         Error::check_finite(PERSISTENT, values.slice())?;
     }
@@ -87,8 +101,9 @@ pub(super) fn drift(
         spec.get().spec.config().device.drift().ok_or_else(|| {
             Error::unsupported("drift", "the device has none; set device.drift.nu")
         })?;
-    let mut state = DriftTensors::new(state)?;
-    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
+    let mut borrowed = Borrowed::default();
+    let mut state = DriftTensors::new(state, &mut borrowed)?;
+    on_borrowed(borrowed, spec, weight, hidden, key(seed, call)?, |device, cells, key| {
         device.drift(cells, &parameters, state.borrow()?, delta_t, key)
     })
 }
@@ -102,16 +117,16 @@ struct DriftTensors {
 }
 
 impl DriftTensors {
-    fn new(state: &Bound<'_, PyDict>) -> PyResult<Self> {
+    fn new(state: &Bound<'_, PyDict>, borrowed: &mut Borrowed) -> PyResult<Self> {
         let get = |name: &'static str| {
             let missing = || Error::State { why: format!("drift value {name:?} is missing") };
             Ok::<_, PyErr>(state.get_item(name)?.ok_or_else(missing)?)
         };
         Ok(Self {
-            clock: DoublesMut::new("current_t", &get("current_t")?)?,
-            start: DoublesMut::new("t", &get("t")?)?,
-            written: FloatsMut::new("w0", &get("w0")?)?,
-            previous: FloatsMut::new("previous_weights", &get("previous_weights")?)?,
+            clock: borrowed.doubles_mut("current_t", &get("current_t")?)?,
+            start: borrowed.doubles_mut("t", &get("t")?)?,
+            written: borrowed.floats_mut("w0", &get("w0")?)?,
+            previous: borrowed.floats_mut("previous_weights", &get("previous_weights")?)?,
         })
     }
 
@@ -197,7 +212,7 @@ pub(super) fn unexpected_dw_min(
     hidden: &Bound<'_, PyDict>,
 ) -> PyResult<Option<f64>> {
     let tile = spec.get();
-    let tensors = HiddenTensors::new(tile, hidden)?;
+    let tensors = HiddenTensors::new(tile, hidden, &mut Borrowed::default())?;
     let planes = HiddenTensors::borrow(&tensors.planes, tile)?;
     Ok(tile.spec.device().unexpected_dw_min(&planes))
 }

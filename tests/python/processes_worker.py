@@ -3,6 +3,8 @@
 Usage: python processes_worker.py CASE, where CASE is a name in `CASES`.
 """
 
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -87,12 +89,43 @@ def at_exit() -> None:
     print("done")
 
 
+def fork_while_updating() -> None:
+    """Fork while another thread is inside of an update; the child uses the same tile."""
+    # Threads of torch itself do not survive a fork.
+    torch.set_num_threads(1)
+    tile = AnalogLinear(512, 512, bias=False, rpu_config=SingleRPUConfig()).analog_module
+    x = torch.ones(400, 512)
+    stop = threading.Event()
+
+    def update() -> None:
+        while not stop.is_set():
+            tile.update(x, x)
+
+    thread = threading.Thread(target=update)
+    thread.start()
+    for _ in range(5):
+        threading.Event().wait(0.1)
+        child = os.fork()
+        if child == 0:
+            # Ends a child that hangs.
+            signal.alarm(20)
+            with torch.no_grad():
+                finite = bool(torch.isfinite(tile.forward(x[:2])).all())
+            tile.update(x[:2], x[:2])
+            os._exit(0 if finite else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    stop.set()
+    thread.join()
+    print("done")
+
+
 CASES: dict[str, Callable[[], None]] = {
     "fork": lambda: loaded("fork"),
     "spawn": lambda: loaded("spawn"),
     "forkserver": lambda: loaded("forkserver"),
     "joblib": in_pool,
     "exit": at_exit,
+    "fork-while-updating": fork_while_updating,
 }
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ def slow(case: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    "case", ["fork", slow("spawn"), slow("forkserver"), slow("joblib"), "exit"]
+    "case",
+    ["fork", slow("spawn"), slow("forkserver"), slow("joblib"), "exit", "fork-while-updating"],
 )
 def test_other_processes(case: str) -> None:
     if case == "joblib" and importlib.util.find_spec("joblib") is None:

@@ -464,6 +464,57 @@ fn strange_inputs_stay_in_their_row() {
     }
 }
 
+/// A row with NaN or infinity gives NaN everywhere and no clipped output, whatever the stages would
+/// make of it; the others, and the running average, are as if it were not there.
+#[test]
+fn rows_that_are_not_finite_give_nan() {
+    let types = [
+        AnalogMvType::OnePass,
+        AnalogMvType::PosNegSeparate,
+        AnalogMvType::PosNegSeparateDigitalSum,
+    ];
+    let kinds = [
+        NoiseManagement::AbsMax,
+        NoiseManagement::AverageAbsMax,
+        NoiseManagement::AbsMaxNPSum,
+        NoiseManagement::Max,
+        NoiseManagement::Constant,
+        NoiseManagement::None,
+    ];
+    for is_perfect in [false, true] {
+        for (mv_type, noise_management) in types.into_iter().cycle().zip(kinds) {
+            let io = IoParameters {
+                is_perfect,
+                mv_type,
+                noise_management,
+                out_bound: 0.3,
+                ..IoParameters::default()
+            };
+            for strange in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                for at in 0..4 {
+                    let run = |row: [f32; 4]| {
+                        let mut bench = Bench::new(&io, &W, 3);
+                        let x = [&X[..4], &row, &X[4..]].concat();
+                        (bench.run(&x), bench.mask.clone(), bench.running)
+                    };
+                    let mut row = [2.0, -1.0, 0.0, 5.0];
+                    row[at] = strange;
+                    let (y, mask, running) = run(row);
+                    let (expected, expected_mask, expected_running) = run([0.0; 4]);
+                    let what = format!("{strange} at {at}, {io:?}: {y:?}");
+                    assert!(y[3..6].iter().all(|y| y.is_nan()), "{what}");
+                    assert_eq!(mask[3..6], [0; 3], "{what}");
+                    for rows in [0..3, 6..9] {
+                        assert_eq!(y[rows.clone()], expected[rows.clone()], "{what}");
+                        assert_eq!(mask[rows.clone()], expected_mask[rows], "{what}");
+                    }
+                    assert_eq!(running, expected_running, "{what}");
+                }
+            }
+        }
+    }
+}
+
 /// Rows of the statistical tests.
 const N: usize = 20_000;
 /// Weights of the statistical tests, 2 x 2.
