@@ -446,6 +446,11 @@ class TestDDP:
         with pytest.raises(ArgumentError, match="module"):
             prepare_for_ddp([model])  # type: ignore[arg-type]
 
+    def test_looking_at_all_attributes_is_no_preparation(self, model: AnalogSequential) -> None:
+        for part in model.modules():
+            for name in dir(part):
+                getattr(part, name, None)
+
     def test_what_belongs_to_a_process_is_ignored(self) -> None:
         model = AnalogSequential(
             AnalogLinear(4, 3, rpu_config=InferenceRPUConfig()), nn.Linear(3, 3)

@@ -225,7 +225,7 @@ class AnalogLayerBase(_Mixin):
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
         """What torch must not synchronise, for which it asks when it wraps the module."""
-        return [*ddp.prepared_names(self), *self.__dict__.get("_more_to_ignore", ())]
+        return [*ddp.asked_names(self), *self.__dict__.get("_more_to_ignore", ())]
 
     @_ddp_params_and_buffers_to_ignore.setter
     def _ddp_params_and_buffers_to_ignore(self, names: Iterable[str]) -> None:

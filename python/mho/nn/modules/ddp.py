@@ -63,11 +63,7 @@ def prepared_names(module: nn.Module) -> list[str]:
     Raises:
         ModuleError: A tile does not support it; nothing is changed.
     """
-    tiles: list[tuple[str, Any]] = [
-        (name, part)
-        for name, part in module.named_modules(remove_duplicate=False)
-        if isinstance(part, TileModule)
-    ]
+    tiles = _named_tiles(module)
     for name, tile in tiles:
         if not tile.supports_ddp:
             raise ModuleError(
@@ -76,14 +72,48 @@ def prepared_names(module: nn.Module) -> list[str]:
             )
     for _, tile in tiles:
         _separate_streams(tile)
+    return _names(tiles)
+
+
+def asked_names(module: nn.Module) -> list[str]:
+    """Return what torch must ignore, to whoever asks an analog module for it.
+
+    That is the wrapper for data-parallel training, which needs a process group and gets a prepared
+    module. Without a group it is a look at all attributes, as `torch.jit` and `inspect` take one:
+    it changes nothing and gets no error.
+
+    Args:
+        module: Analog module.
+
+    Returns:
+        Full names of parameters and buffers.
+
+    Raises:
+        ModuleError: There is a process group, and a tile does not support it.
+    """
+    return prepared_names(module) if _in_process_group() else _names(_named_tiles(module))
+
+
+def _named_tiles(module: nn.Module) -> list[tuple[str, Any]]:
+    return [
+        (name, part)
+        for name, part in module.named_modules(remove_duplicate=False)
+        if isinstance(part, TileModule)
+    ]
+
+
+def _names(tiles: list[tuple[str, Any]]) -> list[str]:
     return [f"{name}.{entry}" if name else entry for name, _ in tiles for entry in _PER_PROCESS]
 
 
+def _in_process_group() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
 def _separate_streams(tile: TileModule) -> None:
-    distributed = torch.distributed
-    if not (distributed.is_available() and distributed.is_initialized()) or tile in _SEPARATED:
+    if not _in_process_group() or tile in _SEPARATED:
         return
     _SEPARATED.add(tile)
     seed = tile._buffers.get("analog_tile_seed")
     if seed is not None:
-        seed.add_(distributed.get_rank())
+        seed.add_(torch.distributed.get_rank())
