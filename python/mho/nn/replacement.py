@@ -140,9 +140,11 @@ def without_fused_path(module: nn.Module) -> None:
         module: Model; only what holds analog layers is changed.
     """
     for part in module.modules():
+        if not isinstance(part, (nn.TransformerEncoderLayer, nn.TransformerEncoder)):
+            continue
         if not any(isinstance(below, AnalogLayerBase) for below in part.modules()):
             continue
         if isinstance(part, nn.TransformerEncoderLayer):
             part.activation_relu_or_gelu = 0
-        elif isinstance(part, nn.TransformerEncoder):
+        else:
             part.use_nested_tensor = False
