@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mho.exceptions import (
+    ArgumentError,
     ConfigError,
     InputError,
     TileError,
@@ -146,3 +147,22 @@ def test_replace_configuration() -> None:
     with pytest.raises(TorchTileConfigError, match=r"forward\.w_noise"):
         tile.replace_with(TorchInferenceRPUConfig(forward=ideal(w_noise=1.0)))
     torch.testing.assert_close(tile(torch.ones(2)), 2.0 * W.sum(1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_weights_beyond_the_precision_are_refused(dtype: torch.dtype) -> None:
+    """Values that would become infinite where they are stored are refused, and nothing changes."""
+    tile = tile_with(ideal(), bias=True).to(dtype)
+    before = {name: value.clone() for name, value in tile.state_dict().items()}
+    huge = 10.0 * torch.finfo(dtype).max
+    ones = torch.ones(tile.out_size, tile.in_size, dtype=torch.float64)
+    for call in (
+        lambda: tile.set_weights(huge * ones, torch.zeros(tile.out_size)),
+        lambda: tile.set_weights(
+            0.1 * ones, torch.full((tile.out_size,), huge, dtype=torch.float64)
+        ),
+        lambda: tile.tile.set_weights(huge * ones),
+    ):
+        with pytest.raises(ArgumentError, match="finite"):
+            call()
+    assert all(torch.equal(value, before[name]) for name, value in tile.state_dict().items())

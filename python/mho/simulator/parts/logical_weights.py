@@ -175,7 +175,9 @@ class LogicalWeights(Part):
         value = given.to("cpu", torch.float32)
         if value.numel() != self._tile.out_size:
             raise InputError(f"bias: expected {self._tile.out_size} values, got {value.numel()}")
-        if not bool(torch.isfinite(value).all()):
+        own = self._tile._parameters["bias"]
+        stored = value if own is None else value.to(own.dtype)
+        if not bool(torch.isfinite(stored).all()):
             raise ArgumentError("bias: values must be finite; found NaN or infinity")
         return given if self._tile.tile.moves else value
 

@@ -239,16 +239,11 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
             weight: Shape `[out, in]`; any floating-point dtype and device.
 
         Raises:
-            ArgumentError: A value is not finite; nothing is changed.
+            ArgumentError: A value is not finite in the precision of the tile; nothing is changed.
             InputError: Wrong shape.
         """
-        check_tensor(weight, "weight")
-        if weight.shape != self._analog_weight.shape:
-            expected = tuple(self._analog_weight.shape)
-            raise InputError(f"weight: expected shape {expected}, got {tuple(weight.shape)}")
-        if not bool(torch.isfinite(weight).all()):
-            raise ArgumentError("weight: values must be finite; found NaN or infinity")
-        self._analog_weight.copy_(weight)
+        own, shape = self._analog_weight, (self.d_size, self.x_size)
+        own.copy_(weight_limits.check_weights(weight, shape, dtype=own.dtype, device=own.device))
 
     @torch.no_grad()
     def set_weights_uniform_random(self, bmin: float, bmax: float) -> None:

@@ -10,21 +10,30 @@ from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapP
 from mho.simulator.raw_tiles.rows import check_tensor
 
 
-def check_weights(weight: Tensor, shape: tuple[int, int], name: str = "weight") -> Tensor:
-    """Return weights as float32 on the CPU.
+def check_weights(
+    weight: Tensor,
+    shape: tuple[int, int],
+    name: str = "weight",
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Return weights as a tile stores them.
 
     Args:
         weight: Candidate.
         shape: Expected shape.
         name: Name of the argument in messages.
+        dtype: Precision of the weights of the tile.
+        device: Where they are.
 
     Raises:
-        InputError: Wrong shape, not real numbers or not finite.
+        ArgumentError: A value is not finite, or not in that precision.
+        InputError: Wrong shape, or not real numbers.
     """
     check_tensor(weight, name)
     if tuple(weight.shape) != shape:
         raise InputError(f"{name}: expected shape {shape}, got {tuple(weight.shape)}")
-    value = weight.detach().to("cpu", torch.float32)
+    value = weight.detach().to(device, dtype)
     if not bool(torch.isfinite(value).all()):
         raise ArgumentError(f"{name}: values must be finite; found NaN or infinity")
     return value

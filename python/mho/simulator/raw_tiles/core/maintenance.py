@@ -37,10 +37,11 @@ class Maintenance:
         """Write the raw weights; pulsed devices clip them to their bounds.
 
         Args:
-            weight: Shape `[out, x_size]`, float32.
+            weight: Shape `[out, x_size]`; any floating-point dtype and device.
 
         Raises:
-            InputError: Wrong shape, dtype or a value that is not finite.
+            ArgumentError: A value is not finite in float32; nothing is changed.
+            InputError: Wrong shape, or not real numbers.
         """
         spec = self._parsed.spec
         new = check_weights(weight, (spec.d_size, spec.x_size))
