@@ -7,6 +7,8 @@ export PATH := $(abspath $(BIN)):$(HOME)/.cargo/bin:$(PATH)
 export VIRTUAL_ENV := $(abspath $(VENV))
 unexport CONDA_PREFIX
 
+# RUST_PROFILE=develop compiles a change in seconds, to slow kernels; see Cargo.toml.
+RUST_PROFILE ?= release
 EXTRAS := demo,test,lint,bench
 RUST_SOURCES := Cargo.toml pyproject.toml $(wildcard Cargo.lock) $(shell find src -name '*.rs' -o -name '*.wgsl')
 # Lint has its own target folder: maturin sets variables that would make cargo build pyo3 anew
@@ -28,7 +30,7 @@ $(SETUP): pyproject.toml
 	@touch $@
 
 $(EXTENSION): $(SETUP) $(RUST_SOURCES)
-	$(BIN)/maturin develop --release --extras $(EXTRAS)
+	$(BIN)/maturin develop --profile $(RUST_PROFILE) --extras $(EXTRAS)
 	@touch $@
 
 .PHONY: dev
@@ -47,7 +49,7 @@ gpu-driver:
 
 .PHONY: test-rust
 test-rust: ## Run the tests of the crate, without Python
-	cargo test --release --quiet --features wgpu
+	cargo test --profile $(RUST_PROFILE) --quiet --features wgpu
 
 .PHONY: test-python
 test-python: $(EXTENSION) ## Run the tests of the package

@@ -23,6 +23,10 @@ pub enum Level {
 
 /// Work that is compiled for each level. `run` must be `#[inline(always)]` with all it calls.
 pub(crate) trait Work {
+    /// The type beside which the compiler puts the code, for it compiles module by module: the rule
+    /// where the work depends on one, so that a device has its code apart from that of the others.
+    type Home;
+
     /// Does the work.
     fn run(self);
 }
@@ -93,34 +97,50 @@ fn detect() -> Level {
 /// Runs `work` with the widest instruction set that the machine has.
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
-pub(crate) fn run(work: impl Work) {
+pub(crate) fn run<W: Work>(work: W) {
     match level() {
         // SAFETY: `level` never exceeds `detect`, which saw every feature that `avx512` enables.
-        Level::Avx512 => unsafe { avx512(work) },
+        Level::Avx512 => unsafe { W::Home::avx512(work) },
         // SAFETY: as above, for the features that `avx2` enables.
-        Level::Avx2 => unsafe { avx2(work) },
-        Level::Baseline => work.run(),
+        Level::Avx2 => unsafe { W::Home::avx2(work) },
+        Level::Baseline => W::Home::baseline(work),
     }
 }
 
 /// Runs `work` with what the target guarantees.
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn run(work: impl Work) {
-    work.run();
+pub(crate) fn run<W: Work>(work: W) {
+    W::Home::baseline(work);
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vpopcntdq")]
-#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-fn avx512(work: impl Work) {
-    work.run();
+/// The code of all work whose home a type is. The compiler puts a method of a trait into the module of
+/// the type that has it, and a generic function into that of the function: all devices into one unit
+/// that is compiled anew with every change.
+#[allow(unsafe_code)]
+trait Compiled {
+    fn baseline(work: impl Work) {
+        work.run();
+    }
+
+    /// # Safety
+    /// The machine must have the features.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vpopcntdq")]
+    #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+    unsafe fn avx512(work: impl Work) {
+        work.run();
+    }
+
+    /// # Safety
+    /// The machine must have the features.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+    unsafe fn avx2(work: impl Work) {
+        work.run();
+    }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-fn avx2(work: impl Work) {
-    work.run();
-}
+impl<T> Compiled for T {}
 
 /// Runs `work` on the widest vectors of the machine. The stages of a product around its sums go
 /// this way as well, as closures without arguments, which must be `#[inline(always)]`: unlike

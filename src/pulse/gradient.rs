@@ -57,6 +57,8 @@ struct Exact<'a, 'b> {
 }
 
 impl Work for Exact<'_, '_> {
+    type Home = Self;
+
     #[inline(always)]
     fn run(self) {
         let first = self.rows.first;

@@ -284,6 +284,8 @@ struct Block<'a, L: Layout> {
 }
 
 impl<L: Layout> Work for Block<'_, L> {
+    type Home = Self;
+
     #[inline(always)]
     fn run(self) {
         let draw = self.side.draw(self.key);
@@ -358,6 +360,8 @@ pub(crate) struct Thresholds<'a> {
 
 #[cfg(feature = "wgpu")]
 impl Work for Thresholds<'_> {
+    type Home = Self;
+
     #[inline(always)]
     fn run(self) {
         for (block, out) in self.out.chunks_mut(LANES).enumerate() {

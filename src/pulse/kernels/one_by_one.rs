@@ -77,6 +77,8 @@ struct OneByOne<'a, 'b, R, P> {
 }
 
 impl<R: Rule, P: Pulses> Work for OneByOne<'_, '_, R, P> {
+    type Home = R;
+
     #[inline(always)]
     fn run(self) {
         let columns = self.planes.x_size;

@@ -68,6 +68,8 @@ struct OneSample<'a, 'b, R> {
 }
 
 impl<R: Rule> Work for OneSample<'_, '_, R> {
+    type Home = R;
+
     #[inline(always)]
     fn run(mut self) {
         let columns = self.planes.x_size;

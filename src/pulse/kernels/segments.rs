@@ -89,6 +89,8 @@ impl Line {
 }
 
 impl<R: Rule> Work for Segments<'_, '_, R> {
+    type Home = R;
+
     #[inline(always)]
     fn run(mut self) {
         let columns = self.planes.x_size;

@@ -85,6 +85,8 @@ impl Staged {
 }
 
 impl Work for Constant<'_, '_> {
+    type Home = Self;
+
     #[inline(always)]
     fn run(mut self) {
         let height = self.rows.state.len() / self.planes.x_size;
