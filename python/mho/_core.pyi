@@ -134,6 +134,29 @@ def gpu_synchronize() -> None:
 def next_call(calls: Tensor) -> int:
     """Atomically advance the call counter (int64[1]) and return the number of this call."""
 
+def forward(
+    spec: TileSpec,
+    x: Tensor,
+    weight: Tensor,
+    seed: Tensor,
+    calls: Tensor,
+    is_test: bool,
+    bias: float | None = None,
+    lines: dict[str, Tensor] | None = None,
+    mask: Tensor | None = None,
+    factors: tuple[Tensor, ...] | None = None,
+    offset: Tensor | None = None,
+) -> tuple[Tensor, int]:
+    """Number a call; return its outputs, times the factors and plus the offset, and its number."""
+
+def enter_range(x: Tensor, range: float) -> Tensor:
+    """Return inputs clipped to the range and divided by it."""
+
+def scale_and_offset(
+    y: Tensor, width: int, factors: tuple[Tensor, ...] | None = None, offset: Tensor | None = None
+) -> None:
+    """Scale and offset rows of ``width`` outputs, in place."""
+
 def mvm(
     spec: TileSpec,
     backward: bool,

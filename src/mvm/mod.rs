@@ -8,6 +8,8 @@
 //! 4. `array`: wire resistance, voltage offsets, series resistance, weight noise;
 //! 5. `output`: non-linearity, output asymmetry, output noise, ADC, bound test, rescaling.
 //!
+//! `periphery` has what is done digitally before and behind the array.
+//!
 //! `run` drives a batch through them: all samples together, then only those whose output clipped.
 //! The model is that of the analog tile of Rasch et al., "A flexible and fast PyTorch toolkit for
 //! simulating training and inference on analog crossbar arrays", AICAS 2021.
@@ -22,6 +24,7 @@ mod lines;
 pub(crate) mod management;
 mod matrix;
 pub(crate) mod output;
+pub mod periphery;
 mod product;
 mod request;
 mod rows;

@@ -5,6 +5,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
+use super::exchange;
 use crate::error::Error;
 
 static DTYPES: PyOnceLock<[Py<PyAny>; 4]> = PyOnceLock::new();
@@ -28,6 +29,11 @@ impl Dtype {
         [4, 8, 1, 8][self as usize]
     }
 
+    /// Kind of number and bits, as DLPack has them.
+    fn code(self) -> (u8, u8) {
+        [(2, 32), (0, 64), (1, 8), (2, 64)][self as usize]
+    }
+
     fn object(self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
         let all = DTYPES.get_or_try_init(py, || {
             let torch = py.import("torch")?;
@@ -49,13 +55,29 @@ struct Memory {
     len: usize,
 }
 
-/// The one gate to the memory of a tensor: its type, element type, device and alignment.
+/// The one gate to the memory of a tensor: its type, element type, device, alignment, and that its
+/// elements stand in a row.
 fn memory(argument: &'static str, tensor: &Bound<'_, PyAny>, dtype: Dtype) -> PyResult<Memory> {
+    if !is_plain(tensor)? {
+        if !is_tensor(tensor)? {
+            let why = format!("must be a tensor, got {}", type_name(tensor));
+            return Err(Error::Layout { argument, why }.into());
+        }
+        return asked(argument, tensor, dtype);
+    }
+    let row = exchange::row(tensor).filter(|row| {
+        (row.code, row.bits) == dtype.code() && row.address.is_multiple_of(dtype.size())
+    });
+    match row {
+        Some(row) => Ok(Memory { address: row.address, len: row.len }),
+        None => asked(argument, tensor, dtype),
+    }
+}
+
+/// As [`memory`], from the attributes of the tensor, and with the reason if it does not fit.
+fn asked(argument: &'static str, tensor: &Bound<'_, PyAny>, dtype: Dtype) -> PyResult<Memory> {
     let py = tensor.py();
     let layout = |why: String| PyErr::from(Error::Layout { argument, why });
-    if !is_tensor(tensor)? {
-        return Err(layout(format!("must be a tensor, got {}", type_name(tensor))));
-    }
     let given = tensor.getattr(intern!(py, "dtype"))?;
     if !given.is(dtype.object(py)?) {
         return Err(layout(format!("must have dtype {}, got {given}", dtype.name())));
@@ -72,10 +94,13 @@ fn memory(argument: &'static str, tensor: &Bound<'_, PyAny>, dtype: Dtype) -> Py
     if !address.is_multiple_of(dtype.size()) {
         return Err(layout("is not aligned to its elements; call .clone() first".to_owned()));
     }
+    if !tensor.call_method0(intern!(py, "is_contiguous"))?.is_truthy()? {
+        return Err(layout("must be contiguous; call .contiguous() first".to_owned()));
+    }
     Ok(Memory { address, len })
 }
 
-/// Checks that a tensor has its elements in a row, as they are, and within its storage.
+/// Checks that a tensor has its elements as they are, and within its storage.
 fn check_elements(
     argument: &'static str,
     tensor: &Bound<'_, PyAny>,
@@ -84,9 +109,6 @@ fn check_elements(
 ) -> PyResult<()> {
     let py = tensor.py();
     let layout = |why: String| PyErr::from(Error::Layout { argument, why });
-    if !tensor.call_method0(intern!(py, "is_contiguous"))?.is_truthy()? {
-        return Err(layout("must be contiguous; call .contiguous() first".to_owned()));
-    }
     // Imaginary parts of conjugates are the only negated views that torch makes; several of their
     // elements are not contiguous. Complex tensors, which may be conjugates, have another dtype.
     if len == 1 && tensor.call_method0(intern!(py, "is_neg"))?.is_truthy()? {
@@ -102,21 +124,24 @@ fn check_elements(
     Ok(())
 }
 
-static TENSOR: PyOnceLock<[Py<PyAny>; 2]> = PyOnceLock::new();
+static CLASSES: PyOnceLock<[Py<PyAny>; 2]> = PyOnceLock::new();
 
-/// Whether an object is a tensor of torch; the two usual types are told by their address.
-fn is_tensor(object: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let py = object.py();
-    let [tensor, parameter] = TENSOR.get_or_try_init(py, || {
+fn classes(py: Python<'_>) -> PyResult<&[Py<PyAny>; 2]> {
+    CLASSES.get_or_try_init(py, || {
         let torch = py.import("torch")?;
         let parameter = torch.getattr("nn")?.getattr("Parameter")?;
         PyResult::Ok([torch.getattr("Tensor")?.unbind(), parameter.unbind()])
-    })?;
+    })
+}
+
+/// Whether an object is of one of the two usual classes of tensors, told by their address.
+fn is_plain(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     let given = object.get_type();
-    if given.is(tensor) || given.is(parameter) {
-        return Ok(true);
-    }
-    object.is_instance(tensor.bind(py))
+    Ok(classes(object.py())?.iter().any(|class| given.is(class)))
+}
+
+fn is_tensor(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    object.is_instance(classes(object.py())?[0].bind(object.py()))
 }
 
 fn type_name(object: &Bound<'_, PyAny>) -> String {
@@ -162,6 +187,11 @@ impl Borrowed {
         tensor: &Bound<'_, PyAny>,
     ) -> PyResult<FloatsMut> {
         self.borrow(argument, tensor, Dtype::Float32, true).map(FloatsMut)
+    }
+
+    /// A tensor that the call itself has made: it shares no memory, and its storage is its own.
+    pub(super) fn fresh(tensor: &Bound<'_, PyAny>) -> PyResult<FloatsMut> {
+        memory("output", tensor, Dtype::Float32).map(FloatsMut)
     }
 
     pub(super) fn bytes_mut(
@@ -211,6 +241,11 @@ impl Borrowed {
 }
 
 impl Floats {
+    /// Number of elements.
+    pub(super) fn len(&self) -> usize {
+        self.0.len
+    }
+
     pub(super) fn slice(&self) -> &[f32] {
         slice(self.0)
     }
@@ -264,6 +299,16 @@ pub(super) fn advance(calls: &Bound<'_, PyAny>) -> PyResult<i64> {
     // SAFETY: one aligned int64 that torch keeps alive during the call; all writers use this atomic.
     let counter = unsafe { std::sync::atomic::AtomicI64::from_ptr(counter.address as *mut i64) };
     Ok(counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed).wrapping_add(1))
+}
+
+/// Takes back the number of a call that has not been one, unless another thread has gone on.
+pub(super) fn retreat(calls: &Bound<'_, PyAny>, call: i64) -> PyResult<()> {
+    let counter = one_int("calls", calls)?;
+    // SAFETY: as for `advance`.
+    let counter = unsafe { std::sync::atomic::AtomicI64::from_ptr(counter.address as *mut i64) };
+    let order = std::sync::atomic::Ordering::Relaxed;
+    let _ = counter.compare_exchange(call, call.wrapping_sub(1), order, order);
+    Ok(())
 }
 
 /// The value of an int64[1] tensor.

@@ -2,11 +2,13 @@
 
 mod array;
 mod error;
+mod exchange;
 mod gil;
 #[cfg(feature = "wgpu")]
 mod gpu;
 mod lock;
 mod ops;
+mod periphery;
 mod pulses;
 mod spec;
 mod weight_ops;
@@ -22,7 +24,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<spec::PyTileSpec>()?;
     for function in [
         wrap_pyfunction!(ops::next_call, module)?,
+        wrap_pyfunction!(ops::forward, module)?,
         wrap_pyfunction!(ops::mvm, module)?,
+        wrap_pyfunction!(periphery::enter_range, module)?,
+        wrap_pyfunction!(periphery::scale_and_offset, module)?,
         wrap_pyfunction!(ops::update, module)?,
         wrap_pyfunction!(pulses::pulse_counts, module)?,
         wrap_pyfunction!(pulses::pulse_noise, module)?,

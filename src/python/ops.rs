@@ -1,14 +1,16 @@
 //! The verbs on borrowed tensors.
 
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 
 use super::array::{self, Borrowed, BytesMut, Floats, FloatsMut, IntsMut};
 use super::gil::enter;
+use super::periphery::OutputTensors;
 use super::spec::{PyTileSpec, direction};
 use crate::devices::PlaneRef;
 use crate::error::{Error, Result};
-use crate::mvm::{Lines, Request};
+use crate::mvm::{Direction, Lines, Request};
 use crate::par;
 use crate::pulse::{self, Update};
 use crate::rng::Key;
@@ -78,6 +80,60 @@ impl LineTensors {
     }
 }
 
+/// The borrowed tensors of a product.
+struct Tensors {
+    x: Floats,
+    weight: Floats,
+    y: FloatsMut,
+    lines: LineTensors,
+    mask: Option<BytesMut>,
+    outputs: OutputTensors,
+}
+
+/// The numbers of a product.
+#[derive(Clone, Copy)]
+struct Numbers {
+    direction: Direction,
+    key: Key,
+    is_test: bool,
+    bias: Option<f32>,
+}
+
+impl Tensors {
+    fn run(mut self, py: Python<'_>, tile: &PyTileSpec, numbers: Numbers) -> PyResult<()> {
+        let Numbers { direction, key, is_test, bias } = numbers;
+        // In the backward pass an analog bias column is computed and dropped.
+        let drop_last = direction == Direction::Backward && tile.spec.analog_bias();
+        let mvm = tile.spec.mvm(direction);
+        enter(py, || {
+            let width = mvm.n_out() - usize::from(drop_last);
+            let factors = self.outputs.factors();
+            let outputs = self.outputs.borrow(&factors);
+            outputs.check(width)?;
+            let mut running = self.lines.running.take();
+            let lock = tile.lock.here();
+            let (_read, _write) = match running {
+                Some(_) => (None, Some(lock.write())),
+                None => (Some(lock.read()), None),
+            };
+            let y = self.y.slice();
+            mvm.run(Request {
+                x: self.x.slice(),
+                bias,
+                drop_last,
+                weights: self.weight.slice(),
+                y: &mut *y,
+                key,
+                is_test,
+                lines: self.lines.borrow(),
+                running: running.as_mut().and_then(|tensor| tensor.slice().first_mut()),
+                mask: self.mask.as_mut().map(BytesMut::slice),
+            })?;
+            outputs.apply(y, width)
+        })
+    }
+}
+
 /// Writes the analog product of `x` into `y`.
 #[pyfunction]
 #[pyo3(signature = (spec, backward, x, weight, y, seed, call, is_test, bias=None, lines=None, mask=None))]
@@ -96,35 +152,57 @@ pub(super) fn mvm(
     lines: Option<&Bound<'_, PyDict>>,
     mask: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
-    let tile = spec.get();
     let mut borrowed = Borrowed::default();
     let (x, weight) = (borrowed.floats("x", x)?, borrowed.floats("weight", weight)?);
-    let mut y = borrowed.floats_mut("y", y)?;
-    let mut tensors = LineTensors::new(lines, &mut borrowed)?;
-    let mut mask = mask.map(|mask| borrowed.bytes_mut("mask", mask)).transpose()?;
-    let key = key(seed, call)?;
-    // In the backward pass an analog bias column is computed and dropped.
-    let drop_last = backward && tile.spec.analog_bias();
-    enter(py, || {
-        let mut running = tensors.running.take();
-        let lock = tile.lock.here();
-        let (_read, _write) = match running {
-            Some(_) => (None, Some(lock.write())),
-            None => (Some(lock.read()), None),
-        };
-        tile.spec.mvm(direction(backward)).run(Request {
-            x: x.slice(),
-            bias,
-            drop_last,
-            weights: weight.slice(),
-            y: y.slice(),
-            key,
-            is_test,
-            lines: tensors.borrow(),
-            running: running.as_mut().and_then(|tensor| tensor.slice().first_mut()),
-            mask: mask.as_mut().map(BytesMut::slice),
-        })
-    })
+    let y = borrowed.floats_mut("y", y)?;
+    let lines = LineTensors::new(lines, &mut borrowed)?;
+    let mask = mask.map(|mask| borrowed.bytes_mut("mask", mask)).transpose()?;
+    let outputs = OutputTensors::default();
+    let tensors = Tensors { x, weight, y, lines, mask, outputs };
+    let numbers = Numbers { direction: direction(backward), key: key(seed, call)?, is_test, bias };
+    tensors.run(py, spec.get(), numbers)
+}
+
+/// Numbers a call and returns its outputs, `[samples, out]`, with factors and offset of the
+/// periphery, and its number. A call that fails has not been one.
+#[pyfunction]
+#[pyo3(signature = (spec, x, weight, seed, calls, is_test, bias=None, lines=None, mask=None, factors=None, offset=None))]
+#[allow(clippy::too_many_arguments, reason = "one flat call keeps the eager path short")]
+pub(super) fn forward<'py>(
+    py: Python<'py>,
+    spec: &Bound<'py, PyTileSpec>,
+    x: &Bound<'py, PyAny>,
+    weight: &Bound<'py, PyAny>,
+    seed: &Bound<'py, PyAny>,
+    calls: &Bound<'py, PyAny>,
+    is_test: bool,
+    bias: Option<f32>,
+    lines: Option<&Bound<'py, PyDict>>,
+    mask: Option<&Bound<'py, PyAny>>,
+    factors: Option<&Bound<'py, PyTuple>>,
+    offset: Option<&Bound<'py, PyAny>>,
+) -> PyResult<(Bound<'py, PyAny>, i64)> {
+    let tile = spec.get();
+    let mut borrowed = Borrowed::default();
+    let (rows, weight) = (borrowed.floats("x", x)?, borrowed.floats("weight", weight)?);
+    let lines = LineTensors::new(lines, &mut borrowed)?;
+    let mask = mask.map(|mask| borrowed.bytes_mut("mask", mask)).transpose()?;
+    let outputs = OutputTensors::new(factors, offset, &mut borrowed)?;
+    let mvm = tile.spec.mvm(Direction::Forward);
+    let given = (mvm.n_in() - usize::from(bias.is_some())).max(1);
+    let shape = (rows.len() / given, mvm.n_out());
+    let output = x.call_method1(intern!(py, "new_empty"), shape)?;
+    let y = Borrowed::fresh(&output)?;
+    let tensors = Tensors { x: rows, weight, y, lines, mask, outputs };
+    let call = array::advance(calls)?;
+    let numbers = |key| Numbers { direction: Direction::Forward, key, is_test, bias };
+    match key(seed, call).and_then(|key| tensors.run(py, tile, numbers(key))) {
+        Ok(()) => Ok((output, call)),
+        Err(error) => {
+            array::retreat(calls, call)?;
+            Err(error)
+        }
+    }
 }
 
 /// Hidden planes of a tile, in the order of its names; missing ones are constants.

@@ -119,6 +119,30 @@ def fork_while_updating() -> None:
     print("done")
 
 
+def fork_after_torch() -> None:
+    """Fork when torch has threads, which a child has not; the child computes products without it."""
+    torch.set_num_threads(2)
+    scaled = InferenceRPUConfig()
+    scaled.mapping.weight_scaling_omega = 1.0
+    scaled.mapping.weight_scaling_columnwise = True
+    scaled.pre_post.input_range.enable = True
+    x = torch.rand(512, 256)
+    for config in (scaled, SingleRPUConfig()):
+        layer = AnalogLinear(256, 512, rpu_config=config).eval()
+        for records in (False, True):
+            with torch.set_grad_enabled(records):
+                x @ x.T  # has threads
+                (layer(x) * 2.0).sum()  # has as well
+                child = os.fork()
+                if child == 0:
+                    # Ends a child that hangs.
+                    signal.alarm(20)
+                    y = layer(x).numpy(force=True)
+                    os._exit(0 if bool((abs(y) < 1e3).all()) else 1)
+                assert os.waitpid(child, 0)[1] == 0
+    print("done")
+
+
 CASES: dict[str, Callable[[], None]] = {
     "fork": lambda: loaded("fork"),
     "spawn": lambda: loaded("spawn"),
@@ -126,6 +150,7 @@ CASES: dict[str, Callable[[], None]] = {
     "joblib": in_pool,
     "exit": at_exit,
     "fork-while-updating": fork_while_updating,
+    "fork-after-torch": fork_after_torch,
 }
 
 if __name__ == "__main__":

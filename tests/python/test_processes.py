@@ -23,7 +23,15 @@ def slow(case: str) -> Any:
 
 @pytest.mark.parametrize(
     "case",
-    ["fork", slow("spawn"), slow("forkserver"), slow("joblib"), "exit", "fork-while-updating"],
+    [
+        "fork",
+        slow("spawn"),
+        slow("forkserver"),
+        slow("joblib"),
+        "exit",
+        "fork-while-updating",
+        "fork-after-torch",
+    ],
 )
 def test_other_processes(case: str) -> None:
     if case == "joblib" and importlib.util.find_spec("joblib") is None:

@@ -44,6 +44,9 @@ class DifferentiableTile(Protocol):
     ) -> Any:
         """Return outputs scaled back."""
 
+    def output_factors(self, is_test: bool) -> tuple[Tensor, ...] | None:
+        """Return what outputs of the array are multiplied by."""
+
     def pre_backward(self, d_input: Tensor, dim: int, ctx: Any = None) -> Any:
         """Return gradients of outputs as the array gets them."""
 
@@ -74,8 +77,9 @@ class AnalogFunction(torch.autograd.Function):
         input_: Tensor,
         shared_weights: Tensor | None = None,
         is_test: bool = False,
+        bias: Tensor | None = None,
     ) -> Tensor:
-        """Return the output of the tile before learned scales and digital bias.
+        """Return the output of the tile before learned scales.
 
         Args:
             analog_ctx: Context of the tile.
@@ -84,6 +88,7 @@ class AnalogFunction(torch.autograd.Function):
             shared_weights: Raw weights that get a gradient; None if the trace of the context is
                 used.
             is_test: Evaluation mode.
+            bias: Digital bias, `[out_size]`, if it is not added later; with features last only.
 
         Raises:
             InputError: Wrong number of features, dtype or device.
@@ -97,6 +102,7 @@ class AnalogFunction(torch.autograd.Function):
             shared_weights,
             is_test,
             analog_tile.input_processing.value(),
+            bias,
         )
         return output
 
@@ -109,6 +115,7 @@ class AnalogFunction(torch.autograd.Function):
         shared_weights: Tensor | None = None,
         is_test: bool = False,
         input_range_: Tensor | None = None,
+        bias: Tensor | None = None,
     ) -> Tensor:
         """Run the tile and keep what backward needs.
 
@@ -120,6 +127,7 @@ class AnalogFunction(torch.autograd.Function):
             shared_weights: As for `apply`.
             is_test: As for `apply`.
             input_range_: Range of the tile, so that autograd knows it.
+            bias: As for `apply`.
         """
         tile, x = analog_tile, input_
         rows = to_rows(x, tile.in_size, tile.in_trans, "x_input")
@@ -127,14 +135,23 @@ class AnalogFunction(torch.autograd.Function):
         r = None if input_range_ is None else tile.input_processing.magnitude()
         ctx.bias_input = tile.bias_input()
         # Whoever gave other weights than the own ones (functional calls) means them.
+        custom = tile.has_custom_hooks
         y, mask, ctx.call = tile.tile.run_forward(
-            seen, ctx.bias_input, is_test, shared_weights, tile.handle_output_bound
+            seen,
+            ctx.bias_input,
+            is_test,
+            shared_weights,
+            tile.handle_output_bound,
+            None if custom else tile.output_factors(is_test),
+            bias,
         )
-        y = tile.post_forward(y, -1, is_test, ctx)
+        if custom:
+            y = tile.post_forward(y, -1, is_test, ctx)
         analog_ctx.use_torch_update = shared_weights is not None
         ctx.is_test = is_test
         ctx.analog_ctx, ctx.tile, ctx.shared_weights = analog_ctx, tile, shared_weights
         ctx.batch = batch_shape(x, tile.in_trans)
+        ctx.bias = bias
         # The input itself, not only its rows: second derivatives reach it.
         ctx.save_for_backward(x, None if r is None else rows, seen, mask, r)
         return from_rows(y, ctx.batch, tile.out_trans)
@@ -149,7 +166,10 @@ class AnalogFunction(torch.autograd.Function):
         """
         # Only with `create_graph` gradients are recorded here, to be differentiated again.
         run = _differentiable_backward if torch.is_grad_enabled() else _backward
-        return run(ctx, grad_output)
+        gradients = run(ctx, grad_output)
+        if not ctx.needs_input_grad[-1]:
+            return *gradients, None
+        return *gradients, grad_output.sum_to_size(ctx.bias.shape).to(ctx.bias.dtype)
 
 
 def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
@@ -162,7 +182,7 @@ def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
         # Positive factors keep zeros what they are: put in before them, once for all.
         d, clipped = d.masked_fill(clipped.view(torch.bool), 0.0), None
     d_x = d_weight = d_range = None
-    needs_context, _, needs_x, needs_weight, _, needs_range = ctx.needs_input_grad
+    needs_context, _, needs_x, needs_weight, _, needs_range, _ = ctx.needs_input_grad
     if needs_x or needs_range:
         back = _input_gradient(ctx, tile, d, clipped)
         if needs_range:

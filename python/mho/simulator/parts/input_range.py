@@ -156,7 +156,7 @@ class InputRange(Part):
         """
         range_ = self._followed(values, update_from_data)
         if not tracks(values, range_):
-            return enter(values, positive(range_))
+            return self._tile.tile.enter_range(values, positive(range_))
         clipped: Tensor = InputRangeForward.apply(values, range_, self.parameters())
         return clipped / positive(range_)
 

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,18 +15,6 @@ from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapParameter
 from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.state.plan import LoadPlan
-
-
-class PlainKernels(Protocol):
-    """Kernels that take rows as they are, for the short way of a forward pass."""
-
-    def plain(self, rows: Tensor, is_test: bool) -> Tensor:
-        """Return the product of the own weights without bias column and mask.
-
-        Args:
-            rows: Inputs, shape `[batch, in]`, contiguous float32.
-            is_test: Evaluation mode.
-        """
 
 
 class SimulatorTile:
@@ -53,7 +41,7 @@ class SimulatorTile:
     backend: str = "cpu"
     """Where its kernels run."""
 
-    kernels: PlainKernels | None = None
+    kernels: object | None = None
     """Kernels of the core, None if it computes otherwise."""
 
     dw_min: float | None = None
@@ -230,8 +218,10 @@ class SimulatorTile:
         is_test: bool,
         weight: Tensor | None = None,
         want_mask: bool = False,
+        factors: tuple[Tensor, ...] | None = None,
+        offset: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None, int]:
-        """Return the product of a batch of rows, for autograd.
+        """Return the product of a batch of rows, scaled and offset, for autograd.
 
         Args:
             rows: Inputs, shape `[batch, in]`.
@@ -239,12 +229,26 @@ class SimulatorTile:
             is_test: Evaluation mode.
             weight: Raw weights to use instead of the own ones.
             want_mask: Also tell which outputs sit at the bound of the converter.
+            factors: Of the outputs, one after another, shape `[1]` or `[out]` each.
+            offset: Added to the outputs at last, shape `[out]`.
 
         Returns:
             Outputs `[batch, out]`, mask of clipped outputs (uint8, same shape) or None, and the
             number of the call.
         """
-        return self.forward(rows, bias_input is not None, is_test=is_test), None, 0
+        output = self.forward(rows, bias_input is not None, is_test=is_test)
+        for factor in factors or ():
+            output = output * factor
+        return output if offset is None else output + offset, None, 0
+
+    def enter_range(self, values: Tensor, magnitude: Tensor) -> Tensor:
+        """Return inputs clipped to a range and divided by it.
+
+        Args:
+            values: Inputs, any shape.
+            magnitude: Positive range, shape `[1]`.
+        """
+        return torch.clamp(values, -magnitude, magnitude) / magnitude
 
     def run_backward(
         self, rows: Tensor, call: int, is_test: bool = False, weight: Tensor | None = None

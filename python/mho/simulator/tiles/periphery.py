@@ -180,11 +180,9 @@ class TileWithPeriphery(TileModule):
         self._transposed = self.in_trans or self.out_trans
         self._is_torch_code = self.tile.differentiable
         self._moves = self.tile.moves
-        # Without any periphery around the array, products of plain matrices take a short way.
-        self._direct = (
-            self.tile.kernels is not None
-            and not (self.has_custom_hooks or self._transposed or self.analog_bias)
-            and self.input_processing.parameters() is None
+        # Products of plain matrices take a short way, with the periphery in one call of the kernel.
+        self._direct = self.tile.kernels is not None and not (
+            self.has_custom_hooks or self._transposed
         )
 
     def forward(self, x_input: Tensor, tensor_view: tuple[int, ...] | None = None) -> Tensor:
@@ -212,18 +210,23 @@ class TileWithPeriphery(TileModule):
         elif _is_transformed() or self._parameters[self._handle_name] is not self._handle:
             output = functional_forward(self, x_input)
         elif torch.is_grad_enabled():
+            parameters = self._parameters
+            if self._direct and tensor_view is None and parameters["out_scaling_alpha"] is None:
+                output = self.traced_forward(x_input, parameters["bias"])
+                return output if self.io_dtype is torch.float32 else output.to(self.io_dtype)
             output = self.traced_forward(x_input)
-        elif self._direct and self._is_plain(x_input):
-            return self._direct_forward(x_input, tensor_view)
+        elif self._direct and tensor_view is None and self._is_plain(x_input):
+            return self._direct_forward(x_input)
         else:
             output = self.joint_forward(x_input, not self.training)
         return self._finish_output(output, tensor_view)
 
-    def traced_forward(self, x_input: Tensor) -> Tensor:
-        """Return the output before learned scales and digital bias, for autograd.
+    def traced_forward(self, x_input: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return the output before learned scales, and without any other bias, for autograd.
 
         Args:
             x_input: Inputs as for `forward`.
+            bias: Digital bias to add, `[out_size]`; for tiles with features last.
         """
         parameters: Any = self._parameters  # cheaper than the attributes
         return AnalogFunction.apply(
@@ -232,6 +235,7 @@ class TileWithPeriphery(TileModule):
             self.cast_input(x_input),
             parameters.get("shared_weights"),
             not self.training,
+            bias,
         )
 
     def _is_plain(self, x: Tensor) -> bool:
@@ -242,23 +246,32 @@ class TileWithPeriphery(TileModule):
             and x.shape[1] == self.in_size
             and x.is_contiguous()
             and not x.is_neg()
-            and self._buffers["mapping_scales"] is None
         )
 
-    def _direct_forward(self, x: Tensor, tensor_view: tuple[int, ...] | None) -> Tensor:
+    def _direct_forward(self, x: Tensor) -> Tensor:
+        is_test = not self.training
+        if self.input_processing.is_on():
+            x = self.input_processing.enter(x, not is_test)
+        factors, parameters = self.output_factors(is_test), self._parameters
+        alpha = parameters["out_scaling_alpha"]
+        if alpha is not None:
+            factors = (alpha,) if factors is None else (*factors, alpha)
         raw: Any = self.tile
-        output: Tensor = raw.kernels.plain(x, not self.training)
-        if not self.training:
-            factor = self.programming.output_factor()
-            if factor is not None:
-                # One factor, or one per output, which stands on the last axis as it is.
-                output.mul_(factor)
-        parameters = self._parameters
-        if parameters["out_scaling_alpha"] is not None or tensor_view is not None:
-            return self._finish_output(output, tensor_view)
-        bias = parameters["bias"]
-        # In place: nobody else has seen this output, and a new one costs as much as the sum.
-        return output if bias is None else output.add_(bias)
+        bias: float | None = self.bias_input() if self.analog_bias else None
+        output: Tensor = raw.kernels.forward(
+            x, bias, is_test, None, None, factors, parameters["bias"]
+        )[0]
+        return output
+
+    def output_factors(self, is_test: bool) -> tuple[Tensor, ...] | None:
+        """Return the factors of `post_forward`, for kernels that apply them themselves."""
+        processing = self.input_processing
+        factors = (
+            processing.magnitude() if processing.is_on() else None,
+            self._buffers["mapping_scales"],
+            self.programming.output_factor() if is_test else None,
+        )
+        return tuple([factor for factor in factors if factor is not None]) or None
 
     def _finish_output(self, output: Tensor, tensor_view: tuple[int, ...] | None) -> Tensor:
         parameters = self._parameters
@@ -304,8 +317,12 @@ class TileWithPeriphery(TileModule):
             x = self.cast_input(x_input)
             rows = to_rows(x, self.in_size, self.in_trans, "x_input")
             seen = self.pre_forward(rows, -1, is_test, ctx)
-            y = self.tile.run_forward(seen, self.bias_input(), is_test)[0]
-            y = self.post_forward(y, -1, is_test, ctx)
+            if self.has_custom_hooks:
+                y = self.tile.run_forward(seen, self.bias_input(), is_test)[0]
+                y = self.post_forward(y, -1, is_test, ctx)
+            else:
+                factors = self.output_factors(is_test)
+                y = self.tile.run_forward(seen, self.bias_input(), is_test, factors=factors)[0]
             if x.dim() == 2 and not self._transposed:
                 return y
             return from_rows(y, batch_shape(x, self.in_trans), self.out_trans)
@@ -409,10 +426,7 @@ class TileWithPeriphery(TileModule):
         if factor is None:
             return x_output
         if factor.numel() == 1:
-            # Before any drift the factor is 1, and a pass over all outputs for nothing. A graph
-            # cannot depend on the value.
-            needed = torch.compiler.is_compiling() or factor.item() != 1.0
-            return x_output * factor if needed else x_output
+            return x_output * factor
         return x_output * factor.view(self.get_tensor_view(x_output.dim(), dim))
 
     def pre_backward(self, d_input: Tensor, dim: int, ctx: Any = None) -> Tensor:

@@ -25,39 +25,47 @@ class Kernels(Protocol):
     def adapter(self) -> str | None:
         """Number or part of the name of the adapter, None for the default one or without any."""
 
-    def product(
+    def forward(
         self,
-        backward: bool,
         rows: Tensor,
-        y: Tensor,
-        call: int,
-        is_test: bool,
         bias_input: float | None,
-        weight: Tensor | None,
-        mask: Tensor | None,
-    ) -> None:
-        """Compute a product of a batch of rows.
+        is_test: bool,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+        factors: tuple[Tensor, ...] | None = None,
+        offset: Tensor | None = None,
+    ) -> tuple[Tensor, int]:
+        """Return the product of a batch of rows, scaled and offset, and the number of the call.
+
+        A call that raises has not been one.
 
         Args:
-            backward: Whether it is the transposed one.
-            rows: Inputs, shape `[batch, lines]`, contiguous float32.
-            y: Outputs, written.
-            call: Number of the call.
-            is_test: Evaluation mode.
+            rows: Inputs, shape `[batch, in]`, contiguous float32.
             bias_input: Input of the analog bias column, None without one.
+            is_test: Evaluation mode.
             weight: Weights to take instead of the own ones.
             mask: Set where the output was clipped, uint8; None if nobody wants to know.
+            factors: Of the outputs, one after another, shape `[1]` or `[out]` each.
+            offset: Added to the outputs at last, shape `[out]`.
 
         Raises:
             BackendError: The graphics processor failed; as for `update`.
         """
 
-    def plain(self, rows: Tensor, is_test: bool) -> Tensor:
-        """Return the product of the own weights without bias column and mask.
+    def backward(
+        self, rows: Tensor, y: Tensor, call: int, is_test: bool, weight: Tensor | None
+    ) -> None:
+        """Compute the transposed product of a batch of rows.
 
         Args:
-            rows: Inputs, shape `[batch, in]`, contiguous float32.
+            rows: Gradients of the outputs, shape `[batch, out]`, contiguous float32.
+            y: Gradients of the inputs, written.
+            call: Number of the forward call.
             is_test: Evaluation mode.
+            weight: Weights to take instead of the own ones.
+
+        Raises:
+            BackendError: The graphics processor failed; as for `update`.
         """
 
     def update(self, x: Tensor, d: Tensor, learning_rate: float, bias_input: float | None) -> None:
@@ -150,41 +158,35 @@ class HostKernels:
         """
         self._tensors, self._parsed = tensors, parsed
 
-    def product(
+    def forward(
         self,
-        backward: bool,
         rows: Tensor,
-        y: Tensor,
-        call: int,
-        is_test: bool,
         bias_input: float | None,
-        weight: Tensor | None,
-        mask: Tensor | None,
+        is_test: bool,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+        factors: tuple[Tensor, ...] | None = None,
+        offset: Tensor | None = None,
+    ) -> tuple[Tensor, int]:
+        """Return a product and the number of the call; see `Kernels`."""
+        tensors = self._tensors
+        state = tensors.state
+        return _core.forward(
+            self._parsed.spec, rows, state[Names.WEIGHTS] if weight is None else weight,
+            state[Names.SEED], state[Names.CALLS], is_test, bias_input, tensors.lines[0] or None,
+            mask, factors, offset,
+        )  # fmt: skip
+
+    def backward(
+        self, rows: Tensor, y: Tensor, call: int, is_test: bool, weight: Tensor | None
     ) -> None:
-        """Compute a product of a batch of rows; see `Kernels`."""
+        """Compute a transposed product; see `Kernels`."""
         tensors = self._tensors
         state = tensors.state
         _core.mvm(
-            self._parsed.spec, backward, rows, state[Names.WEIGHTS] if weight is None else weight,
-            y, state[Names.SEED], call, is_test, bias_input, tensors.lines[backward] or None, mask,
+            self._parsed.spec, True, rows, state[Names.WEIGHTS] if weight is None else weight,
+            y, state[Names.SEED], call, is_test, None, tensors.lines[1] or None,
         )  # fmt: skip
-
-    def plain(self, rows: Tensor, is_test: bool) -> Tensor:
-        """Return the product of the own weights; see `Kernels`."""
-        # All in one call: this is the shortest way of a forward pass.
-        tensors, parsed = self._tensors, self._parsed
-        state = tensors.state
-        y = rows.new_empty(rows.shape[0], parsed.out_size)
-        call = _core.next_call(state[Names.CALLS])
-        try:
-            _core.mvm(
-                parsed.spec, False, rows, state[Names.WEIGHTS], y, state[Names.SEED],
-                call, is_test, None, tensors.lines[0] or None,
-            )  # fmt: skip
-        except BaseException:
-            tensors.forget_call(call)
-            raise
-        return y
 
     def update(self, x: Tensor, d: Tensor, learning_rate: float, bias_input: float | None) -> None:
         """Update the weights in place; see `Kernels`."""

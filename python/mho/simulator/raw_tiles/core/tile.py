@@ -359,24 +359,26 @@ class CoreTile(SimulatorTile):
         is_test: bool,
         weight: Tensor | None = None,
         want_mask: bool = False,
+        factors: tuple[Tensor, ...] | None = None,
+        offset: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None, int]:
         """Return the product of a batch of rows; see the base class."""
-        y = rows.new_empty(rows.shape[0], self.parsed.out_size)
-        mask = torch.empty_like(y, dtype=torch.uint8) if want_mask else None
-        call = self.tensors.next_call()
-        try:
-            self.kernels.product(False, rows, y, call, is_test, bias_input, weight, mask)
-        except BaseException:
-            self.tensors.forget_call(call)
-            raise
+        mask = None
+        if want_mask:
+            mask = torch.empty((rows.shape[0], self.parsed.out_size), dtype=torch.uint8)
+        y, call = self.kernels.forward(rows, bias_input, is_test, weight, mask, factors, offset)
         return y, mask, call
+
+    def enter_range(self, values: Tensor, magnitude: Tensor) -> Tensor:
+        """Return inputs clipped to a range and divided by it; see the base class."""
+        return _core.enter_range(values.contiguous(), float(magnitude))
 
     def run_backward(
         self, rows: Tensor, call: int, is_test: bool = False, weight: Tensor | None = None
     ) -> Tensor:
         """Return the transposed product of a batch of rows; see the base class."""
         y = rows.new_empty(rows.shape[0], self.parsed.in_size)
-        self.kernels.product(True, rows, y, call, is_test, None, weight, None)
+        self.kernels.backward(rows, y, call, is_test, weight)
         return y
 
     def run_update(self, x: Tensor, d: Tensor, bias_input: float | None) -> None:

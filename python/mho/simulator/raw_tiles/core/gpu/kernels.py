@@ -126,30 +126,35 @@ class GpuKernels:
                 # Kernels write through pointers, which the versions of tensors do not see.
                 self._mirror.forget()
 
-    def product(
+    def forward(
         self,
-        backward: bool,
         rows: Tensor,
-        y: Tensor,
-        call: int,
-        is_test: bool,
         bias_input: float | None,
-        weight: Tensor | None,
-        mask: Tensor | None,
-    ) -> None:
-        """Compute a product of a batch of rows; see `Kernels`."""
-        with self._lock, self._reported():
-            lines = self._tensors.lines[backward] or None
-            self._uploaded(weight).mvm(
-                backward, rows, y, self._tensors.seed, call, is_test, bias_input, lines, mask
-            )
+        is_test: bool,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+        factors: tuple[Tensor, ...] | None = None,
+        offset: Tensor | None = None,
+    ) -> tuple[Tensor, int]:
+        """Return a product and the number of the call; see `Kernels`."""
+        tensors, out_size = self._tensors, self._parsed.out_size
+        y = rows.new_empty(rows.shape[0], out_size)
+        lines = tensors.lines[0] or None
+        with self._lock, self._reported(), tensors.numbered() as call:
+            tile = self._uploaded(weight)
+            tile.mvm(False, rows, y, tensors.seed, call, is_test, bias_input, lines, mask)
+            if factors is not None or offset is not None:
+                _core.scale_and_offset(y, out_size, factors, offset)
+        return y, call
 
-    def plain(self, rows: Tensor, is_test: bool) -> Tensor:
-        """Return the product of the own weights; see `Kernels`."""
-        y = rows.new_empty(rows.shape[0], self._parsed.out_size)
-        call = self._tensors.next_call()
-        self.product(False, rows, y, call, is_test, None, None, None)
-        return y
+    def backward(
+        self, rows: Tensor, y: Tensor, call: int, is_test: bool, weight: Tensor | None
+    ) -> None:
+        """Compute a transposed product; see `Kernels`."""
+        tensors = self._tensors
+        lines = tensors.lines[1] or None
+        with self._lock, self._reported():
+            self._uploaded(weight).mvm(True, rows, y, tensors.seed, call, is_test, None, lines)
 
     def update(self, x: Tensor, d: Tensor, learning_rate: float, bias_input: float | None) -> None:
         """Update the weights; see `Kernels`."""
