@@ -166,23 +166,21 @@ class AnalogFunction(torch.autograd.Function):
         """
         # Only with `create_graph` gradients are recorded here, to be differentiated again.
         run = _differentiable_backward if torch.is_grad_enabled() else _backward
-        gradients = run(ctx, grad_output)
-        if not ctx.needs_input_grad[-1]:
-            return *gradients, None
-        return *gradients, grad_output.sum_to_size(ctx.bias.shape).to(ctx.bias.dtype)
+        return run(ctx, grad_output)
 
 
 def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
     tile = ctx.tile
     _, rows, seen, mask, r = ctx.saved_tensors
     d = to_rows(d_output, tile.out_size, tile.out_trans, "grad_output")
+    needs_context, _, needs_x, needs_weight, _, needs_range, needs_bias = ctx.needs_input_grad
+    d_bias = d.sum(0, dtype=ctx.bias.dtype) if needs_bias else None
     # Asking is much cheaper than a copy of the gradients, and most batches clip nothing.
     clipped = mask if mask is not None and bool(mask.any()) else None
     if clipped is not None and tile.backward_factor > 0.0 and not tile.has_custom_hooks:
         # Positive factors keep zeros what they are: put in before them, once for all.
         d, clipped = d.masked_fill(clipped.view(torch.bool), 0.0), None
     d_x = d_weight = d_range = None
-    needs_context, _, needs_x, needs_weight, _, needs_range, _ = ctx.needs_input_grad
     if needs_x or needs_range:
         back = _input_gradient(ctx, tile, d, clipped)
         if needs_range:
@@ -203,7 +201,7 @@ def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
     elif needs_context:
         kept = from_rows(seen, ctx.batch, tile.in_trans)
         ctx.analog_ctx.store(kept.detach(), d_output.detach(), ctx.bias_input)
-    return None, None, d_x, d_weight, None, d_range
+    return None, None, d_x, d_weight, None, d_range, d_bias
 
 
 def _differentiable_backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
@@ -212,13 +210,16 @@ def _differentiable_backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None,
     They are exact where the backward pass is; others raise when they are differentiated.
     """
     with torch.no_grad():
-        *_, d_x, d_weight, _, d_range = _backward(ctx, d_output)
+        *_, d_x, d_weight, _, d_range, _ = _backward(ctx, d_output)
+    bias = ctx.bias if ctx.needs_input_grad[-1] else None
+    d_bias = None if bias is None else d_output.sum_to_size(bias.shape).to(bias.dtype)
     tile, weight = ctx.tile, ctx.shared_weights
     d_range = once_only(d_range, _RANGE_RULE)
     is_pulsed = weight is None and ctx.needs_input_grad[0]
     if is_pulsed or tile.has_custom_hooks or not tile.backward_is_exact:
         reason = _PULSED if is_pulsed else _INEXACT
-        return None, None, once_only(d_x, reason), once_only(d_weight, reason), None, d_range
+        d_x, d_weight = once_only(d_x, reason), once_only(d_weight, reason)
+        return None, None, d_x, d_weight, None, d_range, d_bias
     x, _, _, mask, r = ctx.saved_tensors
     weight = tile.tile.get_weights() if weight is None else weight
     wanted = [(x, d_x), (weight, d_weight)]
@@ -231,7 +232,7 @@ def _differentiable_backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None,
         ]
         d_x = None if d_x is None else recorded.pop(0)
         d_weight = None if d_weight is None else recorded.pop(0)
-    return None, None, d_x, d_weight, None, d_range
+    return None, None, d_x, d_weight, None, d_range, d_bias
 
 
 _RANGE_RULE = (
