@@ -4,7 +4,6 @@ use super::coincidences::Coincidences;
 use super::kernels::one_by_one::Pulses;
 use super::kernels::queue::Numbers;
 use super::scale::check_length;
-use super::trains;
 use super::update::{Update, update};
 use crate::config::PulseType;
 use crate::devices::{ConstantStep, Device, DeviceConfig, PulsedParameters};
@@ -37,15 +36,15 @@ pub struct Sample<'a> {
 /// Pulse types without pulses count none.
 ///
 /// # Errors
-/// [`Error::Shape`] and [`Error::Argument`] for bad arguments.
+/// [`Error::Shape`] and [`Error::Argument`] for bad arguments, [`Error::Interrupted`]; `out` is then
+/// unspecified.
 pub fn counts(sample: &Sample<'_>, out: &mut [i64]) -> Result<()> {
     sample.check(out)?;
     out.fill(0);
     match sample.device.update().pulse_type {
         PulseType::None | PulseType::NoneWithDevice => Ok(()),
         PulseType::Stochastic | PulseType::StochasticCompressed => {
-            sample.coincidences(|trains| add(trains, sample.device.x_size(), out));
-            Ok(())
+            sample.coincidences(|trains| add(trains, sample.device.x_size(), out))
         }
         PulseType::MeanCount | PulseType::DeterministicImplicit => sample.counted(out),
     }
@@ -71,11 +70,16 @@ impl Sample<'_> {
         Error::check_finite("d", &self.d[self.at * d_size..(self.at + 1) * d_size])
     }
 
-    fn coincidences(&self, mut f: impl FnMut(Coincidences<'_>)) {
+    fn coincidences(&self, mut f: impl FnMut(Coincidences<'_>)) -> Result<()> {
         let source = self.update(self.device, &mut []).source();
-        for slices in trains::chunks(&source.scalings(self.at..self.at + 1)) {
-            Coincidences::with(&source, &slices, &mut f);
+        let mut chunks = source.chunks(self.at..self.at + 1);
+        while let Some(slices) = chunks.advance()? {
+            Coincidences::with(&source, slices, |trains| {
+                f(trains);
+                Ok(())
+            })?;
         }
+        Ok(())
     }
 
     fn counted(&self, out: &mut [i64]) -> Result<()> {

@@ -87,15 +87,14 @@ pub fn update(mut update: Update<'_>) -> Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod tests {
-    use super::super::apply::trouble::{STOP, TROUBLE, Trouble};
+    use super::super::apply::trouble::{self, STOP, TROUBLE, Trouble};
     use super::*;
     use crate::config::UpdateParameters;
     use crate::devices::DeviceConfig;
-    use crate::par;
 
     #[test]
     fn trouble_restores_weights_and_counts() {
-        par::set_interrupt_check(|| STOP.get());
+        trouble::watch();
         for name in DeviceConfig::PULSED {
             let config = DeviceConfig::pulsed_default(name).unwrap();
             let device = Device::new(&config, &UpdateParameters::default(), 3, 5, false).unwrap();
