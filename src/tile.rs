@@ -3,6 +3,7 @@
 use crate::config::{TileConfig, check_sizes};
 use crate::devices::{Cells, Device, DriftState, Plane, PlaneRef};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::mvm::{Direction, Lines, Mvm, Request};
 use crate::pulse::{self, Update};
 use crate::rng::{Key, Stream};
@@ -163,9 +164,10 @@ struct OwnedDrift {
 }
 
 impl OwnedDrift {
-    fn new(weights: &[f32]) -> Self {
-        let start = vec![0.0; weights.len()];
-        Self { clock: 0.0, start, written: weights.to_vec(), previous: weights.to_vec() }
+    fn new(weights: &[f32]) -> Result<Self> {
+        let start = memory::filled(0.0, weights.len())?;
+        let (written, previous) = (memory::copied(weights)?, memory::copied(weights)?);
+        Ok(Self { clock: 0.0, start, written, previous })
     }
 
     fn borrow(&mut self) -> DriftState<'_> {
@@ -180,18 +182,18 @@ impl Tile {
     /// `seed`.
     ///
     /// # Errors
-    /// As [`TileSpec::new`].
+    /// As [`TileSpec::new`]; [`Error::Memory`], [`Error::Interrupted`].
     pub fn new(outputs: usize, inputs: usize, config: &TileConfig, seed: u64) -> Result<Self> {
         let spec = TileSpec::new(config.clone(), outputs, inputs, false)?;
-        let planes = spec.device.construct(seed);
-        let forward_lines = OwnedLines { values: spec.forward.construct_lines(seed) };
-        let backward_lines = OwnedLines { values: spec.backward.construct_lines(seed) };
-        let mut weights = vec![0.0; outputs * inputs];
+        let planes = spec.device.construct(seed)?;
+        let forward_lines = OwnedLines { values: spec.forward.construct_lines(seed)? };
+        let backward_lines = OwnedLines { values: spec.backward.construct_lines(seed)? };
+        let mut weights = memory::filled(0.0, outputs * inputs)?;
         let borrowed: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
         spec.device.bound(&mut weights, &borrowed);
-        let persistent = spec.device.write_noise().map(|_| weights.clone());
+        let persistent = spec.device.write_noise().map(|_| memory::copied(&weights)).transpose()?;
         let is_counted = spec.device.config().pulsed().is_some_and(|pulsed| pulsed.count_pulses);
-        let counts = is_counted.then(|| vec![0; 2 * weights.len()]);
+        let counts = is_counted.then(|| memory::filled(0, 2 * weights.len())).transpose()?;
         Ok(Self {
             spec,
             weights,
@@ -220,15 +222,12 @@ impl Tile {
 
     /// Values of a hidden parameter, `[outputs, inputs]` row-major, or `None` for an unknown name.
     #[must_use]
-    pub fn hidden_parameter(&self, name: &str) -> Option<Vec<f32>> {
+    pub fn hidden_parameter(&self, name: &str) -> Option<PlaneRef<'_>> {
         if name == "persistent_weights" {
-            return self.persistent.clone();
+            return self.persistent.as_deref().map(PlaneRef::Values);
         }
         let (_, plane) = self.planes.iter().find(|(key, _)| *key == name)?;
-        Some(match plane {
-            Plane::Constant(value) => vec![*value; self.weights.len()],
-            Plane::Values(values) => values.clone(),
-        })
+        Some(plane.as_ref())
     }
 
     /// Writes the weights; the devices clip them to their bounds.
@@ -248,8 +247,10 @@ impl Tile {
     /// # Errors
     /// None for a tile made by [`Tile::new`].
     pub fn set_weights_uniform(&mut self, low: f32, high: f32) -> Result<()> {
-        let key = self.next_key();
-        fill_uniform(&mut self.weights, low, high, key);
+        self.numbered(|tile, key| {
+            fill_uniform(&mut tile.weights, low, high, key);
+            Ok(())
+        })?;
         self.apply(Device::set_weights)
     }
 
@@ -285,12 +286,16 @@ impl Tile {
     pub fn drift(&mut self, delta_t: f64) -> Result<()> {
         let Some(parameters) = self.spec.config.device.drift() else { return Ok(()) };
         let acting = self.persistent.as_deref().unwrap_or(&self.weights);
-        let mut state = self.drift.clone().unwrap_or_else(|| OwnedDrift::new(acting));
-        self.apply(|device, cells, key| {
+        let (mut state, is_old) = match self.drift.take() {
+            Some(state) => (state, true),
+            None => (OwnedDrift::new(acting)?, false),
+        };
+        let result = self.apply(|device, cells, key| {
             device.drift(cells, &parameters, state.borrow(), delta_t, key)
-        })?;
-        self.drift = Some(state);
-        Ok(())
+        });
+        // A drift that fails has changed nothing, and has not started the clock.
+        self.drift = (is_old || result.is_ok()).then_some(state);
+        result
     }
 
     /// Coincidences of every cell so far, `[2, outputs, inputs]`: those down (`x d > 0`), then
@@ -303,7 +308,8 @@ impl Tile {
     /// Analog product `y = W x` for a batch: `x` is `[batch, inputs]`, `y` is `[batch, outputs]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the slices do not fit.
+    /// [`Error::Shape`] when the slices do not fit, [`Error::Memory`], [`Error::Interrupted`]; the
+    /// tile is then as before.
     pub fn forward(&mut self, x: &[f32], y: &mut [f32], pass: Pass) -> Result<()> {
         self.product(Direction::Forward, x, y, pass)
     }
@@ -311,7 +317,7 @@ impl Tile {
     /// Analog product `g = W^T d` for a batch: `d` is `[batch, outputs]`, `g` is `[batch, inputs]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the slices do not fit.
+    /// As for [`Tile::forward`].
     pub fn backward(&mut self, d: &[f32], g: &mut [f32], pass: Pass) -> Result<()> {
         self.product(Direction::Backward, d, g, pass)
     }
@@ -319,36 +325,37 @@ impl Tile {
     /// Pulsed update `W += -learning_rate d x^T`, one sample after another.
     ///
     /// # Errors
-    /// [`Error::Shape`] and [`Error::Argument`] for bad arguments, [`Error::Interrupted`]; the
-    /// weights are then as before.
+    /// [`Error::Shape`] and [`Error::Argument`] for bad arguments, [`Error::Memory`],
+    /// [`Error::Interrupted`], [`Error::Panic`]; the tile is then as before.
     pub fn update(&mut self, x: &[f32], d: &[f32], learning_rate: f64) -> Result<()> {
-        let key = self.next_key();
-        let Self { spec, weights, planes, persistent, counts, .. } = self;
-        let planes: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
-        pulse::update(Update {
-            device: &spec.device,
-            weights,
-            planes: &planes,
-            persistent: persistent.as_deref_mut(),
-            x,
-            bias: None,
-            d,
-            learning_rate,
-            key,
-            counts: counts.as_deref_mut(),
+        self.numbered(|tile, key| {
+            let Self { spec, weights, planes, persistent, counts, .. } = tile;
+            let planes: Vec<PlaneRef<'_>> =
+                planes.iter().map(|(_, plane)| plane.as_ref()).collect();
+            pulse::update(Update {
+                device: &spec.device,
+                weights,
+                planes: &planes,
+                persistent: persistent.as_deref_mut(),
+                x,
+                bias: None,
+                d,
+                learning_rate,
+                key,
+                counts: counts.as_deref_mut(),
+            })
         })
     }
 
     /// Runs an operation on the cells.
     fn apply(&mut self, f: impl FnOnce(&Device, Cells<'_>, Key) -> Result<()>) -> Result<()> {
-        let key = self.next_key();
-        let Self { spec, weights, planes, persistent, .. } = self;
-        let planes: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
-        f(
-            &spec.device,
-            Cells { weights, persistent: persistent.as_deref_mut(), planes: &planes },
-            key,
-        )
+        self.numbered(|tile, key| {
+            let Self { spec, weights, planes, persistent, .. } = tile;
+            let planes: Vec<PlaneRef<'_>> =
+                planes.iter().map(|(_, plane)| plane.as_ref()).collect();
+            let persistent = persistent.as_deref_mut();
+            f(&spec.device, Cells { weights, persistent, planes: &planes }, key)
+        })
     }
 
     fn product(
@@ -358,31 +365,35 @@ impl Tile {
         y: &mut [f32],
         pass: Pass,
     ) -> Result<()> {
-        let key = self.next_key();
-        let owned = match direction {
-            Direction::Forward => &mut self.forward_lines,
-            Direction::Backward => &mut self.backward_lines,
-        };
-        let mut running = owned.running();
-        let result = self.spec.mvm(direction).run(Request {
-            x,
-            bias: None,
-            drop_last: false,
-            weights: &self.weights,
-            y,
-            key,
-            is_test: pass == Pass::Test,
-            lines: owned.borrow(),
-            running: running.as_mut(),
-            mask: None,
-        });
-        owned.set_running(running);
-        result
+        self.numbered(|tile, key| {
+            let owned = match direction {
+                Direction::Forward => &mut tile.forward_lines,
+                Direction::Backward => &mut tile.backward_lines,
+            };
+            let mut running = owned.running();
+            tile.spec.mvm(direction).run(Request {
+                x,
+                bias: None,
+                drop_last: false,
+                weights: &tile.weights,
+                y,
+                key,
+                is_test: pass == Pass::Test,
+                lines: owned.borrow(),
+                running: running.as_mut(),
+                mask: None,
+            })?;
+            owned.set_running(running);
+            Ok(())
+        })
     }
 
-    fn next_key(&mut self) -> Key {
-        self.calls += 1;
-        Key::new(self.seed, self.calls)
+    /// Runs a call with the key of the next one; a call that fails has not been one.
+    fn numbered<R>(&mut self, call: impl FnOnce(&mut Self, Key) -> Result<R>) -> Result<R> {
+        let number = self.calls + 1;
+        let result = call(self, Key::new(self.seed, number))?;
+        self.calls = number;
+        Ok(result)
     }
 }
 

@@ -5,6 +5,9 @@ use super::common::{CellDraws, PulsedParameters};
 use super::device::{Device, PERSISTENT};
 use super::planes::Plane;
 use super::rule::PulsedDevice;
+use crate::error::Result;
+use crate::memory;
+use crate::par;
 use crate::rng::{Draw, Key, Stream, to_uniform};
 
 /// Draws of the construction stream, one block each. Append only.
@@ -25,11 +28,13 @@ mod block {
 impl Device {
     /// Draws the hidden parameters from `seed`, or from a `construction_seed` that is not 0. The
     /// persistent weights are 0.
-    #[must_use]
-    pub fn construct(&self, seed: u64) -> Vec<(&'static str, Plane)> {
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::Error::Memory), [`Error::Interrupted`](crate::Error::Interrupted).
+    pub fn construct(&self, seed: u64) -> Result<Vec<(&'static str, Plane)>> {
         let cells = self.d_size() * self.x_size();
-        let plane = |name| (name, empty_plane(self, name, cells));
-        let planes = self.hidden_names().into_iter().map(plane).collect();
+        let plane = |name| Ok((name, empty_plane(self, name, cells)?));
+        let planes = self.hidden_names().into_iter().map(plane).collect::<Result<_>>()?;
         self.config().visit(Construct { device: self, seed, planes })
     }
 }
@@ -42,7 +47,7 @@ struct Construct<'a> {
 }
 
 impl Visitor for Construct<'_> {
-    type Output = Vec<(&'static str, Plane)>;
+    type Output = Result<Vec<(&'static str, Plane)>>;
 
     fn pulsed<D: PulsedDevice>(self, config: &D) -> Self::Output {
         let Self { device, seed, mut planes } = self;
@@ -51,9 +56,13 @@ impl Visitor for Construct<'_> {
             seed => seed as u64,
         };
         let draw = Key::new(seed, 0).stream(Stream::Construct);
-        let mut rows = RowDraws::new(device.x_size(), D::EXTRA_DRAWS);
+        let mut rows = RowDraws::new(device.x_size(), D::EXTRA_DRAWS)?;
+        let group = par::rows_per_check(device.x_size() as f64 * config.construction_ns());
         for row in 0..device.d_size() {
-            rows.fill(&draw, row as u32, config.pulsed());
+            if (row + 1).is_multiple_of(group) {
+                par::check_interrupt()?;
+            }
+            rows.fill(&draw, row as u32, config.pulsed())?;
             for column in 0..device.x_size() {
                 let bias = device.analog_bias && column + 1 == device.x_size();
                 let draws = rows.cell(column, bias && config.pulsed().perfect_bias);
@@ -69,19 +78,19 @@ impl Visitor for Construct<'_> {
                 }
             }
         }
-        planes
+        Ok(planes)
     }
 
     fn exact(self) -> Self::Output {
-        Vec::new()
+        Ok(Vec::new())
     }
 }
 
-fn empty_plane(device: &Device, name: &str, cells: usize) -> Plane {
-    match device.hidden_constant(name) {
+fn empty_plane(device: &Device, name: &str, cells: usize) -> Result<Plane> {
+    Ok(match device.hidden_constant(name) {
         Some(value) => Plane::Constant(value),
-        None => Plane::Values(vec![0.0; cells]),
-    }
+        None => Plane::Values(memory::filled(0.0, cells)?),
+    })
 }
 
 /// Draws of one row of cells.
@@ -104,15 +113,12 @@ const NORMALS: [u32; 8] = [
 ];
 
 impl RowDraws {
-    fn new(x_size: usize, extra: usize) -> Self {
-        Self {
-            normals: vec![vec![0.0; x_size]; NORMALS.len()],
-            corrupt: None,
-            extra: vec![vec![0.0; x_size]; extra],
-        }
+    fn new(x_size: usize, extra: usize) -> Result<Self> {
+        let rows = |count| (0..count).map(|_| memory::filled(0.0, x_size)).collect::<Result<_>>();
+        Ok(Self { normals: rows(NORMALS.len())?, corrupt: None, extra: rows(extra)? })
     }
 
-    fn fill(&mut self, draw: &Draw, row: u32, pulsed: &PulsedParameters) {
+    fn fill(&mut self, draw: &Draw, row: u32, pulsed: &PulsedParameters) -> Result<()> {
         // Draws are positional: those that nothing depends on are left out.
         let needed = [
             pulsed.w_max_dtod != 0.0,
@@ -134,11 +140,15 @@ impl RowDraws {
         }
         if pulsed.corrupt_devices_prob > 0.0 {
             let x_size = self.normals[0].len();
-            let [is_stuck, position] =
-                self.corrupt.get_or_insert_with(|| [vec![0; x_size], vec![0; x_size]]);
-            draw.fill_words(row, block::CORRUPT, is_stuck);
-            draw.fill_words(row, block::CORRUPT_POSITION, position);
+            if self.corrupt.is_none() {
+                self.corrupt = Some([memory::filled(0, x_size)?, memory::filled(0, x_size)?]);
+            }
+            if let Some([is_stuck, position]) = &mut self.corrupt {
+                draw.fill_words(row, block::CORRUPT, is_stuck);
+                draw.fill_words(row, block::CORRUPT_POSITION, position);
+            }
         }
+        Ok(())
     }
 
     fn cell(&self, column: usize, perfect: bool) -> CellDraws {
@@ -224,10 +234,10 @@ mod tests {
             let (rows, columns) = (20, 30);
             let device =
                 Device::new(&config, &UpdateParameters::default(), rows, columns, true).unwrap();
-            let folded = device.construct(seed);
+            let folded = device.construct(seed).unwrap();
             let empty = || Plane::Values(vec![0.0; rows * columns]);
             let planes = device.hidden_names().into_iter().map(|name| (name, empty())).collect();
-            let drawn = config.visit(Construct { device: &device, seed, planes });
+            let drawn = config.visit(Construct { device: &device, seed, planes }).unwrap();
             for ((name, folded), (_, drawn)) in folded.iter().zip(&drawn) {
                 for at in 0..rows * columns {
                     prop_assert_eq!(

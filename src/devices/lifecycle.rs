@@ -8,6 +8,7 @@ use super::device::{Device, position};
 use super::planes::PlaneRef;
 use crate::config::check_factor;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::rng::{Draw, Key, Stream};
 
 /// The state of the cells of one tile.
@@ -111,7 +112,7 @@ impl Device {
         if rates == PlaneRef::Constant(0.0) {
             return Ok(());
         }
-        let mut normals = Normals::new(key.stream(Stream::Diffusion), 0, self.x_size(), 1.0);
+        let mut normals = Normals::new(key.stream(Stream::Diffusion), 0, self.x_size(), 1.0)?;
         self.map(cells, key, |at, w| rates.at(at).mul_add(normals.at(at), w))
     }
 
@@ -236,8 +237,11 @@ pub(super) struct Normals {
 
 impl Normals {
     /// Normals that are multiplied by `std`; without spread they are 0 and not drawn.
-    pub(super) fn new(draw: Draw, block: u32, columns: usize, std: f64) -> Self {
-        Self { draw, block, is_drawn: std > 0.0, row: vec![0.0; columns] }
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub(super) fn new(draw: Draw, block: u32, columns: usize, std: f64) -> Result<Self> {
+        Ok(Self { draw, block, is_drawn: std > 0.0, row: memory::filled(0.0, columns)? })
     }
 
     pub(super) fn at(&mut self, at: usize) -> f32 {

@@ -175,7 +175,7 @@ mod tests {
                 config.pulsed_mut().unwrap().dw_min_std = 0.0;
                 let parameters = UpdateParameters { pulse_type, ..UpdateParameters::default() };
                 let device = Device::new(&config, &parameters, ROWS, COLUMNS, false).unwrap();
-                let planes = device.construct(1);
+                let planes = device.construct(1).unwrap();
                 let planes: Vec<PlaneRef<'_>> =
                     planes.iter().map(|(_, plane)| plane.as_ref()).collect();
                 let key = Key::new(5, 6);

@@ -23,7 +23,8 @@ impl<'a> Coincidences<'a> {
     /// Runs `f` with the trains of some slices.
     ///
     /// # Errors
-    /// [`Error::Interrupted`](crate::Error::Interrupted), or what `f` returns.
+    /// [`Error::Interrupted`](crate::Error::Interrupted), [`Error::Memory`](crate::Error::Memory), or
+    /// what `f` returns.
     pub(crate) fn with<R>(
         source: &Source<'_>,
         slices: &[Slice],
@@ -107,8 +108,8 @@ fn draw<L: Layout, R>(
             }
             let blocks = words.len() / layout.block_len();
             par::run(block_ns * blocks as f64, |par| {
-                trains::draw(&sides, slices, source.key, layout, at * group, words, par);
-            });
+                trains::draw(&sides, slices, source.key, layout, at * group, words, par)
+            })?;
         }
         let (x, d) = words.split_at(x);
         f(x, d)

@@ -13,6 +13,7 @@ use super::transaction::Tracked;
 use crate::config::PulseType;
 use crate::devices::Rule;
 use crate::error::Result;
+use crate::memory;
 use crate::rng::{Key, LANES, Stream};
 
 /// Applies the pulses of some samples, one after another.
@@ -23,8 +24,8 @@ pub(crate) fn apply<R: Rule>(
     state: &mut Tracked<'_>,
     rule: R,
 ) -> Result<()> {
-    let mut x = vec![0.0; source.x_size.next_multiple_of(LANES)];
-    let mut d = vec![0.0; source.d_size];
+    let mut x = memory::filled(0.0, source.x_size.next_multiple_of(LANES))?;
+    let mut d = memory::filled(0.0, source.d_size)?;
     for scaled in source.scalings(samples) {
         let (sample, scaling) = scaled?;
         lines(source, sample, &scaling, &mut x, &mut d);

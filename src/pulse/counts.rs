@@ -8,6 +8,7 @@ use super::update::{Update, update};
 use crate::config::PulseType;
 use crate::devices::{ConstantStep, Device, DeviceConfig, PulsedParameters};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::rng::{Key, LANES};
 
 /// One sample of a batch whose pulses are to be counted.
@@ -36,8 +37,8 @@ pub struct Sample<'a> {
 /// Pulse types without pulses count none.
 ///
 /// # Errors
-/// [`Error::Shape`] and [`Error::Argument`] for bad arguments, [`Error::Interrupted`]; `out` is then
-/// unspecified.
+/// [`Error::Shape`] and [`Error::Argument`] for bad arguments, [`Error::Interrupted`],
+/// [`Error::Memory`]; `out` is then unspecified.
 pub fn counts(sample: &Sample<'_>, out: &mut [i64]) -> Result<()> {
     sample.check(out)?;
     out.fill(0);
@@ -84,14 +85,15 @@ impl Sample<'_> {
 
     fn counted(&self, out: &mut [i64]) -> Result<()> {
         let device = self.counter()?;
-        let planes = device.construct(0);
+        let planes = device.construct(0)?;
         let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
         let (d_size, cells) = (device.d_size(), out.len());
         let inputs = device.x_size() - usize::from(self.bias.is_some());
-        let (mut weights, mut counts) = (vec![0.0; cells], vec![0; 2 * cells]);
+        let (mut weights, mut counts) =
+            (memory::filled(0.0, cells)?, memory::filled(0, 2 * cells)?);
         // Only stochastic rounding depends on the position of the sample.
         let first = if device.update().sto_round { 0 } else { self.at };
-        let mut d = self.d[first * d_size..(self.at + 1) * d_size].to_vec();
+        let mut d = memory::copied(&self.d[first * d_size..(self.at + 1) * d_size])?;
         d[..(self.at - first) * d_size].fill(0.0);
         update(Update {
             planes: &planes,

@@ -169,7 +169,7 @@ pub(crate) trait Layout: Copy + Sync {
     /// Type of a stored word.
     type Word: Copy + Default + Send;
     /// Runs `f` with working memory.
-    fn scratch<R>(len: usize, f: impl FnOnce(&mut [Self::Word]) -> R) -> R;
+    fn scratch<R>(len: usize, f: impl FnOnce(&mut [Self::Word]) -> Result<R>) -> Result<R>;
     /// Words that a block of lines takes.
     fn block_len(self) -> usize;
     /// Stores the bits of slice number `at` and which lines have a negative value.
@@ -193,7 +193,7 @@ pub(crate) struct Sliced {
 impl Layout for Sliced {
     type Word = u32;
 
-    fn scratch<R>(len: usize, f: impl FnOnce(&mut [u32]) -> R) -> R {
+    fn scratch<R>(len: usize, f: impl FnOnce(&mut [u32]) -> Result<R>) -> Result<R> {
         scratch::halves(len, f)
     }
 
@@ -240,7 +240,7 @@ impl Packed {
 impl Layout for Packed {
     type Word = u64;
 
-    fn scratch<R>(len: usize, f: impl FnOnce(&mut [u64]) -> R) -> R {
+    fn scratch<R>(len: usize, f: impl FnOnce(&mut [u64]) -> Result<R>) -> Result<R> {
         scratch::words(len, f)
     }
 
@@ -276,6 +276,9 @@ impl Layout for Packed {
 /// Draws trains of both sides, one block of [`LANES`] lines after another: block `first` is the first
 /// one in `out`, and those of the error lines follow those of the input lines. Trains of error lines
 /// are stored line by line.
+///
+/// # Errors
+/// [`Error::Memory`](crate::Error::Memory).
 pub(crate) fn draw<L: Layout>(
     sides: &[Side<'_>; 2],
     slices: &[Slice],
@@ -284,7 +287,7 @@ pub(crate) fn draw<L: Layout>(
     first: usize,
     out: &mut [L::Word],
     par: Par,
-) {
+) -> Result<()> {
     let x_blocks = sides[0].blocks();
     let draw_block = |(at, words): (usize, &mut [L::Word])| {
         let fill = |side: Side<'_>, block: usize, words: &mut [L::Word]| {
@@ -292,17 +295,21 @@ pub(crate) fn draw<L: Layout>(
             simd::run(Block { side, slices, key, layout, first: block * LANES, words });
         };
         match (first + at).checked_sub(x_blocks) {
-            None => fill(sides[0], first + at, words),
+            None => {
+                fill(sides[0], first + at, words);
+                Ok(())
+            }
             Some(block) => L::scratch(words.len(), |by_lane| {
                 fill(sides[1], block, by_lane);
                 transpose(by_lane, words);
+                Ok(())
             }),
         }
     };
     match par {
-        Par::Seq => out.chunks_exact_mut(layout.block_len()).enumerate().for_each(draw_block),
+        Par::Seq => out.chunks_exact_mut(layout.block_len()).enumerate().try_for_each(draw_block),
         Par::Rayon(_) => {
-            out.par_chunks_exact_mut(layout.block_len()).enumerate().for_each(draw_block);
+            out.par_chunks_exact_mut(layout.block_len()).enumerate().try_for_each(draw_block)
         }
     }
 }

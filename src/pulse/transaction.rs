@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use crate::devices::WriteNoise;
 use crate::error::Result;
+use crate::memory;
 use crate::par::{self, Par};
 use crate::rng::{Key, LANES, Stream};
 use crate::scratch;
@@ -44,10 +45,9 @@ pub(crate) fn run(
         begun.fill(0);
         scratch::floats(copies, |copies| {
             let (mut begun, mut copies) = (&mut *begun, &mut *copies);
-            let mut tracked: Vec<_> = states
-                .into_iter()
-                .map(|state| Tracked::new(state, &mut begun, &mut copies))
-                .collect();
+            let tracked =
+                states.into_iter().map(|state| Tracked::new(state, &mut begun, &mut copies));
+            let mut tracked = memory::collected(tracked)?;
             let result = par::guard(|| f(&mut tracked));
             if result.is_err() {
                 tracked.iter_mut().for_each(Tracked::restore);
@@ -72,12 +72,16 @@ pub(crate) struct Tracked<'a> {
 
 impl<'a> Tracked<'a> {
     /// Takes room for its copies off the front of `begun` and `copies`.
-    fn new(state: State<'a>, begun: &mut &'a mut [u32], copies: &mut &'a mut [f32]) -> Self {
+    fn new(
+        state: State<'a>,
+        begun: &mut &'a mut [u32],
+        copies: &mut &'a mut [f32],
+    ) -> Result<Self> {
         let rows = take(begun, state.rows());
         let weights = take(copies, state.weights.len());
         let persistent = take(copies, state.copied() - state.weights.len());
-        let counts = state.counts.as_ref().map(|counts| counts.to_vec());
-        Self { state, weights, persistent, counts, begun: rows }
+        let counts = state.counts.as_ref().map(|counts| memory::copied(counts)).transpose()?;
+        Ok(Self { state, weights, persistent, counts, begun: rows })
     }
 
     /// Puts back what has been copied.
@@ -176,56 +180,55 @@ impl Rows<'_> {
 
 impl Tracked<'_> {
     /// Cuts the state into blocks of `height` rows.
-    pub(crate) fn split(&mut self, height: usize) -> Vec<Rows<'_>> {
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::Error::Memory).
+    pub(crate) fn split(&mut self, height: usize) -> Result<Vec<Rows<'_>>> {
         let State { weights, persistent, counts, columns } = &mut self.state;
         let len = height * *columns;
         let (saved, begun) = (self.weights.chunks_mut(len), self.begun.chunks_mut(height));
         let weights = weights.chunks_mut(len).zip(saved);
-        let mut counts: Vec<_> = match counts.as_deref_mut() {
-            Some(all) => {
-                let (down, up) = all.split_at_mut(all.len() / 2);
-                down.chunks_mut(len).zip(up.chunks_mut(len)).map(|(d, u)| Some([d, u])).collect()
-            }
-            None => Vec::new(),
-        };
-        counts.resize_with(begun.len(), || None);
-        let mut states: Vec<_> = match persistent.as_deref_mut() {
-            Some(persistent) => {
-                persistent.chunks_mut(len).zip(self.persistent.chunks_mut(len)).map(Some).collect()
-            }
-            None => Vec::new(),
-        };
-        states.resize_with(begun.len(), || None);
-        let parts = weights.zip(states).zip(counts).zip(begun).enumerate();
-        let rows = parts.map(|(at, (((weights, persistent), counts), begun))| {
+        let (mut saved, mut persistent) =
+            (self.persistent.chunks_mut(len), persistent.as_deref_mut().map(|p| p.chunks_mut(len)));
+        let mut counts = counts.as_deref_mut().map(|counts| {
+            let (down, up) = counts.split_at_mut(counts.len() / 2);
+            down.chunks_mut(len).zip(up.chunks_mut(len))
+        });
+        let rows = weights.zip(begun).enumerate().map(|(at, (weights, begun))| {
+            let persistent = persistent.as_mut().and_then(Iterator::next).zip(saved.next());
             let (state, visible) = match persistent {
                 Some(persistent) => (persistent, Some(weights)),
                 None => (weights, None),
             };
             let (visible, saved_visible) = visible.unzip();
+            let counts = counts.as_mut().and_then(Iterator::next).map(|(down, up)| [down, up]);
             let saved = SavedRows { state: state.1, visible: saved_visible, begun };
-            Rows { first: at * height, state: state.0, visible, counts, saved }
+            Ok(Rows { first: at * height, state: state.0, visible, counts, saved })
         });
-        rows.collect()
+        memory::collected(rows)
     }
 }
 
 /// Applies `f` to all blocks in parallel, with an interrupt check about every 100 ms.
+///
+/// # Errors
+/// [`Error::Interrupted`](crate::Error::Interrupted), or what `f` returns.
 pub(crate) fn for_each(
     rows: &mut [Rows<'_>],
     block_ns: f64,
-    f: impl Fn(&mut Rows<'_>) + Sync,
+    f: impl Fn(&mut Rows<'_>) -> Result<()> + Sync,
 ) -> Result<()> {
     for group in rows.chunks_mut(par::rows_per_check(block_ns / par::num_threads() as f64)) {
         par::check_interrupt()?;
         let f = |rows: &mut Rows<'_>| {
-            f(rows);
+            f(rows)?;
             par::block_done();
+            Ok(())
         };
         par::run(block_ns * group.len() as f64, |par| match par {
-            Par::Seq => group.iter_mut().for_each(f),
-            Par::Rayon(_) => group.par_iter_mut().for_each(f),
-        });
+            Par::Seq => group.iter_mut().try_for_each(f),
+            Par::Rayon(_) => group.par_iter_mut().try_for_each(f),
+        })?;
     }
     Ok(())
 }
@@ -249,7 +252,7 @@ mod tests {
     /// Adds 1 to every value of every row.
     fn change(states: &mut [Tracked<'_>]) {
         for state in states {
-            for mut rows in state.split(2) {
+            for mut rows in state.split(2).unwrap() {
                 for local in 0..rows.saved.begun.len() {
                     rows.save(local);
                 }

@@ -65,8 +65,8 @@ impl<'a> Update<'a> {
 /// Applies the update.
 ///
 /// # Errors
-/// [`Error::Shape`] and [`Error::Argument`] for bad arguments, [`Error::Interrupted`] and
-/// [`Error::Panic`]. In all cases weights and counts are then as they were before the call.
+/// [`Error::Shape`] and [`Error::Argument`] for bad arguments, [`Error::Interrupted`],
+/// [`Error::Memory`] and [`Error::Panic`]. In all cases weights and counts are then as they were before the call.
 pub fn update(mut update: Update<'_>) -> Result<()> {
     let persistent = update.persistent.as_deref_mut();
     let cells = Cells { weights: update.weights, persistent, planes: update.planes };
@@ -98,7 +98,7 @@ mod tests {
         for name in DeviceConfig::PULSED {
             let config = DeviceConfig::pulsed_default(name).unwrap();
             let device = Device::new(&config, &UpdateParameters::default(), 3, 5, false).unwrap();
-            let planes = device.construct(1);
+            let planes = device.construct(1).unwrap();
             let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
             for trouble in [Trouble::None, Trouble::Panic, Trouble::Stop] {
                 TROUBLE.set(trouble);
