@@ -96,10 +96,22 @@ fn draw<L: Layout, R>(
     layout: L,
     f: impl FnOnce(&[L::Word], &[L::Word]) -> Result<R>,
 ) -> Result<R> {
+    let block_ns = TRAIN_NS * slices.len() as f64;
+    let group = par::rows_per_check(block_ns / par::num_threads() as f64);
+    draw_in_groups(source, slices, layout, group, f)
+}
+
+/// Draws `group` blocks of lines at a time, and asks for an interruption in between.
+fn draw_in_groups<L: Layout, R>(
+    source: &Source<'_>,
+    slices: &[Slice],
+    layout: L,
+    group: usize,
+    f: impl FnOnce(&[L::Word], &[L::Word]) -> Result<R>,
+) -> Result<R> {
     let sides = source.sides();
     let [x, d] = sides.map(|side| side.blocks() * layout.block_len());
     let block_ns = TRAIN_NS * slices.len() as f64;
-    let group = par::rows_per_check(block_ns / par::num_threads() as f64);
     L::scratch(x + d, |words| {
         for (at, words) in words.chunks_mut(group * layout.block_len()).enumerate() {
             // What uses the trains asks before it changes anything.
@@ -125,23 +137,20 @@ mod tests {
     use crate::error::Error;
     use crate::rng::Key;
 
-    /// Trains of many lines take longer than a user waits for an answer to Ctrl-C.
+    /// Trains of many lines take longer than a user waits for an answer to Ctrl-C. How they are grouped
+    /// changes nothing.
     #[test]
     fn drawing_asks_for_interruptions() {
         trouble::watch();
-        let lines = 3 * LANES * par::rows_per_check(TRAIN_NS * 1024.0) / 2;
-        let (x, d) = (vec![1e-9; lines], [1.0]);
-        let parameters = UpdateParameters {
-            desired_bl: 40_000,
-            update_bl_management: false,
-            ..UpdateParameters::default()
-        };
+        let lines = 70;
+        let (x, d) = (vec![0.5; lines], [1.0; 40]);
+        let parameters = UpdateParameters::default();
         let source = Source {
             x: &x,
             x_size: lines,
             bias: None,
             d: &d,
-            d_size: 1,
+            d_size: d.len(),
             parameters: &parameters,
             granularity: 0.001,
             rate: 0.01,
@@ -149,11 +158,19 @@ mod tests {
         };
         let mut chunks = source.chunks(0..1);
         let slices = chunks.advance().unwrap().unwrap();
-        ASKED.set(0);
-        Coincidences::with(&source, slices, |_| Ok(())).unwrap();
-        assert!(ASKED.get() > 0);
+        let draw = |group| {
+            ASKED.set(0);
+            let layout = Sliced { slices: slices.len() };
+            draw_in_groups(&source, slices, layout, group, |x, d| Ok((x.to_vec(), d.to_vec())))
+        };
+        // Five blocks of columns and three of rows.
+        let whole = draw(8).unwrap();
+        for (group, asked) in [(8, 0), (7, 1), (3, 2), (1, 7)] {
+            assert_eq!(draw(group).unwrap(), whole);
+            assert_eq!(ASKED.get(), asked);
+        }
         STOP.set(true);
-        let result = Coincidences::with(&source, slices, |_| Ok(()));
+        let result = draw(3);
         STOP.set(false);
         assert_eq!(result, Err(Error::Interrupted));
     }
