@@ -27,6 +27,11 @@ impl State<'_> {
         self.weights.len() / self.columns
     }
 
+    /// Number of counts.
+    fn counted(&self) -> usize {
+        self.counts.as_ref().map_or(0, |counts| counts.len())
+    }
+
     /// Length of the copies of all rows.
     fn copied(&self) -> usize {
         self.weights.len() + self.persistent.as_ref().map_or(0, |values| values.len())
@@ -39,16 +44,21 @@ pub(crate) fn run(
     states: Vec<State<'_>>,
     f: impl FnOnce(&mut [Tracked<'_>]) -> Result<()>,
 ) -> Result<()> {
-    let begun = states.iter().map(State::rows).sum();
+    let rows: usize = states.iter().map(State::rows).sum();
+    let counts: usize = states.iter().map(State::counted).sum();
     let copies = states.iter().map(State::copied).sum();
-    scratch::halves(begun, |begun| {
+    scratch::halves(rows + counts, |words| {
+        let (begun, counts) = words.split_at_mut(rows);
         begun.fill(0);
         scratch::floats(copies, |copies| {
-            let (mut begun, mut copies) = (&mut *begun, &mut *copies);
-            let tracked =
-                states.into_iter().map(|state| Tracked::new(state, &mut begun, &mut copies));
+            let mut rest = (begun, counts, copies);
+            let tracked = states.into_iter().map(|state| Ok(Tracked::new(state, &mut rest)));
             let mut tracked = memory::collected(tracked)?;
-            let result = par::guard(|| f(&mut tracked));
+            let result = par::guard(|| {
+                f(&mut tracked)?;
+                // Whoever asks to stop before the end finds nothing changed.
+                par::check_interrupt()
+            });
             if result.is_err() {
                 tracked.iter_mut().for_each(Tracked::restore);
             }
@@ -56,6 +66,9 @@ pub(crate) fn run(
         })
     })
 }
+
+/// Memory for marks of rows, for copies of counts and for copies of weights.
+type Memory<'a> = (&'a mut [u32], &'a mut [u32], &'a mut [f32]);
 
 /// A state with copies of the rows that have changed.
 ///
@@ -65,23 +78,23 @@ pub(crate) struct Tracked<'a> {
     state: State<'a>,
     weights: &'a mut [f32],
     persistent: &'a mut [f32],
-    counts: Option<Vec<i64>>,
+    /// Lower halves of the counts, which tell the whole: a call adds less than 2^32 to each.
+    counts: &'a mut [u32],
     /// 1 for rows that have been copied.
     begun: &'a mut [u32],
 }
 
+/// Most that one call adds to a count.
+pub(crate) const MOST_PULSES: i64 = u32::MAX as i64;
+
 impl<'a> Tracked<'a> {
-    /// Takes room for its copies off the front of `begun` and `copies`.
-    fn new(
-        state: State<'a>,
-        begun: &mut &'a mut [u32],
-        copies: &mut &'a mut [f32],
-    ) -> Result<Self> {
-        let rows = take(begun, state.rows());
+    /// Takes room for its copies off the front of `rest`.
+    fn new(state: State<'a>, (begun, counts, copies): &mut Memory<'a>) -> Self {
+        let begun = take(begun, state.rows());
+        let counts = take(counts, state.counted());
         let weights = take(copies, state.weights.len());
         let persistent = take(copies, state.copied() - state.weights.len());
-        let counts = state.counts.as_ref().map(|counts| memory::copied(counts)).transpose()?;
-        Ok(Self { state, weights, persistent, counts, begun: rows })
+        Self { state, weights, persistent, counts, begun }
     }
 
     /// Puts back what has been copied.
@@ -98,8 +111,15 @@ impl<'a> Tracked<'a> {
         if let Some(values) = self.state.persistent.as_deref_mut() {
             restore(values, self.persistent);
         }
-        if let (Some(values), Some(saved)) = (self.state.counts.as_deref_mut(), &self.counts) {
-            values.copy_from_slice(saved);
+        let Some(counts) = self.state.counts.as_deref_mut() else { return };
+        let half = counts.len() / 2;
+        for (counts, saved) in counts.chunks_mut(half).zip(self.counts.chunks(half)) {
+            let rows = counts.chunks_mut(columns).zip(saved.chunks(columns)).zip(begun);
+            for ((counts, saved), _) in rows.filter(|(_, begun)| **begun == 1) {
+                for (count, saved) in counts.iter_mut().zip(saved) {
+                    *count -= i64::from((*count as u32).wrapping_sub(*saved));
+                }
+            }
         }
     }
 }
@@ -116,6 +136,7 @@ fn take<'a, T>(rest: &mut &'a mut [T], len: usize) -> &'a mut [T] {
 struct SavedRows<'a> {
     state: &'a mut [f32],
     visible: Option<&'a mut [f32]>,
+    counts: Option<[&'a mut [u32]; 2]>,
     begun: &'a mut [u32],
 }
 
@@ -142,7 +163,14 @@ impl Rows<'_> {
         if std::mem::replace(&mut saved.begun[local], 1) == 0 {
             saved.state[row.clone()].copy_from_slice(&self.state[row.clone()]);
             if let (Some(copy), Some(visible)) = (&mut saved.visible, &self.visible) {
-                copy[row.clone()].copy_from_slice(&visible[row]);
+                copy[row.clone()].copy_from_slice(&visible[row.clone()]);
+            }
+            if let (Some(copies), Some(counts)) = (&mut saved.counts, &self.counts) {
+                for (copy, counts) in copies.iter_mut().zip(counts) {
+                    for (copy, count) in copy[row.clone()].iter_mut().zip(&counts[row.clone()]) {
+                        *copy = *count as u32;
+                    }
+                }
             }
         }
     }
@@ -191,8 +219,11 @@ impl Tracked<'_> {
         let (mut saved, mut persistent) =
             (self.persistent.chunks_mut(len), persistent.as_deref_mut().map(|p| p.chunks_mut(len)));
         let mut counts = counts.as_deref_mut().map(|counts| {
-            let (down, up) = counts.split_at_mut(counts.len() / 2);
-            down.chunks_mut(len).zip(up.chunks_mut(len))
+            let half = counts.len() / 2;
+            let ((down, up), (saved_down, saved_up)) =
+                (counts.split_at_mut(half), self.counts.split_at_mut(half));
+            let saved = saved_down.chunks_mut(len).zip(saved_up.chunks_mut(len));
+            down.chunks_mut(len).zip(up.chunks_mut(len)).zip(saved)
         });
         let rows = weights.zip(begun).enumerate().map(|(at, (weights, begun))| {
             let persistent = persistent.as_mut().and_then(Iterator::next).zip(saved.next());
@@ -201,8 +232,13 @@ impl Tracked<'_> {
                 None => (weights, None),
             };
             let (visible, saved_visible) = visible.unzip();
-            let counts = counts.as_mut().and_then(Iterator::next).map(|(down, up)| [down, up]);
-            let saved = SavedRows { state: state.1, visible: saved_visible, begun };
+            let (counts, saved_counts) = counts
+                .as_mut()
+                .and_then(Iterator::next)
+                .map(|(counts, saved)| (<[_; 2]>::from(counts), <[_; 2]>::from(saved)))
+                .unzip();
+            let saved =
+                SavedRows { state: state.1, visible: saved_visible, counts: saved_counts, begun };
             Ok(Rows { first: at * height, state: state.0, visible, counts, saved })
         });
         memory::collected(rows)
@@ -273,7 +309,9 @@ mod tests {
         for changes in 0..3 {
             for outcome in [Ok(()), Err(Error::Interrupted), Err(Error::Panic("test".to_owned()))] {
                 let (mut weights, mut persistent) = (vec![1.0; 15], vec![2.0; 15]);
-                let (mut counts, mut buffer) = (vec![3; 30], vec![4.0; 4]);
+                // One more changes both halves.
+                let start = i64::from(u32::MAX);
+                let (mut counts, mut buffer) = (vec![start; 30], vec![4.0; 4]);
                 let states = vec![
                     State {
                         weights: &mut weights,
@@ -294,7 +332,7 @@ mod tests {
                 let added = if outcome.is_ok() { changes } else { 0 };
                 assert_eq!(weights, [1.0 + added as f32; 15]);
                 assert_eq!(persistent, [2.0 + added as f32; 15]);
-                assert_eq!(counts, [3 + added; 30]);
+                assert_eq!(counts, [start + added; 30]);
                 assert_eq!(buffer, [4.0 + added as f32; 4]);
             }
         }
