@@ -132,7 +132,11 @@ def gpu_synchronize() -> None:
     """Wait for all work on all opened adapters."""
 
 def next_call(calls: Tensor) -> int:
-    """Atomically advance the call counter (int64[1]) and return the number of this call."""
+    """Atomically advance the call counter (int64[1]) and return the number of this call.
+
+    Functions that change weights and take ``calls`` do so themselves: their change and the number
+    of the call count together, or neither does.
+    """
 
 def mvm(
     spec: TileSpec,
@@ -157,7 +161,7 @@ def update(
     d: Tensor,
     learning_rate: float,
     seed: Tensor,
-    call: int,
+    calls: Tensor,
     bias: float | None = None,
     counts: Tensor | None = None,
 ) -> None:
@@ -180,7 +184,7 @@ def pulse_noise(out: Tensor, columns: int, seed: Tensor, call: int, index: int) 
     """Fill rows of ``columns`` elements with standard normals number ``index`` of a call."""
 
 def clip_to_bounds(
-    spec: TileSpec, weight: Tensor, hidden: dict[str, Tensor], seed: Tensor, call: int
+    spec: TileSpec, weight: Tensor, hidden: dict[str, Tensor], seed: Tensor, calls: Tensor
 ) -> None:
     """Bring freshly written weights into the device bounds (and redraw write noise)."""
 
@@ -200,7 +204,7 @@ def drift(
     state: dict[str, Tensor],
     delta_t: float,
     seed: Tensor,
-    call: int,
+    calls: Tensor,
 ) -> None:
     """Drift for ``delta_t``; ``state`` is what drift remembers, changed in place."""
 
@@ -210,10 +214,10 @@ def decay(
     hidden: dict[str, Tensor],
     alpha: float,
     seed: Tensor,
-    call: int,
+    calls: Tensor,
 ) -> None: ...
 def diffuse(
-    spec: TileSpec, weight: Tensor, hidden: dict[str, Tensor], seed: Tensor, call: int
+    spec: TileSpec, weight: Tensor, hidden: dict[str, Tensor], seed: Tensor, calls: Tensor
 ) -> None: ...
 def reset_columns(
     spec: TileSpec,
@@ -223,7 +227,7 @@ def reset_columns(
     count: int,
     probability: float,
     seed: Tensor,
-    call: int,
+    calls: Tensor,
 ) -> None: ...
 def clip_weights(
     spec: TileSpec,
@@ -231,9 +235,9 @@ def clip_weights(
     hidden: dict[str, Tensor],
     value: float,
     seed: Tensor,
-    call: int,
+    calls: Tensor,
 ) -> None: ...
-def uniform_weights(weight: Tensor, low: float, high: float, seed: Tensor, call: int) -> None:
+def uniform_weights(weight: Tensor, low: float, high: float, seed: Tensor, calls: Tensor) -> None:
     """Fill with uniform draws in [low, high)."""
 
 def set_num_threads(threads: int) -> None: ...
