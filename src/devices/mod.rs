@@ -37,6 +37,8 @@ pub use drift::DriftState;
 pub use exp_step::{ExpStep, ExpStepRule};
 pub use ideal::{FloatingPoint, Ideal};
 pub use lifecycle::Cells;
+#[cfg(feature = "wgpu")]
+pub(crate) use lifecycle::exact_loss;
 pub use linear::LinearRule;
 pub use linear_step::LinearStep;
 pub use nodes::{MAX_NODES, Nodes};

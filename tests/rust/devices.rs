@@ -266,6 +266,35 @@ fn decay_follows_its_closed_form() {
     }
 }
 
+/// The scale of a call, `1 - 1e-6`, has too few digits in f32: 0.1834 instead of 0.1813 were lost.
+#[test]
+fn long_lifetimes_decay_in_time() {
+    let (lifetime, calls) = (1e6, 200_000);
+    let pulsed = PulsedParameters { lifetime, ..PulsedParameters::default() };
+    for config in [
+        constant(pulsed),
+        DeviceConfig::FloatingPoint(FloatingPoint { lifetime, ..FloatingPoint::default() }),
+        DeviceConfig::Ideal(Ideal { lifetime, ..Ideal::default() }),
+    ] {
+        let device = device(&config, 5, 5, false);
+        let planes = device.construct(1).unwrap();
+        let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
+        let start: Vec<f32> = (0..25).map(|at| 0.01 * (1.0 + at as f32 * 0.037)).collect();
+        let mut weights = start.clone();
+        for call in 0..calls {
+            device.decay(cells(&mut weights, &planes), 1.0, Key::new(1, call)).unwrap();
+        }
+        let sums = [&weights, &start].map(|w| w.iter().map(|w| f64::from(*w)).sum::<f64>());
+        let lost = 1.0 - sums[0] / sums[1];
+        let expected = -(f64::from(calls as u32) * (-1.0 / lifetime).ln_1p()).exp_m1();
+        // Steps have 8 to 17 units in the last place and are rounded to whole ones: on average up as
+        // much as down while they shrink by one unit, which each weight does one to three times. The
+        // last, unfinished time leaves at most 1/8 of a unit for a third of the way, a random part
+        // of which remains of 25 weights. The error of the scale was 0.0116.
+        assert!((lost / expected - 1.0).abs() < 0.004, "{lost} instead of {expected}");
+    }
+}
+
 #[test]
 fn diffusion_is_a_random_walk() {
     let ideal = DeviceConfig::Ideal(Ideal { diffusion: 0.02, ..Ideal::default() });
