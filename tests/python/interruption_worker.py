@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,13 +26,15 @@ from mho.simulator.configs import (
     SoftBoundsDevice,
 )
 from mho.simulator.devices import CustomPulsedDevice
-from mho.simulator.parameters.training import UpdateParameters
+from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.tiles import AnalogTile
 
-SIZE, SAMPLES = 48, 200
+SIZE, SAMPLES = 96, 400
 dice = random.Random(7)
 
 
+@register_config_class
+@dataclass
 class Steps(CustomPulsedDevice):
     """Constant steps, in Python."""
 
@@ -50,22 +53,21 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-class Interrupted:
-    """A block that raises `KeyboardInterrupt` at a random time up to `longest` seconds."""
+def is_interrupted(change: Callable[[], object], longest: float) -> bool:
+    """Make a change and raise `KeyboardInterrupt` at a random time up to `longest` seconds.
 
-    def __init__(self, longest: float) -> None:
-        self.longest, self.happened = longest, False
-
-    def __enter__(self) -> "Interrupted":
-        signal.setitimer(signal.ITIMER_REAL, dice.uniform(1e-6, self.longest))
-        return self
-
-    def __exit__(self, kind: Any, *_: object) -> bool:
-        signal.signal(signal.SIGALRM, signal.SIG_IGN)
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, interrupt)
-        self.happened = kind is KeyboardInterrupt
-        return self.happened
+    Returns whether it was raised before the end of the change, or right after it.
+    """
+    try:
+        try:
+            # A timer without period: it does so once.
+            signal.setitimer(signal.ITIMER_REAL, dice.uniform(1e-6, longest))
+            change()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
 def interrupt(*_: object) -> None:
@@ -83,15 +85,15 @@ def seconds(work: Callable[[], object]) -> float:
 def interrupt_tile(tile: AnalogTile, change: Callable[[AnalogTile], object], times: int) -> None:
     """Interrupt changes of one tile, after each of which it is as before, or all is done."""
     found = {"before": 0, "complete": 0}
-    longest = 1.3 * seconds(lambda: change(copy.deepcopy(tile)))
+    trials = [copy.deepcopy(tile) for _ in range(4)]
+    longest = min([seconds(lambda trial=trial: change(trial)) for trial in trials])  # type: ignore[misc]
     while sum(found.values()) < times:
         other = copy.deepcopy(tile)
         change(other)
         before, complete = state(tile), state(other)
-        with Interrupted(longest) as block:
-            change(tile)
+        happened = is_interrupted(lambda: change(tile), longest)
         after = state(tile)
-        if not block.happened:
+        if not happened:
             assert same(after, complete)
             continue
         assert same(after, before) or same(after, complete), "partial"
@@ -99,14 +101,13 @@ def interrupt_tile(tile: AnalogTile, change: Callable[[AnalogTile], object], tim
     print(json.dumps(found))
 
 
-def updates(device: Any, **parameters: Any) -> Callable[[int], None]:
+def updates(device: Any, samples: int = SAMPLES) -> Callable[[int], None]:
     """Return what interrupts updates of a tile with a device."""
 
     def run(times: int) -> None:
         torch.manual_seed(3)
-        config = SingleRPUConfig(device=device, update=UpdateParameters(**parameters))
-        tile = AnalogTile(SIZE, SIZE, config)
-        x, d = torch.randn(SAMPLES, SIZE), 0.1 * torch.randn(SAMPLES, SIZE)
+        tile = AnalogTile(SIZE, SIZE, SingleRPUConfig(device=device))
+        x, d = torch.randn(samples, SIZE), 0.1 * torch.randn(samples, SIZE)
         interrupt_tile(tile, lambda tile: tile.update(x, d), times)
 
     return run
@@ -139,30 +140,28 @@ def steps(times: int) -> None:
         AnalogLinear(SIZE, SIZE, False, rpu_config=config),
     )
     optimizer = AnalogSGD(model.parameters(), lr=0.1)
-    x = torch.randn(SAMPLES, SIZE)
+    x = torch.randn(SAMPLES // 4, SIZE)
     tiles = list(model.analog_tiles())
     found = {"before": 0, "between": 0, "complete": 0}
-    model(x).pow(2).sum().backward()
-    model_copy, optimizer_copy = copy.deepcopy((model, optimizer))
-    longest = 1.3 * seconds(optimizer_copy.step)
-    del model_copy
+    longest = 0.0
     while sum(found.values()) < times:
-        optimizer.zero_grad()
-        model(x).pow(2).sum().backward()
         other, other_optimizer = copy.deepcopy((model, optimizer))
-        other_optimizer.step()
+        for each, each_optimizer in ((model, optimizer), (other, other_optimizer)):
+            each_optimizer.zero_grad()
+            each(x).pow(2).sum().backward()
         before = [state(tile) for tile in tiles]
+        longest = seconds(other_optimizer.step)
         complete = [state(tile) for tile in other.analog_tiles()]
-        with Interrupted(longest) as block:
-            optimizer.step()
+        happened = is_interrupted(optimizer.step, longest)
         after = [state(tile) for tile in tiles]
         changed = [not same(a, b) for a, b in zip(after, before, strict=True)]
+        assert happened or all(changed)
         for is_changed, a, c in zip(changed, after, complete, strict=True):
             assert not is_changed or same(a, c), "partial"
         # What was recorded comes back in no later step, unless nothing has happened.
         kept = [tile.analog_ctx.has_gradient() for tile in tiles]
         assert not any(kept) or not any(changed), (kept, changed)
-        if block.happened:
+        if happened:
             found["complete" if all(changed) else "between" if any(changed) else "before"] += 1
     print(json.dumps(found))
 
@@ -172,7 +171,7 @@ CASES: dict[str, Callable[[int], None]] = {
     "segments": updates(SoftBoundsDevice(count_pulses=True)),
     "write-noise": updates(PowStepDevice(count_pulses=True, write_noise_std=0.5)),
     "exact": updates(IdealDevice()),
-    "python": updates(Steps(count_pulses=True, dw_min=0.01)),
+    "python": updates(Steps(count_pulses=True, dw_min=0.01), 4),
     "operations": operations,
     "optimizer": steps,
 }

@@ -1,6 +1,7 @@
 """Counters of 64 bits at the end of their range: refused before anything changes."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -17,12 +18,15 @@ from mho.simulator.configs import (
     SingleRPUConfig,
 )
 from mho.simulator.devices import CustomPulsedDevice
+from mho.simulator.parameters.registry import register_config_class
 from unchanged import differences, everything
 
 LAST = 2**63 - 1
 
 
-class Steps(CustomPulsedDevice):
+@register_config_class
+@dataclass
+class CountedSteps(CustomPulsedDevice):
     """Constant steps, in Python."""
 
     def step(self, weight: Tensor, up: Tensor, planes: dict[str, Tensor], noise: Any) -> Tensor:
@@ -51,7 +55,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("device", [drifting(), Steps()], ids=["core", "python"])
+@pytest.mark.parametrize("device", [drifting(), CountedSteps()], ids=["core", "python"])
 def test_calls(name: str, device: Any) -> None:
     layer = AnalogLinear(4, 3, bias=False, rpu_config=SingleRPUConfig(device=device))
     tile = layer.analog_module
@@ -59,7 +63,7 @@ def test_calls(name: str, device: Any) -> None:
         CALLS[name](tile)
         tile.analog_tile_calls.fill_(LAST)
         before = everything(layer)
-        if (name, type(device)) == ("drift", Steps):
+        if (name, type(device)) == ("drift", CountedSteps):
             CALLS[name](tile)  # without drift it is no call
         else:
             with pytest.raises(TileError, match=r"2\^63 - 1 calls"):
@@ -76,7 +80,7 @@ def test_the_last_call_is_made() -> None:
     assert layer.analog_module.analog_tile_calls.item() == LAST
 
 
-@pytest.mark.parametrize("device", [ConstantStepDevice, PowStepDevice, Steps])
+@pytest.mark.parametrize("device", [ConstantStepDevice, PowStepDevice, CountedSteps])
 @pytest.mark.parametrize("index", [0, 1])
 def test_pulse_counters(device: Any, index: int) -> None:
     config = SingleRPUConfig(device=device(count_pulses=True))

@@ -34,5 +34,5 @@ def test_interrupted_changes_are_whole(case: str, times: int) -> None:
     found = [json.loads(line) for line in result.stdout.splitlines()]
     assert found and all(sum(counts.values()) == times for counts in found)
     if case in ("sums", "segments", "write-noise"):
-        # Almost all of the time is that of the kernel, which asks once more before it ends.
-        assert found[0]["before"] > 0.8 * times, found
+        # Most of the time is that of the kernel, which asks once more before it ends.
+        assert found[0]["before"] > 0.5 * times, found
