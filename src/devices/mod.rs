@@ -19,6 +19,8 @@ mod piecewise_step;
 mod planes;
 mod pow_step;
 mod pow_step_reference;
+#[cfg(test)]
+pub(crate) mod random;
 mod response;
 mod rule;
 mod soft_bounds;
