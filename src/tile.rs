@@ -130,6 +130,15 @@ impl OwnedLines {
 
 /// A tile that owns its state.
 ///
+/// All of its random numbers follow from its seed and the number of the call. A clone has both, so it
+/// draws in its next calls what the original draws in those; build another tile with another seed for
+/// independent noise.
+///
+/// Every call has a number of its own here. In the Python package the gradient of a product draws with
+/// the number of that product, for autograd may go through several products before it comes back: the
+/// draws of [`Tile::backward`] are those of `tile.tile.backward()` of the package, which is a call as
+/// here, and not those of `y.backward()`.
+///
 /// ```
 /// use mho_core::{Tile, TileConfig, tile::Pass};
 ///
@@ -402,5 +411,277 @@ pub(crate) fn fill_uniform(weights: &mut [f32], low: f32, high: f32, key: Key) {
     key.stream(Stream::Weights).fill_uniform(0, 0, weights);
     for w in weights {
         *w = (high - low).mul_add(*w, low);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::{
+        AnalogMvType, BoundManagement, IoParameters, NoiseManagement, PulseType, UpdateParameters,
+        WeightNoise,
+    };
+    use crate::devices::{CellRef, DeviceConfig, PulsedDevice, Rule, Visitor, random};
+    use crate::par;
+    use crate::pulse::trains::SHARED_BLOCK;
+    use crate::rng::record::{self, Position};
+
+    /// Whether a draw may be asked for again by what it was made for: roundings of a probability by each
+    /// slice of a sample, write noise by each chunk that moves a weight, and one evaluation for four
+    /// samples with a single slot by each chunk that has one of them.
+    fn repeats(position: &Position) -> bool {
+        let shared = [Stream::PulseX, Stream::PulseD].iter().any(|side| position.is_of(*side))
+            && position.block() == SHARED_BLOCK;
+        shared || [Stream::PulseRound, Stream::WriteNoise].iter().any(|s| position.is_of(*s))
+    }
+
+    /// Checks that no draw serves two purposes. `drawn` has those of one call per element.
+    fn check(drawn: &[Vec<Position>]) -> std::result::Result<(), TestCaseError> {
+        let mut all = Vec::new();
+        for call in drawn {
+            let mut call = call.clone();
+            call.sort_unstable();
+            let twice = call.windows(2).find(|two| two[0] == two[1] && !repeats(&two[0]));
+            prop_assert!(twice.is_none(), "{twice:?} in one call");
+            call.dedup();
+            all.append(&mut call);
+        }
+        all.sort_unstable();
+        let twice = all.windows(2).find(|two| two[0] == two[1]);
+        prop_assert!(twice.is_none(), "{twice:?} in two calls");
+        Ok(())
+    }
+
+    prop_compose! {
+        fn io()(
+            management in prop::sample::select(&[
+                NoiseManagement::None, NoiseManagement::AbsMax, NoiseManagement::AverageAbsMax,
+            ]),
+            mv_type in prop::sample::select(&[
+                AnalogMvType::OnePass, AnalogMvType::PosNegSeparate,
+                AnalogMvType::PosNegSeparateDigitalSum,
+            ]),
+            w_noise_type in prop::sample::select(&[
+                WeightNoise::None, WeightNoise::AdditiveConstant, WeightNoise::PcmRead,
+            ]),
+            bound in prop::sample::select(&[
+                BoundManagement::None, BoundManagement::Iterative,
+                BoundManagement::IterativeWorstCase,
+            ]),
+            out_bound in 0.05..2.0,
+            rounds in any::<(bool, bool)>(),
+        ) -> IoParameters {
+            IoParameters {
+                noise_management: management,
+                mv_type,
+                w_noise_type,
+                w_noise: 0.1,
+                bound_management: bound,
+                out_bound,
+                inp_noise: 0.1,
+                inp_sto_round: rounds.0,
+                out_sto_round: rounds.1,
+                out_noise_std: 0.1,
+                v_offset_std: 0.1,
+                out_nonlinearity: 0.1,
+                w_read_asymmetry_dtod: 0.1,
+                ..IoParameters::default()
+            }
+        }
+    }
+
+    prop_compose! {
+        fn update()(
+            pulse_type in prop::sample::select(&[
+                PulseType::StochasticCompressed, PulseType::MeanCount,
+                PulseType::DeterministicImplicit, PulseType::NoneWithDevice,
+            ]),
+            // Several chunks of one sample, too.
+            desired_bl in prop_oneof![1i64..40, 4000i64..9000],
+            managed in any::<bool>(),
+            sto_round in any::<bool>(),
+        ) -> UpdateParameters {
+            let update_bl_management = managed;
+            let res = if sto_round { 0.01 } else { 0.0 };
+            UpdateParameters {
+                pulse_type, desired_bl, update_bl_management, sto_round, res,
+                ..UpdateParameters::default()
+            }
+        }
+    }
+
+    fn values(len: usize, key: u64) -> Vec<f32> {
+        let mut out = vec![0.0; len];
+        Key::new(9, key).stream(Stream::Read).fill_normal(0, 0, &mut out);
+        out
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn no_draw_serves_two_purposes(
+            name in prop::sample::select(DeviceConfig::PULSED),
+            io in io(),
+            update in update(),
+            sizes in (1usize..90, 1usize..90),
+            samples in prop_oneof![1usize..5, 30usize..50],
+            near_bounds in any::<bool>(),
+            seed in any::<u64>(),
+        ) {
+            // What other threads draw is not recorded.
+            par::set_num_threads(1).unwrap();
+            // Deterministic pulses that are many take long.
+            let many = update.desired_bl > 100 && !matches!(update.pulse_type, PulseType::StochasticCompressed);
+            let samples = if many { samples.min(3) } else { samples };
+            let mut device = DeviceConfig::pulsed_default(name).unwrap();
+            let pulsed = device.pulsed_mut().unwrap();
+            pulsed.corrupt_devices_prob = 0.1;
+            (pulsed.lifetime, pulsed.lifetime_dtod) = (100.0, 0.1);
+            (pulsed.diffusion, pulsed.diffusion_dtod) = (0.01, 0.1);
+            (pulsed.reset_dtod, pulsed.drift.nu) = (0.1, 0.1);
+            (pulsed.drift.nu_dtod, pulsed.drift.nu_std, pulsed.drift.w_noise_std) = (0.1, 0.1, 0.1);
+            if let DeviceConfig::PowStep(device) = &mut device {
+                device.write_noise_std = 0.5;
+            }
+            let config = TileConfig {
+                device, forward: io.clone(), backward: io, update, ..TileConfig::default()
+            };
+            let (rows, columns) = sizes;
+            let (x, d) = (values(samples * columns, 1), values(samples * rows, 2));
+            let (mut y, mut g) = (vec![0.0; d.len()], vec![0.0; x.len()]);
+            let mut tile = None;
+            let mut drawn = vec![
+                record::during(|| tile = Tile::new(rows, columns, &config, seed).ok()),
+            ];
+            let mut tile = tile.unwrap();
+            let range = if near_bounds { 0.6 } else { 0.1 };
+            drawn.push(record::during(|| tile.set_weights_uniform(-range, range).unwrap()));
+            // A product and its transpose may share a call, as they do in the Python package.
+            drawn.push(record::during(|| {
+                let key = Key::new(seed, 1 << 40);
+                let (lines, back) = (tile.forward_lines.clone(), tile.backward_lines.clone());
+                for (direction, lines, x, y) in [
+                    (Direction::Forward, lines, &x, &mut y), (Direction::Backward, back, &d, &mut g),
+                ] {
+                    let mut running = lines.running();
+                    tile.spec.mvm(direction).run(Request {
+                        x, bias: None, drop_last: false, weights: &tile.weights, y, key,
+                        is_test: false, lines: lines.borrow(), running: running.as_mut(), mask: None,
+                    }).unwrap();
+                }
+            }));
+            drawn.push(record::during(|| tile.forward(&x, &mut y, Pass::Train).unwrap()));
+            drawn.push(record::during(|| tile.backward(&d, &mut g, Pass::Train).unwrap()));
+            for rate in [0.01, 0.3] {
+                drawn.push(record::during(|| tile.update(&x, &d, rate).unwrap()));
+            }
+            drawn.push(record::during(|| tile.diffuse().unwrap()));
+            drawn.push(record::during(|| tile.decay(1.0).unwrap()));
+            drawn.push(record::during(|| tile.drift(10.0).unwrap()));
+            drawn.push(record::during(|| tile.reset_columns(0, -1, 0.5).unwrap()));
+            // Decay draws nothing, nor do updates without pulses.
+            prop_assert!(drawn.iter().filter(|call| call.is_empty()).count() <= 3);
+            check(&drawn)?;
+        }
+    }
+
+    /// Weight of a cell after one pulse without noise, as the rule of its device has it.
+    struct OnePulse {
+        w: f32,
+        up: bool,
+        /// Bounds with the reference subtracted, steps, what the device adds.
+        cell: CellRef,
+    }
+
+    impl Visitor for OnePulse {
+        type Output = f32;
+
+        fn pulsed<D: PulsedDevice>(self, device: &D) -> f32 {
+            let Self { w, up, cell } = self;
+            let rule = device.rule();
+            let moved = rule.step(w, up, rule.prepare(cell), 0.0);
+            if moved.is_nan() { w } else { moved.max(cell.min_bound).min(cell.max_bound) }
+        }
+
+        fn exact(self) -> f32 {
+            self.w
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// One pulse at each crosspoint is that of the formula; with noise, weights stay finite and within
+        /// the bounds.
+        #[test]
+        fn random_devices(
+            name in prop::sample::select(DeviceConfig::PULSED),
+            seed in any::<u64>(),
+            up in any::<bool>(),
+            noisy in any::<bool>(),
+        ) {
+            let mut device = random::device(name, seed).unwrap();
+            let pulsed = device.pulsed_mut().unwrap();
+            if !noisy {
+                pulsed.dw_min_std = 0.0;
+            }
+            let granularity = {
+                let update = UpdateParameters::default();
+                Device::new(&device, &update, 1, 1, false).unwrap().granularity()
+            };
+            // Lines that fire surely, once.
+            let update = UpdateParameters {
+                desired_bl: 1,
+                fixed_bl: true,
+                update_management: false,
+                update_bl_management: false,
+                ..UpdateParameters::default()
+            };
+            let config = TileConfig { device, update, ..TileConfig::default() };
+            let (rows, columns) = (5, 37);
+            let mut tile = Tile::new(rows, columns, &config, seed).unwrap();
+            tile.set_weights(&values(rows * columns, seed)).unwrap();
+            let rate = 4.0 * granularity;
+            prop_assume!(rate < f64::from(f32::MAX));
+            let acting = |tile: &Tile| match &tile.persistent {
+                Some(persistent) => persistent.clone(),
+                None => tile.weights.clone(),
+            };
+            let before = acting(&tile);
+            let error = if up { -1.0 } else { 1.0 };
+            tile.update(&vec![1.0; columns], &vec![error; rows], rate).unwrap();
+            let after = acting(&tile);
+            let planes: Vec<_> = tile.planes.iter().map(|(_, plane)| plane.as_ref()).collect();
+            let device = tile.spec.device();
+            let bounds = device.bounds(&planes).unwrap();
+            let extra = device.first_extra();
+            for at in 0..rows * columns {
+                let [min_bound, max_bound] = bounds.at(at);
+                prop_assert!(tile.weights[at].is_finite());
+                prop_assert!((min_bound..=max_bound).contains(&after[at]));
+                if noisy {
+                    continue;
+                }
+                let plane = |position: usize| planes.get(position).map_or(0.0, |plane| plane.at(at));
+                let cell = CellRef {
+                    max_bound,
+                    min_bound,
+                    up: plane(2),
+                    down: plane(3),
+                    extra: [0, 1, 2, 3].map(|added| plane(extra + added)),
+                };
+                let expected = device.config().visit(OnePulse { w: before[at], up, cell });
+                // Roundings of a few operations on numbers of this size.
+                let size = max_bound.abs().max(min_bound.abs()).max(expected.abs());
+                prop_assert!(
+                    (after[at] - expected).abs() <= 1e-5 * size,
+                    "cell {at}: {} to {} instead of {expected}, {cell:?}", before[at], after[at]
+                );
+            }
+        }
     }
 }

@@ -468,16 +468,16 @@ struct Shared {
     words: [[u32; LANES]; 4],
 }
 
-impl Shared {
-    /// Block of these evaluations, beyond those of longer trains.
-    const BLOCK: u32 = (1 << 24) - 1;
+/// Block of these evaluations, beyond those of longer trains.
+pub(crate) const SHARED_BLOCK: u32 = (1 << 24) - 1;
 
+impl Shared {
     #[inline(always)]
     fn word(&mut self, draw: &Draw, first: u32, sample: u32) -> &[u32; LANES] {
         let samples = sample / 4;
         if self.samples != samples {
             self.samples = samples;
-            self.words = draw.lanes(first, samples, Self::BLOCK);
+            self.words = draw.lanes(first, samples, SHARED_BLOCK);
         }
         &self.words[(sample % 4) as usize]
     }

@@ -16,7 +16,7 @@ use crate::pulse::lanes::{load, store};
 use crate::pulse::positions::{Kind, Positions};
 use crate::pulse::trains::SIGN;
 use crate::pulse::transaction::{Rows, Tracked, for_each};
-use crate::rng::{Draw, Key, LANES, Stream, normal_lanes};
+use crate::rng::{Draw, Key, LANES, Stream, UNUSED, normal_lanes};
 use crate::simd::{self, Work};
 
 /// Rows of one task.
@@ -185,7 +185,7 @@ impl<'a, R: Rule> OneSample<'a, '_, R> {
         let row = self.rows.first + local;
         let state = &mut self.rows.state[local * self.planes.x_size..];
         let (mut cells, mut w) = (LaneCells::default(), [0.0; LANES]);
-        let mut columns = [0; LANES];
+        let mut columns = [UNUSED; LANES];
         for (lane, column) in group.iter().enumerate() {
             cells.set(lane, self.rule.prepare(self.planes.cell(row, *column as usize)));
             w[lane] = state[*column as usize];

@@ -16,7 +16,7 @@ use crate::pulse::lanes::{load, store};
 use crate::pulse::positions::{Kind, Positions};
 use crate::pulse::trains::SIGN;
 use crate::pulse::transaction::{Rows, Tracked, for_each};
-use crate::rng::{Draw, Key, LANES, Stream, normal_lanes};
+use crate::rng::{Draw, Key, LANES, Stream, UNUSED, normal_lanes};
 use crate::simd::{self, Work};
 
 /// Pulses of the error line after which a segment ends, so that few are too long: by relative steps of
@@ -352,7 +352,7 @@ impl<R: Rule> Segments<'_, '_, R> {
 
     #[inline(always)]
     fn columns(&self, kind: Kind, group: &[u32]) -> [u32; LANES] {
-        let mut columns = [0; LANES];
+        let mut columns = [UNUSED; LANES];
         for (out, column) in columns.iter_mut().zip(group) {
             *out = self.positions.column(kind, *column as usize);
         }

@@ -12,7 +12,7 @@ use crate::pulse::cells::Planes;
 use crate::pulse::coincidences::Trains;
 use crate::pulse::positions::{Kind, Positions};
 use crate::pulse::transaction::Rows;
-use crate::rng::{Draw, Key, LANES, Lanes, Stream, box_muller, normal_lanes};
+use crate::rng::{Draw, Key, LANES, Lanes, Stream, UNUSED, box_muller, normal_lanes};
 use crate::simd::{clip, select};
 
 /// The cells of a block of rows that need care.
@@ -233,7 +233,7 @@ impl Batch {
     #[inline(always)]
     fn new<'c>(cells: impl Iterator<Item = &'c Cell>) -> Self {
         let mut batch = Self {
-            columns: [0; LANES],
+            columns: [UNUSED; LANES],
             rows: [0; LANES],
             w: [0.0; LANES],
             up: [0.0; LANES],
