@@ -182,7 +182,7 @@ impl Draw {
         out
     }
 
-    /// [`LANES`] evaluations with a column block and row of their own each; [`UNUSED`] for those that
+    /// [`LANES`] evaluations with a column block and row of their own each; `UNUSED` for those that
     /// nobody reads.
     #[must_use]
     #[inline(always)]

@@ -548,7 +548,7 @@ mod tests {
                 device.write_noise_std = 0.5;
             }
             let config = TileConfig {
-                device, forward: io.clone(), backward: io, update, ..TileConfig::default()
+                device, forward: io.clone(), backward: io, update,
             };
             let (rows, columns) = sizes;
             let (x, d) = (values(samples * columns, 1), values(samples * rows, 2));
