@@ -17,7 +17,7 @@ use mho_core::{Error, IoParameters, Key, Result, Tile, TileConfig, UpdateParamet
 
 /// Allocations from this size on are those whose size a caller decides: at the sizes of these tests
 /// all of them are that large, and no others.
-const LARGE: usize = 1 << 16;
+const LARGE: usize = 1 << 13;
 
 thread_local! {
     /// Large allocations that this thread still gets.
@@ -124,7 +124,7 @@ fn content(tile: &Tile) -> Vec<u64> {
     all
 }
 
-const SHAPES: [[usize; 2]; 2] = [[3, 70_000], [70_000, 3]];
+const SHAPES: [[usize; 2]; 2] = [[3, 9_000], [9_000, 3]];
 
 fn values(len: usize, factor: f32) -> Vec<f32> {
     (0..len).map(|at| factor * ((at * 37 % 101) as f32 / 50.0 - 1.0)).collect()
