@@ -77,7 +77,7 @@ impl Bench {
         let spec = TileSpec::new(config.clone(), size, size, false).unwrap();
         let mut tile = GpuTile::new(spec.clone(), &Pick::Default).unwrap();
         let weights: Vec<_> = values(size * size, 1).iter().map(|w| 0.1 * w).collect();
-        let planes = spec.device().construct(1);
+        let planes = spec.device().construct(1).unwrap();
         let refs: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
         tile.set_planes(&refs).unwrap();
         tile.set_weights(&weights).unwrap();
@@ -139,7 +139,7 @@ impl Bench {
     }
 
     fn update(&mut self) -> [f64; 3] {
-        let planes = self.spec.device().construct(1);
+        let planes = self.spec.device().construct(1).unwrap();
         let refs: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
         let mut weights = self.weights.clone();
         let host = host(|| {

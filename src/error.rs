@@ -8,7 +8,7 @@ use thiserror::Error;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What can go wrong. No operation changes any state before it returns one of these, except where
-/// [`Error::Interrupted`] and [`Error::Panic`] say that the state was restored.
+/// [`Error::Memory`], [`Error::Interrupted`] and [`Error::Panic`] say that the state was restored.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
     /// A configuration field has an unknown name, a wrong type or an impossible value.
@@ -66,6 +66,15 @@ pub enum Error {
     State {
         /// What does not fit.
         why: String,
+    },
+    /// The system has no more memory; the tile is as it was before the call.
+    #[error(
+        "out of memory: {bytes} bytes more could not be allocated; take fewer samples at once or \
+         smaller tiles (the tile is as it was before the call)"
+    )]
+    Memory {
+        /// Size of the allocation that failed.
+        bytes: usize,
     },
     /// The caller asked to stop; the tile is as it was before the call.
     #[error("interrupted; the tile is as it was before the call")]

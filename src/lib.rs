@@ -10,6 +10,7 @@ mod error;
 pub mod gpu;
 #[doc(hidden)]
 pub mod hooks;
+pub(crate) mod memory;
 pub mod mvm;
 pub mod par;
 pub mod pulse;

@@ -135,6 +135,9 @@ pub const CHUNK: usize = 4 * LANES;
 /// Four words for each of [`LANES`] evaluations, word-major.
 pub type Lanes = [[u32; LANES]; 4];
 
+/// Column block of a lane whose words nobody reads; no draw has it.
+pub(crate) const UNUSED: u32 = u32::MAX;
+
 /// Evaluation (first counter word) and word that serve `column`.
 #[must_use]
 #[inline(always)]
@@ -148,8 +151,19 @@ impl Draw {
     #[must_use]
     #[inline(always)]
     pub fn words(&self, column_block: u32, row: u32, block: u32) -> [u32; 4] {
-        let counter = [column_block, row, self.tag | (block << STREAM_BITS), self.call];
-        threefry4x32::<ROUNDS>(counter, self.key)
+        threefry4x32::<ROUNDS>(self.counter(column_block, row, block), self.key)
+    }
+
+    #[inline(always)]
+    const fn counter(&self, column_block: u32, row: u32, block: u32) -> [u32; 4] {
+        [column_block, row, self.tag | (block << STREAM_BITS), self.call]
+    }
+
+    /// Tells tests of words that are drawn.
+    #[cfg(test)]
+    fn record(&self, position: [u32; 3], words: std::ops::Range<usize>) {
+        let [column_block, row, block] = position;
+        record::add(self.key, self.counter(column_block, row, block), words);
     }
 
     /// [`LANES`] evaluations for column blocks `first ..`, vectorised by the compiler.
@@ -162,17 +176,24 @@ impl Draw {
         for lane in 0..LANES {
             let words = self.words(first.wrapping_add(lane as u32), row, block);
             put(&mut out, lane, words);
+            #[cfg(test)]
+            self.record([first.wrapping_add(lane as u32), row, block], 0..4);
         }
         out
     }
 
-    /// [`LANES`] evaluations with a column block and row of their own each.
+    /// [`LANES`] evaluations with a column block and row of their own each; `UNUSED` for those that
+    /// nobody reads.
     #[must_use]
     #[inline(always)]
     pub fn lanes_at(&self, column_block: [u32; LANES], row: [u32; LANES], block: u32) -> Lanes {
         let mut out = [[0; LANES]; 4];
         for lane in 0..LANES {
             put(&mut out, lane, self.words(column_block[lane], row[lane], block));
+            #[cfg(test)]
+            if column_block[lane] != UNUSED {
+                self.record([column_block[lane], row[lane], block], 0..4);
+            }
         }
         out
     }
@@ -182,6 +203,8 @@ impl Draw {
     #[inline(always)]
     pub fn word(&self, column: u32, row: u32, block: u32) -> u32 {
         let (evaluation, word) = position(column);
+        #[cfg(test)]
+        self.record([evaluation, row, block], word..word + 1);
         self.words(evaluation, row, block)[word]
     }
 
@@ -197,6 +220,8 @@ impl Draw {
     #[inline(always)]
     pub fn normal(&self, column: u32, row: u32, block: u32) -> f32 {
         let (evaluation, word) = position(column);
+        #[cfg(test)]
+        self.record([evaluation, row, block], word..word + 1);
         let [a, b, c, d] = self.words(evaluation, row, block);
         let pair = if word < 2 { box_muller(a, b) } else { box_muller(c, d) };
         if word % 2 == 0 { pair.0 } else { pair.1 }
@@ -404,6 +429,54 @@ fn inject(x: &mut [u32; 4], schedule: &[u32; 5], injection: usize) {
 fn mix<const ROTATION: u32>(x: &mut [u32; 4], to: usize, from: usize) {
     x[to] = x[to].wrapping_add(x[from]);
     x[from] = x[from].rotate_left(ROTATION) ^ x[to];
+}
+
+/// The positions of all draws of a thread, for tests that none is used twice.
+#[cfg(test)]
+pub(crate) mod record {
+    use std::cell::RefCell;
+    use std::ops::Range;
+
+    use super::{STREAM_BITS, Stream};
+
+    /// Key, counter and word.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    pub(crate) struct Position {
+        key: [u32; 4],
+        counter: [u32; 4],
+        word: usize,
+    }
+
+    impl Position {
+        /// Whether it belongs to a stream.
+        pub(crate) fn is_of(&self, stream: Stream) -> bool {
+            self.counter[2] & ((1 << STREAM_BITS) - 1) == stream as u32
+        }
+
+        /// Number of its block.
+        pub(crate) fn block(&self) -> u32 {
+            self.counter[2] >> STREAM_BITS
+        }
+    }
+
+    thread_local! {
+        static DRAWN: RefCell<Option<Vec<Position>>> = const { RefCell::new(None) };
+    }
+
+    /// What `f` draws in this thread.
+    pub(crate) fn during(f: impl FnOnce()) -> Vec<Position> {
+        DRAWN.set(Some(Vec::new()));
+        f();
+        DRAWN.take().unwrap_or_default()
+    }
+
+    pub(super) fn add(key: [u32; 4], counter: [u32; 4], words: Range<usize>) {
+        DRAWN.with_borrow_mut(|drawn| {
+            if let Some(drawn) = drawn {
+                drawn.extend(words.map(|word| Position { key, counter, word }));
+            }
+        });
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@
 
 use std::cell::RefCell;
 
+use crate::error::Result;
+use crate::memory;
+
 thread_local! {
     static FLOATS: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
     static WORDS: RefCell<Vec<Vec<u64>>> = const { RefCell::new(Vec::new()) };
@@ -19,28 +22,39 @@ const KEPT_BYTES: usize = 16 << 20;
 type Stack<T> = std::thread::LocalKey<RefCell<Vec<Vec<T>>>>;
 
 /// Runs `f` with `len` floats of unspecified content.
-pub fn floats<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
+///
+/// # Errors
+/// [`Error::Memory`](crate::Error::Memory), or what `f` returns.
+pub fn floats<R>(len: usize, f: impl FnOnce(&mut [f32]) -> Result<R>) -> Result<R> {
     with(&FLOATS, len, f)
 }
 
 /// Runs `f` with `len` words of unspecified content.
-pub fn words<R>(len: usize, f: impl FnOnce(&mut [u64]) -> R) -> R {
+///
+/// # Errors
+/// As for [`floats`].
+pub fn words<R>(len: usize, f: impl FnOnce(&mut [u64]) -> Result<R>) -> Result<R> {
     with(&WORDS, len, f)
 }
 
 /// Runs `f` with `len` 32-bit words of unspecified content.
-pub fn halves<R>(len: usize, f: impl FnOnce(&mut [u32]) -> R) -> R {
+///
+/// # Errors
+/// As for [`floats`].
+pub fn halves<R>(len: usize, f: impl FnOnce(&mut [u32]) -> Result<R>) -> Result<R> {
     with(&HALVES, len, f)
 }
 
 fn with<T: Copy + Default, R>(
     stack: &'static Stack<T>,
     len: usize,
-    f: impl FnOnce(&mut [T]) -> R,
-) -> R {
+    f: impl FnOnce(&mut [T]) -> Result<R>,
+) -> Result<R> {
     let mut buffer = stack.with_borrow_mut(Vec::pop).unwrap_or_default();
     if buffer.len() < len {
-        buffer.resize(len, T::default());
+        // Not grown, which would copy what nobody reads.
+        drop(buffer);
+        buffer = memory::filled(T::default(), len)?;
     }
     let result = f(&mut buffer[..len]);
     if buffer.capacity() * size_of::<T>() <= KEPT_BYTES {

@@ -3,6 +3,7 @@
 use crate::config::{TileConfig, check_sizes};
 use crate::devices::{Cells, Device, DriftState, Plane, PlaneRef};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::mvm::{Direction, Lines, Mvm, Request};
 use crate::pulse::{self, Update};
 use crate::rng::{Key, Stream};
@@ -129,6 +130,15 @@ impl OwnedLines {
 
 /// A tile that owns its state.
 ///
+/// All of its random numbers follow from its seed and the number of the call. A clone has both, so it
+/// draws in its next calls what the original draws in those; build another tile with another seed for
+/// independent noise.
+///
+/// Every call has a number of its own here. In the Python package the gradient of a product draws with
+/// the number of that product, for autograd may go through several products before it comes back: the
+/// draws of [`Tile::backward`] are those of `tile.tile.backward()` of the package, which is a call as
+/// here, and not those of `y.backward()`.
+///
 /// ```
 /// use mho_core::{Tile, TileConfig, tile::Pass};
 ///
@@ -163,9 +173,10 @@ struct OwnedDrift {
 }
 
 impl OwnedDrift {
-    fn new(weights: &[f32]) -> Self {
-        let start = vec![0.0; weights.len()];
-        Self { clock: 0.0, start, written: weights.to_vec(), previous: weights.to_vec() }
+    fn new(weights: &[f32]) -> Result<Self> {
+        let start = memory::filled(0.0, weights.len())?;
+        let (written, previous) = (memory::copied(weights)?, memory::copied(weights)?);
+        Ok(Self { clock: 0.0, start, written, previous })
     }
 
     fn borrow(&mut self) -> DriftState<'_> {
@@ -180,18 +191,18 @@ impl Tile {
     /// `seed`.
     ///
     /// # Errors
-    /// As [`TileSpec::new`].
+    /// As [`TileSpec::new`]; [`Error::Memory`], [`Error::Interrupted`].
     pub fn new(outputs: usize, inputs: usize, config: &TileConfig, seed: u64) -> Result<Self> {
         let spec = TileSpec::new(config.clone(), outputs, inputs, false)?;
-        let planes = spec.device.construct(seed);
-        let forward_lines = OwnedLines { values: spec.forward.construct_lines(seed) };
-        let backward_lines = OwnedLines { values: spec.backward.construct_lines(seed) };
-        let mut weights = vec![0.0; outputs * inputs];
+        let planes = spec.device.construct(seed)?;
+        let forward_lines = OwnedLines { values: spec.forward.construct_lines(seed)? };
+        let backward_lines = OwnedLines { values: spec.backward.construct_lines(seed)? };
+        let mut weights = memory::filled(0.0, outputs * inputs)?;
         let borrowed: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
         spec.device.bound(&mut weights, &borrowed);
-        let persistent = spec.device.write_noise().map(|_| weights.clone());
+        let persistent = spec.device.write_noise().map(|_| memory::copied(&weights)).transpose()?;
         let is_counted = spec.device.config().pulsed().is_some_and(|pulsed| pulsed.count_pulses);
-        let counts = is_counted.then(|| vec![0; 2 * weights.len()]);
+        let counts = is_counted.then(|| memory::filled(0, 2 * weights.len())).transpose()?;
         Ok(Self {
             spec,
             weights,
@@ -220,15 +231,12 @@ impl Tile {
 
     /// Values of a hidden parameter, `[outputs, inputs]` row-major, or `None` for an unknown name.
     #[must_use]
-    pub fn hidden_parameter(&self, name: &str) -> Option<Vec<f32>> {
+    pub fn hidden_parameter(&self, name: &str) -> Option<PlaneRef<'_>> {
         if name == "persistent_weights" {
-            return self.persistent.clone();
+            return self.persistent.as_deref().map(PlaneRef::Values);
         }
         let (_, plane) = self.planes.iter().find(|(key, _)| *key == name)?;
-        Some(match plane {
-            Plane::Constant(value) => vec![*value; self.weights.len()],
-            Plane::Values(values) => values.clone(),
-        })
+        Some(plane.as_ref())
     }
 
     /// Writes the weights; the devices clip them to their bounds.
@@ -248,8 +256,10 @@ impl Tile {
     /// # Errors
     /// None for a tile made by [`Tile::new`].
     pub fn set_weights_uniform(&mut self, low: f32, high: f32) -> Result<()> {
-        let key = self.next_key();
-        fill_uniform(&mut self.weights, low, high, key);
+        self.numbered(|tile, key| {
+            fill_uniform(&mut tile.weights, low, high, key);
+            Ok(())
+        })?;
         self.apply(Device::set_weights)
     }
 
@@ -285,12 +295,16 @@ impl Tile {
     pub fn drift(&mut self, delta_t: f64) -> Result<()> {
         let Some(parameters) = self.spec.config.device.drift() else { return Ok(()) };
         let acting = self.persistent.as_deref().unwrap_or(&self.weights);
-        let mut state = self.drift.clone().unwrap_or_else(|| OwnedDrift::new(acting));
-        self.apply(|device, cells, key| {
+        let (mut state, is_old) = match self.drift.take() {
+            Some(state) => (state, true),
+            None => (OwnedDrift::new(acting)?, false),
+        };
+        let result = self.apply(|device, cells, key| {
             device.drift(cells, &parameters, state.borrow(), delta_t, key)
-        })?;
-        self.drift = Some(state);
-        Ok(())
+        });
+        // A drift that fails has changed nothing, and has not started the clock.
+        self.drift = (is_old || result.is_ok()).then_some(state);
+        result
     }
 
     /// Coincidences of every cell so far, `[2, outputs, inputs]`: those down (`x d > 0`), then
@@ -303,7 +317,8 @@ impl Tile {
     /// Analog product `y = W x` for a batch: `x` is `[batch, inputs]`, `y` is `[batch, outputs]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the slices do not fit.
+    /// [`Error::Shape`] when the slices do not fit, [`Error::Memory`], [`Error::Interrupted`]; the
+    /// tile is then as before.
     pub fn forward(&mut self, x: &[f32], y: &mut [f32], pass: Pass) -> Result<()> {
         self.product(Direction::Forward, x, y, pass)
     }
@@ -311,7 +326,7 @@ impl Tile {
     /// Analog product `g = W^T d` for a batch: `d` is `[batch, outputs]`, `g` is `[batch, inputs]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the slices do not fit.
+    /// As for [`Tile::forward`].
     pub fn backward(&mut self, d: &[f32], g: &mut [f32], pass: Pass) -> Result<()> {
         self.product(Direction::Backward, d, g, pass)
     }
@@ -319,36 +334,37 @@ impl Tile {
     /// Pulsed update `W += -learning_rate d x^T`, one sample after another.
     ///
     /// # Errors
-    /// [`Error::Shape`] and [`Error::Argument`] for bad arguments, [`Error::Interrupted`]; the
-    /// weights are then as before.
+    /// [`Error::Shape`] and [`Error::Argument`] for bad arguments, [`Error::Memory`],
+    /// [`Error::Interrupted`], [`Error::Panic`]; the tile is then as before.
     pub fn update(&mut self, x: &[f32], d: &[f32], learning_rate: f64) -> Result<()> {
-        let key = self.next_key();
-        let Self { spec, weights, planes, persistent, counts, .. } = self;
-        let planes: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
-        pulse::update(Update {
-            device: &spec.device,
-            weights,
-            planes: &planes,
-            persistent: persistent.as_deref_mut(),
-            x,
-            bias: None,
-            d,
-            learning_rate,
-            key,
-            counts: counts.as_deref_mut(),
+        self.numbered(|tile, key| {
+            let Self { spec, weights, planes, persistent, counts, .. } = tile;
+            let planes: Vec<PlaneRef<'_>> =
+                planes.iter().map(|(_, plane)| plane.as_ref()).collect();
+            pulse::update(Update {
+                device: &spec.device,
+                weights,
+                planes: &planes,
+                persistent: persistent.as_deref_mut(),
+                x,
+                bias: None,
+                d,
+                learning_rate,
+                key,
+                counts: counts.as_deref_mut(),
+            })
         })
     }
 
     /// Runs an operation on the cells.
     fn apply(&mut self, f: impl FnOnce(&Device, Cells<'_>, Key) -> Result<()>) -> Result<()> {
-        let key = self.next_key();
-        let Self { spec, weights, planes, persistent, .. } = self;
-        let planes: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
-        f(
-            &spec.device,
-            Cells { weights, persistent: persistent.as_deref_mut(), planes: &planes },
-            key,
-        )
+        self.numbered(|tile, key| {
+            let Self { spec, weights, planes, persistent, .. } = tile;
+            let planes: Vec<PlaneRef<'_>> =
+                planes.iter().map(|(_, plane)| plane.as_ref()).collect();
+            let persistent = persistent.as_deref_mut();
+            f(&spec.device, Cells { weights, persistent, planes: &planes }, key)
+        })
     }
 
     fn product(
@@ -358,31 +374,35 @@ impl Tile {
         y: &mut [f32],
         pass: Pass,
     ) -> Result<()> {
-        let key = self.next_key();
-        let owned = match direction {
-            Direction::Forward => &mut self.forward_lines,
-            Direction::Backward => &mut self.backward_lines,
-        };
-        let mut running = owned.running();
-        let result = self.spec.mvm(direction).run(Request {
-            x,
-            bias: None,
-            drop_last: false,
-            weights: &self.weights,
-            y,
-            key,
-            is_test: pass == Pass::Test,
-            lines: owned.borrow(),
-            running: running.as_mut(),
-            mask: None,
-        });
-        owned.set_running(running);
-        result
+        self.numbered(|tile, key| {
+            let owned = match direction {
+                Direction::Forward => &mut tile.forward_lines,
+                Direction::Backward => &mut tile.backward_lines,
+            };
+            let mut running = owned.running();
+            tile.spec.mvm(direction).run(Request {
+                x,
+                bias: None,
+                drop_last: false,
+                weights: &tile.weights,
+                y,
+                key,
+                is_test: pass == Pass::Test,
+                lines: owned.borrow(),
+                running: running.as_mut(),
+                mask: None,
+            })?;
+            owned.set_running(running);
+            Ok(())
+        })
     }
 
-    fn next_key(&mut self) -> Key {
-        self.calls += 1;
-        Key::new(self.seed, self.calls)
+    /// Runs a call with the key of the next one; a call that fails has not been one.
+    fn numbered<R>(&mut self, call: impl FnOnce(&mut Self, Key) -> Result<R>) -> Result<R> {
+        let number = self.calls + 1;
+        let result = call(self, Key::new(self.seed, number))?;
+        self.calls = number;
+        Ok(result)
     }
 }
 
@@ -391,5 +411,277 @@ pub(crate) fn fill_uniform(weights: &mut [f32], low: f32, high: f32, key: Key) {
     key.stream(Stream::Weights).fill_uniform(0, 0, weights);
     for w in weights {
         *w = (high - low).mul_add(*w, low);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::{
+        AnalogMvType, BoundManagement, IoParameters, NoiseManagement, PulseType, UpdateParameters,
+        WeightNoise,
+    };
+    use crate::devices::{CellRef, DeviceConfig, PulsedDevice, Rule, Visitor, random};
+    use crate::par;
+    use crate::pulse::trains::SHARED_BLOCK;
+    use crate::rng::record::{self, Position};
+
+    /// Whether a draw may be asked for again by what it was made for: roundings of a probability by each
+    /// slice of a sample, write noise by each chunk that moves a weight, and one evaluation for four
+    /// samples with a single slot by each chunk that has one of them.
+    fn repeats(position: &Position) -> bool {
+        let shared = [Stream::PulseX, Stream::PulseD].iter().any(|side| position.is_of(*side))
+            && position.block() == SHARED_BLOCK;
+        shared || [Stream::PulseRound, Stream::WriteNoise].iter().any(|s| position.is_of(*s))
+    }
+
+    /// Checks that no draw serves two purposes. `drawn` has those of one call per element.
+    fn check(drawn: &[Vec<Position>]) -> std::result::Result<(), TestCaseError> {
+        let mut all = Vec::new();
+        for call in drawn {
+            let mut call = call.clone();
+            call.sort_unstable();
+            let twice = call.windows(2).find(|two| two[0] == two[1] && !repeats(&two[0]));
+            prop_assert!(twice.is_none(), "{twice:?} in one call");
+            call.dedup();
+            all.append(&mut call);
+        }
+        all.sort_unstable();
+        let twice = all.windows(2).find(|two| two[0] == two[1]);
+        prop_assert!(twice.is_none(), "{twice:?} in two calls");
+        Ok(())
+    }
+
+    prop_compose! {
+        fn io()(
+            management in prop::sample::select(&[
+                NoiseManagement::None, NoiseManagement::AbsMax, NoiseManagement::AverageAbsMax,
+            ]),
+            mv_type in prop::sample::select(&[
+                AnalogMvType::OnePass, AnalogMvType::PosNegSeparate,
+                AnalogMvType::PosNegSeparateDigitalSum,
+            ]),
+            w_noise_type in prop::sample::select(&[
+                WeightNoise::None, WeightNoise::AdditiveConstant, WeightNoise::PcmRead,
+            ]),
+            bound in prop::sample::select(&[
+                BoundManagement::None, BoundManagement::Iterative,
+                BoundManagement::IterativeWorstCase,
+            ]),
+            out_bound in 0.05..2.0,
+            rounds in any::<(bool, bool)>(),
+        ) -> IoParameters {
+            IoParameters {
+                noise_management: management,
+                mv_type,
+                w_noise_type,
+                w_noise: 0.1,
+                bound_management: bound,
+                out_bound,
+                inp_noise: 0.1,
+                inp_sto_round: rounds.0,
+                out_sto_round: rounds.1,
+                out_noise_std: 0.1,
+                v_offset_std: 0.1,
+                out_nonlinearity: 0.1,
+                w_read_asymmetry_dtod: 0.1,
+                ..IoParameters::default()
+            }
+        }
+    }
+
+    prop_compose! {
+        fn update()(
+            pulse_type in prop::sample::select(&[
+                PulseType::StochasticCompressed, PulseType::MeanCount,
+                PulseType::DeterministicImplicit, PulseType::NoneWithDevice,
+            ]),
+            // Several chunks of one sample, too.
+            desired_bl in prop_oneof![1i64..40, 4000i64..9000],
+            managed in any::<bool>(),
+            sto_round in any::<bool>(),
+        ) -> UpdateParameters {
+            let update_bl_management = managed;
+            let res = if sto_round { 0.01 } else { 0.0 };
+            UpdateParameters {
+                pulse_type, desired_bl, update_bl_management, sto_round, res,
+                ..UpdateParameters::default()
+            }
+        }
+    }
+
+    fn values(len: usize, key: u64) -> Vec<f32> {
+        let mut out = vec![0.0; len];
+        Key::new(9, key).stream(Stream::Read).fill_normal(0, 0, &mut out);
+        out
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn no_draw_serves_two_purposes(
+            name in prop::sample::select(DeviceConfig::PULSED),
+            io in io(),
+            update in update(),
+            sizes in (1usize..90, 1usize..90),
+            samples in prop_oneof![1usize..5, 30usize..50],
+            near_bounds in any::<bool>(),
+            seed in any::<u64>(),
+        ) {
+            // What other threads draw is not recorded.
+            par::set_num_threads(1).unwrap();
+            // Many pulses take long.
+            let many = update.desired_bl > 100;
+            let samples = if many { samples.min(2) } else { samples };
+            let mut device = DeviceConfig::pulsed_default(name).unwrap();
+            let pulsed = device.pulsed_mut().unwrap();
+            pulsed.corrupt_devices_prob = 0.1;
+            (pulsed.lifetime, pulsed.lifetime_dtod) = (100.0, 0.1);
+            (pulsed.diffusion, pulsed.diffusion_dtod) = (0.01, 0.1);
+            (pulsed.reset_dtod, pulsed.drift.nu) = (0.1, 0.1);
+            (pulsed.drift.nu_dtod, pulsed.drift.nu_std, pulsed.drift.w_noise_std) = (0.1, 0.1, 0.1);
+            if let DeviceConfig::PowStep(device) = &mut device {
+                device.write_noise_std = 0.5;
+            }
+            let config = TileConfig {
+                device, forward: io.clone(), backward: io, update,
+            };
+            let (rows, columns) = sizes;
+            let (x, d) = (values(samples * columns, 1), values(samples * rows, 2));
+            let (mut y, mut g) = (vec![0.0; d.len()], vec![0.0; x.len()]);
+            let mut tile = None;
+            let mut drawn = vec![
+                record::during(|| tile = Tile::new(rows, columns, &config, seed).ok()),
+            ];
+            let mut tile = tile.unwrap();
+            let range = if near_bounds { 0.6 } else { 0.1 };
+            drawn.push(record::during(|| tile.set_weights_uniform(-range, range).unwrap()));
+            // A product and its transpose may share a call, as they do in the Python package.
+            drawn.push(record::during(|| {
+                let key = Key::new(seed, 1 << 40);
+                let (lines, back) = (tile.forward_lines.clone(), tile.backward_lines.clone());
+                for (direction, lines, x, y) in [
+                    (Direction::Forward, lines, &x, &mut y), (Direction::Backward, back, &d, &mut g),
+                ] {
+                    let mut running = lines.running();
+                    tile.spec.mvm(direction).run(Request {
+                        x, bias: None, drop_last: false, weights: &tile.weights, y, key,
+                        is_test: false, lines: lines.borrow(), running: running.as_mut(), mask: None,
+                    }).unwrap();
+                }
+            }));
+            drawn.push(record::during(|| tile.forward(&x, &mut y, Pass::Train).unwrap()));
+            drawn.push(record::during(|| tile.backward(&d, &mut g, Pass::Train).unwrap()));
+            for rate in [0.01, 0.3] {
+                drawn.push(record::during(|| tile.update(&x, &d, rate).unwrap()));
+            }
+            drawn.push(record::during(|| tile.diffuse().unwrap()));
+            drawn.push(record::during(|| tile.decay(1.0).unwrap()));
+            drawn.push(record::during(|| tile.drift(10.0).unwrap()));
+            drawn.push(record::during(|| tile.reset_columns(0, -1, 0.5).unwrap()));
+            // Decay draws nothing, nor do updates without pulses.
+            prop_assert!(drawn.iter().filter(|call| call.is_empty()).count() <= 3);
+            check(&drawn)?;
+        }
+    }
+
+    /// Weight of a cell after one pulse without noise, as the rule of its device has it.
+    struct OnePulse {
+        w: f32,
+        up: bool,
+        /// Bounds with the reference subtracted, steps, what the device adds.
+        cell: CellRef,
+    }
+
+    impl Visitor for OnePulse {
+        type Output = f32;
+
+        fn pulsed<D: PulsedDevice>(self, device: &D) -> f32 {
+            let Self { w, up, cell } = self;
+            let rule = device.rule();
+            let moved = rule.step(w, up, rule.prepare(cell), 0.0);
+            if moved.is_nan() { w } else { moved.max(cell.min_bound).min(cell.max_bound) }
+        }
+
+        fn exact(self) -> f32 {
+            self.w
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// One pulse at each crosspoint is that of the formula; with noise, weights stay finite and within
+        /// the bounds.
+        #[test]
+        fn random_devices(
+            name in prop::sample::select(DeviceConfig::PULSED),
+            seed in any::<u64>(),
+            up in any::<bool>(),
+            noisy in any::<bool>(),
+        ) {
+            let mut device = random::device(name, seed).unwrap();
+            let pulsed = device.pulsed_mut().unwrap();
+            if !noisy {
+                pulsed.dw_min_std = 0.0;
+            }
+            let granularity = {
+                let update = UpdateParameters::default();
+                Device::new(&device, &update, 1, 1, false).unwrap().granularity()
+            };
+            // Lines that fire surely, once.
+            let update = UpdateParameters {
+                desired_bl: 1,
+                fixed_bl: true,
+                update_management: false,
+                update_bl_management: false,
+                ..UpdateParameters::default()
+            };
+            let config = TileConfig { device, update, ..TileConfig::default() };
+            let (rows, columns) = (5, 37);
+            let mut tile = Tile::new(rows, columns, &config, seed).unwrap();
+            tile.set_weights(&values(rows * columns, seed)).unwrap();
+            let rate = 4.0 * granularity;
+            prop_assume!(rate < f64::from(f32::MAX));
+            let acting = |tile: &Tile| match &tile.persistent {
+                Some(persistent) => persistent.clone(),
+                None => tile.weights.clone(),
+            };
+            let before = acting(&tile);
+            let error = if up { -1.0 } else { 1.0 };
+            tile.update(&vec![1.0; columns], &vec![error; rows], rate).unwrap();
+            let after = acting(&tile);
+            let planes: Vec<_> = tile.planes.iter().map(|(_, plane)| plane.as_ref()).collect();
+            let device = tile.spec.device();
+            let bounds = device.bounds(&planes).unwrap();
+            let extra = device.first_extra();
+            for at in 0..rows * columns {
+                let [min_bound, max_bound] = bounds.at(at);
+                prop_assert!(tile.weights[at].is_finite());
+                prop_assert!((min_bound..=max_bound).contains(&after[at]));
+                if noisy {
+                    continue;
+                }
+                let plane = |position: usize| planes.get(position).map_or(0.0, |plane| plane.at(at));
+                let cell = CellRef {
+                    max_bound,
+                    min_bound,
+                    up: plane(2),
+                    down: plane(3),
+                    extra: [0, 1, 2, 3].map(|added| plane(extra + added)),
+                };
+                let expected = device.config().visit(OnePulse { w: before[at], up, cell });
+                // Roundings of a few operations on numbers of this size.
+                let size = max_bound.abs().max(min_bound.abs()).max(expected.abs());
+                prop_assert!(
+                    (after[at] - expected).abs() <= 1e-5 * size,
+                    "cell {at}: {} to {} instead of {expected}, {cell:?}", before[at], after[at]
+                );
+            }
+        }
     }
 }

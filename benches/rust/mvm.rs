@@ -27,7 +27,7 @@ impl Operands {
         let noise = |i: usize| ((i.wrapping_mul(2_654_435_761) >> 8) % 2001) as f32 / 1000.0 - 1.0;
         let spread = 1.0 / (size as f32).sqrt();
         Self {
-            lines: mvm.construct_lines(1),
+            lines: mvm.construct_lines(1).unwrap(),
             mvm,
             weights: (0..size * size).map(|i| spread * noise(i)).collect(),
             x: (0..batch * size).map(|i| noise(i + 77)).collect(),

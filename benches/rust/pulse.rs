@@ -32,7 +32,7 @@ pub fn benches(criterion: &mut Criterion) {
         else {
             continue;
         };
-        let planes = device.construct(1);
+        let planes = device.construct(1).unwrap();
         let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
         let mut start = normals(SIZE, 2, 0.05);
         device.clip(&mut start, &planes).unwrap();

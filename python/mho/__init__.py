@@ -7,7 +7,7 @@ Subpackages are loaded at their first use, since torch takes a second: `mho.nn`,
 import importlib
 from typing import Any
 
-from mho import pending
+from mho import interpreters, pending
 from mho.adapters import Backend, backends, synchronize
 from mho.settings import get_backend, get_num_threads, set_backend, set_num_threads
 from mho.version import __version__
@@ -25,6 +25,7 @@ __all__ = [
     "synchronize",
 ]
 
+interpreters.refuse_further_ones()
 pending.install()
 
 _SUBPACKAGES = frozenset(("compat", "exceptions", "inference", "nn", "optim", "simulator", "utils"))

@@ -106,16 +106,16 @@ class GpuTile:
         d: Tensor,
         learning_rate: float,
         seed: Tensor,
-        call: int,
+        calls: Tensor,
         bias: float | None = None,
         counts: Tensor | None = None,
     ) -> None: ...
-    def decay(self, alpha: float, seed: Tensor, call: int) -> None: ...
-    def diffuse(self, seed: Tensor, call: int) -> None: ...
+    def decay(self, alpha: float, seed: Tensor, calls: Tensor) -> None: ...
+    def diffuse(self, seed: Tensor, calls: Tensor) -> None: ...
     def reset_columns(
-        self, start: int, count: int, probability: float, seed: Tensor, call: int
+        self, start: int, count: int, probability: float, seed: Tensor, calls: Tensor
     ) -> None: ...
-    def clip_weights(self, value: float, seed: Tensor, call: int) -> None: ...
+    def clip_weights(self, value: float, seed: Tensor, calls: Tensor) -> None: ...
     def destroy_device(self) -> None:
         """Test hook: destroy the device as a driver that crashed would."""
 
@@ -132,7 +132,11 @@ def gpu_synchronize() -> None:
     """Wait for all work on all opened adapters."""
 
 def next_call(calls: Tensor) -> int:
-    """Atomically advance the call counter (int64[1]) and return the number of this call."""
+    """Atomically advance the call counter (int64[1]) and return the number of this call.
+
+    Functions that change weights and take ``calls`` do so themselves: their change and the number
+    of the call count together, or neither does.
+    """
 
 def forward(
     spec: TileSpec,
@@ -180,7 +184,7 @@ def update(
     d: Tensor,
     learning_rate: float,
     seed: Tensor,
-    call: int,
+    calls: Tensor,
     bias: float | None = None,
     counts: Tensor | None = None,
 ) -> None:
@@ -203,7 +207,7 @@ def pulse_noise(out: Tensor, columns: int, seed: Tensor, call: int, index: int) 
     """Fill rows of ``columns`` elements with standard normals number ``index`` of a call."""
 
 def clip_to_bounds(
-    spec: TileSpec, weight: Tensor, hidden: dict[str, Tensor], seed: Tensor, call: int
+    spec: TileSpec, weight: Tensor, hidden: dict[str, Tensor], seed: Tensor, calls: Tensor
 ) -> None:
     """Bring freshly written weights into the device bounds (and redraw write noise)."""
 
@@ -223,7 +227,7 @@ def drift(
     state: dict[str, Tensor],
     delta_t: float,
     seed: Tensor,
-    call: int,
+    calls: Tensor,
 ) -> None:
     """Drift for ``delta_t``; ``state`` is what drift remembers, changed in place."""
 
@@ -233,10 +237,10 @@ def decay(
     hidden: dict[str, Tensor],
     alpha: float,
     seed: Tensor,
-    call: int,
+    calls: Tensor,
 ) -> None: ...
 def diffuse(
-    spec: TileSpec, weight: Tensor, hidden: dict[str, Tensor], seed: Tensor, call: int
+    spec: TileSpec, weight: Tensor, hidden: dict[str, Tensor], seed: Tensor, calls: Tensor
 ) -> None: ...
 def reset_columns(
     spec: TileSpec,
@@ -246,7 +250,7 @@ def reset_columns(
     count: int,
     probability: float,
     seed: Tensor,
-    call: int,
+    calls: Tensor,
 ) -> None: ...
 def clip_weights(
     spec: TileSpec,
@@ -254,9 +258,9 @@ def clip_weights(
     hidden: dict[str, Tensor],
     value: float,
     seed: Tensor,
-    call: int,
+    calls: Tensor,
 ) -> None: ...
-def uniform_weights(weight: Tensor, low: float, high: float, seed: Tensor, call: int) -> None:
+def uniform_weights(weight: Tensor, low: float, high: float, seed: Tensor, calls: Tensor) -> None:
     """Fill with uniform draws in [low, high)."""
 
 def set_num_threads(threads: int) -> None: ...

@@ -208,7 +208,8 @@ impl PulsedParameters {
         if self.enforce_consistency { (up.abs(), down.abs()) } else { (up, down) }
     }
 
-    fn decay_scale(&self, draw: f64) -> f64 {
+    /// Factor on the deviation from the mean after a reset per call, for a lifetime that drew `draw`.
+    pub(super) fn decay_scale(&self, draw: f64) -> f64 {
         if self.lifetime <= 0.0 {
             return 1.0;
         }

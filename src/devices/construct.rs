@@ -5,6 +5,9 @@ use super::common::{CellDraws, PulsedParameters};
 use super::device::{Device, PERSISTENT};
 use super::planes::Plane;
 use super::rule::PulsedDevice;
+use crate::error::Result;
+use crate::memory;
+use crate::par;
 use crate::rng::{Draw, Key, Stream, to_uniform};
 
 /// Draws of the construction stream, one block each. Append only.
@@ -25,11 +28,13 @@ mod block {
 impl Device {
     /// Draws the hidden parameters from `seed`, or from a `construction_seed` that is not 0. The
     /// persistent weights are 0.
-    #[must_use]
-    pub fn construct(&self, seed: u64) -> Vec<(&'static str, Plane)> {
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::Error::Memory), [`Error::Interrupted`](crate::Error::Interrupted).
+    pub fn construct(&self, seed: u64) -> Result<Vec<(&'static str, Plane)>> {
         let cells = self.d_size() * self.x_size();
-        let plane = |name| (name, empty_plane(self, name, cells));
-        let planes = self.hidden_names().into_iter().map(plane).collect();
+        let plane = |name| Ok((name, empty_plane(self, name, cells)?));
+        let planes = self.hidden_names().into_iter().map(plane).collect::<Result<_>>()?;
         self.config().visit(Construct { device: self, seed, planes })
     }
 }
@@ -42,7 +47,7 @@ struct Construct<'a> {
 }
 
 impl Visitor for Construct<'_> {
-    type Output = Vec<(&'static str, Plane)>;
+    type Output = Result<Vec<(&'static str, Plane)>>;
 
     fn pulsed<D: PulsedDevice>(self, config: &D) -> Self::Output {
         let Self { device, seed, mut planes } = self;
@@ -51,10 +56,14 @@ impl Visitor for Construct<'_> {
             seed => seed as u64,
         };
         let draw = Key::new(seed, 0).stream(Stream::Construct);
-        let mut rows = RowDraws::new(device.x_size(), D::EXTRA_DRAWS);
+        let mut rows = RowDraws::new(device.x_size(), D::EXTRA_DRAWS)?;
+        let group = par::rows_per_check(config.construction_ns());
         for row in 0..device.d_size() {
-            rows.fill(&draw, row as u32, config.pulsed());
+            rows.fill(&draw, row as u32, config.pulsed())?;
             for column in 0..device.x_size() {
+                if (row * device.x_size() + column + 1).is_multiple_of(group) {
+                    par::check_interrupt()?;
+                }
                 let bias = device.analog_bias && column + 1 == device.x_size();
                 let draws = rows.cell(column, bias && config.pulsed().perfect_bias);
                 let mut cell = config.pulsed().cell(&draws);
@@ -69,19 +78,19 @@ impl Visitor for Construct<'_> {
                 }
             }
         }
-        planes
+        Ok(planes)
     }
 
     fn exact(self) -> Self::Output {
-        Vec::new()
+        Ok(Vec::new())
     }
 }
 
-fn empty_plane(device: &Device, name: &str, cells: usize) -> Plane {
-    match device.hidden_constant(name) {
+fn empty_plane(device: &Device, name: &str, cells: usize) -> Result<Plane> {
+    Ok(match device.hidden_constant(name) {
         Some(value) => Plane::Constant(value),
-        None => Plane::Values(vec![0.0; cells]),
-    }
+        None => Plane::Values(memory::filled(0.0, cells)?),
+    })
 }
 
 /// Draws of one row of cells.
@@ -104,15 +113,12 @@ const NORMALS: [u32; 8] = [
 ];
 
 impl RowDraws {
-    fn new(x_size: usize, extra: usize) -> Self {
-        Self {
-            normals: vec![vec![0.0; x_size]; NORMALS.len()],
-            corrupt: None,
-            extra: vec![vec![0.0; x_size]; extra],
-        }
+    fn new(x_size: usize, extra: usize) -> Result<Self> {
+        let rows = |count| (0..count).map(|_| memory::filled(0.0, x_size)).collect::<Result<_>>();
+        Ok(Self { normals: rows(NORMALS.len())?, corrupt: None, extra: rows(extra)? })
     }
 
-    fn fill(&mut self, draw: &Draw, row: u32, pulsed: &PulsedParameters) {
+    fn fill(&mut self, draw: &Draw, row: u32, pulsed: &PulsedParameters) -> Result<()> {
         // Draws are positional: those that nothing depends on are left out.
         let needed = [
             pulsed.w_max_dtod != 0.0,
@@ -134,11 +140,15 @@ impl RowDraws {
         }
         if pulsed.corrupt_devices_prob > 0.0 {
             let x_size = self.normals[0].len();
-            let [is_stuck, position] =
-                self.corrupt.get_or_insert_with(|| [vec![0; x_size], vec![0; x_size]]);
-            draw.fill_words(row, block::CORRUPT, is_stuck);
-            draw.fill_words(row, block::CORRUPT_POSITION, position);
+            if self.corrupt.is_none() {
+                self.corrupt = Some([memory::filled(0, x_size)?, memory::filled(0, x_size)?]);
+            }
+            if let Some([is_stuck, position]) = &mut self.corrupt {
+                draw.fill_words(row, block::CORRUPT, is_stuck);
+                draw.fill_words(row, block::CORRUPT_POSITION, position);
+            }
         }
+        Ok(())
     }
 
     fn cell(&self, column: usize, perfect: bool) -> CellDraws {
@@ -172,62 +182,54 @@ mod tests {
 
     use super::*;
     use crate::config::UpdateParameters;
-    use crate::devices::DeviceConfig;
+    use crate::devices::{DeviceConfig, PowStepReference, random};
+    use crate::error::Error;
+    use crate::pulse::trouble::{self, ASKED, STOP};
 
-    /// A value that is often exactly zero, as unset parameters are.
-    fn often_zero(range: std::ops::Range<f64>) -> impl Strategy<Value = f64> {
-        prop_oneof![Just(0.0), range]
-    }
-
-    prop_compose! {
-        fn parameters()(
-            means in (often_zero(0.0..2.0), often_zero(-2.0..0.0), often_zero(-0.5..0.5)),
-            bounds in (often_zero(-2.0..2.0), often_zero(-2.0..2.0)),
-            steps in (often_zero(0.0..2.0), often_zero(0.0..0.5), any::<bool>()),
-            rates in (often_zero(0.0..0.1), often_zero(0.0..2.0), often_zero(0.5..9.0)),
-            reset in (often_zero(-0.1..0.1), often_zero(0.0..0.1)),
-            exceptions in (often_zero(0.0..1.0), any::<bool>(), any::<bool>()),
-        ) -> PulsedParameters {
-            PulsedParameters {
-                w_max: means.0,
-                w_min: means.1,
-                up_down: means.2,
-                w_max_dtod: bounds.0,
-                w_min_dtod: bounds.1,
-                dw_min_dtod: steps.0,
-                up_down_dtod: steps.1,
-                dw_min_dtod_log_normal: steps.2,
-                diffusion: rates.0,
-                diffusion_dtod: rates.1,
-                lifetime: rates.2,
-                lifetime_dtod: rates.1,
-                reset: reset.0,
-                reset_dtod: reset.1,
-                corrupt_devices_prob: exceptions.0,
-                perfect_bias: exceptions.1,
-                enforce_consistency: exceptions.2,
-                ..PulsedParameters::default()
-            }
-        }
+    /// A search by many pulses in every cell takes long enough to be stopped.
+    #[test]
+    fn construction_asks_for_interruptions() {
+        trouble::watch();
+        let device = |n_estimation_steps| {
+            let device = PowStepReference {
+                n_estimation_steps,
+                subtract_symmetry_point: true,
+                ..PowStepReference::default()
+            };
+            let config = DeviceConfig::PowStepReference(device);
+            Device::new(&config, &UpdateParameters::default(), 1, 4, false)
+        };
+        ASKED.set(0);
+        let long = device(1_000_000).unwrap();
+        long.construct(1).unwrap();
+        assert!(ASKED.get() > 0);
+        STOP.set(true);
+        let result = long.construct(1);
+        STOP.set(false);
+        assert_eq!(result, Err(Error::Interrupted));
+        assert!(matches!(device(1_000_001), Err(Error::Config { .. })));
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        /// Values that the configuration makes equal are those that would have been drawn, and all
+        /// are what a tile accepts.
         #[test]
         fn folded_planes_equal_the_drawn_ones(
-            pulsed in parameters(),
             name in prop::sample::select(DeviceConfig::PULSED),
             seed in any::<u64>(),
+            bias in any::<bool>(),
         ) {
-            let mut config = DeviceConfig::pulsed_default(name).unwrap();
-            let consistent = pulsed.enforce_consistency;
-            *config.pulsed_mut().unwrap() = pulsed;
+            let config = random::device(name, seed).unwrap();
+            let consistent = config.pulsed().unwrap().enforce_consistency;
             let (rows, columns) = (20, 30);
             let device =
-                Device::new(&config, &UpdateParameters::default(), rows, columns, true).unwrap();
-            let folded = device.construct(seed);
+                Device::new(&config, &UpdateParameters::default(), rows, columns, bias).unwrap();
+            let folded = device.construct(seed).unwrap();
             let empty = || Plane::Values(vec![0.0; rows * columns]);
             let planes = device.hidden_names().into_iter().map(|name| (name, empty())).collect();
-            let drawn = config.visit(Construct { device: &device, seed, planes });
+            let drawn = config.visit(Construct { device: &device, seed, planes }).unwrap();
             for ((name, folded), (_, drawn)) in folded.iter().zip(&drawn) {
                 for at in 0..rows * columns {
                     prop_assert_eq!(
@@ -235,13 +237,11 @@ mod tests {
                     );
                 }
             }
-            let get = |at: usize| folded[at].1.as_ref();
+            let planes: Vec<_> = folded.iter().map(|(_, plane)| plane.as_ref()).collect();
+            // Finite, and no cell has crossed bounds, with or without consistency.
+            device.check_planes(&planes).unwrap();
             for at in 0..rows * columns {
-                // With or without consistency, no cell has crossed bounds.
-                prop_assert!(get(1).at(at) <= get(0).at(at));
-                if consistent {
-                    prop_assert!(get(2).at(at) >= 0.0 && get(3).at(at) >= 0.0);
-                }
+                prop_assert!(!consistent || planes[2].at(at) >= 0.0 && planes[3].at(at) >= 0.0);
             }
         }
     }

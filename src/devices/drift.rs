@@ -67,8 +67,8 @@ impl Device {
         };
         let DriftState { clock, start, written, previous } = state;
         let draw = key.stream(Stream::Drift);
-        let mut nu_noise = Normals::new(draw, 0, self.x_size(), parameters.nu_std);
-        let mut w_noise = Normals::new(draw, 1, self.x_size(), parameters.w_noise_std);
+        let mut nu_noise = Normals::new(draw, 0, self.x_size(), parameters.nu_std)?;
+        let mut w_noise = Normals::new(draw, 1, self.x_size(), parameters.w_noise_std)?;
         let offset = offset(parameters);
         self.map(cells, key, |at, mut w| {
             let xi = f64::from(nu_noise.at(at));

@@ -8,6 +8,7 @@ use super::device::{Device, position};
 use super::planes::PlaneRef;
 use crate::config::check_factor;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::rng::{Draw, Key, Stream};
 
 /// The state of the cells of one tile.
@@ -76,23 +77,33 @@ impl Device {
     /// `s = 1 + alpha (decay_scale - 1)`, within the bounds. Exact:
     /// `w *= max(0, 1 - alpha / lifetime)`.
     ///
+    /// What is lost, `1 - s`, is computed in f64 where it is equal in all cells, for `s` itself has
+    /// too few digits in f32: of a lifetime of 1e6 they would make 0.99e6. Where lifetimes differ,
+    /// that of each cell is rounded as its `decay_scale` is, up or down by `3e-8` of its square.
+    ///
     /// # Errors
     /// [`Error::Argument`] for an `alpha` that is negative or beyond f32, [`Error::Shape`].
     pub fn decay(&self, cells: Cells<'_>, alpha: f64, key: Key) -> Result<()> {
         check_factor("alpha", alpha)?;
         self.check_cells(&cells)?;
         if let Some(lifetime) = self.exact_lifetime() {
-            if lifetime > 0.0 {
-                let scale = (1.0 - alpha / lifetime).max(0.0) as f32;
-                cells.weights.iter_mut().for_each(|w| *w *= scale);
-            }
+            let loss = exact_loss(lifetime, alpha);
+            cells.weights.iter_mut().for_each(|w| *w = decayed(*w, 0.0, loss));
             return Ok(());
         }
         let (scales, biases) = (cells.planes[position::DECAY], cells.planes[position::RESET]);
+        let equal = self.equal_loss(scales, alpha);
         self.map(cells, key, |at, w| {
-            let scale = (alpha as f32).mul_add(scales.at(at) - 1.0, 1.0);
-            (w - biases.at(at)).mul_add(scale, biases.at(at))
+            let loss = equal.unwrap_or_else(|| alpha as f32 * (1.0 - scales.at(at)));
+            decayed(w, biases.at(at), loss)
         })
+    }
+
+    /// What pulsed cells lose in `alpha` calls if `scales`, their `decay_scales`, is the one value that
+    /// the configuration gives all of them.
+    pub(crate) fn equal_loss(&self, scales: PlaneRef<'_>, alpha: f64) -> Option<f32> {
+        let scale = self.config().pulsed()?.decay_scale(0.0);
+        (scales == PlaneRef::Constant(scale as f32)).then_some((alpha * (1.0 - scale)) as f32)
     }
 
     /// One step of a random walk: `w += diffusion_rate xi`, within the bounds.
@@ -111,7 +122,7 @@ impl Device {
         if rates == PlaneRef::Constant(0.0) {
             return Ok(());
         }
-        let mut normals = Normals::new(key.stream(Stream::Diffusion), 0, self.x_size(), 1.0);
+        let mut normals = Normals::new(key.stream(Stream::Diffusion), 0, self.x_size(), 1.0)?;
         self.map(cells, key, |at, w| rates.at(at).mul_add(normals.at(at), w))
     }
 
@@ -226,6 +237,17 @@ impl Device {
     }
 }
 
+/// What the weights of exact devices lose in `alpha` calls; nothing without lifetime.
+pub(crate) fn exact_loss(lifetime: f64, alpha: f64) -> f32 {
+    if lifetime > 0.0 { (alpha / lifetime).min(1.0) as f32 } else { 0.0 }
+}
+
+/// `w` after its distance to `bias` lost the share `loss`: exactly `bias` when it lost all of it.
+fn decayed(w: f32, bias: f32, loss: f32) -> f32 {
+    let distance = w - bias;
+    if loss < 0.5 { distance.mul_add(-loss, w) } else { distance.mul_add(1.0 - loss, bias) }
+}
+
 /// One normal per cell of one stream and block, for cells that come in their order.
 pub(super) struct Normals {
     draw: Draw,
@@ -236,8 +258,11 @@ pub(super) struct Normals {
 
 impl Normals {
     /// Normals that are multiplied by `std`; without spread they are 0 and not drawn.
-    pub(super) fn new(draw: Draw, block: u32, columns: usize, std: f64) -> Self {
-        Self { draw, block, is_drawn: std > 0.0, row: vec![0.0; columns] }
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub(super) fn new(draw: Draw, block: u32, columns: usize, std: f64) -> Result<Self> {
+        Ok(Self { draw, block, is_drawn: std > 0.0, row: memory::filled(0.0, columns)? })
     }
 
     pub(super) fn at(&mut self, at: usize) -> f32 {

@@ -19,6 +19,8 @@ mod piecewise_step;
 mod planes;
 mod pow_step;
 mod pow_step_reference;
+#[cfg(test)]
+pub(crate) mod random;
 mod response;
 mod rule;
 mod soft_bounds;
@@ -37,6 +39,8 @@ pub use drift::DriftState;
 pub use exp_step::{ExpStep, ExpStepRule};
 pub use ideal::{FloatingPoint, Ideal};
 pub use lifecycle::Cells;
+#[cfg(feature = "wgpu")]
+pub(crate) use lifecycle::exact_loss;
 pub use linear::LinearRule;
 pub use linear_step::LinearStep;
 pub use nodes::{MAX_NODES, Nodes};

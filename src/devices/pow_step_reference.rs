@@ -4,7 +4,7 @@ use super::common::{Cell, PulsedParameters};
 use super::pow_step::{Exponents, PowRule};
 use super::response::Response;
 use super::rule::{MAX_EXTRA, PulsedDevice};
-use crate::config::{finite, params};
+use crate::config::{finite, params, require};
 use crate::error::Result;
 
 params! {
@@ -24,7 +24,7 @@ params! {
         pow_up_down_dtod: real = 0.0;
         /// Whether the symmetry point of the cell is added to its reference.
         subtract_symmetry_point: bool = false;
-        /// Pairs of pulses that search for the symmetry point; 0 or less solves for it.
+        /// Pairs of pulses that search for the symmetry point, at most 10^6; 0 or less solves for it.
         n_estimation_steps: i64 = -1;
         /// Mean of the reference, in weight units.
         reference_mean: real = 0.0;
@@ -32,6 +32,12 @@ params! {
         reference_std: real = 0.0;
     }
 }
+
+/// Most pairs of pulses of a search: ten times as many as the smallest steps that keep a digit of a
+/// weight in f32 need, and a twentieth of a second for each cell.
+const MAX_ESTIMATION_STEPS: i64 = 1_000_000;
+/// Time of one of them.
+const ESTIMATION_NS: f64 = 60.0;
 
 /// Halvings of the range that solve for the symmetry point to `f64` precision.
 const HALVINGS: usize = 60;
@@ -86,6 +92,9 @@ impl PulsedDevice for PowStepReference {
     fn validate(&self, path: &str) -> Result<()> {
         self.pulsed.validate(path)?;
         self.exponents().validate(path)?;
+        let pairs = self.n_estimation_steps;
+        let why = format!("must be at most {MAX_ESTIMATION_STEPS}, got {pairs}; -1 solves for it");
+        require(pairs <= MAX_ESTIMATION_STEPS, path, "n_estimation_steps", why)?;
         finite(path, "reference_mean", self.reference_mean)?;
         finite(path, "reference_std", self.reference_std)
     }
@@ -111,6 +120,12 @@ impl PulsedDevice for PowStepReference {
             reference += self.symmetry_point(cell, exponents);
         }
         [exponents[0], exponents[1], reference, 0.0]
+    }
+
+    fn construction_ns(&self) -> f64 {
+        let searches = self.subtract_symmetry_point && self.n_estimation_steps > 0;
+        let pairs = if searches { self.n_estimation_steps } else { HALVINGS as i64 };
+        pairs as f64 * ESTIMATION_NS
     }
 
     fn extra_varies(&self) -> bool {

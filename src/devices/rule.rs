@@ -198,6 +198,12 @@ pub trait PulsedDevice: Clone + Debug + Default + Send + Sync {
         [0.0; MAX_EXTRA]
     }
 
+    /// Time to draw the hidden parameters of a cell, roughly: it decides how often construction asks for
+    /// an interruption.
+    fn construction_ns(&self) -> f64 {
+        200.0
+    }
+
     /// Whether the draws of [`PulsedDevice::extra`] make its values differ between cells.
     fn extra_varies(&self) -> bool {
         false

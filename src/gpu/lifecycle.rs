@@ -9,14 +9,14 @@ use super::state::{Numbers, cell_grid};
 use super::tile::GpuTile;
 use super::words::Words;
 use crate::config::check_factor;
-use crate::devices::{DeviceConfig, PlaneRef, WeightClip, exact_limit, position};
+use crate::devices::{DeviceConfig, PlaneRef, WeightClip, exact_limit, exact_loss, position};
 use crate::error::{Error, Result};
 use crate::rng::Key;
 
 /// Numbers of the operations in `lifecycle.wgsl`.
 #[derive(Debug, Clone, Copy)]
 enum Operation {
-    Scale = 0,
+    ExactDecay = 0,
     Decay = 1,
     Diffuse = 2,
     Reset = 3,
@@ -83,13 +83,21 @@ impl GpuTile {
     /// [`Error::Argument`] for an `alpha` that is negative or beyond f32, [`Error::Backend`].
     pub fn decay(&mut self, alpha: f64, key: Key) -> Result<()> {
         check_factor("alpha", alpha)?;
-        if let Some(lifetime) = self.spec.device().exact_lifetime() {
-            let scale = if lifetime > 0.0 { (1.0 - alpha / lifetime).max(0.0) } else { 1.0 };
-            let numbers = Numbers { value: scale as f32, ..Numbers::default() };
-            return self.operate(Operation::Scale, key, &numbers);
+        let device = self.spec.device();
+        if let Some(lifetime) = device.exact_lifetime() {
+            let numbers = Numbers { value: exact_loss(lifetime, alpha), ..Numbers::default() };
+            return self.operate(Operation::ExactDecay, key, &numbers);
         }
         let planes = [position::DECAY, position::RESET];
-        let numbers = Numbers { planes: &planes, value: alpha as f32, ..Numbers::default() };
+        let scale = device.hidden_constant("decay_scales");
+        let equal = scale.and_then(|scale| device.equal_loss(PlaneRef::Constant(scale), alpha));
+        // A scale of 0 leaves the loss as it is.
+        let numbers = Numbers {
+            planes: &planes,
+            value: equal.unwrap_or(alpha as f32),
+            constant: equal.map(|_| 0.0),
+            ..Numbers::default()
+        };
         self.operate(Operation::Decay, key, &numbers)
     }
 

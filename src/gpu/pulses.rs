@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::par::{self, Par};
 use crate::pulse::positions::{Kind, Positions};
 use crate::pulse::scale::Scaling;
-use crate::pulse::trains::{SLICE_BLOCKS, Side, Slice, Thresholds, chunks};
+use crate::pulse::trains::{SLICE_BLOCKS, Side, Slice, Thresholds};
 use crate::pulse::{Update, counted};
 use crate::rng::Key;
 use crate::simd;
@@ -157,8 +157,9 @@ impl GpuTile {
     fn stochastic(&mut self, batch: &Update<'_>, counted: bool) -> Result<()> {
         let context = Arc::clone(&self.context);
         let source = batch.source();
-        let scalings = source.scalings(0..source.samples());
-        for (at, slices) in chunks(&scalings).iter().enumerate() {
+        let mut chunks = source.chunks(0..source.samples());
+        for at in 0.. {
+            let Some(slices) = chunks.advance()? else { break };
             let positions = Positions::new(at, SLICE_BLOCKS * slices.len())?;
             let [high, sums] = [Kind::Pulses, Kind::CellSums].map(|kind| positions.column(kind, 0));
             let group = Group {
@@ -215,9 +216,7 @@ impl GpuTile {
     fn dense(&mut self, batch: &Update<'_>, mode: Mode, counted: bool) -> Result<()> {
         let context = Arc::clone(&self.context);
         let source = batch.source();
-        let scalings = source.scalings(0..source.samples());
-        let samples: Vec<_> =
-            scalings.iter().enumerate().filter_map(|(at, s)| Some((at, (*s)?))).collect();
+        let samples = source.scalings(0..source.samples()).collect::<Result<Vec<_>>>()?;
         for part in samples.chunks(GROUP) {
             let group = self.write_lines(batch, part, mode)?;
             context.guard("applying pulses", || self.pulse(batch, &group, counted, Vec::new()))?;

@@ -2,6 +2,9 @@
 
 use super::direction::Direction;
 use crate::config::{IoParameters, NoiseManagement};
+use crate::error::Result;
+use crate::memory;
+use crate::par;
 use crate::rng::{Draw, Key, Stream};
 
 /// Names without and with a running average.
@@ -95,11 +98,12 @@ impl Frozen {
         n_out: usize,
         d_size: usize,
         x_size: usize,
-    ) -> Vec<(&'static str, Vec<f32>)> {
+    ) -> Result<Vec<(&'static str, Vec<f32>)>> {
         let draw = Key::new(seed, 0).stream(self.stream);
         let nonlinearity = self.nonlinearity.map(|[strength, spread]| {
             normals(&draw, 1, n_out, |xi| (strength * (1.0 + spread * xi)).abs())
         });
+        let nonlinearity = nonlinearity.transpose()?;
         let factor = self.factor(nonlinearity.as_deref().unwrap_or(&[]));
         let out_noise = self.out_noise.map(|[noise, spread]| {
             normals(&draw, 3, n_out, |xi| (noise * (1.0 + spread * xi)).abs())
@@ -107,8 +111,15 @@ impl Frozen {
         let v_offset = self.v_offset.map(|std| normals(&draw, 0, n_out, |xi| (std * xi).max(0.0)));
         let w_asymmetry = self.w_asymmetry.map(|std| asymmetry(&draw, d_size, x_size, std));
         let average = self.average.then(|| vec![UNSET]);
-        let values = [out_noise, v_offset, w_asymmetry, nonlinearity, Some(vec![factor]), average];
-        NAMES.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?))).collect()
+        let values = [
+            out_noise.transpose()?,
+            v_offset.transpose()?,
+            w_asymmetry.transpose()?,
+            nonlinearity,
+            Some(vec![factor]),
+            average,
+        ];
+        Ok(NAMES.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?))).collect())
     }
 
     /// The factor that makes the slope of the compression 1 at the calibrated output.
@@ -119,19 +130,26 @@ impl Frozen {
 }
 
 /// One value per line from standard normals of block `block`.
-fn normals(draw: &Draw, block: u32, len: usize, map: impl Fn(f32) -> f32) -> Vec<f32> {
-    let mut values = vec![0.0; len];
+fn normals(draw: &Draw, block: u32, len: usize, map: impl Fn(f32) -> f32) -> Result<Vec<f32>> {
+    let mut values = memory::filled(0.0, len)?;
     draw.fill_normal(0, block, &mut values);
     values.iter_mut().for_each(|value| *value = map(*value));
-    values
+    Ok(values)
 }
 
+/// Time to draw a normal where the compiler has no wide vectors.
+const NORMAL_NS: f64 = 20.0;
+
 /// `1 + std xi` per crosspoint.
-fn asymmetry(draw: &Draw, d_size: usize, x_size: usize, std: f32) -> Vec<f32> {
-    let mut values = vec![0.0; d_size * x_size];
+fn asymmetry(draw: &Draw, d_size: usize, x_size: usize, std: f32) -> Result<Vec<f32>> {
+    let mut values = memory::filled(0.0, d_size * x_size)?;
+    let group = par::rows_per_check(x_size as f64 * NORMAL_NS);
     for (row, part) in values.chunks_exact_mut(x_size).enumerate() {
+        if (row + 1).is_multiple_of(group) {
+            par::check_interrupt()?;
+        }
         draw.fill_normal(row as u32, 2, part);
         part.iter_mut().for_each(|value| *value = 1.0 + std * *value);
     }
-    values
+    Ok(values)
 }

@@ -52,8 +52,8 @@ impl Outputs<'_> {
         par::run(work, |par| {
             for_each(par, MANY, RowsMut::new(y, width), &|rows: RowsMut<'_, f32>| {
                 simd::run(Leave { rows, outputs: *self });
-            });
-            Ok(())
+                Ok(())
+            })
         })
     }
 }
@@ -90,8 +90,8 @@ pub fn enter(x: &[f32], r: f32, out: &mut [f32]) -> Result<()> {
     par::run(ELEMENT_NS * x.len() as f64, |par| {
         for_each(par, MANY, elements, &|(out, at): (RowsMut<'_, f32>, std::ops::Range<usize>)| {
             simd::run(Enter { x: &x[at], r, out: out.data });
-        });
-        Ok(())
+            Ok(())
+        })
     })
 }
 

@@ -13,7 +13,7 @@ use crate::scratch;
 /// has the same bits alone and in a batch.
 ///
 /// # Errors
-/// [`Error::Shape`] when the slices do not fit.
+/// [`Error::Shape`] when the slices do not fit, [`Error::Memory`].
 pub(super) fn product(par: Par, v: &[f32], weights: Matrix<'_>, y: &mut [f32]) -> Result<()> {
     let Matrix { outputs, inputs, .. } = weights;
     if outputs == 0 || y.is_empty() {
@@ -34,9 +34,9 @@ pub(super) fn product(par: Par, v: &[f32], weights: Matrix<'_>, y: &mut [f32]) -
         let v = &v[rows.start * inputs..rows.end * inputs];
         scratch::floats(kernel::panel_len(weights, rows.len()), |panel| {
             kernel::multiply(v, weights, y.data, panel);
-        });
-    });
-    Ok(())
+            Ok(())
+        })
+    })
 }
 
 /// Pieces per thread.

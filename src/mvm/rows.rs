@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use crate::error::Result;
 use crate::par::Par;
 
 /// Something made of rows that can be cut in two.
@@ -89,21 +90,30 @@ impl<A: Rows> Rows for Option<A> {
 pub(super) const MANY: usize = 4;
 
 /// Calls `work` with pieces that together are `rows`, about `pieces` per thread.
-pub(super) fn for_each<R: Rows>(par: Par, pieces: usize, rows: R, work: &(impl Fn(R) + Sync)) {
+///
+/// # Errors
+/// What `work` returns.
+pub(super) fn for_each<R: Rows>(
+    par: Par,
+    pieces: usize,
+    rows: R,
+    work: &(impl Fn(R) -> Result<()> + Sync),
+) -> Result<()> {
     match par {
         Par::Seq => work(rows),
         Par::Rayon(threads) => {
             let grain = rows.len().div_ceil(pieces * threads).max(1);
-            split(rows, grain, work);
+            split(rows, grain, work)
         }
     }
 }
 
-fn split<R: Rows>(rows: R, grain: usize, work: &(impl Fn(R) + Sync)) {
+fn split<R: Rows>(rows: R, grain: usize, work: &(impl Fn(R) -> Result<()> + Sync)) -> Result<()> {
     let len = rows.len();
     if len <= grain {
         return work(rows);
     }
     let (head, tail) = rows.cut(len / 2);
-    rayon::join(|| split(head, grain, work), || split(tail, grain, work));
+    let (head, tail) = rayon::join(|| split(head, grain, work), || split(tail, grain, work));
+    head.and(tail)
 }

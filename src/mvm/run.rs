@@ -20,7 +20,8 @@ impl Mvm {
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when slices do not fit,
     /// [`Error::Argument`](crate::Error::Argument) when a running average is needed and missing,
-    /// [`Error::Interrupted`](crate::Error::Interrupted); `running` is then as before.
+    /// [`Error::Interrupted`](crate::Error::Interrupted), [`Error::Memory`](crate::Error::Memory);
+    /// `running` is then as before.
     pub fn run(&self, request: Request<'_>) -> Result<()> {
         let sizes = self.sizes(&request)?;
         if sizes.samples == 0 || sizes.n_out == 0 {

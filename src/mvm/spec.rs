@@ -108,8 +108,10 @@ impl Mvm {
 
     /// Frozen values of a new tile, by name: those that the parameters use, each drawn by position
     /// from `seed`. `out_nonlinearity_factor` is always among them.
-    #[must_use]
-    pub fn construct_lines(&self, seed: u64) -> Vec<(&'static str, Vec<f32>)> {
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::Error::Memory), [`Error::Interrupted`](crate::Error::Interrupted).
+    pub fn construct_lines(&self, seed: u64) -> Result<Vec<(&'static str, Vec<f32>)>> {
         self.frozen.draw(seed, self.n_out(), self.d_size, self.x_size)
     }
 }

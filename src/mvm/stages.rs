@@ -89,21 +89,21 @@ impl Call<'_> {
         let work = self.mvm.estimate_ns(&self.sizes, z.len() / self.sizes.n_out);
         par::run(work, |par| {
             let pass = Pass { samples, number, par };
-            self.prepare(pass, workspace, z.len() / self.sizes.n_out);
+            self.prepare(pass, workspace, z.len() / self.sizes.n_out)?;
             match self.mvm.reads {
                 Reads::Both => {
                     self.read(pass, Sign::Both, workspace, z)?;
-                    self.convert(pass, Sign::Both, workspace, z, finish);
+                    self.convert(pass, Sign::Both, workspace, z, finish)
                 }
                 Reads::AnalogSum => {
                     self.read_signs(pass, workspace, z)?;
                     z.iter_mut().zip(workspace.other.iter()).for_each(|(z, other)| *z += other);
-                    self.convert(pass, Sign::Both, workspace, z, finish);
+                    self.convert(pass, Sign::Both, workspace, z, finish)
                 }
                 Reads::DigitalSum => {
                     self.read_signs(pass, workspace, z)?;
                     let other = std::mem::take(&mut workspace.other);
-                    self.convert(
+                    let result = self.convert(
                         pass,
                         Sign::Negative,
                         workspace,
@@ -111,15 +111,15 @@ impl Call<'_> {
                         Finish::Leave,
                     );
                     workspace.other = other;
-                    self.convert(pass, Sign::Positive, workspace, z, finish);
+                    result?;
+                    self.convert(pass, Sign::Positive, workspace, z, finish)
                 }
             }
-            Ok(())
         })
     }
 
     /// Input stage of all rows: line voltages and inverse scales.
-    fn prepare(&self, pass: Pass<'_>, workspace: &mut Workspace<'_>, rows: usize) {
+    fn prepare(&self, pass: Pass<'_>, workspace: &mut Workspace<'_>, rows: usize) -> Result<()> {
         let n_in = self.sizes.n_in;
         let (round, noise) = (self.draw(Stream::InputRound), self.draw(Stream::InputNoise));
         let prepared = RowsMut::new(&mut workspace.prepared[..rows * n_in], n_in);
@@ -144,8 +144,9 @@ impl Call<'_> {
                         }
                     },
                 );
-            });
-        });
+                Ok(())
+            })
+        })
     }
 
     /// What the input of a sample is multiplied by, or [`ZERO_ROW`] or [`NAN_ROW`].
@@ -224,8 +225,7 @@ impl Call<'_> {
             product(pass.par, squares, densities, power)?;
             sums.power = power;
         }
-        self.disturb(pass, sign, v, sums, z);
-        Ok(())
+        self.disturb(pass, sign, v, sums, z)
     }
 
     /// Sums for the wire resistance.
@@ -247,7 +247,14 @@ impl Call<'_> {
     }
 
     /// Array non-idealities of all rows.
-    fn disturb(&self, pass: Pass<'_>, sign: Sign, v: &[f32], sums: Sums<'_>, z: &mut [f32]) {
+    fn disturb(
+        &self,
+        pass: Pass<'_>,
+        sign: Sign,
+        v: &[f32],
+        sums: Sums<'_>,
+        z: &mut [f32],
+    ) -> Result<()> {
         let (n_in, n_out) = (self.sizes.n_in, self.sizes.n_out);
         let noise = self.draw(Stream::WeightNoise);
         let rows = 0..z.len() / n_out;
@@ -269,8 +276,9 @@ impl Call<'_> {
                         }
                     },
                 );
-            });
-        });
+                Ok(())
+            })
+        })
     }
 
     /// Output stage of all rows.
@@ -281,7 +289,7 @@ impl Call<'_> {
         workspace: &mut Workspace<'_>,
         z: &mut [f32],
         finish: Finish<'_>,
-    ) {
+    ) -> Result<()> {
         let n_out = self.sizes.n_out;
         let (round, noise) = (self.draw(Stream::OutputRound), self.draw(Stream::OutputNoise));
         let test_negative = self.mvm.repeats.test_negative;
@@ -320,8 +328,9 @@ impl Call<'_> {
                         }
                     },
                 );
-            });
-        });
+                Ok(())
+            })
+        })
     }
 
     /// Last stage of one row: from analog units to those of the result. `other` holds the rows of

@@ -2,6 +2,7 @@
 
 use super::request::Sizes;
 use super::spec::{Mvm, Reads};
+use crate::error::Result;
 use crate::scratch;
 
 /// Elements of input and output that one block holds; keeps a block within the second-level cache.
@@ -48,12 +49,15 @@ impl Mvm {
     }
 
     /// Runs `f` with memory for blocks of `rows` rows.
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::Error::Memory), or what `f` returns.
     pub(super) fn with_workspace<R>(
         &self,
         sizes: &Sizes,
         rows: usize,
-        f: impl FnOnce(Workspace<'_>, Repeated<'_>) -> R,
-    ) -> R {
+        f: impl FnOnce(Workspace<'_>, Repeated<'_>) -> Result<R>,
+    ) -> Result<R> {
         let lens = self.lens(sizes, rows);
         scratch::floats(lens.iter().sum(), |floats| {
             scratch::words(2 * rows, |words| {

@@ -56,8 +56,9 @@ impl Visitor for Apply<'_, '_> {
 impl Apply<'_, '_> {
     fn stochastic<R: Rule>(self, rule: R) -> Result<()> {
         let Self { target, source, samples, state } = self;
-        let chunks = trains::chunks(&source.scalings(samples));
-        for (at, slices) in chunks.iter().enumerate() {
+        let mut chunks = source.chunks(samples);
+        for at in 0.. {
+            let Some(slices) = chunks.advance()? else { break };
             let positions = Positions::new(at, trains::SLICE_BLOCKS * slices.len())?;
             #[cfg(test)]
             trouble::before_chunk(at);
@@ -101,6 +102,15 @@ pub(crate) mod trouble {
     thread_local! {
         pub(crate) static TROUBLE: Cell<Trouble> = const { Cell::new(Trouble::None) };
         pub(crate) static STOP: Cell<bool> = const { Cell::new(false) };
+        pub(crate) static ASKED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// Answers checks for interruptions, and counts them.
+    pub(crate) fn watch() {
+        crate::par::set_interrupt_check(|| {
+            ASKED.set(ASKED.get() + 1);
+            STOP.get()
+        });
     }
 
     /// Makes trouble after the first chunk has changed the weights.
@@ -165,7 +175,7 @@ mod tests {
                 config.pulsed_mut().unwrap().dw_min_std = 0.0;
                 let parameters = UpdateParameters { pulse_type, ..UpdateParameters::default() };
                 let device = Device::new(&config, &parameters, ROWS, COLUMNS, false).unwrap();
-                let planes = device.construct(1);
+                let planes = device.construct(1).unwrap();
                 let planes: Vec<PlaneRef<'_>> =
                     planes.iter().map(|(_, plane)| plane.as_ref()).collect();
                 let key = Key::new(5, 6);

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::source::Source;
 use super::trains::{self, Layout, Packed, SIGN, Slice, Sliced};
+use crate::error::Result;
 use crate::par;
 use crate::rng::LANES;
 
@@ -20,11 +21,15 @@ pub(crate) struct Coincidences<'a> {
 
 impl<'a> Coincidences<'a> {
     /// Runs `f` with the trains of some slices.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`](crate::Error::Interrupted), [`Error::Memory`](crate::Error::Memory), or
+    /// what `f` returns.
     pub(crate) fn with<R>(
         source: &Source<'_>,
         slices: &[Slice],
-        f: impl FnOnce(Coincidences<'_>) -> R,
-    ) -> R {
+        f: impl FnOnce(Coincidences<'_>) -> Result<R>,
+    ) -> Result<R> {
         let layout = Sliced { slices: slices.len() };
         draw(source, slices, layout, |x, d| f(Coincidences { x, d, slices: slices.len() }))
     }
@@ -67,11 +72,14 @@ pub(crate) struct Trains<'a> {
 
 impl Trains<'_> {
     /// Runs `f` with the trains of some slices.
+    ///
+    /// # Errors
+    /// As for [`Coincidences::with`].
     pub(crate) fn with<R>(
         source: &Source<'_>,
         slices: &[Slice],
-        f: impl FnOnce(Trains<'_>) -> R,
-    ) -> R {
+        f: impl FnOnce(Trains<'_>) -> Result<R>,
+    ) -> Result<R> {
         let slots = slices.last().map_or(0, |slice| slice.start + slice.slots);
         let words = slots.div_ceil(64) as usize;
         draw(source, slices, Packed { words }, |x, d| f(Trains { x, d, words }))
@@ -86,17 +94,84 @@ fn draw<L: Layout, R>(
     source: &Source<'_>,
     slices: &[Slice],
     layout: L,
-    f: impl FnOnce(&[L::Word], &[L::Word]) -> R,
-) -> R {
-    let [x, d] = source.sides();
-    let blocks = [x, d].map(|side| side.count().div_ceil(LANES));
-    let len = blocks.map(|blocks| blocks * layout.block_len());
-    L::scratch(len[0] + len[1], |words| {
-        let (x_words, d_words) = words.split_at_mut(len[0]);
-        par::run(TRAIN_NS * ((blocks[0] + blocks[1]) * slices.len()) as f64, |par| {
-            trains::draw(x, slices, source.key, layout, x_words, par);
-            trains::draw(d, slices, source.key, layout, d_words, par);
-        });
-        f(x_words, d_words)
+    f: impl FnOnce(&[L::Word], &[L::Word]) -> Result<R>,
+) -> Result<R> {
+    let block_ns = TRAIN_NS * slices.len() as f64;
+    let group = par::rows_per_check(block_ns / par::num_threads() as f64);
+    draw_in_groups(source, slices, layout, group, f)
+}
+
+/// Draws `group` blocks of lines at a time, and asks for an interruption in between.
+fn draw_in_groups<L: Layout, R>(
+    source: &Source<'_>,
+    slices: &[Slice],
+    layout: L,
+    group: usize,
+    f: impl FnOnce(&[L::Word], &[L::Word]) -> Result<R>,
+) -> Result<R> {
+    let sides = source.sides();
+    let [x, d] = sides.map(|side| side.blocks() * layout.block_len());
+    let block_ns = TRAIN_NS * slices.len() as f64;
+    L::scratch(x + d, |words| {
+        for (at, words) in words.chunks_mut(group * layout.block_len()).enumerate() {
+            // What uses the trains asks before it changes anything.
+            if at > 0 {
+                par::check_interrupt()?;
+            }
+            let blocks = words.len() / layout.block_len();
+            par::run(block_ns * blocks as f64, |par| {
+                trains::draw(&sides, slices, source.key, layout, at * group, words, par)
+            })?;
+        }
+        let (x, d) = words.split_at(x);
+        f(x, d)
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::apply::trouble::{self, ASKED, STOP};
+    use super::*;
+    use crate::config::UpdateParameters;
+    use crate::error::Error;
+    use crate::rng::Key;
+
+    /// Trains of many lines take longer than a user waits for an answer to Ctrl-C. How they are grouped
+    /// changes nothing.
+    #[test]
+    fn drawing_asks_for_interruptions() {
+        trouble::watch();
+        let lines = 70;
+        let (x, d) = (vec![0.5; lines], [1.0; 40]);
+        let parameters = UpdateParameters::default();
+        let source = Source {
+            x: &x,
+            x_size: lines,
+            bias: None,
+            d: &d,
+            d_size: d.len(),
+            parameters: &parameters,
+            granularity: 0.001,
+            rate: 0.01,
+            key: Key::new(1, 2),
+        };
+        let mut chunks = source.chunks(0..1);
+        let slices = chunks.advance().unwrap().unwrap();
+        let draw = |group| {
+            ASKED.set(0);
+            let layout = Sliced { slices: slices.len() };
+            draw_in_groups(&source, slices, layout, group, |x, d| Ok((x.to_vec(), d.to_vec())))
+        };
+        // Five blocks of columns and three of rows.
+        let whole = draw(8).unwrap();
+        for (group, asked) in [(8, 0), (7, 1), (3, 2), (1, 7)] {
+            assert_eq!(draw(group).unwrap(), whole);
+            assert_eq!(ASKED.get(), asked);
+        }
+        STOP.set(true);
+        let result = draw(3);
+        STOP.set(false);
+        assert_eq!(result, Err(Error::Interrupted));
+    }
 }

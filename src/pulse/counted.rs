@@ -13,6 +13,7 @@ use super::transaction::Tracked;
 use crate::config::PulseType;
 use crate::devices::Rule;
 use crate::error::Result;
+use crate::memory;
 use crate::rng::{Key, LANES, Stream};
 
 /// Applies the pulses of some samples, one after another.
@@ -23,17 +24,17 @@ pub(crate) fn apply<R: Rule>(
     state: &mut Tracked<'_>,
     rule: R,
 ) -> Result<()> {
-    let mut x = vec![0.0; source.x_size.next_multiple_of(LANES)];
-    let mut d = vec![0.0; source.d_size];
-    for (sample, scaling) in source.scalings(samples).iter().enumerate() {
-        let Some(scaling) = scaling else { continue };
-        lines(source, sample, scaling, &mut x, &mut d);
+    let mut x = memory::filled(0.0, source.x_size.next_multiple_of(LANES))?;
+    let mut d = memory::filled(0.0, source.d_size)?;
+    for scaled in source.scalings(samples) {
+        let (sample, scaling) = scaled?;
+        lines(source, sample, &scaling, &mut x, &mut d);
         let slots = f64::from(scaling.slots);
         let mean = source.parameters.pulse_type == PulseType::MeanCount;
         let factor = if mean { 1.0 / slots } else { slots };
         d.iter_mut().for_each(|value| *value *= factor);
         let pulses = Counted { x: &x, d: &d };
-        let positions = Positions::new(sample, blocks(scaling))?;
+        let positions = Positions::new(sample, blocks(&scaling))?;
         one_by_one::apply(target, state, pulses, rule, positions)?;
     }
     Ok(())

@@ -4,11 +4,11 @@ use super::coincidences::Coincidences;
 use super::kernels::one_by_one::Pulses;
 use super::kernels::queue::Numbers;
 use super::scale::check_length;
-use super::trains;
 use super::update::{Update, update};
 use crate::config::PulseType;
 use crate::devices::{ConstantStep, Device, DeviceConfig, PulsedParameters};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::rng::{Key, LANES};
 
 /// One sample of a batch whose pulses are to be counted.
@@ -37,15 +37,15 @@ pub struct Sample<'a> {
 /// Pulse types without pulses count none.
 ///
 /// # Errors
-/// [`Error::Shape`] and [`Error::Argument`] for bad arguments.
+/// [`Error::Shape`] and [`Error::Argument`] for bad arguments, [`Error::Interrupted`],
+/// [`Error::Memory`]; `out` is then unspecified.
 pub fn counts(sample: &Sample<'_>, out: &mut [i64]) -> Result<()> {
     sample.check(out)?;
     out.fill(0);
     match sample.device.update().pulse_type {
         PulseType::None | PulseType::NoneWithDevice => Ok(()),
         PulseType::Stochastic | PulseType::StochasticCompressed => {
-            sample.coincidences(|trains| add(trains, sample.device.x_size(), out));
-            Ok(())
+            sample.coincidences(|trains| add(trains, sample.device.x_size(), out))
         }
         PulseType::MeanCount | PulseType::DeterministicImplicit => sample.counted(out),
     }
@@ -71,23 +71,29 @@ impl Sample<'_> {
         Error::check_finite("d", &self.d[self.at * d_size..(self.at + 1) * d_size])
     }
 
-    fn coincidences(&self, mut f: impl FnMut(Coincidences<'_>)) {
+    fn coincidences(&self, mut f: impl FnMut(Coincidences<'_>)) -> Result<()> {
         let source = self.update(self.device, &mut []).source();
-        for slices in trains::chunks(&source.scalings(self.at..self.at + 1)) {
-            Coincidences::with(&source, &slices, &mut f);
+        let mut chunks = source.chunks(self.at..self.at + 1);
+        while let Some(slices) = chunks.advance()? {
+            Coincidences::with(&source, slices, |trains| {
+                f(trains);
+                Ok(())
+            })?;
         }
+        Ok(())
     }
 
     fn counted(&self, out: &mut [i64]) -> Result<()> {
         let device = self.counter()?;
-        let planes = device.construct(0);
+        let planes = device.construct(0)?;
         let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
         let (d_size, cells) = (device.d_size(), out.len());
         let inputs = device.x_size() - usize::from(self.bias.is_some());
-        let (mut weights, mut counts) = (vec![0.0; cells], vec![0; 2 * cells]);
+        let (mut weights, mut counts) =
+            (memory::filled(0.0, cells)?, memory::filled(0, 2 * cells)?);
         // Only stochastic rounding depends on the position of the sample.
         let first = if device.update().sto_round { 0 } else { self.at };
-        let mut d = self.d[first * d_size..(self.at + 1) * d_size].to_vec();
+        let mut d = memory::copied(&self.d[first * d_size..(self.at + 1) * d_size])?;
         d[..(self.at - first) * d_size].fill(0.0);
         update(Update {
             planes: &planes,

@@ -8,6 +8,7 @@ use super::source::Source;
 use super::transaction::{Rows, Tracked, for_each};
 use crate::devices::Bounds;
 use crate::error::Result;
+use crate::memory;
 use crate::simd::{self, Work, clip};
 
 /// Applies `w -= rate d x` sample by sample; a pulsed device clips after each sample.
@@ -24,16 +25,17 @@ pub(crate) fn apply(
     let d = &source.d[samples.start * d_size..samples.end * d_size];
     let (bounds, noise) = (device.bounds(planes), device.write_noise());
     let scale = -(source.rate as f32);
-    let mut blocks = state.split(HEIGHT);
+    let mut blocks = state.split(HEIGHT)?;
     let block_ns = (samples.len() * HEIGHT * columns) as f64 * 0.05;
     for_each(&mut blocks, block_ns, |rows| {
         simd::run(Exact { rows, x, bias, d, d_size, scale, bounds });
         if noise.is_some() {
-            let touched = vec![true; columns];
+            let touched = memory::filled(true, columns)?;
             for local in 0..rows.state.len() / columns {
                 rows.refresh(local, &touched, noise, key);
             }
         }
+        Ok(())
     })
 }
 

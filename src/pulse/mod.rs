@@ -45,4 +45,6 @@ pub(crate) mod trains;
 mod transaction;
 mod update;
 
+#[cfg(test)]
+pub(crate) use apply::trouble;
 pub use update::{Update, update};

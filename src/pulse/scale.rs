@@ -26,6 +26,11 @@ fn free_slots(update: &UpdateParameters, granularity: f64, learning_rate: f64) -
         .then(|| (learning_rate / granularity * (1.0 - ROUNDING)).ceil().max(1.0))
 }
 
+/// Most slots of a sample, which are most pulses that it gives a crosspoint.
+pub(crate) fn longest(update: &UpdateParameters, granularity: f64, learning_rate: f64) -> f64 {
+    free_slots(update, granularity, learning_rate).unwrap_or(update.desired_bl as f64)
+}
+
 /// Checks that no train is longer than there are positions for its draws.
 ///
 /// # Errors

@@ -5,10 +5,14 @@
 use std::ops::Range;
 
 use super::scale::{Scaling, bin_width, check_length, scaling};
-use super::trains::Side;
+use super::trains::{Chunks, Side};
 use crate::config::UpdateParameters;
 use crate::error::{Error, Result};
+use crate::par;
 use crate::rng::Key;
+
+/// Time to look at one value.
+const VALUE_NS: f64 = 0.3;
 
 /// Inputs and errors of a batch, and how pulses are made of them.
 #[derive(Debug, Clone, Copy)]
@@ -71,12 +75,30 @@ impl<'a> Source<'a> {
         &self.d[sample * self.d_size..(sample + 1) * self.d_size]
     }
 
-    /// Slots and scales of some samples, at the positions that the samples have in the batch: draws
-    /// depend on them. Samples that give no pulses, and those before the range, have none.
-    pub(crate) fn scalings(&self, samples: Range<usize>) -> Vec<Option<Scaling>> {
-        let mut all = vec![None; samples.start];
-        all.extend(samples.map(|sample| self.scaling(sample)));
-        all
+    /// Those of some samples that give pulses, with their slots and scales: positions in the batch, on
+    /// which draws depend. Asks for an interruption now and then, for a batch may give no pulses at all.
+    pub(crate) fn scalings(
+        &self,
+        samples: Range<usize>,
+    ) -> impl Iterator<Item = Result<(usize, Scaling)>> {
+        let group = par::rows_per_check((self.inputs() + self.d_size) as f64 * VALUE_NS);
+        let first = samples.start;
+        samples.filter_map(move |sample| {
+            if (sample - first + 1).is_multiple_of(group)
+                && let Err(error) = par::check_interrupt()
+            {
+                return Some(Err(error));
+            }
+            self.scaling(sample).map(|scaling| Ok((sample, scaling)))
+        })
+    }
+
+    /// The trains of some samples.
+    pub(crate) fn chunks(
+        &self,
+        samples: Range<usize>,
+    ) -> Chunks<impl Iterator<Item = Result<(usize, Scaling)>>> {
+        Chunks::new(self.scalings(samples))
     }
 
     fn scaling(&self, sample: usize) -> Option<Scaling> {

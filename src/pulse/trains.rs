@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::lanes::load;
 use super::scale::{Scaling, discretize};
+use crate::error::Result;
 use crate::par::Par;
 use crate::rng::{Draw, Key, LANES, Stream};
 use crate::scratch;
@@ -34,6 +35,18 @@ pub(crate) struct Slice {
 }
 
 impl Slice {
+    /// The first one of a sample.
+    fn first(sample: usize, scaling: Scaling) -> Self {
+        Self { sample, index: 0, slots: SLICE.min(scaling.slots), start: 0, scaling }
+    }
+
+    /// The one that follows in the same sample.
+    fn next(self) -> Option<Self> {
+        let index = self.index + 1;
+        let slots = SLICE.min(self.scaling.slots.saturating_sub(index * SLICE));
+        (slots > 0).then_some(Self { index, slots, ..self })
+    }
+
     /// Whether it has all slots of its sample.
     pub(crate) fn is_all(&self) -> bool {
         self.slots == self.scaling.slots
@@ -49,26 +62,49 @@ const MAX_SLICES: usize = 1024;
 pub(crate) const SLICE_BLOCKS: usize = 8;
 const MAX_SLOTS: u32 = 4096;
 
-/// Cuts the trains of a batch into chunks of slices. Samples without update have `None`.
-pub(crate) fn chunks(scalings: &[Option<Scaling>]) -> Vec<Vec<Slice>> {
-    let mut chunks: Vec<Vec<Slice>> = Vec::new();
-    let (mut chunk, mut start) = (Vec::new(), 0);
-    for (sample, scaling) in scalings.iter().enumerate() {
-        let Some(scaling) = *scaling else { continue };
-        for index in 0..scaling.slots.div_ceil(SLICE) {
-            let slots = SLICE.min(scaling.slots - index * SLICE);
-            if chunk.len() == MAX_SLICES || start + slots > MAX_SLOTS {
-                chunks.push(std::mem::take(&mut chunk));
-                start = 0;
+/// The trains of some samples, cut into chunks of slices one after another: all at once would take
+/// more memory than a large batch itself.
+#[derive(Debug)]
+pub(crate) struct Chunks<I> {
+    scalings: I,
+    /// What did not fit the last chunk.
+    rest: Option<Slice>,
+    chunk: Vec<Slice>,
+}
+
+impl<I: Iterator<Item = Result<(usize, Scaling)>>> Chunks<I> {
+    /// Those of samples with these slots and scales.
+    pub(crate) fn new(scalings: I) -> Self {
+        Self { scalings, rest: None, chunk: Vec::new() }
+    }
+
+    /// The slices of the next chunk, of which there is at least one; `None` behind the last chunk.
+    ///
+    /// # Errors
+    /// Those of the samples.
+    pub(crate) fn advance(&mut self) -> Result<Option<&[Slice]>> {
+        self.chunk.clear();
+        let mut start = 0;
+        while let Some(slice) = self.slice()? {
+            if self.chunk.len() == MAX_SLICES || start + slice.slots > MAX_SLOTS {
+                self.rest = Some(slice);
+                break;
             }
-            chunk.push(Slice { sample, index, slots, start, scaling });
-            start += slots;
+            self.chunk.push(Slice { start, ..slice });
+            start += slice.slots;
+            self.rest = slice.next();
         }
+        Ok((!self.chunk.is_empty()).then_some(&*self.chunk))
     }
-    if !chunk.is_empty() {
-        chunks.push(chunk);
+
+    /// The slice that comes next.
+    fn slice(&mut self) -> Result<Option<Slice>> {
+        if self.rest.is_some() {
+            return Ok(self.rest.take());
+        }
+        let sample = self.scalings.next().transpose()?;
+        Ok(sample.map(|(sample, scaling)| Slice::first(sample, scaling)))
     }
-    chunks
 }
 
 /// Values of the lines of one side and how their probabilities are rounded.
@@ -93,6 +129,11 @@ pub(crate) struct Side<'a> {
 impl Side<'_> {
     pub(crate) fn count(&self) -> usize {
         self.lines + usize::from(self.bias.is_some())
+    }
+
+    /// Number of blocks of [`LANES`] lines.
+    pub(crate) fn blocks(&self) -> usize {
+        self.count().div_ceil(LANES)
     }
 
     #[inline(always)]
@@ -128,7 +169,7 @@ pub(crate) trait Layout: Copy + Sync {
     /// Type of a stored word.
     type Word: Copy + Default + Send;
     /// Runs `f` with working memory.
-    fn scratch<R>(len: usize, f: impl FnOnce(&mut [Self::Word]) -> R) -> R;
+    fn scratch<R>(len: usize, f: impl FnOnce(&mut [Self::Word]) -> Result<R>) -> Result<R>;
     /// Words that a block of lines takes.
     fn block_len(self) -> usize;
     /// Stores the bits of slice number `at` and which lines have a negative value.
@@ -152,7 +193,7 @@ pub(crate) struct Sliced {
 impl Layout for Sliced {
     type Word = u32;
 
-    fn scratch<R>(len: usize, f: impl FnOnce(&mut [u32]) -> R) -> R {
+    fn scratch<R>(len: usize, f: impl FnOnce(&mut [u32]) -> Result<R>) -> Result<R> {
         scratch::halves(len, f)
     }
 
@@ -199,7 +240,7 @@ impl Packed {
 impl Layout for Packed {
     type Word = u64;
 
-    fn scratch<R>(len: usize, f: impl FnOnce(&mut [u64]) -> R) -> R {
+    fn scratch<R>(len: usize, f: impl FnOnce(&mut [u64]) -> Result<R>) -> Result<R> {
         scratch::words(len, f)
     }
 
@@ -232,34 +273,43 @@ impl Layout for Packed {
     }
 }
 
-/// Draws the trains of all lines of `side`, one block of [`LANES`] lines after another. Those of
-/// the error lines are stored line by line.
+/// Draws trains of both sides, one block of [`LANES`] lines after another: block `first` is the first
+/// one in `out`, and those of the error lines follow those of the input lines. Trains of error lines
+/// are stored line by line.
+///
+/// # Errors
+/// [`Error::Memory`](crate::Error::Memory).
 pub(crate) fn draw<L: Layout>(
-    side: Side<'_>,
+    sides: &[Side<'_>; 2],
     slices: &[Slice],
     key: Key,
     layout: L,
+    first: usize,
     out: &mut [L::Word],
     par: Par,
-) {
-    let fill = |block: usize, words: &mut [L::Word]| {
-        words.fill(L::Word::default());
-        simd::run(Block { side, slices, key, layout, first: block * LANES, words });
-    };
-    let draw_block = |(block, words): (usize, &mut [L::Word])| {
-        if side.is_d {
-            L::scratch(words.len(), |by_lane| {
-                fill(block, by_lane);
+) -> Result<()> {
+    let x_blocks = sides[0].blocks();
+    let draw_block = |(at, words): (usize, &mut [L::Word])| {
+        let fill = |side: Side<'_>, block: usize, words: &mut [L::Word]| {
+            words.fill(L::Word::default());
+            simd::run(Block { side, slices, key, layout, first: block * LANES, words });
+        };
+        match (first + at).checked_sub(x_blocks) {
+            None => {
+                fill(sides[0], first + at, words);
+                Ok(())
+            }
+            Some(block) => L::scratch(words.len(), |by_lane| {
+                fill(sides[1], block, by_lane);
                 transpose(by_lane, words);
-            });
-        } else {
-            fill(block, words);
+                Ok(())
+            }),
         }
     };
     match par {
-        Par::Seq => out.chunks_exact_mut(layout.block_len()).enumerate().for_each(draw_block),
+        Par::Seq => out.chunks_exact_mut(layout.block_len()).enumerate().try_for_each(draw_block),
         Par::Rayon(_) => {
-            out.par_chunks_exact_mut(layout.block_len()).enumerate().for_each(draw_block);
+            out.par_chunks_exact_mut(layout.block_len()).enumerate().try_for_each(draw_block)
         }
     }
 }
@@ -422,16 +472,16 @@ struct Shared {
     words: [[u32; LANES]; 4],
 }
 
-impl Shared {
-    /// Block of these evaluations, beyond those of longer trains.
-    const BLOCK: u32 = (1 << 24) - 1;
+/// Block of these evaluations, beyond those of longer trains.
+pub(crate) const SHARED_BLOCK: u32 = (1 << 24) - 1;
 
+impl Shared {
     #[inline(always)]
     fn word(&mut self, draw: &Draw, first: u32, sample: u32) -> &[u32; LANES] {
         let samples = sample / 4;
         if self.samples != samples {
             self.samples = samples;
-            self.words = draw.lanes(first, samples, Self::BLOCK);
+            self.words = draw.lanes(first, samples, SHARED_BLOCK);
         }
         &self.words[(sample % 4) as usize]
     }

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use crate::devices::WriteNoise;
 use crate::error::Result;
+use crate::memory;
 use crate::par::{self, Par};
 use crate::rng::{Key, LANES, Stream};
 use crate::scratch;
@@ -26,6 +27,11 @@ impl State<'_> {
         self.weights.len() / self.columns
     }
 
+    /// Number of counts.
+    fn counted(&self) -> usize {
+        self.counts.as_ref().map_or(0, |counts| counts.len())
+    }
+
     /// Length of the copies of all rows.
     fn copied(&self) -> usize {
         self.weights.len() + self.persistent.as_ref().map_or(0, |values| values.len())
@@ -38,17 +44,21 @@ pub(crate) fn run(
     states: Vec<State<'_>>,
     f: impl FnOnce(&mut [Tracked<'_>]) -> Result<()>,
 ) -> Result<()> {
-    let begun = states.iter().map(State::rows).sum();
+    let rows: usize = states.iter().map(State::rows).sum();
+    let counts: usize = states.iter().map(State::counted).sum();
     let copies = states.iter().map(State::copied).sum();
-    scratch::halves(begun, |begun| {
+    scratch::halves(rows + counts, |words| {
+        let (begun, counts) = words.split_at_mut(rows);
         begun.fill(0);
         scratch::floats(copies, |copies| {
-            let (mut begun, mut copies) = (&mut *begun, &mut *copies);
-            let mut tracked: Vec<_> = states
-                .into_iter()
-                .map(|state| Tracked::new(state, &mut begun, &mut copies))
-                .collect();
-            let result = par::guard(|| f(&mut tracked));
+            let mut rest = (begun, counts, copies);
+            let tracked = states.into_iter().map(|state| Ok(Tracked::new(state, &mut rest)));
+            let mut tracked = memory::collected(tracked)?;
+            let result = par::guard(|| {
+                f(&mut tracked)?;
+                // Whoever asks to stop before the end finds nothing changed.
+                par::check_interrupt()
+            });
             if result.is_err() {
                 tracked.iter_mut().for_each(Tracked::restore);
             }
@@ -56,6 +66,9 @@ pub(crate) fn run(
         })
     })
 }
+
+/// Memory for marks of rows, for copies of counts and for copies of weights.
+type Memory<'a> = (&'a mut [u32], &'a mut [u32], &'a mut [f32]);
 
 /// A state with copies of the rows that have changed.
 ///
@@ -65,19 +78,23 @@ pub(crate) struct Tracked<'a> {
     state: State<'a>,
     weights: &'a mut [f32],
     persistent: &'a mut [f32],
-    counts: Option<Vec<i64>>,
+    /// Lower halves of the counts, which tell the whole: a call adds less than 2^32 to each.
+    counts: &'a mut [u32],
     /// 1 for rows that have been copied.
     begun: &'a mut [u32],
 }
 
+/// Most that one call adds to a count.
+pub(crate) const MOST_PULSES: i64 = u32::MAX as i64;
+
 impl<'a> Tracked<'a> {
-    /// Takes room for its copies off the front of `begun` and `copies`.
-    fn new(state: State<'a>, begun: &mut &'a mut [u32], copies: &mut &'a mut [f32]) -> Self {
-        let rows = take(begun, state.rows());
+    /// Takes room for its copies off the front of `rest`.
+    fn new(state: State<'a>, (begun, counts, copies): &mut Memory<'a>) -> Self {
+        let begun = take(begun, state.rows());
+        let counts = take(counts, state.counted());
         let weights = take(copies, state.weights.len());
         let persistent = take(copies, state.copied() - state.weights.len());
-        let counts = state.counts.as_ref().map(|counts| counts.to_vec());
-        Self { state, weights, persistent, counts, begun: rows }
+        Self { state, weights, persistent, counts, begun }
     }
 
     /// Puts back what has been copied.
@@ -94,8 +111,15 @@ impl<'a> Tracked<'a> {
         if let Some(values) = self.state.persistent.as_deref_mut() {
             restore(values, self.persistent);
         }
-        if let (Some(values), Some(saved)) = (self.state.counts.as_deref_mut(), &self.counts) {
-            values.copy_from_slice(saved);
+        let Some(counts) = self.state.counts.as_deref_mut() else { return };
+        let half = counts.len() / 2;
+        for (counts, saved) in counts.chunks_mut(half).zip(self.counts.chunks(half)) {
+            let rows = counts.chunks_mut(columns).zip(saved.chunks(columns)).zip(begun);
+            for ((counts, saved), _) in rows.filter(|(_, begun)| **begun == 1) {
+                for (count, saved) in counts.iter_mut().zip(saved) {
+                    *count -= i64::from((*count as u32).wrapping_sub(*saved));
+                }
+            }
         }
     }
 }
@@ -112,6 +136,7 @@ fn take<'a, T>(rest: &mut &'a mut [T], len: usize) -> &'a mut [T] {
 struct SavedRows<'a> {
     state: &'a mut [f32],
     visible: Option<&'a mut [f32]>,
+    counts: Option<[&'a mut [u32]; 2]>,
     begun: &'a mut [u32],
 }
 
@@ -138,7 +163,14 @@ impl Rows<'_> {
         if std::mem::replace(&mut saved.begun[local], 1) == 0 {
             saved.state[row.clone()].copy_from_slice(&self.state[row.clone()]);
             if let (Some(copy), Some(visible)) = (&mut saved.visible, &self.visible) {
-                copy[row.clone()].copy_from_slice(&visible[row]);
+                copy[row.clone()].copy_from_slice(&visible[row.clone()]);
+            }
+            if let (Some(copies), Some(counts)) = (&mut saved.counts, &self.counts) {
+                for (copy, counts) in copies.iter_mut().zip(counts) {
+                    for (copy, count) in copy[row.clone()].iter_mut().zip(&counts[row.clone()]) {
+                        *copy = *count as u32;
+                    }
+                }
             }
         }
     }
@@ -176,56 +208,63 @@ impl Rows<'_> {
 
 impl Tracked<'_> {
     /// Cuts the state into blocks of `height` rows.
-    pub(crate) fn split(&mut self, height: usize) -> Vec<Rows<'_>> {
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::Error::Memory).
+    pub(crate) fn split(&mut self, height: usize) -> Result<Vec<Rows<'_>>> {
         let State { weights, persistent, counts, columns } = &mut self.state;
         let len = height * *columns;
         let (saved, begun) = (self.weights.chunks_mut(len), self.begun.chunks_mut(height));
         let weights = weights.chunks_mut(len).zip(saved);
-        let mut counts: Vec<_> = match counts.as_deref_mut() {
-            Some(all) => {
-                let (down, up) = all.split_at_mut(all.len() / 2);
-                down.chunks_mut(len).zip(up.chunks_mut(len)).map(|(d, u)| Some([d, u])).collect()
-            }
-            None => Vec::new(),
-        };
-        counts.resize_with(begun.len(), || None);
-        let mut states: Vec<_> = match persistent.as_deref_mut() {
-            Some(persistent) => {
-                persistent.chunks_mut(len).zip(self.persistent.chunks_mut(len)).map(Some).collect()
-            }
-            None => Vec::new(),
-        };
-        states.resize_with(begun.len(), || None);
-        let parts = weights.zip(states).zip(counts).zip(begun).enumerate();
-        let rows = parts.map(|(at, (((weights, persistent), counts), begun))| {
+        let (mut saved, mut persistent) =
+            (self.persistent.chunks_mut(len), persistent.as_deref_mut().map(|p| p.chunks_mut(len)));
+        let mut counts = counts.as_deref_mut().map(|counts| {
+            let half = counts.len() / 2;
+            let ((down, up), (saved_down, saved_up)) =
+                (counts.split_at_mut(half), self.counts.split_at_mut(half));
+            let saved = saved_down.chunks_mut(len).zip(saved_up.chunks_mut(len));
+            down.chunks_mut(len).zip(up.chunks_mut(len)).zip(saved)
+        });
+        let rows = weights.zip(begun).enumerate().map(|(at, (weights, begun))| {
+            let persistent = persistent.as_mut().and_then(Iterator::next).zip(saved.next());
             let (state, visible) = match persistent {
                 Some(persistent) => (persistent, Some(weights)),
                 None => (weights, None),
             };
             let (visible, saved_visible) = visible.unzip();
-            let saved = SavedRows { state: state.1, visible: saved_visible, begun };
-            Rows { first: at * height, state: state.0, visible, counts, saved }
+            let (counts, saved_counts) = counts
+                .as_mut()
+                .and_then(Iterator::next)
+                .map(|(counts, saved)| (<[_; 2]>::from(counts), <[_; 2]>::from(saved)))
+                .unzip();
+            let saved =
+                SavedRows { state: state.1, visible: saved_visible, counts: saved_counts, begun };
+            Ok(Rows { first: at * height, state: state.0, visible, counts, saved })
         });
-        rows.collect()
+        memory::collected(rows)
     }
 }
 
 /// Applies `f` to all blocks in parallel, with an interrupt check about every 100 ms.
+///
+/// # Errors
+/// [`Error::Interrupted`](crate::Error::Interrupted), or what `f` returns.
 pub(crate) fn for_each(
     rows: &mut [Rows<'_>],
     block_ns: f64,
-    f: impl Fn(&mut Rows<'_>) + Sync,
+    f: impl Fn(&mut Rows<'_>) -> Result<()> + Sync,
 ) -> Result<()> {
     for group in rows.chunks_mut(par::rows_per_check(block_ns / par::num_threads() as f64)) {
         par::check_interrupt()?;
         let f = |rows: &mut Rows<'_>| {
-            f(rows);
+            f(rows)?;
             par::block_done();
+            Ok(())
         };
         par::run(block_ns * group.len() as f64, |par| match par {
-            Par::Seq => group.iter_mut().for_each(f),
-            Par::Rayon(_) => group.par_iter_mut().for_each(f),
-        });
+            Par::Seq => group.iter_mut().try_for_each(f),
+            Par::Rayon(_) => group.par_iter_mut().try_for_each(f),
+        })?;
     }
     Ok(())
 }
@@ -249,7 +288,7 @@ mod tests {
     /// Adds 1 to every value of every row.
     fn change(states: &mut [Tracked<'_>]) {
         for state in states {
-            for mut rows in state.split(2) {
+            for mut rows in state.split(2).unwrap() {
                 for local in 0..rows.saved.begun.len() {
                     rows.save(local);
                 }
@@ -270,7 +309,9 @@ mod tests {
         for changes in 0..3 {
             for outcome in [Ok(()), Err(Error::Interrupted), Err(Error::Panic("test".to_owned()))] {
                 let (mut weights, mut persistent) = (vec![1.0; 15], vec![2.0; 15]);
-                let (mut counts, mut buffer) = (vec![3; 30], vec![4.0; 4]);
+                // One more changes both halves.
+                let start = i64::from(u32::MAX);
+                let (mut counts, mut buffer) = (vec![start; 30], vec![4.0; 4]);
                 let states = vec![
                     State {
                         weights: &mut weights,
@@ -291,7 +332,7 @@ mod tests {
                 let added = if outcome.is_ok() { changes } else { 0 };
                 assert_eq!(weights, [1.0 + added as f32; 15]);
                 assert_eq!(persistent, [2.0 + added as f32; 15]);
-                assert_eq!(counts, [3 + added; 30]);
+                assert_eq!(counts, [start + added; 30]);
                 assert_eq!(buffer, [4.0 + added as f32; 4]);
             }
         }

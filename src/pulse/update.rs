@@ -2,8 +2,9 @@
 
 use super::apply::apply;
 use super::cells::Target;
+use super::scale::longest;
 use super::source::Source;
-use super::transaction::{self, State};
+use super::transaction::{self, MOST_PULSES, State};
 use crate::config::check_factor;
 use crate::devices::{Cells, Device, PlaneRef};
 use crate::error::{Error, Result};
@@ -51,12 +52,36 @@ impl<'a> Update<'a> {
         }
     }
 
+    /// Checks that no count can overflow.
+    fn check_counts(&self, counts: &[i64]) -> Result<()> {
+        let source = self.source();
+        if !source.parameters.pulse_type.has_trains() || !self.device.is_pulsed() {
+            return Ok(());
+        }
+        let longest = longest(source.parameters, source.granularity, source.rate);
+        if source.samples() as f64 * longest > MOST_PULSES as f64 {
+            let why = format!(
+                "more than {MOST_PULSES} pulses at a crosspoint could not be counted; split the batch"
+            );
+            return Err(Error::Argument { argument: "x", why });
+        }
+        // A comparison of each, which the compiler vectorises.
+        let full =
+            counts.iter().fold(false, |full, count| full | (*count > i64::MAX - MOST_PULSES));
+        if full {
+            let why = "a pulse counter is at the end of its range of 2^63; set it to 0".to_owned();
+            return Err(Error::State { why });
+        }
+        Ok(())
+    }
+
     /// Checks everything but the state.
     pub(crate) fn check(&self) -> Result<()> {
         self.source().check()?;
         if let Some(counts) = &self.counts {
             let cells = self.device.d_size() * self.device.x_size();
             Error::check_len("counts", counts.len(), 2 * cells)?;
+            self.check_counts(counts)?;
         }
         check_factor("learning_rate", self.learning_rate)
     }
@@ -65,8 +90,9 @@ impl<'a> Update<'a> {
 /// Applies the update.
 ///
 /// # Errors
-/// [`Error::Shape`] and [`Error::Argument`] for bad arguments, [`Error::Interrupted`] and
-/// [`Error::Panic`]. In all cases weights and counts are then as they were before the call.
+/// [`Error::Shape`] and [`Error::Argument`] for bad arguments, [`Error::Interrupted`],
+/// [`Error::Memory`] and [`Error::Panic`]; [`Error::State`] where a count is full. In all cases weights
+/// and counts are then as they were before the call.
 pub fn update(mut update: Update<'_>) -> Result<()> {
     let persistent = update.persistent.as_deref_mut();
     let cells = Cells { weights: update.weights, persistent, planes: update.planes };
@@ -87,19 +113,18 @@ pub fn update(mut update: Update<'_>) -> Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod tests {
-    use super::super::apply::trouble::{STOP, TROUBLE, Trouble};
+    use super::super::apply::trouble::{self, STOP, TROUBLE, Trouble};
     use super::*;
     use crate::config::UpdateParameters;
     use crate::devices::DeviceConfig;
-    use crate::par;
 
     #[test]
     fn trouble_restores_weights_and_counts() {
-        par::set_interrupt_check(|| STOP.get());
+        trouble::watch();
         for name in DeviceConfig::PULSED {
             let config = DeviceConfig::pulsed_default(name).unwrap();
             let device = Device::new(&config, &UpdateParameters::default(), 3, 5, false).unwrap();
-            let planes = device.construct(1);
+            let planes = device.construct(1).unwrap();
             let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
             for trouble in [Trouble::None, Trouble::Panic, Trouble::Stop] {
                 TROUBLE.set(trouble);
@@ -127,5 +152,46 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// An update of a 1x2 tile with given counts.
+    fn counted(counts: &mut [i64], samples: usize, desired_bl: i64) -> Result<()> {
+        let mut config = DeviceConfig::default();
+        config.pulsed_mut().unwrap().count_pulses = true;
+        let parameters = UpdateParameters { desired_bl, ..UpdateParameters::default() };
+        let device = Device::new(&config, &parameters, 1, 2, false).unwrap();
+        let planes = device.construct(1).unwrap();
+        let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
+        let mut weights = [0.0; 2];
+        let result = update(Update {
+            device: &device,
+            weights: &mut weights,
+            planes: &planes,
+            persistent: None,
+            x: &vec![1.0; 2 * samples],
+            bias: None,
+            d: &vec![1.0; samples],
+            learning_rate: 0.1,
+            key: Key::new(3, 4),
+            counts: Some(counts),
+        });
+        assert!(result.is_ok() || weights == [0.0; 2]);
+        result
+    }
+
+    #[test]
+    fn full_counters_are_refused() {
+        let mut counts = [i64::MAX - MOST_PULSES, 0, 0, 0];
+        counted(&mut counts, 3, 31).unwrap();
+        assert!(counts[0] > i64::MAX - MOST_PULSES);
+        let before = counts;
+        assert!(matches!(counted(&mut counts, 3, 31), Err(Error::State { .. })));
+        assert_eq!(counts, before);
+    }
+
+    #[test]
+    fn more_pulses_than_can_be_counted_are_refused() {
+        let error = counted(&mut [0; 4], 65_538, 65_535).unwrap_err();
+        assert!(matches!(error, Error::Argument { argument: "x", .. }), "{error}");
     }
 }

@@ -1,6 +1,9 @@
 //! Borrowing torch tensors as slices for the length of one call.
 #![allow(unsafe_code, reason = "the border to torch's memory; each use states its argument")]
 
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering::Relaxed;
+
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -295,20 +298,37 @@ fn slice_mut<'a, T>(memory: Memory) -> &'a mut [T] {
 
 /// Advances the int64[1] counter by one and returns its new value.
 pub(super) fn advance(calls: &Bound<'_, PyAny>) -> PyResult<i64> {
-    let counter = one_int("calls", calls)?;
-    // SAFETY: one aligned int64 that torch keeps alive during the call; all writers use this atomic.
-    let counter = unsafe { std::sync::atomic::AtomicI64::from_ptr(counter.address as *mut i64) };
-    Ok(counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed).wrapping_add(1))
+    next(counter(calls)?)
 }
 
-/// Takes back the number of a call that has not been one, unless another thread has gone on.
-pub(super) fn retreat(calls: &Bound<'_, PyAny>, call: i64) -> PyResult<()> {
-    let counter = one_int("calls", calls)?;
-    // SAFETY: as for `advance`.
-    let counter = unsafe { std::sync::atomic::AtomicI64::from_ptr(counter.address as *mut i64) };
-    let order = std::sync::atomic::Ordering::Relaxed;
-    let _ = counter.compare_exchange(call, call.wrapping_sub(1), order, order);
-    Ok(())
+/// Runs `change` as a new call of the tile with this int64[1] counter. A change that fails has not been a
+/// call, unless another thread has gone on. The number counts with the change: Python, which may raise
+/// `KeyboardInterrupt` between any two of its steps, sees both or neither.
+pub(super) fn numbered<R>(
+    calls: &Bound<'_, PyAny>,
+    change: impl FnOnce(i64) -> PyResult<R>,
+) -> PyResult<R> {
+    let counter = counter(calls)?;
+    let number = next(counter)?;
+    let result = change(number);
+    if result.is_err() {
+        let _ = counter.compare_exchange(number, number - 1, Relaxed, Relaxed);
+    }
+    result
+}
+
+fn counter<'a>(calls: &'a Bound<'_, PyAny>) -> PyResult<&'a AtomicI64> {
+    let memory = one_int("calls", calls)?;
+    // SAFETY: one aligned int64 that torch keeps alive as long as the caller's reference; all writers
+    // use this atomic.
+    Ok(unsafe { AtomicI64::from_ptr(memory.address as *mut i64) })
+}
+
+fn next(counter: &AtomicI64) -> PyResult<i64> {
+    let advanced = counter.fetch_update(Relaxed, Relaxed, |calls| calls.checked_add(1));
+    let why = "calls: the tile has made 2^63 - 1 calls, which are all that its seed has random numbers \
+               for; build it anew";
+    Ok(advanced.map_err(|_| Error::State { why: why.to_owned() })? + 1)
 }
 
 /// The value of an int64[1] tensor.

@@ -1,7 +1,10 @@
 //! The one translation from [`Error`] to Python exceptions.
 
 use pyo3::prelude::*;
-use pyo3::{exceptions::PyKeyboardInterrupt, import_exception};
+use pyo3::{
+    exceptions::{PyKeyboardInterrupt, PyMemoryError},
+    import_exception,
+};
 
 use super::gil;
 use crate::error::Error;
@@ -21,6 +24,7 @@ impl From<Error> for PyErr {
             Error::Shape { .. } | Error::Layout { .. } => InputError::new_err(text),
             Error::Argument { .. } => ArgumentError::new_err(text),
             Error::State { .. } => TileError::new_err(text),
+            Error::Memory { .. } => PyMemoryError::new_err(text),
             Error::Backend { .. } => BackendError::new_err(text),
             Error::Panic(_) => InternalError::new_err(text),
             // The signal handler's own exception, normally KeyboardInterrupt.

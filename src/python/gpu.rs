@@ -8,7 +8,7 @@ use pyo3::types::PyDict;
 
 use super::array::{Borrowed, BytesMut, IntsMut};
 use super::gil::enter;
-use super::ops::{HiddenTensors, LineTensors, key};
+use super::ops::{HiddenTensors, LineTensors, key, numbered};
 use super::spec::{PyTileSpec, direction};
 use crate::devices::WeightClip;
 use crate::error::Result;
@@ -155,7 +155,7 @@ impl PyGpuTile {
         })
     }
 
-    #[pyo3(signature = (x, d, learning_rate, seed, call, bias=None, counts=None))]
+    #[pyo3(signature = (x, d, learning_rate, seed, calls, bias=None, counts=None))]
     #[allow(clippy::too_many_arguments, reason = "mirrors the update of the processor")]
     fn update(
         &self,
@@ -163,7 +163,7 @@ impl PyGpuTile {
         d: &Bound<'_, PyAny>,
         learning_rate: f64,
         seed: &Bound<'_, PyAny>,
-        call: i64,
+        calls: &Bound<'_, PyAny>,
         bias: Option<f32>,
         counts: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
@@ -171,27 +171,26 @@ impl PyGpuTile {
         let mut borrowed = Borrowed::default();
         let (x, d) = (borrowed.floats("x", x)?, borrowed.floats("d", d)?);
         let mut counts = counts.map(|counts| borrowed.ints_mut("counts", counts)).transpose()?;
-        let key = key(seed, call)?;
-        self.enter(py, |tile| {
-            tile.update(GpuUpdate {
-                x: x.slice(),
-                bias,
-                d: d.slice(),
-                learning_rate,
-                key,
-                counts: counts.as_mut().map(IntsMut::slice),
+        numbered(seed, calls, |key| {
+            self.enter(py, |tile| {
+                tile.update(GpuUpdate {
+                    x: x.slice(),
+                    bias,
+                    d: d.slice(),
+                    learning_rate,
+                    key,
+                    counts: counts.as_mut().map(IntsMut::slice),
+                })
             })
         })
     }
 
-    fn decay(&self, alpha: f64, seed: &Bound<'_, PyAny>, call: i64) -> PyResult<()> {
-        let key = key(seed, call)?;
-        self.enter(seed.py(), |tile| tile.decay(alpha, key))
+    fn decay(&self, alpha: f64, seed: &Bound<'_, PyAny>, calls: &Bound<'_, PyAny>) -> PyResult<()> {
+        numbered(seed, calls, |key| self.enter(seed.py(), |tile| tile.decay(alpha, key)))
     }
 
-    fn diffuse(&self, seed: &Bound<'_, PyAny>, call: i64) -> PyResult<()> {
-        let key = key(seed, call)?;
-        self.enter(seed.py(), |tile| tile.diffuse(key))
+    fn diffuse(&self, seed: &Bound<'_, PyAny>, calls: &Bound<'_, PyAny>) -> PyResult<()> {
+        numbered(seed, calls, |key| self.enter(seed.py(), |tile| tile.diffuse(key)))
     }
 
     fn reset_columns(
@@ -200,15 +199,21 @@ impl PyGpuTile {
         count: i64,
         probability: f64,
         seed: &Bound<'_, PyAny>,
-        call: i64,
+        calls: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        let key = key(seed, call)?;
-        self.enter(seed.py(), |tile| tile.reset_columns(start, count, probability, key))
+        numbered(seed, calls, |key| {
+            self.enter(seed.py(), |tile| tile.reset_columns(start, count, probability, key))
+        })
     }
 
-    fn clip_weights(&self, value: f32, seed: &Bound<'_, PyAny>, call: i64) -> PyResult<()> {
-        let key = key(seed, call)?;
-        self.enter(seed.py(), |tile| tile.clip_weights(WeightClip::FixedValue(value), key))
+    fn clip_weights(
+        &self,
+        value: f32,
+        seed: &Bound<'_, PyAny>,
+        calls: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let clip = WeightClip::FixedValue(value);
+        numbered(seed, calls, |key| self.enter(seed.py(), |tile| tile.clip_weights(clip, key)))
     }
 
     /// Test hook: destroys the device as a driver that crashed would.

@@ -25,6 +25,15 @@ pub(super) fn key(seed: &Bound<'_, PyAny>, call: i64) -> PyResult<Key> {
     Ok(Key::new(array::int("seed", seed)? as u64, call as u64))
 }
 
+/// Runs `change` with the key of a new call of a tile, see [`array::numbered`].
+pub(super) fn numbered<R>(
+    seed: &Bound<'_, PyAny>,
+    calls: &Bound<'_, PyAny>,
+    change: impl FnOnce(Key) -> PyResult<R>,
+) -> PyResult<R> {
+    array::numbered(calls, |call| change(key(seed, call)?))
+}
+
 /// Advances the call counter and returns the number of this call.
 #[pyfunction]
 pub(super) fn next_call(calls: &Bound<'_, PyAny>) -> PyResult<i64> {
@@ -194,15 +203,12 @@ pub(super) fn forward<'py>(
     let output = x.call_method1(intern!(py, "new_empty"), shape)?;
     let y = Borrowed::fresh(&output)?;
     let tensors = Tensors { x: rows, weight, y, lines, mask, outputs };
-    let call = array::advance(calls)?;
-    let numbers = |key| Numbers { direction: Direction::Forward, key, is_test, bias };
-    match key(seed, call).and_then(|key| tensors.run(py, tile, numbers(key))) {
-        Ok(()) => Ok((output, call)),
-        Err(error) => {
-            array::retreat(calls, call)?;
-            Err(error)
-        }
-    }
+    let call = array::numbered(calls, |call| {
+        let (direction, key) = (Direction::Forward, key(seed, call)?);
+        tensors.run(py, tile, Numbers { direction, key, is_test, bias })?;
+        Ok(call)
+    })?;
+    Ok((output, call))
 }
 
 /// Hidden planes of a tile, in the order of its names; missing ones are constants.
@@ -272,7 +278,7 @@ impl HiddenTensors {
 
 /// Applies the update of all samples in order, in place.
 #[pyfunction]
-#[pyo3(signature = (spec, weight, hidden, x, d, learning_rate, seed, call, bias=None, counts=None))]
+#[pyo3(signature = (spec, weight, hidden, x, d, learning_rate, seed, calls, bias=None, counts=None))]
 #[allow(clippy::too_many_arguments, reason = "mirrors the tensors of a tile")]
 pub(super) fn update(
     py: Python<'_>,
@@ -283,7 +289,7 @@ pub(super) fn update(
     d: &Bound<'_, PyAny>,
     learning_rate: f64,
     seed: &Bound<'_, PyAny>,
-    call: i64,
+    calls: &Bound<'_, PyAny>,
     bias: Option<f32>,
     counts: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
@@ -293,22 +299,23 @@ pub(super) fn update(
     let mut weight = borrowed.floats_mut("weight", weight)?;
     let mut counts = counts.map(|counts| borrowed.ints_mut("counts", counts)).transpose()?;
     let HiddenTensors { planes, mut persistent } = HiddenTensors::new(tile, hidden, &mut borrowed)?;
-    let key = key(seed, call)?;
-    enter(py, || {
-        let planes = HiddenTensors::borrow(&planes, tile)?;
-        let lock = tile.lock.here();
-        let _write = lock.write();
-        pulse::update(Update {
-            device: tile.spec.device(),
-            weights: weight.slice(),
-            planes: &planes,
-            persistent: persistent.as_mut().map(FloatsMut::slice),
-            x: x.slice(),
-            bias,
-            d: d.slice(),
-            learning_rate,
-            key,
-            counts: counts.as_mut().map(IntsMut::slice),
+    numbered(seed, calls, |key| {
+        enter(py, || {
+            let planes = HiddenTensors::borrow(&planes, tile)?;
+            let lock = tile.lock.here();
+            let _write = lock.write();
+            pulse::update(Update {
+                device: tile.spec.device(),
+                weights: weight.slice(),
+                planes: &planes,
+                persistent: persistent.as_mut().map(FloatsMut::slice),
+                x: x.slice(),
+                bias,
+                d: d.slice(),
+                learning_rate,
+                key,
+                counts: counts.as_mut().map(IntsMut::slice),
+            })
         })
     })
 }
@@ -321,13 +328,14 @@ pub(super) fn uniform_weights(
     low: f32,
     high: f32,
     seed: &Bound<'_, PyAny>,
-    call: i64,
+    calls: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
     let mut weight = Borrowed::default().floats_mut("weight", weight)?;
-    let key = key(seed, call)?;
-    enter(py, || {
-        tile::fill_uniform(weight.slice(), low, high, key);
-        Ok(())
+    numbered(seed, calls, |key| {
+        enter(py, || {
+            tile::fill_uniform(weight.slice(), low, high, key);
+            Ok(())
+        })
     })
 }
 

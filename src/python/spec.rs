@@ -101,7 +101,7 @@ impl PyTileSpec {
     }
 
     fn construct<'py>(&self, py: Python<'py>, seed: i64) -> PyResult<Bound<'py, PyDict>> {
-        let planes = super::gil::enter(py, || Ok(self.spec.device().construct(seed as u64)))?;
+        let planes = super::gil::enter(py, || self.spec.device().construct(seed as u64))?;
         let dict = PyDict::new(py);
         for (name, plane) in planes {
             match plane {
@@ -122,8 +122,9 @@ impl PyTileSpec {
         backward: bool,
         seed: i64,
     ) -> PyResult<Bound<'py, PyDict>> {
+        let lines = super::gil::enter(py, || self.mvm(backward).construct_lines(seed as u64))?;
         let dict = PyDict::new(py);
-        for (name, values) in self.mvm(backward).construct_lines(seed as u64) {
+        for (name, values) in lines {
             dict.set_item(name, bytes(py, &values)?)?;
         }
         Ok(dict)

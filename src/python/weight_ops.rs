@@ -5,21 +5,23 @@ use pyo3::types::PyDict;
 
 use super::array::{Borrowed, DoublesMut, FloatsMut};
 use super::gil::enter;
-use super::ops::{HiddenTensors, PERSISTENT, key};
+use super::ops::{HiddenTensors, PERSISTENT, numbered};
 use super::spec::PyTileSpec;
 use crate::devices::{Cells, Device, DriftState, WeightClip};
 use crate::error::{Error, Result};
 use crate::rng::Key;
 
-/// Runs a weight operation on the tensors of a tile.
+/// Runs a weight operation on the tensors of a tile, as a new call.
 fn on_weights(
     spec: &Bound<'_, PyTileSpec>,
     weight: &Bound<'_, PyAny>,
     hidden: &Bound<'_, PyDict>,
-    key: Key,
+    [seed, calls]: [&Bound<'_, PyAny>; 2],
     operation: impl FnOnce(&Device, Cells<'_>, Key) -> Result<()> + Send,
 ) -> PyResult<()> {
-    on_borrowed(Borrowed::default(), spec, weight, hidden, key, operation)
+    numbered(seed, calls, |key| {
+        on_borrowed(Borrowed::default(), spec, weight, hidden, key, operation)
+    })
 }
 
 /// Runs a weight operation that has borrowed other tensors already.
@@ -51,9 +53,9 @@ pub(super) fn clip_to_bounds(
     weight: &Bound<'_, PyAny>,
     hidden: &Bound<'_, PyDict>,
     seed: &Bound<'_, PyAny>,
-    call: i64,
+    calls: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
+    on_weights(spec, weight, hidden, [seed, calls], |device, cells, key| {
         Error::check_finite("weights", cells.weights)?;
         device.set_weights(cells, key)
     })
@@ -67,7 +69,8 @@ pub(super) fn enter_bounds(
     hidden: &Bound<'_, PyDict>,
 ) -> PyResult<()> {
     // No draw is made.
-    on_weights(spec, weight, hidden, Key::new(0, 0), |device, cells, _| device.enter_bounds(cells))
+    let (borrowed, key) = (Borrowed::default(), Key::new(0, 0));
+    on_borrowed(borrowed, spec, weight, hidden, key, |device, cells, _| device.enter_bounds(cells))
 }
 
 /// Checks hidden parameters that are not written yet.
@@ -95,7 +98,7 @@ pub(super) fn drift(
     state: &Bound<'_, PyDict>,
     delta_t: f64,
     seed: &Bound<'_, PyAny>,
-    call: i64,
+    calls: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
     let parameters =
         spec.get().spec.config().device.drift().ok_or_else(|| {
@@ -103,8 +106,10 @@ pub(super) fn drift(
         })?;
     let mut borrowed = Borrowed::default();
     let mut state = DriftTensors::new(state, &mut borrowed)?;
-    on_borrowed(borrowed, spec, weight, hidden, key(seed, call)?, |device, cells, key| {
-        device.drift(cells, &parameters, state.borrow()?, delta_t, key)
+    numbered(seed, calls, |key| {
+        on_borrowed(borrowed, spec, weight, hidden, key, |device, cells, key| {
+            device.drift(cells, &parameters, state.borrow()?, delta_t, key)
+        })
     })
 }
 
@@ -151,9 +156,9 @@ pub(super) fn decay(
     hidden: &Bound<'_, PyDict>,
     alpha: f64,
     seed: &Bound<'_, PyAny>,
-    call: i64,
+    calls: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
+    on_weights(spec, weight, hidden, [seed, calls], |device, cells, key| {
         device.decay(cells, alpha, key)
     })
 }
@@ -165,11 +170,9 @@ pub(super) fn diffuse(
     weight: &Bound<'_, PyAny>,
     hidden: &Bound<'_, PyDict>,
     seed: &Bound<'_, PyAny>,
-    call: i64,
+    calls: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
-        device.diffuse(cells, key)
-    })
+    on_weights(spec, weight, hidden, [seed, calls], |device, cells, key| device.diffuse(cells, key))
 }
 
 /// Reset of `count` columns from `start` on.
@@ -183,9 +186,9 @@ pub(super) fn reset_columns(
     count: i64,
     probability: f64,
     seed: &Bound<'_, PyAny>,
-    call: i64,
+    calls: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
+    on_weights(spec, weight, hidden, [seed, calls], |device, cells, key| {
         device.reset_columns(cells, start, count, probability, key)
     })
 }
@@ -198,9 +201,9 @@ pub(super) fn clip_weights(
     hidden: &Bound<'_, PyDict>,
     value: f32,
     seed: &Bound<'_, PyAny>,
-    call: i64,
+    calls: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    on_weights(spec, weight, hidden, key(seed, call)?, |device, cells, key| {
+    on_weights(spec, weight, hidden, [seed, calls], |device, cells, key| {
         device.clip_weights(cells, WeightClip::FixedValue(value), key)
     })
 }

@@ -24,7 +24,7 @@ class Memory:
             for name, plane in planes.items()
             if not isinstance(plane, float)
         }
-        self.seed = torch.tensor([5])
+        self.seed, self.calls = torch.tensor([5]), torch.tensor([0])
         self.x, self.d = torch.ones(SAMPLES, IN), torch.ones(SAMPLES, OUT)
         self.y = torch.zeros(SAMPLES, OUT)
         self.mask = torch.zeros(SAMPLES, OUT, dtype=torch.uint8)
@@ -54,7 +54,7 @@ class Memory:
             self.d,
             0.1,
             self.seed,
-            1,
+            self.calls,
             None,
             self.counts,
         )
@@ -76,7 +76,7 @@ def test_written_memory_is_borrowed_once() -> None:
     with pytest.raises(InputError, match=r"max_bound.*shares memory with weight"):
         m.update()
     with pytest.raises(InputError, match="shares memory"):
-        _core.decay(m.spec, m.weight, m.hidden, 1.0, m.seed, 1)
+        _core.decay(m.spec, m.weight, m.hidden, 1.0, m.seed, m.calls)
     assert torch.equal(m.weight, before)
 
     m = Memory()

@@ -43,7 +43,7 @@ def mutate(wire: dict[str, Any], dice: random.Random) -> list[str]:
 def use(spec: _core.TileSpec, x: torch.Tensor, d: torch.Tensor) -> None:
     """Run every verb of the core once."""
     weight = torch.full((3, 4), 0.1)
-    seed, one = torch.tensor([5]), 1
+    seed, calls, one = torch.tensor([5]), torch.tensor([1]), 1
     hidden = {
         name: torch.frombuffer(plane, dtype=torch.float32).view(3, 4)
         for name, plane in spec.construct(1).items()
@@ -54,7 +54,7 @@ def use(spec: _core.TileSpec, x: torch.Tensor, d: torch.Tensor) -> None:
         drawn = spec.construct_lines(backward, 1)
         lines = {k: torch.frombuffer(v, dtype=torch.float32) for k, v in drawn.items()}
         _core.mvm(spec, backward, given, weight, out, seed, one, False, None, lines)
-    _core.update(spec, weight, hidden, x, d, 0.01, seed, one)
+    _core.update(spec, weight, hidden, x, d, 0.01, seed, calls)
 
 
 def test_a_hundred_thousand_parameter_sets() -> None:

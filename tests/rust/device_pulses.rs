@@ -55,7 +55,7 @@ impl Rig {
     fn new(config: &DeviceConfig, d_size: usize, x_size: usize) -> Self {
         let device =
             Device::new(config, &UpdateParameters::default(), d_size, x_size, false).unwrap();
-        let planes = device.construct(11);
+        let planes = device.construct(11).unwrap();
         Self { device, planes }
     }
 

@@ -272,7 +272,7 @@ fn counted_pulses_are_those_of_an_update() {
         };
         let config = DeviceConfig::ConstantStep(built_in.clone());
         let device = Device::new(&config, &parameters, d_size, x_size, false).unwrap();
-        let planes = device.construct(4);
+        let planes = device.construct(4).unwrap();
         let mut expected = vec![0.0; d_size * x_size];
         let mut all = vec![0; 2 * expected.len()];
         update(Update {

@@ -56,7 +56,7 @@ fn updated(name: &str, samples: usize) -> Vec<u32> {
     const COLUMNS: usize = 190;
     let config = DeviceConfig::pulsed_default(name).unwrap();
     let device = Device::new(&config, &UpdateParameters::default(), ROWS, COLUMNS, false).unwrap();
-    let planes = device.construct(11);
+    let planes = device.construct(11).unwrap();
     let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
     let mut weights = normals(ROWS * COLUMNS, 7, 0.3);
     device.clip(&mut weights, &planes).unwrap();
@@ -143,7 +143,7 @@ fn compare_products(levels: &[Level], direction: Direction, d_size: usize, x_siz
 }
 
 fn product(mvm: &Mvm, weights: &[f32], x: &[f32]) -> Vec<u32> {
-    let lines = mvm.construct_lines(3);
+    let lines = mvm.construct_lines(3).unwrap();
     let line = |name: &str| -> &[f32] {
         lines.iter().find(|(key, _)| *key == name).map_or(&[], |(_, values)| values)
     };

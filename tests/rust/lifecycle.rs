@@ -129,7 +129,7 @@ fn drift_refuses_bad_arguments() {
     tile.drift(10.0).unwrap();
     assert_near(tile.weights(), &[0.4 * 10f64.powf(-0.1)]);
     let device = Device::new(&config.device, &config.update, 1, 1, false).unwrap();
-    let planes = device.construct(1);
+    let planes = device.construct(1).unwrap();
     let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
     let (mut weights, mut previous) = ([0.3], [0.3, 0.3]);
     let state = DriftState {
@@ -234,7 +234,7 @@ fn arguments_are_checked() {
     }
     let config = DeviceConfig::ConstantStep(ConstantStep { pulsed: clean() });
     let device = Device::new(&config, &UpdateParameters::default(), 1, 1, false).unwrap();
-    let planes = device.construct(1);
+    let planes = device.construct(1).unwrap();
     let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
     let cells = Cells { weights: &mut [0.3], persistent: None, planes: &planes };
     let result = device.clip_weights(cells, WeightClip::FixedValue(f32::NAN), Key::new(1, 1));

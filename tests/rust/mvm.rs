@@ -47,7 +47,7 @@ impl Bench {
 
     fn directed(io: &IoParameters, weights: &[f32], d_size: usize, direction: Direction) -> Self {
         let mvm = Mvm::new(io, direction, d_size, weights.len() / d_size).unwrap();
-        let lines = mvm.construct_lines(7);
+        let lines = mvm.construct_lines(7).unwrap();
         Self {
             mvm,
             weights: weights.to_vec(),
@@ -616,7 +616,7 @@ fn statistics_of_rounding() {
 fn statistics_of_frozen_values() {
     let draw = |io: &IoParameters, seed, name| {
         let mvm = Mvm::new(io, Direction::Forward, 512, 20).unwrap();
-        let lines = mvm.construct_lines(seed);
+        let lines = mvm.construct_lines(seed).unwrap();
         let values = lines.into_iter().find(|(key, _)| *key == name).unwrap().1;
         values.into_iter().map(f64::from).collect::<Vec<f64>>()
     };
@@ -646,7 +646,7 @@ fn statistics_of_frozen_values() {
 #[test]
 fn frozen_values_of_the_directions_differ() {
     let io = IoParameters { out_noise_std: 0.3, ..IoParameters::default() };
-    let lines = |direction| Mvm::new(&io, direction, 5, 5).unwrap().construct_lines(1);
+    let lines = |direction| Mvm::new(&io, direction, 5, 5).unwrap().construct_lines(1).unwrap();
     assert_ne!(lines(Direction::Forward), lines(Direction::Backward));
 }
 

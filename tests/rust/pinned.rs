@@ -159,7 +159,7 @@ struct Rig {
 impl Rig {
     fn new(config: &DeviceConfig, update: &UpdateParameters) -> Self {
         let device = Device::new(config, update, ROWS, COLUMNS, false).unwrap();
-        let planes = device.construct(23);
+        let planes = device.construct(23).unwrap();
         let cells = ROWS * COLUMNS;
         let persistent = device.write_noise().map(|_| vec![0.0; cells]);
         let weights = normals(cells, 1, 0.3);
@@ -376,7 +376,7 @@ fn products() {
         for direction in [Direction::Forward, Direction::Backward] {
             for samples in [1, 2, 3, 77] {
                 let mvm = Mvm::new(&io, direction, ROWS, COLUMNS).unwrap();
-                let lines = mvm.construct_lines(3);
+                let lines = mvm.construct_lines(3).unwrap();
                 let line = |name: &str| -> &[f32] {
                     lines.iter().find(|(key, _)| *key == name).map_or(&[], |(_, values)| values)
                 };

@@ -46,7 +46,7 @@ fn soft(pulsed: PulsedParameters) -> DeviceConfig {
 impl Rig {
     fn new(config: &DeviceConfig, update: &UpdateParameters, d_size: usize, x_size: usize) -> Self {
         let device = Device::new(config, update, d_size, x_size, false).unwrap();
-        let planes = device.construct(11);
+        let planes = device.construct(11).unwrap();
         Self { device, planes, start: vec![0.0; d_size * x_size] }
     }
 
@@ -599,7 +599,7 @@ fn trains_without_positions_for_their_draws_are_refused() {
     ] {
         let config = constant(PulsedParameters { dw_min: 1e-3, ..clean() });
         let device = Device::new(&config, &free(pulse_type), 1, 1, false).unwrap();
-        let planes = device.construct(1);
+        let planes = device.construct(1).unwrap();
         let planes: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
         let run = |learning_rate: f64| {
             let mut weights = [0.0];
@@ -647,7 +647,7 @@ fn exact_updates_of_a_bias_alone() {
     for pulse_type in [PulseType::None, PulseType::NoneWithDevice] {
         let update = UpdateParameters { pulse_type, ..UpdateParameters::default() };
         let device = Device::new(&constant(clean()), &update, 2, 1, true).unwrap();
-        let planes = device.construct(1);
+        let planes = device.construct(1).unwrap();
         let planes: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
         let mut weights = [0.0, 0.0];
         pulse::update(Update {

@@ -1,6 +1,8 @@
 //! The tile that Rust users hold.
 
-use mho_core::devices::{ConstantStep, DeviceConfig, Ideal, PulsedParameters, SoftBoundsReference};
+use mho_core::devices::{
+    ConstantStep, DeviceConfig, Ideal, PlaneRef, PulsedParameters, SoftBoundsReference,
+};
 use mho_core::tile::Pass;
 use mho_core::{Error, Tile, TileConfig, par};
 
@@ -39,7 +41,8 @@ fn bits_do_not_depend_on_threads() {
 fn seeds_matter_and_repeat() {
     let devices = |seed| {
         let tile = Tile::new(4, 5, &TileConfig::default(), seed).unwrap();
-        tile.hidden_parameter("max_bound").unwrap()
+        let plane = tile.hidden_parameter("max_bound").unwrap();
+        (0..20).map(|at| plane.at(at)).collect::<Vec<_>>()
     };
     assert_eq!(devices(1), devices(1));
     assert_ne!(devices(1), devices(2));
@@ -92,11 +95,12 @@ fn new_tiles_start_within_their_bounds() {
         let mut tile = Tile::new(8, 9, &TileConfig { device, ..TileConfig::default() }, 5).unwrap();
         let get = |name| tile.hidden_parameter(name);
         let (upper, lower) = (get("max_bound").unwrap(), get("min_bound").unwrap());
-        let reference = get("reference").unwrap_or_else(|| vec![0.0; 72]);
-        for weights in [Some(tile.weights().to_vec()), get("persistent_weights")] {
-            for (at, w) in weights.iter().flatten().enumerate() {
-                let bounds = lower[at] - reference[at]..=upper[at] - reference[at];
-                assert!(bounds.contains(w), "{w} is not in {bounds:?}");
+        let reference = get("reference").unwrap_or(PlaneRef::Constant(0.0));
+        for weights in [Some(PlaneRef::Values(tile.weights())), get("persistent_weights")] {
+            for at in 0..72 {
+                let Some(w) = weights.map(|weights| weights.at(at)) else { continue };
+                let bounds = lower.at(at) - reference.at(at)..=upper.at(at) - reference.at(at);
+                assert!(bounds.contains(&w), "{w} is not in {bounds:?}");
             }
         }
         // Stuck cells never move.

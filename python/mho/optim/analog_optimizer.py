@@ -215,7 +215,7 @@ class AnalogOptimizerMixin(Optimizer):
                 for context, group in contexts:
                     sign = -factor if group.get("maximize") else factor
                     apply_trace(context, group.get("lr"), sign)
-            except Exception:
+            except BaseException:
                 self._drop_records()
                 raise
             for context, _ in contexts:

@@ -23,7 +23,7 @@ struct Params {
     is_d: u32,
     // Where the table of the device starts behind the planes.
     table: u32,
-    // Factor of an exact step, of a decay, deviation of a reset, limit of a clip.
+    // Factor of an exact step, loss or calls of a decay, deviation of a reset, limit of a clip.
     value: f32,
     first_column: u32,
     columns: u32,

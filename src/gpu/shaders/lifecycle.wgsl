@@ -8,21 +8,26 @@
 const DIFFUSION: u32 = 13u;
 const RESET: u32 = 14u;
 
-const SCALE: u32 = 0u;
+const EXACT_DECAY: u32 = 0u;
 const DECAY: u32 = 1u;
 const DIFFUSE: u32 = 2u;
 const RESET_COLUMNS: u32 = 3u;
 const CLIP: u32 = 4u;
 const SET: u32 = 5u;
 
+// `w` after its distance to `bias` lost the share `loss`.
+fn decayed(w: f32, bias: f32, loss: f32) -> f32 {
+    let distance = w - bias;
+    if loss < 0.5 {
+        return fma(distance, -loss, w);
+    }
+    return fma(distance, 1.0 - loss, bias);
+}
+
 fn changed(w: f32, row: u32, column: u32, at: u32) -> f32 {
     switch OPERATION {
-        case SCALE: { return w * params.value; }
-        case DECAY: {
-            let bias = plane(5u, at);
-            let scale = fma(params.value, plane(4u, at) - 1.0, 1.0);
-            return fma(w - bias, scale, bias);
-        }
+        case EXACT_DECAY: { return decayed(w, 0.0, params.value); }
+        case DECAY: { return decayed(w, plane(5u, at), params.value * (1.0 - plane(4u, at))); }
         case DIFFUSE: { return fma(plane(4u, at), normal_of(column, row, DIFFUSION, 0u), w); }
         case RESET_COLUMNS: {
             let inside = (column + params.x_size - params.first_column) % params.x_size;

@@ -3,6 +3,7 @@
 use super::queue::{Numbers, walk};
 use crate::devices::{Rule, WriteNoise};
 use crate::error::Result;
+use crate::memory;
 use crate::pulse::cells::{Planes, Target};
 use crate::pulse::coincidences::Coincidences;
 use crate::pulse::lanes::load;
@@ -59,9 +60,11 @@ pub(crate) fn apply<R: Rule, P: Pulses>(
     let planes = Planes::new(target);
     let (key, write_noise) = (target.key, target.device.write_noise());
     let block_ns = (HEIGHT * planes.x_size * pulses.slices()) as f64 * 1.5;
-    let mut blocks = state.split(HEIGHT);
+    let mut blocks = state.split(HEIGHT)?;
     for_each(&mut blocks, block_ns, |rows| {
-        simd::run(OneByOne { rows, planes, pulses, rule, key, positions, write_noise });
+        let touched = memory::filled(false, planes.x_size)?;
+        simd::run(OneByOne { rows, planes, pulses, rule, key, positions, write_noise, touched });
+        Ok(())
     })
 }
 
@@ -74,16 +77,18 @@ struct OneByOne<'a, 'b, R, P> {
     key: Key,
     positions: Positions,
     write_noise: Option<WriteNoise>,
+    /// One value per column.
+    touched: Vec<bool>,
 }
 
 impl<R: Rule, P: Pulses> Work for OneByOne<'_, '_, R, P> {
     type Home = R;
 
     #[inline(always)]
-    fn run(self) {
+    fn run(mut self) {
         let columns = self.planes.x_size;
         let draw = self.key.stream(Stream::CycleToCycle);
-        let mut touched = vec![false; columns];
+        let mut touched = std::mem::take(&mut self.touched);
         for local in 0..self.rows.state.len() / columns {
             touched.fill(false);
             self.rows.save(local);

@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::queue::{Numbers, walk};
 use crate::devices::{Rule, WriteNoise};
 use crate::error::Result;
+use crate::memory;
 use crate::pulse::cells::{LaneCells, Planes, Target};
 use crate::pulse::coincidences::Coincidences;
 use crate::pulse::expansion::one_way::OneWay;
@@ -15,7 +16,7 @@ use crate::pulse::lanes::{load, store};
 use crate::pulse::positions::{Kind, Positions};
 use crate::pulse::trains::SIGN;
 use crate::pulse::transaction::{Rows, Tracked, for_each};
-use crate::rng::{Draw, Key, LANES, Stream, normal_lanes};
+use crate::rng::{Draw, Key, LANES, Stream, UNUSED, normal_lanes};
 use crate::simd::{self, Work};
 
 /// Rows of one task.
@@ -36,8 +37,11 @@ pub(crate) fn apply<R: Rule>(
     let window = trains.window(BLOCKS * LANES);
     let window = window.start..window.end.min(planes.x_size);
     let block_ns = (HEIGHT * window.len()) as f64 * (1.5 + 0.3 * trains.slices as f64);
-    let mut blocks = state.split(HEIGHT);
+    let mut blocks = state.split(HEIGHT)?;
     for_each(&mut blocks, block_ns, |rows| {
+        let noisy = if write_noise.is_some() { planes.x_size } else { 0 };
+        let touched = memory::filled(false, noisy)?;
+        let careful = memory::room(planes.x_size)?;
         let draw = key.stream(Stream::CycleToCycle);
         let window = window.clone();
         simd::run(OneSample {
@@ -50,7 +54,10 @@ pub(crate) fn apply<R: Rule>(
             draw,
             positions,
             write_noise,
+            touched,
+            careful,
         });
+        Ok(())
     })
 }
 
@@ -65,6 +72,10 @@ struct OneSample<'a, 'b, R> {
     draw: Draw,
     positions: Positions,
     write_noise: Option<WriteNoise>,
+    /// One value per column with write noise, otherwise none.
+    touched: Vec<bool>,
+    /// With room for all columns.
+    careful: Vec<u32>,
 }
 
 impl<R: Rule> Work for OneSample<'_, '_, R> {
@@ -73,8 +84,8 @@ impl<R: Rule> Work for OneSample<'_, '_, R> {
     #[inline(always)]
     fn run(mut self) {
         let columns = self.planes.x_size;
-        let mut touched = vec![false; if self.write_noise.is_some() { columns } else { 0 }];
-        let mut careful = Vec::with_capacity(columns);
+        let mut touched = std::mem::take(&mut self.touched);
+        let mut careful = std::mem::take(&mut self.careful);
         for local in 0..self.rows.state.len() / columns {
             let row = self.rows.first + local;
             let slices = self.trains.slices;
@@ -176,7 +187,7 @@ impl<'a, R: Rule> OneSample<'a, '_, R> {
         let row = self.rows.first + local;
         let state = &mut self.rows.state[local * self.planes.x_size..];
         let (mut cells, mut w) = (LaneCells::default(), [0.0; LANES]);
-        let mut columns = [0; LANES];
+        let mut columns = [UNUSED; LANES];
         for (lane, column) in group.iter().enumerate() {
             cells.set(lane, self.rule.prepare(self.planes.cell(row, *column as usize)));
             w[lane] = state[*column as usize];

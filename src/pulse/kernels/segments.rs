@@ -8,6 +8,7 @@
 use super::queue::{Bits, walk};
 use crate::devices::{Rule, WriteNoise};
 use crate::error::Result;
+use crate::memory;
 use crate::pulse::cells::{LaneCells, Planes, Target};
 use crate::pulse::coincidences::Coincidences;
 use crate::pulse::expansion::mixed::Pulses;
@@ -15,7 +16,7 @@ use crate::pulse::lanes::{load, store};
 use crate::pulse::positions::{Kind, Positions};
 use crate::pulse::trains::SIGN;
 use crate::pulse::transaction::{Rows, Tracked, for_each};
-use crate::rng::{Draw, Key, LANES, Stream, normal_lanes};
+use crate::rng::{Draw, Key, LANES, Stream, UNUSED, normal_lanes};
 use crate::simd::{self, Work};
 
 /// Pulses of the error line after which a segment ends, so that few are too long: by relative steps of
@@ -42,9 +43,11 @@ pub(crate) fn apply<R: Rule>(
     let planes = Planes::new(target);
     let (key, write_noise) = (target.key, target.device.write_noise());
     let block_ns = (HEIGHT * planes.x_size) as f64 * (6.0 + 0.3 * trains.slices as f64);
-    let mut blocks = state.split(HEIGHT);
+    let mut blocks = state.split(HEIGHT)?;
     for_each(&mut blocks, block_ns, |rows| {
-        simd::run(Segments { rows, planes, trains, rule, key, positions, write_noise });
+        let line = Line::new::<R>(planes.x_size)?;
+        simd::run(Segments { rows, planes, trains, rule, key, positions, write_noise, line });
+        Ok(())
     })
 }
 
@@ -56,6 +59,7 @@ struct Segments<'a, 'b, R> {
     key: Key,
     positions: Positions,
     write_noise: Option<WriteNoise>,
+    line: Line,
 }
 
 /// A slice in which a row fires.
@@ -68,6 +72,7 @@ struct Fired {
 }
 
 /// Weights and constants of a row.
+#[derive(Default)]
 struct Line {
     cells: Vec<LaneCells>,
     /// The constants near the weights, for rules that have such.
@@ -81,6 +86,19 @@ struct Line {
 }
 
 impl Line {
+    /// Memory for a row with `columns` cells.
+    fn new<R: Rule>(columns: usize) -> Result<Self> {
+        let blocks = columns.div_ceil(LANES);
+        Ok(Self {
+            cells: memory::filled(LaneCells::default(), blocks)?,
+            local: memory::filled(LaneCells::default(), if R::LOCAL { blocks } else { 0 })?,
+            w: memory::filled([0.0; LANES], blocks)?,
+            touched: memory::filled(false, blocks * LANES)?,
+            careful: memory::room(columns)?,
+            single: memory::room(columns)?,
+        })
+    }
+
     /// The constants that hold near the weights.
     #[inline(always)]
     fn near<R: Rule>(&self) -> &[LaneCells] {
@@ -94,16 +112,9 @@ impl<R: Rule> Work for Segments<'_, '_, R> {
     #[inline(always)]
     fn run(mut self) {
         let columns = self.planes.x_size;
-        let blocks = columns.div_ceil(LANES);
+        // A chunk has a limited number of slices, whatever the sizes are.
         let mut fired = Vec::with_capacity(self.trains.slices);
-        let mut line = Line {
-            cells: vec![LaneCells::default(); blocks],
-            local: vec![LaneCells::default(); if R::LOCAL { blocks } else { 0 }],
-            w: vec![[0.0; LANES]; blocks],
-            touched: vec![false; blocks * LANES],
-            careful: Vec::with_capacity(columns),
-            single: Vec::with_capacity(columns),
-        };
+        let mut line = std::mem::take(&mut self.line);
         for local in 0..self.rows.state.len() / columns {
             self.list(self.rows.first + local, &mut fired);
             if !fired.is_empty() {
@@ -343,7 +354,7 @@ impl<R: Rule> Segments<'_, '_, R> {
 
     #[inline(always)]
     fn columns(&self, kind: Kind, group: &[u32]) -> [u32; LANES] {
-        let mut columns = [0; LANES];
+        let mut columns = [UNUSED; LANES];
         for (out, column) in columns.iter_mut().zip(group) {
             *out = self.positions.column(kind, *column as usize);
         }

@@ -44,19 +44,22 @@ pub(crate) fn apply(
     let planes = Planes::new(target);
     let key = target.key;
     let block_ns = (TASK * planes.x_size) as f64 * (2.0 + 0.15 * trains.words as f64);
-    let mut blocks = state.split(TASK);
+    let mut blocks = state.split(TASK)?;
     for_each(&mut blocks, block_ns, |rows| {
-        simd::run(Constant { rows, planes, trains, key, positions, std });
+        let mut result = Ok(());
+        simd::run(Constant { rows, planes, trains, key, positions, std, result: &mut result });
+        result
     })
 }
 
-struct Constant<'a, 'b> {
+struct Constant<'a, 'b, 'c> {
     rows: &'a mut Rows<'b>,
     planes: Planes<'a>,
     trains: Trains<'a>,
     key: Key,
     positions: Positions,
     std: f32,
+    result: &'c mut Result<()>,
 }
 
 /// Change of each cell of a block: mean and standard deviation, the latter negative where the cell
@@ -84,7 +87,7 @@ impl Staged {
     }
 }
 
-impl Work for Constant<'_, '_> {
+impl Work for Constant<'_, '_, '_> {
     type Home = Self;
 
     #[inline(always)]
@@ -104,11 +107,11 @@ impl Work for Constant<'_, '_> {
                 self.band(part, &mut staged, &mut sums, &mut near);
             }
         }
-        near.settle(self.rows);
+        *self.result = near.settle(self.rows);
     }
 }
 
-impl Constant<'_, '_> {
+impl Constant<'_, '_, '_> {
     /// Applies all pulses to a row.
     #[inline(always)]
     fn row(&mut self, local: usize, near: &mut NearBound<'_>) {

@@ -6,11 +6,13 @@
 
 use super::limits::{MARGIN, SEGMENT};
 use super::queue::{Bits, walk};
+use crate::error::Result;
+use crate::memory;
 use crate::pulse::cells::Planes;
 use crate::pulse::coincidences::Trains;
 use crate::pulse::positions::{Kind, Positions};
 use crate::pulse::transaction::Rows;
-use crate::rng::{Draw, Key, LANES, Lanes, Stream, box_muller, normal_lanes};
+use crate::rng::{Draw, Key, LANES, Lanes, Stream, UNUSED, box_muller, normal_lanes};
 use crate::simd::{clip, select};
 
 /// The cells of a block of rows that need care.
@@ -21,6 +23,8 @@ pub(crate) struct NearBound<'a> {
     positions: Positions,
     std: f32,
     cells: Vec<Cell>,
+    /// Whether there was memory for all of them.
+    result: Result<()>,
 }
 
 /// Where a cell is, its weight and its constants.
@@ -57,15 +61,15 @@ impl<'a> NearBound<'a> {
         std: f32,
     ) -> Self {
         let draw = key.stream(Stream::CycleToCycle);
-        Self { planes, trains, draw, positions, std, cells: Vec::new() }
+        Self { planes, trains, draw, positions, std, cells: Vec::new(), result: Ok(()) }
     }
 
-    /// Takes charge of a cell.
+    /// Takes charge of a cell. Should there be no memory for it, [`settle`](Self::settle) says so.
     pub(crate) fn push(&mut self, rows: &Rows<'_>, local: usize, column: usize) {
         let at = local * self.planes.x_size + column;
         let row = rows.first + local;
         let cell = self.planes.cell(row, column);
-        self.cells.push(Cell {
+        let cell = Cell {
             at: at as u32,
             row: row as u32,
             column: column as u32,
@@ -74,16 +78,23 @@ impl<'a> NearBound<'a> {
             down: cell.down,
             upper: cell.max_bound,
             lower: cell.min_bound,
-        });
+        };
+        if let Err(error) = memory::push(&mut self.cells, cell) {
+            self.result = Err(error);
+        }
     }
 
     /// Applies all pulses of the chunk to the cells.
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::Error::Memory).
     #[inline(always)]
-    pub(crate) fn settle(&mut self, rows: &mut Rows<'_>) {
+    pub(crate) fn settle(&mut self, rows: &mut Rows<'_>) -> Result<()> {
+        std::mem::replace(&mut self.result, Ok(()))?;
         let mut cells = std::mem::take(&mut self.cells);
         // Neighbours share the cache lines of their trains.
         cells.sort_unstable_by_key(|cell| cell.column);
-        let mut touching = Vec::with_capacity(cells.len());
+        let mut touching = memory::room(cells.len())?;
         for first in (0..self.trains.words).step_by(SEGMENT) {
             let words = first..self.trains.words.min(first + SEGMENT);
             touching.clear();
@@ -98,6 +109,7 @@ impl<'a> NearBound<'a> {
         for cell in &cells {
             rows.state[cell.at as usize] = cell.w;
         }
+        Ok(())
     }
 
     /// Adds up a segment where it stays off the bounds; the other cells go to `touching`.
@@ -221,7 +233,7 @@ impl Batch {
     #[inline(always)]
     fn new<'c>(cells: impl Iterator<Item = &'c Cell>) -> Self {
         let mut batch = Self {
-            columns: [0; LANES],
+            columns: [UNUSED; LANES],
             rows: [0; LANES],
             w: [0.0; LANES],
             up: [0.0; LANES],

@@ -47,7 +47,7 @@ impl Case {
         let [samples, d_size, x_size] = self.sizes;
         let weights: Vec<_> = values(d_size * x_size, 1).iter().map(|w| 0.5 * w).collect();
         let mvm = Mvm::new(&self.io, self.direction, d_size, x_size).unwrap();
-        let lines = mvm.construct_lines(7);
+        let lines = mvm.construct_lines(7).unwrap();
         let given = mvm.n_in() - usize::from(self.bias.is_some());
         let mut x = values(samples * given, 2);
         x.iter_mut().for_each(|x| *x *= self.scale);

@@ -25,7 +25,7 @@ impl Pair {
     pub(super) fn new(device: DeviceConfig, update: UpdateParameters, pick: &Pick) -> Self {
         let config = TileConfig { device, update, ..TileConfig::default() };
         let spec = TileSpec::new(config, D_SIZE, X_SIZE, false).unwrap();
-        let planes = spec.device().construct(11);
+        let planes = spec.device().construct(11).unwrap();
         let mut tile = GpuTile::new(spec.clone(), pick).unwrap();
         tile.set_planes(&refs(&planes)).unwrap();
         let weights = vec![0.0; D_SIZE * X_SIZE];

@@ -33,7 +33,7 @@ class PowStepReferenceDevice(PulsedDevice):
     """Add to the reference the weight at which steps up and down are equal."""
 
     n_estimation_steps: int = -1
-    """Pairs of pulses that search for that weight; zero or less solves for it."""
+    """Pairs of pulses that search for that weight, at most 10^6; zero or less solves for it."""
 
     reference_mean: float = 0.0
     """Mean of the reference, absolute."""

@@ -192,22 +192,16 @@ class HostKernels:
         """Update the weights in place; see `Kernels`."""
         tensors = self._tensors
         _check_finite(tensors.weights)
-        call = tensors.next_call()
-        try:
-            _core.update(
-                self._parsed.spec, tensors.weights, tensors.hidden, x, d, learning_rate,
-                tensors.seed, call, bias_input, tensors.counts,
-            )  # fmt: skip
-        except BaseException:
-            tensors.forget_call(call)
-            raise
+        _core.update(
+            self._parsed.spec, tensors.weights, tensors.hidden, x, d, learning_rate,
+            tensors.seed, tensors.calls, bias_input, tensors.counts,
+        )  # fmt: skip
 
     def operate(self, name: str, *arguments: float) -> None:
         """Run an operation of the core on the weights; see `Kernels`."""
         tensors, operation = self._tensors, getattr(_core, name)
-        weight, seed = tensors.weights, tensors.seed
-        with tensors.numbered() as call:
-            operation(self._parsed.spec, weight, tensors.hidden, *arguments, seed, call)
+        weight, seed, calls = tensors.weights, tensors.seed, tensors.calls
+        operation(self._parsed.spec, weight, tensors.hidden, *arguments, seed, calls)
 
     def on_host(self, replaces_all: bool = False) -> AbstractContextManager[None]:
         """Return a context that does nothing: the tensors have the weights."""

@@ -45,8 +45,9 @@ class Maintenance:
         """
         spec = self._parsed.spec
         new = check_weights(weight, (spec.d_size, spec.x_size))
-        with torch.no_grad(), self._kernels.on_host(replaces_all=True):
-            self._tensors.weights.copy_(new)
+        tensors = self._tensors
+        with torch.no_grad(), self._kernels.on_host(replaces_all=True), tensors.undone_on_error():
+            tensors.weights.copy_(new)
             self._clip_to_bounds()
 
     def set_weights_uniform_random(self, bmin: float, bmax: float) -> None:
@@ -61,15 +62,14 @@ class Maintenance:
         """
         bmin, bmax = check_limits(bmin, bmax)
         tensors = self._tensors
-        with self._kernels.on_host(replaces_all=True), tensors.numbered() as call:
-            _core.uniform_weights(tensors.weights, bmin, bmax, tensors.seed, call)
+        with self._kernels.on_host(replaces_all=True), tensors.undone_on_error():
+            _core.uniform_weights(tensors.weights, bmin, bmax, tensors.seed, tensors.calls)
             self._clip_to_bounds()
 
     def _clip_to_bounds(self) -> None:
         """Bring weights that were just written into the device bounds and redraw write noise."""
         tensors, spec = self._tensors, self._parsed.spec
-        with tensors.numbered() as call:
-            _core.clip_to_bounds(spec, tensors.weights, tensors.hidden, tensors.seed, call)
+        _core.clip_to_bounds(spec, tensors.weights, tensors.hidden, tensors.seed, tensors.calls)
 
     def clip_weights(self, weight_clipper_params: WeightClipParameter) -> None:
         """Clip the weights.
@@ -158,11 +158,12 @@ class Maintenance:
         tensors, spec = self._tensors, self._parsed.spec
         if not spec.drifts:
             return
-        state = dict(tensors.drift) or tensors.fresh_drift()
-        weight, seed = tensors.weights, tensors.seed
-        with tensors.numbered() as call:
-            _core.drift(spec, weight, tensors.hidden, state, delta_t, seed, call)
-        tensors.drift.update(state)
+        weight, seed, calls = tensors.weights, tensors.seed, tensors.calls
+        with tensors.undone_on_error():
+            if not tensors.drift:
+                tensors.drift.update(tensors.fresh_drift())
+            state = dict(tensors.drift)
+            _core.drift(spec, weight, tensors.hidden, state, delta_t, seed, calls)
 
     def reset_columns(
         self, start_column_idx: int = 0, num_columns: int = 1, reset_prob: float = 1.0

@@ -113,7 +113,8 @@ class PythonDevice:
         assert self.device is not None
         tensors, parsed = self._tensors, self._parsed
         counts = torch.zeros(parsed.spec.d_size, parsed.spec.x_size, dtype=torch.int64)
-        with tensors.numbered() as call:
+        with tensors.undone_on_error():
+            call = tensors.next_call()
             steps = PythonSteps(tensors, self._planes(), self.device, parsed.dw_min, call)
             for at in range(x.shape[0]):
                 _core.pulse_counts(

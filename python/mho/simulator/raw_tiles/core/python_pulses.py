@@ -9,6 +9,8 @@ from mho.simulator.devices.custom import CustomPulsedDevice
 from mho.simulator.raw_tiles.core.tensors import CoreTensors
 from mho.simulator.state.names import PERSISTENT
 
+_MOST = torch.iinfo(torch.int64).max
+
 
 class PythonSteps:
     """One update: pulses act on a copy of the weights, which `store` makes the weights.
@@ -79,7 +81,17 @@ class PythonSteps:
         return out
 
     def store(self) -> None:
-        """Make the copy the weights of the tile and draw write noise where pulses came."""
+        """Make the copy the weights of the tile and draw write noise where pulses came.
+
+        Raises:
+            TileError: A pulse counter has no room for the pulses; nothing is changed.
+        """
+        counters = self._tensors.counts
+        if counters is not None and bool((counters > _MOST - self._counts).any()):
+            raise TileError(
+                "analog_tile_pulse_counters: a counter is at the end of its range of 2^63; set it"
+                " to 0"
+            )
         visible, persistent = self._tensors.weights, self._persistent()
         if persistent is None:
             visible.copy_(self._weight)
@@ -88,7 +100,6 @@ class PythonSteps:
             noisy = self._weight + std * self._noise()
             persistent.copy_(self._weight)
             visible.copy_(torch.where(self._counts.sum(0) > 0, noisy, visible))
-        counters = self._tensors.counts
         if counters is not None:
             counters.add_(self._counts)
 

@@ -133,6 +133,26 @@ class CoreTensors:
         return _core.next_call(self.calls)
 
     @contextmanager
+    def undone_on_error(self) -> Iterator[None]:
+        """Put back what pulses, writing and drift change, bit for bit, if the block raises.
+
+        For changes in several steps, between any two of which Python may raise `KeyboardInterrupt`.
+        """
+        changed = [self.state[name] for name in (Names.WEIGHTS, Names.CALLS, Names.COUNTS)]
+        changed += [self.hidden.get(PERSISTENT), *self.drift.values()]
+        saved = [(tensor, tensor.detach().clone()) for tensor in changed if tensor is not None]
+        drift = dict(self.drift)
+        try:
+            yield
+        except BaseException:
+            with torch.no_grad():
+                for tensor, value in saved:
+                    tensor.copy_(value)
+            self.drift.clear()
+            self.drift.update(drift)
+            raise
+
+    @contextmanager
     def numbered(self) -> Iterator[int]:
         """Number a call; a call that raises has not been one."""
         call = self.next_call()

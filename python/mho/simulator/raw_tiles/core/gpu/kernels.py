@@ -160,21 +160,25 @@ class GpuKernels:
         """Update the weights; see `Kernels`."""
         counts = self._tensors.counts
         self._change(
-            lambda tile, seed, call: tile.update(
-                x, d, learning_rate, seed, call, bias_input, counts
+            lambda tile, seed, calls: tile.update(
+                x, d, learning_rate, seed, calls, bias_input, counts
             )
         )
 
     def operate(self, name: str, *arguments: float) -> None:
         """Run an operation on the weights; see `Kernels`."""
-        self._change(lambda tile, seed, call: getattr(tile, name)(*arguments, seed, call))
+        self._change(lambda tile, seed, calls: getattr(tile, name)(*arguments, seed, calls))
 
-    def _change(self, work: Callable[[_core.GpuTile, Tensor, int], None]) -> None:
+    def _change(self, work: Callable[[_core.GpuTile, Tensor, Tensor], None]) -> None:
         tensors = self._tensors
         with self._lock, self._reported():
             tile = self._uploaded(None)
-            with tensors.numbered() as call:
-                work(tile, tensors.seed, call)
+            try:
+                work(tile, tensors.seed, tensors.calls)
+            except BaseException as error:
+                # `KeyboardInterrupt` may come when all is done.
+                self._newer |= not isinstance(error, Exception)
+                raise
             self._newer = True
             if self._mirror.shared() is not None:
                 # An optimizer of torch reads and writes these weights on the host.
