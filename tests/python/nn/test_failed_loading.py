@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from mho.exceptions import StateError
 from mho.nn import AnalogLinear, AnalogLinearMapped, AnalogSequential
 from mho.simulator.configs import (
     FloatingPointRPUConfig,
@@ -15,6 +16,7 @@ from mho.simulator.configs import (
     SoftBoundsDevice,
     TorchInferenceRPUConfig,
 )
+from mho.simulator.tiles.custom import CustomRPUConfig
 
 State = dict[str, Any]
 
@@ -91,3 +93,34 @@ def test_tiles_report_names_to_torch() -> None:
     assert result.missing_keys == ["7.bias"] and result.unexpected_keys == ["9.weight"]
     name = "6.analog_module.analog_tile_weights"
     assert torch.equal(mine.state_dict()[name], state[name])
+
+
+CONFIGS = [
+    FloatingPointRPUConfig,
+    InferenceRPUConfig,
+    SingleRPUConfig,
+    TorchInferenceRPUConfig,
+    CustomRPUConfig,
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("damage", ["missing", "unexpected"])
+def test_tiles_on_their_own_change_nothing(config: Any, damage: str) -> None:
+    """Names of the weights decide too, also where a module of torch inside has them."""
+    tile: Any = AnalogLinear(4, 3, rpu_config=config()).analog_module
+    state = snapshot(tile)
+    state["bias"] += 1.0
+    weights = next(name for name in state if name.endswith("weight") or name.endswith("weights"))
+    if damage == "missing":
+        del state[weights]
+    else:
+        state[f"{weights}.more"] = torch.zeros(1)
+    before = snapshot(tile)
+    with pytest.raises(StateError, match=f"{damage} .*{weights}"):
+        tile.load_state_dict(state)
+    after = tile.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    result = tile.load_state_dict(state, strict=False)
+    assert result.missing_keys if damage == "missing" else result.unexpected_keys
+    assert torch.equal(tile.state_dict()["bias"], state["bias"])

@@ -103,7 +103,7 @@ def check_parameters(name: str, value: object, cls: type[ConfigBase]) -> None:
         ConfigError: A value in it is invalid; the message names the field.
     """
     if not isinstance(value, cls):
-        raise ArgumentError(f"{name}: expected a {cls.__name__}, got {describe(value)}")
+        raise ArgumentError(f"{name}: expected an object of {cls.__name__}, got {describe(value)}")
     value.check(name)
 
 

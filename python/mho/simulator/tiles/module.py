@@ -4,7 +4,7 @@ import copy
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -336,20 +336,18 @@ class TileModule(nn.Module):
         """
         raise TileError(f"{type(self).__name__} reads no indexed images; unfold them")
 
-    def _slow_forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Refuse to be traced: kernels of the core are no operations of torch.
+    def _slow_forward(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse to be traced: a trace would freeze passes, ranges and drift of one call.
 
         torch comes here instead of `forward` while `torch.jit.trace` records.
 
         Raises:
-            TileError: The product is not ordinary torch code.
+            TileError: Always.
         """
-        if not self.tile.differentiable:
-            raise TileError(
-                f"torch.jit.trace: cannot record {type(self).__name__}; use torch.compile or"
-                " torch.export"
-            )
-        return super()._slow_forward(*args, **kwargs)  # type: ignore[no-untyped-call]
+        raise TileError(
+            f"torch.jit.trace: cannot record {type(self).__name__}; use torch.compile or"
+            " torch.export"
+        )
 
     def _apply(self, fn: Any, recurse: bool = True) -> "TileModule":
         """Follow a move or cast of the model.
@@ -552,7 +550,7 @@ class TileModule(nn.Module):
             Missing and unexpected names, as in torch.
 
         Raises:
-            RuntimeError: `strict` is set and a name is missing or unexpected.
+            StateError: `strict` is set and a name is missing or unexpected.
             TileError: An entry does not fit the tile.
         """
         strict = check_flag("strict", strict)
@@ -578,7 +576,8 @@ class TileModule(nn.Module):
             TileError: The entries do not fit the tile.
         """
         plan = loading.plan_load(self, state_dict, prefix)
-        return plan.missing, plan.unexpected
+        missing, unexpected = loading.names_of_children(self, state_dict, prefix)
+        return plan.missing + missing, plan.unexpected + unexpected
 
     def get_analog_state(self) -> dict[str, Any]:
         """Return weights, hidden parameters, configuration and learning rate, all copied."""
