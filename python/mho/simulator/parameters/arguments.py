@@ -6,6 +6,8 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
+from torch import nn
+
 from mho.exceptions import ArgumentError, ConfigError
 from mho.settings import check_backend
 from mho.simulator.parameters.base import RPUConfigBase
@@ -42,7 +44,7 @@ def check_number(name: str, value: object) -> float:
     Raises:
         ArgumentError: It is no such number.
     """
-    number = _as_number(value)
+    number = as_number(value)
     if not math.isfinite(number):
         raise ArgumentError(f"{name}: expected a finite number, got {describe(value)}")
     return number
@@ -58,7 +60,7 @@ def check_not_negative(name: str, value: object) -> float:
     Raises:
         ArgumentError: It is no such number.
     """
-    number = _as_number(value)
+    number = as_number(value)
     if not math.isfinite(number) or number < 0.0:
         raise ArgumentError(f"{name}: expected a finite number >= 0, got {describe(value)}")
     return number
@@ -74,14 +76,18 @@ def check_probability(name: str, value: object) -> float:
     Raises:
         ArgumentError: It is no such number.
     """
-    number = _as_number(value)
+    number = as_number(value)
     if not 0.0 <= number <= 1.0:
         raise ArgumentError(f"{name}: expected a probability, got {describe(value)}")
     return number
 
 
-def _as_number(value: Any) -> float:
-    """Return a number as Python's, NaN if it is none."""
+def as_number(value: Any) -> float:
+    """Return a number as Python's, NaN if it is none.
+
+    Args:
+        value: Candidate; a tensor of one element counts as a number.
+    """
     if isinstance(value, (bool, str, bytes)):
         return math.nan
     try:
@@ -163,16 +169,30 @@ def check_flag(name: str, value: Any) -> bool:
     raise ArgumentError(f"{name}: expected True or False, got {describe(value)}")
 
 
+def check_flags(**values: Any) -> list[bool]:
+    """Return truth values.
+
+    Args:
+        values: Candidates by the name of the argument, as for `check_flag`.
+
+    Raises:
+        ArgumentError: One is something else.
+    """
+    return [check_flag(name, value) for name, value in values.items()]
+
+
 def check_tile_module_class(value: Any) -> Any:
     """Return what a layer makes its tile with.
 
     Args:
-        value: Candidate: a class, or anything else that is called like one.
+        value: Candidate: a class of modules, or a function that is called like one.
 
     Raises:
-        ArgumentError: It cannot be called.
+        ArgumentError: It is something else.
     """
-    if not callable(value):
+    is_module_class = isinstance(value, type) and issubclass(value, nn.Module)
+    is_function = callable(value) and not isinstance(value, (type, nn.Module))
+    if not is_module_class and not is_function:
         hint = "; give a configuration as rpu_config=" if isinstance(value, ConfigBase) else ""
         raise ArgumentError(
             f"tile_module_class: expected the class of a tile, got {describe(value)}{hint}"

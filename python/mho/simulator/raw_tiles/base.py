@@ -180,6 +180,10 @@ class SimulatorTile:
             out_trans: Whether features are first in the output.
             is_test: Evaluation mode.
             non_blocking: Accepted for compatibility.
+
+        Raises:
+            ArgumentError: A flag is no truth value.
+            InputError: Wrong number of features, dtype or device.
         """
         raise NotImplementedError
 
@@ -199,6 +203,10 @@ class SimulatorTile:
             in_trans: Whether features are first in the argument.
             out_trans: Whether features are first in the result.
             non_blocking: Accepted for compatibility.
+
+        Raises:
+            ArgumentError: A flag is no truth value.
+            InputError: Wrong number of features, dtype or device.
         """
         raise NotImplementedError
 
@@ -506,7 +514,7 @@ class SimulatorTile:
         Raises:
             TileError: The tile has no such state.
         """
-        if params.numel() > 0:
+        if not isinstance(params, Tensor) or params.numel() > 0:
             raise TileError(f"{type(self).__name__} has no hidden parameters")
 
     def get_learning_rate(self) -> float | None:
