@@ -2,7 +2,6 @@
 
 import copy
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -192,14 +191,15 @@ class TileModule(nn.Module):
             trained.requires_grad_(value)
 
     def _list_weights_once(self) -> None:
-        """List trained weights among the parameters only, where they are on the host."""
-        trained = self._parameters.get(Names.SHARED_WEIGHTS)
-        kinds = (dict, OrderedDict)  # until torch 2.4 it is ordered
-        if trained is None or self.tile.backend != "cpu" or type(self._buffers) not in kinds:
+        """List trained weights among the parameters only."""
+        if self._parameters.get(Names.SHARED_WEIGHTS) is None:
             return
-        names = (Names.WEIGHTS, self._parameters, Names.SHARED_WEIGHTS)
-        object.__setattr__(self, "_buffers", TrainedBuffers(self._buffers, *names))
-        self.tile.connect(self)
+        if not isinstance(self._buffers, TrainedBuffers):
+            names = (Names.WEIGHTS, self._parameters, Names.SHARED_WEIGHTS)
+            object.__setattr__(self, "_buffers", TrainedBuffers(self._buffers, *names))
+            self.tile.connect(self)
+        # A graphics processor uploads what was written.
+        self._buffers.counted = self.tile.backend != "cpu"
 
     def trained_parameter(self) -> nn.Parameter | None:
         """Return the parameter by which torch trains the weights, None if devices are pulsed."""
@@ -272,14 +272,8 @@ class TileModule(nn.Module):
         """
         if check_backend(backend) not in self.known_backends:
             raise ConfigError(f"backend: {refused_backend(type(self).__name__, backend)}")
-        if isinstance(self._buffers, TrainedBuffers):
-            # Elsewhere weights are watched, which needs a buffer.
-            object.__setattr__(self, "_buffers", self._buffers.plain())
-            self.tile.connect(self)
-        try:
-            self.tile.to_backend(backend, adapter)
-        finally:
-            self._list_weights_once()
+        self.tile.to_backend(backend, adapter)
+        self._list_weights_once()
         if len(self.known_backends) > 1:  # otherwise there is nothing to choose
             # Past the check of changes, which names this method.
             vars(self.rpu_config.runtime)["backend"] = backend
