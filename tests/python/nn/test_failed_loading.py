@@ -17,6 +17,7 @@ from mho.simulator.configs import (
     TorchInferenceRPUConfig,
 )
 from mho.simulator.tiles.custom import CustomRPUConfig
+from mho.simulator.tiles.module import TileModule
 
 State = dict[str, Any]
 
@@ -124,3 +125,27 @@ def test_tiles_on_their_own_change_nothing(config: Any, damage: str) -> None:
     result = tile.load_state_dict(state, strict=False)
     assert result.missing_keys if damage == "missing" else result.unexpected_keys
     assert torch.equal(tile.state_dict()["bias"], state["bias"])
+
+
+@pytest.mark.parametrize("damage", ["last tile", "missing digital entry", "missing seed"])
+def test_tiles_below_a_plain_root_change_together(damage: str) -> None:
+    """torch itself loads digital layers one by one; of the tiles all change, or none."""
+    state = snapshot(nn.Sequential(*model(out_noise=0.3)))
+    DAMAGES[damage](state)
+    mine = nn.Sequential(*model())
+    tiles = [module for module in mine.modules() if isinstance(module, TileModule)]
+    before = [snapshot(tile) for tile in tiles]
+    with pytest.raises(RuntimeError):
+        mine.load_state_dict(state)
+    for tile, old in zip(tiles, before, strict=True):
+        assert all(torch.equal(value, old[name]) for name, value in tile.state_dict().items())
+
+
+@pytest.mark.parametrize("root", [nn.Sequential, nn.ModuleList])
+def test_plain_roots_load(root: Any) -> None:
+    mine = nn.Sequential(model()) if root is nn.Sequential else root([model()])
+    source = model(out_noise=0.3)
+    mine.load_state_dict({f"0.{name}": value for name, value in source.state_dict().items()})
+    expected = source.state_dict()
+    for name, value in mine[0].state_dict().items():
+        assert torch.equal(value, expected[name])

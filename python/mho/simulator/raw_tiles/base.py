@@ -139,7 +139,7 @@ class SimulatorTile:
             InputError: An entry has the wrong shape or dtype.
             TileError: The entries are those of another device.
         """
-        # As a child of the tile it loads them itself, after the tile.
+        # As a child of the tile it loads them itself, see `load_with_tile`.
         for name in [name for name in entries if name.startswith("tile.")]:
             del entries[name]
         return LoadPlan()

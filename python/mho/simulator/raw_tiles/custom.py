@@ -25,6 +25,7 @@ from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.raw_tiles.torch.product import AnalogMVM
 from mho.simulator.state.entries import check_module_entries
+from mho.simulator.state.plan import load_with_tile
 
 
 @register_config_class
@@ -120,6 +121,10 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
     def check_entries(self, entries: Mapping[str, Any]) -> None:
         """Check the entries that this module loads itself; see the base class."""
         check_module_entries(self, "tile.", entries)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        load = super()._load_from_state_dict
+        load_with_tile(load, self.state_dict(prefix=prefix), state_dict, prefix, *rest)
 
     @torch.no_grad()
     def forward(
