@@ -125,3 +125,15 @@ def test_messages_use_no_article_that_a_name_contradicts() -> None:
     sources = Path(mho.__file__).parent.rglob("*.py")
     found = [str(path) for path in sources if before_a_name.search(path.read_text())]
     assert found == []
+
+
+@pytest.mark.parametrize("config", ALL)
+@pytest.mark.parametrize("bias", [False, True])
+def test_pruning_after_conversion_is_refused_with_the_remedy(config: Any, bias: bool) -> None:
+    layer = AnalogLinear(4, 3, rpu_config=config())
+    before = layer.get_weights()
+    with pytest.raises(ModuleError, match=r"_orig.*digital layer and convert"):
+        nn.utils.prune.random_unstructured(layer, "bias" if bias else "weight", 0.5)
+    after = layer.get_weights()
+    assert torch.equal(after[0], before[0]) and torch.equal(after[1], before[1])
+    assert not layer._forward_pre_hooks and layer(torch.rand(2, 4)).shape == (2, 3)

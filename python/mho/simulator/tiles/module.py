@@ -194,12 +194,14 @@ class TileModule(nn.Module):
         """List trained weights among the parameters only."""
         if self._parameters.get(Names.SHARED_WEIGHTS) is None:
             return
-        if not isinstance(self._buffers, TrainedBuffers):
+        buffers: Any = self._buffers
+        if not isinstance(buffers, TrainedBuffers):
             names = (Names.WEIGHTS, self._parameters, Names.SHARED_WEIGHTS)
-            object.__setattr__(self, "_buffers", TrainedBuffers(self._buffers, *names))
+            buffers = TrainedBuffers(buffers, *names)
+            object.__setattr__(self, "_buffers", buffers)
             self.tile.connect(self)
         # A graphics processor uploads what was written.
-        self._buffers.counted = self.tile.backend != "cpu"
+        buffers.counted = self.tile.backend != "cpu"
 
     def trained_parameter(self) -> nn.Parameter | None:
         """Return the parameter by which torch trains the weights, None if devices are pulsed."""
