@@ -62,6 +62,10 @@ class ArgumentError(AihwkitException, ValueError):
     """An argument has the wrong type or value."""
 
 
+class AssertedArgumentError(ArgumentError, AssertionError):
+    """An argument of a noise model is impossible, in a place where aihwkit asserts."""
+
+
 class CudaError(AihwkitException):
     """CUDA was requested from something that cannot run on it."""
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -70,23 +71,45 @@ def in_pool() -> None:
     print("done")
 
 
-def at_exit() -> None:
-    """Leave the interpreter while threads are inside of kernels."""
-    big = InferenceTile(1024, 1024)  # without bias: nothing but kernels
-    x = torch.rand(512, 1024)
+def at_exit(work: Callable[[], Callable[[], Any]]) -> None:
+    """Leave the interpreter while threads are inside of what a function returns."""
     started = threading.Event()
 
     def compute() -> None:
+        step = work()
         with torch.no_grad():
             while True:
                 started.set()
-                big(x)
+                step()
 
     for _ in range(3):
         threading.Thread(target=compute, daemon=True).start()
     started.wait()
     threading.Event().wait(0.3)
     print("done")
+
+
+def in_products() -> None:
+    """Leave the interpreter while threads are inside of a tile."""
+    big, x = InferenceTile(1024, 1024), torch.rand(512, 1024)
+    at_exit(lambda: lambda: big(x))
+
+
+def in_kernels() -> None:
+    """Leave the interpreter while threads are inside of kernels, and in no operation of torch."""
+    big, x = InferenceTile(1024, 1024), torch.rand(512, 1024)
+
+    def work() -> Callable[[], Any]:
+        y = torch.empty(512, 1024)
+        return lambda: big.tile.kernels.product(False, x, y, 1, True, None, None, None)
+
+    at_exit(work)
+
+
+def in_torch() -> None:
+    """Leave the interpreter while threads are inside of an operation of torch."""
+    x = torch.rand(1024, 1024)
+    at_exit(lambda: lambda: torch.mm(x, x))
 
 
 def fork_while_updating() -> None:
@@ -148,7 +171,9 @@ CASES: dict[str, Callable[[], None]] = {
     "spawn": lambda: loaded("spawn"),
     "forkserver": lambda: loaded("forkserver"),
     "joblib": in_pool,
-    "exit": at_exit,
+    "exit": in_products,
+    "exit-in-kernels": in_kernels,
+    "exit-in-torch": in_torch,
     "fork-while-updating": fork_while_updating,
     "fork-after-torch": fork_after_torch,
 }

@@ -31,6 +31,8 @@ from mho.simulator.parameters import registry
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.tiles import AnalogTile, FloatingPointTile, InferenceTile
 
+# Of classes that are refused for other reasons.
+pytestmark = pytest.mark.filterwarnings("ignore:.*cannot be saved by state_dict")
 ROOT = Path(__file__).parents[2]
 PULSES = [kind for kind in PulseType if kind is not PulseType.NONE]
 

@@ -20,6 +20,7 @@ from mho.simulator.configs import (
 )
 from mho.simulator.devices.custom import CustomPulsedDevice
 from mho.simulator.parameters.inference import DriftParameter
+from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.tiles import AnalogTile
 
 # The dynamic loader reads these, so they need a process of their own.
@@ -32,6 +33,7 @@ def _cpu_afterwards() -> Iterator[None]:
     mho.set_backend("cpu")
 
 
+@register_config_class
 class HalfStep(CustomPulsedDevice):
     """Device in Python."""
 

@@ -7,14 +7,16 @@ import os
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+import mho
 from adapters import needed_adapter, twins
-from mho.exceptions import BackendError, InputError, TileError
+from mho.exceptions import ArgumentError, BackendError, InputError, TileError
 from mho.nn import AnalogLinear, AnalogSequential
 from mho.nn.modules.linear_mapped import AnalogLinearMapped
 from mho.optim import AnalogSGD
@@ -27,6 +29,7 @@ from mho.simulator.configs import (
     build_config,
 )
 from mho.simulator.tiles import AnalogTile, InferenceTile
+from unchanged import differences, everything
 
 ROWS, COLUMNS = 6, 9
 NAME = "analog_tile_weights"
@@ -398,3 +401,72 @@ def test_another_configuration_is_used_from_then_on() -> None:
     x = torch.randn(4, COLUMNS)
     with torch.no_grad():
         torch.testing.assert_close(tile(x), x @ expected.T, rtol=0.0, atol=1e-5)
+
+
+def test_weights_that_are_not_finite_stop_an_update() -> None:
+    """As on the host, also if a product has uploaded them before."""
+    for value in (float("nan"), float("inf")):
+        tile = gpu_tile()
+        tile.tile.get_weights(as_ref=True)[1, 2] = value
+        tile(torch.randn(5, COLUMNS))
+        before = everything(tile)
+        for _ in range(2):
+            with pytest.raises(ArgumentError, match=r"weights.*finite"):
+                tile.update(torch.randn(5, COLUMNS), torch.randn(5, ROWS))
+            assert differences(before, everything(tile)) == []
+        tile.set_weights(torch.zeros(ROWS, COLUMNS))
+        make_newer(tile)
+
+
+@pytest.mark.parametrize("build", ["moved", "built there", "copied"])
+def test_trained_weights_are_averaged(build: str) -> None:
+    """They are a parameter and no buffer, as on the host, so averages of models work."""
+    adapter = needed_adapter()
+    mho.set_backend("wgpu", adapter) if build == "built there" else None
+    try:
+        config = InferenceRPUConfig()
+        config.forward.is_perfect = True
+        model = AnalogSequential(AnalogLinear(4, 3, rpu_config=config))
+    finally:
+        mho.set_backend("cpu")
+    model.to_backend("wgpu", adapter)
+    if build == "copied":
+        model = copy.deepcopy(model)
+    names = [name.split(".")[-1] for name, _ in model.named_buffers()]
+    assert NAME not in names and f"0.analog_module.{NAME}" in model.state_dict()
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.5))
+    optimizer = AnalogSGD(model.parameters(), lr=0.05)
+    expected, layer = torch.zeros(0), cast(Any, model[0])
+    for step in range(3):
+        optimizer.zero_grad()
+        model(torch.randn(8, 4)).square().sum().backward()
+        optimizer.step()
+        averaged.update_parameters(model)
+        now = layer.get_weights()[0]
+        expected = now if step == 0 else 0.5 * expected + 0.5 * now
+    torch.testing.assert_close(averaged.module[0].get_weights()[0], expected)
+    assert not torch.allclose(expected, layer.get_weights()[0])
+    for twin in (model, averaged.module):  # what the graphics processor computes with
+        layer = cast(Any, twin.eval()[0])
+        exact = layer(torch.eye(4)) - layer.bias
+        torch.testing.assert_close(exact, layer.get_weights()[0].t())
+
+
+def test_writes_to_trained_weights_are_uploaded() -> None:
+    tile: Any = InferenceTile(3, 4, InferenceRPUConfig())
+    tile.rpu_config.forward.is_perfect = True
+    tile.to_backend("wgpu", needed_adapter())
+    tile.eval()
+    writes: list[Callable[[], Any]] = [
+        lambda: tile.tile.get_weights(as_ref=True).fill_(0.1),
+        lambda: setattr(tile.shared_weights, "data", torch.full((3, 4), 0.2)),
+        lambda: tile.set_weights(torch.full((3, 4), 0.3)),
+    ]
+    for i, write in enumerate(writes):
+        write()
+        torch.testing.assert_close(tile(torch.eye(4)), torch.full((4, 3), 0.1 * (i + 1)))
+    with torch.no_grad():
+        tile.shared_weights.mul_(2.0)
+    torch.testing.assert_close(tile(torch.eye(4)), torch.full((4, 3), 0.6))
+    tile.to_backend("cpu")
+    torch.testing.assert_close(tile(torch.eye(4)), torch.full((4, 3), 0.6))

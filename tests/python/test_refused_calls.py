@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, cast
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from absurd import IN, OUT, absurd, has_truth
 from mho.exceptions import AihwkitException, ArgumentError
 from mho.inference.noise.pcm import PCMLikeNoiseModel
 from mho.nn import AnalogLinear, AnalogLinearMapped, AnalogSequential
@@ -41,8 +41,6 @@ from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.custom import CustomRPUConfig
 from mho.simulator.tiles.periphery import TileWithPeriphery
 from unchanged import differences, everything
-
-OUT, IN = 3, 4
 
 
 def rich() -> Any:
@@ -122,49 +120,6 @@ VALID: dict[str, Callable[[], Any]] = {
 }
 
 
-def absurd() -> list[Any]:
-    """Values that hardly any argument can take."""
-    return [
-        None,
-        10**400,
-        -(10**400),
-        2**63,
-        -1,
-        0,
-        1.5,
-        float("nan"),
-        float("inf"),
-        float("-inf"),
-        3e38,
-        -3e38,
-        True,
-        "text",
-        "",
-        b"bytes",
-        [],
-        [1, "a"],
-        {},
-        {"a": 1},
-        object(),
-        int,
-        len,
-        nn.Linear(2, 2),
-        np.float32("nan"),
-        np.zeros(3),
-        torch.tensor(float("nan")),
-        torch.zeros(()),
-        torch.zeros(0),
-        torch.full((OUT, IN), float("nan")),
-        torch.full((2, IN), float("inf")),
-        torch.full((OUT, IN), 3e38),
-        torch.zeros(2, 2, 2, 2),
-        torch.zeros(OUT, IN, dtype=torch.complex64),
-        torch.zeros(OUT, IN, dtype=torch.bool),
-        torch.zeros(OUT, IN).to_sparse(),
-        torch.zeros(OUT, IN, device="meta"),
-    ]
-
-
 # Inherited from torch, for subclasses that replace them, or called by the other parts of a tile:
 # they get what the tile has checked.
 HOOKS = {
@@ -185,14 +140,6 @@ ALSO = {"load_state_dict": (RuntimeError,)}
 # What is accepted repeats updates, which takes its time.
 LOOPS = {"max_iter", "realistic"}
 PROGRAMS = "program_analog_weights"
-
-
-def has_truth(value: Any) -> bool:
-    """Whether a value counts as true or false."""
-    try:
-        return bool(value) or True
-    except (RuntimeError, ValueError):
-        return False
 
 
 def public_methods(obj: Any) -> list[str]:

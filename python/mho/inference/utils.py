@@ -7,6 +7,7 @@ from torch import nn
 
 from mho.exceptions import ModuleError
 from mho.inference.noise.base import BaseNoiseModel
+from mho.simulator.parameters.signatures import checked
 
 
 @runtime_checkable
@@ -25,6 +26,7 @@ class ProgrammableModule(Protocol):
         """Return whether there are such tiles."""
 
 
+@checked
 def program_analog_weights(model: nn.Module, noise_model: BaseNoiseModel | None = None) -> None:
     """Program the weights of all tiles of a model, each once.
 
@@ -39,6 +41,7 @@ def program_analog_weights(model: nn.Module, noise_model: BaseNoiseModel | None 
         module.program_analog_weights(noise_model)
 
 
+@checked
 def drift_analog_weights(model: nn.Module, t_inference: float | str = 0.0) -> None:
     """Let the weights of all tiles of a model drift, each once.
 

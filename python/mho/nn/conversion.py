@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 
 from torch import nn
 
-from mho.exceptions import ArgumentError, short_traceback, warn_caller
+from mho.exceptions import ArgumentError, warn_caller
 from mho.nn.conversion_table import ANALOG_CLASSES, CONVERSIONS, MAPPED_CONVERSIONS, register_analog
 from mho.nn.inheritance import (
     computed_names,
@@ -32,6 +32,7 @@ from mho.nn.replacement import (
 from mho.nn.report import conversion_report
 from mho.simulator.parameters.arguments import check_rpu_config, check_tile_module_class
 from mho.simulator.parameters.base import RPUConfigGeneric
+from mho.simulator.parameters.signatures import checked
 from mho.simulator.parts.clipping import warning_of_clipping
 
 __all__ = [
@@ -97,7 +98,7 @@ def convert_to_analog(
 ) -> nn.Module: ...
 
 
-@short_traceback
+@checked
 def convert_to_analog(
     module: nn.Module,
     rpu_config: RPUConfigGeneric | None,
@@ -141,12 +142,11 @@ def convert_to_analog(
         ArgumentError: An argument has the wrong type, or there is no module of an excluded name.
         ConfigError: The configuration is invalid; the message names the field.
     """
-    _check_module(module)
     if rpu_config is not None:
         check_rpu_config(rpu_config)
     if tile_module_class is not None:
         check_tile_module_class(tile_module_class)
-    excluded_names = _check_names(exclude_modules)
+    excluded_names = set(exclude_modules or ())
     conversions = CONVERSIONS if conversion_map is None else _check_map(conversion_map)
     choose_config: SpecificConfig = specific_rpu_config_fun or specific_rpu_config_id
     for part in module.modules():
@@ -181,7 +181,7 @@ def convert_to_analog(
     return root
 
 
-@short_traceback
+@checked
 def convert_to_digital(
     module: nn.Module,
     conversion_set: set[type] | None = None,
@@ -203,7 +203,6 @@ def convert_to_digital(
     Raises:
         ArgumentError: An argument has the wrong type.
     """
-    _check_module(module)
     classes = ANALOG_CLASSES if conversion_set is None else _check_set(conversion_set)
     module = module if inplace else copy.deepcopy(module)
 
@@ -245,19 +244,6 @@ def _check_excluded(module: nn.Module, module_name: str, excluded: set[str]) -> 
         close = difflib.get_close_matches(str(name), known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ArgumentError(f"exclude_modules: the model has no module {name!r}{hint}")
-
-
-def _check_module(module: Any) -> None:
-    if not isinstance(module, nn.Module):
-        raise ArgumentError(f"module: must be a torch.nn.Module, got {type(module).__name__}")
-
-
-def _check_names(names: Any) -> set[str]:
-    if names is None:
-        return set()
-    if isinstance(names, str) or not isinstance(names, Collection):
-        raise ArgumentError(f"exclude_modules: must be a list of full names, got {names!r}")
-    return set(names)
 
 
 def _check_map(conversions: Any) -> dict[type[nn.Module], Any]:

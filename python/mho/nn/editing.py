@@ -4,11 +4,13 @@ from typing import Any
 
 from torch import nn
 
-from mho.exceptions import ArgumentError, ModuleError
+from mho.exceptions import ModuleError
+from mho.simulator.parameters.signatures import checked
 from mho.simulator.tiles import editing
 from mho.simulator.tiles.module import TileModule
 
 
+@checked
 def edit_config(model: nn.Module, field: str, value: Any) -> None:
     """Change one field of the configurations of all tiles of a model, for sensitivity sweeps.
 
@@ -28,8 +30,6 @@ def edit_config(model: nn.Module, field: str, value: Any) -> None:
         ModuleError: There are no tiles.
         TileModuleError: The field decides how a tile is built, such as its device.
     """
-    if not isinstance(model, nn.Module):
-        raise ArgumentError(f"model: expected a module, got {type(model).__name__}")
     tiles = {name: tile for name, tile in model.named_modules() if isinstance(tile, TileModule)}
     if not tiles:
         raise ModuleError("model: has no analog tiles")

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError
 from mho.simulator.parameters.arguments import check_index
+from mho.simulator.parameters.signatures import checked
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.tiles.module import TileModule
 
 _BITS = 2**64 - 1
 
 
+@checked
 @contextmanager
 def same_noise(model: nn.Module, seed: int) -> Iterator[None]:
     """Let all tiles of a model draw the noise of a seed inside the block.
@@ -54,6 +56,7 @@ def same_noise(model: nn.Module, seed: int) -> Iterator[None]:
                     value.copy_(before)
 
 
+@checked
 def fork_noise(model: nn.Module, worker: int) -> None:
     """Give a worker random streams of its own, in its process.
 
@@ -96,8 +99,6 @@ def mixed(seed: int, number: int) -> int:
 
 
 def _tiles(model: nn.Module) -> list[TileModule]:
-    if not isinstance(model, nn.Module):
-        raise ArgumentError(f"model: expected a module, got {type(model).__name__}")
     return [module for module in model.modules() if isinstance(module, TileModule)]
 
 

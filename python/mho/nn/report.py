@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from mho.exceptions import ArgumentError
 from mho.nn.conversion_table import CONVERSIONS
 from mho.nn.inheritance import digital_class
 from mho.nn.modules.base import AnalogLayerBase
+from mho.simulator.parameters.signatures import checked
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class ReportEntry:
 class ConversionReport(Sequence[ReportEntry]):
     """Layers of a model in the order of its modules; `str` of it is a table."""
 
+    @checked
     def __init__(self, entries: Sequence[ReportEntry]) -> None:
         """Keep the entries.
 
@@ -65,6 +66,7 @@ class ConversionReport(Sequence[ReportEntry]):
     __repr__ = __str__
 
 
+@checked
 def conversion_report(model: nn.Module) -> ConversionReport:
     """Return which layers of a model are analog, and for every other one why it is not.
 
@@ -77,8 +79,6 @@ def conversion_report(model: nn.Module) -> ConversionReport:
     Raises:
         ArgumentError: It is no module.
     """
-    if not isinstance(model, nn.Module):
-        raise ArgumentError(f"model: must be a torch.nn.Module, got {type(model).__name__}")
     return ConversionReport(list(_entries(model, "", set())))
 
 

@@ -23,7 +23,12 @@ from mho.optim.context import AnalogContext, context_of
 from mho.optim.param_groups import regroup
 from mho.optim.place_in_model import layer_of
 from mho.optim.trace import apply_trace, gradient_norm, is_finite, total_norm
-from mho.simulator.parameters.arguments import check_not_negative
+from mho.simulator.parameters.arguments import (
+    as_number,
+    check_flag,
+    check_mapping,
+    check_not_negative,
+)
 
 P = ParamSpec("P")
 OptimizerT = TypeVar("OptimizerT", bound="AnalogOptimizerMixin")
@@ -105,7 +110,10 @@ class AnalogOptimizerMixin(Optimizer):
         Raises:
             ArgumentError: As for the constructor; nothing is changed.
         """
-        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=False):
+        saved_groups = check_mapping("state_dict", state_dict).get("param_groups")
+        if not isinstance(saved_groups, list) or "state" not in state_dict:
+            raise ArgumentError("state_dict: is not that of an optimizer, it lacks param_groups")
+        for group, saved in zip(self.param_groups, saved_groups, strict=False):
             _check_options({**group, **saved, "params": group["params"]})
         super().load_state_dict(state_dict)
         self._adopt()
@@ -153,10 +161,13 @@ class AnalogOptimizerMixin(Optimizer):
 
         Raises:
             ArgumentError: A learning rate is negative or not finite, an option has no meaning for
-                pulsed weights, or errors are still scaled (see `unscale_analog`); nothing is
-                changed. Or a recorded vector contains NaN or infinity; nothing is changed, except
-                by the closure, and everything recorded is dropped.
+                pulsed weights, `closure` is no function, or errors are still scaled (see
+                `unscale_analog`); nothing is changed. Or a recorded vector contains NaN or
+                infinity; nothing is changed, except by the closure, and everything recorded is
+                dropped.
         """
+        if closure is not None and not callable(closure):
+            raise ArgumentError(f"closure: expected a function, got {type(closure).__name__}")
         self._check_options()
         found_inf: Tensor | None = getattr(self, "found_inf", None)
         if found_inf is None:
@@ -248,8 +259,10 @@ class AnalogOptimizerMixin(Optimizer):
             scaler: Scaler of the loss.
 
         Raises:
-            ArgumentError: They have been divided since the last step.
+            ArgumentError: They have been divided since the last step, or it is no scaler.
         """
+        if not hasattr(scaler, "get_scale"):
+            raise ArgumentError(f"scaler: expected a GradScaler, got {type(scaler).__name__}")
         if not scaler.is_enabled():
             return
         if self._errors_are_unscaled:
@@ -279,9 +292,10 @@ class AnalogOptimizerMixin(Optimizer):
             ArgumentError: An argument is negative or NaN; nothing is changed.
             RuntimeError: The norm is not finite and `error_if_nonfinite` is set.
         """
-        limit, order = check_not_negative("max_norm", max_norm), float(norm_type)
+        limit, order = check_not_negative("max_norm", max_norm), as_number(norm_type)
         if not order > 0.0:
-            raise ArgumentError(f"norm_type: must be positive, got {norm_type}")
+            raise ArgumentError(f"norm_type: must be a positive number, got {norm_type!r}")
+        error_if_nonfinite = check_flag("error_if_nonfinite", error_if_nonfinite)
         contexts = [context for context, _ in self._contexts() if _is_pulsed(context)]
         total = total_norm([gradient_norm(context, order) for context in contexts], order)
         if error_if_nonfinite and not math.isfinite(total):

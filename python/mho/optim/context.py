@@ -20,6 +20,7 @@ from mho.optim.weight_view import (
     raise_placeholder_error,
 )
 from mho.simulator.parameters.enums import AnalogContextDataViewMode
+from mho.simulator.parameters.signatures import check_real
 
 __all__ = [
     "AnalogContext",
@@ -115,6 +116,11 @@ class ContextTile(Protocol):
         """Return the live raw weights."""
 
 
+def _check_tile(tile: Any) -> None:
+    if not hasattr(tile, "_get_tile_weights_ref"):
+        raise ArgumentError(f"analog_tile: expected a tile, got {type(tile).__name__}")
+
+
 def _nobody() -> None:
     """Stand for a reference to an optimizer that is not there."""
 
@@ -142,7 +148,16 @@ class AnalogContext(nn.Parameter):
     def __new__(
         cls, analog_tile: ContextTile, parameter: nn.Parameter | None = None
     ) -> "AnalogContext":
-        """Wrap the live weights of a tile, or a parameter that holds them, `[out, x_size]`."""
+        """Wrap the live weights of a tile, or a parameter that holds them, `[out, x_size]`.
+
+        Raises:
+            ArgumentError: `analog_tile` is no tile.
+        """
+        _check_tile(analog_tile)
+        if parameter is not None:
+            check_real("parameter", parameter)
+            if parameter.dim() != 2:
+                raise ArgumentError(f"parameter: expected [out, in], got {tuple(parameter.shape)}")
         raw = analog_tile._get_tile_weights_ref() if parameter is None else parameter.data
         requires_grad = True if parameter is None else parameter.requires_grad
         if analog_tile.trained_parameter() is not None:
@@ -301,7 +316,12 @@ class AnalogContext(nn.Parameter):
 
         Args:
             analog_tile: Tile that the context belongs to from now on.
+
+        Raises:
+            ArgumentError: It is no tile.
         """
+        if analog_tile is not None:
+            _check_tile(analog_tile)
         self.take_pairs()
         if analog_tile is not None:
             self.analog_tile = analog_tile

@@ -6,6 +6,8 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from mho.exceptions import ArgumentError
+
 _METADATA_PROPERTIES = frozenset(
     (
         "_backward_hooks _base _grad _post_accumulate_grad_hooks _version data device dtype grad"
@@ -139,6 +141,12 @@ def plain(value: Any, convert: Callable[[Tensor], Tensor]) -> Any:
     return value
 
 
+def _checked(data: Any) -> Tensor:
+    if not isinstance(data, Tensor):
+        raise ArgumentError(f"data: expected a tensor, got {type(data).__name__}")
+    return data
+
+
 def as_plain_tensor(value: Tensor) -> Tensor:
     """Return a tensor that shares the storage but not the subclass."""
     with torch._C.DisableTorchFunctionSubclass():
@@ -151,7 +159,7 @@ class ReadOnlyWeightView(Tensor):
     @staticmethod
     def __new__(cls, data: Tensor) -> "ReadOnlyWeightView":
         """Wrap weights of shape `[out, in]`."""
-        return torch.Tensor._make_subclass(cls, data.detach())
+        return torch.Tensor._make_subclass(cls, _checked(data).detach())
 
     @classmethod
     def __torch_function__(
@@ -176,7 +184,7 @@ class PlaceholderDataView(Tensor):
     @staticmethod
     def __new__(cls, data: Tensor) -> "PlaceholderDataView":
         """Wrap weights of shape `[out, in]`."""
-        return torch.Tensor._make_subclass(cls, data.detach())
+        return torch.Tensor._make_subclass(cls, _checked(data).detach())
 
     @classmethod
     def __torch_function__(

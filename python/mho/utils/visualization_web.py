@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mho.simulator.devices.crosspoint import CrosspointDevice
+from mho.simulator.parameters.signatures import checked
 from mho.simulator.presets.compounds import PCMPresetUnitCell
 from mho.simulator.presets.devices import (
     CapacitorPresetDevice,
@@ -14,7 +15,7 @@ from mho.simulator.presets.devices import (
     ReRamESPresetDevice,
     ReRamSBPresetDevice,
 )
-from mho.utils.visualization.backend import pyplot
+from mho.utils.visualization.backend import check_axes, pyplot
 from mho.utils.visualization.devices import plot_device_compact
 
 if TYPE_CHECKING:
@@ -50,8 +51,12 @@ def set_dark_style(axes: "Axes") -> None:
     """Give axes and their insets light lines and text on a dark ground.
 
     Args:
-        axes: Axes to change.
+        axes: Axes to change; None takes the current ones.
+
+    Raises:
+        ArgumentError: They are something else.
     """
+    axes = check_axes("axes", axes)
     axes.set_facecolor(_BACK)
     axes.tick_params(colors=_FRONT, which="both")
     for spine in axes.spines.values():
@@ -64,6 +69,7 @@ def set_dark_style(axes: "Axes") -> None:
         set_dark_style(cast("Axes", inset))
 
 
+@checked
 def plot_device_compact_web(
     device: CrosspointDevice,
     w_noise: float = 0.0,
@@ -93,7 +99,8 @@ def plot_device_compact_web(
     return figure
 
 
-def save_plots_for_web(path: Path = Path("/tmp"), file_format: str = "svg") -> None:
+@checked
+def save_plots_for_web(path: str | Path = Path("/tmp"), file_format: str = "svg") -> None:
     """Draw every device of `DEVICES` into a file with the name of its class.
 
     Args:

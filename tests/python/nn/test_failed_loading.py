@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from mho.exceptions import StateError
 from mho.nn import AnalogLinear, AnalogLinearMapped, AnalogSequential
 from mho.simulator.configs import (
     FloatingPointRPUConfig,
@@ -15,6 +16,8 @@ from mho.simulator.configs import (
     SoftBoundsDevice,
     TorchInferenceRPUConfig,
 )
+from mho.simulator.tiles.custom import CustomRPUConfig
+from mho.simulator.tiles.module import TileModule
 
 State = dict[str, Any]
 
@@ -91,3 +94,58 @@ def test_tiles_report_names_to_torch() -> None:
     assert result.missing_keys == ["7.bias"] and result.unexpected_keys == ["9.weight"]
     name = "6.analog_module.analog_tile_weights"
     assert torch.equal(mine.state_dict()[name], state[name])
+
+
+CONFIGS = [
+    FloatingPointRPUConfig,
+    InferenceRPUConfig,
+    SingleRPUConfig,
+    TorchInferenceRPUConfig,
+    CustomRPUConfig,
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("damage", ["missing", "unexpected"])
+def test_tiles_on_their_own_change_nothing(config: Any, damage: str) -> None:
+    """Names of the weights decide too, also where a module of torch inside has them."""
+    tile: Any = AnalogLinear(4, 3, rpu_config=config()).analog_module
+    state = snapshot(tile)
+    state["bias"] += 1.0
+    weights = next(name for name in state if name.endswith("weight") or name.endswith("weights"))
+    if damage == "missing":
+        del state[weights]
+    else:
+        state[f"{weights}.more"] = torch.zeros(1)
+    before = snapshot(tile)
+    with pytest.raises(StateError, match=f"{damage} .*{weights}"):
+        tile.load_state_dict(state)
+    after = tile.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    result = tile.load_state_dict(state, strict=False)
+    assert result.missing_keys if damage == "missing" else result.unexpected_keys
+    assert torch.equal(tile.state_dict()["bias"], state["bias"])
+
+
+@pytest.mark.parametrize("damage", ["last tile", "missing digital entry", "missing seed"])
+def test_tiles_below_a_plain_root_change_together(damage: str) -> None:
+    """torch itself loads digital layers one by one; of the tiles all change, or none."""
+    state = snapshot(nn.Sequential(*model(out_noise=0.3)))
+    DAMAGES[damage](state)
+    mine = nn.Sequential(*model())
+    tiles = [module for module in mine.modules() if isinstance(module, TileModule)]
+    before = [snapshot(tile) for tile in tiles]
+    with pytest.raises(RuntimeError):
+        mine.load_state_dict(state)
+    for tile, old in zip(tiles, before, strict=True):
+        assert all(torch.equal(value, old[name]) for name, value in tile.state_dict().items())
+
+
+@pytest.mark.parametrize("root", [nn.Sequential, nn.ModuleList])
+def test_plain_roots_load(root: Any) -> None:
+    mine = nn.Sequential(model()) if root is nn.Sequential else root([model()])
+    source = model(out_noise=0.3)
+    mine.load_state_dict({f"0.{name}": value for name, value in source.state_dict().items()})
+    expected = source.state_dict()
+    for name, value in mine[0].state_dict().items():
+        assert torch.equal(value, expected[name])

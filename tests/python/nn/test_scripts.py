@@ -1,17 +1,20 @@
 """Small things that scripts do: tracing, other default precisions, assigned scales."""
 
 import copy
+import re
 import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from mho.exceptions import ArgumentError, ConfigError, TileError
+import mho
+from mho.exceptions import ArgumentError, ConfigError, ModuleError, TileError
 from mho.nn import AnalogLinear, AnalogLinearMapped, AnalogSequential
 from mho.simulator.configs import (
     FloatingPointRPUConfig,
@@ -26,13 +29,22 @@ CORE = [SingleRPUConfig, InferenceRPUConfig, FloatingPointRPUConfig]
 ALL = [*CORE, TorchInferenceRPUConfig, CustomRPUConfig]
 
 
-@pytest.mark.parametrize("config", [*CORE, CustomRPUConfig])
+@pytest.mark.parametrize("config", ALL)
 def test_traces_are_refused_with_the_remedy(config: Any) -> None:
     layer = AnalogLinear(4, 3, rpu_config=config()).eval()
     with warnings.catch_warnings(), pytest.raises(TileError, match=r"torch\.jit\.trace.*export"):
         warnings.simplefilter("ignore")  # torch calls it deprecated
         torch.jit.trace(layer, torch.rand(2, 4))
     layer(torch.rand(2, 4))
+
+
+@pytest.mark.parametrize("config", ALL)
+def test_scripts_are_refused_with_the_remedy(config: Any) -> None:
+    model = nn.Sequential(AnalogLinear(4, 3, rpu_config=config()), nn.ReLU())
+    with warnings.catch_warnings(), pytest.raises(ModuleError, match=r"jit\.script.*export"):
+        warnings.simplefilter("ignore")  # torch calls it deprecated
+        torch.jit.script(model)
+    model(torch.rand(2, 4))
 
 
 @pytest.fixture
@@ -105,3 +117,23 @@ def test_looking_for_adapters_is_silent() -> None:
         env={"PYTHONPATH": ":".join(sys.path), "PATH": ""},
     )
     assert (done.stdout, done.stderr) == ("", "heard")
+
+
+def test_messages_use_no_article_that_a_name_contradicts() -> None:
+    """Names are put into messages, and "a" before one that starts with a vowel reads badly."""
+    before_a_name = re.compile(r"\ban? \{(?!value\.dtype|weight\.dtype|dtype)")
+    sources = Path(mho.__file__).parent.rglob("*.py")
+    found = [str(path) for path in sources if before_a_name.search(path.read_text())]
+    assert found == []
+
+
+@pytest.mark.parametrize("config", ALL)
+@pytest.mark.parametrize("bias", [False, True])
+def test_pruning_after_conversion_is_refused_with_the_remedy(config: Any, bias: bool) -> None:
+    layer = AnalogLinear(4, 3, rpu_config=config())
+    before = layer.get_weights()
+    with pytest.raises(ModuleError, match=r"_orig.*digital layer and convert"):
+        nn.utils.prune.random_unstructured(layer, "bias" if bias else "weight", 0.5)
+    after = layer.get_weights()
+    assert torch.equal(after[0], before[0]) and torch.equal(after[1], before[1])
+    assert not layer._forward_pre_hooks and layer(torch.rand(2, 4)).shape == (2, 3)

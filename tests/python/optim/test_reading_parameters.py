@@ -135,6 +135,26 @@ def test_training_without_contexts_trains_the_weights(name: str) -> None:
     assert not torch.equal(weights(analog), before)
 
 
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("by", ["class", "name"])
+def test_scripts_that_sort_parameters_train_everything(name: str, by: str) -> None:
+    """Two groups, as ported scripts make them: the first one is empty for trained weights."""
+    analog = model(ALL[name])
+    found: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for path, parameter in analog.named_parameters():
+        is_context = isinstance(parameter, AnalogContext)
+        found[is_context if by == "class" else "analog_ctx" in path].append(parameter)
+    assert len(found[True]) == (2 if name == "pulsed" else 0)
+    groups = [{"params": found[True], "lr": 0.2}, {"params": found[False], "lr": 0.1}]
+    optimizer = AnalogSGD(groups, lr=0.5)
+    optimizer.regroup_param_groups(analog)
+    before = [layer.get_weights() for layer in analog.analog_layers()]
+    train(analog, optimizer)
+    for layer, (weight, bias) in zip(analog.analog_layers(), before, strict=True):
+        assert not torch.equal(layer.get_weights()[0], weight)
+        assert not torch.equal(layer.get_weights()[1], bias)
+
+
 @pytest.mark.parametrize("name", TRAINED)
 def test_context_of_a_trained_tile(name: str) -> None:
     """It is frozen and released with its parameter, and shows the logical weights."""

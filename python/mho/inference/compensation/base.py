@@ -1,13 +1,16 @@
 """Interface of the digital correction of drift."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from mho.exceptions import ArgumentError
 from mho.simulator.parameters.attribute_config import AttributeConfig
+from mho.simulator.parameters.signatures import checked
 
 
+@runtime_checkable
 class DriftReadoutTile(Protocol):
     """What a compensation needs of a tile."""
 
@@ -37,6 +40,7 @@ class BaseDriftCompensation(AttributeConfig):
         values = ", ".join(f"{name}={value}" for name, value in vars(self).items())
         return f"{type(self).__name__}({values})"
 
+    @checked
     @torch.no_grad()
     def init_baseline(self, tile: DriftReadoutTile) -> tuple[Tensor, Tensor]:
         """Return the readout of a freshly programmed tile.
@@ -50,6 +54,7 @@ class BaseDriftCompensation(AttributeConfig):
         readout_tensor = self.get_readout_tensor(tile.drift_readout_size())
         return self.readout(tile.drift_readout(readout_tensor)), readout_tensor
 
+    @checked
     def get_readout_tensor(self, in_size: int) -> Tensor:
         """Return the inputs that readouts are taken with, shape `[batch, in_size]`.
 
@@ -58,6 +63,7 @@ class BaseDriftCompensation(AttributeConfig):
         """
         raise NotImplementedError(f"{type(self).__name__} lacks get_readout_tensor")
 
+    @checked
     def readout(self, out_tensor: Tensor) -> Tensor:
         """Return the number, or one number per output, that sums a readout up.
 
@@ -66,6 +72,7 @@ class BaseDriftCompensation(AttributeConfig):
         """
         raise NotImplementedError(f"{type(self).__name__} lacks readout")
 
+    @checked
     @torch.no_grad()
     def apply(self, forward_output: Tensor, ref_value: Tensor) -> Tensor:
         """Return the factor that corrects outputs now.
@@ -73,5 +80,13 @@ class BaseDriftCompensation(AttributeConfig):
         Args:
             forward_output: Outputs of a readout now, shape `[batch, out]`.
             ref_value: Readout after programming.
+
+        Raises:
+            ArgumentError: `ref_value` is the readout of another number of outputs.
         """
-        return ref_value.to(forward_output.device) / self.readout(forward_output)
+        now = self.readout(forward_output)
+        if ref_value.numel() != 1 and ref_value.shape != now.shape:
+            raise ArgumentError(
+                f"ref_value: expected shape {tuple(now.shape)}, got {tuple(ref_value.shape)}"
+            )
+        return ref_value.to(forward_output.device) / now

@@ -5,7 +5,9 @@ from torch import Tensor
 
 from mho.exceptions import TileError
 from mho.inference.compensation.base import BaseDriftCompensation, DriftReadoutTile
+from mho.simulator.parameters.arguments import check_size
 from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.parameters.signatures import checked
 
 _SMALLEST_READOUT = 1e-4
 
@@ -17,6 +19,7 @@ class GlobalDriftCompensation(BaseDriftCompensation):
     See Joshi et al., Nat. Commun. 11:2473, 2020.
     """
 
+    @checked
     @torch.no_grad()
     def readout(self, out_tensor: Tensor) -> Tensor:
         """Return the mean absolute output, a scalar of at least 1e-4.
@@ -26,19 +29,21 @@ class GlobalDriftCompensation(BaseDriftCompensation):
         """
         return out_tensor.abs().mean().clamp(min=_SMALLEST_READOUT)
 
+    @checked
     def get_readout_tensor(self, in_size: int) -> Tensor:
         """Return one-hot inputs, shape `[in_size, in_size]`.
 
         Args:
             in_size: Number of input lines.
         """
-        return torch.eye(in_size)
+        return torch.eye(check_size("in_size", in_size))
 
 
 @register_config_class
 class GlobalDriftCompensationWithExactReference(GlobalDriftCompensation):
     """One factor per tile relative to the weights before programming, read without noise."""
 
+    @checked
     @torch.no_grad()
     def init_baseline(self, tile: DriftReadoutTile) -> tuple[Tensor, Tensor]:
         """Return the exact readout of the weights before programming.
@@ -66,6 +71,7 @@ class GlobalDriftCompensationWithExactReference(GlobalDriftCompensation):
 class PerColumnDriftCompensation(BaseDriftCompensation):
     """One factor per output from its mean absolute value over all one-hot inputs."""
 
+    @checked
     @torch.no_grad()
     def readout(self, out_tensor: Tensor) -> Tensor:
         """Return the mean absolute value of each output, at least 1e-4.
@@ -78,10 +84,11 @@ class PerColumnDriftCompensation(BaseDriftCompensation):
         """
         return out_tensor.abs().mean(dim=0).clamp(min=_SMALLEST_READOUT)
 
+    @checked
     def get_readout_tensor(self, in_size: int) -> Tensor:
         """Return one-hot inputs, shape `[in_size, in_size]`.
 
         Args:
             in_size: Number of input lines.
         """
-        return torch.eye(in_size)
+        return torch.eye(check_size("in_size", in_size))

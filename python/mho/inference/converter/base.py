@@ -4,7 +4,9 @@ from typing import Any
 
 from torch import Tensor
 
+from mho.exceptions import ArgumentError
 from mho.simulator.parameters.attribute_config import AttributeConfig
+from mho.simulator.parameters.signatures import checked
 
 ZERO = 1e-7
 """Smallest largest weight a scale is computed from, so that zero matrices convert too."""
@@ -13,6 +15,7 @@ ZERO = 1e-7
 class BaseConductanceConverter(AttributeConfig):
     """Maps a weight matrix to the conductances of one or more devices per weight, and back."""
 
+    @checked
     def convert_to_conductances(self, weights: Tensor) -> tuple[list[Tensor], dict[str, Any]]:
         """Return the conductances that stand for weights.
 
@@ -25,6 +28,7 @@ class BaseConductanceConverter(AttributeConfig):
         """
         raise NotImplementedError(f"{type(self).__name__} lacks convert_to_conductances")
 
+    @checked
     def convert_back_to_weights(self, conductances: list[Tensor], params: dict[str, Any]) -> Tensor:
         """Return the weights that conductances stand for.
 
@@ -46,14 +50,14 @@ def check_range(g_min: float, g_max: float) -> None:
         g_max: Largest conductance, in microsiemens.
 
     Raises:
-        ValueError: A limit is negative or not a number, or they are not in order.
+        ArgumentError: A limit is negative or not a number, or they are not in order.
     """
     if not g_min >= 0.0:
-        raise ValueError(f"g_min: must not be negative, got {g_min}")
+        raise ArgumentError(f"g_min: must not be negative, got {g_min}")
     if not g_max >= 0.0:
-        raise ValueError(f"g_max: must not be negative, got {g_max}")
+        raise ArgumentError(f"g_max: must not be negative, got {g_max}")
     if not g_min < g_max:
-        raise ValueError(f"g_min: must be below g_max, got {g_min} and {g_max}")
+        raise ArgumentError(f"g_min: must be below g_max, got {g_min} and {g_max}")
 
 
 def weight_scale(weights: Tensor, g_span: float) -> Tensor:

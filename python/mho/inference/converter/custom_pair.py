@@ -5,8 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mho.exceptions import ArgumentError
 from mho.inference.converter.base import BaseConductanceConverter, check_range, weight_scale
 from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.parameters.signatures import checked
 
 _TEST_WEIGHTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 _TEST_TOLERANCE = 1e-4
@@ -25,6 +27,7 @@ class CustomPairConductanceConverter(BaseConductanceConverter):
     g_max: float
     g_min: float
 
+    @checked
     def __init__(
         self,
         f_lst: list[float],
@@ -44,7 +47,7 @@ class CustomPairConductanceConverter(BaseConductanceConverter):
             invertibility_test: Check that weights survive the conversion and its reverse.
 
         Raises:
-            ValueError: The tables do not fit the factors or the limits are not in order.
+            ArgumentError: The tables do not fit the factors or the limits are not in order.
             ArithmeticError: Weights do not survive.
         """
         _check_tables(f_lst, g_lst)
@@ -80,6 +83,7 @@ class CustomPairConductanceConverter(BaseConductanceConverter):
         limits = f"g_max={self.g_max:1.2f}, g_min={self.g_min:1.2f}"
         return f"{type(self).__name__}(f_lst={self.f_lst}, g_lst={self.g_lst}, {limits})"
 
+    @checked
     @torch.no_grad()
     def convert_to_conductances(self, weights: Tensor) -> tuple[list[Tensor], dict[str, Any]]:
         """Return the tabulated conductances of all pairs.
@@ -90,8 +94,13 @@ class CustomPairConductanceConverter(BaseConductanceConverter):
         Returns:
             Two tensors in microsiemens per factor, positive then negative, and the scale and
             factors.
+
+        Raises:
+            ArgumentError: A weight is not finite: no table has a conductance for it.
         """
         tables = weights.new_tensor(self.g_lst)
+        if not bool(torch.isfinite(weights).all()):
+            raise ArgumentError("weights: values must be finite; found NaN or infinity")
         factors = weights.new_tensor(self.f_lst)
         largest = float((factors @ (tables[::2] - tables[1::2])).abs().max())
         scale = weight_scale(weights, largest)
@@ -99,6 +108,7 @@ class CustomPairConductanceConverter(BaseConductanceConverter):
         conductances = [_interpolate(position, table) for table in tables]
         return conductances, {"scale_ratio": scale, "f_lst": list(self.f_lst)}
 
+    @checked
     @torch.no_grad()
     def convert_back_to_weights(self, conductances: list[Tensor], params: dict[str, Any]) -> Tensor:
         """Return the weighted sum of the differences of all pairs as weights.
@@ -108,16 +118,17 @@ class CustomPairConductanceConverter(BaseConductanceConverter):
             params: As returned by `convert_to_conductances`.
 
         Raises:
-            ValueError: A parameter is missing, or the number of tensors does not fit the factors.
+            ArgumentError: A parameter is missing, or the number of tensors does not fit the
+                factors.
         """
         if not {"scale_ratio", "f_lst"} <= params.keys():
-            raise ValueError(
+            raise ArgumentError(
                 "params: scale_ratio or f_lst is missing;"
                 " pass what convert_to_conductances returned"
             )
         factors = params["f_lst"]
         if len(conductances) != 2 * len(factors):
-            raise ValueError(
+            raise ArgumentError(
                 f"conductances: expected {2 * len(factors)} tensors, got {len(conductances)}"
             )
         pairs = zip(factors, conductances[::2], conductances[1::2], strict=True)
@@ -128,16 +139,16 @@ class CustomPairConductanceConverter(BaseConductanceConverter):
 
 def _check_tables(f_lst: list[float], g_lst: list[list[float]]) -> None:
     if not isinstance(f_lst, list) or not f_lst or max(f_lst) < 0:
-        raise ValueError(f"f_lst: expected a list of factors, got {f_lst!r}")
+        raise ArgumentError(f"f_lst: expected a list of factors, got {f_lst!r}")
     if not isinstance(g_lst, list) or not all(isinstance(table, list) for table in g_lst):
-        raise ValueError("g_lst: expected a list of lists")
+        raise ArgumentError("g_lst: expected a list of lists")
     if len(g_lst) != 2 * len(f_lst):
-        raise ValueError(
+        raise ArgumentError(
             f"g_lst: expected {2 * len(f_lst)} lists (two per factor), got {len(g_lst)}"
         )
     lengths = {len(table) for table in g_lst}
     if len(lengths) != 1 or min(lengths) < 2:
-        raise ValueError(
+        raise ArgumentError(
             f"g_lst: lists need one common length of at least 2, got {sorted(lengths)}"
         )
 

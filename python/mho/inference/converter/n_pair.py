@@ -5,8 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mho.exceptions import ArgumentError
 from mho.inference.converter.base import BaseConductanceConverter, check_range, weight_scale
 from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.parameters.signatures import checked
 
 
 @register_config_class
@@ -20,6 +22,7 @@ class NPairConductanceConverter(BaseConductanceConverter):
     g_max: float
     g_min: float
 
+    @checked
     def __init__(
         self, f_lst: list[float], g_max: float | None = None, g_min: float | None = None
     ) -> None:
@@ -31,11 +34,11 @@ class NPairConductanceConverter(BaseConductanceConverter):
             g_min: Smallest conductance in microsiemens, 0 by default.
 
         Raises:
-            ValueError: The factors are no list or none is positive, or the limits are negative or
-                not in order.
+            ArgumentError: The factors are no list or none is positive, or the limits are negative
+                or not in order.
         """
         if not isinstance(f_lst, list):
-            raise ValueError(f"f_lst: expected a list of factors, got {f_lst!r}")
+            raise ArgumentError(f"f_lst: expected a list of factors, got {f_lst!r}")
         self.f_lst = list(f_lst)
         self.g_max = 25.0 if g_max is None else g_max
         self.g_min = 0.0 if g_min is None else g_min
@@ -44,7 +47,7 @@ class NPairConductanceConverter(BaseConductanceConverter):
     def check_values(self) -> None:
         """Check that factors and limits are possible; see the base class."""
         if not self.f_lst or max(self.f_lst) < 0:
-            raise ValueError(f"f_lst: expected a list of factors, got {self.f_lst!r}")
+            raise ArgumentError(f"f_lst: expected a list of factors, got {self.f_lst!r}")
         check_range(self.g_min, self.g_max)
 
     def __str__(self) -> str:
@@ -52,6 +55,7 @@ class NPairConductanceConverter(BaseConductanceConverter):
         limits = f"g_max={self.g_max:1.2f}, g_min={self.g_min:1.2f}"
         return f"{type(self).__name__}(f_lst={self.f_lst}, {limits})"
 
+    @checked
     @torch.no_grad()
     def convert_to_conductances(self, weights: Tensor) -> tuple[list[Tensor], dict[str, Any]]:
         """Return the conductances of all pairs.
@@ -74,6 +78,7 @@ class NPairConductanceConverter(BaseConductanceConverter):
             filled += span
         return conductances, {"scale_ratio": scale, "f_lst": list(self.f_lst)}
 
+    @checked
     @torch.no_grad()
     def convert_back_to_weights(self, conductances: list[Tensor], params: dict[str, Any]) -> Tensor:
         """Return the weighted sum of the differences of all pairs as weights.
@@ -83,14 +88,14 @@ class NPairConductanceConverter(BaseConductanceConverter):
             params: As returned by `convert_to_conductances`.
 
         Raises:
-            ValueError: The number of tensors is wrong, or `scale_ratio` is missing.
+            ArgumentError: The number of tensors is wrong, or `scale_ratio` is missing.
         """
         if len(conductances) != 2 * len(self.f_lst):
-            raise ValueError(
+            raise ArgumentError(
                 f"conductances: expected {2 * len(self.f_lst)} tensors, got {len(conductances)}"
             )
         if "scale_ratio" not in params:
-            raise ValueError(
+            raise ArgumentError(
                 "params: scale_ratio is missing; pass what convert_to_conductances returned"
             )
         pairs = zip(self.f_lst, conductances[::2], conductances[1::2], strict=True)
@@ -105,6 +110,7 @@ class DualPairConductanceConverter(NPairConductanceConverter):
 
     f_lst: list[float]
 
+    @checked
     def __init__(
         self, f_lst: list[float], g_max: float | None = None, g_min: float | None = None
     ) -> None:
@@ -116,7 +122,7 @@ class DualPairConductanceConverter(NPairConductanceConverter):
             g_min: Smallest conductance in microsiemens, 0 by default.
 
         Raises:
-            ValueError: There are not two factors, or the limits are negative or not in order.
+            ArgumentError: There are not two factors, or the limits are negative or not in order.
         """
         super().__init__(f_lst, g_max, g_min)
 
@@ -124,4 +130,4 @@ class DualPairConductanceConverter(NPairConductanceConverter):
         """Check that there are two factors; see the base class."""
         super().check_values()
         if len(self.f_lst) != 2:
-            raise ValueError(f"f_lst: expected two factors, got {len(self.f_lst)}")
+            raise ArgumentError(f"f_lst: expected two factors, got {len(self.f_lst)}")

@@ -5,8 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mho.exceptions import ArgumentError
 from mho.inference.converter.base import ZERO, BaseConductanceConverter, check_range
 from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.parameters.signatures import checked
 
 
 @register_config_class
@@ -16,6 +18,7 @@ class SingleDeviceConductanceConverter(BaseConductanceConverter):
     g_max: float
     g_min: float
 
+    @checked
     def __init__(self, g_max: float | None = None, g_min: float | None = None) -> None:
         """Set the range of the device.
 
@@ -24,7 +27,7 @@ class SingleDeviceConductanceConverter(BaseConductanceConverter):
             g_min: Smallest conductance in microsiemens, 9 by default.
 
         Raises:
-            ValueError: The limits are negative or not in order.
+            ArgumentError: The limits are negative or not in order.
         """
         self.g_max = 88.199997 if g_max is None else g_max
         self.g_min = 9.0 if g_min is None else g_min
@@ -38,6 +41,7 @@ class SingleDeviceConductanceConverter(BaseConductanceConverter):
         """Return the constructor call."""
         return f"{type(self).__name__}(g_max={self.g_max:1.2f}, g_min={self.g_min:1.2f})"
 
+    @checked
     @torch.no_grad()
     def convert_to_conductances(self, weights: Tensor) -> tuple[list[Tensor], dict[str, Any]]:
         """Return the conductances of the devices.
@@ -55,6 +59,7 @@ class SingleDeviceConductanceConverter(BaseConductanceConverter):
         scale = (self.g_max - self.g_min) / (highest - lowest).clamp(min=ZERO)
         return [(weights - lowest) * scale + self.g_min], {"scale_ratio": scale, "min": lowest}
 
+    @checked
     @torch.no_grad()
     def convert_back_to_weights(self, conductances: list[Tensor], params: dict[str, Any]) -> Tensor:
         """Return the weights of the devices.
@@ -64,12 +69,12 @@ class SingleDeviceConductanceConverter(BaseConductanceConverter):
             params: As returned by `convert_to_conductances`.
 
         Raises:
-            ValueError: There is not one tensor, or a parameter is missing.
+            ArgumentError: There is not one tensor, or a parameter is missing.
         """
         if len(conductances) != 1:
-            raise ValueError(f"conductances: expected 1 tensor, got {len(conductances)}")
+            raise ArgumentError(f"conductances: expected 1 tensor, got {len(conductances)}")
         if not {"scale_ratio", "min"} <= params.keys():
-            raise ValueError(
+            raise ArgumentError(
                 "params: scale_ratio or min is missing; pass what convert_to_conductances returned"
             )
         lowest: Tensor = params["min"]

@@ -5,8 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mho.exceptions import ArgumentError
 from mho.inference.converter.base import BaseConductanceConverter, check_range, weight_scale
 from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.parameters.signatures import checked
 
 
 @register_config_class
@@ -19,6 +21,7 @@ class SinglePairConductanceConverter(BaseConductanceConverter):
     g_max: float
     g_min: float
 
+    @checked
     def __init__(self, g_max: float | None = None, g_min: float | None = None) -> None:
         """Set the range of the devices.
 
@@ -27,7 +30,7 @@ class SinglePairConductanceConverter(BaseConductanceConverter):
             g_min: Smallest conductance in microsiemens, 0 by default.
 
         Raises:
-            ValueError: The limits are negative or not in order.
+            ArgumentError: The limits are negative or not in order.
         """
         self.g_max = 25.0 if g_max is None else g_max
         self.g_min = 0.0 if g_min is None else g_min
@@ -41,6 +44,7 @@ class SinglePairConductanceConverter(BaseConductanceConverter):
         """Return the constructor call."""
         return f"{type(self).__name__}(g_max={self.g_max:1.2f}, g_min={self.g_min:1.2f})"
 
+    @checked
     @torch.no_grad()
     def convert_to_conductances(self, weights: Tensor) -> tuple[list[Tensor], dict[str, Any]]:
         """Return the conductances for positive and for negative weights.
@@ -56,6 +60,7 @@ class SinglePairConductanceConverter(BaseConductanceConverter):
         pair = [part.clamp(0.0, self.g_max) + self.g_min for part in (scaled, -scaled)]
         return pair, {"scale_ratio": scale}
 
+    @checked
     @torch.no_grad()
     def convert_back_to_weights(self, conductances: list[Tensor], params: dict[str, Any]) -> Tensor:
         """Return the difference of a pair of conductances as weights.
@@ -65,12 +70,12 @@ class SinglePairConductanceConverter(BaseConductanceConverter):
             params: As returned by `convert_to_conductances`.
 
         Raises:
-            ValueError: There are not two tensors, or `scale_ratio` is missing.
+            ArgumentError: There are not two tensors, or `scale_ratio` is missing.
         """
         if len(conductances) != 2:
-            raise ValueError(f"conductances: expected 2 tensors, got {len(conductances)}")
+            raise ArgumentError(f"conductances: expected 2 tensors, got {len(conductances)}")
         if "scale_ratio" not in params:
-            raise ValueError(
+            raise ArgumentError(
                 "params: scale_ratio is missing; pass what convert_to_conductances returned"
             )
         positive, negative = conductances

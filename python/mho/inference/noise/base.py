@@ -6,9 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mho.exceptions import ArgumentError
 from mho.inference.converter.base import BaseConductanceConverter
 from mho.inference.converter.single_pair import SinglePairConductanceConverter
 from mho.simulator.parameters.attribute_config import AttributeConfig
+from mho.simulator.parameters.signatures import checked
 
 
 class BaseNoiseModel(AttributeConfig):
@@ -21,6 +23,7 @@ class BaseNoiseModel(AttributeConfig):
     g_converter: BaseConductanceConverter
     """Conversion between weights and conductances."""
 
+    @checked
     def __init__(self, g_converter: BaseConductanceConverter | None = None) -> None:
         """Set the conversion.
 
@@ -45,6 +48,7 @@ class BaseNoiseModel(AttributeConfig):
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
+    @checked
     @torch.no_grad()
     def apply_noise(self, weights: Tensor, t_inference: float) -> Tensor:
         """Return weights that were programmed and then read once.
@@ -58,6 +62,7 @@ class BaseNoiseModel(AttributeConfig):
         read = [self._program_and_read(g_target, t_inference) for g_target in targets]
         return self.g_converter.convert_back_to_weights(read, params)
 
+    @checked
     @torch.no_grad()
     def apply_programming_noise(self, weights: Tensor) -> tuple[Tensor, list[Any]]:
         """Return weights as they were programmed.
@@ -75,6 +80,7 @@ class BaseNoiseModel(AttributeConfig):
             drift_parameters.append(self.generate_drift_coefficients(g_target))
         return self.g_converter.convert_back_to_weights(programmed, params), drift_parameters
 
+    @checked
     @torch.no_grad()
     def apply_drift_noise(
         self, weights: Tensor, drift_noise_parameters: list[Any], t_inference: float
@@ -88,14 +94,23 @@ class BaseNoiseModel(AttributeConfig):
             weights: Programmed weights, shape `[out, in]`.
             drift_noise_parameters: As returned by `apply_programming_noise`.
             t_inference: Time between programming and reading, in seconds.
+
+        Raises:
+            ArgumentError: The number of parameters is not that of the devices of a weight.
         """
         programmed, params = self.g_converter.convert_to_conductances(weights)
+        if len(drift_noise_parameters) != len(programmed):
+            raise ArgumentError(
+                f"drift_noise_parameters: expected {len(programmed)}, one per device of a weight,"
+                f" got {len(drift_noise_parameters)}"
+            )
         read = [
             self.apply_drift_noise_to_conductance(g_prog, drift_parameter, t_inference)
             for g_prog, drift_parameter in zip(programmed, drift_noise_parameters, strict=True)
         ]
         return self.g_converter.convert_back_to_weights(read, params)
 
+    @checked
     def generate_drift_coefficients(self, g_target: Tensor) -> Tensor | None:
         """Return what decides how each device drifts after this programming, None if nothing does.
 
@@ -104,6 +119,7 @@ class BaseNoiseModel(AttributeConfig):
         """
         return None
 
+    @checked
     def apply_programming_noise_to_conductance(self, g_target: Tensor) -> Tensor:
         """Return the conductances that programming arrives at.
 
@@ -114,6 +130,7 @@ class BaseNoiseModel(AttributeConfig):
             f"{type(self).__name__} lacks apply_programming_noise_to_conductance"
         )
 
+    @checked
     def apply_drift_noise_to_conductance(
         self, g_prog: Tensor, drift_noise_param: Tensor | None, t_inference: float
     ) -> Tensor:

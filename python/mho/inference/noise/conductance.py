@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mho.exceptions import ArgumentError
 from mho.inference.converter.base import BaseConductanceConverter
 
 
@@ -17,11 +18,11 @@ def converter_g_max(g_converter: BaseConductanceConverter, g_max: float | None) 
         g_max: Largest conductance to use otherwise, in microsiemens.
 
     Raises:
-        ValueError: Neither gives one.
+        ArgumentError: Neither gives one.
     """
     value = getattr(g_converter, "g_max", g_max)
     if value is None:
-        raise ValueError(
+        raise ArgumentError(
             "g_max: the converter has none; pass the largest conductance in microsiemens"
         )
     return float(value)
@@ -59,8 +60,17 @@ def power_law_drift(g_prog: Tensor, exponents: Tensor | None, t_ratio: float) ->
         g_prog: Programmed conductances, in microsiemens.
         exponents: Drift exponents, one per device; None is no drift.
         t_ratio: Time relative to the first moment with drift; one or less is no drift.
+
+    Raises:
+        ArgumentError: There is not one exponent per device.
     """
-    if exponents is None or t_ratio <= 1.0:
+    if exponents is None:
+        return g_prog
+    if exponents.shape != g_prog.shape:
+        raise ArgumentError(
+            f"drift_noise_param: expected shape {tuple(g_prog.shape)}, got {tuple(exponents.shape)}"
+        )
+    if t_ratio <= 1.0:
         return g_prog
     return g_prog * t_ratio ** (-exponents)
 

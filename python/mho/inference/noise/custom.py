@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from mho.exceptions import ArgumentError
 from mho.inference.converter.base import BaseConductanceConverter
 from mho.inference.converter.single_pair import SinglePairConductanceConverter
 from mho.inference.noise.base import BaseNoiseModel
@@ -14,6 +15,7 @@ from mho.inference.noise.conductance import (
     read_noise_growth,
 )
 from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.parameters.signatures import checked
 
 _PROG_COEFF = (0.2, 0.0, 0.0)
 
@@ -32,6 +34,7 @@ class StateIndependentNoiseModel(BaseNoiseModel):
     read_noise_scale: float
     t_read: float
 
+    @checked
     def __init__(
         self,
         g_converter: BaseConductanceConverter | None = None,
@@ -62,7 +65,7 @@ class StateIndependentNoiseModel(BaseNoiseModel):
             t_read: Duration of a read, in seconds.
 
         Raises:
-            ValueError: `t_0` or `t_read` is not positive, or the range of the pair is not valid.
+            ArgumentError: `t_0` or `t_read` is not positive, or the range of the pair is not valid.
         """
         super().__init__(g_converter or SinglePairConductanceConverter(g_max=g_max))
         self.g_max = converter_g_max(self.g_converter, g_max)
@@ -79,8 +82,11 @@ class StateIndependentNoiseModel(BaseNoiseModel):
     def check_values(self) -> None:
         """Check that times are positive; see the base class."""
         if not (self.t_0 > 0.0 and self.t_read > 0.0):
-            raise ValueError(f"t_0 and t_read: must be positive, got {self.t_0} and {self.t_read}")
+            raise ArgumentError(
+                f"t_0 and t_read: must be positive, got {self.t_0} and {self.t_read}"
+            )
 
+    @checked
     @torch.no_grad()
     def apply_programming_noise_to_conductance(self, g_target: Tensor) -> Tensor:
         """Return the conductances that programming arrives at.
@@ -91,6 +97,7 @@ class StateIndependentNoiseModel(BaseNoiseModel):
         sigma = polynomial(g_target / self.g_max, self.prog_coeff)
         return program_with_spread(g_target, sigma, self.prog_noise_scale)
 
+    @checked
     @torch.no_grad()
     def generate_drift_coefficients(self, g_target: Tensor) -> Tensor:
         """Return the drift exponents of the devices.
@@ -101,6 +108,7 @@ class StateIndependentNoiseModel(BaseNoiseModel):
         nu = self.drift_nu_mean + self.drift_nu_std * torch.randn_like(g_target)
         return nu.abs() * self.drift_scale
 
+    @checked
     @torch.no_grad()
     def apply_drift_noise_to_conductance(
         self, g_prog: Tensor, drift_noise_param: Tensor | None, t_inference: float

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mho.exceptions import ArgumentError, AssertedArgumentError
 from mho.inference.converter.base import ZERO, BaseConductanceConverter
 from mho.inference.converter.single_pair import SinglePairConductanceConverter
 from mho.inference.noise.base import BaseNoiseModel
@@ -16,6 +17,7 @@ from mho.inference.noise.conductance import (
     read_noise_growth,
 )
 from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.parameters.signatures import checked
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class HermesNoiseModel(BaseNoiseModel):
     read_noise_scale: float
     drift_scale: float
 
+    @checked
     def __init__(
         self,
         prog_coeff: list[float] | None = None,
@@ -116,15 +119,15 @@ class HermesNoiseModel(BaseNoiseModel):
                 microsiemens, that of the converter by default.
 
         Raises:
-            AssertionError: `num_devices` is not 1 or 2, or `g_max` is larger than the devices
-                allow.
-            ValueError: `t_0` or `t_read` is not positive, or the range of the pair is not valid.
+            AssertedArgumentError: `num_devices` is not 1 or 2, or `g_max` is larger than the
+                devices allow.
+            ArgumentError: `t_0` or `t_read` is not positive, or the range of the pair is not valid.
         """
         if num_devices not in _CHIPS:
-            raise AssertionError(f"num_devices: must be 1 or 2, got {num_devices}")
+            raise AssertedArgumentError(f"num_devices: must be 1 or 2, got {num_devices}")
         chip = _CHIPS[num_devices]
         if g_max is not None and g_max > chip.g_max:
-            raise AssertionError(f"g_max: must be at most {chip.g_max}, got {g_max}")
+            raise AssertedArgumentError(f"g_max: must be at most {chip.g_max}, got {g_max}")
         pair_g_max = chip.g_max if g_max is None else g_max
         super().__init__(g_converter or SinglePairConductanceConverter(g_max=pair_g_max))
         self.g_max = converter_g_max(self.g_converter, pair_g_max)
@@ -145,10 +148,13 @@ class HermesNoiseModel(BaseNoiseModel):
     def check_values(self) -> None:
         """Check that there is such a chip and that times are positive; see the base class."""
         if self.num_devices not in _CHIPS:
-            raise ValueError(f"num_devices: must be 1 or 2, got {self.num_devices}")
+            raise ArgumentError(f"num_devices: must be 1 or 2, got {self.num_devices}")
         if not (self.t_0 > 0.0 and self.t_read > 0.0):
-            raise ValueError(f"t_0 and t_read: must be positive, got {self.t_0} and {self.t_read}")
+            raise ArgumentError(
+                f"t_0 and t_read: must be positive, got {self.t_0} and {self.t_read}"
+            )
 
+    @checked
     @torch.no_grad()
     def apply_programming_noise_to_conductance(self, g_target: Tensor) -> Tensor:
         """Return the conductances that programming arrives at.
@@ -160,6 +166,7 @@ class HermesNoiseModel(BaseNoiseModel):
         sigma = sigma * (self.g_max / self.prog_coeff_g_max_reference)
         return program_with_spread(g_target, sigma, self.prog_noise_scale)
 
+    @checked
     @torch.no_grad()
     def generate_drift_coefficients(self, g_target: Tensor) -> Tensor:
         """Return the drift exponents of the devices.
@@ -171,6 +178,7 @@ class HermesNoiseModel(BaseNoiseModel):
         spread = _CHIPS[self.num_devices].drift_spread(rho)
         return (_DRIFT_MEAN(rho) + spread * torch.randn_like(rho)).abs() * self.drift_scale
 
+    @checked
     @torch.no_grad()
     def apply_drift_noise_to_conductance(
         self, g_prog: Tensor, drift_noise_param: Tensor | None, t_inference: float

@@ -6,6 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from mho.exceptions import ArgumentError, AssertedArgumentError
 from mho.inference.converter.base import ZERO, BaseConductanceConverter
 from mho.inference.converter.single_pair import SinglePairConductanceConverter
 from mho.inference.noise.base import BaseNoiseModel
@@ -18,6 +19,7 @@ from mho.inference.noise.conductance import (
     read_noise_growth,
 )
 from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.parameters.signatures import checked
 
 _PROG_COEFF = (0.26348, 1.9650, -1.1731)
 _PROG_COEFF_G_MAX = 25.0
@@ -42,6 +44,7 @@ class PCMLikeNoiseModel(BaseNoiseModel):
     read_noise_scale: float
     drift_scale: float
 
+    @checked
     def __init__(
         self,
         prog_coeff: list[float] | None = None,
@@ -72,7 +75,7 @@ class PCMLikeNoiseModel(BaseNoiseModel):
                 microsiemens, that of the converter by default.
 
         Raises:
-            ValueError: `t_0` or `t_read` is not positive, or the range of the pair is not valid.
+            ArgumentError: `t_0` or `t_read` is not positive, or the range of the pair is not valid.
         """
         super().__init__(g_converter or SinglePairConductanceConverter(g_max=g_max))
         self.g_max = converter_g_max(self.g_converter, g_max)
@@ -92,8 +95,11 @@ class PCMLikeNoiseModel(BaseNoiseModel):
     def check_values(self) -> None:
         """Check that times are positive; see the base class."""
         if not (self.t_0 > 0.0 and self.t_read > 0.0):
-            raise ValueError(f"t_0 and t_read: must be positive, got {self.t_0} and {self.t_read}")
+            raise ArgumentError(
+                f"t_0 and t_read: must be positive, got {self.t_0} and {self.t_read}"
+            )
 
+    @checked
     @torch.no_grad()
     def apply_programming_noise_to_conductance(self, g_target: Tensor) -> Tensor:
         """Return the conductances that programming arrives at.
@@ -105,6 +111,7 @@ class PCMLikeNoiseModel(BaseNoiseModel):
         sigma = sigma * (self.g_max / self.prog_coeff_g_max_reference)
         return program_with_spread(g_target, sigma, self.prog_noise_scale)
 
+    @checked
     @torch.no_grad()
     def generate_drift_coefficients(self, g_target: Tensor) -> Tensor:
         """Return the drift exponents of the devices.
@@ -117,6 +124,7 @@ class PCMLikeNoiseModel(BaseNoiseModel):
         spread = (-0.0125 * log_rho - 0.0059).clamp(0.008, 0.045)
         return (mean + spread * torch.randn_like(g_target)).abs() * self.drift_scale
 
+    @checked
     @torch.no_grad()
     def apply_drift_noise_to_conductance(
         self, g_prog: Tensor, drift_noise_param: Tensor | None, t_inference: float
@@ -144,6 +152,7 @@ class CustomDriftPCMLikeNoiseModel(PCMLikeNoiseModel):
 
     custom_drift_model: dict[str, list[float]]
 
+    @checked
     def __init__(
         self,
         custom_drift_model: Mapping[str, Sequence[float]],
@@ -174,8 +183,8 @@ class CustomDriftPCMLikeNoiseModel(PCMLikeNoiseModel):
             prog_coeff_g_max_reference: As in `PCMLikeNoiseModel`.
 
         Raises:
-            AssertionError: The drift model is not valid.
-            ValueError: The conductances of the converter leave the range of the drift model.
+            AssertedArgumentError: The drift model is not valid.
+            ArgumentError: The conductances of the converter leave the range of the drift model.
         """
         super().__init__(
             prog_coeff,
@@ -199,11 +208,12 @@ class CustomDriftPCMLikeNoiseModel(PCMLikeNoiseModel):
         lowest, highest = self.custom_drift_model["g_lst"][0], self.custom_drift_model["g_lst"][-1]
         g_min = getattr(self.g_converter, "g_min", 0.0)
         if not lowest <= g_min <= self.g_max <= highest:
-            raise ValueError(
+            raise ArgumentError(
                 f"g_lst: covers {lowest} to {highest} microsiemens but the converter uses {g_min}"
                 f" to {self.g_max}; extend the list"
             )
 
+    @checked
     @torch.no_grad()
     def generate_drift_coefficients(self, g_target: Tensor) -> Tensor:
         """Return the drift exponents of the devices.
@@ -223,12 +233,12 @@ _DRIFT_KEYS = ("g_lst", "nu_mean_lst", "nu_std_lst")
 def _check_drift_model(model: Mapping[str, Sequence[float]]) -> None:
     missing = [key for key in _DRIFT_KEYS if key not in model]
     if missing:
-        raise AssertionError(f"custom_drift_model: lacks {', '.join(missing)}")
+        raise AssertedArgumentError(f"custom_drift_model: lacks {', '.join(missing)}")
     lists = [model[key] for key in _DRIFT_KEYS]
     if len({len(values) for values in lists}) != 1 or len(lists[0]) < 2:
-        raise AssertionError("custom_drift_model: the lists need one length of at least 2")
+        raise AssertedArgumentError("custom_drift_model: the lists need one length of at least 2")
     if not all(value >= 0.0 for values in lists for value in values):
-        raise AssertionError("custom_drift_model: values must not be negative")
+        raise AssertedArgumentError("custom_drift_model: values must not be negative")
     g_lst = lists[0]
     if not all(low < high for low, high in pairwise(g_lst)):
-        raise AssertionError("custom_drift_model: g_lst must be ascending")
+        raise AssertedArgumentError("custom_drift_model: g_lst must be ascending")

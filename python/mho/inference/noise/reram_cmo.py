@@ -5,10 +5,12 @@ import math
 import torch
 from torch import Tensor
 
+from mho.exceptions import ArgumentError
 from mho.inference.converter.single_device import SingleDeviceConductanceConverter
 from mho.inference.noise.base import BaseNoiseModel
 from mho.inference.noise.conductance import read_noise_growth
 from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.parameters.signatures import checked
 
 _COEFFICIENTS = {0.2: (0.00081107, 0.00106879), 2.0: (0.0112185391, 0.01129027418)}
 _DECAY = {"mean": (-0.08900206,), "std": (0.04201137, 0.41183342)}
@@ -33,6 +35,7 @@ class ReRamCMONoiseModel(BaseNoiseModel):
     drift_scale: float
     acceptance_range: float
 
+    @checked
     def __init__(
         self,
         coeff_dict: dict[float, list[float]] | None = None,
@@ -62,7 +65,7 @@ class ReRamCMONoiseModel(BaseNoiseModel):
                 table if it has no such entry.
 
         Raises:
-            ValueError: A table lacks an entry, or the limits are negative or not in order.
+            ArgumentError: A table lacks an entry, or the limits are negative or not in order.
         """
         super().__init__(SingleDeviceConductanceConverter(g_max=g_max, g_min=g_min))
         self.g_max = self.g_converter.g_max
@@ -78,6 +81,7 @@ class ReRamCMONoiseModel(BaseNoiseModel):
         self.acceptance_range = acceptance_range
         self.check_values()
 
+    @checked
     @torch.no_grad()
     def apply_programming_noise_to_conductance(self, g_target: Tensor) -> Tensor:
         """Return the conductances that programming arrives at.
@@ -90,6 +94,7 @@ class ReRamCMONoiseModel(BaseNoiseModel):
         sigma = offset + slope * g_target
         return g_target + self.prog_noise_scale * sigma * torch.randn_like(g_target)
 
+    @checked
     @torch.no_grad()
     def apply_drift_noise_to_conductance(
         self, g_prog: Tensor, drift_noise_param: Tensor | None, t_inference: float
@@ -119,9 +124,11 @@ class ReRamCMONoiseModel(BaseNoiseModel):
     def check_values(self) -> None:
         """Check that the tables are complete; see the base class."""
         if not self.coeff_dict or any(len(value) != 2 for value in self.coeff_dict.values()):
-            raise ValueError("coeff_dict: needs offset and slope for at least one acceptance range")
+            raise ArgumentError(
+                "coeff_dict: needs offset and slope for at least one acceptance range"
+            )
         lengths = {key: len(value) for key, value in self.decay_dict.items()}
         if lengths != {"mean": 1, "std": 2}:
-            raise ValueError("decay_dict: needs one value under 'mean' and two under 'std'")
+            raise ArgumentError("decay_dict: needs one value under 'mean' and two under 'std'")
         if not {"K", "t_read"} <= self.read_dict.keys() or not self.read_dict["t_read"] > 0.0:
-            raise ValueError("read_dict: needs 'K' and a positive 't_read'")
+            raise ArgumentError("read_dict: needs 'K' and a positive 't_read'")

@@ -9,6 +9,7 @@ from mho.inference.converter.single_pair import SinglePairConductanceConverter
 from mho.inference.noise.base import BaseNoiseModel
 from mho.inference.noise.conductance import converter_g_max, polynomial
 from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.parameters.signatures import checked
 
 _COEFFICIENTS = {
     1.0: (0.348, 16.030, -43.853, 45.393, -16.815),
@@ -29,6 +30,7 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
     noise_scale: float
     coeff_g_max_reference: float
 
+    @checked
     def __init__(
         self,
         coeff_dic: dict[float, list[float]] | None = None,
@@ -51,7 +53,7 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
                 microsiemens, that of the converter by default.
 
         Raises:
-            ValueError: The range of the pair is not valid, or there are no times.
+            ArgumentError: The range of the pair is not valid, or there are no times.
         """
         super().__init__(g_converter or SinglePairConductanceConverter(g_max=g_max))
         self.g_max = converter_g_max(self.g_converter, g_max)
@@ -64,8 +66,9 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
     def check_values(self) -> None:
         """Check that there is a time; see the base class."""
         if not self.coeff_dic:
-            raise ValueError("coeff_dic: needs coefficients for at least one time")
+            raise ArgumentError("coeff_dic: needs coefficients for at least one time")
 
+    @checked
     @torch.no_grad()
     def apply_programming_noise_to_conductance(self, g_target: Tensor) -> Tensor:
         """Return the conductances at the earliest time of the table.
@@ -75,6 +78,7 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
         """
         return self._spread(g_target, min(self.coeff_dic))
 
+    @checked
     @torch.no_grad()
     def generate_drift_coefficients(self, g_target: Tensor) -> Tensor:
         """Return the targets, around which conductances spread at any time.
@@ -84,6 +88,7 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
         """
         return g_target
 
+    @checked
     @torch.no_grad()
     def apply_drift_noise_to_conductance(
         self, g_prog: Tensor, g_target: Tensor | None, t_inference: float

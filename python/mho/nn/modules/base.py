@@ -1,7 +1,7 @@
 """What all analog layers and containers have in common."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,17 @@ class AnalogLayerBase(_Mixin):
 
     IS_CONTAINER: ClassVar[bool] = False
     """Whether the module only holds analog layers instead of being one."""
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """Refuse `torch.jit.script`, which asks every module below a model by this method.
+
+        Raises:
+            ModuleError: Always.
+        """
+        raise ModuleError(
+            f"torch.jit.script: cannot compile {type(self).__name__}; use torch.compile or"
+            " torch.export"
+        )
 
     def analog_tiles(self) -> Iterator[TileModule]:
         """Yield every tile at or below this module once."""

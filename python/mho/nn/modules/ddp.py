@@ -6,7 +6,8 @@ from weakref import WeakSet
 import torch
 from torch import nn
 
-from mho.exceptions import ArgumentError, ModuleError
+from mho.exceptions import ModuleError
+from mho.simulator.parameters.signatures import checked
 from mho.simulator.tiles.module import TileModule
 
 _PER_PROCESS = ("analog_ctx", "analog_tile_weights", "analog_tile_seed", "analog_tile_calls")
@@ -16,6 +17,7 @@ _IGNORE = "_ddp_params_and_buffers_to_ignore"
 _SEPARATED: "WeakSet[TileModule]" = WeakSet()
 
 
+@checked
 def prepare_for_ddp(module: nn.Module) -> nn.Module:
     """Prepare a model for wrapping in `torch.nn.parallel.DistributedDataParallel`.
 
@@ -39,8 +41,6 @@ def prepare_for_ddp(module: nn.Module) -> nn.Module:
         ModuleError: A tile keeps its weights from torch, so gradients cannot be averaged; nothing
             is changed.
     """
-    if not isinstance(module, nn.Module):
-        raise ArgumentError(f"module: must be a torch.nn.Module, got {type(module).__name__}")
     ignored = prepared_names(module)
     if not hasattr(type(module), _IGNORE):  # analog modules compute the list when they are asked
         present = getattr(module, _IGNORE, [])

@@ -279,6 +279,21 @@ def io_dtype(module: Any) -> torch.dtype:
     return found
 
 
+def refuse_reparametrisation(name: str) -> NoReturn:
+    """Raise the error of computing the weights of a layer from other parameters.
+
+    Args:
+        name: Name of such a parameter.
+
+    Raises:
+        ModuleError: Always.
+    """
+    raise ModuleError(
+        f"{name}: the weights of an analog layer are in its tiles and cannot be computed from"
+        " others; prune or parametrise the digital layer and convert it then"
+    )
+
+
 def refuse_assignment(name: str) -> NoReturn:
     """Raise the error of an assignment to the weights of a layer.
 

@@ -10,7 +10,13 @@ from mho.exceptions import InputError, short_traceback
 from mho.nn.conversion_table import register_analog
 from mho.nn.modules import loading
 from mho.nn.modules.base import AnalogLayerBase
-from mho.nn.modules.layer_weight import LayerWeight, WeightSource, io_dtype, refuse_assignment
+from mho.nn.modules.layer_weight import (
+    LayerWeight,
+    WeightSource,
+    io_dtype,
+    refuse_assignment,
+    refuse_reparametrisation,
+)
 from mho.nn.modules.location import raise_located
 from mho.nn.modules.module_call import call
 from mho.simulator.parameters.arguments import (
@@ -100,6 +106,16 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
                 refuse_assignment(name)
             return
         super().__setattr__(name, value)
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Register a parameter; the logical weights cannot become another one.
+
+        Raises:
+            ModuleError: They are handed over, as pruning and weight norm of torch do.
+        """
+        if isinstance(param, LayerWeight):
+            refuse_reparametrisation(name)
+        super().register_parameter(name, param)
 
     def _has_bias(self) -> bool:
         return bool(self.analog_module.use_bias)

@@ -18,6 +18,7 @@ from mho.simulator.parameters.enums import (
     VectorUnitCellUpdatePolicy,
 )
 from mho.simulator.parameters.io import IOParameters
+from mho.simulator.parameters.signatures import checked
 from mho.simulator.parameters.training import UpdateParameters
 from mho.simulator.tiles.analog import (
     DigitalRankUpdateRPUConfig,
@@ -45,6 +46,7 @@ _ALIASES = {
 }
 
 
+@checked
 def build_config(
     algorithm: str,
     device: type[CrosspointDevice] | CrosspointDevice | Factory,

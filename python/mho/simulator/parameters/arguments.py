@@ -3,14 +3,19 @@
 import copy
 import math
 import numbers
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from mho.exceptions import ArgumentError, ConfigError
+from torch import nn
+
+from mho.exceptions import ArgumentError, ConfigError, warn_caller
 from mho.settings import check_backend
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.config_base import ConfigBase
+from mho.simulator.parameters.json_text import unwritable_classes
+from mho.simulator.parameters.registry import registration_hint
 
 _INT_BITS = 63
 
@@ -42,7 +47,7 @@ def check_number(name: str, value: object) -> float:
     Raises:
         ArgumentError: It is no such number.
     """
-    number = _as_number(value)
+    number = as_number(value)
     if not math.isfinite(number):
         raise ArgumentError(f"{name}: expected a finite number, got {describe(value)}")
     return number
@@ -58,7 +63,7 @@ def check_not_negative(name: str, value: object) -> float:
     Raises:
         ArgumentError: It is no such number.
     """
-    number = _as_number(value)
+    number = as_number(value)
     if not math.isfinite(number) or number < 0.0:
         raise ArgumentError(f"{name}: expected a finite number >= 0, got {describe(value)}")
     return number
@@ -74,14 +79,18 @@ def check_probability(name: str, value: object) -> float:
     Raises:
         ArgumentError: It is no such number.
     """
-    number = _as_number(value)
+    number = as_number(value)
     if not 0.0 <= number <= 1.0:
         raise ArgumentError(f"{name}: expected a probability, got {describe(value)}")
     return number
 
 
-def _as_number(value: Any) -> float:
-    """Return a number as Python's, NaN if it is none."""
+def as_number(value: Any) -> float:
+    """Return a number as Python's, NaN if it is none.
+
+    Args:
+        value: Candidate; a tensor of one element counts as a number.
+    """
     if isinstance(value, (bool, str, bytes)):
         return math.nan
     try:
@@ -103,7 +112,7 @@ def check_parameters(name: str, value: object, cls: type[ConfigBase]) -> None:
         ConfigError: A value in it is invalid; the message names the field.
     """
     if not isinstance(value, cls):
-        raise ArgumentError(f"{name}: expected a {cls.__name__}, got {describe(value)}")
+        raise ArgumentError(f"{name}: expected an object of {cls.__name__}, got {describe(value)}")
     value.check(name)
 
 
@@ -163,16 +172,30 @@ def check_flag(name: str, value: Any) -> bool:
     raise ArgumentError(f"{name}: expected True or False, got {describe(value)}")
 
 
+def check_flags(**values: Any) -> list[bool]:
+    """Return truth values.
+
+    Args:
+        values: Candidates by the name of the argument, as for `check_flag`.
+
+    Raises:
+        ArgumentError: One is something else.
+    """
+    return [check_flag(name, value) for name, value in values.items()]
+
+
 def check_tile_module_class(value: Any) -> Any:
     """Return what a layer makes its tile with.
 
     Args:
-        value: Candidate: a class, or anything else that is called like one.
+        value: Candidate: a class of modules, or a function that is called like one.
 
     Raises:
-        ArgumentError: It cannot be called.
+        ArgumentError: It is something else.
     """
-    if not callable(value):
+    is_module_class = isinstance(value, type) and issubclass(value, nn.Module)
+    is_function = callable(value) and not isinstance(value, (type, nn.Module))
+    if not is_module_class and not is_function:
         hint = "; give a configuration as rpu_config=" if isinstance(value, ConfigBase) else ""
         raise ArgumentError(
             f"tile_module_class: expected the class of a tile, got {describe(value)}{hint}"
@@ -191,6 +214,8 @@ def checked_copy(rpu_config: RPUConfigBase) -> RPUConfigBase:
         ConfigError: A value is invalid, or its backend is not part of this build.
     """
     check_rpu_config(rpu_config).check()
+    for cls in unwritable_classes(rpu_config):
+        _warn_of_unwritable(cls)
     backend = rpu_config.runtime.backend
     if backend is not None:
         try:
@@ -198,6 +223,20 @@ def checked_copy(rpu_config: RPUConfigBase) -> RPUConfigBase:
         except ConfigError as error:
             raise ConfigError(f"runtime.backend: {error}") from error
     return copy.deepcopy(rpu_config)
+
+
+_WARNED: "weakref.WeakSet[type]" = weakref.WeakSet()
+
+
+def _warn_of_unwritable(cls: type) -> None:
+    """Warn, once for a class, before hours of training end in a state that cannot be saved."""
+    if cls in _WARNED:
+        return
+    _WARNED.add(cls)
+    warn_caller(
+        f"{cls.__name__}: tiles with it cannot be saved by state_dict();"
+        f" {registration_hint(cls.__name__)}"
+    )
 
 
 def check_rpu_config(rpu_config: Any) -> RPUConfigBase:

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import inspect
 import math
+import sys
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -210,7 +211,10 @@ def _fits(value: object, hint: Any) -> bool:
     if _is_union(hint):
         return any(_fits(value, arg) for arg in typing.get_args(hint))
     if hint is float:
-        return isinstance(value, (float, int)) and not isinstance(value, bool)
+        # Of integers those that a float can hold at all.
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value.bit_length() < sys.float_info.max_exp
+        return isinstance(value, float)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, typing.get_origin(hint) or hint)

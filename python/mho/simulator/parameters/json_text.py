@@ -10,7 +10,7 @@ in their fields; no constructor and no other code runs.
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -98,6 +98,29 @@ def _encode_object(value: object, path: str) -> dict[str, Any]:
         "type": name,
         "params": {k: _encode(v, join(path, k)) for k, v in _state(value).items()},
     }
+
+
+def unwritable_classes(value: Any) -> Iterator[type]:
+    """Yield the classes of configurations inside of a value that no text can name yet.
+
+    Args:
+        value: Configuration, or what one may hold.
+    """
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from unwritable_classes(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield from _unwritable(value)
+    elif hasattr(type(value), "check_values"):  # noise models and the like are no dataclasses
+        yield from _unwritable(value)
+
+
+def _unwritable(value: Any) -> Iterator[type]:
+    cls = type(value)
+    if registry.registered_config_classes().get(cls.__name__) is not cls:
+        yield cls
+    for item in _state(value).values():
+        yield from unwritable_classes(item)
 
 
 def _encode_class(value: type, path: str) -> dict[str, str]:

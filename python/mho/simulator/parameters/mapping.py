@@ -6,6 +6,7 @@ from typing import Any
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.config_base import ConfigBase
 from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.parameters.signatures import checked
 
 _FREE_TO_DIFFER = {
     "weight_scaling_omega",
@@ -67,6 +68,7 @@ class MappableRPU(RPUConfigBase):
     mapping: MappingParameter = field(default_factory=MappingParameter)
     """How weights are put on tiles."""
 
+    @checked
     def get_default_tile_module_class(self, out_size: int = 0, in_size: int = 0) -> type:
         """Return the array class for layers beyond the limits of `mapping`, else the tile class.
 

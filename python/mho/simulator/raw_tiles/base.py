@@ -127,7 +127,7 @@ class SimulatorTile:
             InputError: An entry has the wrong shape or dtype.
             TileError: The entries are those of another device.
         """
-        # As a child of the tile it loads them itself, after the tile.
+        # As a child of the tile it loads them itself, see `load_with_tile`.
         for name in [name for name in entries if name.startswith("tile.")]:
             del entries[name]
         return LoadPlan()
@@ -168,6 +168,10 @@ class SimulatorTile:
             out_trans: Whether features are first in the output.
             is_test: Evaluation mode.
             non_blocking: Accepted for compatibility.
+
+        Raises:
+            ArgumentError: A flag is no truth value.
+            InputError: Wrong number of features, dtype or device.
         """
         raise NotImplementedError
 
@@ -187,6 +191,10 @@ class SimulatorTile:
             in_trans: Whether features are first in the argument.
             out_trans: Whether features are first in the result.
             non_blocking: Accepted for compatibility.
+
+        Raises:
+            ArgumentError: A flag is no truth value.
+            InputError: Wrong number of features, dtype or device.
         """
         raise NotImplementedError
 
@@ -510,7 +518,7 @@ class SimulatorTile:
         Raises:
             TileError: The tile has no such state.
         """
-        if params.numel() > 0:
+        if not isinstance(params, Tensor) or params.numel() > 0:
             raise TileError(f"{type(self).__name__} has no hidden parameters")
 
     def get_learning_rate(self) -> float | None:

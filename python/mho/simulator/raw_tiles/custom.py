@@ -8,16 +8,24 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import AnalogBiasConfigError, ArgumentError, ConfigError, InputError, TileError
-from mho.simulator.parameters.arguments import check_not_negative
+from mho.simulator.parameters.arguments import (
+    check_flag,
+    check_flags,
+    check_not_negative,
+    check_size,
+)
+from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.config_base import ConfigBase
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.parameters.runtime import RuntimeParameter
+from mho.simulator.parameters.signatures import checked
 from mho.simulator.raw_tiles import weight_limits
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.raw_tiles.torch.product import AnalogMVM
 from mho.simulator.state.entries import check_module_entries
+from mho.simulator.state.plan import load_with_tile
 
 
 @register_config_class
@@ -51,6 +59,7 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
 
     _analog_weight: Tensor
 
+    @checked
     def __init__(
         self, x_size: int, d_size: int, rpu_config: CustomTileConfig, bias: bool = False
     ) -> None:
@@ -71,7 +80,7 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
             raise AnalogBiasConfigError(
                 "mapping.digital_bias: custom tiles have no analog bias; set it to True"
             )
-        self.x_size, self.d_size = x_size, d_size
+        self.x_size, self.d_size = check_size("x_size", x_size), check_size("d_size", d_size)
         self.learning_rate = 0.1
         self.set_config(rpu_config)
         dtype = rpu_config.runtime.data_type.as_torch()
@@ -99,6 +108,12 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
 
         Override it together with them.
         """
+        for field in ("forward", "backward", "update", "runtime"):
+            if not hasattr(config, field):
+                raise ConfigError(
+                    f"rpu_config: custom tiles need a CustomRPUConfig; {field!r} is missing in"
+                    f" {describe(config)}"
+                )
         _check_product(config.forward, "forward")
         _check_product(config.backward, "backward")
         config.update.check("update")
@@ -106,6 +121,10 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
     def check_entries(self, entries: Mapping[str, Any]) -> None:
         """Check the entries that this module loads itself; see the base class."""
         check_module_entries(self, "tile.", entries)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        load = super()._load_from_state_dict
+        load_with_tile(load, self.state_dict(prefix=prefix), state_dict, prefix, *rest)
 
     @torch.no_grad()
     def forward(
@@ -201,7 +220,7 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
     def _check(
         self, bias: bool, in_trans: bool, out_trans: bool, **inputs: tuple[Tensor, int]
     ) -> None:
-        if bias or in_trans or out_trans:
+        if any(check_flags(bias=bias, in_trans=in_trans, out_trans=out_trans)):
             raise TileError(
                 "bias, in_trans, out_trans: custom tiles have no bias column and their features on"
                 " the last axis"
@@ -229,7 +248,7 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
             as_ref: Return the live storage instead.
         """
         weight = self._analog_weight
-        return weight if as_ref else weight.detach().cpu().clone()
+        return weight if check_flag("as_ref", as_ref) else weight.detach().cpu().clone()
 
     @torch.no_grad()
     def set_weights(self, weight: Tensor) -> None:

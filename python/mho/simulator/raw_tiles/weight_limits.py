@@ -1,5 +1,7 @@
 """What weights a raw tile may hold: checks of given ones, clipping and remapping after a step."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -122,6 +124,20 @@ def remap_(weight: Tensor, params: WeightRemapParameter, scales: Tensor) -> Tens
         new = _limited(new, scales, params)
     weight.mul_((scales / new).reshape(-1, 1))
     return new
+
+
+def check_scales(scales: Any, out_size: int) -> None:
+    """Check the scales of a tile.
+
+    Args:
+        scales: Candidate.
+        out_size: Number of outputs.
+
+    Raises:
+        InputError: They are no tensor of shape `[out]`.
+    """
+    if not isinstance(scales, Tensor) or tuple(scales.shape) != (out_size,):
+        raise InputError(f"scales: expected a tensor of shape {(out_size,)}")
 
 
 def with_floor(scales: Tensor, dtype: torch.dtype) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import InputError, StateError
+from mho.simulator.parameters.checking import describe
 
 
 @dataclass
@@ -56,7 +57,7 @@ def describe_value(value: object) -> str:
     """
     if isinstance(value, Tensor):
         return f"a {value.dtype} tensor of shape {tuple(value.shape)}"
-    return f"a {type(value).__name__}"
+    return describe(value)
 
 
 def check_module_entries(module: nn.Module, prefix: str, entries: Mapping[str, object]) -> None:

@@ -26,6 +26,8 @@ class TrainedBuffers(dict[str, Any]):
         """
         super().__init__((key, value) for key, value in buffers.items() if key != name)
         self._name, self._parameters, self._parameter = name, parameters, parameter
+        self.counted = False
+        """Whether writes to the values must count as versions of the parameter."""
 
     def plain(self) -> dict[str, Any]:
         """Return a plain dictionary with all buffers, that one first."""
@@ -37,7 +39,9 @@ class TrainedBuffers(dict[str, Any]):
             raise KeyError(name)
         parameter = self._parameters[self._parameter]
         # Its values can be written anyway where nothing is recorded, and another tensor costs more.
-        return parameter.data if torch.is_grad_enabled() else parameter
+        if not torch.is_grad_enabled():
+            return parameter
+        return parameter.detach() if self.counted else parameter.data
 
     def __contains__(self, name: object) -> bool:
         """Return whether there is a buffer of this name."""

@@ -15,6 +15,7 @@ from mho.simulator.state.entries import Entry, check_entry
 from mho.simulator.state.header import decode_header
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.plan import LoadPlan, commit
+from mho.simulator.state.tensor_group import TensorGroup
 from mho.simulator.tiles.editing import check_config
 
 _ALIASES = (Names.CONTEXT, Names.SHARED_WEIGHTS)
@@ -128,6 +129,29 @@ def _plan(
     rate = header["learning_rate"]
     plan.steps.append(lambda: tile.tile.set_learning_rate(rate))
     return plan
+
+
+def names_of_children(
+    tile: LoadableTile, state_dict: Mapping[str, Any], prefix: str
+) -> tuple[list[str], list[str]]:
+    """Return missing and unexpected names of what torch loads itself, below the tile.
+
+    Args:
+        tile: Tile to load into.
+        state_dict: State of a model.
+        prefix: Prefix of the tile.
+    """
+    missing: list[str] = []
+    unexpected: list[str] = []
+    for name, child in tile.named_children():
+        if isinstance(child, TensorGroup):  # planned with the raw tile
+            continue
+        known = list(child.state_dict(prefix=f"{name}."))
+        start = f"{prefix}{name}."
+        given = [n.removeprefix(prefix) for n in state_dict if str(n).startswith(start)]
+        missing += [n for n in known if n not in given]
+        unexpected += [n for n in given if n not in known]
+    return missing, unexpected
 
 
 def replace_config(tile: LoadableTile, rpu_config: RPUConfigBase) -> None:

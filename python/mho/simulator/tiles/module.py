@@ -2,9 +2,8 @@
 
 import copy
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -192,14 +191,17 @@ class TileModule(nn.Module):
             trained.requires_grad_(value)
 
     def _list_weights_once(self) -> None:
-        """List trained weights among the parameters only, where they are on the host."""
-        trained = self._parameters.get(Names.SHARED_WEIGHTS)
-        kinds = (dict, OrderedDict)  # until torch 2.4 it is ordered
-        if trained is None or self.tile.backend != "cpu" or type(self._buffers) not in kinds:
+        """List trained weights among the parameters only."""
+        if self._parameters.get(Names.SHARED_WEIGHTS) is None:
             return
-        names = (Names.WEIGHTS, self._parameters, Names.SHARED_WEIGHTS)
-        object.__setattr__(self, "_buffers", TrainedBuffers(self._buffers, *names))
-        self.tile.connect(self)
+        buffers: Any = self._buffers
+        if not isinstance(buffers, TrainedBuffers):
+            names = (Names.WEIGHTS, self._parameters, Names.SHARED_WEIGHTS)
+            buffers = TrainedBuffers(buffers, *names)
+            object.__setattr__(self, "_buffers", buffers)
+            self.tile.connect(self)
+        # A graphics processor uploads what was written.
+        buffers.counted = self.tile.backend != "cpu"
 
     def trained_parameter(self) -> nn.Parameter | None:
         """Return the parameter by which torch trains the weights, None if devices are pulsed."""
@@ -272,14 +274,8 @@ class TileModule(nn.Module):
         """
         if check_backend(backend) not in self.known_backends:
             raise ConfigError(f"backend: {refused_backend(type(self).__name__, backend)}")
-        if isinstance(self._buffers, TrainedBuffers):
-            # Elsewhere weights are watched, which needs a buffer.
-            object.__setattr__(self, "_buffers", self._buffers.plain())
-            self.tile.connect(self)
-        try:
-            self.tile.to_backend(backend, adapter)
-        finally:
-            self._list_weights_once()
+        self.tile.to_backend(backend, adapter)
+        self._list_weights_once()
         if len(self.known_backends) > 1:  # otherwise there is nothing to choose
             # Past the check of changes, which names this method.
             vars(self.rpu_config.runtime)["backend"] = backend
@@ -336,20 +332,18 @@ class TileModule(nn.Module):
         """
         raise TileError(f"{type(self).__name__} reads no indexed images; unfold them")
 
-    def _slow_forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Refuse to be traced: kernels of the core are no operations of torch.
+    def _slow_forward(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse to be traced: a trace would freeze passes, ranges and drift of one call.
 
         torch comes here instead of `forward` while `torch.jit.trace` records.
 
         Raises:
-            TileError: The product is not ordinary torch code.
+            TileError: Always.
         """
-        if not self.tile.differentiable:
-            raise TileError(
-                f"torch.jit.trace: cannot record {type(self).__name__}; use torch.compile or"
-                " torch.export"
-            )
-        return super()._slow_forward(*args, **kwargs)  # type: ignore[no-untyped-call]
+        raise TileError(
+            f"torch.jit.trace: cannot record {type(self).__name__}; use torch.compile or"
+            " torch.export"
+        )
 
     def _apply(self, fn: Any, recurse: bool = True) -> "TileModule":
         """Follow a move or cast of the model.
@@ -552,7 +546,7 @@ class TileModule(nn.Module):
             Missing and unexpected names, as in torch.
 
         Raises:
-            RuntimeError: `strict` is set and a name is missing or unexpected.
+            StateError: `strict` is set and a name is missing or unexpected.
             TileError: An entry does not fit the tile.
         """
         strict = check_flag("strict", strict)
@@ -578,7 +572,8 @@ class TileModule(nn.Module):
             TileError: The entries do not fit the tile.
         """
         plan = loading.plan_load(self, state_dict, prefix)
-        return plan.missing, plan.unexpected
+        missing, unexpected = loading.names_of_children(self, state_dict, prefix)
+        return plan.missing + missing, plan.unexpected + unexpected
 
     def get_analog_state(self) -> dict[str, Any]:
         """Return weights, hidden parameters, configuration and learning rate, all copied."""

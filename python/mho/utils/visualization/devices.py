@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from mho.exceptions import ArgumentError
 from mho.simulator.devices.crosspoint import CrosspointDevice
+from mho.simulator.parameters.signatures import checked
 from mho.simulator.tiles.analog import SingleRPUConfig, UnitCellRPUConfig
 from mho.simulator.tiles.periphery import TileWithPeriphery
-from mho.utils.visualization.backend import pyplot
+from mho.utils.visualization.backend import check_axes, check_count, pyplot
 from mho.utils.visualization.plotting_tile import (
     estimate_n_steps,
     get_tile_for_plotting,
@@ -31,6 +32,7 @@ MAX_NODES = 100
 MIN_PULSES, MAX_PULSES = 1000, 50_000
 
 
+@checked
 def plot_pulse_response(
     analog_tile: TileWithPeriphery, direction: NDArray[np.generic], use_forward: bool = False
 ) -> Array:
@@ -56,6 +58,7 @@ def plot_pulse_response(
     return trace
 
 
+@checked
 def plot_pulse_statistics(
     w_trace: NDArray[np.generic],
     direction: NDArray[np.generic],
@@ -91,6 +94,7 @@ def plot_pulse_statistics(
     return nodes, mean, std
 
 
+@checked
 def plot_response_overview(
     rpu_config: SingleRPUConfig | UnitCellRPUConfig,
     n_loops: int = 5,
@@ -124,7 +128,7 @@ def plot_response_overview(
     """
     plt = pyplot()
     steps = _number_of_steps(rpu_config, n_steps)
-    cycles = 2 * _positive("n_loops", n_loops) * steps
+    cycles = 2 * check_count("n_loops", n_loops) * steps
     direction = pulse_cycles(steps, min(max(cycles, MIN_PULSES), max(MAX_PULSES, 2 * steps)))
     tile = get_tile_for_plotting(rpu_config, n_traces, use_cuda)
     twin = noise_free_twin(tile, None)
@@ -143,6 +147,7 @@ def plot_response_overview(
     return figure
 
 
+@checked
 def plot_device(device: CrosspointDevice, w_noise: float = 0.0, **kwargs: Any) -> "Figure":
     """Plot pulse response and steps of a device in a new figure.
 
@@ -164,6 +169,7 @@ def plot_device(device: CrosspointDevice, w_noise: float = 0.0, **kwargs: Any) -
     return plot_response_overview(plotting_config(device, w_noise), **kwargs)
 
 
+@checked
 def plot_device_compact(
     device: CrosspointDevice,
     w_noise: float = 0.0,
@@ -198,13 +204,18 @@ def plot_device_compact(
         ImportError: matplotlib is not installed.
     """
     plt = pyplot()
+    if axes is not None:
+        check_axes("axes", axes)
     config = plotting_config(device, w_noise)
     steps = _number_of_steps(config, n_steps)
-    direction = pulse_cycles(steps, 2 * _positive("n_loops", n_loops) * steps)
+    pulses = check_count("n_loops, n_steps", 2 * check_count("n_loops", n_loops) * steps)
+    direction = pulse_cycles(steps, pulses)
     tile = get_tile_for_plotting(config, n_traces, use_cuda, w_init=w_init)
     twin = noise_free_twin(tile, w_init)
     trace = compute_pulse_response(tile, direction, use_forward=True)
-    target = axes if axes is not None else plt.figure(figsize=(12, 4)).add_subplot()
+    if not np.isfinite(trace).all():
+        raise ArgumentError("w_noise: too large, what is read is not finite")
+    target: Axes = plt.figure(figsize=(12, 4)).add_subplot() if axes is None else axes
     _draw_traces(target, trace, **{"linewidth": 1, **plot_kwargs})
     limit = 1.2 * float(np.abs(trace).max()) or 1.0
     # The insets stand in the free part on the right.
@@ -215,6 +226,7 @@ def plot_device_compact(
     return target if axes is not None else plt.gcf()
 
 
+@checked
 def plot_device_symmetry(
     device: CrosspointDevice,
     w_noise: float = 0.0,
@@ -243,7 +255,7 @@ def plot_device_symmetry(
         ImportError: matplotlib is not installed.
     """
     plt = pyplot()
-    direction = pulse_cycles(1, _positive("n_pulses", n_pulses))
+    direction = pulse_cycles(1, check_count("n_pulses", n_pulses))
     tile = get_tile_for_plotting(
         plotting_config(device, w_noise), n_traces, use_cuda, w_init=w_init
     )
@@ -264,6 +276,9 @@ def _statistics(
     smoothness: float,
 ) -> tuple[Array, Array, Array]:
     values = np.asarray(trace, np.float64)
+    check_count("num_nodes", num_nodes, 2)
+    if values.size == 0:
+        raise ArgumentError("w_trace: is empty")
     nodes = np.linspace(values.min(), values.max(), num_nodes)
     return nodes, *compute_pulse_statistics(nodes, values, direction, up_direction, smoothness)
 
@@ -284,10 +299,4 @@ def _draw_insets(axes: "Axes", trace: Array, direction: Array) -> None:
 
 
 def _number_of_steps(rpu_config: SingleRPUConfig | UnitCellRPUConfig, n_steps: int | None) -> int:
-    return estimate_n_steps(rpu_config) if n_steps is None else _positive("n_steps", n_steps)
-
-
-def _positive(name: str, value: int) -> int:
-    if value < 1:
-        raise ArgumentError(f"{name}: must be positive, got {value}")
-    return int(value)
+    return estimate_n_steps(rpu_config) if n_steps is None else check_count("n_steps", n_steps)

@@ -17,13 +17,16 @@ from mho.simulator.parameters.enums import (
     WeightNoiseType,
 )
 from mho.simulator.parameters.io import IOParameters
+from mho.simulator.parameters.signatures import checked
 from mho.simulator.tiles.analog import SingleRPUConfig, UnitCellRPUConfig
 from mho.simulator.tiles.periphery import TileWithPeriphery
+from mho.utils.visualization.backend import check_count
 
 DEFAULT_N_STEPS = 1000
 _QUIET_FIELDS = ("dw_min_std", "write_noise_std")
 
 
+@checked
 def get_tile_for_plotting(
     rpu_config: SingleRPUConfig | UnitCellRPUConfig,
     n_traces: int,
@@ -47,6 +50,7 @@ def get_tile_for_plotting(
         ConfigError: The configuration is invalid or its device cannot be built.
         CudaError: The tile cannot be moved to CUDA.
     """
+    check_count("n_traces", n_traces)
     config = copy.deepcopy(rpu_config)
     update = config.update
     update.update_bl_management = update.update_management = False
@@ -101,6 +105,7 @@ def lower_bound(device: CrosspointDevice) -> float | None:
     return getattr(device, "w_min", None)
 
 
+@checked
 def estimate_n_steps(rpu_config: SingleRPUConfig | UnitCellRPUConfig) -> int:
     """Return about how many pulses lead from the lower to the upper bound.
 

@@ -13,11 +13,12 @@ from mho.inference.noise.pcm import PCMLikeNoiseModel
 from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.devices.pulsed import PulsedDevice
 from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.parameters.signatures import checked
 from mho.simulator.presets.utils import PresetIOParameters
 from mho.simulator.tiles.analog import SingleRPUConfig, UnitCellRPUConfig
 from mho.simulator.tiles.inference import InferenceRPUConfig
 from mho.simulator.tiles.periphery import TileWithPeriphery
-from mho.utils.visualization.backend import pyplot
+from mho.utils.visualization.backend import check_axes, check_count, pyplot
 from mho.utils.visualization.response import Array
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@checked
 def plot_weight_drift(
     noise_model: BaseNoiseModel | None = None,
     t_inference_list: NDArray[np.generic] | None = None,
@@ -71,8 +73,10 @@ def plot_weight_drift(
 def _drift(
     model: BaseNoiseModel, times: Array, weights: Array, n_repeats: int
 ) -> tuple[Array, Array]:
-    if n_repeats < 1:
-        raise ArgumentError(f"n_repeats: must be positive, got {n_repeats}")
+    check_count("n_repeats", n_repeats)
+    for name, values in (("t_inference_list", times), ("w_inits", weights)):
+        if values.ndim != 1 or values.size == 0:
+            raise ArgumentError(f"{name}: expected a list of numbers, got shape {values.shape}")
     targets = torch.tensor(weights, dtype=torch.float32).repeat(n_repeats, 1)
     programmed, parameters = model.apply_programming_noise(targets)
     read = [model.apply_drift_noise(programmed, parameters, float(t)).numpy() for t in times]
@@ -80,6 +84,7 @@ def _drift(
     return drifted.mean(axis=1), drifted.std(axis=1)
 
 
+@checked
 def plot_programming_error(
     config: CrosspointDevice | RPUConfigBase,
     w_range: tuple[float, float] = (-1.0, 1.0),
@@ -121,12 +126,14 @@ def plot_programming_error(
         CudaError: The tile cannot be moved to CUDA.
         ImportError: matplotlib is not installed.
     """
-    target_axes = pyplot().gca() if axes is None else axes
+    target_axes: Axes = check_axes("axes", axes)
     rpu_config = _configuration(config)
     edges = _edges(w_range, n_bins)
     if t_inference is not None and not isinstance(rpu_config, InferenceRPUConfig):
         raise ArgumentError("t_inference: needs an InferenceRPUConfig")
     targets = _targets(w_range, n_rows) if w_init is None else torch.as_tensor(w_init).float()
+    if targets.dim() != 2 or targets.numel() == 0:
+        raise ArgumentError(f"w_init: expected shape [out, in], got {tuple(targets.shape)}")
     tile: Any = rpu_config.tile_class(*targets.shape, rpu_config)
     if use_cuda:
         tile.cuda()
@@ -140,6 +147,7 @@ def plot_programming_error(
     return target_axes
 
 
+@checked
 def plot_model_programming_error(
     analog_model: nn.Module,
     n_bins: int = 51,
@@ -167,7 +175,7 @@ def plot_model_programming_error(
         ImportError: matplotlib is not installed.
         TileError: There are no tiles, or one was never programmed.
     """
-    target_axes = pyplot().gca() if axes is None else axes
+    target_axes: Axes = check_axes("axes", axes)
     tiles = [module for module in analog_model.modules() if isinstance(module, TileWithPeriphery)]
     if not tiles:
         raise TileError("analog_model: has no analog tiles; convert it first")
@@ -203,6 +211,7 @@ def _configuration(config: CrosspointDevice | RPUConfigBase) -> Any:
 
 
 def _targets(w_range: tuple[float, float], n_rows: int) -> Tensor:
+    check_count("n_rows", n_rows)
     return torch.empty(n_rows, n_rows).uniform_(*w_range)
 
 
@@ -211,7 +220,7 @@ def _edges(w_range: tuple[float, float], n_bins: int) -> Array:
         raise ArgumentError(
             f"w_range, n_bins: need an ascending range and two edges, got {w_range} and {n_bins}"
         )
-    return np.linspace(*w_range, n_bins)
+    return np.linspace(*w_range, check_count("n_bins", n_bins))
 
 
 def _draw_errors(

@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from mho.exceptions import ArgumentError
+from mho.simulator.parameters.signatures import checked
 from mho.simulator.tiles.periphery import TileWithPeriphery
 
 Array = NDArray[np.float64]
@@ -13,6 +14,7 @@ MIN_SHARE = 0.1
 """Sum of the Gaussians below which a mean is not worth showing."""
 
 
+@checked
 @torch.no_grad()
 def compute_pulse_response(
     analog_tile: TileWithPeriphery, direction: NDArray[np.generic], use_forward: bool = False
@@ -48,6 +50,7 @@ def compute_pulse_response(
     return trace
 
 
+@checked
 def compute_pulse_statistics(
     w_nodes: NDArray[np.generic],
     w_trace: NDArray[np.generic],
@@ -104,7 +107,7 @@ def _moments(distance: Array, change: Array, width: float) -> tuple[Array, Array
 
 def _checked_direction(direction: NDArray[np.generic]) -> Array:
     steps = np.asarray(direction, np.float64)
-    if steps.ndim != 1 or not np.isin(steps, (-1.0, 0.0, 1.0)).all():
+    if steps.ndim != 1 or steps.size == 0 or not np.isin(steps, (-1.0, 0.0, 1.0)).all():
         raise ArgumentError(
             f"direction: expected a vector of 1, 0 and -1, got shape {steps.shape}; use np.sign"
         )

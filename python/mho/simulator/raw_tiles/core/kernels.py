@@ -191,7 +191,7 @@ class HostKernels:
     def update(self, x: Tensor, d: Tensor, learning_rate: float, bias_input: float | None) -> None:
         """Update the weights in place; see `Kernels`."""
         tensors = self._tensors
-        _check_finite(tensors.weights)
+        check_finite(tensors.weights)
         _core.update(
             self._parsed.spec, tensors.weights, tensors.hidden, x, d, learning_rate,
             tensors.seed, tensors.calls, bias_input, tensors.counts,
@@ -223,7 +223,15 @@ class HostKernels:
         """Do nothing: the state is in the tensors."""
 
 
-def _check_finite(weights: Tensor) -> None:
+def check_finite(weights: Tensor) -> None:
+    """Refuse to update weights that are not finite.
+
+    Args:
+        weights: Raw weights.
+
+    Raises:
+        ArgumentError: One is NaN or infinite.
+    """
     # A sum is NaN if a value is, and takes a tenth of the time of looking at each; it may be
     # infinite for finite values.
     if math.isfinite(weights.sum().item()) or bool(torch.isfinite(weights).all()):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mho import _core
-from mho.exceptions import ArgumentError, ConfigError, InputError
+from mho.exceptions import ArgumentError, ConfigError
 from mho.simulator.parameters.arguments import (
     check_index,
     check_not_negative,
@@ -122,8 +122,7 @@ class Maintenance:
             )
         params = weight_remap_params
         check_parameters("remap", params, WeightRemapParameter)
-        if not isinstance(scales, Tensor) or tuple(scales.shape) != (spec.d_size,):
-            raise InputError(f"scales: expected a tensor of shape {(spec.d_size,)}")
+        weight_limits.check_scales(scales, spec.d_size)
         with self._kernels.on_host():
             return weight_limits.remap_(self._tensors.weights, params, scales)
 

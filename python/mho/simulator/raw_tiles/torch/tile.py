@@ -14,6 +14,8 @@ from mho.exceptions import (
     TileError,
     TorchTileConfigError,
 )
+from mho.simulator.parameters.arguments import check_flag, check_flags, check_size
+from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.enums import WeightClipType, WeightModifierType, WeightRemapType
 from mho.simulator.parameters.inference import (
     WeightClipParameter,
@@ -21,11 +23,13 @@ from mho.simulator.parameters.inference import (
 )
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_tile_class
+from mho.simulator.parameters.signatures import checked
 from mho.simulator.raw_tiles import weight_limits
 from mho.simulator.raw_tiles.base import SimulatorTile, as_vector, named_values
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.raw_tiles.torch.product import AnalogMVM
 from mho.simulator.state.entries import check_module_entries
+from mho.simulator.state.plan import load_with_tile
 
 
 @register_tile_class
@@ -44,6 +48,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
 
     out_noise_values: Tensor | None
 
+    @checked
     def __init__(
         self,
         x_size: int,
@@ -71,7 +76,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
                 "mapping.digital_bias: torch tiles have no analog bias; set it to True"
             )
         self.analog_mvm = analog_mvm
-        self.x_size, self.d_size = x_size, d_size
+        self.x_size, self.d_size = check_size("x_size", x_size), check_size("d_size", d_size)
         self.check_rpu_config_support(rpu_config)
         dtype = rpu_config.runtime.data_type.as_torch()
         self.weight = nn.Parameter(torch.zeros(d_size, x_size, dtype=dtype))
@@ -87,9 +92,16 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
             rpu_config: Configuration with forward parameters, clipping, remapping and a modifier.
 
         Raises:
-            TorchTileConfigError: An option is not supported; the message names the field.
+            TorchTileConfigError: An option is not supported, or absent; the message names the
+                field.
             ConfigError: A value has the wrong type.
         """
+        for field in ("forward", "modifier", "clip", "remap", "runtime"):
+            if not hasattr(rpu_config, field):
+                raise TorchTileConfigError(
+                    f"rpu_config: torch tiles need a configuration for inference; {field!r} is"
+                    f" missing in {describe(rpu_config)}"
+                )
         cls._check_forward(rpu_config)
         if rpu_config.modifier.type is not WeightModifierType.NONE:
             raise TorchTileConfigError(
@@ -146,6 +158,10 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
     def check_entries(self, entries: Mapping[str, Any]) -> None:
         """Check the entries that this module loads itself; see the base class."""
         check_module_entries(self, "tile.", entries)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        load = super()._load_from_state_dict
+        load_with_tile(load, self.state_dict(prefix=prefix), state_dict, prefix, *rest)
 
     def get_forward_parameters(self) -> dict[str, Tensor]:
         """Return copies of the frozen values per line: `out_noise_values`, empty without spread."""
@@ -278,6 +294,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         if value.dtype is not self.weight.dtype:
             raise InputError(f"{name}: expected dtype {self.weight.dtype}, got {value.dtype}")
 
+    @checked
     def clip_weights(self, clip: WeightClipParameter) -> None:
         """Clip the weights in place.
 
@@ -290,6 +307,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         _check_clip(clip)
         weight_limits.clip_(self.weight.data, clip)
 
+    @checked
     def remap_weights(self, remap: WeightRemapParameter, scales: Tensor) -> Tensor:
         """Rescale the weights in place; scales times weights stay the same.
 
@@ -307,6 +325,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         """
         _check_remap(remap)
         weight = self.weight.data
+        weight_limits.check_scales(scales, self.d_size)
         largest = (weight.abs().amax(dim=1) * scales).to(scales.dtype)
         if remap.type is WeightRemapType.LAYERWISE_SYMMETRIC:
             largest = largest.amax().expand_as(largest)
@@ -337,7 +356,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
             as_ref: Return the live storage instead.
         """
         weight = self.weight.data
-        return weight if as_ref else weight.detach().cpu().clone()
+        return weight if check_flag("as_ref", as_ref) else weight.detach().cpu().clone()
 
     @torch.no_grad()
     def set_weights(self, weight: Tensor) -> None:
@@ -384,6 +403,9 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
 
 
 def _refuse_layout(bias: bool, in_trans: bool, out_trans: bool) -> None:
+    if bias is False and in_trans is False and out_trans is False:  # in every product
+        return
+    bias, in_trans, out_trans = check_flags(bias=bias, in_trans=in_trans, out_trans=out_trans)
     if bias:
         raise AnalogBiasConfigError("bias: torch tiles have no analog bias; use a digital one")
     if in_trans or out_trans:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from torch import Tensor
+from torch.nn import Module
 
 from mho import _core
 from mho.exceptions import BackendError, InternalError, TileError
@@ -52,10 +53,15 @@ class GpuKernels:
         _ALIVE.add(self)
 
     def install(self) -> None:
-        """Watch reads of the weights in the buffers of the module."""
+        """Watch reads of the weights in the buffers of the module.
+
+        Weights that an optimizer of torch trains are a parameter, which is always up to date.
+        """
         owner = self._tensors.owner
-        hidden = self._tensors.group(Names.HIDDEN)
-        for module, name in ((owner, Names.WEIGHTS), (hidden, PERSISTENT)):
+        watched: list[tuple[Module, str]] = [(self._tensors.group(Names.HIDDEN), PERSISTENT)]
+        if self._mirror.shared() is None:
+            watched.append((owner, Names.WEIGHTS))
+        for module, name in watched:
             module._buffers = WatchedBuffers(module._buffers, name, self.sync_to_host)
         self._tensors.connect(owner)
 
@@ -69,7 +75,8 @@ class GpuKernels:
         self.sync_to_host()
         owner = self._tensors.owner
         for module in (owner, self._tensors.group(Names.HIDDEN)):
-            module._buffers = dict(module._buffers)
+            if isinstance(module._buffers, WatchedBuffers):
+                module._buffers = dict(module._buffers)
         self._tensors.connect(owner)
         _ALIVE.discard(self)
 
@@ -162,17 +169,23 @@ class GpuKernels:
         self._change(
             lambda tile, seed, calls: tile.update(
                 x, d, learning_rate, seed, calls, bias_input, counts
-            )
+            ),
+            self._mirror.check_finite,
         )
 
     def operate(self, name: str, *arguments: float) -> None:
         """Run an operation on the weights; see `Kernels`."""
         self._change(lambda tile, seed, calls: getattr(tile, name)(*arguments, seed, calls))
 
-    def _change(self, work: Callable[[_core.GpuTile, Tensor, Tensor], None]) -> None:
+    def _change(
+        self,
+        work: Callable[[_core.GpuTile, Tensor, Tensor], None],
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         tensors = self._tensors
         with self._lock, self._reported():
             tile = self._uploaded(None)
+            check()
             try:
                 work(tile, tensors.seed, tensors.calls)
             except BaseException as error:

@@ -5,6 +5,7 @@ from torch import Tensor
 from mho import _core
 from mho.exceptions import TileError
 from mho.simulator.raw_tiles.core.gpu.watched_buffers import peek
+from mho.simulator.raw_tiles.core.kernels import check_finite
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.tensors import CoreTensors
 from mho.simulator.raw_tiles.core.versions import TensorVersions
@@ -29,6 +30,7 @@ class Mirror:
         self.tile: _core.GpuTile | None = None
         self._spec: _core.TileSpec | None = None
         self._versions = TensorVersions()
+        self._is_finite = False
 
     def drop(self) -> None:
         """Forget the tile."""
@@ -71,6 +73,18 @@ class Mirror:
         self._upload_devices(self.tile)
         return self.tile
 
+    def check_finite(self) -> None:
+        """Refuse to update weights that are not finite.
+
+        They are looked at once per upload: kernels leave finite weights finite.
+
+        Raises:
+            ArgumentError: One is NaN or infinite.
+        """
+        if not self._is_finite:
+            check_finite(self._own()["buffer"])
+            self._is_finite = True
+
     def read_back(self) -> None:
         """Write the weights of the graphics processor to the tensors of the host.
 
@@ -89,14 +103,16 @@ class Mirror:
         return self._tensors.owner._parameters.get(Names.SHARED_WEIGHTS)
 
     def _own(self) -> dict[str, Tensor]:
+        shared = self.shared()
         weights: Tensor | None = peek(self._tensors.state, Names.WEIGHTS)
+        if shared is not None:
+            weights = shared.detach()  # with the version of the parameter
         if weights is None:
             raise TileError(f"{Names.WEIGHTS}: the tile has lost this buffer")
         own = {"buffer": weights}
         persistent = peek(self._tensors.hidden, PERSISTENT)
-        for name, value in (("shared", self.shared()), (PERSISTENT, persistent)):
-            if value is not None:
-                own[name] = value
+        if persistent is not None:
+            own[PERSISTENT] = persistent
         return own
 
     def _is_built(self) -> bool:
@@ -111,6 +127,7 @@ class Mirror:
             tile.write_weights(weight.detach().contiguous())
             self._versions.forget(_OWN)
         elif self._versions.changed(_OWN, own):
+            self._is_finite = False  # not known
             tile.write_weights(own["buffer"])
             if PERSISTENT in own:
                 tile.write_persistent(own[PERSISTENT])

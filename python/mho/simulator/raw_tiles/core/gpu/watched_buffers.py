@@ -34,6 +34,12 @@ class WatchedBuffers(dict[str, Any]):
             self._sync()
         return super().get(name, default)
 
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Replace a buffer, after the old one is up to date; torch reads it first from 2.5 on."""
+        if name == self._name:
+            self._sync()
+        super().__setitem__(name, value)
+
     def pop(self, name: str, *default: Any) -> Any:
         """Remove a buffer and return it."""
         if name == self._name:
