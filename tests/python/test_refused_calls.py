@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, cast
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from fuzz.methods import QUESTIONS, arguments_of, public_methods
+from fuzz.values import absurd
 from mho.exceptions import AihwkitException, ArgumentError
 from mho.inference.noise.pcm import PCMLikeNoiseModel
 from mho.nn import AnalogLinear, AnalogLinearMapped, AnalogSequential
@@ -122,63 +123,6 @@ VALID: dict[str, Callable[[], Any]] = {
 }
 
 
-def absurd() -> list[Any]:
-    """Values that hardly any argument can take."""
-    return [
-        None,
-        10**400,
-        -(10**400),
-        2**63,
-        -1,
-        0,
-        1.5,
-        float("nan"),
-        float("inf"),
-        float("-inf"),
-        3e38,
-        -3e38,
-        True,
-        "text",
-        "",
-        b"bytes",
-        [],
-        [1, "a"],
-        {},
-        {"a": 1},
-        object(),
-        int,
-        len,
-        nn.Linear(2, 2),
-        np.float32("nan"),
-        np.zeros(3),
-        torch.tensor(float("nan")),
-        torch.zeros(()),
-        torch.zeros(0),
-        torch.full((OUT, IN), float("nan")),
-        torch.full((2, IN), float("inf")),
-        torch.full((OUT, IN), 3e38),
-        torch.zeros(2, 2, 2, 2),
-        torch.zeros(OUT, IN, dtype=torch.complex64),
-        torch.zeros(OUT, IN, dtype=torch.bool),
-        torch.zeros(OUT, IN).to_sparse(),
-        torch.zeros(OUT, IN, device="meta"),
-    ]
-
-
-# Inherited from torch, for subclasses that replace them, or called by the other parts of a tile:
-# they get what the tile has checked.
-HOOKS = {
-    "pre_forward", "post_forward", "pre_backward", "post_backward", "pre_update", "joint_forward",
-    "traced_forward", "cast_input", "connect", "follow", "settle", "weights_edited", "bias_input",
-    "take_config", "plan_edit", "own_reference",
-}  # fmt: skip
-# They answer a question about their argument and hold no state.
-QUESTIONS = {
-    "get_tensor_view", "get_analog_state_name", "compatible_with", "apply_to_analog_layers",
-    "apply_to_analog_tiles", "check_config", "get_split_sizes",
-}  # fmt: skip
-
-
 # torch itself reports names that do not match.
 ALSO = {"load_state_dict": (RuntimeError,)}
 
@@ -195,32 +139,12 @@ def has_truth(value: Any) -> bool:
         return False
 
 
-def public_methods(obj: Any) -> list[str]:
-    """Names of the methods of an object that are not those of every torch module."""
-    names = []
-    for name in dir(type(obj)):
-        inherited = getattr(nn.Module, name, None)
-        own = inspect.getattr_static(type(obj), name)
-        if name.startswith("_") or isinstance(own, (property, classmethod)) or not callable(own):
-            continue
-        of_torch = getattr(own, "__module__", "").startswith("torch.")
-        if getattr(type(obj), name) is not inherited and name not in HOOKS and not of_torch:
-            names.append(name)
-    return [*names, "__call__"] if hasattr(obj, "forward") else names
-
-
-def arguments_of(method: Any) -> dict[str, inspect.Parameter]:
-    """Parameters of a method that can be given by name."""
-    found = inspect.signature(method).parameters
-    return {n: p for n, p in found.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-
-
 def calls(method: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield calls with one absurd argument each."""
     target = method.forward if name == "__call__" else method
     parameters = arguments_of(target)
     for chosen in parameters:
-        for value in absurd():
+        for value in absurd(OUT, IN):
             given = {
                 other: VALID[other]()
                 for other, parameter in parameters.items()
@@ -389,7 +313,7 @@ def test_constructors_refuse_absurd_arguments(cls: Any) -> None:
     for name in inspect.signature(cls).parameters:
         if name == "kwargs":
             continue
-        for value in absurd():
+        for value in absurd(OUT, IN):
             with suppress(AihwkitException):
                 cls(**{**needed, name: value})
 
@@ -399,7 +323,7 @@ def test_constructors_refuse_absurd_arguments(cls: Any) -> None:
     "field", ["tile_class", "tile_array_class", "mapping", "forward", "device", "runtime"]
 )
 def test_layers_refuse_absurd_configurations(config: Any, field: str) -> None:
-    for value in absurd():
+    for value in absurd(OUT, IN):
         if value is int:  # a class: what it builds is up to it
             continue
         chosen = config()

@@ -8,11 +8,17 @@ from torch import Tensor, nn
 from mho.simulator.tiles.module import TileModule
 
 
+IDENTITIES = "identities of the parameters"
+"""Optimizers hold parameters by these; those of a copy are other ones."""
+
+
 def bits(value: Any) -> Any:
     """A value in a form that compares bit for bit, NaN included."""
     if isinstance(value, Tensor):
-        plain = value.detach().cpu().contiguous()
-        return str(value.dtype), tuple(value.shape), plain.reshape(-1).view(torch.uint8).tolist()
+        if value.is_meta:
+            return str(value.dtype), tuple(value.shape), "meta"
+        plain = value.detach().cpu().clone(memory_format=torch.contiguous_format).reshape(-1)
+        return str(value.dtype), tuple(value.shape), plain.view(torch.uint8).numpy().tobytes()
     if isinstance(value, (list, tuple)):
         return [bits(item) for item in value]
     return repr(value)
@@ -21,9 +27,9 @@ def bits(value: Any) -> Any:
 def everything(module: nn.Module) -> dict[str, Any]:
     """State of a module: what is saved, and what decides how it goes on."""
     found = {name: bits(value) for name, value in module.state_dict().items()}
-    found["parameters"] = [
-        (name, value.requires_grad, id(value)) for name, value in module.named_parameters()
-    ]
+    parameters = list(module.named_parameters())
+    found["parameters"] = [(name, value.requires_grad) for name, value in parameters]
+    found[IDENTITIES] = [id(value) for _, value in parameters]
     for name, tile in module.named_modules():
         found[f"{name}: training"] = tile.training
         if not isinstance(tile, TileModule):

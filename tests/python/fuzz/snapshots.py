@@ -1,0 +1,144 @@
+"""The state of a subject, in a form that compares bit for bit; saving and restoring it."""
+
+import copy
+import io
+import pickle
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fuzz.calls import state_of
+from fuzz.subjects import Subject, build
+from unchanged import IDENTITIES, bits, differences, everything
+
+Snapshot = dict[str, Any]
+
+__all__ = ["Snapshot", "differences", "outcome", "snapshot"]
+
+
+def snapshot(subject: Subject) -> Snapshot:
+    """Return the state of module and optimizer, gradients and torch's generator apart."""
+    found = everything(subject.module)
+    for name, parameter in subject.module.named_parameters():
+        if parameter.grad is not None:
+            found[f"{name}: gradient"] = bits(parameter.grad)
+    if subject.optimizer is not None:
+        found["optimizer"] = plain(subject.optimizer.state_dict())
+    return found
+
+
+def plain(value: Any) -> Any:
+    """Return nested values in a form that compares bit for bit, in this and in other processes."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Tensor):
+        return bits(value)
+    if value is None or isinstance(value, (bool, int, float, str, torch.dtype, torch.device)):
+        return repr(value)
+    return type(value).__name__  # modules and other objects, which show their addresses
+
+
+def comparable(state: Snapshot) -> Snapshot:
+    """Return a snapshot without what differs between equal subjects."""
+    return {name: value for name, value in state.items() if name != IDENTITIES}
+
+
+def without_trace(state: Snapshot) -> Snapshot:
+    """Return a snapshot without what was recorded for the next step."""
+    return {
+        name: value[:-2] if name.endswith(": rest") else value
+        for name, value in state.items()
+        if not name.endswith(": gradient")
+    }
+
+
+def without_readout(state: Snapshot) -> Snapshot:
+    """Return a snapshot without the inputs of the compensation, which no state has: they are made
+    again when they are needed."""
+    return {
+        name: [*value[:-3], *value[-2:]] if name.endswith(": rest") else value
+        for name, value in state.items()
+    }
+
+
+COPIES = ("deepcopy", "pickle", "state", "file")
+"""The ways to go on elsewhere: a copy, or a fresh model of the same build with the state."""
+
+
+def forget(subject: Subject) -> None:
+    """Drop what no copy has: gradients and what was recorded."""
+    if subject.optimizer is not None:
+        subject.optimizer.zero_grad()
+    subject.module.zero_grad()
+    for tile in subject.tiles():
+        tile.analog_ctx.reset()
+        tile.analog_ctx.enable_data_view()
+
+
+def copied(subject: Subject, way: str, seed: int) -> Subject:
+    """Return another subject in the same state, which torch's generator has no part in."""
+    random = torch.get_rng_state()
+    try:
+        if way in ("deepcopy", "pickle"):
+            both = (subject.module, subject.optimizer)
+            both = copy.deepcopy(both) if way == "deepcopy" else pickle.loads(pickle.dumps(both))
+            return Subject(subject.kind, subject.part, *both, copy.deepcopy(subject.kept))
+        return _loaded(subject, way, seed)
+    finally:
+        torch.set_rng_state(random)
+
+
+def _loaded(subject: Subject, way: str, seed: int) -> Subject:
+    """Build the subject of a seed anew and load the state of another one into it.
+
+    What a state does not have is what a script sets when it builds its model: where it computes
+    and in which precision, what is trained, and the mode.
+    """
+    torch.manual_seed(seed + 1)
+    fresh = build(seed)
+    fresh.kept = copy.deepcopy(subject.kept)
+    state = state_of(subject.module)
+    if way == "file":
+        file = io.BytesIO()
+        torch.save(state, file)
+        file.seek(0)
+        state = torch.load(file, weights_only=True)
+    for mine, other in zip(fresh.tiles(), subject.tiles(), strict=True):
+        if other.rpu_config.runtime.backend is not None:
+            mine.to_backend(other.backend)
+        if mine.io_dtype is not other.io_dtype:
+            mine.to(other.io_dtype)
+        mine.set_load_rpu_config_state(other.load_rpu_config, other.strict_rpu_config_check)
+    _cast_digital(fresh, subject)
+    if subject.optimizer is not None:  # before the tiles get the rates that they had
+        fresh.optimizer.load_state_dict(copy.deepcopy(subject.optimizer.state_dict()))
+    for tile in fresh.tiles():
+        tile.set_load_rpu_config_state(True)
+    fresh.module.load_state_dict(state)
+    for mine, other in zip(fresh.tiles(), subject.tiles(), strict=True):
+        mine.set_load_rpu_config_state(other.load_rpu_config, other.strict_rpu_config_check)
+        mine.analog_ctx.requires_grad_(other.analog_ctx.requires_grad)
+    for (_, mine), (_, other) in zip(
+        fresh.module.named_modules(), subject.module.named_modules(), strict=True
+    ):
+        mine.training = other.training
+    for mine, other in zip(
+        fresh.module.parameters(), subject.module.parameters(), strict=True
+    ):
+        mine.requires_grad_(other.requires_grad)
+    return fresh
+
+
+def _cast_digital(fresh: Subject, subject: Subject) -> None:
+    mine, other = dict(fresh.module.named_modules()), dict(subject.module.named_modules())
+    for name, module in mine.items():
+        if type(module) is torch.nn.Linear:
+            module.to(other[name].weight.dtype)  # type: ignore[arg-type]
+
+
+def outcome(result: Any) -> Any:
+    """Return what a call returned in a form that compares bit for bit."""
+    return plain(result)
