@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from mho.simulator.tiles.module import TileModule
 
-
 IDENTITIES = "identities of the parameters"
 """Optimizers hold parameters by these; those of a copy are other ones."""
 
@@ -40,7 +39,6 @@ def everything(module: nn.Module) -> dict[str, Any]:
             tile.backend,
             tile.load_rpu_config,
             tile.strict_rpu_config_check,
-            str(tile.rpu_config),
             tile.io_dtype,
             bits(getattr(tile, "drift_readout_tensor", None)),
             bits(tile.analog_ctx.analog_input),

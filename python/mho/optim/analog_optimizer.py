@@ -11,7 +11,7 @@ import copy
 import functools
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import torch
@@ -23,7 +23,8 @@ from mho.optim.context import AnalogContext, context_of
 from mho.optim.param_groups import regroup
 from mho.optim.place_in_model import layer_of
 from mho.optim.trace import apply_trace, gradient_norm, is_finite, total_norm
-from mho.simulator.parameters.arguments import check_not_negative
+from mho.simulator.parameters.arguments import as_number, check_mapping, check_not_negative
+from mho.simulator.parameters.checking import describe
 
 P = ParamSpec("P")
 OptimizerT = TypeVar("OptimizerT", bound="AnalogOptimizerMixin")
@@ -103,9 +104,10 @@ class AnalogOptimizerMixin(Optimizer):
             state_dict: As in torch.
 
         Raises:
-            ArgumentError: As for the constructor; nothing is changed.
+            ArgumentError: As for the constructor, or it is no state of an optimizer; nothing is
+                changed.
         """
-        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=False):
+        for group, saved in zip(self.param_groups, _saved_groups(state_dict), strict=False):
             _check_options({**group, **saved, "params": group["params"]})
         super().load_state_dict(state_dict)
         self._adopt()
@@ -248,8 +250,10 @@ class AnalogOptimizerMixin(Optimizer):
             scaler: Scaler of the loss.
 
         Raises:
-            ArgumentError: They have been divided since the last step.
+            ArgumentError: It is no scaler, or they have been divided since the last step.
         """
+        if not callable(getattr(scaler, "is_enabled", None)) or isinstance(scaler, type):
+            raise ArgumentError(f"scaler: expected a GradScaler, got {describe(scaler)}")
         if not scaler.is_enabled():
             return
         if self._errors_are_unscaled:
@@ -279,9 +283,11 @@ class AnalogOptimizerMixin(Optimizer):
             ArgumentError: An argument is negative or NaN; nothing is changed.
             RuntimeError: The norm is not finite and `error_if_nonfinite` is set.
         """
-        limit, order = check_not_negative("max_norm", max_norm), float(norm_type)
+        limit = check_not_negative("max_norm", max_norm)
+        order = math.inf if isinstance(norm_type, str) and norm_type == "inf" else norm_type
+        order = as_number(order)
         if not order > 0.0:
-            raise ArgumentError(f"norm_type: must be positive, got {norm_type}")
+            raise ArgumentError(f"norm_type: must be positive, got {describe(norm_type)}")
         contexts = [context for context, _ in self._contexts() if _is_pulsed(context)]
         total = total_norm([gradient_norm(context, order) for context in contexts], order)
         if error_if_nonfinite and not math.isfinite(total):
@@ -349,6 +355,19 @@ class AnalogOptimizerMixin(Optimizer):
         if getattr(parent, "hooked", False):
             return parent.__func__.__wrapped__(self, closure, **kwargs)  # type: ignore[attr-defined]
         return parent(closure, **kwargs)
+
+
+def _saved_groups(state_dict: Any) -> list[Mapping[str, Any]]:
+    """Return the groups of parameters in the state of an optimizer."""
+    state = check_mapping("state_dict", state_dict)
+    groups = state.get("param_groups")
+    if (
+        not isinstance(state.get("state"), Mapping)
+        or not isinstance(groups, list)
+        or not all(isinstance(group, Mapping) and "params" in group for group in groups)
+    ):
+        raise ArgumentError("state_dict: is not what state_dict() of an optimizer returned")
+    return groups
 
 
 def _with_signature_of(init: Callable[P, None]) -> Callable[P, None]:

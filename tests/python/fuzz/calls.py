@@ -165,8 +165,9 @@ def _used(subject: Subject) -> Iterator[Call]:
     yield Call("context", _context, (RuntimeError,), weight=2)
     yield Call("look", _look, absurd=False, reads=True)
     if subject.layers():
-        # torch's operations raise their own errors for what does not fit the shape of a weight.
-        yield Call("layer.weight", _weight_view, (RuntimeError, IndexError), weight=3)
+        # torch's operations raise their own errors for what does not fit into a tensor.
+        torchs = (RuntimeError, IndexError, OverflowError)
+        yield Call("layer.weight", _weight_view, torchs, weight=3)
     if subject.optimizer is not None:
         yield Call("step", _step, absurd=False, drops_trace=True, weight=10)
         yield Call("zero_grad", _zero_grad, absurd=False, weight=2)

@@ -54,6 +54,8 @@ def _of_core(tile: Any, weights: Tensor) -> Iterator[str]:
     if "max_bound" in planes:
         stored = planes.get("persistent_weights", weights)
         limit = ROUNDING * (1.0 + stored.abs())
+        if tile.tile.spec.device == "PowStepReference":  # bounds of the weight with the reference
+            stored = stored + planes["reference"]
         outside = (stored > planes["max_bound"] + limit) | (stored < planes["min_bound"] - limit)
         if bool(outside.any()):
             yield f"{int(outside.sum())} weights are outside of the bounds of their devices"

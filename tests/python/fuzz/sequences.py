@@ -5,6 +5,7 @@ after each call the rules hold; a call that is refused raises a documented error
 nothing.
 """
 
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,6 +51,12 @@ class Plan:
     way: str
     """How it is saved, one of `snapshots.COPIES`."""
 
+    subject: Subject
+    """What the first run is made on."""
+
+    random: torch.Tensor
+    """State of torch's generator at its start."""
+
 
 @dataclass
 class Done:
@@ -64,16 +71,14 @@ class Done:
 def plan_of(seed: int) -> Plan:
     """Return the plan of a seed: its steps, one of which saves."""
     dice = Dice(seed ^ 0x5EED)
-    torch.manual_seed(seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        known = calls_of(build(seed))
+    subject = start(seed)
+    known, random = calls_of(subject), torch.get_rng_state()
     weights = [call.weight for call in known]
     steps: list[Step] = []
     for call in dice.choices(known, weights, k=dice.randint(4, 12)):
         steps.append(Step(call, dice.seed_of(), call.absurd and dice.chance(ABSURD)))
     steps.insert(dice.randint(1, len(steps) - 1), Step(None, 0, False))
-    return Plan(seed, steps, dice.one(snapshots.COPIES))
+    return Plan(seed, steps, dice.one(snapshots.COPIES), subject, random)
 
 
 class Run:
@@ -101,8 +106,6 @@ class Run:
                     before = snapshot(self.subject)
                 else:
                     before = self._make(index, step.call, step, before)
-            for problem in rules.cannot_be_saved(self.subject):
-                self.problems.append(f"at the end: {problem}")
 
     def _save(self, index: int) -> None:
         try:
@@ -148,12 +151,12 @@ class Run:
         self.problems.append(f"step {index}, {text}: {problem}")
 
 
-def start(plan: Plan) -> Subject:
-    """Return the subject of a plan, as it is at the start."""
-    torch.manual_seed(plan.seed)
+def start(seed: int) -> Subject:
+    """Return the subject of a seed, as it is at the start."""
+    torch.manual_seed(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return build(plan.seed)
+        return build(seed)
 
 
 def problems_of(seed: int, kept: Sequence[int] | None = None) -> list[str]:
@@ -173,12 +176,14 @@ def run_case(seed: int, kept: Sequence[int] | None = None) -> tuple[list[str], l
         plan = plan_of(seed)
         chosen = range(len(plan.steps)) if kept is None else kept
         mho.set_num_threads(1)
-        first = Run(plan, start(plan), chosen)
+        torch.set_rng_state(plan.random)
+        first = Run(plan, plan.subject, chosen)
         first.run(saves=True)
+        at_end = [f"at the end: {problem}" for problem in rules.cannot_be_saved(first.subject)]
         mho.set_num_threads(2 + seed % 3)
-        second = Run(plan, start(plan), chosen)
+        second = Run(plan, start(seed), chosen)
         second.run()
-        problems = first.problems
+        problems = first.problems + at_end
         problems += _compared(first.done, second.done, "run again with other threads")
         if first.saved is not None:
             problems += _resumed(plan, first, chosen)
@@ -223,18 +228,24 @@ def _both(one: Any, other: Any) -> str:
 
 
 def shrunk(seed: int) -> list[int]:
-    """Return as few steps of a case as still show a problem."""
+    """Return as few steps of a case as still show its first problem."""
     kept = list(range(len(plan_of(seed).steps)))
-    for step in reversed(range(len(kept))):
+    problems = problems_of(seed)
+    for step in reversed(range(len(kept) if problems else 0)):
         fewer = [index for index in kept if index != step]
-        if problems_of(seed, fewer):
+        if any(_essence(problem) == _essence(problems[0]) for problem in problems_of(seed, fewer)):
             kept = fewer
     return kept
 
 
+def _essence(problem: str) -> str:
+    """Return what a problem is, without the call and the step at which it was seen."""
+    return re.sub(r"\d+", "", problem.rpartition("): ")[2] or problem)[:60]
+
+
 def described(seed: int) -> str:
     """Return what the case of a seed works on."""
-    subject = start(plan_of(seed))
+    subject = start(seed)
     return f"{subject.part} of kind {subject.kind!r}: {subject.module}\n{_config(subject)}"
 
 

@@ -106,30 +106,37 @@ def _loaded(subject: Subject, way: str, seed: int) -> Subject:
         torch.save(state, file)
         file.seek(0)
         state = torch.load(file, weights_only=True)
+    _prepare(fresh, subject)
+    if subject.optimizer is not None:  # before the tiles get the rates that they had
+        if len(fresh.optimizer.param_groups) < len(subject.optimizer.param_groups):
+            fresh.optimizer.regroup_param_groups()
+        fresh.optimizer.load_state_dict(copy.deepcopy(subject.optimizer.state_dict()))
+    fresh.module.load_state_dict(state)
+    _finish(fresh, subject)
+    return fresh
+
+
+def _prepare(fresh: Subject, subject: Subject) -> None:
+    """Set what has to be as it was before a state is loaded."""
     for mine, other in zip(fresh.tiles(), subject.tiles(), strict=True):
         if other.rpu_config.runtime.backend is not None:
             mine.to_backend(other.backend)
         if mine.io_dtype is not other.io_dtype:
             mine.to(other.io_dtype)
-        mine.set_load_rpu_config_state(other.load_rpu_config, other.strict_rpu_config_check)
     _cast_digital(fresh, subject)
-    if subject.optimizer is not None:  # before the tiles get the rates that they had
-        fresh.optimizer.load_state_dict(copy.deepcopy(subject.optimizer.state_dict()))
-    for tile in fresh.tiles():
-        tile.set_load_rpu_config_state(True)
-    fresh.module.load_state_dict(state)
+
+
+def _finish(fresh: Subject, subject: Subject) -> None:
+    """Set what a state does not have."""
     for mine, other in zip(fresh.tiles(), subject.tiles(), strict=True):
         mine.set_load_rpu_config_state(other.load_rpu_config, other.strict_rpu_config_check)
         mine.analog_ctx.requires_grad_(other.analog_ctx.requires_grad)
-    for (_, mine), (_, other) in zip(
-        fresh.module.named_modules(), subject.module.named_modules(), strict=True
-    ):
-        mine.training = other.training
-    for mine, other in zip(
-        fresh.module.parameters(), subject.module.parameters(), strict=True
-    ):
-        mine.requires_grad_(other.requires_grad)
-    return fresh
+    modules = zip(fresh.module.modules(), subject.module.modules(), strict=True)
+    for new, old in modules:
+        new.training = old.training
+    parameters = zip(fresh.module.parameters(), subject.module.parameters(), strict=True)
+    for one, another in parameters:
+        one.requires_grad_(another.requires_grad)
 
 
 def _cast_digital(fresh: Subject, subject: Subject) -> None:

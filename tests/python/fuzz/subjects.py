@@ -16,7 +16,6 @@ from mho.exceptions import AihwkitException, ConfigError
 from mho.nn import AnalogLinear, AnalogLinearMapped, AnalogSequential
 from mho.optim import AnalogAdam, AnalogSGD
 from mho.simulator import configs
-from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.custom import CustomRPUConfig
 from mho.simulator.tiles.module import TileModule
@@ -171,18 +170,6 @@ def usual(config: Any, dice: Dice) -> Any:
     return config
 
 
-def config_of(kind: str, dice: Dice) -> RPUConfigBase:
-    """Return a configuration that the kind of tile takes."""
-    for _ in range(8):
-        config = edited(usual(KINDS[kind](dice), dice), dice, 4)
-        try:
-            config.tile_class(2, 2, config)
-        except ConfigError:
-            continue
-        return config  # type: ignore[no-any-return]
-    return KINDS[kind](dice)  # type: ignore[no-any-return]
-
-
 def size_of(dice: Dice) -> int:
     """Return a number of features: mostly tiny, sometimes enough for several threads."""
     return dice.randint(1, 6) if dice.chance(0.9) else dice.randint(30, 90)
@@ -193,12 +180,19 @@ def build(seed: int) -> Subject:
     dice = Dice(seed)
     kind = dice.choices(list(KINDS), [WEIGHTS.get(kind, 1) for kind in KINDS])[0]
     part = dice.choices(["tile", "layer", "mapped", "model"], [4, 3, 1, 2])[0]
-    config = config_of(kind, dice)
-    module = module_of(part, kind, config, dice)
-    subject = Subject(kind, part, module)
+    subject = Subject(kind, part, built(part, kind, dice))
     if part != "tile" or dice.chance(0.3):
         subject.optimizer = optimizer_of(subject, dice)
     return subject
+
+
+def built(part: str, kind: str, dice: Dice) -> nn.Module:
+    """Return a module with a random configuration, the usual one if eight others are refused."""
+    for _ in range(8):
+        config = edited(usual(KINDS[kind](dice), dice), dice, 4)
+        with suppress(ConfigError):
+            return module_of(part, kind, config, dice)
+    return module_of(part, kind, KINDS[kind](dice), dice)
 
 
 def module_of(part: str, kind: str, config: Any, dice: Dice) -> nn.Module:
@@ -235,4 +229,3 @@ def optimizer_of(subject: Subject, dice: Dice) -> Any:
         return AnalogAdam(parameters, lr=rate)
     momentum = {"momentum": 0.5} if trained_by_torch and dice.chance(0.5) else {}
     return AnalogSGD(parameters, lr=rate, **momentum)
-

@@ -325,10 +325,12 @@ class AnalogLayerBase(_Mixin):
             rpu_config: New configuration; each tile gets a copy.
 
         Raises:
+            ArgumentError: It is no configuration.
+            ConfigError: It is invalid; the message names the field. No tile is changed.
             TileModuleError: The configuration does not fit a tile; no tile is changed.
         """
         tiles = list(self.named_analog_tiles())
-        check_rpu_config(rpu_config)
+        check_rpu_config(rpu_config).check()
         for name, tile in tiles:
             fits, message = tile.compatible_with(rpu_config)
             if not fits:

@@ -42,7 +42,7 @@ def check_number(name: str, value: object) -> float:
     Raises:
         ArgumentError: It is no such number.
     """
-    number = _as_number(value)
+    number = as_number(value)
     if not math.isfinite(number):
         raise ArgumentError(f"{name}: expected a finite number, got {describe(value)}")
     return number
@@ -58,7 +58,7 @@ def check_not_negative(name: str, value: object) -> float:
     Raises:
         ArgumentError: It is no such number.
     """
-    number = _as_number(value)
+    number = as_number(value)
     if not math.isfinite(number) or number < 0.0:
         raise ArgumentError(f"{name}: expected a finite number >= 0, got {describe(value)}")
     return number
@@ -74,14 +74,18 @@ def check_probability(name: str, value: object) -> float:
     Raises:
         ArgumentError: It is no such number.
     """
-    number = _as_number(value)
+    number = as_number(value)
     if not 0.0 <= number <= 1.0:
         raise ArgumentError(f"{name}: expected a probability, got {describe(value)}")
     return number
 
 
-def _as_number(value: Any) -> float:
-    """Return a number as Python's, NaN if it is none."""
+def as_number(value: Any) -> float:
+    """Return a number as Python's, NaN if it is none.
+
+    Args:
+        value: Candidate; a tensor of one element counts as a number, truth values and text do not.
+    """
     if isinstance(value, (bool, str, bytes)):
         return math.nan
     try:
@@ -161,6 +165,19 @@ def check_flag(name: str, value: Any) -> bool:
     if type(value).__name__ in ("bool", "bool_") or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
     raise ArgumentError(f"{name}: expected True or False, got {describe(value)}")
+
+
+def check_flags(**flags: Any) -> None:
+    """Check several truth values.
+
+    Args:
+        flags: Candidates by the names of the arguments.
+
+    Raises:
+        ArgumentError: One is something else, see `check_flag`.
+    """
+    for name, value in flags.items():
+        check_flag(name, value)
 
 
 def check_tile_module_class(value: Any) -> Any:

@@ -504,8 +504,10 @@ class SimulatorTile:
             params: As returned by `get_hidden_parameters`.
 
         Raises:
+            InputError: They are no tensor.
             TileError: The tile has no such state.
         """
+        check_tensor(params, "params")
         if params.numel() > 0:
             raise TileError(f"{type(self).__name__} has no hidden parameters")
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import AnalogBiasConfigError, ArgumentError, ConfigError, InputError, TileError
-from mho.simulator.parameters.arguments import check_not_negative
+from mho.simulator.parameters.arguments import check_flag, check_flags, check_not_negative
 from mho.simulator.parameters.config_base import ConfigBase
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
@@ -201,6 +201,7 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
     def _check(
         self, bias: bool, in_trans: bool, out_trans: bool, **inputs: tuple[Tensor, int]
     ) -> None:
+        check_flags(bias=bias, in_trans=in_trans, out_trans=out_trans)
         if bias or in_trans or out_trans:
             raise TileError(
                 "bias, in_trans, out_trans: custom tiles have no bias column and their features on"
@@ -229,7 +230,7 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
             as_ref: Return the live storage instead.
         """
         weight = self._analog_weight
-        return weight if as_ref else weight.detach().cpu().clone()
+        return weight if check_flag("as_ref", as_ref) else weight.detach().cpu().clone()
 
     @torch.no_grad()
     def set_weights(self, weight: Tensor) -> None:

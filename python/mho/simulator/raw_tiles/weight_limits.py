@@ -39,6 +39,24 @@ def check_weights(
     return value
 
 
+def check_scales(scales: Tensor, rows: int) -> None:
+    """Check the scales of the rows of a tile.
+
+    Args:
+        scales: Candidate.
+        rows: Number of rows.
+
+    Raises:
+        ArgumentError: A scale is not positive or not finite.
+        InputError: They are no tensor of that length.
+    """
+    check_tensor(scales, "scales")
+    if tuple(scales.shape) != (rows,):
+        raise InputError(f"scales: expected shape {(rows,)}, got {tuple(scales.shape)}")
+    if not bool((torch.isfinite(scales) & (scales > 0.0)).all()):
+        raise ArgumentError("scales: values must be finite and positive")
+
+
 def check_limits(
     bmin: float, bmax: float, dtype: torch.dtype = torch.float32
 ) -> tuple[float, float]:

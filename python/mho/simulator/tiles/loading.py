@@ -75,12 +75,15 @@ def plan_load(
             as chosen with `set_load_rpu_config_state`.
 
     Raises:
+        ArgumentError: The state is no dictionary, or the prefix no text.
         ConfigError: The saved configuration is invalid.
         InputError: An entry has the wrong shape or dtype.
         StateError: The state is of another kind of tile or damaged.
         TileModuleError: The saved configuration does not fit that of the tile.
     """
     given = check_mapping("state_dict", state_dict).items()
+    if not isinstance(prefix, str):
+        raise ArgumentError(f"prefix: expected text, got {type(prefix).__name__}")
     entries = {k.removeprefix(prefix): v for k, v in given if str(k).startswith(prefix)}
     try:
         return _plan(tile, entries, new_config)

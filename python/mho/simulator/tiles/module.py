@@ -484,7 +484,8 @@ class TileModule(nn.Module):
             TileError: The state does not fit the new device.
             TileModuleError: The configuration does not fit the tile; nothing is changed.
         """
-        fits, why = self.compatible_with(check_rpu_config(rpu_config))
+        check_rpu_config(rpu_config).check()
+        fits, why = self.compatible_with(rpu_config)
         if not fits:
             raise TileModuleError(f"rpu_config: {why}")
         loading.replace_config(self, rpu_config)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mho import _core
-from mho.exceptions import ArgumentError, ConfigError, InputError
+from mho.exceptions import ArgumentError, ConfigError
 from mho.simulator.parameters.arguments import (
     check_index,
     check_not_negative,
@@ -17,7 +17,7 @@ from mho.simulator.raw_tiles import weight_limits
 from mho.simulator.raw_tiles.core.kernels import Kernels
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.tensors import CoreTensors
-from mho.simulator.raw_tiles.weight_limits import check_limits, check_weights
+from mho.simulator.raw_tiles.weight_limits import check_limits, check_scales, check_weights
 
 
 class Maintenance:
@@ -112,6 +112,7 @@ class Maintenance:
             New scales, shape `[out]`.
 
         Raises:
+            ArgumentError: A scale is not positive or not finite.
             ConfigError: The device is pulsed, or the limits do not go together.
             InputError: `scales` has another shape.
         """
@@ -122,8 +123,7 @@ class Maintenance:
             )
         params = weight_remap_params
         check_parameters("remap", params, WeightRemapParameter)
-        if not isinstance(scales, Tensor) or tuple(scales.shape) != (spec.d_size,):
-            raise InputError(f"scales: expected a tensor of shape {(spec.d_size,)}")
+        check_scales(scales, spec.d_size)
         with self._kernels.on_host():
             return weight_limits.remap_(self._tensors.weights, params, scales)
 

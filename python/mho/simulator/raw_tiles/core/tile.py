@@ -11,7 +11,7 @@ from mho import _core
 from mho.exceptions import ConfigError, InputError
 from mho.settings import adapter_name, check_backend, chosen_backend, get_adapter
 from mho.simulator.delegation import done_by
-from mho.simulator.parameters.arguments import check_not_negative
+from mho.simulator.parameters.arguments import check_flag, check_flags, check_not_negative
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.raw_tiles.base import SimulatorTile, named_values
 from mho.simulator.raw_tiles.core import extra_state, loading
@@ -309,8 +309,11 @@ class CoreTile(SimulatorTile):
         """Return outputs; see the base class.
 
         Raises:
+            ArgumentError: A flag is none.
             InputError: Wrong number of features, dtype or device.
         """
+        check_flags(bias=bias, in_trans=in_trans, out_trans=out_trans)
+        is_test = check_flag("is_test", is_test)
         rows = _rows(x_input, self.spec.x_size - int(bias), in_trans, "x_input")
         y = self.run_forward(rows, 1.0 if bias else None, is_test)[0]
         return from_rows(y, batch_shape(x_input, in_trans), out_trans)
@@ -328,6 +331,7 @@ class CoreTile(SimulatorTile):
         Raises:
             InputError: Wrong number of features, dtype or device.
         """
+        check_flags(in_trans=in_trans, out_trans=out_trans)
         rows = _rows(d_input, self.spec.d_size, in_trans, "d_input")
         with self.numbered() as call:
             y = self.run_backward(rows, call)
@@ -348,6 +352,7 @@ class CoreTile(SimulatorTile):
             ArgumentError: A value is not finite.
             InputError: Wrong number of features or samples, dtype or device.
         """
+        check_flags(bias=bias, in_trans=in_trans, out_trans=out_trans)
         x = _rows(x_input, self.spec.x_size - int(bias), in_trans, "x_input")
         d = _rows(d_input, self.spec.d_size, out_trans, "d_input")
         self.run_update(x, d, 1.0 if bias else None)
@@ -380,12 +385,7 @@ class CoreTile(SimulatorTile):
         return y
 
     def run_update(self, x: Tensor, d: Tensor, bias_input: float | None) -> None:
-        """Update the weights in place with pairs of rows; on any error nothing is changed.
-
-        Args:
-            x: Inputs, shape `[batch, in]`.
-            d: Gradients of the outputs, shape `[batch, out]`.
-            bias_input: Input of the analog bias column, None without one.
+        """Update the weights in place; see the base class. On any error nothing is changed.
 
         Raises:
             ArgumentError: A value is not finite.
@@ -445,7 +445,8 @@ class CoreTile(SimulatorTile):
 
     def get_weights(self, as_ref: bool = False) -> Tensor:
         """Return the raw weights, shape `[out, x_size]`; see the base class."""
-        return self.tensors.weights if as_ref else self.tensors.weights.detach().clone()
+        weights = self.tensors.weights
+        return weights if check_flag("as_ref", as_ref) else weights.detach().clone()
 
     set_weights = done_by("maintenance", Maintenance.set_weights)
     set_weights_uniform_random = done_by("maintenance", Maintenance.set_weights_uniform_random)

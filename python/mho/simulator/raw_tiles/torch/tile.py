@@ -14,6 +14,7 @@ from mho.exceptions import (
     TileError,
     TorchTileConfigError,
 )
+from mho.simulator.parameters.arguments import check_flag, check_flags, check_parameters
 from mho.simulator.parameters.enums import WeightClipType, WeightModifierType, WeightRemapType
 from mho.simulator.parameters.inference import (
     WeightClipParameter,
@@ -285,6 +286,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
             clip: Kind and limits.
 
         Raises:
+            ArgumentError: The parameters are none.
             TorchTileConfigError: The kind is not supported.
         """
         _check_clip(clip)
@@ -303,9 +305,12 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
             New scales, shape `[out]`.
 
         Raises:
+            ArgumentError: The parameters are none, or a scale is not positive or not finite.
+            InputError: `scales` has another shape.
             TorchTileConfigError: The kind or a limit is not supported.
         """
         _check_remap(remap)
+        weight_limits.check_scales(scales, self.d_size)
         weight = self.weight.data
         largest = (weight.abs().amax(dim=1) * scales).to(scales.dtype)
         if remap.type is WeightRemapType.LAYERWISE_SYMMETRIC:
@@ -337,7 +342,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
             as_ref: Return the live storage instead.
         """
         weight = self.weight.data
-        return weight if as_ref else weight.detach().cpu().clone()
+        return weight if check_flag("as_ref", as_ref) else weight.detach().cpu().clone()
 
     @torch.no_grad()
     def set_weights(self, weight: Tensor) -> None:
@@ -384,6 +389,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
 
 
 def _refuse_layout(bias: bool, in_trans: bool, out_trans: bool) -> None:
+    check_flags(bias=bias, in_trans=in_trans, out_trans=out_trans)
     if bias:
         raise AnalogBiasConfigError("bias: torch tiles have no analog bias; use a digital one")
     if in_trans or out_trans:
@@ -393,7 +399,7 @@ def _refuse_layout(bias: bool, in_trans: bool, out_trans: bool) -> None:
 
 
 def _check_clip(clip: WeightClipParameter) -> None:
-    clip.check("clip")
+    check_parameters("clip", clip, WeightClipParameter)
     if clip.type is WeightClipType.AVERAGE_CHANNEL_MAX:
         raise TorchTileConfigError(
             "clip.type: AVERAGE_CHANNEL_MAX is not supported by torch tiles; use LAYER_GAUSSIAN or"
@@ -402,7 +408,7 @@ def _check_clip(clip: WeightClipParameter) -> None:
 
 
 def _check_remap(remap: WeightRemapParameter) -> None:
-    remap.check("remap")
+    check_parameters("remap", remap, WeightRemapParameter)
     if remap.type is WeightRemapType.NONE:
         return
     for name, value in (("remapped_wmax", 1.0), ("max_scale_range", 0.0), ("max_scale_ref", 0.0)):
