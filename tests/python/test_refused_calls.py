@@ -256,8 +256,15 @@ class Late(PCMLikeNoiseModel):
 
 @pytest.mark.parametrize("kind", ["inference", "torch"])
 @pytest.mark.parametrize("tile", [0, 1, 2])
-def test_a_noise_model_that_fails_has_not_programmed(kind: str, tile: int) -> None:
+@pytest.mark.parametrize("shape", [(1,), ()])
+def test_a_noise_model_that_fails_has_not_programmed(
+    kind: str, tile: int, shape: tuple[int, ...]
+) -> None:
     model = built(kind)
+    state = model.state_dict()
+    # A factor of the drift compensation may be a scalar, as some checkpoints have it.
+    names = [name for name in state if name.endswith(".alpha")]
+    model.load_state_dict({**state, **{name: state[name].reshape(shape) for name in names}})
     for each in model.analog_tiles():
         each.rpu_config.noise_model = Late()
     before = everything(model)
@@ -298,6 +305,66 @@ def test_huge_starts_of_programming_are_refused_or_stay_finite() -> None:
     with pytest.raises(ArgumentError):
         tile.program_weights(w_init=3e38)
     assert differences(before, everything(tile)) == []
+
+
+NO_FLAGS: list[Any] = [torch.zeros(2, 2), "text", 1.5, [], {}, nn.Linear(2, 2)]
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("method", ["forward", "backward", "update"])
+@pytest.mark.parametrize("flag", ["bias", "in_trans", "out_trans"])
+def test_raw_tiles_check_their_flags(kind: str, method: str, flag: str) -> None:
+    tile = cast(Any, built(kind)[0]).analog_module
+    before = everything(tile)
+    rows = {"forward": (IN,), "backward": (OUT,), "update": (IN, OUT)}[method]
+    for value in NO_FLAGS:
+        with pytest.raises(AihwkitException, match=r"in_trans|bias|out_trans|update"):
+            getattr(tile.tile, method)(*(torch.ones(2, size) for size in rows), **{flag: value})
+    assert differences(before, everything(tile)) == []
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_raw_tiles_check_other_arguments(kind: str) -> None:
+    tile = cast(Any, built(kind)[0]).analog_module
+    raw, before = tile.tile, everything(tile)
+    for value in NO_FLAGS:
+        with pytest.raises(ArgumentError, match="as_ref"):
+            raw.get_weights(as_ref=value)
+        if isinstance(value, torch.Tensor):
+            continue
+        with pytest.raises(AihwkitException):
+            raw.set_hidden_parameters(value)
+        with pytest.raises(AihwkitException, match="clip"):
+            raw.clip_weights(value)
+        with pytest.raises(AihwkitException, match="remap"):
+            raw.remap_weights(value, torch.ones(OUT))
+    for scales in (1.0, torch.zeros(OUT), torch.full((OUT,), float("nan")), torch.ones(OUT + 1)):
+        with pytest.raises(AihwkitException, match=r"scales|remap"):
+            raw.remap_weights(WeightRemapParameter(), scales)
+    assert differences(before, everything(tile)) == []
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("prefix", [None, 1, 1.5, [], b"a"])
+def test_prefixes_of_states_are_text(kind: str, prefix: Any) -> None:
+    tile = cast(Any, built(kind)[0]).analog_module
+    with pytest.raises(ArgumentError, match="prefix"):
+        tile.check_state_dict(tile.state_dict(), prefix)
+
+
+@pytest.mark.parametrize("kind", ["pulsed", "inference", "torch"])
+def test_one_learned_scale_does_not_become_many(kind: str) -> None:
+    config = CONFIGS[kind]()
+    config.mapping.learn_out_scaling = True
+    tile = AnalogLinear(IN, OUT, rpu_config=config).analog_module
+    before = everything(tile)
+    with pytest.raises(ArgumentError, match=r"alpha.*out_scaling_columnwise"):
+        tile.set_learned_out_scales(torch.ones(OUT))
+    with pytest.raises(ArgumentError, match="alpha"):
+        tile.out_scaling_alpha = torch.ones(OUT)
+    assert differences(before, everything(tile)) == []
+    tile.set_learned_out_scales(0.5)
+    assert tile.get_learned_out_scales().tolist() == [0.5]
 
 
 CONSTRUCTORS: list[Any] = [

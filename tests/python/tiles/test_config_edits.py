@@ -45,6 +45,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "torch": lambda: quiet(TorchInferenceRPUConfig()),
     "custom": lambda: quiet(CustomRPUConfig()),
 }
+ARRAYS = [torch.ones(3), np.ones(3), torch.tensor(1.0), [torch.ones(3)]]
 
 
 @pytest.fixture(params=CONFIGS)
@@ -364,3 +365,23 @@ def test_none_is_the_choice_none() -> None:
     assert config.forward.bound_management is BoundManagementType.NONE
     assert config.clip.type is WeightClipType.NONE
     config.tile_class(2, 2, config)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("value", ARRAYS, ids=["tensor", "array", "scalar", "list"])
+def test_arrays_are_no_fields(kind: str, value: Any) -> None:
+    """What compares element by element is refused as any other value of a wrong type."""
+    layer = AnalogLinear(4, 3, rpu_config=CONFIGS[kind]())
+    tile, before = layer.analog_module, everything(layer)
+    for field in ("mapping.max_input_size", "forward.out_noise", "mapping.digital_bias"):
+        with pytest.raises((ConfigError, TileModuleError), match=field.rpartition(".")[2]):
+            edit_config(layer, field, value)
+        holder, _, name = field.partition(".")
+        with pytest.raises((ConfigError, TileModuleError), match=name):
+            setattr(getattr(tile.rpu_config, holder), name, value)
+        config = CONFIGS[kind]()
+        setattr(getattr(config, holder), name, value)
+        for replace in (tile.replace_with, layer.replace_rpu_config):
+            with pytest.raises(ConfigError, match=name):
+                replace(config)
+    assert differences(before, everything(layer)) == []

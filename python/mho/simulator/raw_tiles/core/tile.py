@@ -331,7 +331,7 @@ class CoreTile(SimulatorTile):
         Raises:
             InputError: Wrong number of features, dtype or device.
         """
-        check_flags(in_trans=in_trans, out_trans=out_trans)
+        check_flags(bias=bias, in_trans=in_trans, out_trans=out_trans)
         rows = _rows(d_input, self.spec.d_size, in_trans, "d_input")
         with self.numbered() as call:
             y = self.run_backward(rows, call)
