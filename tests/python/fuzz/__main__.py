@@ -3,13 +3,13 @@
 import argparse
 import os
 
-from fuzz import runner, sequences
+from fuzz import runner
 
 
 def main() -> int:
     """Run what the command line says; returns 1 if there are findings."""
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
-    parser.add_argument("kind", choices=runner.KINDS)
+    parser.add_argument("kind", help=", ".join(runner.KINDS))
     parser.add_argument("--seed", type=int, default=0, help="first seed")
     parser.add_argument("--count", type=int, default=1, help="number of cases")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
@@ -28,6 +28,8 @@ def main() -> int:
 
 def show(kind: str, seed: int) -> int:
     """Show one case step by step, with as few steps as show its problem."""
+    from fuzz import sequences  # with torch, which takes a while
+
     if kind != "sequences":
         findings = runner.case(kind, seed)
         print(*findings or ["no findings"], sep="\n")

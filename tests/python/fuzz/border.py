@@ -17,6 +17,7 @@ Left out, each with why:
 """
 
 import mmap
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -253,8 +254,10 @@ def problems_of(seed: int) -> list[str]:
     """
     dice = Dice(seed ^ 0xB0BDE4)
     problems = []
-    for _ in range(CALLS):
-        problems += _called(dice) if dice.chance(0.95) else _constructed(dice)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(CALLS):
+            problems += _called(dice) if dice.chance(0.95) else _constructed(dice)
     return problems
 
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 KINDS = ("sequences", "damage_cases", "border")
 """Modules of this package that have a function `problems_of` a seed."""
 
-SECONDS = 120
+SECONDS = 120.0
 """A case that takes longer hangs: the slowest ones take a second."""
 
 TESTS = Path(__file__).parents[1]
@@ -62,7 +62,12 @@ def answer(kind: str, first: int, count: int) -> None:
 
 
 def run_in_children(
-    kind: str, first: int, count: int, processes: int, show: bool = False
+    kind: str,
+    first: int,
+    count: int,
+    processes: int,
+    show: bool = False,
+    seconds: float = SECONDS,
 ) -> list[Finding]:
     """Run cases in child processes.
 
@@ -72,6 +77,7 @@ def run_in_children(
         count: Number of cases.
         processes: Number of processes.
         show: Show the progress.
+        seconds: Longest time of a case, that of starting a process included.
     """
     parts = Queue[tuple[int, int]]()
     size = max(1, min(250, -(-count // processes)))
@@ -87,7 +93,7 @@ def run_in_children(
 
         def work() -> None:
             while not parts.empty():
-                _part(kind, *parts.get(), found, progress.update)
+                _part(kind, *parts.get(), seconds, found, progress.update)
 
         threads = [threading.Thread(target=work) for _ in range(processes)]
         for thread in threads:
@@ -98,13 +104,18 @@ def run_in_children(
 
 
 def _part(
-    kind: str, first: int, count: int, found: Callable[[Finding], None], done: Callable[[], object]
+    kind: str,
+    first: int,
+    count: int,
+    seconds: float,
+    found: Callable[[Finding], None],
+    done: Callable[[], object],
 ) -> None:
     """Run some cases in a child, and in further ones behind each case that ends one."""
     end = first + count
     while first < end:
         last = first
-        for seed, problem in _child(kind, first, end - first):
+        for seed, problem in _child(kind, first, end - first, seconds):
             last = seed
             if problem is None:
                 done()
@@ -113,7 +124,7 @@ def _part(
         first = last + 1
 
 
-def _child(kind: str, first: int, count: int) -> Iterator[tuple[int, str | None]]:
+def _child(kind: str, first: int, count: int, seconds: float) -> Iterator[tuple[int, str | None]]:
     """Yield the seed of every case that a child begins, and its problems."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = os.pathsep.join([str(TESTS), *filter(None, sys.path)])
@@ -126,22 +137,22 @@ def _child(kind: str, first: int, count: int) -> Iterator[tuple[int, str | None]
         hangs.set()
         child.kill()
 
-    seed, assured = first, threading.Timer(SECONDS, stop)
-    assured.start()
-    assert child.stdout is not None
-    for line in child.stdout:
-        assured.cancel()
-        if not line.startswith("{"):
-            continue
-        said = json.loads(line)
-        seed = said["seed"]
-        yield seed, said.get("problem")
-        assured = threading.Timer(SECONDS, stop)
-        assured.start()
-    assured.cancel()
+    seed, watch = first, threading.Timer(seconds, stop)
+    watch.start()
+    with child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            watch.cancel()
+            if line.startswith("{"):
+                said = json.loads(line)
+                seed = said["seed"]
+                yield seed, said.get("problem")
+            watch = threading.Timer(seconds, stop)
+            watch.start()
+    watch.cancel()
     code = child.wait()
     if hangs.is_set():
-        yield seed, f"takes longer than {SECONDS} seconds"
+        yield seed, f"takes longer than {seconds} seconds"
     elif code < 0:
         yield seed, f"the process died of {signal.Signals(-code).name}"
     elif code != 0 or seed != first + count - 1:
