@@ -54,7 +54,7 @@ def used(subject: Subject, dice: Dice) -> Subject:
     if subject.kind in ("inference", "torch") and dice.chance(0.7):
         for tile in subject.tiles():
             tile.drift_weights(DAY)
-    elif subject.kind == "pulsed" and dice.chance(0.5):
+    elif subject.kind in ("pulsed", "rich") and dice.chance(0.5):
         for tile in subject.tiles():
             tile.drift_weights(10.0)
     for tile in subject.tiles():

@@ -59,8 +59,19 @@ def inferring(cls: type[Any], dice: Dice) -> Any:
     return config
 
 
+def rich(dice: Dice) -> Any:
+    """Pulsed tiles with everything that devices can do beside pulses."""
+    names = ["SoftBoundsDevice", "LinearStepDevice", "ExpStepDevice", "PowStepDevice"]
+    device = getattr(configs, dice.one(names))(
+        count_pulses=True, lifetime=10.0, diffusion=0.01, write_noise_std=0.1
+    )
+    device.drift.nu = 0.1
+    return configs.SingleRPUConfig(device=device)
+
+
 KINDS: dict[str, Callable[[Dice], Any]] = {
     "pulsed": pulsed,
+    "rich": rich,
     "python device": lambda dice: configs.SingleRPUConfig(device=GoldenDevice()),
     "ideal": lambda dice: configs.SingleRPUConfig(device=configs.IdealDevice()),
     "floating point": lambda dice: configs.FloatingPointRPUConfig(),
@@ -68,7 +79,7 @@ KINDS: dict[str, Callable[[Dice], Any]] = {
     "torch": lambda dice: inferring(configs.TorchInferenceRPUConfig, dice),
     "custom": lambda dice: dice.one([CustomRPUConfig, GoldenConfig])(),
 }
-WEIGHTS = {"pulsed": 6, "inference": 3, "torch": 2}  # how often, where not once
+WEIGHTS = {"pulsed": 5, "inference": 3, "torch": 2}  # how often, where not once
 
 
 @dataclass
