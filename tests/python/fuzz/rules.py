@@ -54,7 +54,7 @@ def _of_core(tile: Any, weights: Tensor) -> Iterator[str]:
     if "max_bound" in planes:
         stored = planes.get("persistent_weights", weights)
         limit = ROUNDING * (1.0 + stored.abs())
-        if tile.tile.spec.device == "PowStepReference":  # bounds of the weight with the reference
+        if "reference" in planes:  # the bounds are those of the weight with the reference
             stored = stored + planes["reference"]
         outside = (stored > planes["max_bound"] + limit) | (stored < planes["min_bound"] - limit)
         if bool(outside.any()):

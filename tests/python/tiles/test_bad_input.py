@@ -17,15 +17,18 @@ from mho.exceptions import (
     TileError,
     TileModuleError,
 )
+from mho.nn import edit_config
 from mho.simulator.configs import (
     IdealDevice,
     InferenceRPUConfig,
     IOParameters,
     SingleRPUConfig,
+    SoftBoundsDevice,
     TorchInferenceRPUConfig,
 )
 from mho.simulator.parameters.enums import PulseType, RPUDataType, WeightModifierType
 from mho.simulator.tiles import AnalogTile, InferenceTile, TileModuleArray, TorchInferenceTile
+from unchanged import differences, everything
 
 NAN, INF = float("nan"), float("inf")
 
@@ -284,3 +287,37 @@ def test_strided_and_negated_views_are_read_right() -> None:
         for grad in (False, True):
             with torch.set_grad_enabled(grad):
                 torch.testing.assert_close(tile(x), x.resolve_neg() @ weight.t())
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        ("w_max_dtod", "min_bound"),
+        ("w_max", "max_bound"),
+        ("dw_min", "dwmin"),
+        ("reset_dtod", "reset"),
+    ],
+)
+def test_devices_beyond_float32_are_refused(field: str, name: str) -> None:
+    config = SingleRPUConfig(device=SoftBoundsDevice(**{field: 3e38}))
+    with pytest.raises(ConfigError, match=rf"device.*{name}.*float32"):
+        AnalogTile(8, 8, config)
+
+
+@pytest.mark.parametrize("field", ["w_read_asymmetry_dtod", "out_noise_std"])
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_lines_beyond_float32_are_refused(direction: str, field: str) -> None:
+    """When a tile is built, when its configuration is edited, and when a state is loaded."""
+    config = SingleRPUConfig()
+    setattr(getattr(config, direction), field, 3e38)
+    with pytest.raises(ConfigError, match=f"{direction}.*float32"):
+        AnalogTile(8, 8, config)
+    tile = AnalogTile(8, 8)
+    before = everything(tile)
+    with pytest.raises(ConfigError, match=f"{direction}.*float32"):
+        setattr(getattr(tile.rpu_config, direction), field, 3e38)
+    with pytest.raises(ConfigError, match=f"{direction}.*float32"):
+        tile.replace_with(config)
+    with pytest.raises(ConfigError, match=f"{direction}.*float32"):
+        edit_config(tile, f"{direction}.{field}", 3e38)
+    assert differences(before, everything(tile)) == []

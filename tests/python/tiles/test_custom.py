@@ -258,3 +258,16 @@ def test_absurd_updates_stay_finite(dtype: torch.dtype, noise: float) -> None:
     assert torch.isfinite(weights).all()
     if noise == 0.0:
         assert (weights == torch.finfo(dtype).max).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_what_was_recorded_follows_a_cast(dtype: torch.dtype) -> None:
+    """As gradients do in torch: the step after a cast uses them."""
+    tile = tile_with(bias=True)
+    optimizer = AnalogSGD(tile.parameters(), lr=1.0)
+    tile(torch.ones(1, 3)).sum().backward()
+    tile.to(dtype)
+    optimizer.step()
+    torch.testing.assert_close(tile.get_weights()[0], (W - 1.0).to(dtype), atol=1e-2, rtol=0.0)
+    assert tile.bias is not None
+    assert tile.bias.tolist() == [-1.0, -1.0]

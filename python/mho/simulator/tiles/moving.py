@@ -80,6 +80,7 @@ def move_with_model(tile: Any, fn: Any, recurse: bool = True) -> None:
         tile._parameters.clear()
         tile._parameters.update(moved)
         _share_weights(context, tile)
+    context.move_pairs(fn)
     if index is not None:
         # Counts batches, which half precision cannot.
         tile._buffers["input_range_update_idx"] = index.to(tile.device)

@@ -212,7 +212,9 @@ class CoreTile(SimulatorTile):
     def check(self, config: Any) -> None:
         """Refuse a device in Python in a tile or on a backend without any; see the base class."""
         text = config.core_json()
-        self.kernels.check(self.parsed.parse(text, self.parsed.dw_min_for(text)))
+        spec = self.parsed.parse(text, self.parsed.dw_min_for(text))
+        self.kernels.check(spec)
+        self.lines.check(spec)
         if self.python is None:
             _refuse_python_device(config, self.tensors.owner)
         if self.backend == "wgpu":
@@ -504,11 +506,7 @@ class CoreTile(SimulatorTile):
         """
 
     def get_pulse_counters(self) -> Tensor:
-        """Return how many pulses every crosspoint got, int64 `[2, out, x_size]`.
-
-        Index 0 has those down (`x d > 0`), index 1 those up. Coincidences are counted whether or
-        not the weight could follow. Empty unless the device has `count_pulses`.
-        """
+        """Return the pulse counters; see the base class. Empty unless devices `count_pulses`."""
         counts = self.tensors.counts
         return torch.empty(0, dtype=torch.int64) if counts is None else counts.clone()
 
