@@ -11,6 +11,13 @@ IDENTITIES = "identities of the parameters"
 """Optimizers hold parameters by these; those of a copy are other ones."""
 
 
+READOUT = "readout"
+"""Inputs of the drift compensation: no state has them, they are made again when needed."""
+
+TRACE = "trace"
+"""What was recorded for the next step."""
+
+
 def bits(value: Any) -> Any:
     """A value in a form that compares bit for bit, NaN included."""
     if isinstance(value, Tensor):
@@ -33,18 +40,16 @@ def everything(module: nn.Module) -> dict[str, Any]:
         found[f"{name}: training"] = tile.training
         if not isinstance(tile, TileModule):
             continue
-        rest = (
-            tile.get_learning_rate(),
-            tile.mapping_lr_scale,
-            tile.backend,
-            tile.load_rpu_config,
-            tile.strict_rpu_config_check,
-            tile.io_dtype,
-            bits(getattr(tile, "drift_readout_tensor", None)),
-            bits(tile.analog_ctx.analog_input),
-            bits(tile.analog_ctx.analog_grad_output),
-        )
-        found[f"{name}: rest"] = [repr(value) for value in rest]
+        rest = {
+            "learning rate": tile.get_learning_rate(),
+            "rate scale": tile.mapping_lr_scale,
+            "backend": tile.backend,
+            "load flags": (tile.load_rpu_config, tile.strict_rpu_config_check),
+            "precision": tile.io_dtype,
+            READOUT: bits(getattr(tile, "drift_readout_tensor", None)),
+            TRACE: bits([tile.analog_ctx.analog_input, tile.analog_ctx.analog_grad_output]),
+        }
+        found |= {f"{name}: {what}": repr(value) for what, value in rest.items()}
     return found
 
 

@@ -84,7 +84,7 @@ def objects(subject: Subject, role: str) -> list[Any]:
 
 
 def _methods(subject: Subject) -> Iterator[tuple[str, str]]:
-    roles = ["tile", "raw", "layer", "array"] + ["model"] * (subject.part == "model")
+    roles = ["tile", "raw", "layer", "array"] + ["model"] * (subject.part in ("model", "wrapped"))
     inferring = subject.kind in ("inference", "torch")
     for role in roles:
         for obj in objects(subject, role)[:1]:
@@ -170,6 +170,8 @@ def _used(subject: Subject) -> Iterator[Call]:
         yield Call("layer.weight", _weight_view, torchs, weight=3)
     if subject.optimizer is not None:
         yield Call("step", _step, absurd=False, drops_trace=True, weight=10)
+        yield Call("closure", _closure, absurd=False, drops_trace=True)
+        yield Call("scaled step", _scaled_step, absurd=False, drops_trace=True)
         yield Call("zero_grad", _zero_grad, absurd=False, weight=2)
         yield Call("load optimizer", _load_optimizer, absurd=False)
         if isinstance(subject.optimizer, AnalogOptimizerMixin):
@@ -219,6 +221,45 @@ def _poisoned(subject: Subject, dice: Dice, is_absurd: bool) -> Result:
 
 def _step(subject: Subject, dice: Dice, is_absurd: bool) -> Result:
     return "optimizer.step()", lambda: subject.optimizer.step()
+
+
+def _closure(subject: Subject, dice: Dice, is_absurd: bool) -> Result:
+    """A step that evaluates the model itself."""
+    x, module, optimizer = _inputs(subject, dice), subject.module, subject.optimizer
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value: Tensor = module(x).float().square().sum()
+        if value.requires_grad:
+            value.backward()
+        return value.detach()
+
+    return f"optimizer.step(closure of {_shown(x)})", lambda: optimizer.step(loss)
+
+
+def _scaled_step(subject: Subject, dice: Dice, is_absurd: bool) -> Result:
+    """A step with a scaled loss, whose gradients may overflow."""
+    x, module, optimizer = _inputs(subject, dice), subject.module, subject.optimizer
+    scaler = torch.amp.GradScaler("cpu", init_scale=dice.choice([2.0, 1024.0, 1e38]))
+    unscales = dice.chance(0.3)
+
+    def run() -> Any:
+        optimizer.zero_grad()
+        value = module(x).float().square().sum()
+        if not value.requires_grad:
+            return None
+        scaler.scale(value).backward()
+        if all(p.grad is None for group in optimizer.param_groups for p in group["params"]):
+            return None  # refused by torch, which sees digital gradients only
+        if unscales:
+            scaler.unscale_(optimizer)
+            if isinstance(optimizer, AnalogOptimizerMixin):
+                optimizer.unscale_analog(scaler)
+        scaler.step(optimizer)
+        scaler.update()
+        return value.detach(), scaler.get_scale()
+
+    return f"scaled step({_shown(x)}, {unscales})", run
 
 
 def _zero_grad(subject: Subject, dice: Dice, is_absurd: bool) -> Result:
@@ -481,7 +522,7 @@ def _look(subject: Subject, dice: Dice, is_absurd: bool) -> Result:
         "numbers": lambda: sum(p.numel() for p in module.parameters()),
         "dir": lambda: len([name for name in dir(module) if not name.startswith("__")]),
     }
-    if subject.part in ("layer", "mapped", "model"):
+    if subject.part != "tile":
         ways["to digital"] = convert
     way = dice.one(list(ways))
     return way, ways[way]

@@ -123,7 +123,7 @@ class Run:
         counted = rules.counters(self.subject)
         accepted, result = True, None
         try:
-            result = snapshots.outcome(run())
+            result = snapshots.plain(run())
         except Exception as error:
             accepted, result = False, f"{type(error).__name__}: {error}"
             if isinstance(error, InternalError) or not isinstance(error, (*EXPECTED, *call.also)):
@@ -134,7 +134,8 @@ class Run:
         after = snapshot(self.subject)
         changed = differences(before, after)
         if not accepted and call.drops_trace:
-            changed = differences(snapshots.without_trace(before), snapshots.without_trace(after))
+            recorded = (snapshots.TRACE, snapshots.GRADIENT)
+            changed = differences(*(snapshots.without(s, *recorded) for s in (before, after)))
         if changed and not accepted:
             self._found(index, text, f"was refused ({result:.200}) and changed {changed}")
         if changed and accepted and call.reads:
@@ -199,24 +200,21 @@ def _resumed(plan: Plan, first: Run, chosen: Sequence[int]) -> list[str]:
     torch.set_rng_state(random)
     resumed.run(index + 1)
     rest = [done for done, at in zip(first.done, _numbers(plan, chosen), strict=True) if at > index]
-    ignored = plan.way in ("state", "file")
-    return _compared(rest, resumed.done, f"resumed by {plan.way} at step {index}", ignored)
+    ignored = [snapshots.READOUT] if plan.way in ("state", "file") else []
+    return _compared(rest, resumed.done, f"resumed by {plan.way} at step {index}", *ignored)
 
 
 def _numbers(plan: Plan, chosen: Sequence[int]) -> list[int]:
     return [i for i in range(len(plan.steps)) if i in chosen and plan.steps[i].call is not None]
 
 
-def _compared(
-    one: list[Done], other: list[Done], what: str, without_readout: bool = False
-) -> list[str]:
+def _compared(one: list[Done], other: list[Done], what: str, *ignored: str) -> list[str]:
     """Return the first step at which two runs differ."""
     for mine, its in zip(one, other, strict=True):
         if mine.result != its.result or mine.text != its.text:
             return [f"{mine.text}: {what}, the result differs: {_both(mine.result, its.result)}"]
-        states = [snapshots.comparable(mine.state), snapshots.comparable(its.state)]
-        if without_readout:
-            states = [snapshots.without_readout(state) for state in states]
+        ignored = (snapshots.IDENTITIES, *ignored)
+        states = (snapshots.without(done.state, *ignored) for done in (mine, its))
         changed = differences(*states)
         if changed:
             return [f"{mine.text}: {what}, the state differs: {changed}"]

@@ -10,11 +10,14 @@ from torch import Tensor
 
 from fuzz.calls import state_of
 from fuzz.subjects import Subject, build
-from unchanged import IDENTITIES, bits, differences, everything
+from unchanged import IDENTITIES, READOUT, TRACE, bits, differences, everything
 
 Snapshot = dict[str, Any]
 
-__all__ = ["Snapshot", "differences", "outcome", "snapshot"]
+GRADIENT = "gradient"
+"""Gradient of an ordinary parameter."""
+
+__all__ = ["GRADIENT", "IDENTITIES", "READOUT", "TRACE", "Snapshot", "differences", "snapshot"]
 
 
 def snapshot(subject: Subject) -> Snapshot:
@@ -22,7 +25,7 @@ def snapshot(subject: Subject) -> Snapshot:
     found = everything(subject.module)
     for name, parameter in subject.module.named_parameters():
         if parameter.grad is not None:
-            found[f"{name}: gradient"] = bits(parameter.grad)
+            found[f"{name}: {GRADIENT}"] = bits(parameter.grad)
     if subject.optimizer is not None:
         found["optimizer"] = plain(subject.optimizer.state_dict())
     return found
@@ -41,27 +44,9 @@ def plain(value: Any) -> Any:
     return type(value).__name__  # modules and other objects, which show their addresses
 
 
-def comparable(state: Snapshot) -> Snapshot:
-    """Return a snapshot without what differs between equal subjects."""
-    return {name: value for name, value in state.items() if name != IDENTITIES}
-
-
-def without_trace(state: Snapshot) -> Snapshot:
-    """Return a snapshot without what was recorded for the next step."""
-    return {
-        name: value[:-2] if name.endswith(": rest") else value
-        for name, value in state.items()
-        if not name.endswith(": gradient")
-    }
-
-
-def without_readout(state: Snapshot) -> Snapshot:
-    """Return a snapshot without the inputs of the compensation, which no state has: they are made
-    again when they are needed."""
-    return {
-        name: [*value[:-3], *value[-2:]] if name.endswith(": rest") else value
-        for name, value in state.items()
-    }
+def without(state: Snapshot, *what: str) -> Snapshot:
+    """Return a snapshot without some of its kinds of entries."""
+    return {name: value for name, value in state.items() if name.rpartition(": ")[2] not in what}
 
 
 COPIES = ("deepcopy", "pickle", "state", "file")
@@ -142,10 +127,5 @@ def _finish(fresh: Subject, subject: Subject) -> None:
 def _cast_digital(fresh: Subject, subject: Subject) -> None:
     mine, other = dict(fresh.module.named_modules()), dict(subject.module.named_modules())
     for name, module in mine.items():
-        if type(module) is torch.nn.Linear:
+        if type(module) in (torch.nn.Linear, torch.nn.LayerNorm):
             module.to(other[name].weight.dtype)  # type: ignore[arg-type]
-
-
-def outcome(result: Any) -> Any:
-    """Return what a call returned in a form that compares bit for bit."""
-    return plain(result)

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from fuzz.dice import Dice
-from golden import GoldenConfig, GoldenDevice
+from golden import GoldenConfig, GoldenDevice, GoldenModel
 from mho import inference
 from mho.exceptions import AihwkitException, ConfigError
 from mho.nn import AnalogLinear, AnalogLinearMapped, AnalogSequential
+from mho.nn.conversion import convert_to_analog
 from mho.optim import AnalogAdam, AnalogSGD
 from mho.simulator import configs
 from mho.simulator.tiles.array import TileModuleArray
@@ -82,6 +83,9 @@ KINDS: dict[str, Callable[[Dice], Any]] = {
 WEIGHTS = {"pulsed": 5, "inference": 3, "torch": 2}  # how often, where not once
 
 
+PARTS = ("tile", "layer", "mapped", "model", "wrapped")
+
+
 @dataclass
 class Subject:
     """A module, what trains it, and what a user has kept of it."""
@@ -90,7 +94,7 @@ class Subject:
     """Key of `KINDS`."""
 
     part: str
-    """`tile`, `layer`, `mapped` or `model`."""
+    """`tile`, `layer`, `mapped`, `model` or `wrapped`, a converted model of a user."""
 
     module: nn.Module
     optimizer: Any = None
@@ -190,7 +194,7 @@ def build(seed: int) -> Subject:
     """Return the subject of a seed; seeds of tiles come from torch's generator."""
     dice = Dice(seed)
     kind = dice.choices(list(KINDS), [WEIGHTS.get(kind, 1) for kind in KINDS])[0]
-    part = dice.choices(["tile", "layer", "mapped", "model"], [4, 3, 1, 2])[0]
+    part = dice.choices(PARTS, [8, 6, 2, 3, 1])[0]
     subject = Subject(kind, part, built(part, kind, dice))
     if part != "tile" or dice.chance(0.3):
         subject.optimizer = optimizer_of(subject, dice)
@@ -222,6 +226,8 @@ def module_of(part: str, kind: str, config: Any, dice: Dice) -> nn.Module:
         config.mapping.max_input_size = 1 + columns // 2
         config.mapping.max_output_size = 1 + rows // 2
         return AnalogLinearMapped(columns, rows, bias, config)
+    if part == "wrapped":
+        return convert_to_analog(GoldenModel(), config)
     middle = dice.randint(1, 4)
     layers = [AnalogLinear(columns, middle, bias, config), nn.Tanh()]
     if dice.chance(0.5):

@@ -74,7 +74,7 @@ def test_every_call_is_accepted_by_some_subject() -> None:
     """Otherwise its good arguments would be none, and a sequence would say nothing about it."""
     refused, accepted = {}, set()
     for kind in KINDS:
-        for part in ("mapped", "model") * 2:
+        for part in ("mapped", "model", "wrapped", "model"):
             dice = Dice(f"{kind} {part} {len(accepted)}")
             subject = Subject(kind, part, built(part, kind, dice))
             subject.optimizer = optimizer_of(subject, dice)
