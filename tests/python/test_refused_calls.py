@@ -17,7 +17,7 @@ from torch import nn
 
 from fuzz.methods import QUESTIONS, arguments_of, public_methods
 from fuzz.values import absurd
-from mho.exceptions import AihwkitException, ArgumentError
+from mho.exceptions import AihwkitException, ArgumentError, TileModuleError
 from mho.inference.noise.pcm import PCMLikeNoiseModel
 from mho.nn import AnalogLinear, AnalogLinearMapped, AnalogSequential
 from mho.simulator.configs import (
@@ -365,6 +365,21 @@ def test_one_learned_scale_does_not_become_many(kind: str) -> None:
     assert differences(before, everything(tile)) == []
     tile.set_learned_out_scales(0.5)
     assert tile.get_learned_out_scales().tolist() == [0.5]
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("where", ["meta", torch.complex64])
+@pytest.mark.filterwarnings("ignore:Complex modules are a new feature")
+def test_moves_that_a_tile_refuses_move_nothing(kind: str, where: Any) -> None:
+    """Not the digital layers before it either."""
+    model = AnalogSequential(nn.Linear(IN, IN), AnalogLinear(IN, OUT, rpu_config=CONFIGS[kind]()))
+    model(torch.ones(1, IN)).sum().backward()
+    before = everything(model)
+    for module in (model, model[1], cast(Any, model[1]).analog_module):
+        with pytest.raises(TileModuleError, match=r"cannot be (moved|cast) to"):
+            module.to(where)
+        assert differences(before, everything(model)) == []
+    assert model.double()(torch.ones(1, IN).double()).dtype is torch.float64
 
 
 CONSTRUCTORS: list[Any] = [

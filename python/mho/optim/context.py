@@ -208,7 +208,9 @@ class AnalogContext(nn.Parameter):
             fn: Maps a tensor to a moved or cast one.
         """
         present = self._pairs[:]
-        self._pairs[: len(present)] = [pair._replace(x=fn(pair.x), d=fn(pair.d)) for pair in present]
+        self._pairs[: len(present)] = [
+            pair._replace(x=fn(pair.x), d=fn(pair.d)) for pair in present
+        ]
 
     def be_stepped_by(self, optimizer: Any) -> None:
         """Remember which optimizer applies the trace.

@@ -20,6 +20,7 @@ from fuzz.values import Place, bad, good
 from mho.exceptions import AihwkitException
 from mho.nn.conversion import convert_to_digital
 from mho.optim.analog_optimizer import AnalogOptimizerMixin
+from unchanged import bits
 
 Result = tuple[str, Callable[[], Any]]
 """What a call is, in words, and the call."""
@@ -149,7 +150,8 @@ def _used(subject: Subject) -> Iterator[Call]:
     yield Call("pass", _pass, weight=12, absurd=False)
     yield Call("train or eval", _mode, absurd=False, weight=2)
     yield Call("requires_grad", _requires_grad, absurd=False)
-    yield Call("cast", _cast, absurd=False)
+    # torch itself refuses precisions of integers, and only that.
+    yield Call("cast", _cast, (TypeError,), absurd=False)
     yield Call("keep", _keep, absurd=False, reads=True, weight=2)
     yield Call("load", _load, (RuntimeError,), weight=4)
     yield Call("copy", _copy, absurd=False, weight=2)
@@ -310,10 +312,9 @@ def _requires_grad(subject: Subject, dice: Dice, is_absurd: bool) -> Result:
 
 
 def _cast(subject: Subject, dice: Dice, is_absurd: bool) -> Result:
-    """Casts and moves of the whole module; cores cannot leave the host."""
+    """Casts and moves of the whole module; some go nowhere."""
     options: list[Any] = [torch.float32, torch.float64, torch.float16, torch.bfloat16, "cpu"]
-    if subject.kind != "torch":
-        options.append("meta")  # a torch tile goes there, and has no values any more
+    options += ["meta", torch.complex64, torch.int64]
     to, module = dice.one(options), subject.module
     return f"{type(module).__name__}.to({to})", lambda: module.to(to)
 
@@ -416,7 +417,9 @@ def _same_noise(subject: Subject, dice: Dice, is_absurd: bool) -> Result:
             first = subject.module(x)
         with mho.same_noise(subject.module, seed), torch.no_grad():
             second = subject.module(x)
-        # Ranges and running scales that follow the data are no noise.
+        # In training, ranges and running scales follow the data, which is no noise.
+        if not any(tile.training for tile in subject.tiles()):
+            assert bits(first) == bits(second), "same_noise: the second product differs"
         return first, second
 
     return f"same_noise({_shown(seed)})", run
