@@ -80,7 +80,9 @@ def run_in_children(
         seconds: Longest time of a case, that of starting a process included.
     """
     parts = Queue[tuple[int, int]]()
-    size = max(1, min(250, -(-count // processes)))
+    # A process takes seconds to start; two parts for each are enough to end at about the same time.
+    rounds = 2 if count > 500 else 1
+    size = max(1, min(2500, -(-count // (rounds * processes))))
     for start in range(first, first + count, size):
         parts.put((start, min(size, first + count - start)))
     findings: list[Finding] = []

@@ -38,7 +38,7 @@ def _torch_random() -> Iterator[None]:
     torch.set_rng_state(before)
 
 
-@pytest.mark.parametrize(("kind", "count"), [("sequences", 40), ("damage_cases", 40)])
+@pytest.mark.parametrize(("kind", "count"), [("sequences", 30), ("damage_cases", 30)])
 def test_a_few_cases(kind: str, count: int) -> None:
     findings = runner.run_here(kind, 10**9, count)
     assert not findings, told(findings)
@@ -46,14 +46,14 @@ def test_a_few_cases(kind: str, count: int) -> None:
 
 def test_a_few_calls_of_the_core() -> None:
     """In a process of their own, which may die of them."""
-    findings = runner.run_in_children("border", 10**9, 300, processes=1)
+    findings = runner.run_in_children("border", 10**9, 200, processes=1)
     assert not findings, told(findings)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(5400)
 @pytest.mark.parametrize(
-    ("kind", "count"), [("sequences", 20_000), ("damage_cases", 10_000), ("border", 40_000)]
+    ("kind", "count"), [("sequences", 20_000), ("damage_cases", 10_000), ("border", 20_000)]
 )
 def test_many_cases(kind: str, count: int) -> None:
     findings = runner.run_in_children(kind, 0, count, PROCESSES, show=True)
@@ -91,8 +91,9 @@ def test_every_call_is_accepted_by_some_subject() -> None:
     assert set(left) <= ALWAYS_REFUSED, left
 
 
-def problems(module: Any, seeds: range) -> str:
-    return "\n".join(problem for seed in seeds for problem in module.problems_of(seed))
+def finds(module: Any, text: str, seeds: int = 40) -> bool:
+    """Whether one of the first cases has a problem of this text."""
+    return any(text in problem for seed in range(seeds) for problem in module.problems_of(seed))
 
 
 def test_raw_errors_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +101,7 @@ def test_raw_errors_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyError("planted")
 
     monkeypatch.setattr(TileWithPeriphery, "forward", fail)
-    assert "raw KeyError" in problems(sequences, range(4))
+    assert finds(sequences, "raw KeyError")
 
 
 def test_draws_that_do_not_repeat_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,9 +112,8 @@ def test_draws_that_do_not_repeat_are_found(monkeypatch: pytest.MonkeyPatch) -> 
         return forward(self, *args) + unrepeatable.random()
 
     monkeypatch.setattr(TileWithPeriphery, "forward", noisy)
-    found = problems(sequences, range(12))
-    assert "run again with other threads, the result differs" in found
-    assert "resumed by" in found
+    assert finds(sequences, "run again with other threads, the result differs")
+    assert finds(sequences, "resumed by")
 
 
 def test_changes_by_refused_calls_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ def test_changes_by_refused_calls_are_found(monkeypatch: pytest.MonkeyPatch) -> 
         return forward(self, *args)
 
     monkeypatch.setattr(TileWithPeriphery, "forward", changing)
-    assert "was refused" in problems(sequences, range(40))
+    assert finds(sequences, "was refused")
 
 
 def test_headers_that_fail_badly_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def test_headers_that_fail_badly_are_found(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(loading, "decode_header", careless)
     assert header.decode_header is not careless
-    assert "raw KeyError" in problems(damage_cases, range(3))
+    assert finds(damage_cases, "raw KeyError")
 
 
 @pytest.mark.parametrize("where", [-1, 10**4])
@@ -154,7 +154,7 @@ def test_writes_beside_a_tensor_are_found(monkeypatch: pytest.MonkeyPatch, where
 
     for name in border.FUNCTIONS:
         monkeypatch.setattr(_core, name, spoiling(getattr(_core, name)))
-    assert "wrote beside" in problems(border, range(10))
+    assert finds(border, "wrote beside")
 
 
 def test_processes_that_die_or_hang_are_findings() -> None:
