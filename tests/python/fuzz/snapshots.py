@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fuzz.calls import state_of
 from fuzz.subjects import Subject, build
+from mho.simulator.tiles.module import TileModule
 from unchanged import IDENTITIES, READOUT, TRACE, bits, differences, everything
 
 Snapshot = dict[str, Any]
@@ -125,7 +126,12 @@ def _finish(fresh: Subject, subject: Subject) -> None:
 
 
 def _cast_digital(fresh: Subject, subject: Subject) -> None:
-    mine, other = dict(fresh.module.named_modules()), dict(subject.module.named_modules())
-    for name, module in mine.items():
-        if type(module) in (torch.nn.Linear, torch.nn.LayerNorm):
-            module.to(other[name].weight.dtype)  # type: ignore[arg-type]
+    """Give what is digital the precision that it had, parameter by parameter."""
+    pairs = zip(fresh.module.modules(), subject.module.modules(), strict=True)
+    for mine, other in pairs:
+        if isinstance(mine, TileModule):
+            continue
+        for name, value in mine._parameters.items():
+            like = other._parameters[name]
+            if value is not None and like is not None:
+                value.data = value.data.to(like.dtype)
