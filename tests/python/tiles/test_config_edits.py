@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from golden import GoldenDevice
 from mho.exceptions import ArgumentError, ConfigError, ModuleError, TileModuleError
 from mho.inference.compensation.drift import PerColumnDriftCompensation
 from mho.nn import AnalogLinear, AnalogLinearMapped, AnalogSequential, edit_config
@@ -24,6 +25,7 @@ from mho.simulator.configs import (
 from mho.simulator.parameters.enums import (
     BoundManagementType,
     NoiseManagementType,
+    PulseType,
     WeightClipType,
 )
 from mho.simulator.tiles.custom import CustomRPUConfig
@@ -385,3 +387,22 @@ def test_arrays_are_no_fields(kind: str, value: Any) -> None:
             with pytest.raises(ConfigError, match=name):
                 replace(config)
     assert differences(before, everything(layer)) == []
+
+
+@pytest.mark.parametrize("device", [SoftBoundsDevice(), GoldenDevice()], ids=["core", "python"])
+@pytest.mark.parametrize("pulses", [True, False])
+def test_devices_neither_come_nor_go(device: Any, pulses: bool) -> None:
+    """Exact updates know no devices, whose parameters are drawn when a tile is built."""
+    config = SingleRPUConfig(device=device)
+    none, other = PulseType.NONE, PulseType.STOCHASTIC
+    config.update.pulse_type = other if pulses else none
+    layer = AnalogLinear(4, 3, rpu_config=config)
+    update, before = layer.analog_module.rpu_config.update, everything(layer)
+    with pytest.raises(TileModuleError, match=r"update\.pulse_type.*build a new tile"):
+        update.pulse_type = none if pulses else other
+    with pytest.raises(TileModuleError, match=r"update\.pulse_type"):
+        edit_config(layer, "update.pulse_type", none if pulses else other)
+    assert differences(before, everything(layer)) == []
+    if pulses:
+        update.pulse_type = PulseType.NONE_WITH_DEVICE
+    layer.load_state_dict(layer.state_dict())

@@ -83,6 +83,16 @@ class SimulatorTile:
             ConfigError: An option is not supported; the message names the field.
         """
 
+    def check_edit(self, config: Any) -> None:
+        """Refuse a change of the configuration for which its state is not enough.
+
+        Args:
+            config: Configuration that the tile is to have, checked.
+
+        Raises:
+            TileModuleError: A field decides how a tile is built.
+        """
+
     def open_backend(self) -> None:
         """Open the backend of a fresh tile, so that what it cannot do is refused at once.
 

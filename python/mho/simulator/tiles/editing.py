@@ -96,6 +96,7 @@ def plan_edit(tile: EditedTile, obj: object, name: str, old: Any) -> Callable[[]
     for path in paths:
         refuse_fixed(path, old, vars(obj).get(name, MISSING))
     check_config(tile, tile.rpu_config)
+    tile.tile.check_edit(tile.rpu_config)
     return lambda: _act(tile)
 
 
@@ -217,6 +218,7 @@ def _planned(
         vars(obj)[name] = new
         refuse_fixed(path, old, new)
     check_config(tile, tile.rpu_config)
+    tile.tile.check_edit(tile.rpu_config)
     return lambda: _act(tile)
 
 

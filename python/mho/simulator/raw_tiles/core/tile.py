@@ -220,6 +220,10 @@ class CoreTile(SimulatorTile):
         if self.backend == "wgpu":
             _refuse_python_steps(config)
 
+    def check_edit(self, config: Any) -> None:
+        """Refuse an edit that asks for devices, or for none; see the base class."""
+        loading.check_edit(self.parsed, config)
+
     def open_backend(self) -> None:
         """Open the backend of a fresh tile; see the base class."""
         self.kernels.open()
@@ -430,10 +434,7 @@ class CoreTile(SimulatorTile):
         return self.learning_rate
 
     def set_learning_rate(self, learning_rate: float | None) -> None:
-        """Set the raw learning rate.
-
-        Args:
-            learning_rate: Finite and not negative; None is ignored.
+        """Set the raw learning rate; None is ignored.
 
         Raises:
             ArgumentError: It is negative or not finite.
