@@ -68,6 +68,11 @@ def _finite(value: Tensor) -> bool:
     return bool(torch.isfinite(value).all())
 
 
+def is_finite(subject: Subject) -> bool:
+    """Whether all weights of a subject are finite."""
+    return all(_finite(tile.tile.get_weights()) for tile in subject.tiles())
+
+
 def counters(subject: Subject) -> list[tuple[int, Tensor | None]]:
     """Return the counters of all tiles: calls, and pulses."""
     found = []
@@ -93,7 +98,7 @@ def went_back(before: list[Any], after: list[Any]) -> list[str]:
 
 def cannot_be_saved(subject: Subject) -> list[str]:
     """Return why the state of a subject cannot be loaded into itself."""
-    if not all(_finite(tile.tile.get_weights()) for tile in subject.tiles()):
+    if not is_finite(subject):
         return []  # only where torch trains, see above
     found = []
     for tile in subject.tiles():

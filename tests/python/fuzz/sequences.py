@@ -108,6 +108,8 @@ class Run:
                     before = self._make(index, step.call, step, before)
 
     def _save(self, index: int) -> None:
+        if not rules.is_finite(self.subject):
+            return  # what torch has trained to NaN is refused as a state
         try:
             copied = snapshots.copied(self.subject, self.plan.way, self.plan.seed)
         except Exception as error:

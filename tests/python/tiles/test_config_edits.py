@@ -406,3 +406,14 @@ def test_devices_neither_come_nor_go(device: Any, pulses: bool) -> None:
     if pulses:
         update.pulse_type = PulseType.NONE_WITH_DEVICE
     layer.load_state_dict(layer.state_dict())
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("field", ["forward.out_bound", "forward.max_bm_factor"])
+def test_huge_integers_are_refused(kind: str, field: str) -> None:
+    layer = AnalogLinear(4, 3, rpu_config=CONFIGS[kind]())
+    before = everything(layer)
+    for value in (10**400, -(10**400), 10**5000):
+        with pytest.raises(ConfigError, match=rf"{field}.*bits"):
+            edit_config(layer, field, value)
+    assert differences(before, everything(layer)) == []

@@ -166,6 +166,8 @@ def _check_value(value: object, hint: Any, path: str) -> None:
         raise ConfigError(
             f"{path}: expected {type_name(hint)}, got {describe(value)}{_remedy(value)}"
         )
+    if isinstance(value, int) and value.bit_length() > (limit := 1023 if _fits(0.5, hint) else 63):
+        raise ConfigError(f"{path}: does not fit into {limit + 1} bits, got {describe(value)}")
     if isinstance(value, float) and math.isnan(value):
         raise ConfigError(f"{path}: expected a number, got NaN; assign a finite value")
     if isinstance(value, list):
