@@ -17,7 +17,7 @@ from torch import nn
 
 from fuzz.methods import QUESTIONS, arguments_of, public_methods
 from fuzz.values import absurd
-from mho.exceptions import AihwkitException, ArgumentError, TileModuleError
+from mho.exceptions import AihwkitException, ArgumentError, InputError, TileModuleError
 from mho.inference.noise.pcm import PCMLikeNoiseModel
 from mho.nn import AnalogLinear, AnalogLinearMapped, AnalogSequential
 from mho.simulator.configs import (
@@ -365,6 +365,16 @@ def test_one_learned_scale_does_not_become_many(kind: str) -> None:
     assert differences(before, everything(tile)) == []
     tile.set_learned_out_scales(0.5)
     assert tile.get_learned_out_scales().tolist() == [0.5]
+
+
+@pytest.mark.parametrize("view", [[], "text", 3, (2, 2), object(), [None]])
+def test_arrays_check_the_view_of_their_outputs(view: Any) -> None:
+    array = cast(Any, built("pulsed")[1]).analog_module
+    before = everything(array)
+    with pytest.raises(InputError, match="tensor_view"):
+        array(torch.ones(2, OUT), tensor_view=view)
+    assert differences(before, everything(array)) == []
+    assert array(torch.ones(2, OUT), tensor_view=(1, -1)).shape == (2, OUT)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)

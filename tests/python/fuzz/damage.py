@@ -160,7 +160,7 @@ def _place(state: State, name: str, dice: Dice) -> None:
         lambda: value.to("meta"),
         lambda: value.to_sparse() if value.dim() else value,
         lambda: value.tolist(),
-        lambda: value.numpy(force=True) if value.dtype is not torch.bfloat16 else None,
+        lambda: value.float().to_dense().numpy(force=True) if not value.is_meta else None,
         lambda: torch.nn.Parameter(value, requires_grad=False),
         lambda: value.expand(3, *value.shape)[1],
         lambda: value.repeat_interleave(2, 0)[::2] if value.dim() else value,

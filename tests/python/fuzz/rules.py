@@ -69,8 +69,11 @@ def _finite(value: Tensor) -> bool:
 
 
 def is_finite(subject: Subject) -> bool:
-    """Whether all weights of a subject are finite."""
-    return all(_finite(tile.tile.get_weights()) for tile in subject.tiles())
+    """Whether all weights of a subject are finite, and everything that torch trains beside them."""
+    weights = [tile.tile.get_weights() for tile in subject.tiles()]
+    biases = [m.bias for m in (*subject.tiles(), *subject.arrays()) if m.bias is not None]
+    scales = [tile.get_learned_out_scales() for tile in subject.tiles()]
+    return all(_finite(value) for value in (*weights, *biases, *scales) if value is not None)
 
 
 def counters(subject: Subject) -> list[tuple[int, Tensor | None]]:

@@ -321,3 +321,18 @@ def test_lines_beyond_float32_are_refused(direction: str, field: str) -> None:
     with pytest.raises(ConfigError, match=f"{direction}.*float32"):
         edit_config(tile, f"{direction}.{field}", 3e38)
     assert differences(before, everything(tile)) == []
+
+
+@pytest.mark.parametrize("spread", [3e38, 1e38])
+def test_lines_of_torch_tiles_beyond_their_precision_are_refused(spread: float) -> None:
+    config = TorchInferenceRPUConfig()
+    config.forward.out_noise, config.forward.out_noise_std = 1.0, spread
+    with pytest.raises(ConfigError, match=r"forward\.out_noise_std.*float32"):
+        TorchInferenceTile(4, 4, config)
+    tile = TorchInferenceTile(4, 4)
+    before = everything(tile)
+    tile.rpu_config.forward.out_noise = 1.0
+    with pytest.raises(ConfigError, match=r"forward\.out_noise_std.*float32"):
+        tile.rpu_config.forward.out_noise_std = spread
+    tile.rpu_config.forward.out_noise = 0.06
+    assert differences(before, everything(tile)) == []

@@ -10,6 +10,7 @@ from mho import pending
 from mho.exceptions import (
     AnalogBiasConfigError,
     ArgumentError,
+    ConfigError,
     InputError,
     TileError,
     TorchTileConfigError,
@@ -27,6 +28,9 @@ from mho.simulator.raw_tiles.base import SimulatorTile, as_vector, named_values
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.raw_tiles.torch.product import AnalogMVM
 from mho.simulator.state.entries import check_module_entries
+
+_LARGEST_NORMAL = 10.0
+"""Draws of a normal distribution stay below: in float32 none is beyond 6 standard deviations."""
 
 
 @register_tile_class
@@ -116,13 +120,17 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         Raises:
             ConfigError: The configuration is invalid or not supported; the message names the field.
         """
-        self.check_rpu_config_support(rpu_config)
+        self.check(rpu_config)
         self._config = rpu_config
         self._follow_out_noise(rpu_config.forward)
 
     def check(self, config: Any) -> None:
         """Refuse what torch tiles cannot simulate; see the base class."""
         self.check_rpu_config_support(config)
+        io, dtype = config.forward, self.weight.dtype
+        largest = io.out_noise * (1.0 + _LARGEST_NORMAL * io.out_noise_std)
+        if not io.is_perfect and io.out_noise_std > 0.0 and largest > torch.finfo(dtype).max:
+            raise ConfigError(f"forward.out_noise_std: draws of out_noise are beyond {dtype}")
 
     def follow(self, config: Any) -> None:
         """Follow a new configuration; see the base class."""
@@ -138,7 +146,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         if spread <= 0.0:
             self.out_noise_values = None
         elif values is not None and spread == old[1] and old[0] > 0.0:
-            values.mul_(io.out_noise / old[0])
+            values.mul_(io.out_noise / old[0]).clamp_(max=torch.finfo(values.dtype).max)
         else:
             xi = torch.randn(self.d_size)
             drawn = (io.out_noise * (1.0 + spread * xi)).abs()
