@@ -4,16 +4,13 @@ A call raises an error or gives the answer that it gives for plain tensors of th
 never crashes, and never writes beside the tensors that it is to write: each lies between canaries.
 A refused call has written nothing.
 
-Left out, each with why:
+Left out of what a tensor can be, each with why:
 
-* `panic_in_next_update`: a hook that makes a kernel fail; tests of its own use it.
-* `GpuTile`, `gpu_open`, `gpu_check`, `gpu_adapters`, `gpu_synchronize`: they need a graphics
-  processor, and borrow tensors through the same gate; `test_gpu_residency.py` calls them.
 * Read-only memory where a call writes: torch does not know that a page cannot be written, and its
   own operations die in the same way.
 * Subclasses that lie about their address or size: that is reading memory on purpose.
-* Storage that is too small for the seed or the counter, which only the package makes; the gate says
-  so beside its check.
+* Storage of the seed or the counter that is too small or shared, which only the package makes; the
+  gate says so beside its check.
 """
 
 import mmap
@@ -26,6 +23,7 @@ import torch
 from torch import Tensor
 
 from fuzz.dice import Dice
+from fuzz.snapshots import plain as plain_values
 from fuzz.subjects import PULSED, edited
 from mho import _core
 from mho.exceptions import AihwkitException, ConfigError, InternalError
@@ -214,6 +212,41 @@ def _reset(made: Made) -> Arguments:
     return {**made.cells(), **where, **made.key()}
 
 
+def _forward(made: Made) -> Arguments:
+    lines = {
+        name: made.arena.put(name, torch.frombuffer(values, dtype=torch.float32))
+        for name, values in made.spec.construct_lines(False, 7).items()
+    }
+    return {
+        "spec": made.spec,
+        "x": made.tensor("x", made.samples, made.columns),
+        "weight": made.weight(),
+        "seed": made.seed,
+        "calls": made.arena.put("calls", torch.tensor([made.dice.randint(0, 2**40)])),
+        "is_test": made.dice.chance(0.5),
+        "bias": None,
+        "lines": lines or None,
+        "mask": made.tensor("mask", made.samples, made.rows, dtype=torch.uint8),
+        "factors": _factors(made),
+        "offset": made.dice.choice([None, made.tensor("offset", made.rows)]),
+    }
+
+
+def _factors(made: Made) -> Any:
+    sizes = made.dice.choice([(), (1,), (made.rows,), (1, made.rows)])
+    return tuple(made.tensor(f"factor {i}", size) for i, size in enumerate(sizes)) or None
+
+
+def _scaled(made: Made) -> Arguments:
+    offset = made.dice.choice([None, made.tensor("offset", made.rows)])
+    y = made.tensor("y", made.samples, made.rows)
+    return {"y": y, "width": made.rows, "factors": _factors(made), "offset": offset}
+
+
+def _entered(made: Made) -> Arguments:
+    return {"x": made.tensor("x", made.samples, made.columns), "range": 0.5}
+
+
 FUNCTIONS: dict[str, tuple[Callable[[Made], Arguments], set[str]]] = {
     "mvm": (_mvm, {"y", "mask", "running_abs_max"}),
     "update": (_update, {"weight", "persistent_weights", "counts"}),
@@ -244,6 +277,30 @@ FUNCTIONS: dict[str, tuple[Callable[[Made], Arguments], set[str]]] = {
     "next_call": (lambda made: {"calls": made.arena.put("calls", torch.tensor([3]))}, {"calls"}),
 }
 """Functions of the core: their good arguments, and the tensors that they write."""
+
+# Of the builds that do the periphery of a product inside the call.
+_PERIPHERY: dict[str, tuple[Callable[[Made], Arguments], set[str]]] = {
+    "forward": (_forward, {"calls", "mask", "running_abs_max"}),
+    "enter_range": (_entered, set()),
+    "scale_and_offset": (_scaled, {"y"}),
+}
+FUNCTIONS |= {name: made for name, made in _PERIPHERY.items() if hasattr(_core, name)}
+
+_NEEDS_GPU = "needs a graphics processor, and borrows through the same gate; test_gpu_residency.py"
+LEFT_OUT = {
+    "GpuTile": _NEEDS_GPU,
+    "gpu_adapters": _NEEDS_GPU,
+    "gpu_check": _NEEDS_GPU,
+    "gpu_open": _NEEDS_GPU,
+    "gpu_synchronize": _NEEDS_GPU,
+    "TileSpec": "see `_constructed`, and test_random_parameters.py for its text",
+    "default_config": "takes a name and no memory",
+    "device_names": "takes nothing",
+    "get_num_threads": "takes nothing",
+    "panic_in_next_update": "makes a kernel fail; tests of its own use it",
+    "set_num_threads": "takes a number and no memory; sequences call it",
+}
+"""What is not among them, and why."""
 
 
 def problems_of(seed: int) -> list[str]:
@@ -300,6 +357,8 @@ def canonical(value: Any) -> Any:
     """Return plain tensors with the values of an argument; what has none is handed on."""
     if isinstance(value, dict):
         return {key: canonical(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(canonical(item) for item in value)
     if isinstance(value, Tensor) and _has_values(value):
         with torch._C.DisableTorchFunctionSubclass():
             copied = torch.empty(value.shape, dtype=value.dtype)
@@ -322,17 +381,18 @@ def _has_values(value: Tensor) -> bool:
 
 def _other_answer(function: Any, arguments: Arguments, plain: Arguments, result: Any) -> list[str]:
     """Return where the answer differs from that for plain tensors."""
+    if not all(_has_values(value) for _, value in _tensors(arguments)):
+        return []  # fake, empty or nested: nothing to compare, and no plain tensor of the values
     try:
         expected = function(*plain.values())
     except EXPECTED as error:
         return [f"was accepted, but not with plain tensors: {error!r:.200}"]
-    if result != expected:
+    if plain_values(result) != plain_values(expected):
         return [f"returned {result} instead of {expected}"]
     return [
         f"{key} is not what it is for plain tensors"
         for key, value in _tensors(arguments)
-        # What is fake, empty or nested has none to compare.
-        if _has_values(value) and not _same(value, dict(_tensors(plain))[key])
+        if not _same(value, dict(_tensors(plain))[key])
     ]
 
 
@@ -340,13 +400,14 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return _bytes(canonical(one)) == _bytes(canonical(other))
 
 
-def _tensors(arguments: Arguments) -> list[tuple[str, Tensor]]:
+def _tensors(arguments: dict[Any, Any]) -> list[tuple[str, Tensor]]:
     found = []
     for name, value in arguments.items():
         if isinstance(value, Tensor):
             found.append((name, value))
-        elif isinstance(value, dict):
-            found += [(f"{name}.{key}", each) for key, each in _tensors(value)]
+        elif isinstance(value, (dict, tuple)):
+            inner = value if isinstance(value, dict) else dict(enumerate(value))
+            found += [(f"{name}.{key}", each) for key, each in _tensors(inner)]
     return found
 
 
@@ -359,6 +420,11 @@ def _changed(arguments: Arguments, dice: Dice) -> str:
         return f"{name} = {arguments[name]!r:.60}"
     if isinstance(value, dict):
         return f"{name}: {_changed_entry(value, dice)}"
+    if isinstance(value, tuple) and value:
+        entries: Arguments = dict(enumerate(value))
+        done = _changed_entry(entries, dice)
+        arguments[name] = tuple(entries.values())
+        return f"{name}: {done}"
     if isinstance(value, Tensor) and _has_values(value):
         everything = [each for _, each in _tensors(arguments) if _has_values(each)]
         others = [each for each in everything if each is not value]
@@ -400,9 +466,14 @@ NUMBERS: list[Any] = [
 ]  # fmt: skip
 
 
+def _is_key(value: Tensor) -> bool:
+    """Whether a tensor is a seed or a counter, see the module."""
+    return value.dtype is torch.int64 and value.numel() == 1
+
+
 def _overlapping(value: Tensor, others: list[Tensor], dice: Dice) -> Tensor:
     """Another tensor of the call in its place, or one that begins in its middle."""
-    if not others:
+    if not others or _is_key(value):
         return value
     other = dice.one(others)
     if dice.chance(0.3) or other.numel() < value.numel() or other.dtype is not value.dtype:
@@ -414,8 +485,8 @@ def _overlapping(value: Tensor, others: list[Tensor], dice: Dice) -> Tensor:
 
 def _resized(value: Tensor, others: list[Tensor], dice: Dice) -> Tensor:
     """Storage that is smaller than the shape."""
-    if value.dtype is torch.int64 and value.numel() == 1:
-        return value  # a seed, see the module
+    if _is_key(value):
+        return value
     copied = value.clone()
     nbytes = copied.untyped_storage().nbytes()
     copied.untyped_storage().resize_(dice.choice([0, nbytes // 2, max(0, nbytes - 1)]))

@@ -91,6 +91,11 @@ def test_every_call_is_accepted_by_some_subject() -> None:
     assert set(left) <= ALWAYS_REFUSED, left
 
 
+def test_every_function_of_the_core_is_called_or_left_out_with_a_reason() -> None:
+    names = {name for name in dir(_core) if not name.startswith("_")}
+    assert names == border.FUNCTIONS.keys() | border.LEFT_OUT.keys()
+
+
 def finds(module: Any, text: str, seeds: int = 40) -> bool:
     """Whether one of the first cases has a problem of this text."""
     return any(text in problem for seed in range(seeds) for problem in module.problems_of(seed))
