@@ -141,7 +141,8 @@ def _arguments(place: Place, method: Any, name: str, is_absurd: bool) -> dict[st
 
 def _shown(value: Any) -> str:
     if isinstance(value, Tensor):
-        return f"{str(value.dtype)[6:]}{list(value.shape)}"
+        shape = "nested" if value.is_nested else list(value.shape)
+        return f"{str(value.dtype)[6:]}{shape}"
     return f"{value!r:.60}"
 
 

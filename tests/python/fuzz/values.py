@@ -1,5 +1,6 @@
 """Arguments: good ones by their name, and absurd ones that hardly any argument can take."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -61,7 +62,15 @@ def absurd(rows: int, columns: int) -> list[Any]:
         torch.zeros(rows, columns, dtype=torch.bool),
         torch.zeros(rows, columns).to_sparse(),
         torch.zeros(rows, columns, device="meta"),
+        nested(),
     ]
+
+
+def nested() -> Tensor:
+    """Return a tensor of tensors of several shapes, which torch knows as well."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is a prototype
+        return torch.nested.nested_tensor([torch.zeros(3), torch.zeros(2)])
 
 
 class Place:

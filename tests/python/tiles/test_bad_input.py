@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from mho import _core
 from mho.exceptions import (
@@ -17,7 +18,7 @@ from mho.exceptions import (
     TileError,
     TileModuleError,
 )
-from mho.nn import edit_config
+from mho.nn import AnalogLinear, AnalogSequential, edit_config
 from mho.simulator.configs import (
     IdealDevice,
     InferenceRPUConfig,
@@ -27,7 +28,13 @@ from mho.simulator.configs import (
     TorchInferenceRPUConfig,
 )
 from mho.simulator.parameters.enums import PulseType, RPUDataType, WeightModifierType
-from mho.simulator.tiles import AnalogTile, InferenceTile, TileModuleArray, TorchInferenceTile
+from mho.simulator.tiles import (
+    AnalogTile,
+    CustomTile,
+    InferenceTile,
+    TileModuleArray,
+    TorchInferenceTile,
+)
 from unchanged import differences, everything
 
 NAN, INF = float("nan"), float("inf")
@@ -335,4 +342,25 @@ def test_lines_of_torch_tiles_beyond_their_precision_are_refused(spread: float) 
     with pytest.raises(ConfigError, match=r"forward\.out_noise_std.*float32"):
         tile.rpu_config.forward.out_noise_std = spread
     tile.rpu_config.forward.out_noise = 0.06
+    assert differences(before, everything(tile)) == []
+
+
+@pytest.mark.parametrize("cls", [AnalogTile, InferenceTile, TorchInferenceTile, CustomTile])
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_tensors_are_refused(cls: Any) -> None:
+    tile, nested = cls(2, 3), torch.nested.nested_tensor([torch.ones(3), torch.ones(2)])
+    before = everything(tile)
+    for call in (
+        lambda: tile(nested),
+        lambda: tile.set_weights(nested),
+        lambda: tile.update(nested, nested),
+        lambda: tile.load_state_dict(dict.fromkeys(tile.state_dict(), nested)),
+        lambda: AnalogSequential(nn.Linear(2, 2), AnalogLinear(2, 2)).load_state_dict(
+            {"a": nested}
+        ),
+    ):
+        with pytest.raises(TileError):
+            call()
+    with pytest.raises(ArgumentError):
+        tile.set_scales(nested)
     assert differences(before, everything(tile)) == []

@@ -156,7 +156,7 @@ class Scales(Part):
         alpha = self.get_learned_out_scales()
         if alpha is None:
             return values
-        if not isinstance(values, Tensor) or values.is_meta:
+        if not isinstance(values, Tensor) or values.is_meta or values.is_nested:
             check_tensor(values, "values")
         if tensor_view is None:
             tensor_view = self._tile.get_tensor_view(values.dim())

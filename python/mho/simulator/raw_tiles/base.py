@@ -575,7 +575,8 @@ def as_vector(name: str, value: object) -> Tensor:
     """
     try:
         given = torch.as_tensor(value).detach()
-        if given.is_complex() or given.layout is not torch.strided or given.is_meta:
+        dense = given.layout is torch.strided and not (given.is_meta or given.is_nested)
+        if given.is_complex() or not dense:
             raise TypeError("not a dense tensor of real numbers")
         return given.to("cpu", torch.float32).reshape(-1)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
