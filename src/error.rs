@@ -115,6 +115,18 @@ impl Error {
         })
     }
 
+    /// Refuses values of a tile that were drawn and that `f32` does not hold.
+    ///
+    /// # Errors
+    /// [`Error::Config`] that names the part of the configuration and the values.
+    pub fn check_drawn(field: &'static str, name: &str, values: &[f32]) -> Result<()> {
+        if values.iter().all(|value| value.is_finite()) {
+            return Ok(());
+        }
+        let why = format!("a draw of {name} is beyond float32; its mean or spread is too large");
+        Err(Self::config(field, why))
+    }
+
     /// Checks that every element of `values` is finite.
     ///
     /// # Errors

@@ -101,6 +101,10 @@ impl OwnedLines {
         self.values.iter().find(|(key, _)| *key == name).map_or(&[], |(_, values)| values)
     }
 
+    fn check(&self, field: &'static str) -> Result<()> {
+        self.values.iter().try_for_each(|(name, values)| Error::check_drawn(field, name, values))
+    }
+
     fn borrow(&self) -> Lines<'_> {
         Lines {
             out_noise_values: self.get("out_noise_values"),
@@ -191,12 +195,18 @@ impl Tile {
     /// `seed`.
     ///
     /// # Errors
-    /// As [`TileSpec::new`]; [`Error::Memory`], [`Error::Interrupted`].
+    /// As [`TileSpec::new`], or a value that is drawn is beyond `f32`; [`Error::Memory`],
+    /// [`Error::Interrupted`].
     pub fn new(outputs: usize, inputs: usize, config: &TileConfig, seed: u64) -> Result<Self> {
         let spec = TileSpec::new(config.clone(), outputs, inputs, false)?;
         let planes = spec.device.construct(seed)?;
+        for (name, plane) in &planes {
+            Error::check_drawn("device", name, plane.values())?;
+        }
         let forward_lines = OwnedLines { values: spec.forward.construct_lines(seed)? };
         let backward_lines = OwnedLines { values: spec.backward.construct_lines(seed)? };
+        forward_lines.check("forward")?;
+        backward_lines.check("backward")?;
         let mut weights = memory::filled(0.0, outputs * inputs)?;
         let borrowed: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
         spec.device.bound(&mut weights, &borrowed);

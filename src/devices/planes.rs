@@ -19,6 +19,15 @@ pub enum PlaneRef<'a> {
 }
 
 impl Plane {
+    /// All values, of a constant one.
+    #[must_use]
+    pub fn values(&self) -> &[f32] {
+        match self {
+            Self::Constant(value) => std::slice::from_ref(value),
+            Self::Values(values) => values,
+        }
+    }
+
     /// Borrows the values.
     #[must_use]
     pub fn as_ref(&self) -> PlaneRef<'_> {

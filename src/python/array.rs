@@ -4,6 +4,7 @@
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -90,7 +91,13 @@ fn asked(argument: &'static str, tensor: &Bound<'_, PyAny>, dtype: Dtype) -> PyR
         return Err(layout(format!("must be on the CPU, is on {device}")));
     }
     let len: usize = tensor.call_method0(intern!(py, "numel"))?.extract()?;
-    let address: usize = tensor.call_method0(intern!(py, "data_ptr"))?.extract()?;
+    // Sparse tensors and other wrappers have none.
+    let no_memory = |error: PyErr| match error.is_instance_of::<PyRuntimeError>(py) {
+        true => layout(format!("has no memory of its own: {error}")),
+        false => error,
+    };
+    let address = tensor.call_method0(intern!(py, "data_ptr")).map_err(no_memory)?;
+    let address: usize = address.extract()?;
     if len > 0 && address == 0 {
         return Err(layout("has no memory (a fake or meta tensor)".to_owned()));
     }

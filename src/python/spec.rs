@@ -104,6 +104,7 @@ impl PyTileSpec {
         let planes = super::gil::enter(py, || self.spec.device().construct(seed as u64))?;
         let dict = PyDict::new(py);
         for (name, plane) in planes {
+            Error::check_drawn("device", name, plane.values())?;
             match plane {
                 Plane::Constant(value) => dict.set_item(name, value)?,
                 Plane::Values(values) => dict.set_item(name, bytes(py, &values)?)?,
@@ -124,7 +125,9 @@ impl PyTileSpec {
     ) -> PyResult<Bound<'py, PyDict>> {
         let lines = super::gil::enter(py, || self.mvm(backward).construct_lines(seed as u64))?;
         let dict = PyDict::new(py);
+        let field = if backward { "backward" } else { "forward" };
         for (name, values) in lines {
+            Error::check_drawn(field, name, &values)?;
             dict.set_item(name, bytes(py, &values)?)?;
         }
         Ok(dict)

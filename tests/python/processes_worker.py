@@ -143,7 +143,7 @@ def fork_while_updating() -> None:
 
 
 def fork_after_torch() -> None:
-    """Fork when torch has threads, which a child has not; the child computes products without it."""
+    """Fork when torch has threads; the child has none and computes products without them."""
     torch.set_num_threads(2)
     scaled = InferenceRPUConfig()
     scaled.mapping.weight_scaling_omega = 1.0

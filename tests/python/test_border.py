@@ -139,6 +139,14 @@ def test_alignment() -> None:
         m.mvm()
 
 
+@pytest.mark.parametrize("name", ["x", "weight", "y", "seed"])
+def test_sparse_tensors_have_no_memory_of_their_own(name: str) -> None:
+    m = Memory()
+    setattr(m, name, getattr(m, name).to_sparse())
+    with pytest.raises(InputError, match=f"{name}.*memory"):
+        m.mvm()
+
+
 def test_objects_that_look_like_tensors() -> None:
     """Only tensors of torch are memory, whatever else an object says of itself."""
 

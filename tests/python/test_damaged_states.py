@@ -1,12 +1,15 @@
-"""States that lack something or were damaged: refused with everything as it was, or harmless."""
+"""States that lack something or were damaged: refused with everything as it was, or harmless.
 
-import json
+The kinds of damage one by one; `fuzz/damage_cases.py` does them and others at random.
+"""
+
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
+from fuzz.damage import HEADERS, VALUES, State, as_entry, header_of
 from mho.exceptions import AihwkitException
 from mho.nn import AnalogLinear, AnalogLinearMapped, AnalogSequential
 from mho.simulator.configs import (
@@ -18,8 +21,6 @@ from mho.simulator.configs import (
 )
 from mho.simulator.tiles.custom import CustomRPUConfig
 from unchanged import differences, everything
-
-State = dict[str, Any]
 
 
 def pulsed() -> Any:
@@ -70,39 +71,6 @@ def load(model: Any, state: State) -> bool:
     return True
 
 
-def text_of(state: State, name: str) -> State:
-    header: State = json.loads(bytes(state[name].tolist()).decode())
-    return header
-
-
-def as_entry(header: Any) -> torch.Tensor:
-    return torch.frombuffer(bytearray(json.dumps(header).encode()), dtype=torch.uint8).clone()
-
-
-HEADERS: dict[str, Callable[[State], Any]] = {
-    "foreign key": lambda h: h | {"other": 1},
-    "foreign key instead of the format": lambda h: (
-        {k: v for k, v in h.items() if k != "format"} | {"other": 1}
-    ),
-    "foreign key instead of the rate": lambda h: (
-        {k: v for k, v in h.items() if k != "learning_rate"} | {"other": 1}
-    ),
-    "no configuration": lambda h: {k: v for k, v in h.items() if k != "rpu_config"} | {"a": 1},
-    "no class": lambda h: {k: v for k, v in h.items() if k != "tile_class"} | {"a": 1},
-    "no version": lambda h: {k: v for k, v in h.items() if k != "mho_version"} | {"a": 1},
-    "class is a number": lambda h: h | {"tile_class": 3},
-    "class is a list": lambda h: h | {"tile_class": ["AnalogTile"]},
-    "configuration is a number": lambda h: h | {"rpu_config": 3},
-    "configuration is none": lambda h: h | {"rpu_config": None},
-    "format is a list": lambda h: h | {"format": [1]},
-    "rate is text": lambda h: h | {"learning_rate": "0.1"},
-    "rate is negative": lambda h: h | {"learning_rate": -1.0},
-    "version is a number": lambda h: h | {"mho_version": 1},
-    "a list": lambda h: list(h.items()),
-    "nothing": lambda h: {},
-}
-
-
 @pytest.mark.parametrize("damage", HEADERS)
 @pytest.mark.parametrize("which", [0, -1])
 def test_damaged_headers_change_nothing(model: Any, damage: str, which: int) -> None:
@@ -111,19 +79,8 @@ def test_damaged_headers_change_nothing(model: Any, damage: str, which: int) -> 
     state = {
         name: value if value.dtype is torch.uint8 else value * 0.5 for name, value in state.items()
     }
-    state[name] = as_entry(HEADERS[damage](text_of(state, name)))
+    state[name] = as_entry(HEADERS[damage](header_of(state[name])))
     assert not load(model, state)
-
-
-VALUES: dict[str, Callable[[torch.Tensor], Any]] = {
-    "NaN": lambda v: torch.full_like(v, torch.nan) if v.is_floating_point() else v - 2**62,
-    "infinity": lambda v: torch.full_like(v, torch.inf) if v.is_floating_point() else v.double(),
-    "another rank": lambda v: v[None].repeat(2, *[1] * v.dim()),
-    "another type": lambda v: v.to(torch.complex64),
-    "text": lambda v: "text",
-    "none": lambda v: None,
-    "a number": lambda v: 3,
-}
 
 
 @pytest.mark.parametrize("damage", VALUES)

@@ -27,7 +27,7 @@ from torch import nn
 
 import mho
 import mho.nn
-from absurd import IN, OUT, absurd
+from fuzz.values import absurd
 from mho.exceptions import AihwkitException
 from mho.inference import (
     CustomDriftPCMLikeNoiseModel,
@@ -66,6 +66,7 @@ from mho.simulator.tiles import InferenceTile
 from mho.simulator.tiles.custom import CustomRPUConfig
 from unchanged import everything
 
+OUT, IN = 3, 4
 DATA = Path(__file__).parent / "data"
 NAMES: dict[str, list[str]] = json.loads((DATA / "public_names.json").read_text())
 PENDING: list[str] = json.loads((DATA / "pending_names.json").read_text())["modules"]
@@ -231,7 +232,7 @@ def raw_problems(
         if parameter.kind not in variadic and name not in ("self", "path")
     }
     for chosen in parameters:
-        for value in absurd():
+        for value in absurd(OUT, IN):
             if chosen in CALLED and callable(value):
                 continue
             given = {name: QUICK[name] for name in parameters if name in QUICK}
@@ -393,7 +394,7 @@ def test_methods_of_optimizers(config: Any) -> None:
 def test_options_of_optimizers_are_refused_as_by_torch(analog: Any) -> None:
     plain = {AnalogSGD: torch.optim.SGD, AnalogAdam: torch.optim.Adam}[analog]
     for option in inspect.signature(plain).parameters:
-        for value in absurd():
+        for value in absurd(OUT, IN):
             raised = []
             for cls in (plain, analog):
                 given = {"params": [nn.Parameter(torch.zeros(1))], option: value}
@@ -409,7 +410,7 @@ def test_options_of_optimizers_are_refused_as_by_torch(analog: Any) -> None:
 
 
 def test_optimizer_classes_are_checked() -> None:
-    for value in absurd():
+    for value in absurd(OUT, IN):
         with pytest.raises(AihwkitException):
             AnalogOptimizer(value, model().parameters(), lr=0.1)
 
@@ -432,7 +433,7 @@ def test_fields_of_configurations(where: str) -> None:
     problems = []
     names = [f.name for f in dataclasses.fields(getattr(make(), path[0]) if path else make())]
     for name in names:
-        for value in absurd():
+        for value in absurd(OUT, IN):
             if isinstance(value, type) or callable(value):  # what a class builds is up to it
                 continue
             config = make()

@@ -30,7 +30,7 @@ from mho.simulator.configs import (
     SoftBoundsDevice,
     TorchInferenceRPUConfig,
 )
-from mho.simulator.parameters.enums import NoiseManagementType
+from mho.simulator.parameters.enums import NoiseManagementType, PulseType
 from mho.simulator.tiles import AnalogTile, InferenceTile, TileModuleArray
 
 State = dict[str, torch.Tensor]
@@ -457,3 +457,26 @@ def test_extra_state() -> None:
     with pytest.raises(AihwkitException):
         other.load_extra({"calls": []})
     assert tile.get_analog_state()["analog_tile_class"] == "AnalogTile"
+
+
+@pytest.mark.parametrize("first", ["rich", "plain", "exact"])
+@pytest.mark.parametrize("second", ["rich", "plain", "exact"])
+def test_the_state_of_another_device_leaves_nothing_of_the_own_one(first: str, second: str) -> None:
+    """Hidden parameters of the device before would make the own state one of no device."""
+    rich = SoftBoundsDevice(write_noise_std=0.1, lifetime=9.0)
+    rich.drift.nu = 0.1
+    configs = {
+        "rich": SingleRPUConfig(device=rich),
+        "plain": SingleRPUConfig(device=ConstantStepDevice()),
+        "exact": SingleRPUConfig(device=ConstantStepDevice()),
+    }
+    configs["exact"].update.pulse_type = PulseType.NONE
+    tile, other = (AnalogTile(3, 4, configs[name]) for name in (first, second))
+    state = other.state_dict()
+    tile.load_state_dict(state)
+    assert list(tile.state_dict()) == list(state)
+    assert tile.check_state_dict(tile.state_dict()) == ([], [])
+    x, d = torch.ones(2, 4), torch.ones(2, 3)
+    for each in (tile, other):
+        each.update(x, d)
+    torch.testing.assert_close(tile.get_weights()[0], other.get_weights()[0], rtol=0.0, atol=0.0)

@@ -71,6 +71,23 @@ fn sizes_are_checked() {
 }
 
 #[test]
+fn draws_beyond_float32_are_refused() {
+    let pulsed = PulsedParameters { w_max_dtod: 3e38, ..PulsedParameters::default() };
+    let device = DeviceConfig::ConstantStep(ConstantStep { pulsed });
+    let device = TileConfig { device, ..TileConfig::default() };
+    let mut forward = TileConfig::default();
+    forward.forward.w_read_asymmetry_dtod = 3e38;
+    let mut backward = TileConfig::default();
+    backward.backward.w_read_asymmetry_dtod = 3e38;
+    for (config, field) in [(device, "device"), (forward, "forward"), (backward, "backward")] {
+        let Err(Error::Config { field: named, .. }) = Tile::new(8, 9, &config, 5) else {
+            panic!("a tile with {field} was built");
+        };
+        assert_eq!(named, field);
+    }
+}
+
+#[test]
 fn unknown_fields_are_named() {
     let error = TileConfig::from_json(
         r#"{"device":{"type":"ConstantStep","params":{}},"forward":{"out_nois":1}}"#,

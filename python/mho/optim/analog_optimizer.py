@@ -11,7 +11,7 @@ import copy
 import functools
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import torch
@@ -29,6 +29,7 @@ from mho.simulator.parameters.arguments import (
     check_mapping,
     check_not_negative,
 )
+from mho.simulator.parameters.checking import describe
 
 P = ParamSpec("P")
 OptimizerT = TypeVar("OptimizerT", bound="AnalogOptimizerMixin")
@@ -108,12 +109,10 @@ class AnalogOptimizerMixin(Optimizer):
             state_dict: As in torch.
 
         Raises:
-            ArgumentError: As for the constructor; nothing is changed.
+            ArgumentError: As for the constructor, or it is no state of an optimizer; nothing is
+                changed.
         """
-        saved_groups = check_mapping("state_dict", state_dict).get("param_groups")
-        if not isinstance(saved_groups, list) or "state" not in state_dict:
-            raise ArgumentError("state_dict: is not that of an optimizer, it lacks param_groups")
-        for group, saved in zip(self.param_groups, saved_groups, strict=False):
+        for group, saved in zip(self.param_groups, _saved_groups(state_dict), strict=False):
             _check_options({**group, **saved, "params": group["params"]})
         super().load_state_dict(state_dict)
         self._adopt()
@@ -259,10 +258,10 @@ class AnalogOptimizerMixin(Optimizer):
             scaler: Scaler of the loss.
 
         Raises:
-            ArgumentError: They have been divided since the last step, or it is no scaler.
+            ArgumentError: It is no scaler, or they have been divided since the last step.
         """
-        if not hasattr(scaler, "get_scale"):
-            raise ArgumentError(f"scaler: expected a GradScaler, got {type(scaler).__name__}")
+        if not callable(getattr(scaler, "is_enabled", None)) or isinstance(scaler, type):
+            raise ArgumentError(f"scaler: expected a GradScaler, got {describe(scaler)}")
         if not scaler.is_enabled():
             return
         if self._errors_are_unscaled:
@@ -292,9 +291,11 @@ class AnalogOptimizerMixin(Optimizer):
             ArgumentError: An argument is negative or NaN; nothing is changed.
             RuntimeError: The norm is not finite and `error_if_nonfinite` is set.
         """
-        limit, order = check_not_negative("max_norm", max_norm), as_number(norm_type)
+        limit = check_not_negative("max_norm", max_norm)
+        order = math.inf if isinstance(norm_type, str) and norm_type == "inf" else norm_type
+        order = as_number(order)
         if not order > 0.0:
-            raise ArgumentError(f"norm_type: must be a positive number, got {norm_type!r}")
+            raise ArgumentError(f"norm_type: must be positive, got {describe(norm_type)}")
         error_if_nonfinite = check_flag("error_if_nonfinite", error_if_nonfinite)
         contexts = [context for context, _ in self._contexts() if _is_pulsed(context)]
         total = total_norm([gradient_norm(context, order) for context in contexts], order)
@@ -363,6 +364,19 @@ class AnalogOptimizerMixin(Optimizer):
         if getattr(parent, "hooked", False):
             return parent.__func__.__wrapped__(self, closure, **kwargs)  # type: ignore[attr-defined]
         return parent(closure, **kwargs)
+
+
+def _saved_groups(state_dict: Any) -> list[Mapping[str, Any]]:
+    """Return the groups of parameters in the state of an optimizer."""
+    state = check_mapping("state_dict", state_dict)
+    groups = state.get("param_groups")
+    if (
+        not isinstance(state.get("state"), Mapping)
+        or not isinstance(groups, list)
+        or not all(isinstance(group, Mapping) and "params" in group for group in groups)
+    ):
+        raise ArgumentError("state_dict: is not what state_dict() of an optimizer returned")
+    return groups
 
 
 def _with_signature_of(init: Callable[P, None]) -> Callable[P, None]:

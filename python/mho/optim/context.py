@@ -216,6 +216,17 @@ class AnalogContext(nn.Parameter):
         # Not in place: autograd may still use the tensors.
         self._pairs[: len(present)] = [pair._replace(d=pair.d * factor) for pair in present]
 
+    def move_pairs(self, fn: Callable[[Tensor], Tensor]) -> None:
+        """Follow a move or cast of the tile with the trace, as gradients do in torch.
+
+        Args:
+            fn: Maps a tensor to a moved or cast one.
+        """
+        present = self._pairs[:]
+        self._pairs[: len(present)] = [
+            pair._replace(x=fn(pair.x), d=fn(pair.d)) for pair in present
+        ]
+
     def be_stepped_by(self, optimizer: Any) -> None:
         """Remember which optimizer applies the trace.
 
@@ -429,7 +440,7 @@ def _as_mode(mode: AnalogContextDataViewMode | str) -> AnalogContextDataViewMode
     if isinstance(mode, AnalogContextDataViewMode):
         return mode
     for member in AnalogContextDataViewMode:
-        if mode == member.value or (isinstance(mode, str) and mode.upper() == member.name):
+        if isinstance(mode, str) and (mode == member.value or mode.upper() == member.name):
             return member
     known = ", ".join(member.name for member in AnalogContextDataViewMode)
     raise ArgumentError(f"data_view_mode: expected one of {known}, got {mode!r}")

@@ -253,3 +253,52 @@ def _fused_on_cpu() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+NONSENSE: list[Any] = [
+    None,
+    1,
+    -1.5,
+    "text",
+    b"a",
+    [],
+    {},
+    {"state": {}},
+    object(),
+    int,
+    torch.ones(2),
+]
+
+
+@pytest.mark.parametrize("value", NONSENSE)
+def test_nonsense_is_refused_by_name(model: AnalogSequential, value: Any) -> None:
+    optimizer = AnalogSGD(model.parameters(), lr=0.1)
+    before = copy.deepcopy(optimizer.state_dict())
+    with pytest.raises(ArgumentError, match="scaler"):
+        optimizer.unscale_analog(value)
+    with pytest.raises(ArgumentError, match="state_dict"):
+        optimizer.load_state_dict(value)
+    if not isinstance(value, int):  # an order as any other
+        with pytest.raises(ArgumentError, match="norm_type"):
+            optimizer.clip_analog_norm(1.0, value)
+    assert optimizer.state_dict() == before
+
+
+def test_groups_without_parameters_are_no_state(model: AnalogSequential) -> None:
+    optimizer = AnalogSGD(model.parameters(), lr=0.1)
+    state = optimizer.state_dict()
+    for damaged in (
+        {**state, "param_groups": [{"lr": 0.1}]},
+        {**state, "param_groups": {}},
+        {**state, "state": []},
+        {"param_groups": state["param_groups"]},
+    ):
+        with pytest.raises(ArgumentError, match="state_dict"):
+            optimizer.load_state_dict(damaged)
+
+
+def test_norms_may_be_of_infinite_order(model: AnalogSequential) -> None:
+    optimizer = AnalogSGD(model.parameters(), lr=0.1)
+    model(torch.ones(2, 4)).sum().backward()
+    largest = optimizer.clip_analog_norm(1e9, math.inf)
+    assert float(largest) == float(optimizer.clip_analog_norm(1e9, "inf")) > 0.0  # type: ignore[arg-type]

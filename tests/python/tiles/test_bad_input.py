@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from mho import _core
 from mho.exceptions import (
@@ -17,15 +18,24 @@ from mho.exceptions import (
     TileError,
     TileModuleError,
 )
+from mho.nn import AnalogLinear, AnalogSequential, edit_config
 from mho.simulator.configs import (
     IdealDevice,
     InferenceRPUConfig,
     IOParameters,
     SingleRPUConfig,
+    SoftBoundsDevice,
     TorchInferenceRPUConfig,
 )
 from mho.simulator.parameters.enums import PulseType, RPUDataType, WeightModifierType
-from mho.simulator.tiles import AnalogTile, InferenceTile, TileModuleArray, TorchInferenceTile
+from mho.simulator.tiles import (
+    AnalogTile,
+    CustomTile,
+    InferenceTile,
+    TileModuleArray,
+    TorchInferenceTile,
+)
+from unchanged import differences, everything
 
 NAN, INF = float("nan"), float("inf")
 
@@ -284,3 +294,73 @@ def test_strided_and_negated_views_are_read_right() -> None:
         for grad in (False, True):
             with torch.set_grad_enabled(grad):
                 torch.testing.assert_close(tile(x), x.resolve_neg() @ weight.t())
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        ("w_max_dtod", "min_bound"),
+        ("w_max", "max_bound"),
+        ("dw_min", "dwmin"),
+        ("reset_dtod", "reset"),
+    ],
+)
+def test_devices_beyond_float32_are_refused(field: str, name: str) -> None:
+    config = SingleRPUConfig(device=SoftBoundsDevice(**{field: 3e38}))
+    with pytest.raises(ConfigError, match=rf"device.*{name}.*float32"):
+        AnalogTile(8, 8, config)
+
+
+@pytest.mark.parametrize("field", ["w_read_asymmetry_dtod", "out_noise_std"])
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_lines_beyond_float32_are_refused(direction: str, field: str) -> None:
+    """When a tile is built, when its configuration is edited, and when a state is loaded."""
+    config = SingleRPUConfig()
+    setattr(getattr(config, direction), field, 3e38)
+    with pytest.raises(ConfigError, match=f"{direction}.*float32"):
+        AnalogTile(8, 8, config)
+    tile = AnalogTile(8, 8)
+    before = everything(tile)
+    with pytest.raises(ConfigError, match=f"{direction}.*float32"):
+        setattr(getattr(tile.rpu_config, direction), field, 3e38)
+    with pytest.raises(ConfigError, match=f"{direction}.*float32"):
+        tile.replace_with(config)
+    with pytest.raises(ConfigError, match=f"{direction}.*float32"):
+        edit_config(tile, f"{direction}.{field}", 3e38)
+    assert differences(before, everything(tile)) == []
+
+
+@pytest.mark.parametrize("spread", [3e38, 1e38])
+def test_lines_of_torch_tiles_beyond_their_precision_are_refused(spread: float) -> None:
+    config = TorchInferenceRPUConfig()
+    config.forward.out_noise, config.forward.out_noise_std = 1.0, spread
+    with pytest.raises(ConfigError, match=r"forward\.out_noise_std.*float32"):
+        TorchInferenceTile(4, 4, config)
+    tile = TorchInferenceTile(4, 4)
+    before = everything(tile)
+    tile.rpu_config.forward.out_noise = 1.0
+    with pytest.raises(ConfigError, match=r"forward\.out_noise_std.*float32"):
+        tile.rpu_config.forward.out_noise_std = spread
+    tile.rpu_config.forward.out_noise = 0.06
+    assert differences(before, everything(tile)) == []
+
+
+@pytest.mark.parametrize("cls", [AnalogTile, InferenceTile, TorchInferenceTile, CustomTile])
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_tensors_are_refused(cls: Any) -> None:
+    tile, nested = cls(2, 3), torch.nested.nested_tensor([torch.ones(3), torch.ones(2)])
+    before = everything(tile)
+    for call in (
+        lambda: tile(nested),
+        lambda: tile.set_weights(nested),
+        lambda: tile.update(nested, nested),
+        lambda: tile.load_state_dict(dict.fromkeys(tile.state_dict(), nested)),
+        lambda: AnalogSequential(nn.Linear(2, 2), AnalogLinear(2, 2)).load_state_dict(
+            {"a": nested}
+        ),
+    ):
+        with pytest.raises(TileError):
+            call()
+    with pytest.raises(ArgumentError):
+        tile.set_scales(nested)
+    assert differences(before, everything(tile)) == []

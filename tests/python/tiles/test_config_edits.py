@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from golden import GoldenDevice
 from mho.exceptions import ArgumentError, ConfigError, ModuleError, TileModuleError
 from mho.inference.compensation.drift import PerColumnDriftCompensation
 from mho.nn import AnalogLinear, AnalogLinearMapped, AnalogSequential, edit_config
@@ -24,6 +25,7 @@ from mho.simulator.configs import (
 from mho.simulator.parameters.enums import (
     BoundManagementType,
     NoiseManagementType,
+    PulseType,
     WeightClipType,
 )
 from mho.simulator.tiles.custom import CustomRPUConfig
@@ -45,6 +47,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "torch": lambda: quiet(TorchInferenceRPUConfig()),
     "custom": lambda: quiet(CustomRPUConfig()),
 }
+ARRAYS = [torch.ones(3), np.ones(3), torch.tensor(1.0), [torch.ones(3)]]
 
 
 @pytest.fixture(params=CONFIGS)
@@ -364,3 +367,53 @@ def test_none_is_the_choice_none() -> None:
     assert config.forward.bound_management is BoundManagementType.NONE
     assert config.clip.type is WeightClipType.NONE
     config.tile_class(2, 2, config)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("value", ARRAYS, ids=["tensor", "array", "scalar", "list"])
+def test_arrays_are_no_fields(kind: str, value: Any) -> None:
+    """What compares element by element is refused as any other value of a wrong type."""
+    layer = AnalogLinear(4, 3, rpu_config=CONFIGS[kind]())
+    tile, before = layer.analog_module, everything(layer)
+    for field in ("mapping.max_input_size", "forward.out_noise", "mapping.digital_bias"):
+        with pytest.raises((ConfigError, TileModuleError), match=field.rpartition(".")[2]):
+            edit_config(layer, field, value)
+        holder, _, name = field.partition(".")
+        with pytest.raises((ConfigError, TileModuleError), match=name):
+            setattr(getattr(tile.rpu_config, holder), name, value)
+        config = CONFIGS[kind]()
+        setattr(getattr(config, holder), name, value)
+        for replace in (tile.replace_with, layer.replace_rpu_config):
+            with pytest.raises(ConfigError, match=name):
+                replace(config)
+    assert differences(before, everything(layer)) == []
+
+
+@pytest.mark.parametrize("device", [SoftBoundsDevice(), GoldenDevice()], ids=["core", "python"])
+@pytest.mark.parametrize("pulses", [True, False])
+def test_devices_neither_come_nor_go(device: Any, pulses: bool) -> None:
+    """Exact updates know no devices, whose parameters are drawn when a tile is built."""
+    config = SingleRPUConfig(device=device)
+    none, other = PulseType.NONE, PulseType.STOCHASTIC
+    config.update.pulse_type = other if pulses else none
+    layer = AnalogLinear(4, 3, rpu_config=config)
+    update, before = layer.analog_module.rpu_config.update, everything(layer)
+    with pytest.raises(TileModuleError, match=r"update\.pulse_type.*build a new tile"):
+        update.pulse_type = none if pulses else other
+    with pytest.raises(TileModuleError, match=r"update\.pulse_type"):
+        edit_config(layer, "update.pulse_type", none if pulses else other)
+    assert differences(before, everything(layer)) == []
+    if pulses:
+        update.pulse_type = PulseType.NONE_WITH_DEVICE
+    layer.load_state_dict(layer.state_dict())
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("field", ["forward.out_bound", "forward.max_bm_factor"])
+def test_huge_integers_are_refused(kind: str, field: str) -> None:
+    layer = AnalogLinear(4, 3, rpu_config=CONFIGS[kind]())
+    before = everything(layer)
+    for value in (10**400, -(10**400), 10**5000):
+        with pytest.raises(ConfigError, match=rf"{field}.*bits"):
+            edit_config(layer, field, value)
+    assert differences(before, everything(layer)) == []

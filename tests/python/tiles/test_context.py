@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from mho.exceptions import ArgumentError
 from mho.optim import AnalogSGD
 from mho.optim.context import AnalogContext
 from mho.optim.weight_view import PlaceholderDataView, ReadOnlyWeightView
@@ -175,3 +176,11 @@ def test_copies_are_plain_parameters(tile: AnalogTile, copier: Any) -> None:
     copied = copier(tile.analog_ctx)
     assert type(copied) is nn.Parameter
     assert torch.equal(copied.data, tile._get_tile_weights_ref())
+
+
+@pytest.mark.parametrize("mode", [None, 1, torch.zeros(2), [1], b"buffer", "text", object])
+def test_unknown_views_are_refused(mode: Any) -> None:
+    context = AnalogTile(2, 2).analog_ctx
+    with pytest.raises(ArgumentError, match="data_view_mode"):
+        context.data_view_mode = mode
+    assert context.data_view_mode is Mode.DATA_VIEW

@@ -243,3 +243,31 @@ def test_bad_updates_change_nothing() -> None:
     with pytest.raises(InputError):
         tile.tile.set_weights(torch.ones(3, 2))
     torch.testing.assert_close(tile.get_weights()[0], W)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])
+@pytest.mark.parametrize("noise", [0.0, 3e38])
+def test_absurd_updates_stay_finite(dtype: torch.dtype, noise: float) -> None:
+    """A rate beyond any sense ends at the largest number, as in tiles of the core."""
+    config = exact(update=CustomUpdateParameters(gradient_noise=noise))
+    raw = CustomTile(2, 3, config).to(dtype).tile
+    raw.set_learning_rate(1e308)
+    x, d = torch.full((1, 3), 100.0, dtype=dtype), torch.full((1, 2), -100.0, dtype=dtype)
+    raw.update(x, d)
+    weights = raw.get_weights()
+    assert torch.isfinite(weights).all()
+    if noise == 0.0:
+        assert (weights == torch.finfo(dtype).max).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_what_was_recorded_follows_a_cast(dtype: torch.dtype) -> None:
+    """As gradients do in torch: the step after a cast uses them."""
+    tile = tile_with(bias=True)
+    optimizer = AnalogSGD(tile.parameters(), lr=1.0)
+    tile(torch.ones(1, 3)).sum().backward()
+    tile.to(dtype)
+    optimizer.step()
+    torch.testing.assert_close(tile.get_weights()[0], (W - 1.0).to(dtype), atol=1e-2, rtol=0.0)
+    assert tile.bias is not None
+    assert tile.bias.tolist() == [-1.0, -1.0]

@@ -14,9 +14,15 @@ from mho.simulator.configs import (
     InferenceRPUConfig,
     IOParameters,
     SingleRPUConfig,
+    TorchInferenceRPUConfig,
 )
 from mho.simulator.parameters.enums import BoundManagementType, NoiseManagementType
-from mho.simulator.tiles import AnalogTile, FloatingPointTile, InferenceTile
+from mho.simulator.tiles import (
+    AnalogTile,
+    FloatingPointTile,
+    InferenceTile,
+    TorchInferenceTile,
+)
 
 W2 = [[0.5, -0.25], [0.1, 0.8]]
 
@@ -99,6 +105,23 @@ def test_input_range_follows_data() -> None:
     tile(batches[2])
     assert tile.input_range.item() == pytest.approx(after, rel=1e-5)
     assert not tile.input_range_update_idx.requires_grad
+
+
+@pytest.mark.parametrize("huge", [3e38, math.inf, math.nan])
+@pytest.mark.parametrize("cls", [InferenceTile, TorchInferenceTile, AnalogTile])
+def test_input_range_does_not_follow_what_overflows(cls: Any, huge: float) -> None:
+    """A batch whose spread no number holds would leave a range that nothing mends."""
+    config = {
+        InferenceTile: InferenceRPUConfig,
+        TorchInferenceTile: TorchInferenceRPUConfig,
+        AnalogTile: SingleRPUConfig,
+    }[cls]()
+    tile = cls(2, 2, with_range(config, init_from_data=3, init_value=1.5))
+    tile(torch.tensor([[huge, -huge], [1.0, 0.0]]))
+    assert tile.input_range.item() == 1.5
+    assert float(tile.input_range_update_idx) == 0.0
+    tile(torch.tensor([[1.0, -1.0]]))
+    assert float(tile.input_range_update_idx) == 1.0
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 5), (5, 2)])

@@ -166,3 +166,19 @@ def test_weights_beyond_the_precision_are_refused(dtype: torch.dtype) -> None:
         with pytest.raises(ArgumentError, match="finite"):
             call()
     assert all(torch.equal(value, before[name]) for name, value in tile.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["tile.weight", "tile.out_noise_values", "alpha", "input_range"])
+def test_a_state_that_lacks_an_entry_changes_nothing(name: str) -> None:
+    tile = full_tile()
+    state = {key: value.clone() for key, value in tile.state_dict().items()}
+    changed = {
+        key: value * 0.5 if value.is_floating_point() else value
+        for key, value in state.items()
+        if key != name
+    }
+    with pytest.raises(RuntimeError, match=name):
+        tile.load_state_dict(changed)
+    after = tile.state_dict()
+    assert list(after) == list(state)
+    assert all(torch.equal(after[key], state[key]) for key in state)

@@ -18,6 +18,7 @@ from mho.simulator.state.plan import deferred_commits
 from mho.simulator.state.transaction import unchanged_on_error
 from mho.simulator.tiles.inference import InferenceTileWithPeriphery
 from mho.simulator.tiles.module import TileModule
+from mho.simulator.tiles.moving import check_move
 
 if TYPE_CHECKING:
     _Mixin = nn.Module
@@ -336,10 +337,12 @@ class AnalogLayerBase(_Mixin):
             rpu_config: New configuration; each tile gets a copy.
 
         Raises:
+            ArgumentError: It is no configuration.
+            ConfigError: It is invalid; the message names the field. No tile is changed.
             TileModuleError: The configuration does not fit a tile; no tile is changed.
         """
         tiles = list(self.named_analog_tiles())
-        check_rpu_config(rpu_config)
+        check_rpu_config(rpu_config).check()
         for name, tile in tiles:
             fits, message = tile.compatible_with(rpu_config)
             if not fits:
@@ -372,6 +375,17 @@ class AnalogLayerBase(_Mixin):
                 tile.to_backend(old)
             raise
         return self
+
+    def _apply(self: LayerT, fn: Any, recurse: bool = True) -> LayerT:
+        """Follow a move or cast; a tile that cannot refuses before anything has moved.
+
+        Raises:
+            TileModuleError: A tile cannot be moved or cast so.
+        """
+        for tile in self.analog_tiles() if recurse else ():
+            check_move(tile, fn)
+        moved: LayerT = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return moved
 
     def extra_repr(self) -> str:
         """Return the text of the digital layer with the name of the configuration added."""

@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from mho.exceptions import ArgumentError, InputError
 from mho.simulator.parameters.arguments import check_flag, check_mapping
+from mho.simulator.state.entries import refuse_nested
 from mho.simulator.state.plan import deferred_commits
 from mho.simulator.state.tensor_group import TensorGroup
 from mho.simulator.tiles.module import TileModule
@@ -39,8 +40,9 @@ def prepare(
 
     Raises:
         ArgumentError: ``assign`` is True.
+        InputError: An entry is a nested tensor.
     """
-    check_mapping("state_dict", state_dict)
+    refuse_nested(check_mapping("state_dict", state_dict))
     strict = check_flag("strict", strict)
     if check_flag("assign", assign):
         raise ArgumentError("assign: tiles are loaded in place; call without it")

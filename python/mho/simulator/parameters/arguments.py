@@ -89,7 +89,7 @@ def as_number(value: Any) -> float:
     """Return a number as Python's, NaN if it is none.
 
     Args:
-        value: Candidate; a tensor of one element counts as a number.
+        value: Candidate; a tensor of one element counts as a number, truth values and text do not.
     """
     if isinstance(value, (bool, str, bytes)):
         return math.nan

@@ -167,8 +167,7 @@ def _check_value(value: object, hint: Any, path: str) -> None:
         raise ConfigError(
             f"{path}: expected {type_name(hint)}, got {describe(value)}{_remedy(value)}"
         )
-    if isinstance(value, float) and math.isnan(value):
-        raise ConfigError(f"{path}: expected a number, got NaN; assign a finite value")
+    _check_number(value, hint, path)
     if isinstance(value, list):
         element = _element_type(hint)
         for i, item in enumerate(value):
@@ -184,6 +183,13 @@ def _check_value(value: object, hint: Any, path: str) -> None:
         own_check(value, path)  # of the class: an attribute of this name would hide it
     elif dataclasses.is_dataclass(value):
         check(value, path)
+
+
+def _check_number(value: object, hint: Any, path: str) -> None:
+    if isinstance(value, int) and value.bit_length() > (limit := 1023 if _fits(0.5, hint) else 63):
+        raise ConfigError(f"{path}: does not fit into {limit + 1} bits, got {describe(value)}")
+    if isinstance(value, float) and math.isnan(value):
+        raise ConfigError(f"{path}: expected a number, got NaN; assign a finite value")
 
 
 def _element_type(hint: Any) -> Any:

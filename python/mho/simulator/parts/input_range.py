@@ -211,8 +211,8 @@ def update_range_from_data(
 ) -> None:
     """Move the range to the running mean of a multiple of the standard deviation of the inputs.
 
-    Acts on the first `init_from_data` batches whose standard deviation is positive. Without
-    branches on data, so that it can be compiled.
+    Acts on the first `init_from_data` batches whose standard deviation is positive and leaves the
+    range finite. Without branches on data, so that it can be compiled.
 
     Args:
         x: Inputs of one training batch, any shape.
@@ -223,8 +223,8 @@ def update_range_from_data(
     if params.init_from_data <= 0 or x.numel() < 2:
         return
     std = x.std().to(input_range.dtype)
-    active = (update_idx < params.init_from_data) & (std > 0.0)
     mean = (input_range * update_idx + params.init_std_alpha * std) / (update_idx + 1.0)
+    active = (update_idx < params.init_from_data) & (std > 0.0) & torch.isfinite(mean)
     input_range.copy_(torch.where(active, mean, input_range).abs())
     update_idx.add_(active.to(update_idx.dtype))
 

@@ -134,6 +134,11 @@ class Scales(Part):
         if present is None:
             raise ConfigError("mapping.learn_out_scaling: the tile has no learned output scales")
         new = as_scales(alpha, self._tile.out_size, present.detach())
+        if new.numel() > present.numel():
+            raise ArgumentError(
+                f"alpha: the tile has one learned output scale, got {new.numel()}; set"
+                " mapping.out_scaling_columnwise for one per output"
+            )
         present.data.copy_(new.to(present))
 
     def apply_out_scaling(
@@ -151,7 +156,7 @@ class Scales(Part):
         alpha = self.get_learned_out_scales()
         if alpha is None:
             return values
-        if not isinstance(values, Tensor) or values.is_meta:
+        if not isinstance(values, Tensor) or values.is_meta or values.is_nested:
             check_tensor(values, "values")
         if tensor_view is None:
             tensor_view = self._tile.get_tensor_view(values.dim())

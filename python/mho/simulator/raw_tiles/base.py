@@ -71,6 +71,16 @@ class SimulatorTile:
             ConfigError: An option is not supported; the message names the field.
         """
 
+    def check_edit(self, config: Any) -> None:
+        """Refuse a change of the configuration for which its state is not enough.
+
+        Args:
+            config: Configuration that the tile is to have, checked.
+
+        Raises:
+            TileModuleError: A field decides how a tile is built.
+        """
+
     def open_backend(self) -> None:
         """Open the backend of a fresh tile, so that what it cannot do is refused at once.
 
@@ -516,9 +526,11 @@ class SimulatorTile:
             params: As returned by `get_hidden_parameters`.
 
         Raises:
+            InputError: They are no tensor.
             TileError: The tile has no such state.
         """
-        if not isinstance(params, Tensor) or params.numel() > 0:
+        check_tensor(params, "params")
+        if params.numel() > 0:
             raise TileError(f"{type(self).__name__} has no hidden parameters")
 
     def get_learning_rate(self) -> float | None:
@@ -575,7 +587,8 @@ def as_vector(name: str, value: object) -> Tensor:
     """
     try:
         given = torch.as_tensor(value).detach()
-        if given.is_complex() or given.layout is not torch.strided or given.is_meta:
+        dense = given.layout is torch.strided and not (given.is_meta or given.is_nested)
+        if given.is_complex() or not dense:
             raise TypeError("not a dense tensor of real numbers")
         return given.to("cpu", torch.float32).reshape(-1)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:

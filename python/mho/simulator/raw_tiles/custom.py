@@ -215,7 +215,10 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
             raise ArgumentError("x_input, d_input: values must be finite; found NaN or infinity")
         if self._update.gradient_noise > 0.0:
             gradient = gradient + self._update.gradient_noise * torch.randn_like(gradient)
-        self._analog_weight.sub_(gradient, alpha=self.learning_rate)
+            gradient = torch.nan_to_num(gradient)
+        weight, largest = self._analog_weight, torch.finfo(self._analog_weight.dtype).max
+        # Absurd rates end at the largest number, as in the core.
+        weight.sub_(gradient, alpha=min(self.learning_rate, largest)).clamp_(-largest, largest)
 
     def _check(
         self, bias: bool, in_trans: bool, out_trans: bool, **inputs: tuple[Tensor, int]

@@ -24,10 +24,11 @@ def check_tensor(value: object, name: str) -> None:
         raise InputError(
             f"{name}: complex numbers are not supported; pass real and imaginary parts separately"
         )
-    if value.layout is not torch.strided or value.is_meta:
+    if value.layout is not torch.strided or value.is_meta or value.is_nested:
+        kind = "nested" if value.is_nested else value.layout
         raise InputError(
-            f"{name}: expected a dense tensor with values, got layout {value.layout} on"
-            f" {value.device}; use to_dense()"
+            f"{name}: expected a dense tensor with values, got layout {kind} on {value.device};"
+            " use to_dense()"
         )
     if value.dim() == 0:
         raise InputError(f"{name}: expected at least one axis, got a scalar; use reshape(1)")
@@ -47,7 +48,8 @@ def as_tensor(name: str, value: object) -> Tensor:
         tensor = torch.as_tensor(value)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise InputError(f"{name}: cannot be made a tensor: {error}") from error
-    if tensor.layout is not torch.strided or tensor.is_meta or tensor.is_complex():
+    no_values = tensor.is_meta or tensor.is_nested or tensor.layout is not torch.strided
+    if no_values or tensor.is_complex():
         raise InputError(
             f"{name}: expected a dense tensor of real numbers, got {tensor.dtype} of layout"
             f" {tensor.layout} on {tensor.device}"

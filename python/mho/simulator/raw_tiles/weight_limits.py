@@ -1,7 +1,5 @@
 """What weights a raw tile may hold: checks of given ones, clipping and remapping after a step."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -39,6 +37,24 @@ def check_weights(
     if not bool(torch.isfinite(value).all()):
         raise ArgumentError(f"{name}: values must be finite; found NaN or infinity")
     return value
+
+
+def check_scales(scales: Tensor, rows: int) -> None:
+    """Check the scales of the rows of a tile.
+
+    Args:
+        scales: Candidate.
+        rows: Number of rows.
+
+    Raises:
+        ArgumentError: A scale is not positive or not finite.
+        InputError: They are no tensor of that length.
+    """
+    check_tensor(scales, "scales")
+    if tuple(scales.shape) != (rows,):
+        raise InputError(f"scales: expected shape {(rows,)}, got {tuple(scales.shape)}")
+    if not bool((torch.isfinite(scales) & (scales > 0.0)).all()):
+        raise ArgumentError("scales: values must be finite and positive")
 
 
 def check_limits(
@@ -124,20 +140,6 @@ def remap_(weight: Tensor, params: WeightRemapParameter, scales: Tensor) -> Tens
         new = _limited(new, scales, params)
     weight.mul_((scales / new).reshape(-1, 1))
     return new
-
-
-def check_scales(scales: Any, out_size: int) -> None:
-    """Check the scales of a tile.
-
-    Args:
-        scales: Candidate.
-        out_size: Number of outputs.
-
-    Raises:
-        InputError: They are no tensor of shape `[out]`.
-    """
-    if not isinstance(scales, Tensor) or tuple(scales.shape) != (out_size,):
-        raise InputError(f"scales: expected a tensor of shape {(out_size,)}")
 
 
 def with_floor(scales: Tensor, dtype: torch.dtype) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,20 @@ def check_entry(name: str, value: object, entry: Entry) -> Tensor:
             f"{name}: values must be finite{' and positive' if entry.positive else ''}"
         )
     return value.detach()
+
+
+def refuse_nested(entries: Mapping[str, Any]) -> None:
+    """Refuse nested tensors, which cannot even be asked for their shape.
+
+    Args:
+        entries: Entries of a state.
+
+    Raises:
+        InputError: There is one.
+    """
+    for name, value in entries.items():
+        if isinstance(value, Tensor) and value.is_nested:
+            raise InputError(f"{name}: expected an ordinary tensor, got a nested one")
 
 
 def describe_value(value: object) -> str:

@@ -84,4 +84,9 @@ def _copy(value: Tensor) -> Tensor:
 def _same_bits(value: Tensor, old: Tensor) -> bool:
     if value.shape != old.shape or value.dtype != old.dtype:
         return False
-    return torch.equal(value.contiguous().view(torch.uint8), old.contiguous().view(torch.uint8))
+    return torch.equal(_bytes(value), _bytes(old))
+
+
+def _bytes(value: Tensor) -> Tensor:
+    # Flat: scalars, and single elements with the stride of a view, are no bytes in torch.
+    return value.reshape(-1).clone(memory_format=torch.contiguous_format).view(torch.uint8)

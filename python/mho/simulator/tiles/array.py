@@ -16,7 +16,12 @@ from mho.simulator.parameters.arguments import (
 from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parameters.registry import register_tile_class
 from mho.simulator.parts.logical_weights import as_matrix
-from mho.simulator.raw_tiles.rows import as_tensor, check_features, check_tensor
+from mho.simulator.raw_tiles.rows import (
+    as_tensor,
+    check_features,
+    check_output_view,
+    check_tensor,
+)
 from mho.simulator.state.entries import Entry, check_entry
 from mho.simulator.state.transaction import unchanged_on_error
 from mho.simulator.tiles.base import TileModuleBase
@@ -139,10 +144,12 @@ class TileModuleArray(nn.Module):
             Shape `[..., out_size]`.
 
         Raises:
-            InputError: Wrong number of features, dtype or device.
+            InputError: Wrong number of features, dtype or device, or the shape does not fit.
         """
         check_tensor(x_input, "x_input")
         check_features(x_input, self.in_size, False, "x_input")
+        if tensor_view is not None:
+            check_output_view(tensor_view, self.out_size, x_input, False, False)
         output: Tensor | None = None
         for x, tiles in zip(torch.split(x_input, self.in_sizes, dim=-1), self._grid(), strict=True):
             part = torch.cat([tile(x, tensor_view) for tile in tiles], dim=-1)
@@ -150,7 +157,7 @@ class TileModuleArray(nn.Module):
         assert output is not None  # there is at least one part
         if self.bias is None:
             return output
-        return output + (self.bias if tensor_view is None else self.bias.view(*tensor_view))
+        return output + (self.bias if tensor_view is None else self.bias.view(tensor_view))
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         name = prefix + "bias"

@@ -96,6 +96,7 @@ def plan_edit(tile: EditedTile, obj: object, name: str, old: Any) -> Callable[[]
     for path in paths:
         refuse_fixed(path, old, vars(obj).get(name, MISSING))
     check_config(tile, tile.rpu_config)
+    tile.tile.check_edit(tile.rpu_config)
     return lambda: _act(tile)
 
 
@@ -117,14 +118,21 @@ def refuse_fixed(path: str, old: Any, new: Any) -> None:
     """
     for fixed, remedy in FIXED.items():
         if f"{path}.".startswith(f"{fixed}."):
-            differs = old != new
+            differs = _differ(old, new)
         elif fixed.startswith(f"{path}."):
             rest = fixed.removeprefix(f"{path}.")
-            differs = getattr(old, rest, MISSING) != getattr(new, rest, MISSING)
+            differs = _differ(getattr(old, rest, MISSING), getattr(new, rest, MISSING))
         else:
             continue
         if differs:
             raise TileModuleError(f"{path}: cannot be changed in a living tile; {remedy}")
+
+
+def _differ(old: Any, new: Any) -> bool:
+    try:
+        return bool(old != new)
+    except (RuntimeError, TypeError, ValueError):  # arrays, which no field can be, have no answer
+        return old is not new
 
 
 def _paths(config: Any, obj: object, path: str = "") -> Iterator[str]:
@@ -210,6 +218,7 @@ def _planned(
         vars(obj)[name] = new
         refuse_fixed(path, old, new)
     check_config(tile, tile.rpu_config)
+    tile.tile.check_edit(tile.rpu_config)
     return lambda: _act(tile)
 
 

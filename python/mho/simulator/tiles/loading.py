@@ -11,7 +11,7 @@ from mho.simulator.parameters.arguments import check_mapping
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parts.base import Part
 from mho.simulator.raw_tiles.base import SimulatorTile
-from mho.simulator.state.entries import Entry, check_entry
+from mho.simulator.state.entries import Entry, check_entry, refuse_nested
 from mho.simulator.state.header import decode_header
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.plan import LoadPlan, commit
@@ -76,13 +76,17 @@ def plan_load(
             as chosen with `set_load_rpu_config_state`.
 
     Raises:
+        ArgumentError: The state is no dictionary, or the prefix no text.
         ConfigError: The saved configuration is invalid.
         InputError: An entry has the wrong shape or dtype.
         StateError: The state is of another kind of tile or damaged.
         TileModuleError: The saved configuration does not fit that of the tile.
     """
     given = check_mapping("state_dict", state_dict).items()
+    if not isinstance(prefix, str):
+        raise ArgumentError(f"prefix: expected text, got {type(prefix).__name__}")
     entries = {k.removeprefix(prefix): v for k, v in given if str(k).startswith(prefix)}
+    refuse_nested(entries)
     try:
         return _plan(tile, entries, new_config)
     except (ArgumentError, ConfigError, TileError) as error:

@@ -29,9 +29,10 @@ from mho.simulator.raw_tiles.base import SimulatorTile, refused_backend
 from mho.simulator.raw_tiles.core.gpu.watched_buffers import peek
 from mho.simulator.state.header import encode_header
 from mho.simulator.state.names import AnalogTileStateNames as Names
-from mho.simulator.state.plan import commit
+from mho.simulator.state.plan import commit, deferred_commits
 from mho.simulator.state.tensor_group import TensorGroup
 from mho.simulator.state.trained_buffers import TrainedBuffers
+from mho.simulator.state.transaction import unchanged_on_error
 from mho.simulator.tiles import editing, loading
 from mho.simulator.tiles.base import SimulatorTileWrapper, TileModuleBase
 from mho.simulator.tiles.moving import check_cuda, move_like, move_with_model, stay_on_host
@@ -478,7 +479,8 @@ class TileModule(nn.Module):
             TileError: The state does not fit the new device.
             TileModuleError: The configuration does not fit the tile; nothing is changed.
         """
-        fits, why = self.compatible_with(check_rpu_config(rpu_config))
+        check_rpu_config(rpu_config).check()
+        fits, why = self.compatible_with(rpu_config)
         if not fits:
             raise TileModuleError(f"rpu_config: {why}")
         loading.replace_config(self, rpu_config)
@@ -556,7 +558,8 @@ class TileModule(nn.Module):
                 f"state_dict: does not fit {type(self).__name__}; missing {missing}, unexpected"
                 f" {unexpected}"
             )
-        return super().load_state_dict(state_dict, strict=strict)
+        with unchanged_on_error([self]), deferred_commits():  # a raw tile in torch loads its own
+            return super().load_state_dict(state_dict, strict=strict)
 
     def check_state_dict(self, state_dict: Any, prefix: str = "") -> tuple[list[str], list[str]]:
         """Check entries of a state dictionary without loading them.

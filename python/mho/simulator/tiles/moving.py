@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mho.exceptions import CudaError, InputError, TileModuleError
 from mho.optim.context import AnalogContext, stands_for
+from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import check_tensor
 
 
@@ -17,6 +18,7 @@ class MovableTile(Protocol):
     analog_ctx: AnalogContext
     io_dtype: torch.dtype
     in_size: int
+    tile: SimulatorTile
     _buffers: dict[str, Tensor | None]
     _parameters: dict[str, nn.Parameter | None]
 
@@ -31,6 +33,37 @@ class MovableTile(Protocol):
         """Return the live raw weights."""
 
 
+def check_move(tile: MovableTile, fn: Any) -> Tensor:
+    """Return what a move or cast of the model makes of a number.
+
+    Args:
+        tile: Tile.
+        fn: Maps a tensor to a moved or cast one.
+
+    Raises:
+        TileModuleError: The tile cannot follow.
+    """
+    name = type(tile).__name__
+    try:
+        probe: Tensor = fn(torch.zeros(1, dtype=torch.float32))
+    except Exception as error:
+        raise TileModuleError(f"{name} cannot be moved or cast: {error}") from error
+    if not probe.is_floating_point():
+        raise TileModuleError(f"{name} cannot be cast to {probe.dtype}; its values are real")
+    if probe.device.type != "cpu" and not tile.tile.moves:
+        raise TileModuleError(
+            f"{name} computes on the host and cannot be moved to {probe.device};"
+            " keep the analog layers on the CPU (to_backend('wgpu') runs them on a graphics"
+            " processor from there) or use TorchInferenceRPUConfig"
+        )
+    if probe.is_meta:
+        raise TileModuleError(
+            f"{name} cannot be moved to meta, where its weights would be lost; convert the digital"
+            " model there and load a state"
+        )
+    return probe
+
+
 def stay_on_host(tile: MovableTile, fn: Any) -> None:
     """Follow a move or cast of the model: the state stays float32, inputs and outputs are cast.
 
@@ -39,19 +72,9 @@ def stay_on_host(tile: MovableTile, fn: Any) -> None:
         fn: Maps a tensor to a moved or cast one.
 
     Raises:
-        TileModuleError: The tile cannot go to that device.
+        TileModuleError: The tile cannot go to that device, or have that precision.
     """
-    try:
-        probe: Tensor = fn(torch.zeros(1, dtype=torch.float32))
-    except Exception as error:
-        raise TileModuleError(f"{type(tile).__name__} cannot be moved or cast: {error}") from error
-    if probe.device.type != "cpu":
-        raise TileModuleError(
-            f"{type(tile).__name__} computes on the host and cannot be moved to {probe.device};"
-            " keep the analog layers on the CPU (to_backend('wgpu') runs them on a graphics"
-            " processor from there) or use TorchInferenceRPUConfig"
-        )
-    tile.io_dtype = probe.dtype
+    tile.io_dtype = check_move(tile, fn).dtype
 
 
 def move_with_model(tile: Any, fn: Any, recurse: bool = True) -> None:
@@ -65,8 +88,9 @@ def move_with_model(tile: Any, fn: Any, recurse: bool = True) -> None:
         recurse: Include the raw tile.
 
     Raises:
-        TileModuleError: The function fails.
+        TileModuleError: The function fails, or the tile would lose its values.
     """
+    check_move(tile, fn)
     context, index = tile.analog_ctx, tile._buffers.get("input_range_update_idx")
     order = list(tile._parameters)
     # The context refuses to be read, and is a view of the weights that the function moves anyway.
@@ -80,6 +104,7 @@ def move_with_model(tile: Any, fn: Any, recurse: bool = True) -> None:
         tile._parameters.clear()
         tile._parameters.update(moved)
         _share_weights(context, tile)
+    context.move_pairs(fn)
     if index is not None:
         # Counts batches, which half precision cannot.
         tile._buffers["input_range_update_idx"] = index.to(tile.device)

@@ -37,6 +37,18 @@ class LineValues:
             for name in self._parsed.spec.line_names(backward)
         }
 
+    def check(self, spec: _core.TileSpec) -> None:
+        """Refuse a configuration whose values of the lines cannot be drawn.
+
+        Args:
+            spec: Configuration, parsed.
+
+        Raises:
+            ConfigError: A value is beyond float32.
+        """
+        for backward in (False, True):
+            spec.construct_lines(backward, int(self._tensors.seed))
+
     def redrawn(self, spec: _core.TileSpec, backward: bool) -> dict[str, Tensor]:
         """Return the values with another configuration.
 

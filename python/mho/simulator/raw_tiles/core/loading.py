@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mho import _core
-from mho.exceptions import InputError, StateError
+from mho.exceptions import InputError, StateError, TileModuleError
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.raw_tiles.core.kernels import Kernels
 from mho.simulator.raw_tiles.core.lines import LineValues
@@ -97,6 +97,25 @@ def plan(
         group = tensors.group(name)
         result.steps.append(lambda group=group, values=values: group.replace(values))  # type: ignore[misc]
     return result
+
+
+def check_edit(parsed: ParsedConfig, config: Any) -> None:
+    """Refuse a change of a configuration with which a raw tile would need other devices.
+
+    Args:
+        parsed: Configuration of the raw tile.
+        config: New one, checked.
+
+    Raises:
+        TileModuleError: It has other hidden parameters.
+    """
+    text = config.core_json()
+    spec = parsed.parse(text, parsed.dw_min_for(text))
+    if spec.hidden_names != parsed.spec.hidden_names:
+        raise TileModuleError(
+            f"update.pulse_type: cannot be changed in a living tile from {parsed.spec.device} to"
+            f" {spec.device} devices, which are drawn when a tile is built; build a new tile"
+        )
 
 
 def follow_text(tensors: CoreTensors, parsed: ParsedConfig, text: str) -> None:

@@ -187,15 +187,18 @@ class CoreTensors:
         return torch.full((spec.d_size, spec.x_size), value, dtype=torch.float32)
 
     def store_planes(self, planes: Mapping[str, Tensor], spec: _core.TileSpec) -> None:
-        """Hold the given hidden planes except those that equal a constant of the configuration.
+        """Hold the given hidden planes and no others, except constants of the configuration.
 
         Args:
             planes: Values of all hidden parameters, shape `[out, x_size]` each.
             spec: Configuration.
         """
+        for name in [name for name in self.hidden if name not in planes]:
+            del self.hidden[name]  # of the device before
         for name, value in planes.items():
             if name == "drift_nu" and not spec.drifts:
-                continue  # without drift there are no exponents
+                self.hidden.pop(name, None)  # without drift there are no exponents
+                continue
             constant = spec.hidden_constant(name)
             if constant is not None and bool((value == constant).all()):
                 self.hidden.pop(name, None)

@@ -212,11 +212,17 @@ class CoreTile(SimulatorTile):
     def check(self, config: Any) -> None:
         """Refuse a device in Python in a tile or on a backend without any; see the base class."""
         text = config.core_json()
-        self.kernels.check(self.parsed.parse(text, self.parsed.dw_min_for(text)))
+        spec = self.parsed.parse(text, self.parsed.dw_min_for(text))
+        self.kernels.check(spec)
+        self.lines.check(spec)
         if self.python is None:
             _refuse_python_device(config, self.tensors.owner)
         if self.backend == "wgpu":
             _refuse_python_steps(config)
+
+    def check_edit(self, config: Any) -> None:
+        """Refuse an edit that asks for devices, or for none; see the base class."""
+        loading.check_edit(self.parsed, config)
 
     def open_backend(self) -> None:
         """Open the backend of a fresh tile; see the base class."""
@@ -379,12 +385,7 @@ class CoreTile(SimulatorTile):
         return y
 
     def run_update(self, x: Tensor, d: Tensor, bias_input: float | None) -> None:
-        """Update the weights in place with pairs of rows; on any error nothing is changed.
-
-        Args:
-            x: Inputs, shape `[batch, in]`.
-            d: Gradients of the outputs, shape `[batch, out]`.
-            bias_input: Input of the analog bias column, None without one.
+        """Update the weights in place; see the base class. On any error nothing is changed.
 
         Raises:
             ArgumentError: A value is not finite.
@@ -427,10 +428,7 @@ class CoreTile(SimulatorTile):
         return self.learning_rate
 
     def set_learning_rate(self, learning_rate: float | None) -> None:
-        """Set the raw learning rate.
-
-        Args:
-            learning_rate: Finite and not negative; None is ignored.
+        """Set the raw learning rate; None is ignored.
 
         Raises:
             ArgumentError: It is negative or not finite.
@@ -444,11 +442,8 @@ class CoreTile(SimulatorTile):
 
     def get_weights(self, as_ref: bool = False) -> Tensor:
         """Return the raw weights, shape `[out, x_size]`; see the base class."""
-        return (
-            self.tensors.weights
-            if check_flag("as_ref", as_ref)
-            else self.tensors.weights.detach().clone()
-        )
+        weights = self.tensors.weights
+        return weights if check_flag("as_ref", as_ref) else weights.detach().clone()
 
     set_weights = done_by("maintenance", Maintenance.set_weights)
     set_weights_uniform_random = done_by("maintenance", Maintenance.set_weights_uniform_random)
@@ -506,11 +501,7 @@ class CoreTile(SimulatorTile):
         """
 
     def get_pulse_counters(self) -> Tensor:
-        """Return how many pulses every crosspoint got, int64 `[2, out, x_size]`.
-
-        Index 0 has those down (`x d > 0`), index 1 those up. Coincidences are counted whether or
-        not the weight could follow. Empty unless the device has `count_pulses`.
-        """
+        """Return the pulse counters; see the base class. Empty unless devices `count_pulses`."""
         counts = self.tensors.counts
         return torch.empty(0, dtype=torch.int64) if counts is None else counts.clone()
 

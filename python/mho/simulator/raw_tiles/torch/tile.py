@@ -10,11 +10,12 @@ from mho import pending
 from mho.exceptions import (
     AnalogBiasConfigError,
     ArgumentError,
+    ConfigError,
     InputError,
     TileError,
     TorchTileConfigError,
 )
-from mho.simulator.parameters.arguments import check_flag, check_flags, check_size
+from mho.simulator.parameters.arguments import check_flag, check_flags, check_parameters, check_size
 from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.enums import WeightClipType, WeightModifierType, WeightRemapType
 from mho.simulator.parameters.inference import (
@@ -30,6 +31,9 @@ from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.raw_tiles.torch.product import AnalogMVM
 from mho.simulator.state.entries import check_module_entries
 from mho.simulator.state.plan import load_with_tile
+
+_LARGEST_NORMAL = 10.0
+"""Draws of a normal distribution stay below: in float32 none is beyond 6 standard deviations."""
 
 
 @register_tile_class
@@ -127,13 +131,17 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         Raises:
             ConfigError: The configuration is invalid or not supported; the message names the field.
         """
-        self.check_rpu_config_support(rpu_config)
+        self.check(rpu_config)
         self._config = rpu_config
         self._follow_out_noise(rpu_config.forward)
 
     def check(self, config: Any) -> None:
         """Refuse what torch tiles cannot simulate; see the base class."""
         self.check_rpu_config_support(config)
+        io, dtype = config.forward, self.weight.dtype
+        largest = io.out_noise * (1.0 + _LARGEST_NORMAL * io.out_noise_std)
+        if not io.is_perfect and io.out_noise_std > 0.0 and largest > torch.finfo(dtype).max:
+            raise ConfigError(f"forward.out_noise_std: draws of out_noise are beyond {dtype}")
 
     def follow(self, config: Any) -> None:
         """Follow a new configuration; see the base class."""
@@ -149,7 +157,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         if spread <= 0.0:
             self.out_noise_values = None
         elif values is not None and spread == old[1] and old[0] > 0.0:
-            values.mul_(io.out_noise / old[0])
+            values.mul_(io.out_noise / old[0]).clamp_(max=torch.finfo(values.dtype).max)
         else:
             xi = torch.randn(self.d_size)
             drawn = (io.out_noise * (1.0 + spread * xi)).abs()
@@ -302,6 +310,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
             clip: Kind and limits.
 
         Raises:
+            ArgumentError: The parameters are none.
             TorchTileConfigError: The kind is not supported.
         """
         _check_clip(clip)
@@ -321,11 +330,13 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
             New scales, shape `[out]`.
 
         Raises:
+            ArgumentError: The parameters are none, or a scale is not positive or not finite.
+            InputError: `scales` has another shape.
             TorchTileConfigError: The kind or a limit is not supported.
         """
         _check_remap(remap)
-        weight = self.weight.data
         weight_limits.check_scales(scales, self.d_size)
+        weight = self.weight.data
         largest = (weight.abs().amax(dim=1) * scales).to(scales.dtype)
         if remap.type is WeightRemapType.LAYERWISE_SYMMETRIC:
             largest = largest.amax().expand_as(largest)
@@ -415,7 +426,7 @@ def _refuse_layout(bias: bool, in_trans: bool, out_trans: bool) -> None:
 
 
 def _check_clip(clip: WeightClipParameter) -> None:
-    clip.check("clip")
+    check_parameters("clip", clip, WeightClipParameter)
     if clip.type is WeightClipType.AVERAGE_CHANNEL_MAX:
         raise TorchTileConfigError(
             "clip.type: AVERAGE_CHANNEL_MAX is not supported by torch tiles; use LAYER_GAUSSIAN or"
@@ -424,7 +435,7 @@ def _check_clip(clip: WeightClipParameter) -> None:
 
 
 def _check_remap(remap: WeightRemapParameter) -> None:
-    remap.check("remap")
+    check_parameters("remap", remap, WeightRemapParameter)
     if remap.type is WeightRemapType.NONE:
         return
     for name, value in (("remapped_wmax", 1.0), ("max_scale_range", 0.0), ("max_scale_ref", 0.0)):
