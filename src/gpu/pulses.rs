@@ -97,8 +97,9 @@ struct Group {
 
 impl GpuTile {
     /// Applies an update. Numbers of pulses are those of [`crate::pulse::update`]; deterministic ones
-    /// that lie within 2e-7 of a tie may be rounded the other way. Their noise has the same
-    /// distribution and other draws, because both add up pulses, each in its own way.
+    /// that lie within 2e-7 of a tie may be rounded the other way. Their noise has the distribution of
+    /// one pulse after another, from draws of its own: pulses go one after another here, unless their
+    /// steps do not depend on the weight.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) and [`Error::Argument`](crate::Error::Argument) for bad
