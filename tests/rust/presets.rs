@@ -87,14 +87,14 @@ fn few_pulses() -> Vec<Pulses> {
 
 fn many_pulses() -> Vec<Pulses> {
     let mut all = few_pulses();
-    let half = |up| vec![up; 16];
+    let half = |up| vec![up; 8];
     all.extend([
         Pulses::certain("one long sample", 100, vec![false]),
         Pulses::certain("far up, then down", 16, [half(true), half(false)].concat()),
         Pulses::certain("far down, then up", 16, [half(false), half(true)].concat()),
         Pulses::certain("to and fro", 1, bits(0x5555_5555_5555_5555, 64)),
         Pulses::certain("couples", 2, bits(0x3333_3333_3333, 48)),
-        Pulses::certain("mixed", 7, bits(0x9d2c_5680_efc6_0000, 64)),
+        Pulses::certain("mixed", 7, bits(0x9d2c_5680, 32)),
         Pulses {
             name: "sparse trains",
             slots: 31,
