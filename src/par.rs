@@ -5,12 +5,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
+use crate::hooks::BLOCKS;
 
 /// How a kernel runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,18 +173,10 @@ pub fn guard<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
     })
 }
 
-static ARMED: AtomicBool = AtomicBool::new(false);
-
-/// The next block of rows that a transactional kernel finishes panics, see
-/// [`hooks`](crate::hooks).
-pub(crate) fn arm() {
-    ARMED.store(true, Ordering::Relaxed);
-}
-
 /// Called by transactional kernels after each block of rows.
 #[allow(clippy::panic, reason = "the hook exists to panic")]
 pub(crate) fn block_done() {
-    if ARMED.load(Ordering::Relaxed) && ARMED.swap(false, Ordering::Relaxed) {
+    if BLOCKS.strikes() {
         panic!("test hook");
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::context::Context;
 use super::kernels::Pipeline;
 use crate::error::{Error, Result};
+use crate::hooks::DEVICE_CALLS;
 
 /// Bytes between the parameters of two dispatches: the largest alignment that an adapter may ask
 /// for.
@@ -99,6 +100,9 @@ impl Context {
     }
 
     fn create(&self, label: &str, words: usize, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        // A buffer that nobody can make, as where memory is out.
+        let impossible = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::MAP_WRITE;
+        let usage = if DEVICE_CALLS.strikes() { impossible } else { usage };
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             // Bindings must not be empty.
@@ -115,7 +119,7 @@ impl Context {
         first: usize,
         values: &[T],
     ) {
-        if !values.is_empty() {
+        if !values.is_empty() && !self.fails() {
             self.queue.write_buffer(buffer, 4 * first as u64, bytemuck::cast_slice(values));
         }
     }
@@ -172,7 +176,22 @@ impl Context {
             }
             at += bytes;
         }
-        self.queue.submit([encoder.finish()]);
+        self.send(encoder);
+    }
+
+    fn send(&self, encoder: wgpu::CommandEncoder) {
+        if !self.fails() {
+            self.queue.submit([encoder.finish()]);
+        }
+    }
+
+    /// Whether a test wants the next call to fail; the guard around it then finds an error.
+    fn fails(&self) -> bool {
+        let strikes = DEVICE_CALLS.strikes();
+        if strikes {
+            self.create("failure", 1, wgpu::BufferUsages::empty());
+        }
+        strikes
     }
 
     /// Waits for everything submitted and calls `f` with the first `words` numbers of `staging`.
@@ -195,6 +214,9 @@ impl Context {
             Ok(Err(error)) => return Err(failed(format!("reading back failed: {error}"))),
             Err(_) => return Err(failed("reading back did not end".to_owned())),
         }
+        if DEVICE_CALLS.strikes() {
+            return Err(failed("reading back failed: test hook".to_owned()));
+        }
         let view = slice.get_mapped_range().map_err(|error| failed(error.to_string()))?;
         let result = f(bytemuck::cast_slice(&view));
         drop(view);
@@ -212,7 +234,7 @@ impl Context {
         for (from, to) in pairs {
             encoder.copy_buffer_to_buffer(from, 0, to, 0, from.size());
         }
-        self.queue.submit([encoder.finish()]);
+        self.send(encoder);
     }
 
     /// Fills `buffer` with zeros.
@@ -220,7 +242,7 @@ impl Context {
         let descriptor = wgpu::CommandEncoderDescriptor::default();
         let mut encoder = self.device.create_command_encoder(&descriptor);
         encoder.clear_buffer(buffer, 0, None);
-        self.queue.submit([encoder.finish()]);
+        self.send(encoder);
     }
 
     /// Copies the first numbers of `buffer` to `out`.

@@ -46,7 +46,7 @@ pub(super) static SELECT: Kernel =
 pub(super) static INPUT: Kernel = Kernel {
     name: "input",
     parts: &[RANDOM, NORMAL, CONVERTER, MVM, wgsl!("input")],
-    access: &[Uniform, Read, Read, Write, Write],
+    access: &[Uniform, Read, Write, Write, Write],
 };
 
 const PRODUCT_ACCESS: &[Access] = &[Uniform, Read, Read, Read, Read, Write];

@@ -56,9 +56,10 @@ impl GpuTile {
             .collect();
         let cells = device.d_size() * device.x_size();
         let context = Arc::clone(&self.context);
-        context.guard("writing hidden parameters", || {
-            self.state.write_planes(&context, &planes, cells)
-        })
+        let planes = context
+            .guard("writing hidden parameters", || self.state.upload(&context, &planes, cells))?;
+        self.state.set_planes(planes);
+        Ok(())
     }
 
     /// Writes `weights` as [`Device::set_weights`](crate::devices::Device::set_weights) does: within the bounds of the cells, with write
@@ -73,8 +74,13 @@ impl GpuTile {
         Error::check_finite("weights", weights)?;
         let on_set = device.write_noise().is_some_and(|noise| noise.on_set);
         let parameters = self.state.parameters(device, key, &Numbers::default())?;
-        self.context.write(self.state.pair()[0], 0, weights);
-        self.run(Operation::Set, &parameters, on_set)
+        self.restoring(|tile| {
+            tile.guarded("writing weights", |tile| {
+                tile.context.write(tile.state.pair()[0], 0, weights);
+                Ok(())
+            })?;
+            tile.run(Operation::Set, &parameters, on_set)
+        })
     }
 
     /// Decay by `alpha` calls, see [`Device::decay`](crate::devices::Device::decay).
@@ -209,15 +215,15 @@ impl GpuTile {
             parameters.1,
         ];
         let context = Arc::clone(&self.context);
-        context.guard("changing weights", || {
-            let buffer = self.scratch.parameters.parameters(&context, 1);
+        let step = self.guarded("changing weights", |tile| {
+            let buffer = tile.scratch.parameters.parameters(&context, 1);
             context.write(&buffer, 0, &parameters.0.0);
             let pipeline = context.pipeline(&LIFECYCLE, &constants, &[])?;
-            let [state, visible] = self.state.pair();
-            let group = context.bind(&pipeline, &buffer, &[&self.state.planes, state, visible]);
-            let grid = cell_grid(self.spec.device());
-            context.submit(&[Step { pipeline, group, parameters: 0, grid }], None, &[]);
-            Ok(())
-        })
+            let [state, visible] = tile.state.pair();
+            let group = context.bind(&pipeline, &buffer, &[&tile.state.planes, state, visible]);
+            let grid = cell_grid(tile.spec.device());
+            Ok(Step { pipeline, group, parameters: 0, grid })
+        })?;
+        self.submit("changing weights", &[step])
     }
 }

@@ -173,9 +173,9 @@ impl GpuTile {
         let plan = Plan::new(&mvm, &uses, &call, n_out, self.side(mvm.direction)?.factor);
         let context = std::sync::Arc::clone(&self.context);
         let (averages, _) = product.averages(&mvm, samples, given);
-        context.guard("timing a product", || {
+        self.guarded("timing a product", |tile| {
             let inputs = [product.x, &averages[..]];
-            let mut steps = self.steps(&mvm, &uses, &plan, &call, inputs, false)?;
+            let mut steps = tile.steps(&mvm, &uses, &plan, &call, inputs, false)?;
             steps.truncate(FIRST_PASS);
             context.submit(&steps, None, &[]);
             context.wait()?;
@@ -198,12 +198,12 @@ impl GpuTile {
         let side = self.side(mvm.direction)?;
         let plan = Plan::new(mvm, uses, &call, y.len() / call.samples, side.factor);
         let context = std::sync::Arc::clone(&self.context);
-        context.guard("computing a product", || {
-            let steps = self.steps(mvm, uses, &plan, &call, inputs, mask.is_some())?;
+        self.guarded("computing a product", |tile| {
+            let steps = tile.steps(mvm, uses, &plan, &call, inputs, mask.is_some())?;
             let words = y.len() * (1 + usize::from(mask.is_some()));
-            let outputs = self.scratch.y.get(&context, "outputs", words)?;
-            let state = self.scratch.state.get(&context, "rows to repeat", STATE_WORDS)?;
-            let staging = self.scratch.staging.readable(&context, words + STATE_WORDS);
+            let outputs = tile.scratch.y.get(&context, "outputs", words)?;
+            let state = tile.scratch.state.get(&context, "rows to repeat", STATE_WORDS)?;
+            let staging = tile.scratch.staging.readable(&context, words + STATE_WORDS);
             let copies = [(&state, STATE_WORDS), (&outputs, words)];
             let mut take = |values: &[u32]| {
                 let (state, values) = values.split_at(STATE_WORDS);
@@ -247,7 +247,7 @@ impl GpuTile {
         let prepared = scratch.prepared.get(&context, "line voltages", plan.voltage_words())?;
         let scales = scratch.rows.get(&context, "scales", rows * 6)?;
         let sums = scratch.sums.get(&context, "sums", plan.sum_words())?;
-        // New buffers are zero, and every call leaves the flags at zero.
+        // Its flags are set to zero by the first pass: a call that ends after it leaves them set.
         let state = scratch.state.get(&context, "rows to repeat", 2 + 2 * rows)?;
         let y = scratch.y.get(&context, "outputs", rows * plan.n_out * (1 + usize::from(mask)))?;
         let parameters = scratch.parameters.parameters(&context, passes);

@@ -1,6 +1,7 @@
 //! The pulsed update on the graphics processor: trains, then one thread per crosspoint that walks
 //! through samples and slots in order.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -13,6 +14,7 @@ use super::tile::GpuTile;
 use crate::config::PulseType;
 use crate::devices::{DeviceConfig, Kernel, Response};
 use crate::error::Result;
+use crate::memory;
 use crate::par::{self, Par};
 use crate::pulse::positions::{Kind, Positions};
 use crate::pulse::scale::Scaling;
@@ -46,9 +48,54 @@ enum Mode {
     Implicit = 2,
 }
 
-/// Samples of one dispatch with deterministic pulses. Their lines must fit one buffer, and some systems
-/// end what takes a card two seconds.
+/// Samples of one dispatch with deterministic pulses or exact steps. Their lines must fit one buffer,
+/// and some systems end what takes a card two seconds.
 const GROUP: usize = 256;
+
+/// What an update consists of, one submission each.
+enum Parts {
+    /// Samples with exact steps.
+    Exact(Vec<Range<usize>>),
+    /// Samples with deterministic pulses.
+    Counted(Mode, Vec<Vec<(usize, Scaling)>>),
+    /// Slices of stochastic trains.
+    Trains(Vec<Vec<Slice>>),
+}
+
+impl Parts {
+    fn of(batch: &Update<'_>) -> Result<Self> {
+        let source = batch.source();
+        let samples = source.samples();
+        let mode = match batch.device.update().pulse_type {
+            _ if !batch.device.is_pulsed() => None,
+            PulseType::None | PulseType::NoneWithDevice => None,
+            PulseType::MeanCount => Some(Mode::MeanCount),
+            PulseType::DeterministicImplicit => Some(Mode::Implicit),
+            PulseType::Stochastic | PulseType::StochasticCompressed => Some(Mode::Stochastic),
+        };
+        let Some(mode) = mode else {
+            let group = |first| first..samples.min(first + GROUP);
+            return Ok(Self::Exact((0..samples).step_by(GROUP).map(group).collect()));
+        };
+        if mode == Mode::Stochastic {
+            let (mut chunks, mut parts) = (source.chunks(0..samples), Vec::new());
+            while let Some(slices) = chunks.advance()? {
+                memory::push(&mut parts, memory::copied(slices)?)?;
+            }
+            return Ok(Self::Trains(parts));
+        }
+        let scaled = memory::collected(source.scalings(0..samples))?;
+        Ok(Self::Counted(mode, scaled.chunks(GROUP).map(<[_]>::to_vec).collect()))
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Exact(parts) => parts.len(),
+            Self::Counted(_, parts) => parts.len(),
+            Self::Trains(parts) => parts.len(),
+        }
+    }
+}
 
 /// Every composition of the kernels, for checks.
 pub(super) fn sources() -> Vec<(String, String)> {
@@ -97,8 +144,9 @@ struct Group {
 
 impl GpuTile {
     /// Applies an update. Numbers of pulses are those of [`crate::pulse::update`]; deterministic ones
-    /// that lie within 2e-7 of a tie may be rounded the other way. Their noise has the same
-    /// distribution and other draws, because both add up pulses, each in its own way.
+    /// that lie within 2e-7 of a tie may be rounded the other way. Their noise has the distribution of
+    /// one pulse after another, from draws of its own: pulses go one after another here, unless their
+    /// steps do not depend on the weight.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) and [`Error::Argument`](crate::Error::Argument) for bad
@@ -107,8 +155,8 @@ impl GpuTile {
     pub fn update(&mut self, update: GpuUpdate<'_>) -> Result<()> {
         let spec = self.spec.clone();
         let device = spec.device();
-        let GpuUpdate { x, bias, d, learning_rate, key, mut counts } = update;
-        let batch = Update {
+        let GpuUpdate { x, bias, d, learning_rate, key, counts } = update;
+        let mut batch = Update {
             device,
             weights: &mut [],
             planes: &[],
@@ -118,7 +166,7 @@ impl GpuTile {
             d,
             learning_rate,
             key,
-            counts: counts.as_deref_mut(),
+            counts,
         };
         batch.check()?;
         if learning_rate == 0.0 || d.is_empty() {
@@ -127,60 +175,54 @@ impl GpuTile {
         par::check_interrupt()?;
         // Refuses before anything changes.
         self.state.parameters(device, key, &Numbers::default())?;
-        let counted = batch.counts.is_some();
-        // One sample is one submission: it happens or it does not.
-        if batch.d.len() == device.d_size() {
-            self.run_update(&batch, counted)?;
-        } else {
-            self.restoring(|tile| tile.run_update(&batch, counted))?;
+        let (parts, counts) = (Parts::of(&batch)?, batch.counts.take());
+        // One submission happens or it does not, but what comes after it may fail.
+        if parts.len() <= 1 && counts.is_none() {
+            return self.run_update(&batch, &parts, false);
         }
-        match counts {
-            Some(counts) => self.add_counts(counts),
-            None => Ok(()),
-        }
+        self.restoring(|tile| {
+            tile.clear_counts(counts.is_some())?;
+            tile.run_update(&batch, &parts, counts.is_some())?;
+            counts.map_or(Ok(()), |counts| tile.add_counts(counts))
+        })
     }
 
-    fn run_update(&mut self, batch: &Update<'_>, counted: bool) -> Result<()> {
-        let device = batch.device;
-        let kind = device.update().pulse_type;
-        if !device.is_pulsed() || matches!(kind, PulseType::None | PulseType::NoneWithDevice) {
-            return self.exact(batch);
-        }
-        self.clear_counts(counted)?;
-        match kind {
-            PulseType::MeanCount => self.dense(batch, Mode::MeanCount, counted),
-            PulseType::DeterministicImplicit => self.dense(batch, Mode::Implicit, counted),
-            _ => self.stochastic(batch, counted),
-        }
-    }
-
-    fn stochastic(&mut self, batch: &Update<'_>, counted: bool) -> Result<()> {
-        let context = Arc::clone(&self.context);
-        let source = batch.source();
-        let mut chunks = source.chunks(0..source.samples());
-        for at in 0.. {
-            let Some(slices) = chunks.advance()? else { break };
-            let positions = Positions::new(at, SLICE_BLOCKS * slices.len())?;
-            let [high, sums] = [Kind::Pulses, Kind::CellSums].map(|kind| positions.column(kind, 0));
-            let group = Group {
-                slices: slices
-                    .iter()
-                    .enumerate()
-                    .map(|(at, slice)| {
-                        [slice.slots, positions.block(SLICE_BLOCKS * at), high, sums]
-                    })
-                    .collect(),
-                mode: Mode::Stochastic,
-            };
-            context.guard("drawing pulses", || {
-                let mut steps = Vec::with_capacity(3);
-                for side in source.sides() {
-                    steps.push(self.trains(batch, side, slices, 1 + usize::from(side.is_d))?);
-                }
-                self.pulse(batch, &group, counted, steps)
-            })?;
+    fn run_update(&mut self, batch: &Update<'_>, parts: &Parts, counted: bool) -> Result<()> {
+        for at in 0..parts.len() {
+            par::check_interrupt()?;
+            match parts {
+                Parts::Exact(parts) => self.exact(batch, &parts[at])?,
+                Parts::Counted(mode, parts) => self.counted(batch, &parts[at], *mode, counted)?,
+                Parts::Trains(parts) => self.stochastic(batch, at, &parts[at], counted)?,
+            }
         }
         Ok(())
+    }
+
+    /// Applies the slices of chunk number `at`.
+    fn stochastic(
+        &mut self,
+        batch: &Update<'_>,
+        at: usize,
+        slices: &[Slice],
+        counted: bool,
+    ) -> Result<()> {
+        let positions = Positions::new(at, SLICE_BLOCKS * slices.len())?;
+        let [high, sums] = [Kind::Pulses, Kind::CellSums].map(|kind| positions.column(kind, 0));
+        let place = |(at, slice): (usize, &Slice)| {
+            [slice.slots, positions.block(SLICE_BLOCKS * at), high, sums]
+        };
+        let slots = slices.iter().enumerate().map(place).collect();
+        let group = Group { slices: slots, mode: Mode::Stochastic };
+        let steps = self.guarded("writing probabilities", |tile| {
+            let mut steps = Vec::with_capacity(3);
+            for side in batch.source().sides() {
+                steps.push(tile.trains(batch, side, slices, 1 + usize::from(side.is_d))?);
+            }
+            steps.push(tile.pulse(batch, &group, counted)?);
+            Ok(steps)
+        })?;
+        self.submit("drawing and applying pulses", &steps)
     }
 
     /// Draws the trains of one side.
@@ -213,15 +255,18 @@ impl GpuTile {
         Ok(Step { pipeline, group, parameters, grid })
     }
 
-    fn dense(&mut self, batch: &Update<'_>, mode: Mode, counted: bool) -> Result<()> {
-        let context = Arc::clone(&self.context);
-        let source = batch.source();
-        let samples = source.scalings(0..source.samples()).collect::<Result<Vec<_>>>()?;
-        for part in samples.chunks(GROUP) {
-            let group = self.write_lines(batch, part, mode)?;
-            context.guard("applying pulses", || self.pulse(batch, &group, counted, Vec::new()))?;
-        }
-        Ok(())
+    fn counted(
+        &mut self,
+        batch: &Update<'_>,
+        samples: &[(usize, Scaling)],
+        mode: Mode,
+        counted: bool,
+    ) -> Result<()> {
+        let step = self.guarded("writing pulses of lines", |tile| {
+            let group = tile.write_lines(batch, samples, mode)?;
+            tile.pulse(batch, &group, counted)
+        })?;
+        self.submit("applying pulses", &[step])
     }
 
     /// Writes the signed pulses of the lines of some samples.
@@ -252,14 +297,8 @@ impl GpuTile {
         Ok(Group { slices, mode })
     }
 
-    /// Runs `steps`, then the pulse kernel on the trains that they leave.
-    fn pulse(
-        &mut self,
-        batch: &Update<'_>,
-        group: &Group,
-        counted: bool,
-        mut steps: Vec<Step>,
-    ) -> Result<()> {
+    /// The pulse kernel on the trains of `group`.
+    fn pulse(&mut self, batch: &Update<'_>, group: &Group, counted: bool) -> Result<Step> {
         let context = Arc::clone(&self.context);
         let device = batch.device;
         let first = device.first_extra();
@@ -296,9 +335,7 @@ impl GpuTile {
         let [x, d] = &trains;
         let buffers = [&self.state.planes, x, d, &slices, state, visible, &counts];
         let group = context.bind(&pipeline, &uniform, &buffers);
-        steps.push(Step { pipeline, group, parameters: 0, grid: cell_grid(device) });
-        context.submit(&steps, None, &[]);
-        Ok(())
+        Ok(Step { pipeline, group, parameters: 0, grid: cell_grid(device) })
     }
 
     fn clear_counts(&mut self, counted: bool) -> Result<()> {
@@ -307,8 +344,8 @@ impl GpuTile {
         }
         let words = 2 * self.spec.d_size() * self.spec.x_size();
         let context = Arc::clone(&self.context);
-        context.guard("counting pulses", || {
-            let counts = self.scratch.counts.get(&context, "counts", words)?;
+        self.guarded("counting pulses", |tile| {
+            let counts = tile.scratch.counts.get(&context, "counts", words)?;
             context.clear(&counts);
             Ok(())
         })
@@ -317,7 +354,7 @@ impl GpuTile {
     fn add_counts(&mut self, counts: &mut [i64]) -> Result<()> {
         let mut found = vec![0u32; counts.len()];
         let buffer = self.scratch.counts.get(&self.context, "counts", counts.len())?;
-        self.context.download(&buffer, &mut self.scratch.staging, &mut found)?;
+        self.read(&buffer, &mut found)?;
         counts.iter_mut().zip(found).for_each(|(count, found)| *count += i64::from(found));
         Ok(())
     }

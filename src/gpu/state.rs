@@ -29,6 +29,14 @@ pub(super) struct State {
     pub unused: wgpu::Buffer,
 }
 
+/// Hidden parameters in a buffer, with what [`State`] has to know of it.
+#[derive(Debug)]
+pub(super) struct Planes {
+    buffer: wgpu::Buffer,
+    places: Vec<(u32, f32)>,
+    table: u32,
+}
+
 impl State {
     pub fn new(context: &Context, device: &Device) -> Result<Self> {
         let cells = device.d_size() * device.x_size();
@@ -61,38 +69,41 @@ impl State {
         [Some(&self.weights), self.persistent.as_ref()].into_iter().flatten().cloned().collect()
     }
 
-    /// Writes the planes and the table behind them.
-    pub fn write_planes(
-        &mut self,
+    /// Uploads planes and the table behind them, into a buffer of their own: those in use stay as
+    /// they are until all of it has worked.
+    pub fn upload(
+        &self,
         context: &Context,
         planes: &[PlaneRef<'_>],
         cells: usize,
-    ) -> Result<()> {
+    ) -> Result<Planes> {
         let table = self.response.as_ref().map_or(&[][..], |response| &response.table);
         let stored =
             planes.iter().filter(|plane| matches!(plane, PlaneRef::Values(v) if !v.is_empty()));
         let words = stored.count() * cells + table.len();
-        if (self.planes.size() as usize) < 4 * words {
-            self.planes = context.storage("hidden parameters", words)?;
-        }
-        self.places.clear();
+        let buffer = context.storage("hidden parameters", words)?;
+        let mut places = Vec::with_capacity(planes.len());
         let mut next = 0;
         for plane in planes {
-            self.places.push(match plane {
+            places.push(match plane {
                 PlaneRef::Constant(value) => (NO_PLANE, *value),
                 // The slot of the persistent weights, which have a buffer of their own.
                 PlaneRef::Values([]) => (NO_PLANE, 0.0),
                 PlaneRef::Values(values) => {
-                    context.write(&self.planes, next, values);
+                    context.write(&buffer, next, values);
                     next += cells;
                     ((next - cells) as u32, 0.0)
                 }
             });
         }
-        context.write(&self.planes, next, table);
-        self.table = next as u32;
+        context.write(&buffer, next, table);
+        Ok(Planes { buffer, places, table: next as u32 })
+    }
+
+    /// Uses planes that were uploaded.
+    pub fn set_planes(&mut self, planes: Planes) {
+        (self.planes, self.places, self.table) = (planes.buffer, planes.places, planes.table);
         self.known = true;
-        Ok(())
     }
 
     /// Parameters of a kernel over the cells: planes 4 to 7 are those at `positions`, the reference

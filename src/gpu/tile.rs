@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::buffers::Reused;
+use super::buffers::{Reused, Step};
 use super::context::{Context, Pick};
 use super::state::State;
 use crate::devices::{Device, DriftParameters};
@@ -121,7 +121,7 @@ impl GpuTile {
     /// [`Error::Shape`], [`Error::Backend`].
     pub fn weights(&mut self, weights: &mut [f32]) -> Result<()> {
         Error::check_len("weights", weights.len(), self.spec.d_size() * self.spec.x_size())?;
-        self.context.download(&self.state.weights, &mut self.scratch.staging, weights)
+        self.read(&self.state.weights.clone(), weights)
     }
 
     /// Writes the weights under the write noise as they are, for devices that have it.
@@ -145,8 +145,44 @@ impl GpuTile {
     pub fn persistent(&mut self, values: &mut [f32]) -> Result<()> {
         let count = self.persistent_count();
         Error::check_len("persistent_weights", values.len(), count)?;
-        let Some(buffer) = &self.state.persistent else { return Ok(()) };
-        self.context.download(buffer, &mut self.scratch.staging, values)
+        let Some(buffer) = self.state.persistent.clone() else { return Ok(()) };
+        self.read(&buffer, values)
+    }
+
+    /// Runs `f` and returns what it reports to the device as an error. Working memory is then made
+    /// anew: a buffer that could not be made, or that is still mapped, would let all later calls fail.
+    pub(super) fn guarded<R>(
+        &mut self,
+        what: &str,
+        f: impl FnOnce(&mut Self) -> Result<R>,
+    ) -> Result<R> {
+        let context = Arc::clone(&self.context);
+        let result = context.guard(what, || f(self));
+        if result.is_err() {
+            self.scratch = Scratch::default();
+        }
+        result
+    }
+
+    /// Runs `steps` in one submission. What they need has been prepared in a guard of its own: after a
+    /// write that failed they would compute with the numbers of an earlier call.
+    pub(super) fn submit(&mut self, what: &str, steps: &[Step]) -> Result<()> {
+        self.guarded(what, |tile| {
+            tile.context.submit(steps, None, &[]);
+            Ok(())
+        })
+    }
+
+    /// Copies the first numbers of `buffer` to `out`.
+    pub(super) fn read<T: bytemuck::Pod>(
+        &mut self,
+        buffer: &wgpu::Buffer,
+        out: &mut [T],
+    ) -> Result<()> {
+        let context = Arc::clone(&self.context);
+        self.guarded("reading back", |tile| {
+            context.download(buffer, &mut tile.scratch.staging, out)
+        })
     }
 
     fn persistent_count(&self) -> usize {
@@ -157,7 +193,8 @@ impl GpuTile {
     /// Writes the frozen values of one direction.
     ///
     /// # Errors
-    /// [`Error::Shape`] when a slice that the options use does not fit, [`Error::Backend`].
+    /// [`Error::Shape`] when a slice that the options use does not fit. [`Error::Backend`]; products
+    /// of that direction are then refused until the values are written.
     pub fn set_lines(&mut self, direction: Direction, lines: &Lines<'_>) -> Result<()> {
         let mvm = self.spec.mvm(direction);
         let packed = pack(mvm, lines)?;
@@ -166,12 +203,19 @@ impl GpuTile {
             Direction::Forward => &mut self.forward,
             Direction::Backward => &mut self.backward,
         };
-        if let Some(buffer) = &side.asymmetry {
+        if side.asymmetry.is_some() {
             let cells = self.spec.d_size() * self.spec.x_size();
             Error::check_len("w_asymmetry", lines.w_asymmetry.len(), cells)?;
-            context.write(buffer, 0, lines.w_asymmetry);
         }
-        context.write(&side.lines, 0, &packed);
+        // One of the two without the other would be values of no one.
+        side.known = false;
+        context.guard("writing frozen values", || {
+            if let Some(buffer) = &side.asymmetry {
+                context.write(buffer, 0, lines.w_asymmetry);
+            }
+            context.write(&side.lines, 0, &packed);
+            Ok(())
+        })?;
         side.factor = lines.out_nonlinearity_factor;
         side.known = true;
         Ok(())

@@ -1,16 +1,18 @@
-//! Updates in several submissions leave the weights as they were when one of them fails.
+//! Work in several submissions leaves the weights as they were when one of them fails.
 
 use std::sync::Arc;
 
 use super::buffers::Reused;
 use super::tile::GpuTile;
 use crate::error::Result;
+use crate::par;
 
 impl GpuTile {
-    /// Runs `work` on the weights. When it fails they are put back, unless the device is lost.
+    /// Runs `work` on the weights. When it fails or panics they are put back, unless the device is
+    /// lost.
     pub(super) fn restoring(&mut self, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         let kept = self.keep()?;
-        let result = work(self);
+        let result = par::guard(|| work(self));
         if result.is_err() {
             // The first error tells more than one from here.
             let _ = self.put_back(&kept);
@@ -22,8 +24,8 @@ impl GpuTile {
         let context = Arc::clone(&self.context);
         let live = self.state.live();
         let words = self.spec.d_size() * self.spec.x_size();
-        context.guard("keeping weights", || {
-            let buffers = self.scratch.kept.iter_mut().zip(&live);
+        self.guarded("keeping weights", |tile| {
+            let buffers = tile.scratch.kept.iter_mut().zip(&live);
             let room = |(kept, _): (&mut Reused, _)| kept.get(&context, "kept weights", words);
             let kept = buffers.map(room).collect::<Result<Vec<_>>>()?;
             context.copy(live.iter().zip(&kept));

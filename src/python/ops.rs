@@ -354,5 +354,5 @@ pub(super) fn get_num_threads() -> usize {
 /// Test hook: makes a kernel of the next update of this process panic half-way.
 #[pyfunction]
 pub(super) fn panic_in_next_update() {
-    crate::hooks::panic_in_next_block();
+    crate::hooks::panic_in_block(1);
 }

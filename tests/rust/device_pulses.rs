@@ -8,9 +8,9 @@ use mho_core::devices::{Device, DeviceConfig, Plane, PlaneRef};
 use mho_core::pulse::{self, Update};
 use mho_core::rng::Key;
 use mho_core::{Tile, UpdateParameters};
-use serde_json::Value;
 
-use crate::statistics::{moments, smirnov};
+use crate::reference::without_spread;
+use crate::statistics::{moments, smirnov, variance_error};
 
 /// Settings beside the defaults, in which every branch of the rules is taken.
 const SETTINGS: [(&str, &str); 11] = [
@@ -120,13 +120,6 @@ fn assert_equal(mut got: Vec<f64>, mut want: Vec<f64>, what: &str) {
     assert!(variance_want < 1e-10 || distance < 1.0, "{what}: distance {distance}");
 }
 
-/// Variance of the square of the deviation from the mean.
-fn variance_error(values: &[f64]) -> f64 {
-    let mean = moments(values).0;
-    let squares: Vec<_> = values.iter().map(|v| (v - mean).powi(2)).collect();
-    moments(&squares).1
-}
-
 #[test]
 fn sums_match_single_pulses() {
     for step in [0.001, 0.01] {
@@ -140,21 +133,6 @@ fn sums_match_single_pulses() {
             }
         }
     }
-}
-
-/// The device with equal cells.
-fn without_spread(config: &DeviceConfig) -> DeviceConfig {
-    fn equal(fields: &mut Value) {
-        for (name, value) in fields.as_object_mut().into_iter().flatten() {
-            if name.ends_with("_dtod") || name == "reference_std" {
-                *value = 0.0.into();
-            }
-            equal(value);
-        }
-    }
-    let mut value = serde_json::to_value(config).unwrap();
-    equal(&mut value);
-    serde_json::from_value(value).unwrap()
 }
 
 /// Cells whose range lies to one side take the exponent far beyond that of even ones, to where the

@@ -4,7 +4,7 @@
 @group(0) @binding(0) var<uniform> params: Params;
 // Inputs `[samples, given]`, then the scales by the running average where those are used.
 @group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> state: array<u32>;
+@group(0) @binding(2) var<storage, read_write> state: array<u32>;
 @group(0) @binding(3) var<storage, read_write> prepared: array<f32>;
 @group(0) @binding(4) var<storage, read_write> rows: array<Row>;
 
@@ -117,6 +117,12 @@ fn main(
             return;
         }
         row = state[list_at(slot)];
+    } else if thread == 0u {
+        // A call that ended after its first pass has left them.
+        state[flag_at(row)] = 0u;
+        if row == 0u {
+            state[ANY] = 0u;
+        }
     }
     var found = vec4<f32>(0.0);
     let managed = params.manage != MANAGE_NONE && params.manage != MANAGE_CONSTANT;

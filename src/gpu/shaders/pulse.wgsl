@@ -1,8 +1,9 @@
-// Pulses in the order of samples and slots, one thread per cell; twin of src/pulse/general.rs. The
-// response of the device stands before this file.
+// Pulses in the order of samples and slots, one thread per cell; twin of
+// src/pulse/kernels/one_by_one.rs. The response of the device stands before this file.
 //
-// The noise of the pulses that one slice brings to a cell is added up: one draw, of the size that it
-// has in the middle of them. Where such a sum could reach a bound, every pulse has a draw of its own.
+// Every pulse has a draw of its own, from the weight that the one before has left: the exact process,
+// whatever the steps. Only steps that do not depend on the weight are added up, where none of them can
+// reach a bound; their sum is a normal again.
 
 // Per slice: words of the input lines `[slice][column]` and of the error lines `[slice][row]`. Of
 // trains: bits and the sign; otherwise signed numbers.
@@ -67,47 +68,49 @@ fn step(w: f32, up: bool, cell: Cell, xi: f32) -> f32 {
     return clip_to(fma(step_noise(mean, w, up, cell), xi, mean + w), cell);
 }
 
-// One pulse after another, each with its draw.
-fn walk(start: f32, pulses: Pulses, cell: Cell, slice: u32, row: u32, column: u32) -> f32 {
+// Pulses of up to four slices, one slice after another.
+struct Queue {
+    // Number of the first pulse behind each slice.
+    ends: vec4<u32>,
+    up: vec4<bool>,
+}
+
+fn queue_of(a: Pulses, b: Pulses, c: Pulses, d: Pulses) -> Queue {
+    let two = a.count + b.count;
+    let three = two + c.count;
+    let ends = vec4<u32>(a.count, two, three, three + d.count);
+    return Queue(ends, vec4<bool>(a.up, b.up, c.up, d.up));
+}
+
+fn goes_up(queue: Queue, pulse: u32) -> bool {
+    let late = select(queue.up.w, queue.up.z, pulse < queue.ends.z);
+    let early = select(queue.up.y, queue.up.x, pulse < queue.ends.x);
+    return select(late, early, pulse < queue.ends.y);
+}
+
+// One pulse after another. Four of them share an evaluation of the generator, from the first one of
+// `slice` on: neighbouring threads evaluate it at the same time, however their pulses are spread.
+fn walk(start: f32, queue: Queue, cell: Cell, slice: u32, row: u32, column: u32) -> f32 {
     var w = start;
-    var xi = vec4<f32>(0.0);
-    for (var pulse = 0u; pulse < pulses.count; pulse++) {
-        if NOISY && pulse % 4u == 0u {
-            let word = slices[slice].z | column;
+    for (var pulse = 0u; pulse < queue.ends.w; pulse += 4u) {
+        var xi = vec4<f32>(0.0);
+        if NOISY {
             let block = slices[slice].y + pulse / 4u;
-            xi = normals(words(params.key, word, row, CYCLE_TO_CYCLE, block));
+            xi = normals(words(params.key, slices[slice].z | column, row, CYCLE_TO_CYCLE, block));
         }
-        w = step(w, pulses.up, cell, xi[pulse % 4u]);
+        for (var k = 0u; k < 4u && pulse + k < queue.ends.w; k++) {
+            w = step(w, goes_up(queue, pulse + k), cell, xi[k]);
+        }
     }
     return w;
 }
 
-// Whether a sum of noise could take one of the pulses to a bound.
-fn is_near(w: f32, pulses: Pulses, cell: Cell) -> bool {
-    let n = f32(pulses.count);
-    let mean = mean_step(w, pulses.up, cell);
-    let spread = FAR * sqrt(n) * abs(step_noise(mean, w, pulses.up, cell));
-    let end = fma(n, mean, w);
-    return max(w, end) + spread > cell.max_bound || min(w, end) - spread < cell.min_bound;
-}
-
-// All pulses of one slice, with the sum of their noise at the middle one.
-fn advance(start: f32, pulses: Pulses, cell: Cell, xi: f32) -> f32 {
-    var w = start;
-    let middle = (pulses.count - 1u) / 2u;
-    let size = sqrt(f32(pulses.count)) * xi;
-    for (var pulse = 0u; pulse < pulses.count; pulse++) {
-        w = step(w, pulses.up, cell, select(0.0, size, NOISY && pulse == middle));
-    }
-    return w;
-}
-
-fn draw_sums(slice: u32, row: u32, column: u32) -> vec4<f32> {
+fn draw_sum(slice: u32, row: u32, column: u32) -> f32 {
     if !NOISY {
-        return vec4<f32>(0.0);
+        return 0.0;
     }
     let word = slices[slice].w | column;
-    return normals(words(params.key, word, row, CYCLE_TO_CYCLE, slices[slice].y));
+    return normals(words(params.key, word, row, CYCLE_TO_CYCLE, slices[slice].y)).x;
 }
 
 @compute @workgroup_size(64, 4)
@@ -135,17 +138,7 @@ fn tally(pulses: Pulses) -> vec2<u32> {
     return select(vec2<u32>(pulses.count, 0u), vec2<u32>(0u, pulses.count), pulses.up);
 }
 
-fn slice_of(w: f32, pulses: Pulses, cell: Cell, slice: u32, row: u32, column: u32, xi: f32) -> f32 {
-    if pulses.count == 0u {
-        return w;
-    }
-    if NOISY && pulses.count > 1u && is_near(w, pulses, cell) {
-        return walk(w, pulses, cell, slice, row, column);
-    }
-    return advance(w, pulses, cell, xi);
-}
-
-// Four slices from `first` on, which share an evaluation of the generator.
+// Four slices from `first` on.
 fn quad(
     start: f32,
     first: u32,
@@ -158,15 +151,17 @@ fn quad(
     let b = pulses_in(first + 1u, row, column);
     let c = pulses_in(first + 2u, row, column);
     let d = pulses_in(first + 3u, row, column);
-    if (a.count | b.count | c.count | d.count) == 0u {
-        return start;
-    }
     *total += tally(a) + tally(b) + tally(c) + tally(d);
-    let xi = draw_sums(first, row, column);
-    var w = slice_of(start, a, cell, first, row, column, xi.x);
-    w = slice_of(w, b, cell, first + 1u, row, column, xi.y);
-    w = slice_of(w, c, cell, first + 2u, row, column, xi.z);
-    return slice_of(w, d, cell, first + 3u, row, column, xi.w);
+    if MODE == STOCHASTIC {
+        // Draws of four slices lie behind one another, 8 evaluations for the 31 pulses of each.
+        return walk(start, queue_of(a, b, c, d), cell, first, row, column);
+    }
+    // Slices are samples, each with draws elsewhere.
+    let none = Pulses(0u, false);
+    var w = walk(start, queue_of(a, none, none, none), cell, first, row, column);
+    w = walk(w, queue_of(b, none, none, none), cell, first + 1u, row, column);
+    w = walk(w, queue_of(c, none, none, none), cell, first + 2u, row, column);
+    return walk(w, queue_of(d, none, none, none), cell, first + 3u, row, column);
 }
 
 // Pulses of a whole segment.
@@ -197,7 +192,7 @@ fn update(row: u32, column: u32) {
             let lowest = w + min(change.x, 0.0) + min(change.y, 0.0) - FAR * noise;
             if highest < cell.max_bound && lowest > cell.min_bound {
                 total += pulses;
-                let xi = draw_sums(first, row, column).x;
+                let xi = draw_sum(first, row, column);
                 w = fma(noise, xi, w + (change.x + change.y));
                 continue;
             }

@@ -172,3 +172,10 @@ def test_build_config_gives_the_preset(
     expected = preset(pattern.format(system))()
     assert isinstance(built, RPUConfigBase)
     assert vars(built) == vars(expected)
+
+
+def test_the_crate_tests_the_same_devices() -> None:
+    text = (Path(__file__).parents[2] / "rust" / "presets.json").read_text()
+    devices = importlib.import_module("mho.simulator.presets.devices")
+    built = {name: getattr(devices, name)() for name in sorted(devices.__all__)}
+    assert json.loads(text) == {name: device.to_wire("device") for name, device in built.items()}

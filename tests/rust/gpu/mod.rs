@@ -8,6 +8,7 @@ mod failures;
 mod lifecycle;
 mod options;
 mod pair;
+mod presets;
 mod products;
 mod updates;
 

@@ -10,7 +10,7 @@ from mho.exceptions import ArgumentError, ConfigError
 from mho.simulator.parameters.arguments import check_not_negative
 from mho.simulator.parameters.enums import WeightRemapType
 from mho.simulator.parts.base import Part, PartOwner
-from mho.simulator.raw_tiles.base import as_vector
+from mho.simulator.raw_tiles.given_values import as_vector
 from mho.simulator.raw_tiles.rows import check_tensor, check_view
 from mho.simulator.raw_tiles.weight_limits import with_floor
 from mho.simulator.state.entries import Entry, assign

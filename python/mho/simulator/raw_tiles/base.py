@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import ArgumentError, ConfigError, InputError, TileError
+from mho.exceptions import ConfigError, InputError, TileError
 from mho.settings import check_backend
 from mho.simulator.parameters.arguments import check_mapping
-from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapParameter
 from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.state.plan import LoadPlan
@@ -560,39 +559,6 @@ class SimulatorTile:
     def get_meta_parameters(self) -> Any:
         """Return the parameters the tile was built from."""
         raise NotImplementedError
-
-
-def named_values(dic: Mapping[str, Tensor] | None, more: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return what was given by a dictionary and by keywords as one dictionary.
-
-    Args:
-        dic: Dictionary, or None.
-        more: Keywords.
-
-    Raises:
-        ArgumentError: The first is not a dictionary.
-    """
-    return {**({} if dic is None else check_mapping("dic", dic)), **more}
-
-
-def as_vector(name: str, value: object) -> Tensor:
-    """Return numbers as a float32 vector on the host.
-
-    Args:
-        name: Name of the argument in messages.
-        value: Numbers in any shape.
-
-    Raises:
-        ArgumentError: They are no real numbers.
-    """
-    try:
-        given = torch.as_tensor(value).detach()
-        dense = given.layout is torch.strided and not (given.is_meta or given.is_nested)
-        if given.is_complex() or not dense:
-            raise TypeError("not a dense tensor of real numbers")
-        return given.to("cpu", torch.float32).reshape(-1)
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise ArgumentError(f"{name}: expected numbers, got {describe(value)}: {error}") from error
 
 
 def refused_backend(name: str, backend: str | None) -> str:

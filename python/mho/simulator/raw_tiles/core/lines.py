@@ -7,9 +7,9 @@ from torch import Tensor
 
 from mho import _core
 from mho.exceptions import ArgumentError
-from mho.simulator.raw_tiles.base import as_vector
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.tensors import Buffers, CoreTensors
+from mho.simulator.raw_tiles.given_values import as_vector
 from mho.simulator.state.tensor_group import as_tensor
 
 

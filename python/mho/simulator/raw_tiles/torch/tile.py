@@ -26,7 +26,8 @@ from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_tile_class
 from mho.simulator.parameters.signatures import checked
 from mho.simulator.raw_tiles import weight_limits
-from mho.simulator.raw_tiles.base import SimulatorTile, as_vector, named_values
+from mho.simulator.raw_tiles.base import SimulatorTile
+from mho.simulator.raw_tiles.given_values import as_vector, named_values
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.raw_tiles.torch.product import AnalogMVM
 from mho.simulator.state.entries import check_module_entries
