@@ -13,7 +13,7 @@ from mho.settings import adapter_name, check_backend, chosen_backend, get_adapte
 from mho.simulator.delegation import done_by
 from mho.simulator.parameters.arguments import check_flag, check_flags, check_not_negative
 from mho.simulator.parameters.base import RPUConfigBase
-from mho.simulator.raw_tiles.base import SimulatorTile, named_values
+from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.core import extra_state, loading
 from mho.simulator.raw_tiles.core.gpu.kernels import GpuKernels
 from mho.simulator.raw_tiles.core.hidden import HiddenParameters
@@ -23,6 +23,7 @@ from mho.simulator.raw_tiles.core.maintenance import Maintenance
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.python_device import PythonDevice, custom_device
 from mho.simulator.raw_tiles.core.tensors import DEVICE, CoreTensors
+from mho.simulator.raw_tiles.given_values import named_values
 from mho.simulator.raw_tiles.rows import batch_shape, check_tensor, from_rows, to_rows
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.plan import LoadPlan
