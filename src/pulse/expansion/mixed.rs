@@ -217,7 +217,7 @@ impl Path {
         let (whole, to) = (rate.mul_add(growth, 1.0), from + change);
         // Where the path is after half of the time.
         let half = change.mul_add(1.0 / (1.0 + whole.sqrt()), from);
-        let variance = self.variance(whole, [from, half, to]);
+        let variance = self.variance(whole, [from, half, to], order);
         // Mean square of the distance to the middle; what curvature adds at the start grows until
         // the end.
         let ends = (whole * from).mul_add(from, to * to);
@@ -234,15 +234,28 @@ impl Path {
     }
 
     /// Variance after the segment, by Simpson's rule over three points of the path; `whole` is the
-    /// factor by which the segment changes small distances.
+    /// factor by which the segment changes small distances, `order` the excess of pairs with the pulse
+    /// up first over half of all.
     #[inline(always)]
-    fn variance(&self, whole: f32, [from, half, to]: [f32; 3]) -> f32 {
+    fn variance(&self, whole: f32, [from, half, to]: [f32; 3], order: f32) -> f32 {
         let first = (whole * whole) * self.noise(from);
         let second = (4.0 * whole) * self.noise(half);
         let sum = first + second + self.noise(to);
         // Pulses start where the previous one ends, not half a step further.
         let early = self.u.mul_add(early(&self.up), self.d * early(&self.down));
+        let early = order.mul_add(-2.0 * self.noise_commutator(), early);
         larger(sum.mul_add(1.0 / 6.0, -(whole * early)), 0.0)
+    }
+
+    /// `g_up^2 f_down' - g_down^2 f_up' + g_down g_down' f_up - g_up g_up' f_down`: what a pair of pulses
+    /// adds to half of the variance when that up comes first. The noise of the first one is carried on by
+    /// the second, which starts where the first one has taken the weight.
+    #[inline(always)]
+    fn noise_commutator(&self) -> f32 {
+        let Self { up, down, .. } = self;
+        let first = up.noise.mul_add(down.slope, -(up.noise_slope * down.mean));
+        let second = down.noise.mul_add(up.slope, -(down.noise_slope * up.mean));
+        up.noise.mul_add(first, -(down.noise * second))
     }
 
     /// Sum of the variances of all pulses if they started at distance `at` from the middle.
