@@ -87,15 +87,24 @@ impl Device {
         check_factor("alpha", alpha)?;
         self.check_cells(&cells)?;
         if let Some(lifetime) = self.exact_lifetime() {
-            let loss = exact_loss(lifetime, alpha);
-            cells.weights.iter_mut().for_each(|w| *w = decayed(*w, 0.0, loss));
+            if lifetime > 0.0 {
+                let loss = exact_loss(lifetime, alpha);
+                let (scale, loss) = ((1.0 - loss) as f32, loss as f32);
+                let is_small = loss < SMALL_LOSS;
+                let decayed = |w: f32| if is_small { w.mul_add(-loss, w) } else { w * scale };
+                cells.weights.iter_mut().for_each(|w| *w = decayed(*w));
+            }
             return Ok(());
         }
         let (scales, biases) = (cells.planes[position::DECAY], cells.planes[position::RESET]);
         let equal = self.equal_loss(scales, alpha);
         self.map(cells, key, |at, w| {
-            let loss = equal.unwrap_or_else(|| alpha as f32 * (1.0 - scales.at(at)));
-            decayed(w, biases.at(at), loss)
+            let (bias, rate) = (biases.at(at), scales.at(at) - 1.0);
+            let loss = equal.unwrap_or(-rate * alpha as f32);
+            if loss < SMALL_LOSS {
+                return (w - bias).mul_add(-loss, w);
+            }
+            (w - bias).mul_add((alpha as f32).mul_add(rate, 1.0), bias)
         })
     }
 
@@ -237,15 +246,13 @@ impl Device {
     }
 }
 
-/// What the weights of exact devices lose in `alpha` calls; nothing without lifetime.
-pub(crate) fn exact_loss(lifetime: f64, alpha: f64) -> f32 {
-    if lifetime > 0.0 { (alpha / lifetime).min(1.0) as f32 } else { 0.0 }
-}
+/// Losses below this are applied to the distance from the mean after a reset; a scale has digits enough
+/// for larger ones, and is 0 exactly where all is lost.
+pub(crate) const SMALL_LOSS: f32 = 1.0 / 1024.0;
 
-/// `w` after its distance to `bias` lost the share `loss`: exactly `bias` when it lost all of it.
-fn decayed(w: f32, bias: f32, loss: f32) -> f32 {
-    let distance = w - bias;
-    if loss < 0.5 { distance.mul_add(-loss, w) } else { distance.mul_add(1.0 - loss, bias) }
+/// What the weights of exact devices lose in `alpha` calls; nothing without lifetime.
+pub(crate) fn exact_loss(lifetime: f64, alpha: f64) -> f64 {
+    if lifetime > 0.0 { (alpha / lifetime).min(1.0) } else { 0.0 }
 }
 
 /// One normal per cell of one stream and block, for cells that come in their order.

@@ -40,7 +40,7 @@ pub use exp_step::{ExpStep, ExpStepRule};
 pub use ideal::{FloatingPoint, Ideal};
 pub use lifecycle::Cells;
 #[cfg(feature = "wgpu")]
-pub(crate) use lifecycle::exact_loss;
+pub(crate) use lifecycle::{SMALL_LOSS, exact_loss};
 pub use linear::LinearRule;
 pub use linear_step::LinearStep;
 pub use nodes::{MAX_NODES, Nodes};

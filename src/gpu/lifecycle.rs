@@ -9,7 +9,9 @@ use super::state::{Numbers, cell_grid};
 use super::tile::GpuTile;
 use super::words::Words;
 use crate::config::check_factor;
-use crate::devices::{DeviceConfig, PlaneRef, WeightClip, exact_limit, exact_loss, position};
+use crate::devices::{
+    DeviceConfig, PlaneRef, SMALL_LOSS, WeightClip, exact_limit, exact_loss, position,
+};
 use crate::error::{Error, Result};
 use crate::rng::Key;
 
@@ -91,12 +93,14 @@ impl GpuTile {
         check_factor("alpha", alpha)?;
         let device = self.spec.device();
         if let Some(lifetime) = device.exact_lifetime() {
-            let numbers = Numbers { value: exact_loss(lifetime, alpha), ..Numbers::default() };
+            let value = exact_loss(lifetime, alpha) as f32;
+            let numbers = Numbers { value, ..Numbers::default() };
             return self.operate(Operation::ExactDecay, key, &numbers);
         }
         let planes = [position::DECAY, position::RESET];
         let scale = device.hidden_constant("decay_scales");
         let equal = scale.and_then(|scale| device.equal_loss(PlaneRef::Constant(scale), alpha));
+        let equal = equal.filter(|loss| *loss < SMALL_LOSS);
         // A scale of 0 leaves the loss as it is.
         let numbers = Numbers {
             planes: &planes,

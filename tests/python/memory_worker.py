@@ -83,12 +83,7 @@ def built(device: object, **fields: object) -> AnalogTile:
 def updates() -> None:
     """Updates of all kinds need copies of what they change."""
     x, d = torch.randn(2, SIZE), torch.randn(2, SIZE)
-    devices = [
-        SoftBoundsDevice(count_pulses=True),
-        ConstantStepDevice(),
-        PowStepDevice(write_noise_std=0.5),
-    ]
-    for device in devices:
+    for device in (SoftBoundsDevice(count_pulses=True), PowStepDevice(write_noise_std=0.5)):
         fails(built(device), lambda tile: tile.update(x, d))
     implicit = UpdateParameters(pulse_type=PulseType.DETERMINISTIC_IMPLICIT)
     fails(built(ConstantStepDevice(), update=implicit), lambda tile: tile.update(x, d))

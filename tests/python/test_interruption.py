@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="timers of POSIX syst
 
 
 @pytest.mark.parametrize(
-    "times", [pytest.param(60), pytest.param(1000, marks=pytest.mark.slow)], ids=["few", "many"]
+    "times", [pytest.param(30), pytest.param(1000, marks=pytest.mark.slow)], ids=["few", "many"]
 )
 @pytest.mark.parametrize("case", CASES)
 def test_interrupted_changes_are_whole(case: str, times: int) -> None:

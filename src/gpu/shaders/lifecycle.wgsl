@@ -15,19 +15,21 @@ const RESET_COLUMNS: u32 = 3u;
 const CLIP: u32 = 4u;
 const SET: u32 = 5u;
 
-// `w` after its distance to `bias` lost the share `loss`.
-fn decayed(w: f32, bias: f32, loss: f32) -> f32 {
-    let distance = w - bias;
-    if loss < 0.5 {
-        return fma(distance, -loss, w);
+// Losses below this are applied to the distance from `bias`, for a scale has too few digits.
+const SMALL_LOSS: f32 = 1.0 / 1024.0;
+
+// `w` after `calls` calls that change its distance to `bias` by `rate` each.
+fn decayed(w: f32, bias: f32, calls: f32, rate: f32) -> f32 {
+    if -rate * calls < SMALL_LOSS {
+        return fma(w - bias, rate * calls, w);
     }
-    return fma(distance, 1.0 - loss, bias);
+    return fma(w - bias, fma(calls, rate, 1.0), bias);
 }
 
 fn changed(w: f32, row: u32, column: u32, at: u32) -> f32 {
     switch OPERATION {
-        case EXACT_DECAY: { return decayed(w, 0.0, params.value); }
-        case DECAY: { return decayed(w, plane(5u, at), params.value * (1.0 - plane(4u, at))); }
+        case EXACT_DECAY: { return decayed(w, 0.0, params.value, -1.0); }
+        case DECAY: { return decayed(w, plane(5u, at), params.value, plane(4u, at) - 1.0); }
         case DIFFUSE: { return fma(plane(4u, at), normal_of(column, row, DIFFUSION, 0u), w); }
         case RESET_COLUMNS: {
             let inside = (column + params.x_size - params.first_column) % params.x_size;
