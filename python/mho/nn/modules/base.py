@@ -373,7 +373,7 @@ class AnalogLayerBase(_Mixin):
         """
         for tile in self.analog_tiles() if recurse else ():
             check_move(tile, fn)
-        moved: LayerT = super()._apply(fn, recurse)  # type: ignore[misc, no-untyped-call]
+        moved: LayerT = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return moved
 
     def extra_repr(self) -> str:
