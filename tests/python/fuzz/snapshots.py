@@ -40,7 +40,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, Tensor) and not isinstance(value, AnalogContext):
-        return bits(value)  # a context may be a placeholder, which has no values
+        # A context may be a placeholder without values; what is not dense was given so.
+        is_dense = value.layout is torch.strided and not value.is_nested
+        return bits(value) if is_dense else repr(value)
     if value is None or isinstance(value, (bool, int, float, str, torch.dtype, torch.device)):
         return repr(value)
     return type(value).__name__  # modules and other objects, which show their addresses
