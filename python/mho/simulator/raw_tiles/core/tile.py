@@ -318,8 +318,8 @@ class CoreTile(SimulatorTile):
             ArgumentError: A flag is none.
             InputError: Wrong number of features, dtype or device.
         """
-        check_flags(bias=bias, in_trans=in_trans, out_trans=out_trans)
-        is_test = check_flag("is_test", is_test)
+        check_flags(in_trans=in_trans, out_trans=out_trans)
+        bias, is_test = check_flag("bias", bias), check_flag("is_test", is_test)
         rows = _rows(x_input, self.spec.x_size - int(bias), in_trans, "x_input")
         y = self.run_forward(rows, 1.0 if bias else None, is_test)[0]
         return from_rows(y, batch_shape(x_input, in_trans), out_trans)
@@ -358,7 +358,8 @@ class CoreTile(SimulatorTile):
             ArgumentError: A value is not finite.
             InputError: Wrong number of features or samples, dtype or device.
         """
-        check_flags(bias=bias, in_trans=in_trans, out_trans=out_trans)
+        check_flags(in_trans=in_trans, out_trans=out_trans)
+        bias = check_flag("bias", bias)
         x = _rows(x_input, self.spec.x_size - int(bias), in_trans, "x_input")
         d = _rows(d_input, self.spec.d_size, out_trans, "d_input")
         self.run_update(x, d, 1.0 if bias else None)
