@@ -76,6 +76,11 @@ def damaged(state: State, dice: Dice) -> tuple[State, str]:
     return result, " and ".join(done)
 
 
+def _is_dense(value: Any) -> bool:
+    """Whether an entry is a tensor with values in rows, to which more can be done."""
+    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
+
+
 def _remove(state: State, name: str, dice: Dice) -> None:
     del state[name]
 
@@ -107,7 +112,7 @@ def _swap(state: State, name: str, dice: Dice) -> None:
 
 def _shape(state: State, name: str, dice: Dice) -> None:
     value = state[name]
-    if not isinstance(value, Tensor):
+    if not _is_dense(value):
         return
     ways: list[Callable[[], Tensor]] = [
         lambda: value[None],
@@ -122,7 +127,7 @@ def _shape(state: State, name: str, dice: Dice) -> None:
 
 
 def _dtype(state: State, name: str, dice: Dice) -> None:
-    if isinstance(state[name], Tensor):
+    if _is_dense(state[name]):
         types = [torch.float16, torch.float64, torch.int64, torch.int32, torch.bool, torch.uint8]
         state[name] = state[name].to(dice.choice([*types, torch.complex64, torch.bfloat16]))
 
@@ -130,7 +135,7 @@ def _dtype(state: State, name: str, dice: Dice) -> None:
 def _number(state: State, name: str, dice: Dice) -> None:
     """Put a number somewhere into an entry that the devices, or nobody, can have."""
     value = state[name]
-    if not isinstance(value, Tensor) or value.numel() == 0 or value.is_complex():
+    if not _is_dense(value) or value.numel() == 0 or value.is_complex():
         return
     floats = [torch.nan, torch.inf, -torch.inf, 1e6, -1e6, 3e38, 0.0, -1.0, 1e-45]
     # 2**62 calls are the most that a tile takes over: one more makes them too many.
@@ -147,20 +152,20 @@ def _number(state: State, name: str, dice: Dice) -> None:
 
 
 def _value(state: State, name: str, dice: Dice) -> None:
-    if isinstance(state[name], Tensor):
+    if _is_dense(state[name]):
         state[name] = VALUES[dice.one(list(VALUES))](state[name])
 
 
 def _place(state: State, name: str, dice: Dice) -> None:
     """Hold the same values otherwise."""
     value = state[name]
-    if not isinstance(value, Tensor):
+    if not _is_dense(value):
         return
     ways: list[Callable[[], Any]] = [
         lambda: value.to("meta"),
         lambda: value.to_sparse() if value.dim() else value,
         lambda: value.tolist(),
-        lambda: value.float().to_dense().numpy(force=True) if not value.is_meta else None,
+        lambda: value.float().numpy(force=True),
         lambda: torch.nn.Parameter(value, requires_grad=False),
         lambda: value.expand(3, *value.shape)[1],
         lambda: value.repeat_interleave(2, 0)[::2] if value.dim() else value,
@@ -176,8 +181,7 @@ def _headers(state: State) -> list[str]:
         and isinstance(value, Tensor)
         and value.dtype is torch.uint8
         and value.dim() == 1
-        and value.layout is torch.strided
-        and not value.is_meta
+        and _is_dense(value)
     ]
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fuzz.calls import state_of
 from fuzz.subjects import Subject, build
+from mho.optim.context import AnalogContext
 from mho.simulator.tiles.module import TileModule
 from unchanged import IDENTITIES, READOUT, TRACE, bits, differences, everything
 
@@ -38,8 +39,10 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    if isinstance(value, Tensor):
-        return bits(value)
+    if isinstance(value, Tensor) and not isinstance(value, AnalogContext):
+        # A context may be a placeholder without values; what is not dense was given so.
+        is_dense = value.layout is torch.strided and not value.is_nested
+        return bits(value) if is_dense else repr(value)
     if value is None or isinstance(value, (bool, int, float, str, torch.dtype, torch.device)):
         return repr(value)
     return type(value).__name__  # modules and other objects, which show their addresses

@@ -38,7 +38,7 @@ def _torch_random() -> Iterator[None]:
     torch.set_rng_state(before)
 
 
-@pytest.mark.parametrize(("kind", "count"), [("sequences", 30), ("damage_cases", 30)])
+@pytest.mark.parametrize(("kind", "count"), [("sequences", 25), ("damage_cases", 25)])
 def test_a_few_cases(kind: str, count: int) -> None:
     findings = runner.run_here(kind, 10**9, count)
     assert not findings, told(findings)
@@ -46,7 +46,7 @@ def test_a_few_cases(kind: str, count: int) -> None:
 
 def test_a_few_calls_of_the_core() -> None:
     """In a process of their own, which may die of them."""
-    findings = runner.run_in_children("border", 10**9, 200, processes=1)
+    findings = runner.run_in_children("border", 10**9, 150, processes=1)
     assert not findings, told(findings)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -416,4 +417,14 @@ def test_huge_integers_are_refused(kind: str, field: str) -> None:
     for value in (10**400, -(10**400), 10**5000):
         with pytest.raises(ConfigError, match=rf"{field}.*bits"):
             edit_config(layer, field, value)
+    assert differences(before, everything(layer)) == []
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_what_cannot_be_copied_is_refused(kind: str) -> None:
+    layer = AnalogLinear(4, 3, rpu_config=CONFIGS[kind]())
+    before = everything(layer)
+    for value in (threading.Lock(), (i for i in range(3))):
+        with pytest.raises(ConfigError, match=r"forward\.out_noise.*cannot be copied"):
+            edit_config(layer, "forward.out_noise", value)
     assert differences(before, everything(layer)) == []

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from mho.exceptions import ArgumentError, ConfigError, TileModuleError
 from mho.simulator.parameters.attribute_config import AttributeConfig
-from mho.simulator.parameters.checking import join
+from mho.simulator.parameters.checking import describe, join
 from mho.simulator.parameters.config_base import ConfigBase
 from mho.simulator.parameters.mapping import MappingParameter
 from mho.simulator.parameters.watching import MISSING, plain, watch
@@ -213,13 +213,20 @@ def _planned(
     for path, value in fields.items():
         obj, name = _found(tile.rpu_config, path)
         old = vars(obj)[name]
-        new = plain(obj, name, copy.deepcopy(value))
+        new = plain(obj, name, _copied(path, value))
         changed.append((vars(obj), name, old))
         vars(obj)[name] = new
         refuse_fixed(path, old, new)
     check_config(tile, tile.rpu_config)
     tile.tile.check_edit(tile.rpu_config)
     return lambda: _act(tile)
+
+
+def _copied(path: str, value: Any) -> Any:
+    try:
+        return copy.deepcopy(value)
+    except Exception as error:  # whatever the object of a user raises
+        raise ConfigError(f"{path}: {describe(value)} cannot be copied: {error}") from error
 
 
 def _found(config: Any, path: str) -> tuple[Any, str]:
