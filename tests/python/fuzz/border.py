@@ -118,6 +118,11 @@ class Made:
         """Return what numbers a call."""
         return {"seed": self.seed, "call": self.dice.randint(0, 2**40)}
 
+    def numbers(self) -> Arguments:
+        """Return what a call that changes the weights is numbered by."""
+        calls = self.arena.put("calls", torch.tensor([self.dice.randint(0, 2**40)]))
+        return {"seed": self.seed, "calls": calls}
+
     def cells(self) -> Arguments:
         """Return what operations on weights take first."""
         return {"spec": self.spec, "weight": self.weight(), "hidden": self.hidden}
@@ -166,7 +171,6 @@ def _pairs(made: Made) -> Arguments:
         "x": made.tensor("x", made.samples, made.columns),
         "d": made.tensor("d", made.samples, made.rows),
         "learning_rate": made.dice.choice([0.01, 0.1, 1.0]),
-        **made.key(),
     }
 
 
@@ -174,13 +178,15 @@ def _update(made: Made) -> Arguments:
     counts = None
     if made.spec.counts_pulses:
         counts = made.tensor("counts", 2, made.rows, made.columns, dtype=torch.int64)
-    return {**made.cells(), **_pairs(made), "bias": None, "counts": counts}
+    numbers = made.numbers()
+    return {**made.cells(), **_pairs(made), **numbers, "bias": None, "counts": counts}
 
 
 def _pulse_counts(made: Made) -> Arguments:
     counts = made.matrix("counts", torch.int64)
     at = made.dice.randrange(max(1, made.samples))
-    return {"spec": made.spec, **_pairs(made), "at": at, "counts": counts, "bias": None}
+    pairs = {**_pairs(made), **made.key()}
+    return {"spec": made.spec, **pairs, "at": at, "counts": counts, "bias": None}
 
 
 def _pulse_noise(made: Made) -> Arguments:
@@ -200,16 +206,16 @@ def _drift(made: Made) -> Arguments:
         "w0": made.matrix("w0"),
         "previous_weights": made.arena.put("previous_weights", cells["weight"].clone()),
     }
-    return {**cells, "state": state, "delta_t": 3.0, **made.key()}
+    return {**cells, "state": state, "delta_t": 3.0, **made.numbers()}
 
 
 def _uniform(made: Made) -> Arguments:
-    return {"weight": made.weight(), "low": -0.1, "high": 0.2, **made.key()}
+    return {"weight": made.weight(), "low": -0.1, "high": 0.2, **made.numbers()}
 
 
 def _reset(made: Made) -> Arguments:
     where = {"start": made.dice.randrange(made.columns), "count": -1, "probability": 0.5}
-    return {**made.cells(), **where, **made.key()}
+    return {**made.cells(), **where, **made.numbers()}
 
 
 def _forward(made: Made) -> Arguments:
@@ -221,8 +227,7 @@ def _forward(made: Made) -> Arguments:
         "spec": made.spec,
         "x": made.tensor("x", made.samples, made.columns),
         "weight": made.weight(),
-        "seed": made.seed,
-        "calls": made.arena.put("calls", torch.tensor([made.dice.randint(0, 2**40)])),
+        **made.numbers(),
         "is_test": made.dice.chance(0.5),
         "bias": None,
         "lines": lines or None,
@@ -249,42 +254,40 @@ def _entered(made: Made) -> Arguments:
 
 FUNCTIONS: dict[str, tuple[Callable[[Made], Arguments], set[str]]] = {
     "mvm": (_mvm, {"y", "mask", "running_abs_max"}),
-    "update": (_update, {"weight", "persistent_weights", "counts"}),
+    "update": (_update, {"weight", "persistent_weights", "counts", "calls"}),
     "pulse_counts": (_pulse_counts, {"counts"}),
     "pulse_noise": (_pulse_noise, {"out"}),
     "clip_to_bounds": (
-        lambda made: {**made.cells(), **made.key()},
-        {"weight", "persistent_weights"},
+        lambda made: {**made.cells(), **made.numbers()},
+        {"weight", "persistent_weights", "calls"},
     ),
     "enter_bounds": (Made.cells, {"weight", "persistent_weights"}),
     "check_hidden": (_hidden, set()),
     "unexpected_dw_min": (_hidden, set()),
     "drift": (
         _drift,
-        {"weight", "persistent_weights", "current_t", "t", "w0", "previous_weights"},
+        {"weight", "persistent_weights", "current_t", "t", "w0", "previous_weights", "calls"},
     ),
     "decay": (
-        lambda made: {**made.cells(), "alpha": 1.0, **made.key()},
-        {"weight", "persistent_weights"},
+        lambda made: {**made.cells(), "alpha": 1.0, **made.numbers()},
+        {"weight", "persistent_weights", "calls"},
     ),
-    "diffuse": (lambda made: {**made.cells(), **made.key()}, {"weight", "persistent_weights"}),
-    "reset_columns": (_reset, {"weight", "persistent_weights"}),
+    "diffuse": (
+        lambda made: {**made.cells(), **made.numbers()},
+        {"weight", "persistent_weights", "calls"},
+    ),
+    "reset_columns": (_reset, {"weight", "persistent_weights", "calls"}),
     "clip_weights": (
-        lambda made: {**made.cells(), "value": 0.1, **made.key()},
-        {"weight", "persistent_weights"},
+        lambda made: {**made.cells(), "value": 0.1, **made.numbers()},
+        {"weight", "persistent_weights", "calls"},
     ),
-    "uniform_weights": (_uniform, {"weight"}),
+    "uniform_weights": (_uniform, {"weight", "calls"}),
     "next_call": (lambda made: {"calls": made.arena.put("calls", torch.tensor([3]))}, {"calls"}),
-}
-"""Functions of the core: their good arguments, and the tensors that they write."""
-
-# Of the builds that do the periphery of a product inside the call.
-_PERIPHERY: dict[str, tuple[Callable[[Made], Arguments], set[str]]] = {
     "forward": (_forward, {"calls", "mask", "running_abs_max"}),
     "enter_range": (_entered, set()),
     "scale_and_offset": (_scaled, {"y"}),
 }
-FUNCTIONS |= {name: made for name, made in _PERIPHERY.items() if hasattr(_core, name)}
+"""Functions of the core: their good arguments, and the tensors that they write."""
 
 _NEEDS_GPU = "needs a graphics processor, and borrows through the same gate; test_gpu_residency.py"
 LEFT_OUT = {

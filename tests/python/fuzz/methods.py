@@ -10,7 +10,8 @@ from torch import nn
 HOOKS = {
     "pre_forward", "post_forward", "pre_backward", "post_backward", "pre_update", "joint_forward",
     "traced_forward", "cast_input", "connect", "follow", "settle", "weights_edited", "bias_input",
-    "take_config", "plan_edit", "own_reference",
+    "take_config", "plan_edit", "own_reference", "output_factors", "enter_range",
+    "register_parameter",
 }  # fmt: skip
 # They answer a question about their argument and hold no state.
 QUESTIONS = {

@@ -415,7 +415,7 @@ def test_huge_integers_are_refused(kind: str, field: str) -> None:
     layer = AnalogLinear(4, 3, rpu_config=CONFIGS[kind]())
     before = everything(layer)
     for value in (10**400, -(10**400), 10**5000):
-        with pytest.raises(ConfigError, match=rf"{field}.*bits"):
+        with pytest.raises(ConfigError, match=field):
             edit_config(layer, field, value)
     assert differences(before, everything(layer)) == []
 

@@ -174,6 +174,7 @@ def check_real(name: str, value: Any) -> Tensor:
         or not value.is_floating_point()
         or value.layout is not torch.strided
         or value.is_meta
+        or value.is_nested
     ):
         raise ArgumentError(
             f"{name}: expected a dense tensor of floating-point numbers, got {describe(value)}"

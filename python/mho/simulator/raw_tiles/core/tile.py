@@ -330,7 +330,7 @@ class CoreTile(SimulatorTile):
         non_blocking: bool = False,
     ) -> Tensor:
         """Return gradients of the inputs without those of an analog bias; see the base class."""
-        in_trans, out_trans = check_flags(in_trans=in_trans, out_trans=out_trans)
+        _, in_trans, out_trans = check_flags(bias=bias, in_trans=in_trans, out_trans=out_trans)
         rows = _rows(d_input, self.spec.d_size, in_trans, "d_input")
         with self.numbered() as call:
             y = self.run_backward(rows, call)
