@@ -171,7 +171,7 @@ INTERNAL = {
     "raise_if_readonly_write_target", "raise_readonly_error", "is_inplace_operation",
     "be_stepped_by", "store", "scale_errors", "connect", "create", "follow", "check", "plan",
     "check_entries", "product", "run_forward", "run_backward", "run_update", "to_wire",
-    "enter_range",
+    "enter_range", "check_edit",
     "compatible_with",
 }  # fmt: skip
 # Abstract, made by what stands above, or those of torch with own names.
