@@ -9,6 +9,8 @@ unexport CONDA_PREFIX
 
 # RUST_PROFILE=develop compiles a change in seconds, to slow kernels; see Cargo.toml.
 RUST_PROFILE ?= release
+# Two processes of tests: more would take a gigabyte each.
+PYTEST := $(BIN)/python -m pytest -q -n 2
 EXTRAS := demo,test,lint,bench
 RUST_SOURCES := Cargo.toml pyproject.toml $(wildcard Cargo.lock) $(shell find src -name '*.rs' -o -name '*.wgsl')
 # Lint has its own target folder: maturin sets variables that would make cargo build pyo3 anew
@@ -53,12 +55,12 @@ test-rust: ## Run the tests of the crate, without Python
 
 .PHONY: test-python
 test-python: $(EXTENSION) ## Run the tests of the package
-	$(BIN)/python -m pytest -q -m 'not slow'
+	OMP_NUM_THREADS=1 $(PYTEST) -m 'not slow'
 
 .PHONY: test-slow
 test-slow: gpu-driver $(EXTENSION) ## Run the slow tests as well (statistics on large samples)
 	cargo test --release --quiet --features wgpu -- --include-ignored
-	HYPOTHESIS_PROFILE=slow $(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=slow $(PYTEST)
 
 .PHONY: lint
 lint: lint-rust lint-python ## Check format, lints, types and documentation
