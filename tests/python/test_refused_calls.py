@@ -424,3 +424,14 @@ def test_layers_refuse_absurd_configurations(config: Any, field: str) -> None:
         setattr(chosen, field, value)
         with suppress(AihwkitException):
             AnalogLinear(IN, OUT, rpu_config=chosen)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64])
+def test_a_range_follows_floating_point_numbers_only(dtype: torch.dtype) -> None:
+    config = InferenceRPUConfig()
+    config.pre_post.input_range.enable = True
+    tile: Any = AnalogLinear(IN, OUT, rpu_config=config).analog_module
+    before = everything(tile)
+    with pytest.raises(InputError, match="values: expected floating-point"):
+        tile.apply_input_range(torch.ones(6, IN).to(dtype), update_from_data=True)
+    assert differences(before, everything(tile)) == []

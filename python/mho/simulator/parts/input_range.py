@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import ArgumentError, ConfigError
+from mho.exceptions import ArgumentError, ConfigError, InputError
 from mho.simulator.parameters.arguments import check_flag, check_number
 from mho.simulator.parameters.pre_post import InputRangeParameter
 from mho.simulator.parts.base import Part
@@ -138,8 +138,11 @@ class InputRange(Part):
 
         Raises:
             ConfigError: The tile has no input range.
+            InputError: They are no floating-point numbers.
         """
         check_tensor(values, "values")
+        if not values.is_floating_point():
+            raise InputError(f"values: expected floating-point numbers, got {values.dtype}")
         range_ = self._followed(values, check_flag("update_from_data", update_from_data))
         bound = positive(range_)
         return torch.clamp(values, -bound, bound)
