@@ -18,6 +18,7 @@ from mho.simulator.autograd.handles import tile_of_handle
 from mho.simulator.autograd.weight_gradient import weight_gradient
 from mho.simulator.parameters.pre_post import InputRangeParameter
 from mho.simulator.parts import input_range
+from mho.simulator.raw_tiles.base import enter_range
 from mho.simulator.raw_tiles.rows import from_rows
 
 _LIBRARY: Any = torch.library.Library("mho", "DEF")  # type: ignore[no-untyped-call]
@@ -85,7 +86,7 @@ def _mvm(
 ) -> tuple[Tensor, Tensor]:
     out_size, _, analog_bias = sizes
     r = None if range_ is None else input_range.positive(range_)
-    seen = x if r is None else input_range.enter(x, r)
+    seen = x if r is None else enter_range(x, r)
     bias = None if not analog_bias else (1.0 if r is None else 1.0 / float(r))
     y = x.new_empty(x.shape[0], out_size)
     mask = torch.empty((x.shape[0], out_size) if masked else (0, 0), dtype=torch.uint8)
@@ -160,7 +161,7 @@ def _backward(ctx: Any, d: Tensor, _: Any) -> tuple[Any, ...]:
     x, weight, token, range_, scales, seed, call, mask, *back_lines = ctx.saved_tensors
     r = None if range_ is None else input_range.positive(range_)
     clipped = mask if ctx.masked else None
-    seen = x if r is None else input_range.enter(x, r)
+    seen = x if r is None else enter_range(x, r)
     need_x, need_weight, need_token, need_range = ctx.needs_input_grad[:4]
     d_x = d_weight = d_token = d_range = None
     if need_x or need_range:

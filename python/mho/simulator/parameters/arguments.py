@@ -7,7 +7,8 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError, ConfigError, warn_caller
 from mho.settings import check_backend
@@ -83,6 +84,15 @@ def check_probability(name: str, value: object) -> float:
     if not 0.0 <= number <= 1.0:
         raise ArgumentError(f"{name}: expected a probability, got {describe(value)}")
     return number
+
+
+def is_dense(value: Tensor) -> bool:
+    """Return whether a tensor has one value for each of its elements.
+
+    Args:
+        value: Tensor; sparse, nested and meta tensors have not.
+    """
+    return value.layout is torch.strided and not (value.is_meta or value.is_nested)
 
 
 def as_number(value: Any) -> float:

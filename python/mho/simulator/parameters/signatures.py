@@ -15,7 +15,6 @@ from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar, Union
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from mho.exceptions import ArgumentError, short_traceback
@@ -24,6 +23,7 @@ from mho.simulator.parameters.arguments import (
     check_index,
     check_number,
     check_rpu_config,
+    is_dense,
 )
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.checking import describe, type_name
@@ -169,13 +169,7 @@ def check_real(name: str, value: Any) -> Tensor:
     Raises:
         ArgumentError: It is something else.
     """
-    if (
-        not isinstance(value, Tensor)
-        or not value.is_floating_point()
-        or value.layout is not torch.strided
-        or value.is_meta
-        or value.is_nested
-    ):
+    if not isinstance(value, Tensor) or not value.is_floating_point() or not is_dense(value):
         raise ArgumentError(
             f"{name}: expected a dense tensor of floating-point numbers, got {describe(value)}"
         )

@@ -198,16 +198,6 @@ def positive(input_range: Tensor) -> Tensor:
     return input_range.detach().abs().clamp(min=torch.finfo(input_range.dtype).tiny)
 
 
-def enter(x: Tensor, r: Tensor) -> Tensor:
-    """Return inputs clipped to the range and divided by it.
-
-    Args:
-        x: Inputs of any shape.
-        r: Positive range, shape `[1]`.
-    """
-    return torch.clamp(x, -r, r) / r
-
-
 @torch.no_grad()
 def update_range_from_data(
     x: Tensor, input_range: Tensor, update_idx: Tensor, params: InputRangeParameter

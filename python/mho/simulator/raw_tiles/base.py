@@ -265,7 +265,7 @@ class SimulatorTile:
             values: Inputs, any shape.
             magnitude: Positive range, shape `[1]`.
         """
-        return torch.clamp(values, -magnitude, magnitude) / magnitude
+        return enter_range(values, magnitude)
 
     def run_backward(
         self, rows: Tensor, call: int, is_test: bool = False, weight: Tensor | None = None
@@ -559,6 +559,16 @@ class SimulatorTile:
     def get_meta_parameters(self) -> Any:
         """Return the parameters the tile was built from."""
         raise NotImplementedError
+
+
+def enter_range(values: Tensor, magnitude: Tensor) -> Tensor:
+    """Return inputs clipped to a range and divided by it, by operations that graphs know.
+
+    Args:
+        values: Inputs, any shape.
+        magnitude: Positive range, shape `[1]`.
+    """
+    return torch.clamp(values, -magnitude, magnitude) / magnitude
 
 
 def refused_backend(name: str, backend: str | None) -> str:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mho.exceptions import ArgumentError
-from mho.simulator.parameters.arguments import check_mapping
+from mho.simulator.parameters.arguments import check_mapping, is_dense
 from mho.simulator.parameters.checking import describe
 
 
@@ -35,8 +35,7 @@ def as_vector(name: str, value: object) -> Tensor:
     """
     try:
         given = torch.as_tensor(value).detach()
-        dense = given.layout is torch.strided and not (given.is_meta or given.is_nested)
-        if given.is_complex() or not dense:
+        if given.is_complex() or not is_dense(given):
             raise TypeError("not a dense tensor of real numbers")
         return given.to("cpu", torch.float32).reshape(-1)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:

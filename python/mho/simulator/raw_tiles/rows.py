@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from mho.exceptions import InputError
+from mho.simulator.parameters.arguments import is_dense
 
 
 def check_tensor(value: object, name: str) -> None:
@@ -24,7 +25,7 @@ def check_tensor(value: object, name: str) -> None:
         raise InputError(
             f"{name}: complex numbers are not supported; pass real and imaginary parts separately"
         )
-    if value.layout is not torch.strided or value.is_meta or value.is_nested:
+    if not is_dense(value):
         kind = "nested" if value.is_nested else value.layout
         raise InputError(
             f"{name}: expected a dense tensor with values, got layout {kind} on {value.device};"
@@ -48,8 +49,7 @@ def as_tensor(name: str, value: object) -> Tensor:
         tensor = torch.as_tensor(value)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise InputError(f"{name}: cannot be made a tensor: {error}") from error
-    no_values = tensor.is_meta or tensor.is_nested or tensor.layout is not torch.strided
-    if no_values or tensor.is_complex():
+    if not is_dense(tensor) or tensor.is_complex():
         raise InputError(
             f"{name}: expected a dense tensor of real numbers, got {tensor.dtype} of layout"
             f" {tensor.layout} on {tensor.device}"

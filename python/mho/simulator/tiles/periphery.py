@@ -257,9 +257,8 @@ class TileWithPeriphery(TileModule):
         if alpha is not None:
             factors = (alpha,) if factors is None else (*factors, alpha)
         raw: Any = self.tile
-        bias: float | None = self.bias_input() if self.analog_bias else None
         output: Tensor = raw.kernels.forward(
-            x, bias, is_test, None, None, factors, parameters["bias"]
+            x, self.bias_input(), is_test, None, None, factors, parameters["bias"]
         )[0]
         return output
 
@@ -317,12 +316,10 @@ class TileWithPeriphery(TileModule):
             x = self.cast_input(x_input)
             rows = to_rows(x, self.in_size, self.in_trans, "x_input")
             seen = self.pre_forward(rows, -1, is_test, ctx)
+            factors = None if self.has_custom_hooks else self.output_factors(is_test)
+            y = self.tile.run_forward(seen, self.bias_input(), is_test, factors=factors)[0]
             if self.has_custom_hooks:
-                y = self.tile.run_forward(seen, self.bias_input(), is_test)[0]
                 y = self.post_forward(y, -1, is_test, ctx)
-            else:
-                factors = self.output_factors(is_test)
-                y = self.tile.run_forward(seen, self.bias_input(), is_test, factors=factors)[0]
             if x.dim() == 2 and not self._transposed:
                 return y
             return from_rows(y, batch_shape(x, self.in_trans), self.out_trans)
