@@ -27,6 +27,12 @@ impl Countdown {
     }
 }
 
+/// Destroys the device of `context` as a driver that crashed would.
+#[cfg(feature = "wgpu")]
+pub fn destroy_device(context: &crate::gpu::Context) {
+    context.destroy();
+}
+
 /// The `nth` block of rows from now on that a transactional kernel finishes panics; 0 for none.
 pub fn panic_in_block(nth: usize) {
     BLOCKS.set(nth);

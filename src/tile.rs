@@ -513,11 +513,12 @@ mod tests {
             desired_bl in prop_oneof![1i64..40, 4000i64..9000],
             managed in any::<bool>(),
             sto_round in any::<bool>(),
+            exact_pulses in any::<bool>(),
         ) -> UpdateParameters {
             let update_bl_management = managed;
             let res = if sto_round { 0.01 } else { 0.0 };
             UpdateParameters {
-                pulse_type, desired_bl, update_bl_management, sto_round, res,
+                pulse_type, desired_bl, update_bl_management, sto_round, res, exact_pulses,
                 ..UpdateParameters::default()
             }
         }

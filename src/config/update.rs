@@ -55,6 +55,8 @@ params! {
         update_management: bool = true;
         /// Factor on the largest error inside the management.
         um_grad_scale: real = 1.0;
+        /// Simulate every pulse of stochastic trains by itself instead of adding up those that may be.
+        exact_pulses: bool = false;
     }
 }
 

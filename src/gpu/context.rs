@@ -188,8 +188,8 @@ impl Context {
         Pipeline::new(&self.device, kernel, &with_parameters_in_storage(source), parameters)
     }
 
-    /// Test hook: destroys the device as a driver that crashed would.
-    pub fn destroy(&self) {
+    /// Destroys the device as a driver that crashed would.
+    pub(crate) fn destroy(&self) {
         self.device.destroy();
     }
 }

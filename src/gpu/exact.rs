@@ -9,6 +9,7 @@ use super::shaders::Constant;
 use super::state::{Numbers, cell_grid};
 use super::tile::GpuTile;
 use crate::error::Result;
+use crate::memory;
 use crate::pulse::Update;
 
 impl GpuTile {
@@ -38,7 +39,7 @@ impl GpuTile {
             match batch.bias {
                 None => context.write(&x, 0, values),
                 Some(bias) => {
-                    let mut with_bias = vec![bias; count * x_size];
+                    let mut with_bias = memory::filled(bias, count * x_size)?;
                     let rows = with_bias.chunks_exact_mut(x_size).enumerate();
                     rows.for_each(|(at, row)| {
                         row[..inputs].copy_from_slice(&values[at * inputs..][..inputs]);

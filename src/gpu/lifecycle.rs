@@ -13,6 +13,7 @@ use crate::devices::{
     DeviceConfig, PlaneRef, SMALL_LOSS, WeightClip, exact_limit, exact_loss, position,
 };
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::rng::Key;
 
 /// Numbers of the operations in `lifecycle.wgsl`.
@@ -194,7 +195,7 @@ impl GpuTile {
         let device = self.spec.device();
         let keeps_zero = matches!(device.config(), DeviceConfig::FloatingPoint(_));
         let (cells, columns) = (device.d_size() * device.x_size(), device.x_size());
-        let mut weights = vec![0.0; cells];
+        let mut weights = memory::filled(0.0, cells)?;
         self.weights(&mut weights)?;
         Ok(exact_limit(&weights, columns, clip, keeps_zero))
     }

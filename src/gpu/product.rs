@@ -8,6 +8,7 @@ use super::plan::{Call, Plan, block_rows};
 use super::tile::{GpuTile, Side};
 use super::uses::Uses;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::mvm::management::Sample;
 use crate::mvm::{Direction, Mvm};
 use crate::par;
@@ -69,28 +70,28 @@ impl Product<'_> {
 
     /// The samples with inputs that are not finite, whose outputs are NaN: kernels of graphics
     /// processors may take such values for any other.
-    fn strange(&self, samples: usize, given: usize) -> Vec<usize> {
+    fn strange(&self, samples: usize, given: usize) -> Result<Vec<usize>> {
         let sample = |at: usize| Sample { given: &self.x[at * given..][..given], bias: self.bias };
         if (Sample { given: self.x, bias: self.bias }).is_finite() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        (0..samples).filter(|at| !sample(*at).is_finite()).collect()
+        memory::collected((0..samples).filter(|at| !sample(*at).is_finite()).map(Ok))
     }
 
     /// Scales by the running average, and that average afterwards. They follow from one sample
     /// after another, so they are computed here.
-    fn averages(&self, mvm: &Mvm, samples: usize, given: usize) -> (Vec<f32>, Option<f32>) {
+    fn averages(&self, mvm: &Mvm, samples: usize, given: usize) -> Result<(Vec<f32>, Option<f32>)> {
         let Some(running) = self.running.as_ref().filter(|_| mvm.scale.averages() && !mvm.perfect)
         else {
-            return (Vec::new(), None);
+            return Ok((Vec::new(), None));
         };
         let mut average = **running;
-        let scale = |sample: usize| {
+        let mut scale = |sample: usize| {
             let given = &self.x[sample * given..][..given];
             mvm.scale.average(&Sample { given, bias: self.bias }, &mut average, self.is_test)
         };
-        let averages = (0..samples).map(scale).collect();
-        (averages, Some(average))
+        let averages = memory::collected((0..samples).map(|at| Ok(scale(at))))?;
+        Ok((averages, Some(average)))
     }
 }
 
@@ -123,8 +124,8 @@ impl GpuTile {
             return Ok(());
         }
         let uses = Uses::of(&mvm);
-        let (averages, average) = product.averages(&mvm, samples, given);
-        let strange = product.strange(samples, given);
+        let (averages, average) = product.averages(&mvm, samples, given)?;
+        let strange = product.strange(samples, given)?;
         let mut finite = Vec::new();
         if !strange.is_empty() {
             finite.extend_from_slice(product.x);
@@ -172,7 +173,7 @@ impl GpuTile {
         let call = Call { key: product.key, first: 0, samples, given, bias: product.bias };
         let plan = Plan::new(&mvm, &uses, &call, n_out, self.side(mvm.direction)?.factor);
         let context = std::sync::Arc::clone(&self.context);
-        let (averages, _) = product.averages(&mvm, samples, given);
+        let (averages, _) = product.averages(&mvm, samples, given)?;
         self.guarded("timing a product", |tile| {
             let inputs = [product.x, &averages[..]];
             let mut steps = tile.steps(&mvm, &uses, &plan, &call, inputs, false)?;

@@ -235,8 +235,8 @@ impl GpuTile {
     ) -> Result<Step> {
         let context = Arc::clone(&self.context);
         let (lines, is_d) = (side.count(), side.is_d);
-        let (rows, samples) = rows_of(slices);
-        let thresholds = thresholds(side, &samples, batch.key);
+        let (rows, samples) = rows_of(slices)?;
+        let thresholds = thresholds(side, &samples, batch.key)?;
         let which = usize::from(is_d);
         let scratch = &mut self.scratch;
         let table =
@@ -278,9 +278,11 @@ impl GpuTile {
     ) -> Result<Group> {
         let context = Arc::clone(&self.context);
         let sizes = [batch.device.x_size(), batch.device.d_size()];
-        let [mut x, mut d] = sizes.map(|size| vec![0.0; size]);
-        let mut all = sizes.map(|size| Vec::with_capacity(size * samples.len()));
-        let mut slices = Vec::with_capacity(samples.len());
+        let [x_size, d_size] = sizes;
+        let (mut x, mut d) = (memory::filled(0.0, x_size)?, memory::filled(0.0, d_size)?);
+        let mut all =
+            [memory::room(x_size * samples.len())?, memory::room(d_size * samples.len())?];
+        let mut slices = memory::room(samples.len())?;
         for (sample, scaling) in samples {
             counted::lines(&batch.source(), *sample, scaling, &mut x, &mut d);
             all[0].extend(x.iter().map(|value| *value as f32));
@@ -317,6 +319,7 @@ impl GpuTile {
         let unused = self.state.unused.clone();
         let counts = if counted { scratch.counts.get(&context, "counts", 4)? } else { unused };
         let [state, visible] = self.state.pair();
+        let added_up = device.kernel() == Some(Kernel::Constant) && !device.update().exact_pulses;
         let (parts, noisy) =
             self.state.response.as_ref().map_or((&[][..], false), |response| {
                 (response.parts, response.constants[0] != 0.0)
@@ -327,7 +330,7 @@ impl GpuTile {
                 Constant::Flag("NOISY", noisy),
                 Constant::Flag("WRITES", device.write_noise().is_some()),
                 Constant::Flag("COUNTS", counted),
-                Constant::Flag("CONSTANT", device.kernel() == Some(Kernel::Constant)),
+                Constant::Flag("CONSTANT", added_up),
                 stored,
             ],
         );
@@ -352,7 +355,7 @@ impl GpuTile {
     }
 
     fn add_counts(&mut self, counts: &mut [i64]) -> Result<()> {
-        let mut found = vec![0u32; counts.len()];
+        let mut found = memory::filled(0u32, counts.len())?;
         let buffer = self.scratch.counts.get(&self.context, "counts", counts.len())?;
         self.read(&buffer, &mut found)?;
         counts.iter_mut().zip(found).for_each(|(count, found)| *count += i64::from(found));
@@ -361,9 +364,9 @@ impl GpuTile {
 }
 
 /// Per slice what the trains kernel reads, and one slice for each sample.
-fn rows_of(slices: &[Slice]) -> (Vec<[u32; 4]>, Vec<&Slice>) {
-    let mut samples: Vec<&Slice> = Vec::new();
-    let mut rows = Vec::with_capacity(slices.len());
+fn rows_of(slices: &[Slice]) -> Result<(Vec<[u32; 4]>, Vec<&Slice>)> {
+    let mut samples: Vec<&Slice> = memory::room(slices.len())?;
+    let mut rows = memory::room(slices.len())?;
     for slice in slices {
         if samples.last().is_none_or(|last| last.sample != slice.sample) {
             samples.push(slice);
@@ -372,15 +375,15 @@ fn rows_of(slices: &[Slice]) -> (Vec<[u32; 4]>, Vec<&Slice>) {
         let slots = slice.slots | u32::from(slice.is_all()) << 31;
         rows.push([here, slice.sample as u32, slice.index, slots]);
     }
-    (rows, samples)
+    Ok((rows, samples))
 }
 
 /// Probabilities and signs of all lines of some samples. They are computed here, in double
 /// precision, which shaders do not have.
-fn thresholds(side: Side<'_>, samples: &[&Slice], key: Key) -> Vec<[u32; 2]> {
+fn thresholds(side: Side<'_>, samples: &[&Slice], key: Key) -> Result<Vec<[u32; 2]>> {
     const LINE_NS: f64 = 1.0;
     let lines = side.count();
-    let mut all = vec![[0; 2]; lines * samples.len()];
+    let mut all = memory::filled([0; 2], lines * samples.len())?;
     let fill = |(out, slice): (&mut [[u32; 2]], &&Slice)| {
         simd::run(Thresholds { side, key, slice, out });
     };
@@ -388,5 +391,5 @@ fn thresholds(side: Side<'_>, samples: &[&Slice], key: Key) -> Vec<[u32; 2]> {
         Par::Seq => all.chunks_mut(lines).zip(samples).for_each(fill),
         Par::Rayon(_) => all.par_chunks_mut(lines).zip(samples).for_each(fill),
     });
-    all
+    Ok(all)
 }

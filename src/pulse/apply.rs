@@ -65,6 +65,11 @@ impl Apply<'_, '_> {
             let one_sample =
                 slices.first().map(|slice| slice.sample) == slices.last().map(|slice| slice.sample);
             match const { Kernel::of::<R>() } {
+                _ if source.parameters.exact_pulses => {
+                    Coincidences::with(source, slices, |trains| {
+                        one_by_one::apply(target, state, trains, rule, positions)
+                    })?;
+                }
                 // All pulses of a sample at a crosspoint have one direction.
                 Kernel::Constant | Kernel::Smooth if one_sample => {
                     Coincidences::with(source, slices, |trains| {

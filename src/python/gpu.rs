@@ -218,6 +218,6 @@ impl PyGpuTile {
 
     /// Test hook: destroys the device as a driver that crashed would.
     fn destroy_device(&self) {
-        self.context.destroy();
+        crate::hooks::destroy_device(&self.context);
     }
 }

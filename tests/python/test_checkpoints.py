@@ -43,9 +43,16 @@ def loaded(name: str) -> tuple[nn.Module, dict[str, dict[str, Tensor]]]:
     return model, file
 
 
+LATER = (',"exact_pulses":false',)
+"""Fields of configurations that the files are too old for, at their defaults."""
+
+
 def text(entry: Tensor) -> Any:
-    """Return the header of a tile without the version that wrote it, fields in their order."""
-    header = json.loads(bytes(entry.tolist()), object_pairs_hook=list)
+    """Return the header of a tile without what is newer than the files, fields in their order."""
+    content = bytes(entry.tolist()).decode()
+    for field in LATER:
+        content = content.replace(json.dumps(field)[1:-1], "")
+    header = json.loads(content, object_pairs_hook=list)
     return [pair for pair in header if pair[0] != "mho_version"]
 
 

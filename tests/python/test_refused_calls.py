@@ -6,6 +6,7 @@ it raises must be an exception of the package, and all state must be as before, 
 
 import copy
 import inspect
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -340,7 +341,12 @@ def test_raw_tiles_check_other_arguments(kind: str) -> None:
             raw.clip_weights(value)
         with pytest.raises(AihwkitException, match="remap"):
             raw.remap_weights(value, torch.ones(OUT))
-    for scales in (1.0, torch.zeros(OUT), torch.full((OUT,), float("nan")), torch.ones(OUT + 1)):
+    for scales in (
+        1.0,
+        torch.full((OUT,), math.inf),
+        torch.full((OUT,), math.nan),
+        torch.ones(OUT + 1),
+    ):
         with pytest.raises(AihwkitException, match=r"scales|remap"):
             raw.remap_weights(WeightRemapParameter(), scales)
     assert differences(before, everything(tile)) == []

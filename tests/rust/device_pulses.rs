@@ -53,8 +53,16 @@ struct Rig {
 
 impl Rig {
     fn new(config: &DeviceConfig, d_size: usize, x_size: usize) -> Self {
-        let device =
-            Device::new(config, &UpdateParameters::default(), d_size, x_size, false).unwrap();
+        Self::with(config, &UpdateParameters::default(), d_size, x_size)
+    }
+
+    fn with(
+        config: &DeviceConfig,
+        update: &UpdateParameters,
+        d_size: usize,
+        x_size: usize,
+    ) -> Self {
+        let device = Device::new(config, update, d_size, x_size, false).unwrap();
         let planes = device.construct(11).unwrap();
         Self { device, planes }
     }
@@ -132,6 +140,25 @@ fn sums_match_single_pulses() {
                 assert_equal(got, want, &format!("{what}, steps of {step} from {place}"));
             }
         }
+    }
+}
+
+/// Without noise every operation is one that a lone pulse has as well, so even bits are equal.
+#[test]
+fn exact_pulses_are_single_pulses() {
+    for (what, config) in variants(r#""dw_min": 0.003, "dw_min_std": 0.0"#) {
+        let mut config = config;
+        if let DeviceConfig::ExpStep(device) = &mut config {
+            (device.dw_min_std_add, device.dw_min_std_slope) = (0.0, 0.0);
+        }
+        let update = UpdateParameters { exact_pulses: true, ..UpdateParameters::default() };
+        let exact = Rig::with(&config, &update, 25, 100);
+        let [lower, upper] = exact.device.bounds(&exact.planes()).unwrap().at(0);
+        let start = lower + 0.4 * (upper - lower);
+        let [all, single] = many_pulses(&exact, start);
+        assert!(all == single, "{what}");
+        let [added_up, _] = many_pulses(&Rig::new(&config, 25, 100), start);
+        assert!(all != added_up, "{what}: nothing is added up");
     }
 }
 

@@ -26,12 +26,13 @@ fn instruction_sets() {
         .collect();
     println!("instruction sets: {levels:?}");
     for name in DeviceConfig::PULSED {
-        for samples in [1, 4, 150] {
-            let mut found =
-                levels.iter().map(|level| (level, at(*level, || updated(name, samples))));
+        for (samples, exact_pulses) in [(1, false), (4, false), (150, false), (4, true)] {
+            let mut found = levels
+                .iter()
+                .map(|level| (level, at(*level, || updated(name, samples, exact_pulses))));
             let (_, first) = found.next().unwrap();
             for (level, bits) in found {
-                assert!(bits == first, "{name}, {samples} samples, {level:?}");
+                assert!(bits == first, "{name}, {samples} samples, {exact_pulses}, {level:?}");
             }
         }
     }
@@ -51,11 +52,12 @@ fn at<R>(level: Level, f: impl FnOnce() -> R) -> R {
 
 /// Weights after the update with a batch of one sample, of few slots or of several chunks, which
 /// have kernels of their own.
-fn updated(name: &str, samples: usize) -> Vec<u32> {
+fn updated(name: &str, samples: usize, exact_pulses: bool) -> Vec<u32> {
     const ROWS: usize = 50;
     const COLUMNS: usize = 190;
     let config = DeviceConfig::pulsed_default(name).unwrap();
-    let device = Device::new(&config, &UpdateParameters::default(), ROWS, COLUMNS, false).unwrap();
+    let update = UpdateParameters { exact_pulses, ..UpdateParameters::default() };
+    let device = Device::new(&config, &update, ROWS, COLUMNS, false).unwrap();
     let planes = device.construct(11).unwrap();
     let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
     let mut weights = normals(ROWS * COLUMNS, 7, 0.3);

@@ -118,7 +118,8 @@ pub struct Case {
 }
 
 impl Case {
-    fn new(device: &DeviceConfig, pulses: &Pulses, cells: usize, start: f64, call: u64) -> Self {
+    fn new(device: &DeviceConfig, pulses: &Pulses, size: &Size, start: f64, call: u64) -> Self {
+        let cells = size.cells;
         // Trains are independent in the cells of one row only.
         let rows = if pulses.probability < 1.0 { 1 } else { 16 };
         let columns = cells / rows;
@@ -127,6 +128,7 @@ impl Case {
             desired_bl: pulses.slots as i64,
             update_management: false,
             update_bl_management: false,
+            exact_pulses: size.exact_pulses,
             ..UpdateParameters::default()
         };
         let config = TileConfig { device: device.clone(), update, ..TileConfig::default() };
@@ -174,12 +176,17 @@ pub struct Size {
     pulses: fn() -> Vec<Pulses>,
     /// Positions between the bounds at which the cells start.
     starts: &'static [f64],
+    exact_pulses: bool,
 }
 
 /// Seconds.
-pub const FAST: Size = Size { cells: 1 << 15, pulses: few_pulses, starts: &[0.55] };
+pub const FAST: Size =
+    Size { cells: 1 << 15, pulses: few_pulses, starts: &[0.55], exact_pulses: false };
+/// Seconds, without adding up.
+pub const EXACT: Size = Size { exact_pulses: true, ..FAST };
 /// Minutes: three starts, the last one next to a bound.
-pub const LARGE: Size = Size { cells: 1 << 16, pulses: many_pulses, starts: &[0.55, 0.2, 0.97] };
+pub const LARGE: Size =
+    Size { cells: 1 << 16, pulses: many_pulses, starts: &[0.55, 0.2, 0.97], exact_pulses: false };
 
 /// Compares the weights that `update` gives with the reference, for all devices.
 pub fn compare(size: &Size, mut update: impl FnMut(Case) -> Vec<f32>) {
@@ -189,11 +196,11 @@ pub fn compare(size: &Size, mut update: impl FnMut(Case) -> Vec<f32>) {
         for pulses in (size.pulses)() {
             for place in size.starts {
                 call += 1;
-                let case = Case::new(&device, &pulses, size.cells, 0.0, call);
+                let case = Case::new(&device, &pulses, size, 0.0, call);
                 let reference = Reference::new(&device, &case.planes);
                 let [lower, upper] = reference.bounds();
                 let start = f64::from((lower + place * (upper - lower)) as f32);
-                let found = update(Case::new(&device, &pulses, size.cells, start, call));
+                let found = update(Case::new(&device, &pulses, size, start, call));
                 let directions: Vec<bool> =
                     pulses.directions.iter().flat_map(|up| vec![*up; pulses.slots]).collect();
                 let expected =
@@ -244,6 +251,11 @@ fn distances(mut found: Vec<f64>, mut expected: Vec<f64>) -> [f64; 4] {
 #[test]
 fn presets_move_as_one_pulse_after_another() {
     compare(&FAST, Case::on_host);
+}
+
+#[test]
+fn presets_move_pulse_by_pulse_where_that_is_asked_for() {
+    compare(&EXACT, Case::on_host);
 }
 
 #[test]

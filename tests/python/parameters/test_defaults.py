@@ -26,6 +26,7 @@ ADDED = {
     "IOParameters": ["nm_assumed_wmax", "nm_decay"],
     "IOParametersIRDropT": ["split_mode_bit_shift"],
     "RuntimeParameter": ["backend"],
+    "UpdateParameters": ["exact_pulses"],
     # A bare attribute in the standard, neither compared nor printed.
     "WeightQuantConfig": ["per_channel"],
 }
@@ -172,6 +173,7 @@ def field_default(field: Any) -> Any:
         ("IOParameters", "nm_decay", 1e-3),
         ("IOParametersIRDropT", "split_mode_bit_shift", 3),
         ("RuntimeParameter", "backend", None),
+        ("UpdateParameters", "exact_pulses", False),
     ],
 )
 def test_added_defaults(cls: str, field: str, default: object) -> None:

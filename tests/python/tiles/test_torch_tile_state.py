@@ -182,3 +182,50 @@ def test_a_state_that_lacks_an_entry_changes_nothing(name: str) -> None:
     after = tile.state_dict()
     assert list(after) == list(state)
     assert all(torch.equal(after[key], state[key]) for key in state)
+
+
+@pytest.mark.parametrize("spreads", [(0.0, 0.2), (0.2, 0.0)])
+@pytest.mark.parametrize("wrap", [False, True])
+def test_states_after_edits_of_the_noise_spread(spreads: tuple[float, float], wrap: bool) -> None:
+    """Whether there are values of each line follows the saved configuration, wherever it loads."""
+    before, after = spreads
+    tile, other = (
+        tile_with(IOParameters(out_noise_std=before, noise_management=NM.NONE)) for _ in range(2)
+    )
+    tile.rpu_config.forward.out_noise_std = after
+    a, b = (torch.nn.Sequential(t) if wrap else t for t in (tile, other))
+    b.load_state_dict(a.state_dict())
+    assert other.rpu_config.forward.out_noise_std == after
+    assert ("tile.out_noise_values" in other.state_dict()) == (after > 0.0)
+    assert_same_output(tile, other)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.2])
+@pytest.mark.parametrize("wrap", [False, True])
+def test_states_that_do_not_fit_their_noise_spread(spread: float, wrap: bool) -> None:
+    """Values that are missing or not asked for are reported, by name and once."""
+    tile = tile_with(IOParameters(out_noise_std=spread))
+    owner = torch.nn.Sequential(tile) if wrap else tile
+    state, name = owner.state_dict(), ("0." if wrap else "") + "tile.out_noise_values"
+    if spread > 0.0:
+        del state[name]
+    else:
+        state[name] = torch.ones(2)
+    with pytest.raises((RuntimeError, TileError), match="out_noise_values"):
+        owner.load_state_dict(state)
+    found = owner.load_state_dict(state, strict=False)
+    assert [*found.missing_keys, *found.unexpected_keys] == [name]
+    assert bool(found.missing_keys) == (spread > 0.0)
+
+
+def test_a_raw_tile_alone_loads_its_noise_values() -> None:
+    """A raw tile without its tile is a module of torch like any other."""
+    a, b, plain = (
+        tile_with(IOParameters(out_noise_std=s), edit=None).tile for s in (0.2, 0.2, 0.0)
+    )
+    b.load_state_dict(a.state_dict())
+    assert torch.equal(a.out_noise_values, b.out_noise_values)
+    with pytest.raises(TileError, match=r"out_noise_values: unexpected.*out_noise_std"):
+        plain.load_state_dict(a.state_dict())
+    with pytest.raises(TileError, match=r"out_noise_values: missing"):
+        a.load_state_dict(plain.state_dict())

@@ -14,8 +14,10 @@ from mho.simulator.configs import (
     FloatingPointDevice,
     FloatingPointRPUConfig,
     IdealDevice,
+    InferenceRPUConfig,
     SingleRPUConfig,
     SoftBoundsDevice,
+    TorchInferenceRPUConfig,
     WeightClipParameter,
     WeightRemapParameter,
 )
@@ -217,6 +219,44 @@ def test_remap(params: Any, build: Any) -> None:
         if params.max_scale_range > 0.0:
             expected = expected.clamp(max=max(0.5, params.max_scale_ref) * params.max_scale_range)
     torch.testing.assert_close(new, expected)
+
+
+@pytest.mark.parametrize(
+    "kind", [WeightRemapType(k) for k in ("LayerwiseSymmetric", "ChannelwiseSymmetric")]
+)
+@pytest.mark.parametrize("cls", [InferenceRPUConfig, TorchInferenceRPUConfig])
+def test_remap_of_learned_scales_beyond_zero(kind: WeightRemapType, cls: Any) -> None:
+    """Training may take a scale through zero; the weights take its sign, outputs stay."""
+    config = cls(remap=WeightRemapParameter(type=kind))
+    config.mapping.learn_out_scaling = config.mapping.out_scaling_columnwise = True
+    layer = AnalogLinear(4, 3, bias=False, rpu_config=config)
+    tile = layer.analog_module
+    layer.set_weights(WEIGHT)
+    optimizer = AnalogSGD(layer.parameters(), lr=1.0)
+    with torch.no_grad():
+        tile.out_scaling_alpha.copy_(torch.tensor([-0.5, 1.0, 0.0]))
+    before = tile.get_scales()[:, None] * tile.tile.get_weights()
+    layer(torch.zeros(1, 4)).sum().backward()
+    optimizer.step()
+    torch.testing.assert_close(tile.get_scales()[:, None] * tile.tile.get_weights(), before)
+    assert (tile.get_scales() > 0.0).all()
+
+
+@pytest.mark.parametrize("cls", [InferenceRPUConfig, TorchInferenceRPUConfig])
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_remap_after_training_diverged(cls: Any, value: float) -> None:
+    """A step with infinities goes on as in torch: it does not fail after it changed weights."""
+    config = cls(remap=WeightRemapParameter(type=WeightRemapType.CHANNELWISE_SYMMETRIC))
+    layer = AnalogLinear(4, 3, bias=False, rpu_config=config)
+    optimizer = AnalogSGD(layer.parameters(), lr=1.0)
+    (weight,) = layer.parameters()
+    weight.grad = torch.zeros(3, 4)
+    weight.grad[1, 2] = value
+    before = layer.get_weights()[0]
+    optimizer.step()
+    found = layer.get_weights()[0]
+    assert not torch.isfinite(found[1, 2])
+    torch.testing.assert_close(found[[0, 2]], before[[0, 2]])
 
 
 def test_remap_is_refused() -> None:

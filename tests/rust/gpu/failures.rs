@@ -14,7 +14,7 @@ fn failures_of_the_device_are_errors() {
     let spec = TileSpec::new(TileConfig::default(), 8, 8, false).unwrap();
     let mut tile = GpuTile::new(spec.clone(), &pick).unwrap();
     tile.set_weights(&[0.1; 64]).unwrap();
-    tile.context().destroy();
+    mho_core::hooks::destroy_device(tile.context());
     let text = tile.weights(&mut [0.0; 64]).unwrap_err().to_string();
     assert!(text.contains("lost"), "{text}");
     // A new tile opens the adapter again.

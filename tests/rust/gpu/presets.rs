@@ -4,7 +4,7 @@ use mho_core::gpu::{GpuTile, GpuUpdate, Pick};
 
 use super::adapter;
 use super::pair::refs;
-use crate::presets::{Case, FAST, LARGE, Size, compare};
+use crate::presets::{Case, EXACT, FAST, LARGE, Size, compare};
 
 /// Weights that the pulses have moved.
 fn on_card(case: &Case, pick: &Pick) -> Vec<f32> {
@@ -41,6 +41,11 @@ fn compare_on_card(size: &Size) {
 #[test]
 fn presets_move_as_one_pulse_after_another() {
     compare_on_card(&FAST);
+}
+
+#[test]
+fn presets_move_pulse_by_pulse_where_that_is_asked_for() {
+    compare_on_card(&EXACT);
 }
 
 #[test]

@@ -47,3 +47,10 @@ class UpdateParameters(ConfigBase):
 
     um_grad_scale: float = 1.0
     """Factor on the largest error in that balance."""
+
+    exact_pulses: bool = False
+    """Simulate each pulse of stochastic trains by itself: a reference, several times slower.
+
+    Otherwise kernels add up pulses as long as mean, variance and skewness of the weights stay those
+    of one pulse after another. Deterministic pulses are never added up.
+    """

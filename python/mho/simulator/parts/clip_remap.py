@@ -25,7 +25,10 @@ class ClipRemap(Part):
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Clip the weights, then remap them; scales times weights stay what they are."""
+        """Clip the weights, then remap them; scales times weights stay what they are.
+
+        Values that are not finite stay, as torch leaves them: a step does not fail halfway.
+        """
         config = self._tile.rpu_config
         clip, remap = getattr(config, "clip", None), getattr(config, "remap", None)
         if clip is not None and clip.type is not WeightClipType.NONE:
@@ -36,5 +39,7 @@ class ClipRemap(Part):
             scales = self._tile.scales.get_scales()
             if scales is None:
                 scales = torch.ones(1).to(self._tile._get_tile_weights_ref())
+            if not bool(torch.isfinite(scales).all()):
+                return  # training diverged, as the outputs show
             spread = scales.expand(self._tile.out_size).clone()
             self._tile.scales.set_scales(self._tile.tile.remap_weights(remap, spread))

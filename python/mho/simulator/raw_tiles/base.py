@@ -34,6 +34,9 @@ class SimulatorTile:
     """Whether it is a torch module, which moves and casts with its tile, and whose calls follow
     edits of the configuration."""
 
+    planned_names: frozenset[str] = frozenset()
+    """Entries of a state that `plan` reports, although torch would load them."""
+
     known_backends: tuple[str, ...] = ("cpu",)
     """Where its kernels can run."""
 

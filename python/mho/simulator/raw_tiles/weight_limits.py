@@ -47,14 +47,14 @@ def check_scales(scales: Tensor, rows: int) -> None:
         rows: Number of rows.
 
     Raises:
-        ArgumentError: A scale is not positive or not finite.
+        ArgumentError: A scale is not finite.
         InputError: They are no tensor of that length.
     """
     check_tensor(scales, "scales")
     if tuple(scales.shape) != (rows,):
         raise InputError(f"scales: expected shape {(rows,)}, got {tuple(scales.shape)}")
-    if not bool((torch.isfinite(scales) & (scales > 0.0)).all()):
-        raise ArgumentError("scales: values must be finite and positive")
+    if not bool(torch.isfinite(scales).all()):
+        raise ArgumentError("scales: values must be finite")
 
 
 def check_limits(
@@ -112,6 +112,9 @@ def clip_(weight: Tensor, params: WeightClipParameter) -> None:
 def remap_(weight: Tensor, params: WeightRemapParameter, scales: Tensor) -> Tensor:
     """Rescale weights in place so that they use their range; `scales * weight` stays the same.
 
+    New scales are positive: learned ones may have crossed zero, then the weights take over the
+    sign. Rows with weights that are not finite stay as they are.
+
     `LAYERWISE_SYMMETRIC` brings the largest weight of the tile to `remapped_wmax`,
     `CHANNELWISE_SYMMETRIC` that of each output. With `max_scale_range > 0` the channelwise scales
     are at most that multiple of the smallest one (or of `max_scale_ref`, if larger). No new scale
@@ -133,13 +136,26 @@ def remap_(weight: Tensor, params: WeightRemapParameter, scales: Tensor) -> Tens
     largest = weight.abs().amax(dim=1) / params.remapped_wmax
     if params.type is WeightRemapType.LAYERWISE_SYMMETRIC:
         largest = largest.amax().expand_as(largest)
-    factor = torch.where(largest > 0.0, largest, torch.ones_like(largest))
-    new = scales * factor
-    new = with_floor(new, weight.dtype)
+    new = scales_of_rows(scales.abs() * largest, scales, weight.dtype)
     if params.type is WeightRemapType.CHANNELWISE_SYMMETRIC and params.max_scale_range > 0.0:
         new = _limited(new, scales, params)
     weight.mul_((scales / new).reshape(-1, 1))
     return new
+
+
+def scales_of_rows(largest: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return new scales: the largest logical weights of the rows, where those are numbers.
+
+    Args:
+        largest: Largest absolute logical weights, shape `[out]`; any scale does for zeros.
+        scales: Present scales, shape `[out]`.
+        dtype: Precision of the raw weights.
+    """
+    present = torch.where(scales != 0.0, scales.abs(), torch.ones_like(scales))
+    usable = torch.isfinite(largest)
+    new = torch.where(usable & (largest > 0.0), largest, present)
+    floor = with_floor(torch.where(usable, new, torch.zeros_like(new)), dtype)
+    return torch.where(usable, floor, present)
 
 
 def with_floor(scales: Tensor, dtype: torch.dtype) -> Tensor:

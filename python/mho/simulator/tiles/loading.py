@@ -122,6 +122,7 @@ def _plan(
         only_present=replacing,
     )
     plan.missing += raw.missing
+    plan.unexpected += raw.unexpected
     if raw.missing:  # parts of an array without the others would be no tile
         _plan_parts(tile, entries, tile.rpu_config, plan, only_present=True)
         return plan
@@ -153,8 +154,9 @@ def names_of_children(
         known = list(child.state_dict(prefix=f"{name}."))
         start = f"{prefix}{name}."
         given = [n.removeprefix(prefix) for n in state_dict if str(n).startswith(start)]
-        missing += [n for n in known if n not in given]
-        unexpected += [n for n in given if n not in known]
+        planned = tile.tile.planned_names
+        missing += [n for n in known if n not in given and n not in planned]
+        unexpected += [n for n in given if n not in known and n not in planned]
     return missing, unexpected
 
 

@@ -112,7 +112,7 @@ class Maintenance:
             New scales, shape `[out]`.
 
         Raises:
-            ArgumentError: A scale is not positive or not finite.
+            ArgumentError: A scale is not finite.
             ConfigError: The device is pulsed, or the limits do not go together.
             InputError: `scales` has another shape.
         """

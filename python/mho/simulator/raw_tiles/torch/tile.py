@@ -12,10 +12,17 @@ from mho.exceptions import (
     ArgumentError,
     ConfigError,
     InputError,
+    StateError,
     TileError,
     TorchTileConfigError,
 )
-from mho.simulator.parameters.arguments import check_flag, check_flags, check_parameters, check_size
+from mho.simulator.parameters.arguments import (
+    check_flag,
+    check_flags,
+    check_mapping,
+    check_parameters,
+    check_size,
+)
 from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.enums import WeightClipType, WeightModifierType, WeightRemapType
 from mho.simulator.parameters.inference import (
@@ -30,8 +37,10 @@ from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.given_values import as_vector, named_values
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.raw_tiles.torch.product import AnalogMVM
-from mho.simulator.state.entries import check_module_entries
-from mho.simulator.state.plan import load_with_tile
+from mho.simulator.state.entries import Entry, check_entry, check_module_entries
+from mho.simulator.state.plan import LoadPlan, load_with_tile
+
+_NOISE_ENTRY = "tile.out_noise_values"
 
 _LARGEST_NORMAL = 10.0
 """Draws of a normal distribution stay below: in float32 none is beyond 6 standard deviations."""
@@ -50,6 +59,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
 
     differentiable = True
     moves = True
+    planned_names = frozenset({_NOISE_ENTRY})
 
     out_noise_values: Tensor | None
 
@@ -141,7 +151,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         self.check_rpu_config_support(config)
         io, dtype = config.forward, self.weight.dtype
         largest = io.out_noise * (1.0 + _LARGEST_NORMAL * io.out_noise_std)
-        if not io.is_perfect and io.out_noise_std > 0.0 and largest > torch.finfo(dtype).max:
+        if _spread(io) > 0.0 and largest > torch.finfo(dtype).max:
             raise ConfigError(f"forward.out_noise_std: draws of out_noise are beyond {dtype}")
 
     def follow(self, config: Any) -> None:
@@ -150,7 +160,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
 
     @torch.no_grad()
     def _follow_out_noise(self, io: IOParameters) -> None:
-        spread = 0.0 if io.is_perfect else io.out_noise_std
+        spread = _spread(io)
         old, self._out_noise = self._out_noise, (io.out_noise, spread)
         if self._out_noise == old:
             return
@@ -168,9 +178,65 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         """Check the entries that this module loads itself; see the base class."""
         check_module_entries(self, "tile.", entries)
 
+    def plan(
+        self,
+        entries: dict[str, Any],
+        saved: Any,
+        config: Any,
+        saved_dw_min: float | None = None,
+        foreign: bool = False,
+        only_present: bool = False,
+    ) -> LoadPlan:
+        """Check its entries of a state; see the base class.
+
+        Whether there are values of the output noise depends on the configuration to come, which
+        torch does not know when it loads this module.
+        """
+        value = entries.get(_NOISE_ENTRY)
+        plan = super().plan(entries, saved, config, saved_dw_min, foreign, only_present)
+        if only_present:  # it stays, and follows the new configuration
+            return plan
+        if _spread(config.forward) > 0.0:
+            if value is None:
+                plan.missing.append(_NOISE_ENTRY)
+            else:
+                values = check_entry(_NOISE_ENTRY, value, Entry(shapes=((self.d_size,),)))
+                plan.steps.append(lambda: self.set_forward_parameters(out_noise_values=values))
+        elif value is not None:
+            plan.unexpected.append(_NOISE_ENTRY)
+        return plan
+
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
-        load = super()._load_from_state_dict
-        load_with_tile(load, self.state_dict(prefix=prefix), state_dict, prefix, *rest)
+        own, name = self.state_dict(prefix=prefix), f"{prefix}out_noise_values"
+        others = {key: value for key, value in state_dict.items() if key != name}
+        if name in own:
+            others[name] = own[name]
+        load_with_tile(super()._load_from_state_dict, own, others, prefix, *rest)
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load the state of a raw tile that stands alone, with an equal configuration.
+
+        Args:
+            state_dict: State.
+            strict: Whether missing and unexpected names are an error.
+            assign: As in torch.
+
+        Raises:
+            StateError: The one state has values of the output noise and the other has not.
+        """
+        name, own = "out_noise_values", self.out_noise_values
+        given = check_mapping("state_dict", state_dict).get(name)
+        if strict and (given is None) != (own is None):
+            raise StateError(
+                f"{name}: {'missing' if given is None else 'unexpected'}; build the tile with the"
+                " forward.out_noise_std of the saved one"
+            )
+        found = super().load_state_dict(state_dict, strict, assign)
+        if given is not None and own is not None:
+            self.set_forward_parameters(out_noise_values=given)
+        return found
 
     def get_forward_parameters(self) -> dict[str, Tensor]:
         """Return copies of the frozen values per line: `out_noise_values`, empty without spread."""
@@ -321,7 +387,8 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
     def remap_weights(self, remap: WeightRemapParameter, scales: Tensor) -> Tensor:
         """Rescale the weights in place; scales times weights stay the same.
 
-        The largest logical weight, of the tile or of each output, becomes the new scale.
+        The largest logical weight, of the tile or of each output, becomes the new scale, which is
+        positive: the weights take over the sign of learned ones.
 
         Args:
             remap: Kind.
@@ -331,17 +398,17 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
             New scales, shape `[out]`.
 
         Raises:
-            ArgumentError: The parameters are none, or a scale is not positive or not finite.
+            ArgumentError: The parameters are none, or a scale is not finite.
             InputError: `scales` has another shape.
             TorchTileConfigError: The kind or a limit is not supported.
         """
         _check_remap(remap)
         weight_limits.check_scales(scales, self.d_size)
         weight = self.weight.data
-        largest = (weight.abs().amax(dim=1) * scales).to(scales.dtype)
+        largest = (weight.abs().amax(dim=1) * scales.abs()).to(scales.dtype)
         if remap.type is WeightRemapType.LAYERWISE_SYMMETRIC:
             largest = largest.amax().expand_as(largest)
-        new = weight_limits.with_floor(torch.where(largest > 0.0, largest, scales), weight.dtype)
+        new = weight_limits.scales_of_rows(largest, scales, weight.dtype)
         weight.mul_((scales / new).reshape(-1, 1))
         return new.clone()
 
@@ -433,6 +500,10 @@ def _check_clip(clip: WeightClipParameter) -> None:
             "clip.type: AVERAGE_CHANNEL_MAX is not supported by torch tiles; use LAYER_GAUSSIAN or"
             " FIXED_VALUE"
         )
+
+
+def _spread(io: IOParameters) -> float:
+    return 0.0 if io.is_perfect else io.out_noise_std
 
 
 def _check_remap(remap: WeightRemapParameter) -> None:
