@@ -186,7 +186,7 @@ pub const FAST: Size =
 pub const EXACT: Size = Size { exact_pulses: true, ..FAST };
 /// Minutes: three starts, the last one next to a bound.
 pub const LARGE: Size =
-    Size { cells: 1 << 16, pulses: many_pulses, starts: &[0.55, 0.2, 0.97], exact_pulses: false };
+    Size { cells: 1 << 15, pulses: many_pulses, starts: &[0.55, 0.2, 0.97], exact_pulses: false };
 
 /// Compares the weights that `update` gives with the reference, for all devices.
 pub fn compare(size: &Size, mut update: impl FnMut(Case) -> Vec<f32>) {

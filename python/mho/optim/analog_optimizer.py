@@ -315,9 +315,9 @@ class AnalogOptimizerMixin(Optimizer):
             learning_rate: The new rate.
 
         Raises:
-            ArgumentError: It is negative or not finite; nothing is changed.
+            ArgumentError: It is no number, negative or not finite; nothing is changed.
         """
-        _check(learning_rate)
+        check_not_negative("learning_rate", learning_rate)
         for group in self.param_groups:
             group["lr"] = learning_rate
         self._adopt()

@@ -100,7 +100,7 @@ class Run:
                     continue
                 step = self.plan.steps[index]
                 if step.call is None:
-                    snapshots.forget(self.subject)
+                    snapshots.forget(self.subject, self.plan.way)
                     if saves:
                         self._save(index)
                     before = snapshot(self.subject)

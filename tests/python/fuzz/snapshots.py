@@ -57,10 +57,12 @@ COPIES = ("deepcopy", "pickle", "state", "file")
 """The ways to go on elsewhere: a copy, or a fresh model of the same build with the state."""
 
 
-def forget(subject: Subject) -> None:
-    """Drop what no copy has: gradients and what was recorded."""
+def forget(subject: Subject, way: str) -> None:
+    """Drop what no copy has: gradients and what was recorded, and digits of a cast optimizer."""
     if subject.optimizer is not None:
         subject.optimizer.zero_grad()
+        if way in ("state", "file"):  # torch gives what it loads the precision of the weights
+            subject.optimizer.load_state_dict(copy.deepcopy(subject.optimizer.state_dict()))
     subject.module.zero_grad()
     for tile in subject.tiles():
         tile.analog_ctx.reset()

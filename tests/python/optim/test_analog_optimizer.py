@@ -220,6 +220,14 @@ class TestRegroup:
         assert torch.equal(*results)
 
 
+@pytest.mark.parametrize("wrong", [None, -1.0, float("nan"), "fast"])
+def test_set_learning_rate_refuses_what_is_none(layer: AnalogLinear, wrong: Any) -> None:
+    optimizer = AnalogSGD(layer.parameters(), lr=0.1)
+    with pytest.raises(ArgumentError, match="learning_rate"):
+        optimizer.set_learning_rate(wrong)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
 def test_set_learning_rate_reaches_groups_and_tiles(layer: AnalogLinear) -> None:
     optimizer = AnalogSGD(layer.parameters(), lr=0.1)
     optimizer.set_learning_rate(0.02)

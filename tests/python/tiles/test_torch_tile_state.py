@@ -229,3 +229,19 @@ def test_a_raw_tile_alone_loads_its_noise_values() -> None:
         plain.load_state_dict(a.state_dict())
     with pytest.raises(TileError, match=r"out_noise_values: missing"):
         a.load_state_dict(plain.state_dict())
+
+
+def test_a_cast_rounds_scales() -> None:
+    """The rate scale follows the scales that are there, so that a loaded tile goes on alike."""
+
+    def edit(config: TorchInferenceRPUConfig) -> None:
+        config.mapping.weight_scaling_omega = 0.3
+        config.mapping.weight_scaling_lr_compensation = True
+
+    tile, other = (tile_with(IOParameters(), edit=edit, weight=W * 0.7) for _ in range(2))
+    tile.to(torch.bfloat16)
+    assert tile.mapping_lr_scale == pytest.approx(
+        1 / float(tile.get_mapping_scales().float().mean())
+    )
+    other.to(torch.bfloat16).load_state_dict(tile.state_dict())
+    assert other.mapping_lr_scale == tile.mapping_lr_scale

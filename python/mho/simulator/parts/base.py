@@ -55,6 +55,9 @@ class Part:
     def register(self) -> None:
         """Register its tensors on a fresh tile, as far as they are always there."""
 
+    def follow_cast(self) -> None:
+        """Follow a cast of the tensors of the tile."""
+
     def check(self, config: Any) -> None:
         """Refuse a configuration that it cannot follow; nothing is changed.
 

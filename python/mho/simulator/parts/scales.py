@@ -116,6 +116,13 @@ class Scales(Part):
         compensate = self._tile.rpu_config.mapping.weight_scaling_lr_compensation
         self._tile.mapping_lr_scale = learning_rate_scale(self.get_mapping_scales(), compensate)
 
+    def follow_cast(self) -> None:
+        """Follow a cast, which rounds the scales: the learning rate stays."""
+        before, rate = self._tile.mapping_lr_scale, self.get_learning_rate()
+        self._follow_rate()
+        if self._tile.mapping_lr_scale != before:
+            self.set_learning_rate(rate)
+
     def get_learned_out_scales(self) -> Tensor | None:
         """Return the learned output scales, shape `[1]` or `[out_size]`, or None."""
         return self._tile._parameters["out_scaling_alpha"]

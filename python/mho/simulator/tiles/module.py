@@ -354,6 +354,8 @@ class TileModule(nn.Module):
         """
         if self.tile.moves:
             move_with_model(self, fn, recurse)
+            for part in self.parts:
+                part.follow_cast()
         else:
             stay_on_host(self, fn)
         return self
