@@ -9,11 +9,13 @@ from typing import Any
 
 from mho import interpreters, pending
 from mho.adapters import Backend, backends, synchronize
-from mho.settings import get_backend, get_num_threads, set_backend, set_num_threads
+from mho.settings import get_backend, set_backend
+from mho.threads import ThreadTeam, get_num_threads, set_num_threads, thread_team
 from mho.version import __version__
 
 __all__ = [
     "Backend",
+    "ThreadTeam",
     "__version__",
     "backends",
     "fork_noise",
@@ -23,6 +25,7 @@ __all__ = [
     "set_backend",
     "set_num_threads",
     "synchronize",
+    "thread_team",
 ]
 
 interpreters.refuse_further_ones()

@@ -25,6 +25,7 @@ __all__ = [
     "gpu_check",
     "gpu_open",
     "gpu_synchronize",
+    "join_openmp",
     "mvm",
     "next_call",
     "panic_in_next_update",
@@ -33,6 +34,7 @@ __all__ = [
     "reset_columns",
     "scale_and_offset",
     "set_num_threads",
+    "thread_team",
     "unexpected_dw_min",
     "uniform_weights",
     "update",
@@ -268,6 +270,8 @@ def uniform_weights(weight: Tensor, low: float, high: float, seed: Tensor, calls
 
 def set_num_threads(threads: int) -> None: ...
 def get_num_threads() -> int: ...
+def join_openmp(path: str) -> bool: ...
+def thread_team() -> tuple[str, int]: ...
 def default_config(device: str) -> str:
     """JSON of the default tile configuration with the named device."""
 

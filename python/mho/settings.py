@@ -1,19 +1,10 @@
-"""Process-wide settings: number of threads and backend."""
-
-import numbers
-import os
+"""The backend of new tiles, for the whole process."""
 
 from mho import _core
-from mho.exceptions import ArgumentError, ConfigError
+from mho.exceptions import ConfigError
 
 _KNOWN_BACKENDS = ("cpu", "wgpu")
 BACKENDS = _KNOWN_BACKENDS if hasattr(_core, "GpuTile") else ("cpu",)
-
-
-# Each thread that is asked for is started. More than a few per core only slow kernels down; enough
-# of them for tests of scheduling remain.
-_THREADS_PER_CORE = 16
-_LEAST_LIMIT = 64
 
 
 class _Settings:
@@ -21,44 +12,6 @@ class _Settings:
 
     backend = "cpu"
     adapter: str | None = None
-    threads_chosen = "RAYON_NUM_THREADS" in os.environ
-
-
-def set_num_threads(threads: int) -> None:
-    """Set the number of threads of all kernels; results never depend on it.
-
-    Args:
-        threads: At least 1, at most 16 per processor core and in any case 64.
-
-    Raises:
-        ArgumentError: If ``threads`` is no such integer.
-    """
-    largest = max(_LEAST_LIMIT, _THREADS_PER_CORE * (os.cpu_count() or 1))
-    is_integer = isinstance(threads, numbers.Integral) and not isinstance(threads, bool)
-    if not is_integer or not 1 <= threads <= largest:
-        raise ArgumentError(
-            f"num_threads: must be an integer from 1 to {largest} ({_THREADS_PER_CORE} per core),"
-            f" got {threads if is_integer and abs(threads) < 2**64 else type(threads).__name__}"
-        )
-    _core.set_num_threads(int(threads))
-    _Settings.threads_chosen = True
-
-
-def get_num_threads() -> int:
-    """Return the number of threads of all kernels.
-
-    Unless chosen with :func:`set_num_threads` or ``RAYON_NUM_THREADS``, it is that of torch.
-    """
-    follow_torch()
-    return _core.get_num_threads()
-
-
-def follow_torch() -> None:
-    """Take over torch's number of threads unless one was chosen."""
-    if not _Settings.threads_chosen:
-        import torch  # a module of mho that needs no tiles must not import torch
-
-        _core.set_num_threads(torch.get_num_threads())
 
 
 def set_backend(backend: str, adapter: int | str | None = None) -> None:

@@ -4,8 +4,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use super::buffers::Step;
 use super::kernels::{EXACT, PULSE, TRAINS};
 use super::shaders::{Constant, compose, flags};
@@ -384,12 +382,10 @@ fn thresholds(side: Side<'_>, samples: &[&Slice], key: Key) -> Result<Vec<[u32; 
     const LINE_NS: f64 = 1.0;
     let lines = side.count();
     let mut all = memory::filled([0; 2], lines * samples.len())?;
-    let fill = |(out, slice): (&mut [[u32; 2]], &&Slice)| {
+    let par = Par::of(LINE_NS * all.len() as f64);
+    par.for_each(all.chunks_mut(lines).zip(samples), |(out, slice)| {
         simd::run(Thresholds { side, key, slice, out });
-    };
-    par::run(LINE_NS * all.len() as f64, |par| match par {
-        Par::Seq => all.chunks_mut(lines).zip(samples).for_each(fill),
-        Par::Rayon(_) => all.par_chunks_mut(lines).zip(samples).for_each(fill),
-    });
+        Ok(())
+    })?;
     Ok(all)
 }

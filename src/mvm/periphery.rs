@@ -6,7 +6,7 @@
 
 use super::rows::{MANY, RowsMut, for_each};
 use crate::error::{Error, Result};
-use crate::par;
+use crate::par::Par;
 use crate::simd::{self, Work};
 
 /// Time of one element and one factor, in nanoseconds.
@@ -49,11 +49,9 @@ impl Outputs<'_> {
         }
         Error::check_len("y", y.len(), y.len() / width * width)?;
         let work = ELEMENT_NS * (passes * y.len()) as f64;
-        par::run(work, |par| {
-            for_each(par, MANY, RowsMut::new(y, width), &|rows: RowsMut<'_, f32>| {
-                simd::run(Leave { rows, outputs: *self });
-                Ok(())
-            })
+        for_each(Par::of(work), MANY, RowsMut::new(y, width), &|rows: RowsMut<'_, f32>| {
+            simd::run(Leave { rows, outputs: *self });
+            Ok(())
         })
     }
 }
@@ -87,11 +85,10 @@ impl Work for Leave<'_> {
 pub fn enter(x: &[f32], r: f32, out: &mut [f32]) -> Result<()> {
     Error::check_len("out", out.len(), x.len())?;
     let elements = (RowsMut::new(out, 1), 0..x.len());
-    par::run(ELEMENT_NS * x.len() as f64, |par| {
-        for_each(par, MANY, elements, &|(out, at): (RowsMut<'_, f32>, std::ops::Range<usize>)| {
-            simd::run(Enter { x: &x[at], r, out: out.data });
-            Ok(())
-        })
+    let par = Par::of(ELEMENT_NS * x.len() as f64);
+    for_each(par, MANY, elements, &|(out, at): (RowsMut<'_, f32>, std::ops::Range<usize>)| {
+        simd::run(Enter { x: &x[at], r, out: out.data });
+        Ok(())
     })
 }
 

@@ -99,21 +99,29 @@ pub(super) fn for_each<R: Rows>(
     rows: R,
     work: &(impl Fn(R) -> Result<()> + Sync),
 ) -> Result<()> {
-    match par {
-        Par::Seq => work(rows),
-        Par::Rayon(threads) => {
-            let grain = rows.len().div_ceil(pieces * threads).max(1);
-            split(rows, grain, work)
-        }
-    }
+    let height = match par.threads() {
+        1 => rows.len(),
+        threads => rows.len().div_ceil(pieces * threads),
+    };
+    par.for_each(Pieces { rest: Some(rows), height: height.max(1) }, work)
 }
 
-fn split<R: Rows>(rows: R, grain: usize, work: &(impl Fn(R) -> Result<()> + Sync)) -> Result<()> {
-    let len = rows.len();
-    if len <= grain {
-        return work(rows);
+/// Rows, some at a time.
+struct Pieces<R> {
+    rest: Option<R>,
+    height: usize,
+}
+
+impl<R: Rows> Iterator for Pieces<R> {
+    type Item = R;
+
+    fn next(&mut self) -> Option<R> {
+        let rows = self.rest.take()?;
+        if rows.len() <= self.height {
+            return Some(rows);
+        }
+        let (piece, rest) = rows.cut(self.height);
+        self.rest = Some(rest);
+        Some(piece)
     }
-    let (head, tail) = rows.cut(len / 2);
-    let (head, tail) = rayon::join(|| split(head, grain, work), || split(tail, grain, work));
-    head.and(tail)
 }

@@ -9,7 +9,7 @@ use super::spec::Mvm;
 use super::stages::{Finish, Samples};
 use super::workspace::{Repeated, Workspace};
 use crate::error::Result;
-use crate::par;
+use crate::par::{self, Par};
 use crate::scratch;
 
 impl Mvm {
@@ -52,7 +52,7 @@ impl Mvm {
         let Request { x, bias, weights, y, mask, .. } = request;
         let weights = self.matrix(weights, sizes.given, sizes.n_out);
         let work = self.estimate_ns(sizes, sizes.samples);
-        par::run(work, |par| product(par, x, weights, y))?;
+        product(Par::of(work), x, weights, y)?;
         if let Some(bias) = bias {
             let last = &weights.data[sizes.given * weights.input_stride..];
             for row in y.chunks_exact_mut(sizes.n_out) {

@@ -13,7 +13,7 @@ use super::rows::{MANY, RowsMut, for_each};
 use super::spec::Reads;
 use super::workspace::Workspace;
 use crate::error::Result;
-use crate::par::{self, Par};
+use crate::par::Par;
 use crate::rng::Stream;
 use crate::scratch;
 use crate::simd;
@@ -87,35 +87,33 @@ impl Call<'_> {
         finish: Finish<'_>,
     ) -> Result<()> {
         let work = self.mvm.estimate_ns(&self.sizes, z.len() / self.sizes.n_out);
-        par::run(work, |par| {
-            let pass = Pass { samples, number, par };
-            self.prepare(pass, workspace, z.len() / self.sizes.n_out)?;
-            match self.mvm.reads {
-                Reads::Both => {
-                    self.read(pass, Sign::Both, workspace, z)?;
-                    self.convert(pass, Sign::Both, workspace, z, finish)
-                }
-                Reads::AnalogSum => {
-                    self.read_signs(pass, workspace, z)?;
-                    z.iter_mut().zip(workspace.other.iter()).for_each(|(z, other)| *z += other);
-                    self.convert(pass, Sign::Both, workspace, z, finish)
-                }
-                Reads::DigitalSum => {
-                    self.read_signs(pass, workspace, z)?;
-                    let other = std::mem::take(&mut workspace.other);
-                    let result = self.convert(
-                        pass,
-                        Sign::Negative,
-                        workspace,
-                        &mut other[..z.len()],
-                        Finish::Leave,
-                    );
-                    workspace.other = other;
-                    result?;
-                    self.convert(pass, Sign::Positive, workspace, z, finish)
-                }
+        let pass = Pass { samples, number, par: Par::of(work) };
+        self.prepare(pass, workspace, z.len() / self.sizes.n_out)?;
+        match self.mvm.reads {
+            Reads::Both => {
+                self.read(pass, Sign::Both, workspace, z)?;
+                self.convert(pass, Sign::Both, workspace, z, finish)
             }
-        })
+            Reads::AnalogSum => {
+                self.read_signs(pass, workspace, z)?;
+                z.iter_mut().zip(workspace.other.iter()).for_each(|(z, other)| *z += other);
+                self.convert(pass, Sign::Both, workspace, z, finish)
+            }
+            Reads::DigitalSum => {
+                self.read_signs(pass, workspace, z)?;
+                let other = std::mem::take(&mut workspace.other);
+                let result = self.convert(
+                    pass,
+                    Sign::Negative,
+                    workspace,
+                    &mut other[..z.len()],
+                    Finish::Leave,
+                );
+                workspace.other = other;
+                result?;
+                self.convert(pass, Sign::Positive, workspace, z, finish)
+            }
+        }
     }
 
     /// Input stage of all rows: line voltages and inverse scales.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::source::Source;
 use super::trains::{self, Layout, Packed, SIGN, Slice, Sliced};
 use crate::error::Result;
-use crate::par;
+use crate::par::{self, Par};
 use crate::rng::LANES;
 
 /// Trains with one 32-bit word per slice, for kernels that look at every slice.
@@ -119,9 +119,8 @@ fn draw_in_groups<L: Layout, R>(
                 par::check_interrupt()?;
             }
             let blocks = words.len() / layout.block_len();
-            par::run(block_ns * blocks as f64, |par| {
-                trains::draw(&sides, slices, source.key, layout, at * group, words, par)
-            })?;
+            let par = Par::of(block_ns * blocks as f64);
+            trains::draw(&sides, slices, source.key, layout, at * group, words, par)?;
         }
         let (x, d) = words.split_at(x);
         f(x, d)

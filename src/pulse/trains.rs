@@ -4,8 +4,6 @@
 //! drawn together and stored packed (back to back in 64-bit words) or sliced (one 32-bit word
 //! each), whichever the kernel reads.
 
-use rayon::prelude::*;
-
 use super::lanes::load;
 use super::scale::{Scaling, discretize};
 use crate::error::Result;
@@ -306,12 +304,7 @@ pub(crate) fn draw<L: Layout>(
             }),
         }
     };
-    match par {
-        Par::Seq => out.chunks_exact_mut(layout.block_len()).enumerate().try_for_each(draw_block),
-        Par::Rayon(_) => {
-            out.par_chunks_exact_mut(layout.block_len()).enumerate().try_for_each(draw_block)
-        }
-    }
+    par.for_each(out.chunks_exact_mut(layout.block_len()).enumerate(), draw_block)
 }
 
 /// Turns `[..][LANES]` into `[LANES][..]`.

@@ -1,7 +1,5 @@
 //! One update as a transaction: blocks of rows that kernels change, and the copies that put them back.
 
-use rayon::prelude::*;
-
 use crate::devices::WriteNoise;
 use crate::error::Result;
 use crate::memory;
@@ -261,10 +259,7 @@ pub(crate) fn for_each(
             par::block_done();
             Ok(())
         };
-        par::run(block_ns * group.len() as f64, |par| match par {
-            Par::Seq => group.iter_mut().try_for_each(f),
-            Par::Rayon(_) => group.par_iter_mut().try_for_each(f),
-        })?;
+        Par::of(block_ns * group.len() as f64).for_each(group.iter_mut(), f)?;
     }
     Ok(())
 }

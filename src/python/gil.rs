@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use pyo3::prelude::*;
 
+use super::team;
 use crate::error::Result;
 use crate::par;
 
@@ -17,6 +18,7 @@ pub(super) fn enter<R: Send>(
     py: Python<'_>,
     kernel: impl FnOnce() -> Result<R> + Send,
 ) -> PyResult<R> {
+    team::prepare(py);
     py.detach(|| par::guard(kernel)).map_err(PyErr::from)
 }
 

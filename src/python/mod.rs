@@ -11,6 +11,7 @@ mod ops;
 mod periphery;
 mod pulses;
 mod spec;
+mod team;
 mod weight_ops;
 
 use pyo3::prelude::*;
@@ -43,6 +44,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(ops::uniform_weights, module)?,
         wrap_pyfunction!(ops::set_num_threads, module)?,
         wrap_pyfunction!(ops::get_num_threads, module)?,
+        wrap_pyfunction!(team::join_openmp, module)?,
+        wrap_pyfunction!(team::thread_team, module)?,
         wrap_pyfunction!(ops::panic_in_next_update, module)?,
         wrap_pyfunction!(spec::default_config, module)?,
         wrap_pyfunction!(spec::device_names, module)?,

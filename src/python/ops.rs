@@ -8,6 +8,7 @@ use super::array::{self, Borrowed, BytesMut, Floats, FloatsMut, IntsMut};
 use super::gil::enter;
 use super::periphery::OutputTensors;
 use super::spec::{PyTileSpec, direction};
+use super::team;
 use crate::devices::PlaneRef;
 use crate::error::{Error, Result};
 use crate::mvm::{Direction, Lines, Request};
@@ -347,7 +348,8 @@ pub(super) fn set_num_threads(threads: usize) -> PyResult<()> {
 
 /// Number of threads of all kernels.
 #[pyfunction]
-pub(super) fn get_num_threads() -> usize {
+pub(super) fn get_num_threads(py: Python<'_>) -> usize {
+    team::prepare(py);
     par::num_threads()
 }
 

@@ -1,0 +1,34 @@
+//! Asking whether a long call should stop.
+
+use crate::error::{Error, Result};
+
+/// Asks whether the current call should stop. Set once by an embedder; called between row blocks
+/// from the thread that made the call.
+pub type InterruptCheck = fn() -> bool;
+
+static INTERRUPT: std::sync::OnceLock<InterruptCheck> = std::sync::OnceLock::new();
+
+/// Installs the check that long kernels make between row blocks; the first one stays.
+pub fn set_interrupt_check(check: InterruptCheck) {
+    let _ = INTERRUPT.set(check);
+}
+
+/// Returns early from a long kernel when the embedder asks for it.
+///
+/// # Errors
+/// [`Error::Interrupted`].
+pub fn check_interrupt() -> Result<()> {
+    match INTERRUPT.get() {
+        Some(check) if check() => Err(Error::Interrupted),
+        _ => Ok(()),
+    }
+}
+
+/// Longest time that a kernel should run between two interrupt checks.
+const BLOCK_NS: f64 = 100e6;
+
+/// Rows to process between two interrupt checks when one row costs `row_ns`.
+#[must_use]
+pub fn rows_per_check(row_ns: f64) -> usize {
+    ((BLOCK_NS / row_ns.max(1.0)) as usize).max(1)
+}
