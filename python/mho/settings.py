@@ -1,7 +1,7 @@
 """The backend of new tiles, for the whole process."""
 
 from mho import _core
-from mho.exceptions import ConfigError
+from mho.exceptions import ArgumentError, ConfigError
 
 _KNOWN_BACKENDS = ("cpu", "wgpu")
 BACKENDS = _KNOWN_BACKENDS if hasattr(_core, "GpuTile") else ("cpu",)

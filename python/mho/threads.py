@@ -29,8 +29,8 @@ def set_num_threads(threads: int) -> None:
     """Set the number of threads of all kernels; results never depend on it.
 
     Args:
-        threads: At least 1, at most 16 per processor core and in any case 64. A number above that of
-            torch slows both down where they share their threads.
+        threads: At least 1, at most 16 per processor core and in any case 64. More than torch has
+            slow both down where they share their threads.
 
     Raises:
         ArgumentError: If ``threads`` is no such integer.

@@ -1,7 +1,6 @@
 """The forward pass of a tile in compiled and exported graphs."""
 
 from dataclasses import dataclass, field
-from inspect import signature
 from typing import Any, Protocol
 
 import torch
@@ -165,9 +164,11 @@ def _eager(tile: GraphTile, x_input: Tensor) -> Tensor:
     return tile.joint_forward(x_input, not tile.training)
 
 
-_disable: Any = torch.compiler.disable
-_has_reason = "reason" in signature(_disable).parameters  # since torch 2.7
-_outside_of_graphs = _disable(_eager, **({"reason": _NOT_IN_GRAPHS} if _has_reason else {}))
+# What `torch.compiler.disable` does, without loading the compiler for those who never compile: it
+# takes longer to load than all the rest of torch.
+_outside_of_graphs: Any = torch._disable_dynamo(_eager)
+_outside_of_graphs._torchdynamo_disable = True
+_outside_of_graphs._torchdynamo_disable_msg = _NOT_IN_GRAPHS
 
 
 def _is_exporting() -> bool:
