@@ -239,8 +239,15 @@ impl Draw {
     /// Fills `out[j]` with uniform draws in [0, 1) of columns `j`.
     #[inline(always)]
     pub fn fill_uniform(&self, row: u32, block: u32, out: &mut [f32]) {
+        self.fill_uniform_from(0, row, block, out);
+    }
+
+    /// Fills `out[j]` with uniform draws of columns `first + j`; `first` is a multiple of [`CHUNK`].
+    #[inline(always)]
+    pub(crate) fn fill_uniform_from(&self, first: usize, row: u32, block: u32, out: &mut [f32]) {
+        let first = first / CHUNK;
         for (chunk, part) in out.chunks_mut(CHUNK).enumerate() {
-            let lanes = self.lanes((chunk * LANES) as u32, row, block);
+            let lanes = self.lanes(((first + chunk) * LANES) as u32, row, block);
             spread(&lanes, part, to_uniform);
         }
     }
@@ -248,8 +255,16 @@ impl Draw {
     /// Fills `out[j]` with standard normal draws of columns `j`.
     #[inline(always)]
     pub fn fill_normal(&self, row: u32, block: u32, out: &mut [f32]) {
+        self.fill_normal_from(0, row, block, out);
+    }
+
+    /// Fills `out[j]` with standard normal draws of columns `first + j`; `first` is a multiple of
+    /// [`CHUNK`].
+    #[inline(always)]
+    pub(crate) fn fill_normal_from(&self, first: usize, row: u32, block: u32, out: &mut [f32]) {
+        let first = first / CHUNK;
         for (chunk, part) in out.chunks_mut(CHUNK).enumerate() {
-            let normals = normal_lanes(&self.lanes((chunk * LANES) as u32, row, block));
+            let normals = normal_lanes(&self.lanes(((first + chunk) * LANES) as u32, row, block));
             spread(&normals, part, |value| value);
         }
     }

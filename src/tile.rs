@@ -5,8 +5,10 @@ use crate::devices::{Cells, Device, DriftState, Plane, PlaneRef};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::mvm::{Direction, Lines, Mvm, Request};
+use crate::par::Par;
 use crate::pulse::{self, Update};
-use crate::rng::{Key, Stream};
+use crate::rng::{CHUNK, Draw, Key, Stream};
+use crate::simd::{self, Work};
 
 /// Parsed and validated configuration of one tile with its sizes: everything that the kernels need
 /// besides the state. Immutable.
@@ -209,7 +211,7 @@ impl Tile {
         backward_lines.check("backward")?;
         let mut weights = memory::filled(0.0, outputs * inputs)?;
         let borrowed: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
-        spec.device.bound(&mut weights, &borrowed);
+        spec.device.bound(&mut weights, &borrowed)?;
         let persistent = spec.device.write_noise().map(|_| memory::copied(&weights)).transpose()?;
         let is_counted = spec.device.config().pulsed().is_some_and(|pulsed| pulsed.count_pulses);
         let counts = is_counted.then(|| memory::filled(0, 2 * weights.len())).transpose()?;
@@ -267,7 +269,7 @@ impl Tile {
     /// None for a tile made by [`Tile::new`].
     pub fn set_weights_uniform(&mut self, low: f32, high: f32) -> Result<()> {
         self.numbered(|tile, key| {
-            fill_uniform(&mut tile.weights, low, high, key);
+            fill_uniform(&mut tile.weights, low, high, key)?;
             Ok(())
         })?;
         self.apply(Device::set_weights)
@@ -417,10 +419,39 @@ impl Tile {
 }
 
 /// Fills `weights` with uniform draws in `[low, high)`.
-pub(crate) fn fill_uniform(weights: &mut [f32], low: f32, high: f32, key: Key) {
-    key.stream(Stream::Weights).fill_uniform(0, 0, weights);
-    for w in weights {
-        *w = (high - low).mul_add(*w, low);
+///
+/// # Errors
+/// [`Error::Memory`](crate::Error::Memory).
+pub(crate) fn fill_uniform(weights: &mut [f32], low: f32, high: f32, key: Key) -> Result<()> {
+    /// Weights of one task, whole chunks of draws: some microseconds of work.
+    const PIECE: usize = 128 * CHUNK;
+    const DRAW_NS: f64 = 0.7;
+    let draw = key.stream(Stream::Weights);
+    let par = Par::of(DRAW_NS * weights.len() as f64);
+    par.for_each(weights.chunks_mut(PIECE).enumerate(), |(at, weights)| {
+        simd::run(Uniform { draw, first: at * PIECE, low, high, weights });
+        Ok(())
+    })
+}
+
+/// Some of the weights of [`fill_uniform`].
+struct Uniform<'a> {
+    draw: Draw,
+    first: usize,
+    low: f32,
+    high: f32,
+    weights: &'a mut [f32],
+}
+
+impl Work for Uniform<'_> {
+    type Home = Self;
+
+    #[inline(always)]
+    fn run(self) {
+        self.draw.fill_uniform_from(self.first, 0, 0, self.weights);
+        for w in self.weights {
+            *w = (self.high - self.low).mul_add(*w, self.low);
+        }
     }
 }
 

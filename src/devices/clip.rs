@@ -2,7 +2,7 @@
 
 use super::DeviceConfig;
 use super::device::Device;
-use super::lifecycle::Cells;
+use super::rows::{Cells, Operation, Row};
 use crate::error::{Error, Result};
 use crate::rng::Key;
 
@@ -70,7 +70,19 @@ impl Device {
             return Err(Error::unsupported("clip.type", why));
         };
         let limit = if limit < 0.0 { f32::INFINITY } else { limit };
-        self.map(cells, key, |_, w| w.clamp(-limit, limit))
+        self.for_rows(cells, [], key, &Symmetric(limit))
+    }
+}
+
+/// Clips to the interval of that length around zero.
+struct Symmetric(f32);
+
+impl Operation<0> for Symmetric {
+    const DRAWS: f64 = 0.0;
+
+    #[inline(always)]
+    fn apply(&self, row: Row<'_, 0>) {
+        row.weights.iter_mut().for_each(|w| *w = w.clamp(-self.0, self.0));
     }
 }
 

@@ -106,7 +106,7 @@ impl PulsedParameters {
 }
 
 /// Constants of one cell, drawn at construction.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Cell {
     /// Upper bound of the weight.
     pub max_bound: f64,
@@ -155,6 +155,7 @@ impl PulsedParameters {
     /// With a log-normal spread the step has median `dw_min` and mean
     /// `dw_min exp(dw_min_dtod^2 / 2)`; `up_down` weakens one direction and strengthens none.
     #[must_use]
+    #[inline(always)]
     pub fn cell(&self, draws: &CellDraws) -> Cell {
         let (mut max_bound, mut min_bound) = self.bounds(draws);
         let (mut up, mut down) = self.steps(draws);
@@ -186,6 +187,7 @@ impl PulsedParameters {
         }
     }
 
+    #[inline(always)]
     fn bounds(&self, draws: &CellDraws) -> (f64, f64) {
         let max_bound = self.w_max * (1.0 + self.w_max_dtod * draws.bounds[0]);
         let min_bound = self.w_min * (1.0 + self.w_min_dtod * draws.bounds[1]);
@@ -199,6 +201,7 @@ impl PulsedParameters {
         (max_bound, min_bound)
     }
 
+    #[inline(always)]
     fn steps(&self, draws: &CellDraws) -> (f64, f64) {
         let spread = self.dw_min_dtod * draws.gain;
         let gain = if self.dw_min_dtod_log_normal { spread.exp() } else { 1.0 + spread };
@@ -209,6 +212,7 @@ impl PulsedParameters {
     }
 
     /// Factor on the deviation from the mean after a reset per call, for a lifetime that drew `draw`.
+    #[inline(always)]
     pub(super) fn decay_scale(&self, draw: f64) -> f64 {
         if self.lifetime <= 0.0 {
             return 1.0;

@@ -1,14 +1,15 @@
 //! The draw of the variations between the cells of a tile.
 
 use super::Visitor;
-use super::common::{CellDraws, PulsedParameters};
-use super::device::{Device, PERSISTENT};
+use super::common::{Cell, CellDraws, PulsedParameters};
+use super::device::Device;
 use super::planes::Plane;
-use super::rule::PulsedDevice;
-use crate::error::Result;
-use crate::memory;
-use crate::par;
-use crate::rng::{Draw, Key, Stream, to_uniform};
+use super::rule::{MAX_EXTRA, PulsedDevice};
+use crate::error::{Error, Result};
+use crate::par::{self, Par};
+use crate::rng::{CHUNK, Draw, Key, LANES, Stream};
+use crate::simd::{self, Work};
+use crate::{memory, scratch};
 
 /// Draws of the construction stream, one block each. Append only.
 mod block {
@@ -34,55 +35,137 @@ impl Device {
     pub fn construct(&self, seed: u64) -> Result<Vec<(&'static str, Plane)>> {
         let cells = self.d_size() * self.x_size();
         let plane = |name| Ok((name, empty_plane(self, name, cells)?));
-        let planes = self.hidden_names().into_iter().map(plane).collect::<Result<_>>()?;
-        self.config().visit(Construct { device: self, seed, planes })
-    }
-}
-
-/// Draws the hidden parameters of a device into those of `planes` that have values.
-struct Construct<'a> {
-    device: &'a Device,
-    seed: u64,
-    planes: Vec<(&'static str, Plane)>,
-}
-
-impl Visitor for Construct<'_> {
-    type Output = Result<Vec<(&'static str, Plane)>>;
-
-    fn pulsed<D: PulsedDevice>(self, config: &D) -> Self::Output {
-        let Self { device, seed, mut planes } = self;
-        let seed = match config.pulsed().construction_seed {
-            0 => seed,
-            seed => seed as u64,
-        };
-        let draw = Key::new(seed, 0).stream(Stream::Construct);
-        let mut rows = RowDraws::new(device.x_size(), D::EXTRA_DRAWS)?;
-        let group = par::rows_per_check(config.construction_ns());
-        for row in 0..device.d_size() {
-            rows.fill(&draw, row as u32, config.pulsed())?;
-            for column in 0..device.x_size() {
-                if (row * device.x_size() + column + 1).is_multiple_of(group) {
-                    par::check_interrupt()?;
-                }
-                let bias = device.analog_bias && column + 1 == device.x_size();
-                let draws = rows.cell(column, bias && config.pulsed().perfect_bias);
-                let mut cell = config.pulsed().cell(&draws);
-                let extra = config.extra(&mut cell, &rows.extra_of(column));
-                for (at, (name, plane)) in planes.iter_mut().enumerate() {
-                    if let Plane::Values(values) = plane
-                        && *name != PERSISTENT
-                    {
-                        values[row * device.x_size() + column] =
-                            device.column(at, &cell, &extra) as f32;
-                    }
-                }
-            }
-        }
+        let mut planes: Vec<_> =
+            self.hidden_names().into_iter().map(plane).collect::<Result<_>>()?;
+        let values = planes.iter_mut().enumerate().filter_map(|(at, (_, plane))| match plane {
+            Plane::Values(values) => Some(Ok((at, &mut values[..]))),
+            Plane::Constant(_) => None,
+        });
+        let values = memory::collected(values)?;
+        self.construct_values(seed, values)?;
         Ok(planes)
     }
 
+    /// [`Device::construct`] of the hidden parameters with the given numbers, into memory that has any
+    /// content.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape), and those of [`Device::construct`].
+    pub(crate) fn construct_values(
+        &self,
+        seed: u64,
+        values: Vec<(usize, &mut [f32])>,
+    ) -> Result<()> {
+        for (_, values) in &values {
+            Error::check_len("hidden", values.len(), self.d_size() * self.x_size())?;
+        }
+        self.config().visit(Construct { device: self, seed, values })
+    }
+}
+
+/// Draws the hidden parameters of a device that have values, given by their numbers.
+struct Construct<'a> {
+    device: &'a Device,
+    seed: u64,
+    values: Vec<(usize, &'a mut [f32])>,
+}
+
+impl Visitor for Construct<'_> {
+    type Output = Result<()>;
+
+    fn pulsed<D: PulsedDevice>(self, config: &D) -> Self::Output {
+        let Self { device, seed, mut values } = self;
+        if let Some(at) = device.persistent_position() {
+            values.retain_mut(|(number, values)| {
+                if *number == at {
+                    values.fill(0.0);
+                }
+                *number != at
+            });
+        }
+        let pulsed = config.pulsed();
+        let seed = match pulsed.construction_seed {
+            0 => seed,
+            seed => seed as u64,
+        };
+        let draws = Draws {
+            draw: Key::new(seed, 0).stream(Stream::Construct),
+            needed: needed(pulsed),
+            corrupt: pulsed.corrupt_devices_prob > 0.0,
+            extra: D::EXTRA_DRAWS,
+        };
+        // Draws come in whole chunks of columns.
+        let cells = par::rows_per_check(config.construction_ns());
+        let height = (cells / CHUNK).max(1) * CHUNK;
+        let mut spans = Spans::new(device, values, height.min(SPAN));
+        let per_check = (cells / spans.longest).max(1) * par::num_threads();
+        while spans.is_left() {
+            par::check_interrupt()?;
+            let group = spans.by_ref().take(per_check);
+            let work = config.construction_ns() * (per_check * SPAN) as f64;
+            Par::of(work).for_each(group, |span| construct(device, config, &draws, span?))?;
+        }
+        Ok(())
+    }
+
     fn exact(self) -> Self::Output {
-        Ok(Vec::new())
+        Ok(())
+    }
+}
+
+/// The hidden parameters of some cells.
+fn construct<D: PulsedDevice>(
+    device: &Device,
+    config: &D,
+    draws: &Draws,
+    mut span: Span<'_>,
+) -> Result<()> {
+    let len = span.len;
+    scratch::floats(draws.lines() * len, |lines| {
+        simd::run(Fill { draws, row: span.row, first: span.first, len, lines });
+        simd::run(Convert { device, config, draws, span: &mut span, lines });
+        Ok(())
+    })
+}
+
+/// Turns the draws of some cells into their hidden parameters.
+struct Convert<'a, 'b, D> {
+    device: &'a Device,
+    config: &'a D,
+    draws: &'a Draws,
+    span: &'a mut Span<'b>,
+    lines: &'a [f32],
+}
+
+impl<D: PulsedDevice> Work for Convert<'_, '_, D> {
+    type Home = D;
+
+    #[inline(always)]
+    fn run(self) {
+        const { assert!(D::EXTRA_DRAWS <= MAX_EXTRA) };
+        let Self { device, config, draws, span, lines } = self;
+        let (pulsed, len) = (config.pulsed(), span.len);
+        let mut normals = [0.0; MAX_EXTRA];
+        for first in (0..len).step_by(LANES) {
+            let count = LANES.min(len - first);
+            let mut cells = [Cell::default(); LANES];
+            let mut extras = [[0.0; MAX_EXTRA]; LANES];
+            for lane in 0..count {
+                let at = first + lane;
+                let bias = device.analog_bias && span.first + at + 1 == device.x_size();
+                for (number, value) in normals.iter_mut().enumerate().take(D::EXTRA_DRAWS) {
+                    *value = f64::from(lines[(NORMALS.len() + 2 + number) * len + at]);
+                }
+                cells[lane] = pulsed.cell(&draws.cell(lines, len, at, bias && pulsed.perfect_bias));
+                extras[lane] = config.extra(&mut cells[lane], &normals[..D::EXTRA_DRAWS]);
+            }
+            for (number, values) in &mut span.planes {
+                let values = values[first..first + count].iter_mut();
+                for (value, (cell, extra)) in values.zip(cells.iter().zip(&extras)) {
+                    *value = device.column(*number, cell, extra) as f32;
+                }
+            }
+        }
     }
 }
 
@@ -93,11 +176,67 @@ fn empty_plane(device: &Device, name: &str, cells: usize) -> Result<Plane> {
     })
 }
 
-/// Draws of one row of cells.
-struct RowDraws {
-    normals: Vec<Vec<f32>>,
-    corrupt: Option<[Vec<u32>; 2]>,
-    extra: Vec<Vec<f32>>,
+/// Most cells of one task: enough work for a thread to come for it, few enough for its draws to stay
+/// in the first cache.
+const SPAN: usize = 8 * CHUNK;
+
+/// Neighbouring cells of one row.
+struct Span<'a> {
+    row: u32,
+    /// Column of the first one.
+    first: usize,
+    len: usize,
+    /// Numbers of the planes that have values, with those of these cells.
+    planes: Vec<(usize, &'a mut [f32])>,
+}
+
+/// All cells, in spans.
+struct Spans<'a> {
+    columns: usize,
+    longest: usize,
+    row: usize,
+    first: usize,
+    rows: usize,
+    rest: Vec<(usize, &'a mut [f32])>,
+}
+
+impl<'a> Spans<'a> {
+    fn new(device: &Device, values: Vec<(usize, &'a mut [f32])>, longest: usize) -> Self {
+        Self {
+            columns: device.x_size(),
+            longest: longest.min(device.x_size()),
+            row: 0,
+            first: 0,
+            rows: device.d_size(),
+            rest: values,
+        }
+    }
+
+    fn is_left(&self) -> bool {
+        self.row < self.rows
+    }
+}
+
+impl<'a> Iterator for Spans<'a> {
+    type Item = Result<Span<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if !self.is_left() {
+            return None;
+        }
+        let (row, first) = (self.row as u32, self.first);
+        let len = self.longest.min(self.columns - first);
+        self.first += len;
+        if self.first == self.columns {
+            (self.row, self.first) = (self.row + 1, 0);
+        }
+        let planes = memory::collected(self.rest.iter_mut().map(|(number, rest)| {
+            let (values, others) = std::mem::take(rest).split_at_mut(len);
+            *rest = others;
+            Ok((*number, values))
+        }));
+        Some(planes.map(|planes| Span { row, first, len, planes }))
+    }
 }
 
 /// Normal draws of the base parameters, with the block of each.
@@ -112,48 +251,38 @@ const NORMALS: [u32; 8] = [
     block::DRIFT_NU,
 ];
 
-impl RowDraws {
-    fn new(x_size: usize, extra: usize) -> Result<Self> {
-        let rows = |count| (0..count).map(|_| memory::filled(0.0, x_size)).collect::<Result<_>>();
-        Ok(Self { normals: rows(NORMALS.len())?, corrupt: None, extra: rows(extra)? })
+/// Which of them something depends on. Draws are positional: the others are left out.
+fn needed(pulsed: &PulsedParameters) -> [bool; NORMALS.len()] {
+    [
+        pulsed.w_max_dtod != 0.0,
+        pulsed.w_min_dtod != 0.0,
+        pulsed.dw_min_dtod != 0.0,
+        pulsed.up_down_dtod != 0.0,
+        pulsed.diffusion > 0.0 && pulsed.diffusion_dtod != 0.0,
+        pulsed.reset_dtod > 0.0,
+        pulsed.lifetime > 0.0 && pulsed.lifetime_dtod != 0.0,
+        pulsed.drift.nu > 0.0 && pulsed.drift.nu_dtod != 0.0,
+    ]
+}
+
+/// What is drawn for each cell. In memory it is one line of cells after another: the [`NORMALS`],
+/// two uniforms of stuck devices, the normals of the device.
+struct Draws {
+    draw: Draw,
+    needed: [bool; NORMALS.len()],
+    corrupt: bool,
+    extra: usize,
+}
+
+impl Draws {
+    fn lines(&self) -> usize {
+        NORMALS.len() + 2 + self.extra
     }
 
-    fn fill(&mut self, draw: &Draw, row: u32, pulsed: &PulsedParameters) -> Result<()> {
-        // Draws are positional: those that nothing depends on are left out.
-        let needed = [
-            pulsed.w_max_dtod != 0.0,
-            pulsed.w_min_dtod != 0.0,
-            pulsed.dw_min_dtod != 0.0,
-            pulsed.up_down_dtod != 0.0,
-            pulsed.diffusion > 0.0 && pulsed.diffusion_dtod != 0.0,
-            pulsed.reset_dtod > 0.0,
-            pulsed.lifetime > 0.0 && pulsed.lifetime_dtod != 0.0,
-            pulsed.drift.nu > 0.0 && pulsed.drift.nu_dtod != 0.0,
-        ];
-        for ((block, needed), out) in NORMALS.into_iter().zip(needed).zip(&mut self.normals) {
-            if needed {
-                draw.fill_normal(row, block, out);
-            }
-        }
-        for (at, out) in self.extra.iter_mut().enumerate() {
-            draw.fill_normal(row, block::EXTRA + at as u32, out);
-        }
-        if pulsed.corrupt_devices_prob > 0.0 {
-            let x_size = self.normals[0].len();
-            if self.corrupt.is_none() {
-                self.corrupt = Some([memory::filled(0, x_size)?, memory::filled(0, x_size)?]);
-            }
-            if let Some([is_stuck, position]) = &mut self.corrupt {
-                draw.fill_words(row, block::CORRUPT, is_stuck);
-                draw.fill_words(row, block::CORRUPT_POSITION, position);
-            }
-        }
-        Ok(())
-    }
-
-    fn cell(&self, column: usize, perfect: bool) -> CellDraws {
-        let normal = |at: usize| f64::from(self.normals[at][column]);
-        let uniform = |words: &[u32]| f64::from(to_uniform(words[column]));
+    #[inline(always)]
+    fn cell(&self, lines: &[f32], len: usize, at: usize, perfect: bool) -> CellDraws {
+        let value = |line: usize| f64::from(lines[line * len + at]);
+        let normal = |line: usize| if self.needed[line] { value(line) } else { 0.0 };
         CellDraws {
             bounds: [normal(0), normal(1)],
             gain: normal(2),
@@ -162,16 +291,44 @@ impl RowDraws {
             reset: normal(5),
             lifetime: normal(6),
             drift_nu: normal(7),
-            corrupt: self
-                .corrupt
-                .as_ref()
-                .map(|[stuck, position]| [uniform(stuck), uniform(position)]),
+            corrupt: self.corrupt.then(|| [value(NORMALS.len()), value(NORMALS.len() + 1)]),
             perfect,
         }
     }
+}
 
-    fn extra_of(&self, column: usize) -> Vec<f64> {
-        self.extra.iter().map(|normals| f64::from(normals[column])).collect()
+/// Draws all lines of some cells.
+struct Fill<'a> {
+    draws: &'a Draws,
+    row: u32,
+    first: usize,
+    len: usize,
+    lines: &'a mut [f32],
+}
+
+impl Work for Fill<'_> {
+    type Home = Self;
+
+    #[inline(always)]
+    fn run(self) {
+        let Draws { draw, needed, corrupt, extra } = self.draws;
+        let (row, first) = (self.row, self.first);
+        let mut lines = self.lines.chunks_exact_mut(self.len);
+        for ((block, needed), line) in NORMALS.into_iter().zip(needed).zip(lines.by_ref()) {
+            if *needed {
+                draw.fill_normal_from(first, row, block, line);
+            }
+        }
+        for (block, line) in
+            [block::CORRUPT, block::CORRUPT_POSITION].into_iter().zip(lines.by_ref())
+        {
+            if *corrupt {
+                draw.fill_uniform_from(first, row, block, line);
+            }
+        }
+        for (at, line) in lines.enumerate().take(*extra) {
+            draw.fill_normal_from(first, row, block::EXTRA + at as u32, line);
+        }
     }
 }
 
@@ -227,14 +384,12 @@ mod tests {
             let device =
                 Device::new(&config, &UpdateParameters::default(), rows, columns, bias).unwrap();
             let folded = device.construct(seed).unwrap();
-            let empty = || Plane::Values(vec![0.0; rows * columns]);
-            let planes = device.hidden_names().into_iter().map(|name| (name, empty())).collect();
-            let drawn = config.visit(Construct { device: &device, seed, planes }).unwrap();
-            for ((name, folded), (_, drawn)) in folded.iter().zip(&drawn) {
+            let mut drawn = vec![vec![f32::NAN; rows * columns]; folded.len()];
+            let values = drawn.iter_mut().map(|values| &mut values[..]).enumerate().collect();
+            device.construct_values(seed, values).unwrap();
+            for ((name, folded), drawn) in folded.iter().zip(&drawn) {
                 for at in 0..rows * columns {
-                    prop_assert_eq!(
-                        folded.as_ref().at(at), drawn.as_ref().at(at), "{} of cell {}", name, at
-                    );
+                    prop_assert_eq!(folded.as_ref().at(at), drawn[at], "{} of cell {}", name, at);
                 }
             }
             let planes: Vec<_> = folded.iter().map(|(_, plane)| plane.as_ref()).collect();

@@ -53,7 +53,12 @@ pub struct Bounds<'a> {
     reference: PlaneRef<'a>,
 }
 
-impl Bounds<'_> {
+impl<'a> Bounds<'a> {
+    /// The planes that they are made of: upper and lower bound, and what is subtracted from both.
+    pub(super) fn planes(&self) -> [PlaneRef<'a>; 3] {
+        [self.upper, self.lower, self.reference]
+    }
+
     /// Lower and upper bound of the cell at flat position `at`.
     #[must_use]
     #[inline(always)]
@@ -263,6 +268,7 @@ impl Device {
     }
 
     /// Value of the plane at position `at` for one cell.
+    #[inline(always)]
     pub(super) fn column(&self, at: usize, cell: &Cell, extra: &[f64; MAX_EXTRA]) -> f64 {
         match at {
             position::MAX_BOUND => cell.max_bound,

@@ -2,11 +2,12 @@
 
 use super::DeviceConfig;
 use super::device::{Device, position};
-use super::lifecycle::{Cells, Normals};
 use super::planes::PlaneRef;
+use super::rows::{Cells, Nothing};
 use crate::config::{DriftParameters, SimpleDriftParameters};
 use crate::error::{Error, Result};
-use crate::rng::{Key, Stream};
+use crate::memory;
+use crate::rng::{Draw, Key, Stream};
 
 /// Smallest conductance whose logarithm is taken; smaller and negative ones, to which noise can bring a
 /// weight, count as this one. It is what a weight of order 1 is resolved to, so the exponent changes
@@ -70,7 +71,10 @@ impl Device {
         let mut nu_noise = Normals::new(draw, 0, self.x_size(), parameters.nu_std)?;
         let mut w_noise = Normals::new(draw, 1, self.x_size(), parameters.w_noise_std)?;
         let offset = offset(parameters);
-        self.map(cells, key, |at, mut w| {
+        let Cells { weights, mut persistent, planes } = cells;
+        let state = persistent.as_deref_mut().unwrap_or(&mut *weights);
+        for (at, state) in state.iter_mut().enumerate() {
+            let mut w = *state;
             let xi = f64::from(nu_noise.at(at));
             if f64::from((previous[at] - w).abs()) > parameters.reset_tol {
                 (start[at], written[at]) = (now, w);
@@ -81,10 +85,10 @@ impl Device {
                 w = (drifted as f32).clamp(f32::MIN, f32::MAX);
             }
             w = w_noise.at(at).mul_add(parameters.w_noise_std as f32, w);
-            previous[at] = w;
-            w
-        })?;
-        self.bound(previous, planes);
+            (previous[at], *state) = (w, w);
+        }
+        self.for_rows(Cells { weights, persistent, planes }, [], key, &Nothing)?;
+        self.bound(previous, planes)?;
         *clock = now;
         Ok(())
     }
@@ -123,4 +127,30 @@ fn passed(parameters: &DriftParameters, delta_t: f64) -> Result<f64> {
     }
     let why = format!("must be finite and not negative, got {delta_t}");
     Err(Error::Argument { argument: "delta_t", why })
+}
+
+/// One normal per cell of one stream and block, for cells that come in their order.
+struct Normals {
+    draw: Draw,
+    block: u32,
+    is_drawn: bool,
+    row: Vec<f32>,
+}
+
+impl Normals {
+    /// Normals that are multiplied by `std`; without spread they are 0 and not drawn.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    fn new(draw: Draw, block: u32, columns: usize, std: f64) -> Result<Self> {
+        Ok(Self { draw, block, is_drawn: std > 0.0, row: memory::filled(0.0, columns)? })
+    }
+
+    fn at(&mut self, at: usize) -> f32 {
+        let (row, column) = (at / self.row.len(), at % self.row.len());
+        if column == 0 && self.is_drawn {
+            self.draw.fill_normal(row as u32, self.block, &mut self.row);
+        }
+        self.row[column]
+    }
 }

@@ -3,25 +3,15 @@
 //! All of them act on the persistent weights where the device has write noise, and then draw the
 //! noise of every visible weight anew.
 
+use std::ops::Range;
+
 use super::DeviceConfig;
 use super::device::{Device, position};
 use super::planes::PlaneRef;
+use super::rows::{Cells, Nothing, Operation, Row};
 use crate::config::check_factor;
 use crate::error::{Error, Result};
-use crate::memory;
-use crate::rng::{Draw, Key, Stream};
-
-/// The state of the cells of one tile.
-#[derive(Debug)]
-pub struct Cells<'a> {
-    /// Visible weights, `[d_size, x_size]` row-major.
-    pub weights: &'a mut [f32],
-    /// Weights under the write noise; `None` without write noise.
-    pub persistent: Option<&'a mut [f32]>,
-    /// Hidden parameters, in the order of [`Device::hidden_names`]. The slot of the persistent
-    /// weights is not read.
-    pub planes: &'a [PlaneRef<'a>],
-}
+use crate::rng::{CHUNK, Draw, Key, Stream};
 
 impl Device {
     /// Clips `weights` to the bounds of the cells, which a reference device shifts by its
@@ -32,17 +22,17 @@ impl Device {
     pub fn clip(&self, weights: &mut [f32], planes: &[PlaneRef<'_>]) -> Result<()> {
         Error::check_len("weights", weights.len(), self.d_size() * self.x_size())?;
         self.check_plane_shapes(planes)?;
-        self.bound(weights, planes);
-        Ok(())
+        self.bound(weights, planes)
     }
 
     /// [`Device::clip`] of slices that fit.
-    pub(crate) fn bound(&self, weights: &mut [f32], planes: &[PlaneRef<'_>]) {
-        let Some(bounds) = self.bounds(planes) else { return };
-        for (at, w) in weights.iter_mut().enumerate() {
-            let [lower, upper] = bounds.at(at);
-            *w = w.max(lower).min(upper);
+    pub(crate) fn bound(&self, weights: &mut [f32], planes: &[PlaneRef<'_>]) -> Result<()> {
+        if !self.is_pulsed() {
+            return Ok(());
         }
+        // Without persistent weights there is no noise, whose key it would be.
+        let cells = Cells { weights, persistent: None, planes };
+        self.for_rows(cells, [], Key::new(0, 0), &Nothing)
     }
 
     /// Brings weights into bounds that were changed: the persistent ones where there are some,
@@ -52,8 +42,7 @@ impl Device {
     /// [`Error::Shape`] when the slices do not fit.
     pub fn enter_bounds(&self, cells: Cells<'_>) -> Result<()> {
         self.check_cells(&cells)?;
-        self.bound(cells.persistent.unwrap_or(cells.weights), cells.planes);
-        Ok(())
+        self.bound(cells.persistent.unwrap_or(cells.weights), cells.planes)
     }
 
     /// Writes weights that are already in `cells.weights`: clips them to the bounds, remembers them
@@ -63,14 +52,21 @@ impl Device {
     /// [`Error::Shape`] when the slices do not fit.
     pub fn set_weights(&self, cells: Cells<'_>, key: Key) -> Result<()> {
         self.check_cells(&cells)?;
-        self.bound(cells.weights, cells.planes);
-        if let (Some(noise), Some(persistent)) = (self.write_noise(), cells.persistent) {
-            persistent.copy_from_slice(cells.weights);
-            if noise.on_set {
-                self.refresh(cells.weights, persistent, key);
+        let Cells { weights, persistent, planes } = cells;
+        match (self.write_noise(), persistent) {
+            (Some(noise), Some(persistent)) if noise.on_set => {
+                persistent.copy_from_slice(weights);
+                let cells = Cells { weights, persistent: Some(persistent), planes };
+                self.for_rows(cells, [], key, &Nothing)
+            }
+            (_, persistent) => {
+                self.bound(weights, planes)?;
+                if let Some(persistent) = persistent {
+                    persistent.copy_from_slice(weights);
+                }
+                Ok(())
             }
         }
-        Ok(())
     }
 
     /// Decay by `alpha` calls. Pulsed: `w = (w - reset_bias) s + reset_bias` with
@@ -97,15 +93,8 @@ impl Device {
             return Ok(());
         }
         let (scales, biases) = (cells.planes[position::DECAY], cells.planes[position::RESET]);
-        let equal = self.equal_loss(scales, alpha);
-        self.map(cells, key, |at, w| {
-            let (bias, rate) = (biases.at(at), scales.at(at) - 1.0);
-            let loss = equal.unwrap_or(-rate * alpha as f32);
-            if loss < SMALL_LOSS {
-                return (w - bias).mul_add(-loss, w);
-            }
-            (w - bias).mul_add((alpha as f32).mul_add(rate, 1.0), bias)
-        })
+        let decay = Decay { alpha: alpha as f32, equal: self.equal_loss(scales, alpha) };
+        self.for_rows(cells, [scales, biases], key, &decay)
     }
 
     /// What pulsed cells lose in `alpha` calls if `scales`, their `decay_scales`, is the one value that
@@ -131,8 +120,7 @@ impl Device {
         if rates == PlaneRef::Constant(0.0) {
             return Ok(());
         }
-        let mut normals = Normals::new(key.stream(Stream::Diffusion), 0, self.x_size(), 1.0)?;
-        self.map(cells, key, |at, w| rates.at(at).mul_add(normals.at(at), w))
+        self.for_rows(cells, [rates], key, &Diffusion { draw: key.stream(Stream::Diffusion) })
     }
 
     /// Resets `num` columns from `start` on, wrapping around; a negative `num` means all. Each cell
@@ -161,55 +149,14 @@ impl Device {
         };
         let count = usize::try_from(num).unwrap_or(columns).min(columns);
         let std = std.max(0.0) as f32;
-        let draw = key.stream(Stream::Reset);
         if count == 0 || prob == 0.0 {
             return Ok(());
         }
-        self.map(cells, key, |at, w| {
-            let (row, column) = ((at / columns) as u32, at % columns);
-            let inside = (column + columns - start) % columns < count;
-            if !inside || (prob < 1.0 && f64::from(draw.uniform(column as u32, row, 1)) >= prob) {
-                return w;
-            }
-            std.mul_add(draw.normal(column as u32, row, 0), biases.at(at))
-        })
-    }
-
-    /// Applies `f(position, weight)` to every weight, then the bounds, then new write noise.
-    pub(super) fn map(
-        &self,
-        cells: Cells<'_>,
-        key: Key,
-        mut f: impl FnMut(usize, f32) -> f32,
-    ) -> Result<()> {
-        self.check_cells(&cells)?;
-        let Cells { weights, persistent, planes } = cells;
-        match persistent {
-            Some(persistent) => {
-                persistent.iter_mut().enumerate().for_each(|(at, w)| *w = f(at, *w));
-                self.bound(persistent, planes);
-                self.refresh(weights, persistent, key);
-            }
-            None => {
-                weights.iter_mut().enumerate().for_each(|(at, w)| *w = f(at, *w));
-                self.bound(weights, planes);
-            }
-        }
-        Ok(())
-    }
-
-    /// Draws the visible weights around the persistent ones.
-    fn refresh(&self, weights: &mut [f32], persistent: &[f32], key: Key) {
-        let Some(noise) = self.write_noise() else { return };
-        let draw = key.stream(Stream::WriteNoise);
-        let columns = self.x_size();
-        let rows = weights.chunks_exact_mut(columns).zip(persistent.chunks_exact(columns));
-        for (row, (visible, persistent)) in rows.enumerate() {
-            draw.fill_normal(row as u32, 0, visible);
-            for (w, p) in visible.iter_mut().zip(persistent) {
-                *w = noise.std.mul_add(*w, *p);
-            }
-        }
+        // The columns, and those that come after the last one again.
+        let end = start + count;
+        let columns = [start..end.min(columns), 0..end.saturating_sub(columns)];
+        let reset = Reset { draw: key.stream(Stream::Reset), std, prob, columns };
+        self.for_rows(cells, [biases], key, &reset)
     }
 
     /// Lifetime of an exact device; `None` for a pulsed one.
@@ -246,6 +193,83 @@ impl Device {
     }
 }
 
+/// See [`Device::decay`]; the planes are `decay_scales` and `reset_bias`.
+struct Decay {
+    alpha: f32,
+    /// What is lost, if equal in all cells.
+    equal: Option<f32>,
+}
+
+impl Operation<2> for Decay {
+    const DRAWS: f64 = 0.0;
+
+    #[inline(always)]
+    fn apply(&self, row: Row<'_, 2>) {
+        let [scales, biases] = row.planes;
+        let cells = row.weights.iter_mut().zip(scales).zip(biases);
+        for ((w, scale), bias) in cells {
+            let (distance, rate) = (*w - bias, scale - 1.0);
+            let loss = self.equal.unwrap_or(-rate * self.alpha);
+            let small = distance.mul_add(-loss, *w);
+            let large = distance.mul_add(self.alpha.mul_add(rate, 1.0), *bias);
+            *w = if loss < SMALL_LOSS { small } else { large };
+        }
+    }
+}
+
+/// See [`Device::diffuse`]; the plane is `diffusion_rates`.
+struct Diffusion {
+    draw: Draw,
+}
+
+impl Operation<1> for Diffusion {
+    const DRAWS: f64 = 1.0;
+
+    #[inline(always)]
+    fn apply(&self, row: Row<'_, 1>) {
+        let ([rates], [normals, _]) = (row.planes, row.draws);
+        self.draw.fill_normal(row.number, 0, normals);
+        for ((w, rate), xi) in row.weights.iter_mut().zip(rates).zip(&*normals) {
+            *w = rate.mul_add(*xi, *w);
+        }
+    }
+}
+
+/// See [`Device::reset_columns`]; the plane is `reset_bias`.
+struct Reset {
+    draw: Draw,
+    std: f32,
+    prob: f64,
+    columns: [Range<usize>; 2],
+}
+
+impl Operation<1> for Reset {
+    const DRAWS: f64 = 2.0;
+
+    #[inline(always)]
+    fn apply(&self, row: Row<'_, 1>) {
+        let ([biases], [normals, uniforms]) = (row.planes, row.draws);
+        for Range { start, end } in self.columns.iter().cloned() {
+            // Draws come in whole chunks of columns.
+            let first = start / CHUNK * CHUNK;
+            if start == end {
+                continue;
+            }
+            let (normals, uniforms) = (&mut normals[first..end], &mut uniforms[first..end]);
+            self.draw.fill_normal_from(first, row.number, 0, normals);
+            if self.prob < 1.0 {
+                self.draw.fill_uniform_from(first, row.number, 1, uniforms);
+            }
+            for at in start..end {
+                let (xi, uniform) = (normals[at - first], uniforms[at - first]);
+                let is_reset = self.prob == 1.0 || f64::from(uniform) < self.prob;
+                let w = self.std.mul_add(xi, biases[at]);
+                row.weights[at] = if is_reset { w } else { row.weights[at] };
+            }
+        }
+    }
+}
+
 /// Losses below this are applied to the distance from the mean after a reset; a scale has digits enough
 /// for larger ones, and is 0 exactly where all is lost.
 pub(crate) const SMALL_LOSS: f32 = 1.0 / 1024.0;
@@ -253,30 +277,4 @@ pub(crate) const SMALL_LOSS: f32 = 1.0 / 1024.0;
 /// What the weights of exact devices lose in `alpha` calls; nothing without lifetime.
 pub(crate) fn exact_loss(lifetime: f64, alpha: f64) -> f64 {
     if lifetime > 0.0 { (alpha / lifetime).min(1.0) } else { 0.0 }
-}
-
-/// One normal per cell of one stream and block, for cells that come in their order.
-pub(super) struct Normals {
-    draw: Draw,
-    block: u32,
-    is_drawn: bool,
-    row: Vec<f32>,
-}
-
-impl Normals {
-    /// Normals that are multiplied by `std`; without spread they are 0 and not drawn.
-    ///
-    /// # Errors
-    /// [`Error::Memory`].
-    pub(super) fn new(draw: Draw, block: u32, columns: usize, std: f64) -> Result<Self> {
-        Ok(Self { draw, block, is_drawn: std > 0.0, row: memory::filled(0.0, columns)? })
-    }
-
-    pub(super) fn at(&mut self, at: usize) -> f32 {
-        let (row, column) = (at / self.row.len(), at % self.row.len());
-        if column == 0 && self.is_drawn {
-            self.draw.fill_normal(row as u32, self.block, &mut self.row);
-        }
-        self.row[column]
-    }
 }

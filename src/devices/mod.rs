@@ -22,6 +22,7 @@ mod pow_step_reference;
 #[cfg(test)]
 pub(crate) mod random;
 mod response;
+mod rows;
 mod rule;
 mod soft_bounds;
 mod soft_bounds_reference;
@@ -38,7 +39,6 @@ pub use device::{Bounds, Device};
 pub use drift::DriftState;
 pub use exp_step::{ExpStep, ExpStepRule};
 pub use ideal::{FloatingPoint, Ideal};
-pub use lifecycle::Cells;
 #[cfg(feature = "wgpu")]
 pub(crate) use lifecycle::{SMALL_LOSS, exact_loss};
 pub use linear::LinearRule;
@@ -49,6 +49,7 @@ pub use planes::{Plane, PlaneRef};
 pub use pow_step::{PowRule, PowStep};
 pub use pow_step_reference::PowStepReference;
 pub use response::{MAX_CONSTANTS, Response};
+pub use rows::Cells;
 pub use rule::{Branch, CellRef, Kernel, MAX_EXTRA, PulsedDevice, Rule, WriteNoise};
 pub use soft_bounds::SoftBounds;
 pub use soft_bounds_reference::{SoftBoundsReference, SoftBoundsReferenceRule};

@@ -156,7 +156,7 @@ pub trait PulsedDevice: Clone + Debug + Default + Send + Sync {
     const NAME: &'static str;
     /// Names of the hidden parameters that this device adds.
     const EXTRA: &'static [&'static str] = &[];
-    /// Number of normal draws that [`PulsedDevice::extra`] takes.
+    /// Number of normal draws that [`PulsedDevice::extra`] takes, at most [`MAX_EXTRA`].
     const EXTRA_DRAWS: usize = 0;
     /// Which of [`PulsedDevice::EXTRA`] is the weight of a reference device, subtracted from that of
     /// the pulsed device: the bounds of the difference are those of the cell minus the reference.

@@ -154,7 +154,7 @@ mod tests {
     ) -> Vec<f32> {
         let mut weights = normals(ROWS * COLUMNS, 1);
         weights.iter_mut().for_each(|w| *w *= 0.1);
-        target.device.bound(&mut weights, target.planes);
+        target.device.bound(&mut weights, target.planes).unwrap();
         let state =
             State { weights: &mut weights, persistent: None, counts: None, columns: COLUMNS };
         run(vec![state], |states| {

@@ -4,8 +4,9 @@ use crate::devices::WriteNoise;
 use crate::error::Result;
 use crate::memory;
 use crate::par::{self, Par};
-use crate::rng::{Key, LANES, Stream};
+use crate::rng::{CHUNK, Draw, Key, LANES, Stream};
 use crate::scratch;
+use crate::simd::{self, Work};
 
 /// Values that pulses change: those of a device, or a buffer.
 #[derive(Debug)]
@@ -198,8 +199,14 @@ impl Rows<'_> {
         if let (Some(noise), Some(visible)) = (noise, self.visible.as_mut()) {
             let part = local * touched.len()..(local + 1) * touched.len();
             let row = self.first + local;
-            let state = &self.state[part.clone()];
-            refresh(&mut visible[part], state, touched, noise.std, key, row);
+            simd::run(Refresh {
+                state: &self.state[part.clone()],
+                visible: &mut visible[part],
+                touched,
+                std: noise.std,
+                draw: key.stream(Stream::WriteNoise),
+                row: row as u32,
+            });
         }
     }
 }
@@ -264,12 +271,34 @@ pub(crate) fn for_each(
     Ok(())
 }
 
-/// Redraws the noise of the visible weights of cells that `touched` marks.
-fn refresh(visible: &mut [f32], state: &[f32], touched: &[bool], std: f32, key: Key, row: usize) {
-    let draw = key.stream(Stream::WriteNoise);
-    for (column, ((w, p), touched)) in visible.iter_mut().zip(state).zip(touched).enumerate() {
-        if *touched {
-            *w = std.mul_add(draw.normal(column as u32, row as u32, 0), *p);
+/// Redraws the noise of the visible weights of cells that `touched` marks. Compiled once, not with the
+/// kernel of every device.
+struct Refresh<'a> {
+    visible: &'a mut [f32],
+    state: &'a [f32],
+    touched: &'a [bool],
+    std: f32,
+    draw: Draw,
+    row: u32,
+}
+
+impl Work for Refresh<'_> {
+    type Home = Self;
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { visible, state, touched, std, draw, row } = self;
+        let mut normals = [0.0; CHUNK];
+        let chunks = visible.chunks_mut(CHUNK).zip(state.chunks(CHUNK)).zip(touched.chunks(CHUNK));
+        for (chunk, ((visible, state), touched)) in chunks.enumerate() {
+            if !touched.contains(&true) {
+                continue;
+            }
+            draw.fill_normal_from(chunk * CHUNK, row, 0, &mut normals[..visible.len()]);
+            for at in 0..visible.len() {
+                let noisy = std.mul_add(normals[at], state[at]);
+                visible[at] = if touched[at] { noisy } else { visible[at] };
+            }
         }
     }
 }

@@ -332,12 +332,7 @@ pub(super) fn uniform_weights(
     calls: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
     let mut weight = Borrowed::default().floats_mut("weight", weight)?;
-    numbered(seed, calls, |key| {
-        enter(py, || {
-            tile::fill_uniform(weight.slice(), low, high, key);
-            Ok(())
-        })
-    })
+    numbered(seed, calls, |key| enter(py, || tile::fill_uniform(weight.slice(), low, high, key)))
 }
 
 /// Sets the number of threads of all kernels.

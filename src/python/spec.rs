@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyDict};
 
+use super::array::Borrowed;
 use super::lock::TileLock;
 use crate::config::TileConfig;
 use crate::devices::{DeviceConfig, Plane};
@@ -111,6 +112,33 @@ impl PyTileSpec {
             }
         }
         Ok(dict)
+    }
+
+    /// Draws hidden parameters into tensors, given by name.
+    fn construct_into(
+        &self,
+        py: Python<'_>,
+        seed: i64,
+        planes: &Bound<'_, PyDict>,
+    ) -> PyResult<()> {
+        let device = self.spec.device();
+        let (mut borrowed, mut tensors) = (Borrowed::default(), Vec::new());
+        for (name, tensor) in planes {
+            let name: String = name.extract()?;
+            let known = self.hidden_names.iter().position(|known| *known == name);
+            let Some(number) = known else {
+                let why = format!("unknown name {name:?}");
+                return Err(Error::Argument { argument: "planes", why }.into());
+            };
+            tensors.push((number, borrowed.floats_mut(self.hidden_names[number], &tensor)?));
+        }
+        super::gil::enter(py, || {
+            let values = tensors.iter_mut().map(|(number, tensor)| (*number, tensor.slice()));
+            device.construct_values(seed as u64, values.collect())?;
+            tensors.iter_mut().try_for_each(|(number, tensor)| {
+                Error::check_drawn("device", self.hidden_names[*number], tensor.slice())
+            })
+        })
     }
 
     fn line_names(&self, backward: bool) -> Vec<&'static str> {

@@ -22,7 +22,7 @@ Tree = dict[str, ast.Module]
 # prefix of a module counts. Areas of one layer do not know each other.
 LAYERS: list[list[set[str]]] = [
     [{"mho._core", "mho.exceptions", "mho.simulator", "mho.simulator.delegation"}],
-    [{"mho.version", "mho.settings", "mho.pending", "mho.interpreters"}],
+    [{"mho.version", "mho.settings", "mho.threads", "mho.pending", "mho.interpreters"}],
     [{"mho.adapters"}],
     [{"mho.simulator.parameters"}],
     [{"mho.simulator.devices"}, {"mho.simulator.state"}, {"mho.inference"}],

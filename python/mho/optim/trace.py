@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mho.exceptions import ArgumentError
 from mho.optim.context import AnalogContext, Pair
+from mho.simulator.parameters.finite import all_finite
 
 
 def apply_trace(context: AnalogContext, learning_rate: Any, factor: float = 1.0) -> None:
@@ -52,10 +53,7 @@ def is_finite(context: AnalogContext) -> bool:
     Args:
         context: Context of a tile.
     """
-    return all(
-        bool(torch.isfinite(pair.x).all()) and bool(torch.isfinite(pair.d).all())
-        for pair in context.pairs()
-    )
+    return all(all_finite(pair.x) and all_finite(pair.d) for pair in context.pairs())
 
 
 def gradient_norm(context: AnalogContext, norm_type: float) -> float:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mho.exceptions import ArgumentError
 from mho.inference.converter.base import BaseConductanceConverter, check_range, weight_scale
+from mho.simulator.parameters.finite import all_finite
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.signatures import checked
 
@@ -99,7 +100,7 @@ class CustomPairConductanceConverter(BaseConductanceConverter):
             ArgumentError: A weight is not finite: no table has a conductance for it.
         """
         tables = weights.new_tensor(self.g_lst)
-        if not bool(torch.isfinite(weights).all()):
+        if not all_finite(weights):
             raise ArgumentError("weights: values must be finite; found NaN or infinity")
         factors = weights.new_tensor(self.f_lst)
         largest = float((factors @ (tables[::2] - tables[1::2])).abs().max())

@@ -1,6 +1,7 @@
 """Fully connected layer on one tile or on an array of tiles."""
 
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import torch
@@ -27,9 +28,13 @@ from mho.simulator.parameters.arguments import (
 )
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parts.clipping import unwatched, warning_of_clipping
+from mho.simulator.state.transaction import nobody_sees
 from mho.simulator.tiles.analog import SingleRPUConfig
 
 LinearT = TypeVar("LinearT", bound="AnalogLinear")
+
+_weights_follow: ContextVar[bool] = ContextVar("weights_follow", default=False)
+"""Whether layers that are built get their weights at once, so that none need be drawn."""
 
 
 @register_analog(nn.Linear)
@@ -75,10 +80,17 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
         check_tile_module_class(tile_module_class)
         self.in_features = in_features
         self.out_features = out_features
+        self.analog_module: Any
+        if _weights_follow.get():
+            # The seed is the only draw, and the next layer has to have another one.
+            with _off_meta():
+                self.analog_module = tile_module_class(out_features, in_features, rpu_config, bias)
+            return
         # The tile draws its seed from torch's generator; the layer must not consume that draw.
         with torch.random.fork_rng(devices=[]), _off_meta():
-            self.analog_module: Any = tile_module_class(out_features, in_features, rpu_config, bias)
-        self.reset_parameters()
+            self.analog_module = tile_module_class(out_features, in_features, rpu_config, bias)
+        with nobody_sees():
+            self.reset_parameters()
 
     @property
     def weight(self) -> LayerWeight:  # type: ignore[override]
@@ -182,17 +194,15 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
             rpu_config: Configuration of the tile.
             tile_module_class: As in the constructor.
         """
-        layer = cls(
-            module.in_features,
-            module.out_features,
-            module.bias is not None,
-            rpu_config,
-            tile_module_class,
-        )
-        layer.train(module.training)
+        sizes = module.in_features, module.out_features, module.bias is not None
         if module.weight.is_meta:
-            return layer
-        with warning_of_clipping():
+            return cls(*sizes, rpu_config, tile_module_class).train(module.training)
+        token = _weights_follow.set(True)
+        try:
+            layer = cls(*sizes, rpu_config, tile_module_class).train(module.training)
+        finally:
+            _weights_follow.reset(token)
+        with warning_of_clipping(), nobody_sees():
             layer.set_weights(module.weight, module.bias)
         return layer.to(module.weight.device, module.weight.dtype)
 

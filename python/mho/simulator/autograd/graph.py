@@ -166,7 +166,7 @@ def _eager(tile: GraphTile, x_input: Tensor) -> Tensor:
 
 # What `torch.compiler.disable` does, without loading the compiler for those who never compile: it
 # takes longer to load than all the rest of torch.
-_outside_of_graphs: Any = torch._disable_dynamo(_eager)
+_outside_of_graphs: Any = torch._compile._disable_dynamo(_eager)
 _outside_of_graphs._torchdynamo_disable = True
 _outside_of_graphs._torchdynamo_disable_msg = _NOT_IN_GRAPHS
 

@@ -13,6 +13,7 @@ import sys
 import types
 import typing
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from functools import cache
 from typing import Any, ClassVar, Union
 
@@ -163,6 +164,8 @@ def _name_remedy(name: str, known: Iterable[str]) -> str:
 
 
 def _check_value(value: object, hint: Any, path: str) -> None:
+    if _is_plain(value, hint):
+        return
     if not _fits(value, hint):
         raise ConfigError(
             f"{path}: expected {type_name(hint)}, got {describe(value)}{_remedy(value)}"
@@ -183,6 +186,21 @@ def _check_value(value: object, hint: Any, path: str) -> None:
         own_check(value, path)  # of the class: an attribute of this name would hide it
     elif dataclasses.is_dataclass(value):
         check(value, path)
+
+
+def _is_plain(value: Any, hint: Any) -> bool:
+    """Return whether a value is of exactly its type and has nothing else to check, as most are."""
+    kind = type(value)
+    if kind is not hint:
+        return False
+    if kind is float:
+        return bool(value == value)  # not NaN
+    if kind is int:
+        return bool(-_BEYOND_INT < value < _BEYOND_INT)
+    return kind is bool or kind is str or isinstance(value, Enum)
+
+
+_BEYOND_INT = 1 << 63
 
 
 def _check_number(value: object, hint: Any, path: str) -> None:

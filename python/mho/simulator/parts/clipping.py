@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mho.exceptions import warn_caller
@@ -48,9 +49,12 @@ def note(tile: Any, asked: Tensor, is_scaled: bool) -> None:
     if watched is None or tile.tile.moves:  # torch tiles have no devices
         return
     raw = tile.tile
-    held = raw.get_weights()
+    held = raw.get_weights(as_ref=True)
     if PERSISTENT in raw.get_hidden_parameter_names():
         held = raw.get_named_hidden_parameters()[PERSISTENT]  # without write noise
+    if torch.equal(held, asked):
+        watched[id(tile)] = Clipping(0, asked.numel(), is_scaled)
+        return
     far = (held - asked.to(held)).abs() > _ROUNDING * asked.abs().to(held)
     watched[id(tile)] = Clipping(int(far.sum()), asked.numel(), is_scaled)
 

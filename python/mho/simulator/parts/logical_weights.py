@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError, InputError
 from mho.simulator.parameters.arguments import check_flag, check_number, check_size
+from mho.simulator.parameters.finite import all_finite
 from mho.simulator.parts.base import Part
 from mho.simulator.parts.clipping import note
 from mho.simulator.parts.scales import ScaledTile, Scales, weight_scales
@@ -177,7 +178,7 @@ class LogicalWeights(Part):
             raise InputError(f"bias: expected {self._tile.out_size} values, got {value.numel()}")
         own = self._tile._parameters["bias"]
         stored = value if own is None else value.to(own.dtype)
-        if not bool(torch.isfinite(stored).all()):
+        if not all_finite(stored):
             raise ArgumentError("bias: values must be finite; found NaN or infinity")
         return given if self._tile.tile.moves else value
 
@@ -241,7 +242,7 @@ class LogicalWeights(Part):
             x = x_values.detach().cpu().float()
         if x.dim() != 2 or x.shape[1] != size or x.shape[0] == 0:
             raise InputError(f"x_values: expected shape [samples, {size}], got {tuple(x.shape)}")
-        if not bool(torch.isfinite(x).all()):
+        if not all_finite(x):
             raise ArgumentError("x_values: values must be finite; found NaN or infinity")
         with unchanged_on_error([cast(nn.Module, self._tile)]):
             combined = self._estimate(x)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError, InputError
 from mho.simulator.parameters.arguments import check_flag, check_not_negative, check_size
+from mho.simulator.parameters.finite import all_finite
 from mho.simulator.parts.base import Part, PartOwner
 from mho.simulator.parts.device_drift import restart_clock
 from mho.simulator.parts.reference_weights import ReferenceWeights
@@ -91,7 +92,7 @@ class WriteVerify(Part):
             raise InputError(
                 f"x_values: expected shape [samples, {size}], got {tuple(x_values.shape)}"
             )
-        if not bool(torch.isfinite(x_values).all()):
+        if not all_finite(x_values):
             raise ArgumentError("x_values: values must be finite; found NaN or infinity")
         return x_values.detach().to(like)
 

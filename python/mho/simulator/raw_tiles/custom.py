@@ -16,6 +16,7 @@ from mho.simulator.parameters.arguments import (
 )
 from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.config_base import ConfigBase
+from mho.simulator.parameters.finite import all_finite
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.parameters.runtime import RuntimeParameter
@@ -211,7 +212,7 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
                 f" {tuple(d_input.shape[:-1])}"
             )
         gradient = d_input.reshape(-1, self.d_size).t() @ x_input.reshape(-1, self.x_size)
-        if not bool(torch.isfinite(gradient).all()):
+        if not all_finite(gradient):
             raise ArgumentError("x_input, d_input: values must be finite; found NaN or infinity")
         if self._update.gradient_noise > 0.0:
             gradient = gradient + self._update.gradient_noise * torch.randn_like(gradient)

@@ -6,6 +6,7 @@ from torch import Tensor
 from mho.exceptions import ArgumentError, ConfigError, InputError
 from mho.simulator.parameters.arguments import check_number
 from mho.simulator.parameters.enums import WeightClipType, WeightRemapType
+from mho.simulator.parameters.finite import all_finite
 from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapParameter
 from mho.simulator.raw_tiles.rows import check_tensor
 
@@ -34,7 +35,7 @@ def check_weights(
     if tuple(weight.shape) != shape:
         raise InputError(f"{name}: expected shape {shape}, got {tuple(weight.shape)}")
     value = weight.detach().to(device, dtype)
-    if not bool(torch.isfinite(value).all()):
+    if not all_finite(value):
         raise ArgumentError(f"{name}: values must be finite; found NaN or infinity")
     return value
 
@@ -53,7 +54,7 @@ def check_scales(scales: Tensor, rows: int) -> None:
     check_tensor(scales, "scales")
     if tuple(scales.shape) != (rows,):
         raise InputError(f"scales: expected shape {(rows,)}, got {tuple(scales.shape)}")
-    if not bool(torch.isfinite(scales).all()):
+    if not all_finite(scales):
         raise ArgumentError("scales: values must be finite")
 
 

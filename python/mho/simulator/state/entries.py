@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
 
 from mho.exceptions import InputError, StateError
 from mho.simulator.parameters.checking import describe
+from mho.simulator.parameters.finite import all_finite
 
 
 @dataclass
@@ -42,7 +42,7 @@ def check_entry(name: str, value: object, entry: Entry) -> Tensor:
     if tuple(value.shape) not in entry.shapes:
         shapes = " or ".join(str(shape) for shape in entry.shapes)
         raise InputError(f"{name}: expected shape {shapes}, got {tuple(value.shape)}")
-    if not bool(torch.isfinite(value).all()) or (entry.positive and not bool((value > 0.0).all())):
+    if not all_finite(value) or (entry.positive and not bool((value > 0.0).all())):
         raise StateError(
             f"{name}: values must be finite{' and positive' if entry.positive else ''}"
         )
@@ -94,7 +94,7 @@ def check_module_entries(module: nn.Module, prefix: str, entries: Mapping[str, o
             raise InputError(
                 f"{name}: expected a tensor of shape {shape}, got {describe_value(value)}"
             )
-        if not bool(torch.isfinite(value).all()):
+        if not all_finite(value):
             raise InputError(f"{name}: values must be finite; found NaN or infinity")
 
 

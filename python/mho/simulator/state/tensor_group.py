@@ -25,6 +25,15 @@ class TensorGroup(nn.Module):
             else:
                 self.register_buffer(name, value.detach().clone())
 
+    def hold(self, planes: Mapping[str, Tensor]) -> None:
+        """Hold the given tensors themselves beside those that are there.
+
+        Args:
+            planes: Tensors that belong to nobody else, by name.
+        """
+        for name, value in planes.items():
+            self.register_buffer(name, value)
+
     def items(self) -> list[tuple[str, Tensor]]:
         """Return names and tensors."""
         return [(name, value) for name, value in self._buffers.items() if value is not None]

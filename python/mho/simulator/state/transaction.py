@@ -3,10 +3,23 @@
 import copy
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+_unseen: ContextVar[bool] = ContextVar("unseen", default=False)
+
+
+@contextmanager
+def nobody_sees() -> Iterator[None]:
+    """Change tiles inside the block that are given up if it raises: nothing is put back then."""
+    token = _unseen.set(True)
+    try:
+        yield
+    finally:
+        _unseen.reset(token)
 
 
 @contextmanager
@@ -19,7 +32,7 @@ def unchanged_on_error(tiles: Iterable[nn.Module]) -> Iterator[None]:
     Args:
         tiles: Tiles that the block may change.
     """
-    saved = [_Snapshot(tile) for tile in tiles]
+    saved = [] if _unseen.get() else [_Snapshot(tile) for tile in tiles]
     try:
         yield
     except BaseException:

@@ -13,6 +13,7 @@ from mho.simulator.parameters.arguments import (
     check_rpu_config,
     check_size,
 )
+from mho.simulator.parameters.finite import all_finite
 from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parameters.registry import register_tile_class
 from mho.simulator.parts.logical_weights import as_matrix
@@ -192,7 +193,7 @@ class TileModuleArray(nn.Module):
         given = as_tensor(name, value).detach().cpu()
         if given.numel() != torch.Size(shape).numel():
             raise InputError(f"{name}: expected values for shape {shape}, got {tuple(given.shape)}")
-        if not bool(torch.isfinite(given).all()):
+        if not all_finite(given):
             raise ArgumentError(f"{name}: values must be finite; found NaN or infinity")
         return given.reshape(shape)
 

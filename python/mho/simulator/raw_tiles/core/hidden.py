@@ -5,6 +5,7 @@ from torch import Tensor
 
 from mho import _core
 from mho.exceptions import ArgumentError, InputError
+from mho.simulator.parameters.finite import all_finite
 from mho.simulator.raw_tiles.core.kernels import Kernels
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.tensors import Buffers, CoreTensors
@@ -59,7 +60,7 @@ class HiddenParameters:
         values = params.detach().to("cpu", torch.float32).contiguous()
         count = len(spec.hidden_names)
         added = values[count:]
-        if not bool(torch.isfinite(added).all()):
+        if not all_finite(added):
             raise ArgumentError("params: values must be finite")
         self._write({name: values[i] for i, name in enumerate(names[:count])})
         for old, new in zip(self._tensors.added.values(), added, strict=True):

@@ -9,6 +9,7 @@ from torch import Tensor
 from mho import _core
 from mho.exceptions import InputError, StateError, TileModuleError
 from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.parameters.finite import all_finite
 from mho.simulator.raw_tiles.core.kernels import Kernels
 from mho.simulator.raw_tiles.core.lines import LineValues
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig, device_of
@@ -268,7 +269,7 @@ def _drift(name: str, value: object, shape: tuple[int, ...]) -> Tensor:
     dtype = torch.float64 if name in ("current_t", "t") else torch.float32
     if not isinstance(value, Tensor) or value.dtype is not dtype or tuple(value.shape) != shape:
         raise InputError(f"{Names.DRIFT}.{name}: expected a {dtype} tensor of shape {shape}")
-    if not bool(torch.isfinite(value).all()):
+    if not all_finite(value):
         raise StateError(f"{Names.DRIFT}.{name}: values must be finite")
     return value.detach()
 
@@ -304,7 +305,7 @@ def _line(value: object, drawn: Tensor, name: str) -> Tensor:
         or value.shape != drawn.shape
     ):
         raise InputError(f"{name}: expected a float32 tensor of shape {tuple(drawn.shape)}")
-    if not bool(torch.isfinite(value).all()):
+    if not all_finite(value):
         raise StateError(f"{name}: values must be finite")
     return value.detach()
 

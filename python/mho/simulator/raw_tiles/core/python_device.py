@@ -10,6 +10,7 @@ from mho import _core
 from mho.exceptions import ConfigError
 from mho.simulator.devices.custom import CustomPulsedDevice
 from mho.simulator.parameters.enums import PulseType
+from mho.simulator.parameters.finite import all_finite
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.python_pulses import PythonSteps
 from mho.simulator.raw_tiles.core.tensors import DEVICE, CoreTensors
@@ -200,6 +201,6 @@ def _checked(value: object, shape: tuple[int, ...], where: str) -> Tensor:
         raise ConfigError(f"{where} must be a float32 tensor")
     if tuple(value.shape) != shape:
         raise ConfigError(f"{where} must have shape {shape}, got {tuple(value.shape)}")
-    if not bool(torch.isfinite(value).all()):
+    if not all_finite(value):
         raise ConfigError(f"{where} must be finite, has NaN or infinity")
     return value.detach().clone().contiguous()

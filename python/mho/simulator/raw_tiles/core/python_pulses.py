@@ -6,6 +6,7 @@ from torch import Tensor
 from mho import _core
 from mho.exceptions import TileError
 from mho.simulator.devices.custom import CustomPulsedDevice
+from mho.simulator.parameters.finite import all_finite
 from mho.simulator.raw_tiles.core.tensors import CoreTensors
 from mho.simulator.state.names import PERSISTENT
 
@@ -70,7 +71,7 @@ class PythonSteps:
         name = f"{type(self._device).__name__}.step"
         _check(moved, self._weight, name)
         new = torch.where(hit, moved, self._weight)
-        if not bool(torch.isfinite(new).all()):
+        if not all_finite(new):
             raise TileError(f"{name}: must return finite weights, got NaN or infinity")
         self._weight = torch.where(hit, new.clamp(*self._bounds), self._weight)
 

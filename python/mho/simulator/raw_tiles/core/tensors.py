@@ -86,9 +86,10 @@ class CoreTensors:
 
     def _construct(self, spec: _core.TileSpec, seed: int) -> None:
         shape = (spec.d_size, spec.x_size)
-        planes = spec.construct(seed)
-        hidden = {k: as_tensor(v, shape) for k, v in planes.items() if not isinstance(v, float)}
-        self.group(Names.HIDDEN).replace(hidden)
+        names = [name for name in spec.hidden_names if spec.hidden_constant(name) is None]
+        hidden = {name: torch.empty(shape, dtype=torch.float32, device="cpu") for name in names}
+        spec.construct_into(seed, hidden)
+        self.group(Names.HIDDEN).hold(hidden)
         for backward, name in enumerate((Names.FORWARD_LINES, Names.BACKWARD_LINES)):
             lines = spec.construct_lines(bool(backward), seed)
             self.group(name).replace({k: as_tensor(v, (-1,)) for k, v in lines.items()})
