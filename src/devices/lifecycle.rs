@@ -227,8 +227,9 @@ impl Operation<1> for Diffusion {
 
     #[inline(always)]
     fn apply(&self, row: Row<'_, 1>) {
-        let ([rates], [normals, _]) = (row.planes, row.draws);
-        self.draw.fill_normal(row.number, 0, normals);
+        let ([rates], mut normals) = (row.planes, [0.0; CHUNK]);
+        let normals = &mut normals[..rates.len()];
+        self.draw.fill_normal_from(row.first, row.number, 0, normals);
         for ((w, rate), xi) in row.weights.iter_mut().zip(rates).zip(&*normals) {
             *w = rate.mul_add(*xi, *w);
         }
@@ -248,22 +249,22 @@ impl Operation<1> for Reset {
 
     #[inline(always)]
     fn apply(&self, row: Row<'_, 1>) {
-        let ([biases], [normals, uniforms]) = (row.planes, row.draws);
+        let ([biases], len) = (row.planes, row.weights.len());
         for Range { start, end } in self.columns.iter().cloned() {
-            // Draws come in whole chunks of columns.
-            let first = start / CHUNK * CHUNK;
-            if start == end {
+            // Those of its columns that are here.
+            let start = start.max(row.first) - row.first;
+            let end = end.saturating_sub(row.first).min(len);
+            if start >= end {
                 continue;
             }
-            let (normals, uniforms) = (&mut normals[first..end], &mut uniforms[first..end]);
-            self.draw.fill_normal_from(first, row.number, 0, normals);
+            let (mut normals, mut uniforms) = ([0.0; CHUNK], [0.0; CHUNK]);
+            self.draw.fill_normal_from(row.first, row.number, 0, &mut normals[..len]);
             if self.prob < 1.0 {
-                self.draw.fill_uniform_from(first, row.number, 1, uniforms);
+                self.draw.fill_uniform_from(row.first, row.number, 1, &mut uniforms[..len]);
             }
             for at in start..end {
-                let (xi, uniform) = (normals[at - first], uniforms[at - first]);
-                let is_reset = self.prob == 1.0 || f64::from(uniform) < self.prob;
-                let w = self.std.mul_add(xi, biases[at]);
+                let is_reset = self.prob == 1.0 || f64::from(uniforms[at]) < self.prob;
+                let w = self.std.mul_add(normals[at], biases[at]);
                 row.weights[at] = if is_reset { w } else { row.weights[at] };
             }
         }

@@ -5,8 +5,7 @@ use super::planes::PlaneRef;
 use super::rule::WriteNoise;
 use crate::error::Result;
 use crate::par::Par;
-use crate::rng::{Draw, Key, Stream};
-use crate::scratch;
+use crate::rng::{CHUNK, Draw, Key, Stream};
 use crate::simd::{self, Work};
 
 /// The state of the cells of one tile.
@@ -28,16 +27,16 @@ const CELLS: usize = 1 << 13;
 const DRAW_NS: f64 = 1.5;
 const CELL_NS: f64 = 0.5;
 
-/// One row of cells under an operation.
+/// Neighbouring cells of one row under an operation, at most [`CHUNK`].
 pub(super) struct Row<'a, const N: usize> {
-    /// Its number.
+    /// Number of the row.
     pub(super) number: u32,
+    /// Column of the first cell, a multiple of [`CHUNK`].
+    pub(super) first: usize,
     /// Weights, the persistent ones where there are some.
     pub(super) weights: &'a mut [f32],
     /// What the operation reads of each cell.
     pub(super) planes: [&'a [f32]; N],
-    /// Room for draws, two values per cell.
-    pub(super) draws: [&'a mut [f32]; 2],
 }
 
 /// What happens to every row. `apply` must be `#[inline(always)]` with all that it calls.
@@ -45,7 +44,7 @@ pub(super) trait Operation<const N: usize>: Sync {
     /// Normal draws per cell, for the estimate of its time.
     const DRAWS: f64;
 
-    /// Changes the weights of a row; bounds and write noise come after it.
+    /// Changes the weights of some cells; bounds and write noise come after it.
     fn apply(&self, row: Row<'_, N>);
 }
 
@@ -60,11 +59,11 @@ impl Operation<0> for Nothing {
 }
 
 impl Device {
-    /// Applies an operation to the weights of all rows, then the bounds, then new write noise. All
-    /// slices fit.
+    /// Applies an operation to all weights, then the bounds, then new write noise. All slices fit. It
+    /// needs no memory, so that it cannot fail halfway.
     ///
     /// # Errors
-    /// [`Error::Memory`](crate::Error::Memory).
+    /// None.
     pub(super) fn for_rows<const N: usize, O: Operation<N>>(
         &self,
         cells: Cells<'_>,
@@ -92,21 +91,9 @@ impl Device {
             (at * height, state, visible)
         });
         par.for_each(pieces, |(first, state, visible)| {
-            // Planes that are equal in all cells, and draws.
-            scratch::floats((N + 3 + 2) * columns, |lines| {
-                simd::run(Rows {
-                    operation,
-                    planes,
-                    bounds,
-                    noise,
-                    columns,
-                    first,
-                    state,
-                    visible,
-                    lines,
-                });
-                Ok(())
-            })
+            let (write, visible) = (noise, visible);
+            simd::run(Rows { operation, planes, bounds, write, columns, first, state, visible });
+            Ok(())
         })
     }
 }
@@ -116,37 +103,35 @@ struct Rows<'a, const N: usize, O> {
     operation: &'a O,
     planes: [PlaneRef<'a>; N],
     bounds: Option<Bounds<'a>>,
-    noise: Option<(WriteNoise, Draw)>,
+    write: Option<(WriteNoise, Draw)>,
     columns: usize,
     first: usize,
     state: &'a mut [f32],
     visible: Option<&'a mut [f32]>,
-    lines: &'a mut [f32],
 }
 
-/// A plane, row by row: its own values, or a line that is equal in all rows.
-#[derive(Clone, Copy)]
+/// A plane in pieces of [`CHUNK`] cells: its own values, or a line that all cells share.
 struct Lines<'a> {
-    values: &'a [f32],
-    /// Distance of two rows.
-    stride: usize,
+    values: Option<&'a [f32]>,
+    line: [f32; CHUNK],
 }
 
 impl<'a> Lines<'a> {
     #[inline(always)]
-    fn new(plane: PlaneRef<'a>, line: &'a mut [f32]) -> Self {
+    fn new(plane: PlaneRef<'a>) -> Self {
         match plane {
-            PlaneRef::Values(values) => Self { values, stride: line.len() },
-            PlaneRef::Constant(value) => {
-                line.fill(value);
-                Self { values: line, stride: 0 }
-            }
+            PlaneRef::Values(values) => Self { values: Some(values), line: [0.0; CHUNK] },
+            PlaneRef::Constant(value) => Self { values: None, line: [value; CHUNK] },
         }
     }
 
+    /// Those of `len` cells from flat position `at` on.
     #[inline(always)]
-    fn row(&self, row: usize, columns: usize) -> &'a [f32] {
-        &self.values[row * self.stride..][..columns]
+    fn cells(&self, at: usize, len: usize) -> &[f32] {
+        match self.values {
+            Some(values) => &values[at..at + len],
+            None => &self.line[..len],
+        }
     }
 }
 
@@ -154,37 +139,38 @@ impl<const N: usize, O: Operation<N>> Work for Rows<'_, N, O> {
     type Home = O;
 
     #[inline(always)]
-    fn run(self) {
+    fn run(mut self) {
         let columns = self.columns;
-        let (own, others) = self.lines.split_at_mut(N * columns);
-        let mut own = own.chunks_exact_mut(columns);
-        let planes = self.planes.map(|plane| Lines::new(plane, own.next().unwrap_or_default()));
-        let (limits, draws) = others.split_at_mut(3 * columns);
-        let mut limits = limits.chunks_exact_mut(columns);
-        let bounds = self.bounds.map(|bounds| {
-            bounds.planes().map(|plane| Lines::new(plane, limits.next().unwrap_or_default()))
-        });
-        let (a, b) = draws.split_at_mut(columns);
-        let mut visible = self.visible.map(|visible| visible.chunks_exact_mut(columns));
-        for (local, weights) in self.state.chunks_exact_mut(columns).enumerate() {
-            let row = self.first + local;
-            let planes = planes.map(|plane| plane.row(row, columns));
-            let draws = [&mut *a, &mut *b];
-            self.operation.apply(Row { number: row as u32, weights, planes, draws });
-            if let Some([upper, lower, reference]) = bounds {
-                let [upper, lower] = [upper, lower].map(|plane| plane.row(row, columns));
-                let reference = reference.row(row, columns);
-                for at in 0..columns {
-                    let limits = [lower[at] - reference[at], upper[at] - reference[at]];
-                    weights[at] = weights[at].max(limits[0]).min(limits[1]);
+        let planes = self.planes.map(Lines::new);
+        let bounds = self.bounds.map(|bounds| bounds.planes().map(Lines::new));
+        let mut normals = [0.0; CHUNK];
+        for (local, row) in self.state.chunks_exact_mut(columns).enumerate() {
+            let number = self.first + local;
+            for (chunk, weights) in row.chunks_mut(CHUNK).enumerate() {
+                let (first, len) = (chunk * CHUNK, weights.len());
+                let at = number * columns + first;
+                let cells = std::array::from_fn(|plane| planes[plane].cells(at, len));
+                self.operation.apply(Row {
+                    number: number as u32,
+                    first,
+                    weights: &mut *weights,
+                    planes: cells,
+                });
+                if let Some(bounds) = &bounds {
+                    let [upper, lower, reference] =
+                        std::array::from_fn(|plane| bounds[plane].cells(at, len));
+                    for at in 0..len {
+                        let limits = [lower[at] - reference[at], upper[at] - reference[at]];
+                        weights[at] = weights[at].max(limits[0]).min(limits[1]);
+                    }
                 }
-            }
-            if let Some((noise, draw)) = &self.noise
-                && let Some(visible) = visible.as_mut().and_then(Iterator::next)
-            {
-                draw.fill_normal(row as u32, 0, visible);
-                for (w, p) in visible.iter_mut().zip(&*weights) {
-                    *w = noise.std.mul_add(*w, *p);
+                if let (Some((noise, draw)), Some(visible)) = (&self.write, &mut self.visible) {
+                    let normals = &mut normals[..len];
+                    draw.fill_normal_from(first, number as u32, 0, normals);
+                    let visible = &mut visible[local * columns + first..][..len];
+                    for ((w, p), xi) in visible.iter_mut().zip(&*weights).zip(&*normals) {
+                        *w = noise.std.mul_add(*xi, *p);
+                    }
                 }
             }
         }

@@ -16,7 +16,7 @@ use crate::simd;
 const ROWS: usize = 4;
 /// Weights that stay in the second-level cache while all rows pass by.
 const BLOCK_WEIGHTS: usize = 1 << 16;
-/// Columns of a panel of weights in a backward product: the widest tile there is.
+/// Most columns of a panel of weights in a backward product: the widest tile there is.
 const PANEL: usize = 64;
 /// From this number of rows on a panel is copied together before use, because rows of weights that
 /// are a power of two apart compete for the same places of the caches.
@@ -46,11 +46,13 @@ impl WithSimd for Multiply<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { v, weights, y, panel } = self;
+        // Of 16 registers 12 sum, and each weight that is read serves 4 of them: with 8 sums the reads
+        // take as long as the sums, and the sums wait for their predecessors.
         match (weights.input_stride == 1, S::REGISTER_COUNT >= 32) {
             (true, true) => forward::<S, 4>(simd, v, weights, y),
-            (true, false) => forward::<S, 2>(simd, v, weights, y),
+            (true, false) => forward::<S, 3>(simd, v, weights, y),
             (false, true) => backward::<S, 4>(simd, v, weights, y, panel),
-            (false, false) => backward::<S, 2>(simd, v, weights, y, panel),
+            (false, false) => backward::<S, 3>(simd, v, weights, y, panel),
         }
     }
 }
@@ -59,7 +61,7 @@ impl WithSimd for Multiply<'_> {
 #[inline(always)]
 fn forward<S: Simd, const C: usize>(simd: S, v: &[f32], weights: Matrix<'_>, y: &mut [f32]) {
     let Matrix { outputs, inputs, .. } = weights;
-    let block = (BLOCK_WEIGHTS / inputs).next_multiple_of(8).max(8);
+    let block = (BLOCK_WEIGHTS / inputs).next_multiple_of(2 * C).max(2 * C);
     for first in (0..outputs).step_by(block) {
         let last = outputs.min(first + block);
         for (v, y) in v.chunks(ROWS * inputs).zip(y.chunks_mut(ROWS * outputs)) {
@@ -83,7 +85,8 @@ fn backward<S: Simd, const C: usize>(
     panel: &mut [f32],
 ) {
     let Matrix { outputs, inputs, .. } = weights;
-    let step = if panel.is_empty() { outputs } else { PANEL };
+    let tile = C * S::F32_LANES;
+    let step = if panel.is_empty() { outputs } else { PANEL / tile * tile };
     for first in (0..outputs).step_by(step) {
         let width = step.min(outputs - first);
         let part = columns(weights, first, width, panel);
@@ -142,6 +145,10 @@ fn dots<S: Simd, const R: usize, const C: usize>(
             y[r * outputs + first..][..C].copy_from_slice(values);
         }
         first += C;
+    }
+    if C > 2 && first + 2 <= range.end {
+        dots::<S, R, 2>(simd, v, weights, first..first + 2, y);
+        first += 2;
     }
     for output in first..range.end {
         let tile = dot_tile::<S, R, 1>(simd, vs, [&data[output * output_stride..][..inputs]]);
