@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mho.exceptions import InputError, StateError
 from mho.simulator.parameters.checking import describe
+from mho.simulator.state.ordinary import ordinary_tensors
 
 
 @dataclass
@@ -105,6 +106,7 @@ class TensorOwner(Protocol):
     _parameters: dict[str, nn.Parameter | None]
 
 
+@ordinary_tensors()
 def assign(module: TensorOwner, name: str, value: Tensor) -> None:
     """Write a parameter or buffer in place if it has that shape, else register it as a buffer.
 

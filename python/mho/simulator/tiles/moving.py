@@ -10,6 +10,7 @@ from mho.exceptions import CudaError, InputError, TileModuleError
 from mho.optim.context import AnalogContext, stands_for
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import check_tensor
+from mho.simulator.state.ordinary import ordinary_tensors
 
 
 class MovableTile(Protocol):
@@ -77,6 +78,7 @@ def stay_on_host(tile: MovableTile, fn: Any) -> None:
     tile.io_dtype = check_move(tile, fn).dtype
 
 
+@ordinary_tensors()
 def move_with_model(tile: Any, fn: Any, recurse: bool = True) -> None:
     """Apply a function to all tensors of a tile.
 

@@ -38,6 +38,7 @@ from mho.simulator.raw_tiles.given_values import as_vector, named_values
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.raw_tiles.torch.product import AnalogMVM
 from mho.simulator.state.entries import Entry, check_entry, check_module_entries
+from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.plan import LoadPlan, load_with_tile
 
 _NOISE_ENTRY = "tile.out_noise_values"
@@ -64,6 +65,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
     out_noise_values: Tensor | None
 
     @checked
+    @ordinary_tensors()
     def __init__(
         self,
         x_size: int,
@@ -158,7 +160,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         """Follow a new configuration; see the base class."""
         self.set_config(config)
 
-    @torch.no_grad()
+    @ordinary_tensors()
     def _follow_out_noise(self, io: IOParameters) -> None:
         spread = _spread(io)
         old, self._out_noise = self._out_noise, (io.out_noise, spread)
