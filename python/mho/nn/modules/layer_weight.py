@@ -18,8 +18,8 @@ _DIGITAL_LAYERS = frozenset(
 # gradient. Names of functions and methods, then those of operators that reach `__torch_dispatch__`.
 _DIGITAL_PRODUCTS = frozenset(
     "matmul __matmul__ __rmatmul__ mm bmm mv dot vdot inner outer ger einsum tensordot chain_matmul"
-    " multi_dot kron embedding embedding_bag scaled_dot_product_attention rnn_tanh rnn_relu lstm gru"
-    " rnn_tanh_cell rnn_relu_cell lstm_cell gru_cell".split()
+    " multi_dot kron embedding embedding_bag scaled_dot_product_attention rnn_tanh rnn_relu lstm"
+    " gru rnn_tanh_cell rnn_relu_cell lstm_cell gru_cell".split()
 )
 # The same, of which the first operand is only added to.
 _ADDED_PRODUCTS = frozenset(
@@ -164,7 +164,7 @@ class LayerWeight(Tensor):
             device=torch.device("meta"),
             dispatch_device=True,
         )
-        torch._C._set_throw_on_mutable_data_ptr(view)  # type: ignore[attr-defined]
+        torch._C._set_throw_on_mutable_data_ptr(view)
         view._source, view._path = source, path
         return view
 
@@ -306,7 +306,7 @@ class LayerWeight(Tensor):
         """
         if not kwargs.pop("copy", None):
             _refuse_memory("__dlpack__")
-        return self.values().__dlpack__(**kwargs)  # type: ignore[no-untyped-call]
+        return self.values().__dlpack__(**kwargs)
 
     def tolist(self) -> Any:
         """Return the values as nested lists."""

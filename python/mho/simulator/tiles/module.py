@@ -359,7 +359,7 @@ class TileModule(nn.Module):
             for part in self.parts:
                 part.follow_cast()
         else:
-            stay_on_host(self, fn)
+            stay_on_host(self, fn, recurse)
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> "TileModule":

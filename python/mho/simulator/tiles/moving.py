@@ -57,6 +57,11 @@ def check_move(tile: MovableTile, fn: Any) -> Tensor:
             " keep the analog layers on the CPU (to_backend('wgpu') runs them on a graphics"
             " processor from there) or use TorchInferenceRPUConfig"
         )
+    if probe.is_shared() and tile.tile.backend != "cpu":
+        raise TileModuleError(
+            f"{name} computes on {tile.tile.backend!r}, whose memory processes cannot share; use"
+            " to_backend('cpu') first"
+        )
     if probe.is_meta:
         raise TileModuleError(
             f"{name} cannot be moved to meta, where its weights would be lost; convert the digital"
@@ -65,17 +70,26 @@ def check_move(tile: MovableTile, fn: Any) -> Tensor:
     return probe
 
 
-def stay_on_host(tile: MovableTile, fn: Any) -> None:
+def stay_on_host(tile: MovableTile, fn: Any, recurse: bool = True) -> None:
     """Follow a move or cast of the model: the state stays float32, inputs and outputs are cast.
+
+    Only into shared memory the state is moved, so that processes can train one model.
 
     Args:
         tile: Tile of the core.
         fn: Maps a tensor to a moved or cast one.
+        recurse: Include the children.
 
     Raises:
         TileModuleError: The tile cannot go to that device, or have that precision.
     """
-    tile.io_dtype = check_move(tile, fn).dtype
+    probe = check_move(tile, fn)
+    io_dtype = tile.io_dtype
+    if probe.is_shared() and probe.dtype is torch.float32:
+        move_with_model(tile, fn, recurse)
+        tile.io_dtype = io_dtype  # the state was float32 before
+    else:
+        tile.io_dtype = probe.dtype
 
 
 @ordinary_tensors()
