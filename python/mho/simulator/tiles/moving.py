@@ -57,7 +57,7 @@ def check_move(tile: MovableTile, fn: Any) -> Tensor:
             " keep the analog layers on the CPU (to_backend('wgpu') runs them on a graphics"
             " processor from there) or use TorchInferenceRPUConfig"
         )
-    if probe.is_shared() and tile.tile.backend != "cpu":
+    if _is_shared(probe) and tile.tile.backend != "cpu":
         raise TileModuleError(
             f"{name} computes on {tile.tile.backend!r}, whose memory processes cannot share; use"
             " to_backend('cpu') first"
@@ -68,6 +68,10 @@ def check_move(tile: MovableTile, fn: Any) -> Tensor:
             " model there and load a state"
         )
     return probe
+
+
+def _is_shared(value: Tensor) -> bool:
+    return bool(value.is_shared())  # type: ignore[no-untyped-call]
 
 
 def stay_on_host(tile: MovableTile, fn: Any, recurse: bool = True) -> None:
@@ -85,7 +89,7 @@ def stay_on_host(tile: MovableTile, fn: Any, recurse: bool = True) -> None:
     """
     probe = check_move(tile, fn)
     io_dtype = tile.io_dtype
-    if probe.is_shared() and probe.dtype is torch.float32:
+    if _is_shared(probe) and probe.dtype is torch.float32:
         move_with_model(tile, fn, recurse)
         tile.io_dtype = io_dtype  # the state was float32 before
     else:
