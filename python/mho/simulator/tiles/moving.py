@@ -16,6 +16,7 @@ from mho.simulator.state.ordinary import ordinary_tensors
 class MovableTile(Protocol):
     """What moving needs of a tile."""
 
+    rpu_config: Any
     analog_ctx: AnalogContext
     io_dtype: torch.dtype
     in_size: int
@@ -42,6 +43,7 @@ def check_move(tile: MovableTile, fn: Any) -> Tensor:
         fn: Maps a tensor to a moved or cast one.
 
     Raises:
+        ConfigError: A number of the configuration is beyond the precision.
         TileModuleError: The tile cannot follow.
     """
     name = type(tile).__name__
@@ -67,6 +69,8 @@ def check_move(tile: MovableTile, fn: Any) -> Tensor:
             f"{name} cannot be moved to meta, where its weights would be lost; convert the digital"
             " model there and load a state"
         )
+    if tile.tile.moves:
+        tile.tile.check_precision(tile.rpu_config, probe.dtype)
     return probe
 
 

@@ -1,7 +1,9 @@
 """Raw simulator tile that computes in torch and is differentiable throughout."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import fields
+from math import inf
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +63,9 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
     differentiable = True
     moves = True
     planned_names = frozenset({_NOISE_ENTRY})
+
+    ignored_fields: ClassVar[tuple[str, ...]] = ("device", "backward", "update")
+    """Fields of a configuration that no layer reads; the tile around warns where they are set."""
 
     out_noise_values: Tensor | None
 
@@ -152,9 +157,14 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         """Refuse what torch tiles cannot simulate; see the base class."""
         self.check_rpu_config_support(config)
         io, dtype = config.forward, self.weight.dtype
+        self.check_precision(config, dtype)
         largest = io.out_noise * (1.0 + _LARGEST_NORMAL * io.out_noise_std)
         if _spread(io) > 0.0 and largest > torch.finfo(dtype).max:
             raise ConfigError(f"forward.out_noise_std: draws of out_noise are beyond {dtype}")
+
+    def check_precision(self, config: Any, dtype: torch.dtype) -> None:
+        """Refuse numbers of the product that a precision does not hold; see the base class."""
+        _check_numbers(config.forward, "forward", dtype)
 
     def follow(self, config: Any) -> None:
         """Follow a new configuration; see the base class."""
@@ -339,6 +349,8 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         self._check_input(d_input, self.d_size, "d_input")
         io = self._config.backward
         self.analog_mvm.check_support(io, "backward")
+        if not torch.compiler.is_compiling():
+            _check_numbers(io, "backward", self.weight.dtype)
         return self.analog_mvm.matmul(self.weight, d_input, io, trans=True)
 
     def update(
@@ -516,4 +528,16 @@ def _check_remap(remap: WeightRemapParameter) -> None:
         if getattr(remap, name) != value:
             raise TorchTileConfigError(
                 f"remap.{name}: must be {value} in torch tiles, got {getattr(remap, name)}"
+            )
+
+
+def _check_numbers(io: IOParameters, path: str, dtype: torch.dtype) -> None:
+    largest = torch.finfo(dtype).max
+    for field in fields(io):
+        value = getattr(io, field.name)
+        # Of fields at their defaults some belong to what torch tiles do not simulate.
+        if isinstance(value, float) and largest < abs(value) < inf and value != field.default:
+            raise ConfigError(
+                f"{path}.{field.name}: {value:g} is beyond {dtype}, in which the tile computes; use"
+                f" at most {largest:g}"
             )
