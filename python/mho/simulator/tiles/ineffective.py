@@ -21,9 +21,10 @@ def warn_of_ineffective(tile_class: str, config: object, ignored: tuple[str, ...
         config: Configuration, checked.
         ignored: Fields of it that the tile never reads.
     """
+    cls: Any = type(config)
     changed = [
         path
-        for field, default in _defaults(type(config), ignored)
+        for field, default in _defaults(cls, ignored)
         for path in _differing(getattr(config, field, default), default, field)
         if (tile_class, path) not in _warned
     ]
