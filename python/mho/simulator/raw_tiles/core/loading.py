@@ -161,7 +161,7 @@ def _rename_torch_entries(entries: Entries) -> None:
 
 
 def _check_precision(entries: Entries) -> None:
-    """Refuse the state of a model that was cast: tiles of the core stay float32, their clocks float64.
+    """Refuse the state of a model that was cast: the core has float32, and clocks in float64.
 
     Rounded weights may be beyond the bounds of their devices, and rounded devices other ones.
     """
@@ -173,7 +173,7 @@ def _check_precision(entries: Entries) -> None:
             method = "double" if name in _CLOCKS else "float"
             raise InputError(
                 f"{name}: expected {dtype}, as tiles of the core save it whatever the precision of"
-                f" the model is, got {value.dtype}; save the state anew, or convert with .{method}()"
+                f" the model, got {value.dtype}; save the state anew, or convert with .{method}()"
             )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from math import inf
+from math import isinf
 from typing import Any, ClassVar
 
 import torch
@@ -31,7 +31,7 @@ from mho.simulator.parameters.inference import (
     WeightClipParameter,
     WeightRemapParameter,
 )
-from mho.simulator.parameters.io import IOParameters
+from mho.simulator.parameters.io import BOUNDS, LARGEST, IOParameters
 from mho.simulator.parameters.registry import register_tile_class
 from mho.simulator.parameters.signatures import checked
 from mho.simulator.raw_tiles import weight_limits
@@ -536,8 +536,12 @@ def _check_numbers(io: IOParameters, path: str, dtype: torch.dtype) -> None:
     for field in fields(io):
         value = getattr(io, field.name)
         # Of fields at their defaults some belong to what torch tiles do not simulate.
-        if isinstance(value, float) and largest < abs(value) < inf and value != field.default:
+        if not isinstance(value, float) or value == field.default:
+            continue
+        is_bound = field.name in BOUNDS
+        limit = largest if is_bound else min(largest, LARGEST)
+        if abs(value) > limit and not (is_bound and isinf(value)):
             raise ConfigError(
-                f"{path}.{field.name}: {value:g} is beyond {dtype}, in which the tile computes; use"
-                f" at most {largest:g}"
+                f"{path}.{field.name}: {value:g} is beyond what products in {dtype} have room for;"
+                f" use at most {limit:g}"
             )
