@@ -26,15 +26,17 @@ pub(crate) fn check_factor(argument: &'static str, value: f64) -> Result<()> {
     Err(Error::Argument { argument, why })
 }
 
-/// Checks that a value is finite.
+/// Largest absolute value of a field. Kernels compute in f32, and noise multiplies: two such fields, a
+/// draw below 10 and a sum over [`MAX_SIZE`] columns are 1e15 * 1e15 * 10 * 1e6 = 1e37, which f32 holds.
+pub(crate) const LARGEST: f64 = 1e15;
+
+/// Checks that a value is finite, and so are products with it.
 pub(crate) fn finite(path: &str, field: &str, value: f64) -> Result<()> {
-    if value.is_finite() && value.abs() <= f64::from(f32::MAX) {
+    if value.abs() <= LARGEST {
         return Ok(());
     }
-    Err(Error::config(
-        format!("{path}.{field}"),
-        format!("must be finite and within f32, got {value}"),
-    ))
+    let why = format!("must be finite and at most {LARGEST:e} in size, got {value}");
+    Err(Error::config(format!("{path}.{field}"), why))
 }
 
 /// Checks `condition` of a field.

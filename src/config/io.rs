@@ -256,6 +256,8 @@ mod tests {
     fn numbers_are_checked() {
         let io = IoParameters::default();
         refused(&IoParameters { out_noise: f64::INFINITY, ..io.clone() }, "out_noise");
+        refused(&IoParameters { inp_noise: 1.1e15, ..io.clone() }, "inp_noise");
+        assert!(IoParameters { inp_noise: 1e15, ..io.clone() }.validate("forward").is_ok());
         refused(&IoParameters { inp_bound: f64::NAN, ..io.clone() }, "inp_bound");
         refused(&IoParameters { nm_decay: 2.0, ..io.clone() }, "nm_decay");
         let noise_management = NoiseManagement::Constant;

@@ -96,6 +96,7 @@ def pyplot() -> Any:
 # A value that fits, by the name of the argument.
 VALID: dict[str, Callable[[], Any]] = {
     "model": model,
+    "averaged": model,
     "analog_model": model,
     "module": lambda: nn.Sequential(nn.Linear(IN, OUT)),
     "digital": lambda: nn.Linear,
@@ -171,7 +172,7 @@ INTERNAL = {
     "raise_if_readonly_write_target", "raise_readonly_error", "is_inplace_operation",
     "be_stepped_by", "store", "scale_errors", "connect", "create", "follow", "check", "plan",
     "check_entries", "product", "run_forward", "run_backward", "run_update", "to_wire",
-    "enter_range", "check_edit",
+    "enter_range", "check_edit", "check_precision",
     "compatible_with",
 }  # fmt: skip
 # Abstract, made by what stands above, or those of torch with own names.

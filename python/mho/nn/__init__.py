@@ -5,6 +5,7 @@ Importing this package makes all presets known, so that every saved model can be
 
 import mho.simulator.presets  # noqa: F401
 from mho import pending
+from mho.nn.averaging import match_scales
 from mho.nn.conversion import convert_to_analog, convert_to_digital
 from mho.nn.editing import edit_config
 from mho.nn.modules.container import AnalogSequential, AnalogWrapper
@@ -24,6 +25,7 @@ __all__ = [
     "convert_to_analog",
     "convert_to_digital",
     "edit_config",
+    "match_scales",
     "prepare_for_ddp",
 ]
 

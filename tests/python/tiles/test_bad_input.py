@@ -296,18 +296,10 @@ def test_strided_and_negated_views_are_read_right() -> None:
                 torch.testing.assert_close(tile(x), x.resolve_neg() @ weight.t())
 
 
-@pytest.mark.parametrize(
-    ("field", "name"),
-    [
-        ("w_max_dtod", "min_bound"),
-        ("w_max", "max_bound"),
-        ("dw_min", "dwmin"),
-        ("reset_dtod", "reset"),
-    ],
-)
-def test_devices_beyond_float32_are_refused(field: str, name: str) -> None:
+@pytest.mark.parametrize("field", ["w_max_dtod", "w_max", "dw_min", "reset_dtod"])
+def test_devices_beyond_float32_are_refused(field: str) -> None:
     config = SingleRPUConfig(device=SoftBoundsDevice(**{field: 3e38}))
-    with pytest.raises(ConfigError, match=rf"device.*{name}.*float32"):
+    with pytest.raises(ConfigError, match=rf"device\.{field}: .*at most 1e15"):
         AnalogTile(8, 8, config)
 
 
@@ -317,15 +309,15 @@ def test_lines_beyond_float32_are_refused(direction: str, field: str) -> None:
     """When a tile is built, when its configuration is edited, and when a state is loaded."""
     config = SingleRPUConfig()
     setattr(getattr(config, direction), field, 3e38)
-    with pytest.raises(ConfigError, match=f"{direction}.*float32"):
+    with pytest.raises(ConfigError, match=rf"{direction}\.{field}: .*at most 1e15"):
         AnalogTile(8, 8, config)
     tile = AnalogTile(8, 8)
     before = everything(tile)
-    with pytest.raises(ConfigError, match=f"{direction}.*float32"):
+    with pytest.raises(ConfigError, match=rf"{direction}\.{field}: .*at most 1e15"):
         setattr(getattr(tile.rpu_config, direction), field, 3e38)
-    with pytest.raises(ConfigError, match=f"{direction}.*float32"):
+    with pytest.raises(ConfigError, match=rf"{direction}\.{field}: .*at most 1e15"):
         tile.replace_with(config)
-    with pytest.raises(ConfigError, match=f"{direction}.*float32"):
+    with pytest.raises(ConfigError, match=rf"{direction}\.{field}: .*at most 1e15"):
         edit_config(tile, f"{direction}.{field}", 3e38)
     assert differences(before, everything(tile)) == []
 

@@ -5,15 +5,35 @@ from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from mho.exceptions import ModuleError
 
-# Products with these would be digital, and nobody would notice that the layer is not called.
-_DIGITAL_PRODUCTS = frozenset(
-    "linear bilinear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"
-    " multi_head_attention_forward".split()
+# Layers of torch: nobody would notice that the analog one is not called.
+_DIGITAL_LAYERS = frozenset(
+    "linear bilinear conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d"
+    " conv_transpose3d multi_head_attention_forward".split()
 )
+# Products, which are also ways to look at weights: refused only where training would miss a
+# gradient. Names of functions and methods, then those of operators that reach `__torch_dispatch__`.
+_DIGITAL_PRODUCTS = frozenset(
+    "matmul __matmul__ __rmatmul__ mm bmm mv dot vdot inner outer ger einsum tensordot chain_matmul"
+    " multi_dot kron embedding embedding_bag scaled_dot_product_attention rnn_tanh rnn_relu lstm"
+    " gru rnn_tanh_cell rnn_relu_cell lstm_cell gru_cell".split()
+)
+# The same, of which the first operand is only added to.
+_ADDED_PRODUCTS = frozenset(
+    "addmm addmm_ addmv addmv_ addbmm addbmm_ baddbmm baddbmm_ addr addr_".split()
+)
+
+# What asks for the memory of a tensor.
+_STORAGE = frozenset("untyped_storage storage _typed_storage data_ptr share_memory_".split())
+
+# Call a function for each element, past the operators of torch.
+_ELEMENTWISE = frozenset("apply_ map_ map2_".split())
+
+# Make tensors like another one, whose device they find past the view.
+_LIKE = frozenset("new new_tensor type".split())
 
 
 class WeightedLayer(Protocol):
@@ -106,6 +126,9 @@ class LayerWeight(Tensor):
     `torch.no_grad`, in which these functions run, reading shows what was last written with the same
     object, without the bounds.
 
+    There is no memory to share: arrays of NumPy are copies that cannot be written, and what asks
+    for storage or address raises `ModuleError`.
+
     ``requires_grad`` tells whether optimizers train the values, and freezes them.
     """
 
@@ -130,9 +153,18 @@ class LayerWeight(Tensor):
         module = source.layer.analog_module
         shape = source.shape if like is None else like.shape
         strides = None if like is None else like.stride()
+        # For torch a tensor of the meta device, which answers itself what its device is: code in
+        # C++ that goes past the functions below finds no kernel and no memory, where with a wrapper
+        # of another device it would read a null pointer.
         view: LayerWeight = torch.Tensor._make_wrapper_subclass(
-            cls, shape, strides=strides, dtype=io_dtype(module), device=module.device
+            cls,
+            shape,
+            strides=strides,
+            dtype=io_dtype(module),
+            device=torch.device("meta"),
+            dispatch_device=True,
         )
+        torch._C._set_throw_on_mutable_data_ptr(view)
         view._source, view._path = source, path
         return view
 
@@ -140,14 +172,20 @@ class LayerWeight(Tensor):
     def __torch_function__(
         cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Refuse products that would go past the layer."""
-        if getattr(func, "__name__", "") in _DIGITAL_PRODUCTS:
-            raise ModuleError(
-                f"{func.__name__}: the weights of an analog layer are used for a digital product;"
-                " call the layer, or use its get_weights()"
-            )
+        """Refuse products that would go past the layer, and what needs memory."""
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name in _STORAGE:
+            _refuse_memory(name)
+        if name in _DIGITAL_LAYERS:
+            _refuse_product(name)
+        _refuse_recorded_product(name, args, kwargs)
+        if name in _LIKE:
+            args, kwargs = _values(args), _values(kwargs)
         with torch._C.DisableTorchFunctionSubclass():
-            return func(*args, **(kwargs or {}))
+            if name in _ELEMENTWISE:
+                return _written_elementwise(func, args, kwargs)
+            return func(*args, **kwargs)
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
@@ -155,7 +193,10 @@ class LayerWeight(Tensor):
     ) -> Any:
         """Run an operation on the values; views stay views, writes go to the tiles."""
         kwargs = kwargs or {}
+        if func is torch.ops.prim.device.default:
+            return args[0]._source.layer.analog_module.device
         schema = func._schema
+        _refuse_recorded_product(schema.name.partition("::")[2], args, kwargs)
         if schema.is_mutable:
             return _write(func, args, kwargs)
         if any(result.alias_info is not None for result in schema.returns):
@@ -241,15 +282,31 @@ class LayerWeight(Tensor):
         return bool(self.values())
 
     def numpy(self, *, force: bool = False) -> Any:
-        """Return the values as an array.
+        """Return the values as an array that cannot be written: the tiles would not see it.
 
         Args:
             force: As for any tensor.
         """
-        return self.values().numpy(force=force)
+        return _read_only(self.values().numpy(force=force))
 
-    def __array__(self, dtype: Any = None) -> Any:
-        return self.values().__array__(dtype)  # type: ignore[no-untyped-call]
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        if copy is False:
+            raise ValueError("analog weights are in their tiles: an array of them is a copy")
+        values = self.values().__array__(dtype)  # type: ignore[no-untyped-call]
+        return values if copy else _read_only(values)
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        """Return a copy of the values, if the consumer asks for one.
+
+        Args:
+            kwargs: As for any tensor.
+
+        Raises:
+            ModuleError: It wants to share memory.
+        """
+        if not kwargs.pop("copy", None):
+            _refuse_memory("__dlpack__")
+        return self.values().__dlpack__(**kwargs)
 
     def tolist(self) -> Any:
         """Return the values as nested lists."""
@@ -307,6 +364,49 @@ def refuse_assignment(name: str) -> NoReturn:
         f"{name}: the weights of an analog layer are in its tiles and cannot be assigned; use"
         " set_weights(weight, bias)"
     )
+
+
+def _refuse_product(name: str) -> NoReturn:
+    raise ModuleError(
+        f"{name}: the weights of an analog layer are used for a digital product, which neither the"
+        " tiles nor the gradient of the weights would take part in; call the layer (weights cannot"
+        " be tied), or use copies from its get_weights()"
+    )
+
+
+def _refuse_memory(name: str) -> NoReturn:
+    raise ModuleError(
+        f"{name}: the weights of an analog layer are in its tiles and have no memory of their own;"
+        " use a copy, weight.clone(), or share_memory() of the layer"
+    )
+
+
+def _refuse_recorded_product(name: str, args: Any, kwargs: Any) -> None:
+    """Refuse a product with views that torch would record if they were ordinary parameters."""
+    if not (name in _DIGITAL_PRODUCTS or name in _ADDED_PRODUCTS) or not torch.is_grad_enabled():
+        return
+    operands = (*args, *(value for key, value in kwargs.items() if key != "out"))
+    tensors = [value for value in tree_leaves(operands) if isinstance(value, Tensor)]
+    factors = tensors[1:] if name in _ADDED_PRODUCTS else tensors
+    views = [value for value in factors if isinstance(value, LayerWeight)]
+    trained = (context for view in views for context in view._source.contexts())
+    if views and any(value.requires_grad for value in (*tensors, *trained)):
+        _refuse_product(name)
+
+
+def _written_elementwise(func: Any, args: Any, kwargs: Any) -> Any:
+    """Call a method that writes element by element on copies, and write what it made."""
+    target = args[0]
+    result = func(*_values(args), **_values(kwargs))
+    if not isinstance(target, LayerWeight):
+        return result
+    with torch.no_grad():
+        return target.copy_(result)
+
+
+def _read_only(array: Any) -> Any:
+    array.flags.writeable = False
+    return array
 
 
 def _values(value: Any) -> Any:

@@ -13,6 +13,13 @@ from mho.simulator.parameters.enums import (
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.wire import fields_to_wire
 
+LARGEST = 1e15
+"""Largest absolute value of a number that multiplies others: of two of them, a draw and a sum over
+all columns, the product stays within float32. The rule of the core (`src/config/checks.rs`)."""
+
+BOUNDS = frozenset({"inp_bound", "out_bound", "nm_thres"})
+"""Numbers that only limit others, and may be infinite."""
+
 
 @register_config_class
 @dataclass

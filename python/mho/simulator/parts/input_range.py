@@ -12,6 +12,7 @@ from mho.simulator.parts.base import Part
 from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.raw_tiles.torch.dac_adc import tracks
 from mho.simulator.state.entries import Entry, assign
+from mho.simulator.state.ordinary import ordinary_tensors
 
 _NAMES = ("input_range", "input_range_update_idx")
 
@@ -66,6 +67,7 @@ class InputRange(Part):
         """Return whether inputs of products are clipped and scaled."""
         return self._tile._buffers["input_range_update_idx"] is not None
 
+    @ordinary_tensors()
     def init_input_processing(self) -> bool:
         """Add or remove the input range as the configuration says.
 

@@ -13,6 +13,7 @@ from mho.simulator.parts.base import Part, PartOwner
 from mho.simulator.parts.reference_weights import ReferenceWeights
 from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.state.entries import Entry, assign
+from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.transaction import unchanged_on_error
 
 _PARAMETERS = "drift_noise_parameters"
@@ -90,7 +91,7 @@ class Programming(Part):
             entries[name] = torch.empty(0) if value is None else value
         return entries
 
-    @torch.no_grad()
+    @ordinary_tensors()
     def program_weights(
         self, from_reference: bool = True, noise_model: BaseNoiseModel | None = None
     ) -> None:
@@ -132,7 +133,7 @@ class Programming(Part):
         model.check("noise_model")
         return model
 
-    @torch.no_grad()
+    @ordinary_tensors()
     def drift_weights(self, t_inference: float | str = 0.0) -> None:
         """Set the weights to what is read some time after programming, and update `alpha`.
 
@@ -204,6 +205,7 @@ class Programming(Part):
         assert alpha is not None  # there is one from the construction on
         return alpha
 
+    @ordinary_tensors()
     def _reset_factor(self) -> None:
         old = self._factor()
         self._tile._buffers["alpha"] = torch.ones(1, dtype=old.dtype, device=old.device)

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from mho.simulator.parts.base import Part
 from mho.simulator.state.entries import Entry, assign
+from mho.simulator.state.ordinary import ordinary_tensors
 
 _NAME = "reference_combined_weights"
 
@@ -35,6 +36,7 @@ class ReferenceWeights(Part):
         # Not by the attribute, which is slow: this is asked after every optimizer step.
         return self._tile._buffers[_NAME] is not None
 
+    @ordinary_tensors()
     def aim(self, from_reference: bool) -> Tensor:
         """Return what to aim at, and keep it.
 

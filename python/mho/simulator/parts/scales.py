@@ -14,6 +14,7 @@ from mho.simulator.raw_tiles.given_values import as_vector
 from mho.simulator.raw_tiles.rows import check_tensor, check_view
 from mho.simulator.raw_tiles.weight_limits import with_floor
 from mho.simulator.state.entries import Entry, assign
+from mho.simulator.state.ordinary import ordinary_tensors
 
 
 class ScaledTile(PartOwner, Protocol):
@@ -91,6 +92,7 @@ class Scales(Part):
         """Return the mapping scales, shape `[1]` or `[out_size]`, or None."""
         return self._tile._buffers["mapping_scales"]
 
+    @ordinary_tensors()
     def set_mapping_scales(self, mapping_scales: Tensor | float | None) -> None:
         """Set the mapping scales.
 

@@ -13,6 +13,7 @@ from mho.simulator.parts.device_drift import restart_clock
 from mho.simulator.parts.reference_weights import ReferenceWeights
 from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.raw_tiles.weight_limits import check_weights
+from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.transaction import unchanged_on_error
 
 
@@ -67,7 +68,7 @@ class WriteVerify(Part):
         if tolerance is not None:
             tolerance = check_not_negative("tolerance", tolerance)
         from_reference = check_flag("from_reference", from_reference)
-        with torch.no_grad(), unchanged_on_error([cast(nn.Module, self._tile)]):
+        with ordinary_tensors(), unchanged_on_error([cast(nn.Module, self._tile)]):
             x = self._verification_inputs(x_values)
             start = self._checked_start(w_init)
             targets = x @ self._tile.reference_weights.aim(from_reference).t()

@@ -73,6 +73,13 @@ class SimulatorTile:
             ConfigError: An option is not supported; the message names the field.
         """
 
+    def check_precision(self, config: Any, dtype: torch.dtype) -> None:
+        """Refuse a precision that does not hold the numbers of a configuration.
+
+        Raises:
+            ConfigError: It does not; the message names the field.
+        """
+
     def check_edit(self, config: Any) -> None:
         """Refuse a change of the configuration for which its state is not enough.
 

@@ -26,6 +26,7 @@ from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.raw_tiles.torch.product import AnalogMVM
 from mho.simulator.state.entries import check_module_entries
+from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.plan import load_with_tile
 
 
@@ -61,6 +62,7 @@ class CustomSimulatorTile(SimulatorTile, nn.Module):
     _analog_weight: Tensor
 
     @checked
+    @ordinary_tensors()
     def __init__(
         self, x_size: int, d_size: int, rpu_config: CustomTileConfig, bias: bool = False
     ) -> None:

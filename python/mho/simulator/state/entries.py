@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mho.exceptions import InputError, StateError
 from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.finite import all_finite
+from mho.simulator.state.ordinary import ordinary_tensors
 
 
 @dataclass
@@ -35,8 +36,9 @@ def check_entry(name: str, value: object, entry: Entry) -> Tensor:
 
     Raises:
         InputError: It is no floating-point tensor, or of another shape.
-        StateError: A value is not finite, or not positive where it must be.
+        StateError: A value is not finite, or not positive where it must be, or there are none.
     """
+    check_readable({name: value})
     if not isinstance(value, Tensor) or not value.dtype.is_floating_point:
         raise InputError(f"{name}: expected a floating-point tensor, got {describe_value(value)}")
     if tuple(value.shape) not in entry.shapes:
@@ -63,6 +65,29 @@ def refuse_nested(entries: Mapping[str, Any]) -> None:
             raise InputError(f"{name}: expected an ordinary tensor, got a nested one")
 
 
+def check_readable(entries: Mapping[str, Any]) -> None:
+    """Refuse tensors whose values cannot be read where they are.
+
+    Args:
+        entries: Entries of a state.
+
+    Raises:
+        InputError: One is nested or sparse.
+        StateError: One is on the meta device.
+    """
+    refuse_nested(entries)
+    for name, value in entries.items():
+        if not isinstance(value, Tensor):
+            continue
+        if value.is_meta:
+            raise StateError(
+                f"{name}: is on the meta device and has no values; load the state to the CPU"
+                " (torch.load with map_location='cpu')"
+            )
+        if value.layout is not torch.strided:
+            raise InputError(f"{name}: expected a dense tensor, got {value.layout}; use to_dense()")
+
+
 def describe_value(value: object) -> str:
     """Return type and shape of a value for messages.
 
@@ -84,11 +109,13 @@ def check_module_entries(module: nn.Module, prefix: str, entries: Mapping[str, o
 
     Raises:
         InputError: One is no tensor of real numbers, has another shape or is not finite.
+        StateError: One has no values.
     """
     for name, present in module.state_dict(prefix=prefix).items():
         if name not in entries:
             continue
         value = entries[name]
+        check_readable({name: value})
         shape = tuple(present.shape)
         if not isinstance(value, Tensor) or tuple(value.shape) != shape or value.is_complex():
             raise InputError(
@@ -105,6 +132,7 @@ class TensorOwner(Protocol):
     _parameters: dict[str, nn.Parameter | None]
 
 
+@ordinary_tensors()
 def assign(module: TensorOwner, name: str, value: Tensor) -> None:
     """Write a parameter or buffer in place if it has that shape, else register it as a buffer.
 

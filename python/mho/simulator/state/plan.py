@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+
+from mho.simulator.state.ordinary import ordinary_tensors
 
 
 @dataclass
@@ -31,7 +32,7 @@ class LoadPlan:
 
     def commit(self) -> None:
         """Make the changes."""
-        with torch.no_grad():
+        with ordinary_tensors():
             for step in self.steps:
                 step()
 

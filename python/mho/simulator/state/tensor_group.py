@@ -6,10 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mho.simulator.state.ordinary import ordinary_tensors
+
 
 class TensorGroup(nn.Module):
     """Holds named buffers; the tile around it loads and checks them."""
 
+    @ordinary_tensors()
     def replace(self, planes: Mapping[str, Tensor]) -> None:
         """Hold exactly the given tensors, writing in place where a buffer of that shape exists.
 

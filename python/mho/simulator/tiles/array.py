@@ -24,6 +24,7 @@ from mho.simulator.raw_tiles.rows import (
     check_tensor,
 )
 from mho.simulator.state.entries import Entry, check_entry
+from mho.simulator.state.ordinary import keep_ordinary, ordinary_tensors
 from mho.simulator.state.transaction import unchanged_on_error
 from mho.simulator.tiles.base import TileModuleBase
 from mho.simulator.tiles.editing import SharedView
@@ -43,6 +44,7 @@ class TileModuleArray(nn.Module):
     array: nn.ModuleList
     bias: nn.Parameter | None
 
+    @ordinary_tensors()
     def __init__(
         self,
         out_size: int,
@@ -159,6 +161,16 @@ class TileModuleArray(nn.Module):
         if self.bias is None:
             return output
         return output + (self.bias if tensor_view is None else self.bias.view(tensor_view))
+
+    @ordinary_tensors()
+    def _apply(self, fn: Any, recurse: bool = True) -> "TileModuleArray":
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call,no-any-return]
+
+    @ordinary_tensors()
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        keep_ordinary(self)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         name = prefix + "bias"

@@ -14,6 +14,7 @@ from mho.simulator.parameters.mapping import MappingParameter
 from mho.simulator.parameters.watching import MISSING, plain, watch
 from mho.simulator.parts.base import Part
 from mho.simulator.raw_tiles.base import SimulatorTile
+from mho.simulator.state.ordinary import ordinary_tensors
 
 _REPLACE = (
     "copy tile.rpu_config, change the copy and hand it to tile.replace_with, which tells whether it"
@@ -100,6 +101,7 @@ def plan_edit(tile: EditedTile, obj: object, name: str, old: Any) -> Callable[[]
     return lambda: _act(tile)
 
 
+@ordinary_tensors()
 def _act(tile: EditedTile) -> None:
     watch(tile.rpu_config, tile.own_reference())
     tile.follow()

@@ -24,6 +24,7 @@ from mho.simulator.parts.programming import Programming
 from mho.simulator.raw_tiles.torch.tile import TorchSimulatorTile
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.base import SimulatorTileWrapper
+from mho.simulator.tiles.ineffective import warn_of_ineffective
 from mho.simulator.tiles.inference import (
     InferenceRPUConfig,
     InferenceTileWithPeriphery,
@@ -120,6 +121,8 @@ class TorchInferenceTile(TileWithPeriphery):
             )
         simulator.check_rpu_config_support(config)
         check_modifier(config)
+        ignored = getattr(simulator, "ignored_fields", ())
+        warn_of_ineffective(type(self).__name__, config, ignored)
 
     def _create_raw_tile(self) -> TorchSimulatorTile:
         create = self.rpu_config.simulator_tile_class

@@ -11,7 +11,7 @@ from mho.simulator.parameters.arguments import check_mapping
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parts.base import Part
 from mho.simulator.raw_tiles.base import SimulatorTile
-from mho.simulator.state.entries import Entry, check_entry, refuse_nested
+from mho.simulator.state.entries import Entry, check_entry, check_readable
 from mho.simulator.state.header import decode_header
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.plan import LoadPlan, commit
@@ -86,8 +86,8 @@ def plan_load(
     if not isinstance(prefix, str):
         raise ArgumentError(f"prefix: expected text, got {type(prefix).__name__}")
     entries = {k.removeprefix(prefix): v for k, v in given if str(k).startswith(prefix)}
-    refuse_nested(entries)
     try:
+        check_readable(entries)
         return _plan(tile, entries, new_config)
     except (ArgumentError, ConfigError, TileError) as error:
         if not prefix:

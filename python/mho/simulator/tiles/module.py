@@ -29,6 +29,7 @@ from mho.simulator.raw_tiles.base import SimulatorTile, refused_backend
 from mho.simulator.raw_tiles.core.gpu.watched_buffers import peek
 from mho.simulator.state.header import encode_header
 from mho.simulator.state.names import AnalogTileStateNames as Names
+from mho.simulator.state.ordinary import keep_ordinary, ordinary_tensors
 from mho.simulator.state.plan import commit, deferred_commits
 from mho.simulator.state.tensor_group import TensorGroup
 from mho.simulator.state.trained_buffers import TrainedBuffers
@@ -85,6 +86,7 @@ class TileModule(nn.Module):
             ConfigError: An option is not supported; the message names the field.
         """
 
+    @ordinary_tensors()
     def __init__(
         self,
         out_size: int,
@@ -357,7 +359,7 @@ class TileModule(nn.Module):
             for part in self.parts:
                 part.follow_cast()
         else:
-            stay_on_host(self, fn)
+            stay_on_host(self, fn, recurse)
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> "TileModule":
@@ -407,11 +409,13 @@ class TileModule(nn.Module):
             content.pop(name, None)
         return content
 
+    @ordinary_tensors()
     def __setstate__(self, content: dict[str, Any]) -> None:
         """Restore a copy with a context of its own, which has no trace."""
         requires_grad, use_torch_update = content.pop("context_state")
         order = content.pop("parameter_order")
         super().__setstate__(content)  # type: ignore[no-untyped-call]
+        keep_ordinary(self)
         self._take_token()
         watch(self.rpu_config, self.own_reference())
         self.tile.connect(self)

@@ -10,11 +10,13 @@ from mho.exceptions import CudaError, InputError, TileModuleError
 from mho.optim.context import AnalogContext, stands_for
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import check_tensor
+from mho.simulator.state.ordinary import ordinary_tensors
 
 
 class MovableTile(Protocol):
     """What moving needs of a tile."""
 
+    rpu_config: Any
     analog_ctx: AnalogContext
     io_dtype: torch.dtype
     in_size: int
@@ -41,6 +43,7 @@ def check_move(tile: MovableTile, fn: Any) -> Tensor:
         fn: Maps a tensor to a moved or cast one.
 
     Raises:
+        ConfigError: A number of the configuration is beyond the precision.
         TileModuleError: The tile cannot follow.
     """
     name = type(tile).__name__
@@ -56,27 +59,48 @@ def check_move(tile: MovableTile, fn: Any) -> Tensor:
             " keep the analog layers on the CPU (to_backend('wgpu') runs them on a graphics"
             " processor from there) or use TorchInferenceRPUConfig"
         )
+    if _is_shared(probe) and tile.tile.backend != "cpu":
+        raise TileModuleError(
+            f"{name} computes on {tile.tile.backend!r}, whose memory processes cannot share; use"
+            " to_backend('cpu') first"
+        )
     if probe.is_meta:
         raise TileModuleError(
             f"{name} cannot be moved to meta, where its weights would be lost; convert the digital"
             " model there and load a state"
         )
+    if tile.tile.moves:
+        tile.tile.check_precision(tile.rpu_config, probe.dtype)
     return probe
 
 
-def stay_on_host(tile: MovableTile, fn: Any) -> None:
+def _is_shared(value: Tensor) -> bool:
+    return bool(value.is_shared())  # type: ignore[no-untyped-call]
+
+
+def stay_on_host(tile: MovableTile, fn: Any, recurse: bool = True) -> None:
     """Follow a move or cast of the model: the state stays float32, inputs and outputs are cast.
+
+    Only into shared memory the state is moved, so that processes can train one model.
 
     Args:
         tile: Tile of the core.
         fn: Maps a tensor to a moved or cast one.
+        recurse: Include the children.
 
     Raises:
         TileModuleError: The tile cannot go to that device, or have that precision.
     """
-    tile.io_dtype = check_move(tile, fn).dtype
+    probe = check_move(tile, fn)
+    io_dtype = tile.io_dtype
+    if _is_shared(probe) and probe.dtype is torch.float32:
+        move_with_model(tile, fn, recurse)
+        tile.io_dtype = io_dtype  # the state was float32 before
+    else:
+        tile.io_dtype = probe.dtype
 
 
+@ordinary_tensors()
 def move_with_model(tile: Any, fn: Any, recurse: bool = True) -> None:
     """Apply a function to all tensors of a tile.
 

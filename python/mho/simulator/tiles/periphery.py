@@ -33,6 +33,7 @@ from mho.simulator.raw_tiles.rows import (
     to_rows,
 )
 from mho.simulator.state.names import AnalogTileStateNames as Names
+from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.tiles.base import BaseTile, RPUCudaSimulatorTileWrapper
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.moving import cast_for_core, cast_like_weight, follow_default_dtype
@@ -83,6 +84,7 @@ class TileWithPeriphery(TileModule):
     _share_weights: bool = False
     _handle: nn.Parameter | None
 
+    @ordinary_tensors()
     def __init__(
         self,
         out_size: int,

@@ -30,6 +30,9 @@ _ROUNDING = 2.0**-22
 # A number that no tile reaches, and from which none gets to the end of 63 bits.
 _LARGEST_CALL = 2**62
 
+_GROUPS = (Names.HIDDEN, Names.FORWARD_LINES, Names.BACKWARD_LINES, Names.DRIFT)
+_CLOCKS = (f"{Names.DRIFT}.current_t", f"{Names.DRIFT}.t")
+
 _TORCH_NAMES = {
     "tile.weight": Names.WEIGHTS,
     "tile.out_noise_values": f"{Names.FORWARD_LINES}.out_noise_values",
@@ -76,6 +79,8 @@ def plan(
     kernels.check(spec)
     if foreign:
         _rename_torch_entries(entries)
+    else:
+        _check_precision(entries)
     weights = _plan_weights(tensors, spec, entries, result)
     if not foreign:
         _plan_counters(tensors, entries, result)
@@ -154,6 +159,23 @@ def _rename_torch_entries(entries: Entries) -> None:
         # Torch tiles may be of any precision, the core has float32.
         is_real = isinstance(value, Tensor) and value.is_floating_point()
         entries[ours] = value.to("cpu", torch.float32) if is_real else value
+
+
+def _check_precision(entries: Entries) -> None:
+    """Refuse the state of a model that was cast: the core has float32, and clocks in float64.
+
+    Rounded weights may be beyond the bounds of their devices, and rounded devices other ones.
+    """
+    for name, value in entries.items():
+        if name != Names.WEIGHTS and name.split(".")[0] not in _GROUPS:
+            continue
+        dtype = torch.float64 if name in _CLOCKS else torch.float32
+        if isinstance(value, Tensor) and value.is_floating_point() and value.dtype is not dtype:
+            method = "double" if name in _CLOCKS else "float"
+            raise InputError(
+                f"{name}: expected {dtype}, as tiles of the core save it whatever the precision of"
+                f" the model, got {value.dtype}; save the state anew, or convert with .{method}()"
+            )
 
 
 def _plan_weights(

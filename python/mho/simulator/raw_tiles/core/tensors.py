@@ -11,6 +11,7 @@ from mho import _core
 from mho.exceptions import TileError
 from mho.simulator.state.names import PERSISTENT
 from mho.simulator.state.names import AnalogTileStateNames as Names
+from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.tensor_group import TensorGroup, as_tensor
 
 # As torch types them; entries that are None do not occur here.
@@ -49,6 +50,7 @@ class CoreTensors:
     lines: tuple[Buffers, Buffers]
     """Frozen values per line of the product and of the transposed one."""
 
+    @ordinary_tensors()
     def __init__(self, owner: nn.Module, spec: _core.TileSpec, seed: Tensor) -> None:
         """Register the state of a fresh tile and draw its devices and lines; weights are zero.
 
@@ -187,6 +189,7 @@ class CoreTensors:
         value = 0.0 if constant is None else constant
         return torch.full((spec.d_size, spec.x_size), value, dtype=torch.float32)
 
+    @ordinary_tensors()
     def store_planes(self, planes: Mapping[str, Tensor], spec: _core.TileSpec) -> None:
         """Hold the given hidden planes and no others, except constants of the configuration.
 
@@ -208,6 +211,7 @@ class CoreTensors:
             else:
                 self.hidden[name] = value.detach().clone().contiguous()
 
+    @ordinary_tensors()
     def add_plane(self, name: str, value: Tensor) -> None:
         """Hold a hidden parameter beside those of the core.
 
@@ -231,6 +235,7 @@ class CoreTensors:
             delattr(self.owner, DEVICE)
             self.added = {}
 
+    @ordinary_tensors()
     def fresh_drift(self) -> Buffers:
         """Return what drift remembers before its first call."""
         acting = self.hidden.get(PERSISTENT, self.weights)

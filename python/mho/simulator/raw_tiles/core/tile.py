@@ -26,6 +26,7 @@ from mho.simulator.raw_tiles.core.tensors import DEVICE, CoreTensors
 from mho.simulator.raw_tiles.given_values import named_values
 from mho.simulator.raw_tiles.rows import batch_shape, check_tensor, from_rows, to_rows
 from mho.simulator.state.names import AnalogTileStateNames as Names
+from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.plan import LoadPlan
 
 BACKENDS = ("cpu", "wgpu")
@@ -128,7 +129,8 @@ class CoreTile(SimulatorTile):
         if not python_devices:
             _refuse_python_device(config, owner)
         text = config.core_json()
-        seed = torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64)
+        with ordinary_tensors():
+            seed = torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64)
         assert isinstance(owner, nn.Module)
         raw = cls(
             owner, text, owner.out_size, owner.in_size, owner.analog_bias, seed, python_devices

@@ -1,7 +1,9 @@
 """Raw simulator tile that computes in torch and is differentiable throughout."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import fields
+from math import isinf
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +31,7 @@ from mho.simulator.parameters.inference import (
     WeightClipParameter,
     WeightRemapParameter,
 )
-from mho.simulator.parameters.io import IOParameters
+from mho.simulator.parameters.io import BOUNDS, LARGEST, IOParameters
 from mho.simulator.parameters.registry import register_tile_class
 from mho.simulator.parameters.signatures import checked
 from mho.simulator.raw_tiles import weight_limits
@@ -38,6 +40,7 @@ from mho.simulator.raw_tiles.given_values import as_vector, named_values
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.raw_tiles.torch.product import AnalogMVM
 from mho.simulator.state.entries import Entry, check_entry, check_module_entries
+from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.plan import LoadPlan, load_with_tile
 
 _NOISE_ENTRY = "tile.out_noise_values"
@@ -61,9 +64,13 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
     moves = True
     planned_names = frozenset({_NOISE_ENTRY})
 
+    ignored_fields: ClassVar[tuple[str, ...]] = ("device", "backward", "update")
+    """Fields of a configuration that no layer reads; the tile around warns where they are set."""
+
     out_noise_values: Tensor | None
 
     @checked
+    @ordinary_tensors()
     def __init__(
         self,
         x_size: int,
@@ -150,15 +157,20 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         """Refuse what torch tiles cannot simulate; see the base class."""
         self.check_rpu_config_support(config)
         io, dtype = config.forward, self.weight.dtype
+        self.check_precision(config, dtype)
         largest = io.out_noise * (1.0 + _LARGEST_NORMAL * io.out_noise_std)
         if _spread(io) > 0.0 and largest > torch.finfo(dtype).max:
             raise ConfigError(f"forward.out_noise_std: draws of out_noise are beyond {dtype}")
+
+    def check_precision(self, config: Any, dtype: torch.dtype) -> None:
+        """Refuse numbers of the product that a precision does not hold; see the base class."""
+        _check_numbers(config.forward, "forward", dtype)
 
     def follow(self, config: Any) -> None:
         """Follow a new configuration; see the base class."""
         self.set_config(config)
 
-    @torch.no_grad()
+    @ordinary_tensors()
     def _follow_out_noise(self, io: IOParameters) -> None:
         spread = _spread(io)
         old, self._out_noise = self._out_noise, (io.out_noise, spread)
@@ -337,6 +349,8 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         self._check_input(d_input, self.d_size, "d_input")
         io = self._config.backward
         self.analog_mvm.check_support(io, "backward")
+        if not torch.compiler.is_compiling():
+            _check_numbers(io, "backward", self.weight.dtype)
         return self.analog_mvm.matmul(self.weight, d_input, io, trans=True)
 
     def update(
@@ -514,4 +528,20 @@ def _check_remap(remap: WeightRemapParameter) -> None:
         if getattr(remap, name) != value:
             raise TorchTileConfigError(
                 f"remap.{name}: must be {value} in torch tiles, got {getattr(remap, name)}"
+            )
+
+
+def _check_numbers(io: IOParameters, path: str, dtype: torch.dtype) -> None:
+    largest = torch.finfo(dtype).max
+    for field in fields(io):
+        value = getattr(io, field.name)
+        # Of fields at their defaults some belong to what torch tiles do not simulate.
+        if not isinstance(value, float) or value == field.default:
+            continue
+        is_bound = field.name in BOUNDS
+        limit = largest if is_bound else min(largest, LARGEST)
+        if abs(value) > limit and not (is_bound and isinf(value)):
+            raise ConfigError(
+                f"{path}.{field.name}: {value:g} is beyond what products in {dtype} have room for;"
+                f" use at most {limit:g}"
             )
