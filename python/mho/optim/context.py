@@ -39,7 +39,6 @@ _PASSES_ALONE = 3
 # Asked for in every step, several times: values that do not depend on the view.
 _GET_GRAD: Any = vars(torch._C.TensorBase)["grad"].__get__
 _GET_REQUIRES_GRAD: Any = vars(torch._C.TensorBase)["requires_grad"].__get__
-_PASSED_ON = (torch.autograd.grad, torch.autograd.backward)
 
 
 class Pair(NamedTuple):
@@ -283,7 +282,7 @@ class AnalogContext(nn.Parameter):
         return weights.to(self.dtype)
 
     def store(self, x_input: Tensor, d_input: Tensor, bias_input: float | None = None) -> None:
-        """Append a pair to the trace.
+        """Append a pair to the trace, which holds the tensors themselves.
 
         Args:
             x_input: Inputs as the array saw them, shape `[..., in]`.
@@ -405,7 +404,7 @@ class AnalogContext(nn.Parameter):
             return _data(args[0], is_get=func.__name__ == "__get__")
         if _changes_requires_grad(func, name) and isinstance(args[0], AnalogContext):
             return args[0]._set_requires_grad(*args[1:], **kwargs)
-        if is_metadata_operation(func) or func in _PASSED_ON:
+        if is_metadata_operation(func) or _starts_a_pass(func):
             with torch._C.DisableTorchFunctionSubclass():
                 result = func(*args, **kwargs)
             return _guard_detached(args[0], name, result)
@@ -430,6 +429,10 @@ class AnalogContext(nn.Parameter):
         if follow is not None:
             follow(requires_grad)
         return self
+
+
+def _starts_a_pass(func: Callable[..., Any]) -> bool:
+    return func is torch.autograd.grad or func is torch.autograd.backward
 
 
 def _changes_requires_grad(func: Callable[..., Any], name: str) -> bool:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mho.optim.context import AnalogContext
+from mho.simulator.autograd.accumulation import accumulates_into
 from mho.simulator.autograd.recomputation import warn_if_recomputed
 from mho.simulator.autograd.surrogate import Valued, linear_product, once_only
 from mho.simulator.autograd.weight_gradient import weight_gradient
@@ -171,7 +172,7 @@ class AnalogFunction(torch.autograd.Function):
 
 def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
     tile = ctx.tile
-    _, rows, seen, mask, r = ctx.saved_tensors
+    x, rows, seen, mask, r = ctx.saved_tensors
     d = to_rows(d_output, tile.out_size, tile.out_trans, "grad_output")
     needs_context, _, needs_x, needs_weight, _, needs_range, needs_bias = ctx.needs_input_grad
     d_bias = d.sum(0, dtype=ctx.bias.dtype) if needs_bias else None
@@ -198,10 +199,18 @@ def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
                 tile.mapping_lr_scale,
                 tile.analog_bias,
             )
-    elif needs_context:
-        kept = from_rows(seen, ctx.batch, tile.in_trans)
-        ctx.analog_ctx.store(kept.detach(), d_output.detach(), ctx.bias_input)
+    elif needs_context and accumulates_into(ctx.next_functions[0][0]):
+        own_x = _owned(seen, x, tile.has_custom_hooks)
+        ctx.analog_ctx.store(
+            from_rows(own_x, ctx.batch, tile.in_trans), d_output.detach().clone(), ctx.bias_input
+        )
     return None, None, d_x, d_weight, None, d_range, d_bias
+
+
+def _owned(seen: Tensor, x: Tensor, is_foreign: bool) -> Tensor:
+    """Return inputs as the array saw them, in memory that their caller does not have."""
+    shares = is_foreign or seen.untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
+    return seen.detach().clone() if shares else seen.detach()
 
 
 def _differentiable_backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mho import _core
 from mho.exceptions import TileError
+from mho.simulator.autograd.accumulation import accumulates
 from mho.simulator.autograd.handles import tile_of_handle
 from mho.simulator.autograd.weight_gradient import weight_gradient
 from mho.simulator.parameters.pre_post import InputRangeParameter
@@ -135,6 +136,8 @@ def _trace(x: Tensor, d: Tensor, r: Tensor | None, token: Tensor, analog_bias: b
         raise TileError(
             "the analog tile of this compiled graph does not exist in this process; compile anew"
         )
+    if not accumulates(tile._token):
+        return torch.zeros_like(token)
     bias = None if not analog_bias else (1.0 if r is None else 1.0 / float(r))
     rows = (x.shape[0],)
     tile.analog_ctx.store(
