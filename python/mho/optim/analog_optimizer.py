@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
 from mho.exceptions import ArgumentError
+from mho.optim import clearing  # noqa: F401  # zero_grad of torch drops pairs
 from mho.optim.context import AnalogContext, context_of
 from mho.optim.param_groups import regroup
 from mho.optim.place_in_model import layer_of

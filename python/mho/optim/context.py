@@ -402,6 +402,9 @@ class AnalogContext(nn.Parameter):
         name = operation_name(func)
         if getattr(func, "__name__", "") in ("__get__", "__set__") and name == "data":
             return _data(args[0], is_get=func.__name__ == "__get__")
+        if name == "grad" and isinstance(args[0], AnalogContext):
+            args[0]._take_gradient(*args[1:])
+            return None
         if _changes_requires_grad(func, name) and isinstance(args[0], AnalogContext):
             return args[0]._set_requires_grad(*args[1:], **kwargs)
         if is_metadata_operation(func) or _starts_a_pass(func):
@@ -415,6 +418,13 @@ class AnalogContext(nn.Parameter):
         raise_if_readonly_write_target(name, args, kwargs, _is_readonly)
         reading = lambda value: _values(value, name)  # noqa: E731
         return func(*plain(args, reading), **plain(kwargs, reading))
+
+    def _take_gradient(self, gradient: Tensor | None = None) -> None:
+        """Hold a gradient from now on; None, or deleting it, clears what was recorded."""
+        if gradient is None:
+            self.reset()
+        with torch._C.DisableTorchFunctionSubclass():
+            self.grad = gradient
 
     def _trained(self) -> nn.Parameter | None:
         tile = self.__dict__.get("analog_tile")

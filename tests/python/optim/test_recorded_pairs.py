@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mho.nn import AnalogLinear
+from mho.nn import AnalogLinear, AnalogSequential
 from mho.optim import AnalogSGD
 from mho.simulator.configs import (
     FloatingPointRPUConfig,
@@ -219,3 +219,71 @@ def test_copied_models_record_in_graphs() -> None:
     twin = copy.deepcopy(layer)
     compiled(twin)(torch.rand(5, 4)).sum().backward(inputs=list(twin.parameters()))
     assert len(pairs(twin)) == 1 and not pairs(layer)
+
+
+def _assign(parameters: Any) -> None:
+    for parameter in parameters:
+        parameter.grad = None
+
+
+def _delete(parameters: Any) -> None:
+    for parameter in parameters:
+        del parameter.grad
+
+
+CLEAR: dict[str, Callable[[nn.Module, torch.optim.Optimizer], Any]] = {
+    "optimizer": lambda model, optimizer: optimizer.zero_grad(),
+    "model": lambda model, optimizer: model.zero_grad(),
+    "zeros": lambda model, optimizer: model.zero_grad(set_to_none=False),
+    "child": lambda model, optimizer: [child.zero_grad() for child in model.modules()],
+    "loop": lambda model, optimizer: _assign(model.parameters()),
+    "deleting": lambda model, optimizer: _delete(model.parameters()),
+    "other optimizer": lambda model, optimizer: torch.optim.SGD(
+        model.parameters(), lr=0.1
+    ).zero_grad(),
+}
+ROOTS: dict[str, Callable[[AnalogLinear], nn.Module]] = {
+    "layer": lambda layer: layer,
+    "analog": AnalogSequential,
+    "plain": nn.Sequential,
+    "deep": lambda layer: nn.Sequential(nn.ModuleDict({"a": nn.Sequential(layer)})["a"]),
+}
+
+
+@pytest.mark.parametrize("way", CLEAR)
+@pytest.mark.parametrize("root", ROOTS)
+@pytest.mark.parametrize("kind", [*RECORDING, *FOLLOWING])
+def test_clearing_gradients_drops_pairs(kind: str, root: str, way: str) -> None:
+    """What was recorded before is gone, as gradients are, in every way to clear them."""
+    layer = build(kind, True)
+    model = ROOTS[root](layer)
+    optimizer = AnalogSGD(model.parameters(), lr=0.1)
+    layer(torch.rand(5, 4)).sum().backward()
+    assert len(pairs(layer)) == (kind in RECORDING)
+    CLEAR[way](model, optimizer)
+    assert not pairs(layer)
+    before = weights(layer)
+    optimizer.step()
+    assert torch.equal(weights(layer), before)
+    layer(torch.rand(5, 4)).sum().backward()
+    assert len(pairs(layer)) == (kind in RECORDING)
+    optimizer.step()
+    assert not torch.equal(weights(layer), before)
+
+
+def test_a_discriminator_learns_nothing_from_the_generator() -> None:
+    """Alternating training clears gradients by the model, before each of its own steps."""
+    results = []
+    for by_model in (False, True):
+        critic, maker = build("ideal"), nn.Linear(2, 4)
+        optimizer = AnalogSGD(critic.parameters(), lr=0.05)
+        for _ in range(3):
+            (critic if by_model else optimizer).zero_grad()  # type: ignore[attr-defined]
+            fake = maker(torch.linspace(-1, 1, 16).view(8, 2))
+            critic(torch.ones(8, 4)).mean().neg().backward()
+            critic(fake.detach()).mean().backward()
+            optimizer.step()
+            maker.zero_grad()
+            critic(fake).mean().neg().backward()
+        results.append(weights(critic))
+    assert torch.equal(*results)
