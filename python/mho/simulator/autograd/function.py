@@ -153,6 +153,7 @@ class AnalogFunction(torch.autograd.Function):
         ctx.analog_ctx, ctx.tile, ctx.shared_weights = analog_ctx, tile, shared_weights
         ctx.batch = batch_shape(x, tile.in_trans)
         ctx.bias = bias
+        ctx.version = None if shared_weights is None else _version(shared_weights)
         # The input itself, not only its rows: second derivatives reach it.
         ctx.save_for_backward(x, None if r is None else rows, seen, mask, r)
         return from_rows(y, ctx.batch, tile.out_trans)
@@ -258,7 +259,23 @@ _INEXACT = (
 )
 
 
+def _version(weight: Tensor) -> int | None:
+    return None if weight.is_inference() else weight._version
+
+
+def _check_unchanged(weight: Tensor | None, version: int | None) -> None:
+    # The weights are not saved: kernels read the parameter, whatever hooks pack saved tensors.
+    if weight is not None and _version(weight) != version:
+        raise RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an inplace"
+            f" operation: the weights {list(weight.shape)} of an analog layer are at version"
+            f" {weight._version}; expected version {version} instead. Run the backward pass before"
+            " the weights change, or the forward pass again"
+        )
+
+
 def _input_gradient(ctx: Any, tile: DifferentiableTile, d: Tensor, mask: Tensor | None) -> Tensor:
+    _check_unchanged(ctx.shared_weights, ctx.version)
     scaled = tile.pre_backward(d, -1, ctx)
     if mask is not None:
         scaled = scaled.masked_fill(mask.view(torch.bool), 0.0)

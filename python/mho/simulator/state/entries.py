@@ -117,7 +117,7 @@ def assign(module: TensorOwner, name: str, value: Tensor) -> None:
     if old is None:
         old = module._buffers.get(name)
     if old is not None and old.shape == value.shape:
-        old.data.copy_(value)
+        old.detach().copy_(value)  # unlike a write to `.data`, autograd knows of it
     elif module._parameters.get(name) is not None:
         module._parameters[name].data = value.clone().to(module._parameters[name].dtype)  # type: ignore[union-attr]
     else:
