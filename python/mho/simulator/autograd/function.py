@@ -1,5 +1,6 @@
 """The autograd function around a tile."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -153,6 +154,7 @@ class AnalogFunction(torch.autograd.Function):
         ctx.analog_ctx, ctx.tile, ctx.shared_weights = analog_ctx, tile, shared_weights
         ctx.batch = batch_shape(x, tile.in_trans)
         ctx.bias = bias
+        ctx.has_run_backward = False
         ctx.version = None if shared_weights is None else _version(shared_weights)
         # The input itself, not only its rows: second derivatives reach it.
         ctx.save_for_backward(x, None if r is None else rows, seen, mask, r)
@@ -279,6 +281,18 @@ def _input_gradient(ctx: Any, tile: DifferentiableTile, d: Tensor, mask: Tensor 
     scaled = tile.pre_backward(d, -1, ctx)
     if mask is not None:
         scaled = scaled.masked_fill(mask.view(torch.bool), 0.0)
-    back = tile.tile.run_backward(scaled.contiguous(), ctx.call, ctx.is_test, ctx.shared_weights)
+    with _call_of_pass(ctx, tile) as call:
+        back = tile.tile.run_backward(scaled.contiguous(), call, ctx.is_test, ctx.shared_weights)
     result: Tensor = tile.post_backward(back, -1, ctx)
     return result
+
+
+def _call_of_pass(ctx: Any, tile: DifferentiableTile) -> AbstractContextManager[int]:
+    """Return the number of the call of a backward pass: noise is fresh in every pass of a graph.
+
+    The first one has that of the forward pass, whose draws are others.
+    """
+    is_first, ctx.has_run_backward = not ctx.has_run_backward, True
+    if is_first or tile.backward_is_exact:
+        return nullcontext(ctx.call)
+    return tile.tile.numbered()
