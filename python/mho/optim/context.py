@@ -332,7 +332,8 @@ class AnalogContext(nn.Parameter):
         """
         if analog_tile is not None:
             _check_tile(analog_tile)
-        self.take_pairs()
+        # What a plain optimizer clears was not applied: its passes count on, see `store`.
+        del self._pairs[: len(self._pairs)]
         if analog_tile is not None:
             self.analog_tile = analog_tile
             analog_tile.analog_ctx = self
