@@ -272,6 +272,8 @@ def test_compiled_checkpoints_are_refused(config: Any) -> None:
         run(torch.randn(2, 6, requires_grad=True))
 
 
+# Before, torch itself fails to recompute compiled functions, and its backend "eager" does not try.
+RECOMPUTES_GRAPHS = hasattr(torch.compiler, "is_exporting")  # since torch 2.7
 COMPILED = [name for name in CONFIGS if "range" not in name and "running" not in name]
 
 
@@ -330,11 +332,14 @@ def _outside(model: Any) -> Any:
 @pytest.mark.parametrize("name", COMPILED)
 def test_compiled_functions_in_checkpoints(name: str, backend: str, reentrant: bool) -> None:
     """The same bits and the same counters as without the checkpoint."""
+    if not (reentrant or RECOMPUTES_GRAPHS):
+        pytest.skip("needs torch 2.7")
     plain = _Run(CONFIGS[name](), _compiled(backend)).steps()
     found = _Run(CONFIGS[name](), _inside(backend, reentrant)).steps()
     assert len(plain) == len(found) and all(map(torch.equal, plain, found))
 
 
+@pytest.mark.skipif(not RECOMPUTES_GRAPHS, reason="needs torch 2.7")
 @pytest.mark.parametrize("name", [name for name in COMPILED if name != "torch"])
 def test_checkpoints_in_functions_compiled_by_the_eager_backend(name: str) -> None:
     plain = _Run(CONFIGS[name](), _compiled("eager")).steps()
@@ -342,6 +347,7 @@ def test_checkpoints_in_functions_compiled_by_the_eager_backend(name: str) -> No
     assert len(plain) == len(found) and all(map(torch.equal, plain, found))
 
 
+@pytest.mark.skipif(not RECOMPUTES_GRAPHS, reason="needs torch 2.7")
 @pytest.mark.parametrize("config", [SingleRPUConfig, TorchInferenceRPUConfig])
 @pytest.mark.parametrize("wraps", [_inside("eager", False), _inside("aot_eager", True), _outside])
 def test_compiled_ranges_follow_no_batch_twice(config: Any, wraps: Any) -> None:
