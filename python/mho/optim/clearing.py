@@ -22,7 +22,7 @@ def drop_pairs(parameters: Iterable[Any]) -> None:
     """
     for parameter in parameters:
         if issubclass(type(parameter), AnalogContext):
-            parameter.reset()
+            parameter.clear_pairs()
 
 
 def _clearing(

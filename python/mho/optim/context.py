@@ -205,6 +205,10 @@ class AnalogContext(nn.Parameter):
         self._passes = 0
         return taken
 
+    def clear_pairs(self) -> None:
+        """Drop the trace as gradients are dropped, by whoever: its passes were not applied."""
+        del self._pairs[: len(self._pairs)]
+
     def scale_errors(self, factor: float) -> None:
         """Multiply the gradients of the outputs in the trace by a factor.
 
@@ -332,8 +336,7 @@ class AnalogContext(nn.Parameter):
         """
         if analog_tile is not None:
             _check_tile(analog_tile)
-        # What a plain optimizer clears was not applied: its passes count on, see `store`.
-        del self._pairs[: len(self._pairs)]
+        self.take_pairs()
         if analog_tile is not None:
             self.analog_tile = analog_tile
             analog_tile.analog_ctx = self
@@ -423,7 +426,7 @@ class AnalogContext(nn.Parameter):
     def _take_gradient(self, gradient: Tensor | None = None) -> None:
         """Hold a gradient from now on; None, or deleting it, clears what was recorded."""
         if gradient is None:
-            self.reset()
+            self.clear_pairs()
         with torch._C.DisableTorchFunctionSubclass():
             self.grad = gradient
 
