@@ -205,15 +205,16 @@ def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
     elif needs_context and accumulates_into(ctx.next_functions[0][0]):
         own_x = _owned(seen, x, tile.has_custom_hooks)
         ctx.analog_ctx.store(
-            from_rows(own_x, ctx.batch, tile.in_trans), d_output.detach().clone(), ctx.bias_input
+            from_rows(own_x, ctx.batch, tile.in_trans), d_output.clone(), ctx.bias_input
         )
     return None, None, d_x, d_weight, None, d_range, d_bias
 
 
 def _owned(seen: Tensor, x: Tensor, is_foreign: bool) -> Tensor:
     """Return inputs as the array saw them, in memory that their caller does not have."""
-    shares = is_foreign or seen.untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
-    return seen.detach().clone() if shares else seen.detach()
+    # Rows that are a view of an input begin where it begins.
+    shares = is_foreign or seen.data_ptr() == x.data_ptr()
+    return seen.clone() if shares else seen
 
 
 def _differentiable_backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
@@ -293,6 +294,4 @@ def _call_of_pass(ctx: Any, tile: DifferentiableTile) -> AbstractContextManager[
     The first one has that of the forward pass, whose draws are others.
     """
     is_first, ctx.has_run_backward = not ctx.has_run_backward, True
-    if is_first or tile.backward_is_exact:
-        return nullcontext(ctx.call)
-    return tile.tile.numbered()
+    return nullcontext(ctx.call) if is_first or tile.backward_is_exact else tile.tile.numbered()
