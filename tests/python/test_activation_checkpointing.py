@@ -148,7 +148,9 @@ def test_same_bits(name: str, way: str, nested: bool, training: bool) -> None:
 
 
 def test_a_kept_graph_is_recomputed_again() -> None:
-    layer = AnalogLinear(6, 4)
+    config = SingleRPUConfig()
+    config.backward.is_perfect = True  # otherwise each pass has noise of its own
+    layer = AnalogLinear(6, 4, rpu_config=config)
     x = torch.randn(3, 6, requires_grad=True)
     y = checkpoint(lambda x: layer(torch.tanh(x)), x, use_reentrant=False)
     calls = layer.analog_module.analog_tile_calls.clone()
@@ -268,3 +270,94 @@ def test_compiled_checkpoints_are_refused(config: Any) -> None:
     run = torch.compile(lambda x: checkpoint(layer, x, use_reentrant=False), backend="aot_eager")
     with pytest.raises(Exception, match="compiled graph cannot be repeated"):
         run(torch.randn(2, 6, requires_grad=True))
+
+
+# Before, torch itself fails to recompute compiled functions, and its backend "eager" does not try.
+RECOMPUTES_GRAPHS = hasattr(torch.compiler, "is_exporting")  # since torch 2.7
+COMPILED = [name for name in CONFIGS if "range" not in name and "running" not in name]
+
+
+class _Run:
+    """A block that is compiled, in a checkpoint or around one."""
+
+    def __init__(self, config: Any, wraps: Callable[[Any], Any]) -> None:
+        torch._dynamo.reset()
+        torch.manual_seed(1)
+        self.model = nn.Sequential(
+            AnalogLinear(6, 6, rpu_config=config),
+            nn.Tanh(),
+            AnalogLinear(6, 6, rpu_config=config),
+        )
+        self.call = wraps(self.model)
+
+    def steps(self) -> list[Tensor]:
+        """Outputs, gradients, weights and numbers of the calls of three steps."""
+        optimizer, found = AnalogSGD(self.model.parameters(), lr=0.1), []
+        for step in range(3):
+            torch.manual_seed(step)
+            optimizer.zero_grad()
+            x = torch.randn(5, 6, requires_grad=True)
+            y = self.call(x)
+            y.square().sum().backward()
+            optimizer.step()
+            assert x.grad is not None
+            found += [y.detach(), x.grad]
+            found += [value.clone() for value in self.model.state_dict().values()]
+        return found
+
+
+def _inside(backend: str, reentrant: bool) -> Callable[[Any], Any]:
+    """A compiled function in a checkpoint."""
+
+    def wraps(model: Any) -> Any:
+        compiled = torch.compile(model, backend=backend, fullgraph=True)
+        return lambda x: checkpoint(compiled, x, use_reentrant=reentrant)
+
+    return wraps
+
+
+def _compiled(backend: str) -> Callable[[Any], Any]:
+    return lambda model: torch.compile(model, backend=backend, fullgraph=True)
+
+
+def _outside(model: Any) -> Any:
+    """A checkpoint in a compiled function, on the backend that recomputes at run time."""
+    return torch.compile(
+        lambda x: checkpoint(model, x, use_reentrant=False), backend="eager", fullgraph=True
+    )
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiled_functions_in_checkpoints(name: str, backend: str, reentrant: bool) -> None:
+    """The same bits and the same counters as without the checkpoint."""
+    if not (reentrant or RECOMPUTES_GRAPHS):
+        pytest.skip("needs torch 2.7")
+    plain = _Run(CONFIGS[name](), _compiled(backend)).steps()
+    found = _Run(CONFIGS[name](), _inside(backend, reentrant)).steps()
+    assert len(plain) == len(found) and all(map(torch.equal, plain, found))
+
+
+@pytest.mark.skipif(not RECOMPUTES_GRAPHS, reason="needs torch 2.7")
+@pytest.mark.parametrize("name", [name for name in COMPILED if name != "torch"])
+def test_checkpoints_in_functions_compiled_by_the_eager_backend(name: str) -> None:
+    plain = _Run(CONFIGS[name](), _compiled("eager")).steps()
+    found = _Run(CONFIGS[name](), _outside).steps()
+    assert len(plain) == len(found) and all(map(torch.equal, plain, found))
+
+
+@pytest.mark.skipif(not RECOMPUTES_GRAPHS, reason="needs torch 2.7")
+@pytest.mark.parametrize("config", [SingleRPUConfig, TorchInferenceRPUConfig])
+@pytest.mark.parametrize("wraps", [_inside("eager", False), _inside("aot_eager", True), _outside])
+def test_compiled_ranges_follow_no_batch_twice(config: Any, wraps: Any) -> None:
+    """A graph would count the batch again; once the range does not follow the data it works."""
+    with pytest.raises(Exception, match="would follow a recomputed batch twice"):
+        _Run(with_range(config()), wraps).steps()
+    settled = with_range(config())
+    settled.pre_post.input_range.init_from_data = 0
+    plain = _Run(settled, _compiled("eager")).steps()
+    found = _Run(settled, wraps).steps()
+    if config is not TorchInferenceRPUConfig or wraps is not _outside:  # see torch's generator
+        for a, b in zip(plain, found, strict=True):
+            torch.testing.assert_close(a, b)  # the order of sums of the digital part may differ

@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
 from mho.exceptions import ArgumentError
+from mho.optim import clearing  # noqa: F401  # zero_grad of torch drops pairs
+from mho.optim.after_step import work_of
 from mho.optim.context import AnalogContext, context_of
 from mho.optim.param_groups import regroup
 from mho.optim.place_in_model import layer_of
@@ -60,6 +62,9 @@ class AnalogOptimizerMixin(Optimizer):
 
     # What GradScaler asks for: it leaves scale and infinities to `step`, as attributes.
     _step_supports_amp_scaling = True
+    steps_tiles = True
+    """Whether steps include the work of tiles after a step."""
+
     grad_scale: Tensor | None
     found_inf: Tensor | None
     _is_being_built: bool = False
@@ -229,7 +234,7 @@ class AnalogOptimizerMixin(Optimizer):
                 self._drop_records()
                 raise
             for context, _ in contexts:
-                context.analog_tile.post_update_step()
+                work_of(context.analog_tile, self)
         self._errors_are_unscaled = False
         return result
 

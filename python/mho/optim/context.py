@@ -39,7 +39,6 @@ _PASSES_ALONE = 3
 # Asked for in every step, several times: values that do not depend on the view.
 _GET_GRAD: Any = vars(torch._C.TensorBase)["grad"].__get__
 _GET_REQUIRES_GRAD: Any = vars(torch._C.TensorBase)["requires_grad"].__get__
-_PASSED_ON = (torch.autograd.grad, torch.autograd.backward)
 
 
 class Pair(NamedTuple):
@@ -206,6 +205,10 @@ class AnalogContext(nn.Parameter):
         self._passes = 0
         return taken
 
+    def clear_pairs(self) -> None:
+        """Drop the trace as gradients are dropped, by whoever: its passes were not applied."""
+        del self._pairs[: len(self._pairs)]
+
     def scale_errors(self, factor: float) -> None:
         """Multiply the gradients of the outputs in the trace by a factor.
 
@@ -283,7 +286,7 @@ class AnalogContext(nn.Parameter):
         return weights.to(self.dtype)
 
     def store(self, x_input: Tensor, d_input: Tensor, bias_input: float | None = None) -> None:
-        """Append a pair to the trace.
+        """Append a pair to the trace, which holds the tensors themselves.
 
         Args:
             x_input: Inputs as the array saw them, shape `[..., in]`.
@@ -403,9 +406,12 @@ class AnalogContext(nn.Parameter):
         name = operation_name(func)
         if getattr(func, "__name__", "") in ("__get__", "__set__") and name == "data":
             return _data(args[0], is_get=func.__name__ == "__get__")
+        if name == "grad" and isinstance(args[0], AnalogContext):
+            args[0]._take_gradient(*args[1:])
+            return None
         if _changes_requires_grad(func, name) and isinstance(args[0], AnalogContext):
             return args[0]._set_requires_grad(*args[1:], **kwargs)
-        if is_metadata_operation(func) or func in _PASSED_ON:
+        if is_metadata_operation(func) or _starts_a_pass(func):
             with torch._C.DisableTorchFunctionSubclass():
                 result = func(*args, **kwargs)
             return _guard_detached(args[0], name, result)
@@ -416,6 +422,13 @@ class AnalogContext(nn.Parameter):
         raise_if_readonly_write_target(name, args, kwargs, _is_readonly)
         reading = lambda value: _values(value, name)  # noqa: E731
         return func(*plain(args, reading), **plain(kwargs, reading))
+
+    def _take_gradient(self, gradient: Tensor | None = None) -> None:
+        """Hold a gradient from now on; None, or deleting it, clears what was recorded."""
+        if gradient is None:
+            self.clear_pairs()
+        with torch._C.DisableTorchFunctionSubclass():
+            self.grad = gradient
 
     def _trained(self) -> nn.Parameter | None:
         tile = self.__dict__.get("analog_tile")
@@ -430,6 +443,10 @@ class AnalogContext(nn.Parameter):
         if follow is not None:
             follow(requires_grad)
         return self
+
+
+def _starts_a_pass(func: Callable[..., Any]) -> bool:
+    return func is torch.autograd.grad or func is torch.autograd.backward
 
 
 def _changes_requires_grad(func: Callable[..., Any], name: str) -> bool:

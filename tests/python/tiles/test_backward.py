@@ -10,7 +10,7 @@ from torch import Tensor
 from mho.nn import AnalogLinear
 from mho.optim import AnalogSGD
 from mho.optim.trace import grouped_pairs
-from mho.simulator.configs import InferenceRPUConfig, IOParameters, SingleRPUConfig
+from mho.simulator.configs import IdealDevice, InferenceRPUConfig, IOParameters, SingleRPUConfig
 from mho.simulator.parameters.enums import BoundManagementType, NoiseManagementType
 from mho.simulator.tiles import AnalogTile, InferenceTile
 
@@ -198,3 +198,52 @@ def test_requires_grad_of_a_context(value: bool) -> None:
     assert context.requires_grad is (not value)
     context.requires_grad_(value)
     assert context.requires_grad is value
+
+
+def _noisy_inference() -> InferenceRPUConfig:
+    config = InferenceRPUConfig()
+    config.backward = IOParameters(out_noise=0.3)
+    return config
+
+
+NOISY = [
+    lambda: SingleRPUConfig(backward=IOParameters(out_noise=0.3)),
+    lambda: SingleRPUConfig(device=IdealDevice(), backward=IOParameters(out_noise=0.3)),
+    _noisy_inference,
+]
+
+
+@pytest.mark.parametrize("build_config", NOISY)
+def test_each_pass_of_a_kept_graph_has_its_own_noise(build_config: Any) -> None:
+    """The first pass has the noise that it has alone, every further one new noise."""
+    slopes = []
+    for passes in (1, 3):
+        torch.manual_seed(0)
+        layer = AnalogLinear(4, 3, rpu_config=build_config())
+        x = torch.ones(2, 4, requires_grad=True)
+        loss = layer(x).sum()
+        slopes += [torch.autograd.grad(loss, x, retain_graph=True)[0] for _ in range(passes)]
+    alone, first, second, third = slopes
+    assert torch.equal(alone, first)
+    assert not any(torch.equal(a, b) for a, b in ((first, second), (second, third), (first, third)))
+
+
+@pytest.mark.parametrize("build_config", NOISY)
+def test_rows_of_a_jacobian_are_independent(build_config: Any) -> None:
+    """Noise alone, with weights of zero: its covariance over rows is that of other draws."""
+    layer = AnalogLinear(256, 8, bias=False, rpu_config=build_config())
+    layer.set_weights(torch.zeros(8, 256))
+    rows = torch.autograd.functional.jacobian(layer, torch.ones(256))
+    assert len({tuple(row.tolist()) for row in rows}) == 8
+    # Correlations of 256 independent values have a standard deviation of 1/16.
+    off = torch.corrcoef(rows) - torch.eye(8)
+    assert float(off.abs().max()) < 5.0 / 16.0
+
+
+def test_exact_passes_leave_the_random_stream_alone() -> None:
+    layer = AnalogLinear(4, 3, rpu_config=InferenceRPUConfig())
+    x = torch.ones(2, 4, requires_grad=True)
+    loss = layer(x).sum()
+    calls = layer.analog_module.analog_tile_calls.clone()
+    slopes = [torch.autograd.grad(loss, x, retain_graph=True)[0] for _ in range(2)]
+    assert torch.equal(*slopes) and torch.equal(layer.analog_module.analog_tile_calls, calls)

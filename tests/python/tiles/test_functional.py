@@ -135,12 +135,14 @@ def test_noise_of_ensembles_and_samples() -> None:
             layer.analog_module.analog_tile_seed += 17
     x = torch.randn(2, 4)
     state = stack_module_state(models)
-    found = vmap(lambda p, b: functional_call(models[0], (p, b), (x,)))(*state)
+    found = vmap(lambda p, b: functional_call(models[0], (p, b), (x,)), randomness="different")(
+        *state
+    )
     torch.testing.assert_close(found, torch.stack([one(x) for one in models]), **CLOSE)
-    same = vmap(models[0])(torch.ones(4, 4))
-    assert not torch.equal(same[0], same[1])
+    samples = vmap(models[0], randomness="different")(torch.ones(4, 4))
+    assert not torch.equal(samples[0], samples[1])
     calls = models[0][0].analog_module.analog_tile_calls.clone()
-    vmap(models[0])(torch.ones(4, 4))
+    vmap(models[0], randomness="different")(torch.ones(4, 4))
     assert models[0][0].analog_module.analog_tile_calls == calls + 1
 
 
@@ -208,3 +210,87 @@ def test_ranges_work_in_evaluation() -> None:
     layer.analog_module.set_input_range(10.0)
     x = torch.randn(4)
     torch.testing.assert_close(jacrev(layer)(x), layer.get_weights()[0], **CLOSE)
+
+
+def noiseless() -> InferenceRPUConfig:
+    """Converters, but nothing that is drawn."""
+    return InferenceRPUConfig(forward=IOParameters(out_noise=0.0))
+
+
+def rounding() -> InferenceRPUConfig:
+    return InferenceRPUConfig(forward=IOParameters(out_noise=0.0, inp_sto_round=True))
+
+
+@pytest.mark.parametrize("config", [InferenceRPUConfig, rounding, TorchInferenceRPUConfig])
+def test_draws_are_refused_where_torch_refuses_them(config: Any) -> None:
+    layer = AnalogLinear(4, 3, rpu_config=config())
+    with pytest.raises(RuntimeError, match="randomness"):
+        vmap(layer)(torch.ones(5, 2, 4))
+    alone = AnalogLinear(4, 3, rpu_config=noiseless())
+    assert vmap(alone)(torch.ones(5, 2, 4)).shape == (5, 2, 3)
+
+
+@pytest.mark.parametrize("config", [InferenceRPUConfig, rounding, TorchInferenceRPUConfig])
+def test_samples_draw_as_randomness_says(config: Any) -> None:
+    layer = AnalogLinear(64, 64, rpu_config=config())
+    x = torch.rand(64).expand(5, 2, 64)
+    different = vmap(layer, randomness="different")(x)
+    assert len({tuple(sample.flatten().tolist()) for sample in different}) == 5
+    same = vmap(layer, randomness="same")(x)
+    assert all(torch.equal(sample, same[0]) for sample in same)
+    assert not torch.equal(same[0, 0], same[0, 1])  # rows of a sample are rows of a batch
+    assert not torch.equal(vmap(layer, randomness="same")(x), same)  # and calls are calls
+
+
+def test_same_draws_are_those_of_one_call() -> None:
+    layer = AnalogLinear(4, 3, rpu_config=InferenceRPUConfig())
+    twin_ = copy.deepcopy(layer)
+    x = torch.rand(2, 4)
+    same = vmap(layer, randomness="same")(x.expand(3, 2, 4))
+    torch.testing.assert_close(same, twin_(x).expand(3, 2, 3))
+    assert torch.equal(layer.analog_module.analog_tile_calls, twin_.analog_module.analog_tile_calls)
+
+
+def test_stacked_weights_may_share_their_draws() -> None:
+    """Perturbed weights with one noise: the difference is that of the weights alone."""
+    layer = AnalogLinear(4, 3, rpu_config=InferenceRPUConfig())
+    weights = {
+        name: value.detach().expand(3, *value.shape) for name, value in trained(layer).items()
+    }
+    x = torch.rand(2, 4)
+    run = lambda p: functional_call(layer, p, (x,))  # noqa: E731
+    same = vmap(run, randomness="same")(weights)
+    assert all(torch.equal(sample, same[0]) for sample in same)
+    different = vmap(run, randomness="different")(weights)
+    assert not torch.equal(different[0], different[1])
+
+
+def test_stacked_seeds_cannot_share_their_draws() -> None:
+    models = [model(InferenceRPUConfig) for _ in range(2)]
+    state = stack_module_state(models)
+    x = torch.rand(2, 4)
+    with pytest.raises(TileError, match="seeds"):
+        vmap(lambda p, b: functional_call(models[0], (p, b), (x,)), randomness="same")(*state)
+
+
+@pytest.mark.parametrize("bound", list(BoundManagementType)[:2])
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_bound_management_of_torch_tiles(bound: Any, noise: float) -> None:
+    """All retries are computed, where none can be decided by the data; values are the same."""
+    config = TorchInferenceRPUConfig(forward=IOParameters(out_noise=noise, out_bound=0.4))
+    config.forward.bound_management = bound
+    layer = AnalogLinear(6, 4, rpu_config=config)
+    layer.set_weights(torch.rand(4, 6))
+    x = torch.rand(3, 2, 6)
+    found = vmap(layer, randomness="different")(x)
+    assert found.shape == (3, 2, 4)
+    if noise == 0.0:
+        torch.testing.assert_close(found, layer(x), **CLOSE)
+    weights = dict(layer.named_parameters())
+    slopes = vmap(
+        grad(lambda p, x: functional_call(layer, p, (x,)).square().sum()),
+        (None, 0),
+        randomness="different",
+    )(weights, x)
+    assert all(bool(torch.isfinite(slope).all()) for slope in slopes.values())
+    assert jacrev(layer)(x[0, 0]).shape == (4, 6)

@@ -1,11 +1,13 @@
 """The autograd function around a tile."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from mho.optim.context import AnalogContext
+from mho.simulator.autograd.accumulation import accumulates_into
 from mho.simulator.autograd.recomputation import warn_if_recomputed
 from mho.simulator.autograd.surrogate import Valued, linear_product, once_only
 from mho.simulator.autograd.weight_gradient import weight_gradient
@@ -152,6 +154,8 @@ class AnalogFunction(torch.autograd.Function):
         ctx.analog_ctx, ctx.tile, ctx.shared_weights = analog_ctx, tile, shared_weights
         ctx.batch = batch_shape(x, tile.in_trans)
         ctx.bias = bias
+        ctx.has_run_backward = False
+        ctx.version = None if shared_weights is None else _version(shared_weights)
         # The input itself, not only its rows: second derivatives reach it.
         ctx.save_for_backward(x, None if r is None else rows, seen, mask, r)
         return from_rows(y, ctx.batch, tile.out_trans)
@@ -171,7 +175,7 @@ class AnalogFunction(torch.autograd.Function):
 
 def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
     tile = ctx.tile
-    _, rows, seen, mask, r = ctx.saved_tensors
+    x, rows, seen, mask, r = ctx.saved_tensors
     d = to_rows(d_output, tile.out_size, tile.out_trans, "grad_output")
     needs_context, _, needs_x, needs_weight, _, needs_range, needs_bias = ctx.needs_input_grad
     d_bias = d.sum(0, dtype=ctx.bias.dtype) if needs_bias else None
@@ -198,10 +202,19 @@ def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
                 tile.mapping_lr_scale,
                 tile.analog_bias,
             )
-    elif needs_context:
-        kept = from_rows(seen, ctx.batch, tile.in_trans)
-        ctx.analog_ctx.store(kept.detach(), d_output.detach(), ctx.bias_input)
+    elif needs_context and accumulates_into(ctx.next_functions[0][0]):
+        own_x = _owned(seen, x, tile.has_custom_hooks)
+        ctx.analog_ctx.store(
+            from_rows(own_x, ctx.batch, tile.in_trans), d_output.clone(), ctx.bias_input
+        )
     return None, None, d_x, d_weight, None, d_range, d_bias
+
+
+def _owned(seen: Tensor, x: Tensor, is_foreign: bool) -> Tensor:
+    """Return inputs as the array saw them, in memory that their caller does not have."""
+    # Rows that are a view of an input begin where it begins.
+    shares = is_foreign or seen.data_ptr() == x.data_ptr()
+    return seen.clone() if shares else seen
 
 
 def _differentiable_backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
@@ -249,10 +262,36 @@ _INEXACT = (
 )
 
 
+def _version(weight: Tensor) -> int | None:
+    return None if weight.is_inference() else weight._version
+
+
+def _check_unchanged(weight: Tensor | None, version: int | None) -> None:
+    # The weights are not saved: kernels read the parameter, whatever hooks pack saved tensors.
+    if weight is not None and _version(weight) != version:
+        raise RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an inplace"
+            f" operation: the weights {list(weight.shape)} of an analog layer are at version"
+            f" {weight._version}; expected version {version} instead. Run the backward pass before"
+            " the weights change, or the forward pass again"
+        )
+
+
 def _input_gradient(ctx: Any, tile: DifferentiableTile, d: Tensor, mask: Tensor | None) -> Tensor:
+    _check_unchanged(ctx.shared_weights, ctx.version)
     scaled = tile.pre_backward(d, -1, ctx)
     if mask is not None:
         scaled = scaled.masked_fill(mask.view(torch.bool), 0.0)
-    back = tile.tile.run_backward(scaled.contiguous(), ctx.call, ctx.is_test, ctx.shared_weights)
+    with _call_of_pass(ctx, tile) as call:
+        back = tile.tile.run_backward(scaled.contiguous(), call, ctx.is_test, ctx.shared_weights)
     result: Tensor = tile.post_backward(back, -1, ctx)
     return result
+
+
+def _call_of_pass(ctx: Any, tile: DifferentiableTile) -> AbstractContextManager[int]:
+    """Return the number of the call of a backward pass: noise is fresh in every pass of a graph.
+
+    The first one has that of the forward pass, whose draws are others.
+    """
+    is_first, ctx.has_run_backward = not ctx.has_run_backward, True
+    return nullcontext(ctx.call) if is_first or tile.backward_is_exact else tile.tile.numbered()

@@ -14,17 +14,22 @@ from mho.exceptions import TileError
 from mho.simulator.autograd import operators
 from mho.simulator.autograd.graph import GraphConstants
 from mho.simulator.autograd.surrogate import Valued, linear_product
+from mho.simulator.parameters.enums import WeightNoiseType
+from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parts.input_range import InputRange, positive
 from mho.simulator.raw_tiles.rows import batch_shape, from_rows, to_rows
 from mho.simulator.state.names import AnalogTileStateNames as Names
 
 _RUNNING = "running_abs_max"
+_SEED, _CALLS = 4, 5
+"""Places among the tensors that `_Kernel` takes after the rows."""
 
 
 class FunctionalTile(Protocol):
     """What a functional product needs of a tile."""
 
     tile: Any
+    rpu_config: Any
     input_processing: InputRange
     programming: Any
     training: bool
@@ -91,18 +96,50 @@ class _Kernel(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], tile: Any, rows: Tensor, *state: Any) -> Any:
-        """Return stacked outputs: of all rows in one call, or of one tile after another."""
+        """Return stacked outputs: of all rows in one call, or of one call after another.
+
+        `randomness` is that of torch: `"error"` refuses to draw, `"different"` draws for each
+        sample, `"same"` draws once for all.
+        """
         (_, rows_dim, *dims), size = in_dims, info.batch_size
+        same = _draws(tile.rpu_config.forward) and info.randomness == "same"
+        _check_randomness(tile, info.randomness, dims)
         stacked = rows if rows_dim is None else rows.movedim(rows_dim, 0)
-        if rows_dim is not None and all(dim is None for dim in dims):
+        if rows_dim is not None and all(dim is None for dim in dims) and not same:
             flat = stacked.reshape(-1, stacked.shape[-1]).contiguous()
             results = _Kernel.apply(tile, flat, *state)
             return tuple(_unfolded(value, size) for value in results), (0, 0)
-        parts = []
+        parts, first = [], state[_CALLS].clone()
         for i in range(size):
             own = [v if d is None else v.select(d, i) for v, d in zip(state, dims, strict=True)]
+            if same and i > 0:
+                own[_CALLS] = first.clone()  # the number of the first call, which alone is counted
             parts.append(_Kernel.apply(tile, (rows if rows_dim is None else stacked[i]), *own))
         return tuple(torch.stack(values) for values in zip(*parts, strict=True)), (0, 0)
+
+
+def _check_randomness(tile: FunctionalTile, randomness: str, dims: list[int | None]) -> None:
+    if not _draws(tile.rpu_config.forward) or randomness == "different":
+        return
+    if randomness == "error":
+        raise RuntimeError(
+            "vmap: an analog layer draws noise, which randomness='error' refuses; use"
+            " vmap(..., randomness='different') or randomness='same'"
+        )
+    if dims[_SEED] is not None or dims[_CALLS] is not None:
+        raise TileError(
+            "vmap: stacked tiles have seeds of their own and cannot draw the same noise; use"
+            " randomness='different'"
+        )
+
+
+def _draws(io: IOParameters) -> bool:
+    """Return whether a product draws random numbers."""
+    if io.is_perfect:
+        return False
+    rounds = (io.inp_sto_round and io.inp_res > 0.0) or (io.out_sto_round and io.out_res > 0.0)
+    noisy = io.inp_noise > 0.0 or io.out_noise > 0.0
+    return rounds or noisy or io.w_noise_type is not WeightNoiseType.NONE
 
 
 def _unfolded(value: Tensor, size: int) -> Tensor:

@@ -16,6 +16,7 @@ class TracedTile(Protocol):
     analog_ctx: AnalogContext
     in_trans: bool
     out_trans: bool
+    _token: Tensor
 
 
 _HANDLES = itertools.count(1)

@@ -1,6 +1,7 @@
 """Functional operators for `torch.compile` and `torch.export`.
 
-`mho::next_call` advances the position in the random stream, the only mutation. `mho::mvm` is the
+`mho::next_call` advances the position in the random stream, the only mutation. `mho::batches_seen`
+lets a range follow the data, except where a checkpoint would recompute that. `mho::mvm` is the
 product with input range and scales; its gradient uses `mho::mvm_t`, keyed by the same call, and
 `mho::trace`, which hands pairs to the context of a tile of this process.
 """
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from mho import _core
 from mho.exceptions import TileError
+from mho.simulator.autograd.accumulation import accumulates
 from mho.simulator.autograd.handles import tile_of_handle
+from mho.simulator.autograd.recomputation import OPEN_PASSES, is_in_pass, number_in_pass
 from mho.simulator.autograd.weight_gradient import weight_gradient
 from mho.simulator.parameters.pre_post import InputRangeParameter
 from mho.simulator.parts import input_range
@@ -23,6 +26,7 @@ from mho.simulator.raw_tiles.rows import from_rows
 
 _LIBRARY: Any = torch.library.Library("mho", "DEF")  # type: ignore[no-untyped-call]
 _LIBRARY.define("next_call(Tensor(a!) calls) -> Tensor")
+_LIBRARY.define("batches_seen(Tensor update_idx, int until) -> Tensor")
 _LIBRARY.define(
     "mvm(Tensor x, Tensor weight, Tensor? token, Tensor? input_range, Tensor? scales,"
     " Tensor? alpha, Tensor seed, Tensor call, Tensor[] lines, Tensor[] back_lines, str line_names,"
@@ -47,7 +51,28 @@ def _range_params(text: str) -> InputRangeParameter:
 
 
 def _next_call(calls: Tensor) -> Tensor:
+    if OPEN_PASSES and is_in_pass():
+        return number_in_pass(lambda: _advanced(calls))
+    return _advanced(calls)
+
+
+def _advanced(calls: Tensor) -> Tensor:
     return torch.tensor([_core.next_call(calls)], dtype=torch.int64)
+
+
+def _batches_seen(update_idx: Tensor, until: int) -> Tensor:
+    # A graph would count a batch again where it is recomputed.
+    if OPEN_PASSES and is_in_pass() and float(update_idx) < until:
+        raise TileError(
+            "checkpoint: an input range that follows the data in a compiled graph would follow a"
+            " recomputed batch twice; run the first batches (pre_post.input_range.init_from_data)"
+            " without torch.compile or without torch.utils.checkpoint"
+        )
+    return update_idx.clone()
+
+
+def _batches_seen_fake(update_idx: Tensor, until: int) -> Tensor:
+    return torch.empty_like(update_idx)
 
 
 def _next_call_fake(calls: Tensor) -> Tensor:
@@ -135,6 +160,8 @@ def _trace(x: Tensor, d: Tensor, r: Tensor | None, token: Tensor, analog_bias: b
         raise TileError(
             "the analog tile of this compiled graph does not exist in this process; compile anew"
         )
+    if not accumulates(tile._token):
+        return torch.zeros_like(token)
     bias = None if not analog_bias else (1.0 if r is None else 1.0 / float(r))
     rows = (x.shape[0],)
     tile.analog_ctx.store(
@@ -200,6 +227,10 @@ for _name, _function, _fake in (
 ):
     _LIBRARY.impl(_name, _function, "CPU")
     torch.library.register_fake(f"mho::{_name}", _fake, lib=_LIBRARY)
+
+# Torch tiles are on any device.
+_LIBRARY.impl("batches_seen", _batches_seen, "CompositeExplicitAutograd")
+torch.library.register_fake("mho::batches_seen", _batches_seen_fake, lib=_LIBRARY)
 
 
 def _no_second_derivative(ctx: Any, _: Tensor) -> None:

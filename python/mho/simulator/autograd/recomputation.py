@@ -40,7 +40,7 @@ class _Region:
     """Calls of tiles in a checkpointed function, in their order, with what they found."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[weakref.ref[Any], list[Tensor]]] = []
+        self.calls: list[tuple[Callable[[], Any], list[Tensor]]] = []
 
 
 class _Pass:
@@ -49,8 +49,12 @@ class _Pass:
     def __init__(self, region: _Region, repeats: bool) -> None:
         self.region, self.repeats, self._next = region, repeats, 0
 
-    def next(self, tile: RepeatableTile) -> list[Tensor]:
-        """Return what the call that is repeated now had found."""
+    def next(self, tile: RepeatableTile | None) -> list[Tensor]:
+        """Return what the call that is repeated now had found.
+
+        Args:
+            tile: Tile; None for one in a compiled graph, which does not know it.
+        """
         position, self._next = self._next, self._next + 1
         calls = self.region.calls
         if position >= len(calls) or calls[position][0]() is not tile:
@@ -115,14 +119,7 @@ def call_in_pass(tile: RepeatableTile) -> Iterator[None]:
     Raises:
         TileError: The call is not the one that was made in the first pass.
     """
-    recording: list[_Region] = []
-    repeated: list[Tensor] | None = None
-    for opened in reversed(_PASSES.stack):
-        assert opened is not None  # tiles do not call tiles
-        if opened.repeats:
-            repeated = opened.next(tile)
-            break
-        recording.append(opened.region)
+    recording, repeated = _place(tile)
     present = [value.detach().clone() for value in _changed_by_calls(tile)]
     found = present if repeated is None else repeated
     for region in recording:
@@ -136,6 +133,39 @@ def call_in_pass(tile: RepeatableTile) -> Iterator[None]:
         if repeated is not None:
             _write(tile, present)
         _PASSES.stack.pop()
+
+
+def number_in_pass(advance: Callable[[], Tensor]) -> Tensor:
+    """Return the number of a call in a compiled graph: a new one, or that of the first pass.
+
+    Graphs repeat nothing else; what follows the data in them is refused, see `operators`.
+
+    Args:
+        advance: Advances the position in the random stream and returns it.
+
+    Raises:
+        TileError: The call is not one that was made in the first pass.
+    """
+    recording, repeated = _place(None)
+    number = advance() if repeated is None else repeated[0].clone()
+    for region in recording:
+        region.calls.append((_nobody, [number.clone()]))
+    return number
+
+
+def _nobody() -> None:
+    """Stand for the tile of a call in a compiled graph."""
+
+
+def _place(tile: RepeatableTile | None) -> tuple[list[_Region], list[Tensor] | None]:
+    """Return the regions that record a call, and what it had found if it repeats another one."""
+    recording: list[_Region] = []
+    for opened in reversed(_PASSES.stack):
+        assert opened is not None  # tiles do not call tiles
+        if opened.repeats:
+            return recording, opened.next(tile)
+        recording.append(opened.region)
+    return recording, None
 
 
 def _changed_by_calls(tile: RepeatableTile) -> list[Tensor]:

@@ -3,8 +3,10 @@
 from typing import Protocol
 
 import torch
+from torch import Tensor, nn
 
 from mho.simulator.parameters.enums import WeightClipType, WeightRemapType
+from mho.simulator.parameters.inference import WeightRemapParameter
 from mho.simulator.parts.base import Part
 from mho.simulator.parts.scales import ScaledTile, Scales
 
@@ -13,6 +15,9 @@ class ClippedTile(ScaledTile, Protocol):
     """What clipping and remapping need of their tile."""
 
     scales: Scales
+
+    def trained_parameter(self) -> nn.Parameter | None:
+        """Return the parameter by which torch trains the weights."""
 
     def weights_edited(self) -> None:
         """Follow a change of the weights by anything but their devices or their programming."""
@@ -24,10 +29,13 @@ class ClipRemap(Part):
     _tile: ClippedTile
 
     @torch.no_grad()
-    def after_step(self) -> None:
+    def after_step(self) -> list[tuple[nn.Parameter, Tensor]]:
         """Clip the weights, then remap them; scales times weights stay what they are.
 
         Values that are not finite stay, as torch leaves them: a step does not fail halfway.
+
+        Returns:
+            Parameters that remapping multiplied by factors: weights, learned output scales.
         """
         config = self._tile.rpu_config
         clip, remap = getattr(config, "clip", None), getattr(config, "remap", None)
@@ -36,10 +44,24 @@ class ClipRemap(Part):
             self._tile.tile.clip_weights(clip)
         if remap is not None and remap.type is not WeightRemapType.NONE:
             self._tile.weights_edited()
-            scales = self._tile.scales.get_scales()
-            if scales is None:
-                scales = torch.ones(1).to(self._tile._get_tile_weights_ref())
-            if not bool(torch.isfinite(scales).all()):
-                return  # training diverged, as the outputs show
-            spread = scales.expand(self._tile.out_size).clone()
-            self._tile.scales.set_scales(self._tile.tile.remap_weights(remap, spread))
+            return self._remap(remap)
+        return []
+
+    def _remap(self, remap: WeightRemapParameter) -> list[tuple[nn.Parameter, Tensor]]:
+        tile = self._tile
+        scales, learned = tile.scales.get_scales(), tile.scales.get_learned_out_scales()
+        if scales is None:
+            scales = torch.ones(1).to(tile._get_tile_weights_ref())
+        if not bool(torch.isfinite(scales).all()):
+            return []  # training diverged, as the outputs show
+        spread = scales.expand(tile.out_size).clone()
+        new = tile.tile.remap_weights(remap, spread)
+        multiplied = []
+        trained = tile.trained_parameter()
+        if trained is not None:
+            multiplied.append((trained, (spread / new).reshape(-1, 1)))
+        if learned is not None:
+            ones = torch.ones_like(learned)
+            multiplied.append((learned, torch.where(learned != 0.0, ones / learned, ones)))  # type: ignore[arg-type]
+        tile.scales.set_scales(new)
+        return multiplied

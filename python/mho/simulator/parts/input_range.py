@@ -200,7 +200,6 @@ def positive(input_range: Tensor) -> Tensor:
     return input_range.detach().abs().clamp(min=torch.finfo(input_range.dtype).tiny)
 
 
-@torch.no_grad()
 def update_range_from_data(
     x: Tensor, input_range: Tensor, update_idx: Tensor, params: InputRangeParameter
 ) -> None:
@@ -217,11 +216,16 @@ def update_range_from_data(
     """
     if params.init_from_data <= 0 or x.numel() < 2:
         return
-    std = x.std().to(input_range.dtype)
-    mean = (input_range * update_idx + params.init_std_alpha * std) / (update_idx + 1.0)
-    active = (update_idx < params.init_from_data) & (std > 0.0) & torch.isfinite(mean)
-    input_range.copy_(torch.where(active, mean, input_range).abs())
-    update_idx.add_(active.to(update_idx.dtype))
+    seen = update_idx
+    if torch.compiler.is_compiling():
+        seen = torch.ops.mho.batches_seen(update_idx, params.init_from_data)
+    # That may raise, and a graph that raises inside of this block would leave gradients off.
+    with torch.no_grad():
+        std = x.std().to(input_range.dtype)
+        mean = (input_range * seen + params.init_std_alpha * std) / (seen + 1.0)
+        active = (seen < params.init_from_data) & (std > 0.0) & torch.isfinite(mean)
+        input_range.copy_(torch.where(active, mean, input_range).abs())
+        update_idx.add_(active.to(update_idx.dtype))
 
 
 def gradient(

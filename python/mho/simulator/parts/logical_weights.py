@@ -106,7 +106,7 @@ class LogicalWeights(Part):
         note(tile, raw, scales is not None)
         present = tile._parameters["bias"]
         if digital is not None and present is not None:
-            present.data.copy_(digital)
+            present.detach().copy_(digital)
         if scaled and tile.scales.get_scales() is not None:
             # Scales of earlier weights must not multiply the new ones a second time.
             tile.scales.set_scales(1.0)

@@ -148,7 +148,7 @@ class Scales(Part):
                 f"alpha: the tile has one learned output scale, got {new.numel()}; set"
                 " mapping.out_scaling_columnwise for one per output"
             )
-        present.data.copy_(new.to(present))
+        present.detach().copy_(new.to(present))
 
     def apply_out_scaling(
         self, values: Tensor, tensor_view: tuple[int, ...] | None = None
@@ -193,7 +193,7 @@ class Scales(Part):
         self.set_mapping_scales(scales)
         learned = self.get_learned_out_scales()
         if learned is not None:
-            learned.data.fill_(1.0)
+            learned.detach().fill_(1.0)
 
     def set_learning_rate(self, learning_rate: float | None) -> None:
         """Set the learning rate; compensation for the mapping scales multiplies the raw one.
@@ -309,7 +309,7 @@ class UnscaledGradient(torch.autograd.Function):
             weight: Shape `[out, in]`.
             scales: Shape `[out, 1]` or `[1, 1]`.
         """
-        return weight.view_as(weight)
+        return weight.detach()  # not a view, whose error after a change in place is another one
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from mho.exceptions import InputError, StateError
@@ -145,7 +146,7 @@ def assign(module: TensorOwner, name: str, value: Tensor) -> None:
     if old is None:
         old = module._buffers.get(name)
     if old is not None and old.shape == value.shape:
-        old.data.copy_(value)
+        old.detach().copy_(value)  # unlike a write to `.data`, autograd knows of it
     elif module._parameters.get(name) is not None:
         module._parameters[name].data = value.clone().to(module._parameters[name].dtype)  # type: ignore[union-attr]
     else:

@@ -26,8 +26,6 @@ class TrainedBuffers(dict[str, Any]):
         """
         super().__init__((key, value) for key, value in buffers.items() if key != name)
         self._name, self._parameters, self._parameter = name, parameters, parameter
-        self.counted = False
-        """Whether writes to the values must count as versions of the parameter."""
 
     def plain(self) -> dict[str, Any]:
         """Return a plain dictionary with all buffers, that one first."""
@@ -41,7 +39,8 @@ class TrainedBuffers(dict[str, Any]):
         # Its values can be written anyway where nothing is recorded, and another tensor costs more.
         if not torch.is_grad_enabled():
             return parameter
-        return parameter.detach() if self.counted else parameter.data
+        # Writes to the values are to count as versions of the parameter, unlike those to `.data`.
+        return parameter.detach()
 
     def __contains__(self, name: object) -> bool:
         """Return whether there is a buffer of this name."""

@@ -198,7 +198,7 @@ class TileModuleArray(nn.Module):
                 for rows, tile in zip(torch.split(part, self.out_sizes, 0), tiles, strict=True):
                     tile.set_weights(rows, **kwargs)
         if column is not None and self.bias is not None:
-            self.bias.data.copy_(column)
+            self.bias.detach().copy_(column)
 
     @staticmethod
     def _checked(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:

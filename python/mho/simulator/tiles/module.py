@@ -203,8 +203,6 @@ class TileModule(nn.Module):
             buffers = TrainedBuffers(buffers, *names)
             object.__setattr__(self, "_buffers", buffers)
             self.tile.connect(self)
-        # A graphics processor uploads what was written.
-        buffers.counted = self.tile.backend != "cpu"
 
     def trained_parameter(self) -> nn.Parameter | None:
         """Return the parameter by which torch trains the weights, None if devices are pulsed."""

@@ -470,17 +470,19 @@ class TileWithPeriphery(TileModule):
             x_input = self.input_processing.enter(x_input, False)
         return x_input, self.scales.unscale(d_input, d_dim)
 
-    def post_update_step(self) -> None:
+    def post_update_step(self) -> list[tuple[nn.Parameter, Tensor]]:
         """Do what follows every optimizer step: diffusion and decay, clipping, remapping.
 
         What was programmed before belongs to other weights now, unless the tile is frozen.
+
+        Returns:
+            Parameters that were multiplied by factors, which the buffers of an optimizer follow.
         """
         if self.reference_weights.is_kept() and self._is_trained():
             self.programming.forget()
         if self.tile.after_step(self.rpu_config):
             self.weights_edited()
-        if self.clip_remap is not None:
-            self.clip_remap.after_step()
+        return [] if self.clip_remap is None else self.clip_remap.after_step()
 
     def _is_trained(self) -> bool:
         """Return whether optimizer steps change the weights."""

@@ -195,12 +195,14 @@ class HostKernels:
             self._parsed.spec, tensors.weights, tensors.hidden, x, d, learning_rate,
             tensors.seed, tensors.calls, bias_input, tensors.counts,
         )  # fmt: skip
+        tensors.count_write()
 
     def operate(self, name: str, *arguments: float) -> None:
         """Run an operation of the core on the weights; see `Kernels`."""
         tensors, operation = self._tensors, getattr(_core, name)
         weight, seed, calls = tensors.weights, tensors.seed, tensors.calls
         operation(self._parsed.spec, weight, tensors.hidden, *arguments, seed, calls)
+        tensors.count_write()
 
     def on_host(self, replaces_all: bool = False) -> AbstractContextManager[None]:
         """Return a context that does nothing: the tensors have the weights."""

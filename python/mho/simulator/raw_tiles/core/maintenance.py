@@ -70,6 +70,7 @@ class Maintenance:
         """Bring weights that were just written into the device bounds and redraw write noise."""
         tensors, spec = self._tensors, self._parsed.spec
         _core.clip_to_bounds(spec, tensors.weights, tensors.hidden, tensors.seed, tensors.calls)
+        tensors.count_write()
 
     def clip_weights(self, weight_clipper_params: WeightClipParameter) -> None:
         """Clip the weights.
@@ -164,6 +165,7 @@ class Maintenance:
                 tensors.drift.update(tensors.fresh_drift())
             state = dict(tensors.drift)
             _core.drift(spec, weight, tensors.hidden, state, delta_t, seed, calls)
+            tensors.count_write()
 
     def reset_columns(
         self, start_column_idx: int = 0, num_columns: int = 1, reset_prob: float = 1.0

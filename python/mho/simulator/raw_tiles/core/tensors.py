@@ -131,6 +131,12 @@ class CoreTensors:
         counts: Tensor | None = self.state[Names.COUNTS]
         return counts
 
+    def count_write(self) -> None:
+        """Tell autograd that a kernel wrote the weights, through a pointer that it does not see."""
+        weights = self.weights
+        if not weights.is_inference():
+            torch.autograd.graph.increment_version(weights)
+
     def next_call(self) -> int:
         """Advance the position in the random stream and return it."""
         return _core.next_call(self.calls)

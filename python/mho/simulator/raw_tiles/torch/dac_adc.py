@@ -23,7 +23,7 @@ class UniformQuantize(torch.autograd.Function):
         """
         ticks = values / step
         if sto_round:
-            ticks += torch.rand_like(ticks) - 0.5
+            ticks = ticks + (torch.rand_like(ticks) - 0.5)  # samples of vmap may differ
         return ticks.round_().mul_(step)
 
     @staticmethod
@@ -157,6 +157,24 @@ def tracks(*values: Tensor) -> bool:
         values: Tensors of any shape.
     """
     return torch.is_grad_enabled() and any(value.requires_grad for value in values)
+
+
+def depends_on_sample(values: Tensor) -> bool:
+    """Return whether `torch.func.vmap` has values of their own for its samples.
+
+    No branch of Python can depend on them then.
+
+    Args:
+        values: Tensor of any shape.
+    """
+    functorch: Any = torch._C._functorch
+    while torch._C._are_functorch_transforms_active():
+        if functorch.is_batchedtensor(values):
+            return True
+        if not functorch.is_gradtrackingtensor(values):
+            return False
+        values = functorch.get_unwrapped(values)
+    return False
 
 
 def rounding(values: Tensor) -> float:

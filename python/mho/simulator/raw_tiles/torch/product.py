@@ -40,6 +40,7 @@ from mho.simulator.raw_tiles.torch.dac_adc import (
     add_noise,
     attenuate_negative,
     converter,
+    depends_on_sample,
     tracks,
 )
 
@@ -246,7 +247,7 @@ class _Run:
             return first
         # Rows that passed are never redone. Selecting the others needs their number, which a
         # captured graph cannot depend on, and would copy weights per batch entry for each row.
-        if torch.compiler.is_compiling() or self.weight.dim() == 3:
+        if _is_static(first.ok) or self.weight.dim() == 3:
             return self._redo_all(rows, scale, first, first.ok)
         return self._redo_failed(rows, scale, first, first.ok)
 
@@ -267,7 +268,7 @@ class _Run:
     def _redo_all(self, rows: Tensor, scale: InputScale, first: Product, ok: Tensor) -> Product:
         y, _, clipped = first
         for rho in self._reductions():
-            if not torch.compiler.is_compiling() and bool(ok.all()):
+            if not _is_static(ok) and bool(ok.all()):
                 break
             again = self._pass(rows, _reduce(scale, rho, None))
             y = torch.where(ok, y, again.y)
@@ -317,6 +318,11 @@ class _Run:
     def _at_bound(self, quantized: Tensor, silent: Tensor | None) -> Tensor:
         clipped = self.adc.reaches(quantized.abs())
         return clipped if silent is None else clipped & ~silent
+
+
+def _is_static(values: Tensor) -> bool:
+    """Return whether nothing that Python does may depend on values."""
+    return torch.compiler.is_compiling() or depends_on_sample(values)
 
 
 def _refusal(value: str, alternative: str) -> str:

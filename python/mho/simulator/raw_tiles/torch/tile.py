@@ -395,7 +395,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
             TorchTileConfigError: The kind is not supported.
         """
         _check_clip(clip)
-        weight_limits.clip_(self.weight.data, clip)
+        weight_limits.clip_(self.weight.detach(), clip)
 
     @checked
     def remap_weights(self, remap: WeightRemapParameter, scales: Tensor) -> Tensor:
@@ -418,7 +418,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         """
         _check_remap(remap)
         weight_limits.check_scales(scales, self.d_size)
-        weight = self.weight.data
+        weight = self.weight.detach()
         largest = (weight.abs().amax(dim=1) * scales.abs()).to(scales.dtype)
         if remap.type is WeightRemapType.LAYERWISE_SYMMETRIC:
             largest = largest.amax().expand_as(largest)
@@ -448,8 +448,8 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         Args:
             as_ref: Return the live storage instead.
         """
-        weight = self.weight.data
-        return weight if check_flag("as_ref", as_ref) else weight.detach().cpu().clone()
+        weight = self.weight.detach()
+        return weight if check_flag("as_ref", as_ref) else weight.cpu().clone()
 
     @torch.no_grad()
     def set_weights(self, weight: Tensor) -> None:

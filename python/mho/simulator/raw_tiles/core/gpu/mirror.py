@@ -97,6 +97,9 @@ class Mirror:
         self.tile.read_weights(own["buffer"])
         if PERSISTENT in own:
             self.tile.read_persistent(own[PERSISTENT])
+        if self.shared() is not None:
+            self._tensors.count_write()
+            self._versions.put(_OWN, own)  # seen: these are its own
 
     def shared(self) -> Tensor | None:
         """Return the parameter by which optimizers of torch train the weights, if there is one."""

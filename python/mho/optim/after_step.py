@@ -1,0 +1,112 @@
+"""What follows a step of any optimizer: the work of the tiles, and buffers that follow it.
+
+Weights of inference tiles are trained by any optimizer of torch, and `clip`, `remap` and the
+devices are to act after each of its steps. So a hook of torch on the steps of all optimizers is set
+here. Analog optimizers do the same work themselves, for pulsed tiles too.
+
+Remapping is a change of representation: what multiplies a parameter multiplies the buffers in which
+an optimizer collects its gradients.
+"""
+
+import itertools
+import weakref
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+from mho.optim.context import AnalogContext, context_of
+
+# Powers of the factor of a parameter in the buffers of the optimizers of torch: of its unit are
+# sums of steps, of the square of that sums of squared ones.
+_POWERS = {
+    "momentum_buffer": 1,
+    "exp_avg": 1,
+    "exp_avg_sq": 2,
+    "max_exp_avg_sq": 2,
+    "exp_inf": 1,
+    "square_avg": 2,
+    "grad_avg": 1,
+    "sum": 2,
+    "acc_delta": 2,
+    "prev": 1,
+    "ax": 1,
+}
+
+
+class SteppedTile(Protocol):
+    """What optimizers do with a tile after a step."""
+
+    def post_update_step(self) -> Iterable[tuple[nn.Parameter, Tensor]] | None:
+        """Do the work; returns parameters and what it multiplied them by."""
+
+
+_TICKS = itertools.count(1)
+_STARTED: "weakref.WeakKeyDictionary[Optimizer, int]" = weakref.WeakKeyDictionary()
+_DONE: "weakref.WeakKeyDictionary[Any, int]" = weakref.WeakKeyDictionary()
+# By optimizer: its parameters, by identity, and the tiles found for them.
+_FOUND: "weakref.WeakKeyDictionary[Optimizer, tuple[Any, list[weakref.ref[Any]]]]"
+_FOUND = weakref.WeakKeyDictionary()
+
+
+def work_of(tile: SteppedTile, optimizer: Optimizer) -> None:
+    """Do what follows a step in a tile, and let the buffers of the optimizer follow.
+
+    Args:
+        tile: Tile.
+        optimizer: Optimizer that made the step.
+    """
+    _DONE[tile] = next(_TICKS)
+    for parameter, factor in tile.post_update_step() or ():
+        # Not by index, which would make an entry.
+        _multiply(optimizer.state.get(parameter) or {}, parameter, factor)
+
+
+@torch.no_grad()
+def _multiply(buffers: dict[str, Any], parameter: nn.Parameter, factor: Tensor) -> None:
+    for name, power in _POWERS.items():
+        value = buffers.get(name)
+        if isinstance(value, Tensor) and value.shape == parameter.shape:
+            value.mul_(factor.to(value) ** power)
+
+
+def _tiles_of(optimizer: Optimizer) -> list[Any]:
+    """Return the tiles whose weights an optimizer of torch trains."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    identity = tuple(map(id, parameters))
+    known = _FOUND.get(optimizer)
+    if known is None or known[0] != identity:
+        trained = [p for p in parameters if not isinstance(p, AnalogContext)]
+        contexts = [context for context in map(context_of, trained) if context is not None]
+        known = identity, [weakref.ref(context.analog_tile) for context in contexts]
+        _FOUND[optimizer] = known
+    return [tile for tile in (reference() for reference in known[1]) if tile is not None]
+
+
+def _before_any_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    if not torch.compiler.is_compiling():
+        _STARTED[optimizer] = next(_TICKS)
+
+
+def _after_any_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    # The step of an optimizer may itself be compiled, then nothing can be asked for here.
+    if torch.compiler.is_compiling() or getattr(optimizer, "steps_tiles", False):
+        return
+    skipped = getattr(optimizer, "found_inf", None)  # fused optimizers are called nevertheless
+    if skipped is not None and float(skipped) != 0.0:
+        return
+    started = _STARTED.get(optimizer, 0)
+    for tile in _tiles_of(optimizer):
+        # Unless an optimizer that this one is made of has done it in this very step.
+        if _DONE.get(tile, 0) <= started:
+            work_of(tile, optimizer)
+
+
+register_optimizer_step_pre_hook(_before_any_step)
+register_optimizer_step_post_hook(_after_any_step)
