@@ -410,9 +410,7 @@ class TileWithPeriphery(TileModule):
     def post_forward(
         self, x_output: Tensor, dim: int, is_test: bool = False, ctx: Any = None
     ) -> Tensor:
-        """Return outputs scaled back, in evaluation mode corrected for drift.
-
-        Subclasses may replace it.
+        """Return outputs scaled back and, for tests, corrected for drift; may be replaced.
 
         Args:
             x_output: Outputs of the array, features on axis `dim`.
