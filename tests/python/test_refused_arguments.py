@@ -179,6 +179,7 @@ INTERNAL = {
 NO_CONSTRUCTORS = {
     "TileModule", "TileWithPeriphery", "AnalogFunction", "InputRangeForward", "UniformQuantize",
     "AnalogTile", "FloatingPointTile", "ContextTile", "Pair", "Backend", "ReportEntry",
+    "ThreadTeam",
 }  # fmt: skip
 # What such an argument does when it is called is up to it.
 CALLED = {

@@ -300,6 +300,8 @@ LEFT_OUT = {
     "default_config": "takes a name and no memory",
     "device_names": "takes nothing",
     "get_num_threads": "takes nothing",
+    "join_openmp": "takes effect once in a process, when the package is imported",
+    "thread_team": "takes nothing",
     "panic_in_next_update": "makes a kernel fail; tests of its own use it",
     "set_num_threads": "takes a number and no memory; sequences call it",
 }

@@ -236,18 +236,22 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
             assign: As in torch.
 
         Raises:
-            StateError: The one state has values of the output noise and the other has not.
+            InputError: An entry has the wrong shape or is not finite.
+            StateError: `strict` is set and a name is missing or unexpected, such as values of the
+                output noise without `forward.out_noise_std`.
         """
-        name, own = "out_noise_values", self.out_noise_values
-        given = check_mapping("state_dict", state_dict).get(name)
-        if strict and (given is None) != (own is None):
+        given, own = check_mapping("state_dict", state_dict), self.state_dict()
+        strict, assign = check_flag("strict", strict), check_flag("assign", assign)
+        check_module_entries(self, "", given)
+        missing, unexpected = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
+        if strict and (missing or unexpected):
             raise StateError(
-                f"{name}: {'missing' if given is None else 'unexpected'}; build the tile with the"
-                " forward.out_noise_std of the saved one"
+                f"state_dict: does not fit {type(self).__name__}; missing {missing}, unexpected"
+                f" {unexpected}; there are out_noise_values where forward.out_noise_std is positive"
             )
-        found = super().load_state_dict(state_dict, strict, assign)
-        if given is not None and own is not None:
-            self.set_forward_parameters(out_noise_values=given)
+        found = super().load_state_dict(given, strict, assign)
+        if "out_noise_values" in own.keys() & given.keys():
+            self.set_forward_parameters(out_noise_values=given["out_noise_values"])
         return found
 
     def get_forward_parameters(self) -> dict[str, Tensor]:
