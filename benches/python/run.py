@@ -17,7 +17,7 @@ from pathlib import Path
 from report import HEADER, format_row
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-GROUPS = ("products", "updates", "training", "memory", "options")
+GROUPS = ("products", "updates", "networks", "training", "operations", "memory", "options")
 
 
 def rows(threads: int, groups: list[str], peer: bool, steps: int) -> Iterator[object]:
@@ -26,6 +26,8 @@ def rows(threads: int, groups: list[str], peer: bool, steps: int) -> Iterator[ob
     import torch
 
     import mho
+    import networks
+    import operations
     import products
     import training
     import updates
@@ -43,6 +45,14 @@ def rows(threads: int, groups: list[str], peer: bool, steps: int) -> Iterator[ob
     if "updates" in groups:
         yield from updates.update_rows(libraries, threads)
         yield from updates.scaling_rows(libraries[0], threads)
+    if "networks" in groups:
+        yield from networks.step_rows(libraries, threads)
+        yield from networks.layer_rows(libraries, threads)
+    if "operations" in groups:
+        yield from operations.tile_rows(libraries[0], threads)
+        yield from operations.conversion_rows(libraries[0], threads)
+        if threads == 1:
+            yield operations.import_row()
     if "training" in groups:
         yield from training.epoch_rows(libraries, threads)
     if threads == 1 and "memory" in groups:

@@ -70,6 +70,10 @@ def share_torch_threads() -> None:
     """
     import torch  # a module of mho that needs no tiles must not import torch
 
-    if os.environ.get("MHO_THREAD_TEAM") != "rayon":
-        # It is linked with the library of torch that computes, and that with the runtime.
-        _core.join_openmp(torch._C.__file__)
+    if os.environ.get("MHO_THREAD_TEAM") == "rayon":
+        return
+    # It is linked with the library of torch that computes, and that with the runtime.
+    if _core.join_openmp(torch._C.__file__) and hasattr(os, "register_at_fork"):
+        # The threads stay in the parent: an operation of torch that counts on them would wait for
+        # ever. Loaders of data do the same in their workers.
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
