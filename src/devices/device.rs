@@ -208,7 +208,6 @@ impl Device {
     }
 
     /// Position of the slot of the persistent weights.
-    #[cfg(feature = "wgpu")]
     pub(crate) fn persistent_position(&self) -> Option<usize> {
         self.traits.write_noise.map(|_| BASE.len())
     }

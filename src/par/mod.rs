@@ -2,14 +2,16 @@
 //!
 //! | file | what it is for |
 //! | --- | --- |
-//! | [`team`] | what runs a piece of code in several threads: that of the embedder, or `pool` |
+//! | [`team`] | what runs a piece of code in several threads |
 //! | `pool` | rayon: the pool that the caller is in, or one of our own |
+//! | [`current`] | which team it is: that of the embedder, or `pool`; how many threads |
 //! | `share` | pieces of work, taken by whoever is free |
 //! | [`interrupt`] | asking whether a long call should stop |
 //!
 //! Results never depend on anything in this folder: kernels split their work by rows and draw
 //! random numbers by position.
 
+pub mod current;
 pub mod interrupt;
 mod pool;
 mod share;
@@ -17,9 +19,10 @@ pub mod team;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use current::{num_threads, set_num_threads, set_team, team_name};
 pub use interrupt::{check_interrupt, rows_per_check, set_interrupt_check};
 pub(crate) use share::Par;
-pub use team::{Team, num_threads, set_num_threads, set_team, team_name};
+pub use team::Team;
 
 use crate::error::{Error, Result};
 use crate::hooks::BLOCKS;

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::team;
+use super::current;
 use crate::error::{Error, Result};
 
 /// Number of threads that some work is worth.
@@ -17,8 +17,8 @@ pub(crate) struct Par {
 impl Par {
     /// All threads where `estimate_ns` of work are worth it, else the current one.
     pub(crate) fn of(estimate_ns: f64) -> Self {
-        let is_worth = estimate_ns >= team::current().worth_ns();
-        Self { threads: if is_worth { team::num_threads() } else { 1 } }
+        let is_worth = estimate_ns >= current::current().worth_ns();
+        Self { threads: if is_worth { current::num_threads() } else { 1 } }
     }
 
     /// Number of threads.
@@ -62,7 +62,7 @@ fn share(threads: usize, next: &(dyn Fn() -> Result<bool> + Sync)) -> Result<()>
         ended.store(true, Ordering::Relaxed);
         why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(how);
     };
-    team::current().run(threads, &|| {
+    current::current().run(threads, &|| {
         // A team may come with more threads than were asked for.
         if joined.fetch_add(1, Ordering::Relaxed) >= threads {
             return;
