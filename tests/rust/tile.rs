@@ -72,14 +72,23 @@ fn sizes_are_checked() {
 
 #[test]
 fn draws_beyond_float32_are_refused() {
-    let pulsed = PulsedParameters { w_max_dtod: 3e38, ..PulsedParameters::default() };
+    // Other spreads stay within it, for numbers of the configuration are at most 1e15.
+    let pulsed = PulsedParameters {
+        dw_min_dtod: 1e3,
+        dw_min_dtod_log_normal: true,
+        ..PulsedParameters::default()
+    };
     let device = DeviceConfig::ConstantStep(ConstantStep { pulsed });
     let device = TileConfig { device, ..TileConfig::default() };
     let mut forward = TileConfig::default();
     forward.forward.w_read_asymmetry_dtod = 3e38;
     let mut backward = TileConfig::default();
     backward.backward.w_read_asymmetry_dtod = 3e38;
-    for (config, field) in [(device, "device"), (forward, "forward"), (backward, "backward")] {
+    for (config, field) in [
+        (device, "device"),
+        (forward, "forward.w_read_asymmetry_dtod"),
+        (backward, "backward.w_read_asymmetry_dtod"),
+    ] {
         let Err(Error::Config { field: named, .. }) = Tile::new(8, 9, &config, 5) else {
             panic!("a tile with {field} was built");
         };
