@@ -54,7 +54,9 @@ print(mho.thread_team().runtime.split()[0], found.hexdigest())
 def run(program: str, **environment: str) -> list[str]:
     """Return the words that a program prints in a process of its own."""
     command = [sys.executable, "-c", program]
-    env = {**os.environ, "PYTHONPATH": str(Path(mho.__file__).parents[1]), **environment}
+    chosen = "RAYON_NUM_THREADS"
+    inherited = {name: value for name, value in os.environ.items() if name != chosen}
+    env = {**inherited, "PYTHONPATH": str(Path(mho.__file__).parents[1]), **environment}
     return subprocess.run(
         command, capture_output=True, text=True, check=True, env=env, timeout=60
     ).stdout.split()
@@ -71,33 +73,44 @@ def test_bits_are_equal_on_all_threads() -> None:
         assert [name for name, _ in found[2:]] == ["OpenMP", "OpenMP"]
 
 
-@needs_openmp
-def test_the_number_is_that_of_torch(torch_threads: Callable[[int], None]) -> None:
-    torch_threads(1)
-    assert mho.thread_team().threads == mho.get_num_threads() == 1
-    torch_threads(2)
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-    assert mho.get_num_threads() == min(2, allowed)
-
-
-@needs_openmp
-def test_new_threads_have_the_number_of_torch(torch_threads: Callable[[int], None]) -> None:
-    """OpenMP keeps it per thread, and torch hands its own on where one computes."""
-    torch_threads(1)
-    found: list[int] = []
+NUMBERS = """
+import os, threading, torch, mho
+allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+for number in (1, 2):
+    torch.set_num_threads(number)
+    found = [mho.get_num_threads(), mho.thread_team().threads]
+    # OpenMP keeps the number per thread, and torch hands its own on where one computes.
     thread = threading.Thread(target=lambda: found.append(mho.get_num_threads()))
     thread.start()
     thread.join()
-    assert found == [1]
+    assert found == [min(number, allowed)] * 3, (number, found)
+mho.set_num_threads(3)
+assert mho.get_num_threads() == 3
+print("done")
+"""
+
+LIMITS = """
+import torch, mho
+from threadpoolctl import threadpool_limits
+torch.set_num_threads(2)
+mho.get_num_threads()  # torch sets its number where a thread asks it for the first time
+with threadpool_limits(1):
+    assert torch.get_num_threads() == 1
+    print(mho.get_num_threads())
+"""
 
 
+# Processes of their own: a number that was chosen stays.
+@needs_openmp
+def test_the_number_is_that_of_torch() -> None:
+    assert run(NUMBERS) == ["done"]
+
+
+@needs_openmp
 def test_limits_of_threadpoolctl_hold() -> None:
-    if not IS_OPENMP or importlib.util.find_spec("threadpoolctl") is None:
-        pytest.skip("threadpoolctl is not installed, or torch has no OpenMP")
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1):
-        assert mho.get_num_threads() == 1
+    if importlib.util.find_spec("threadpoolctl") is None:
+        pytest.skip("threadpoolctl is not installed")
+    assert run(LIMITS) == ["1"]
 
 
 def processor_time(work: Callable[[], object], seconds: float) -> float:
