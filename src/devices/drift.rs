@@ -3,7 +3,7 @@
 use super::DeviceConfig;
 use super::device::{Device, position};
 use super::planes::PlaneRef;
-use super::rows::Cells;
+use super::rows::{Cells, Nothing};
 use crate::config::{DriftParameters, SimpleDriftParameters};
 use crate::error::{Error, Result};
 use crate::memory;
@@ -87,31 +87,11 @@ impl Device {
             w = w_noise.at(at).mul_add(parameters.w_noise_std as f32, w);
             (previous[at], *state) = (w, w);
         }
-        // Nothing from here on may fail: half of the state has changed.
-        for values in [state, previous] {
-            self.bound_each(values, planes);
-        }
-        if let (Some(noise), Some(persistent)) = (self.write_noise(), persistent) {
-            let draw = key.stream(Stream::WriteNoise);
-            let columns = self.x_size();
-            let rows = weights.chunks_exact_mut(columns).zip(persistent.chunks_exact(columns));
-            for (row, (visible, persistent)) in rows.enumerate() {
-                draw.fill_normal(row as u32, 0, visible);
-                for (w, p) in visible.iter_mut().zip(persistent) {
-                    *w = noise.std.mul_add(*w, *p);
-                }
-            }
-        }
+        // Half of the state has changed: these need no memory, so they do not fail.
+        self.for_rows(Cells { weights, persistent, planes }, [], key, &Nothing)?;
+        self.bound(previous, planes)?;
         *clock = now;
         Ok(())
-    }
-
-    fn bound_each(&self, weights: &mut [f32], planes: &[PlaneRef<'_>]) {
-        let Some(bounds) = self.bounds(planes) else { return };
-        for (at, w) in weights.iter_mut().enumerate() {
-            let [lower, upper] = bounds.at(at);
-            *w = w.max(lower).min(upper);
-        }
     }
 
     fn check_drift(&self, state: &DriftState<'_>) -> Result<()> {
