@@ -67,10 +67,16 @@ def share_torch_threads() -> None:
 
     Two sets of threads on the same cores fight: those of torch spin for milliseconds after each
     operation. ``MHO_THREAD_TEAM=rayon`` keeps them apart all the same, to compare.
+
+    Raises:
+        ArgumentError: The variable asks for a team that does not exist.
     """
     import torch  # a module of mho that needs no tiles must not import torch
 
-    if os.environ.get("MHO_THREAD_TEAM") == "rayon":
+    team = os.environ.get("MHO_THREAD_TEAM", "torch")
+    if team not in ("torch", "rayon"):
+        raise ArgumentError(f"MHO_THREAD_TEAM: expected torch or rayon, got {team!r}")
+    if team == "rayon":
         return
     # It is linked with the library of torch that computes, and that with the runtime.
     if _core.join_openmp(torch._C.__file__) and hasattr(os, "register_at_fork"):

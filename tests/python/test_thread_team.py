@@ -179,5 +179,11 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
     assert run(FORKED) == ["rayon", "OpenMP"]
 
 
+def test_teams_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        run("import mho; mho.thread_team()", MHO_THREAD_TEAM="openmp")
+    assert "MHO_THREAD_TEAM: expected torch or rayon" in failed.value.stderr
+
+
 def test_libraries_without_openmp_are_no_team() -> None:
     assert not _core.join_openmp("no such library")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.simulator.parameters.enums import WeightClipType, WeightRemapType
+from mho.simulator.parameters.finite import all_finite
 from mho.simulator.parameters.inference import WeightRemapParameter
 from mho.simulator.parts.base import Part
 from mho.simulator.parts.scales import ScaledTile, Scales
@@ -52,7 +53,7 @@ class ClipRemap(Part):
         scales, learned = tile.scales.get_scales(), tile.scales.get_learned_out_scales()
         if scales is None:
             scales = torch.ones(1).to(tile._get_tile_weights_ref())
-        if not bool(torch.isfinite(scales).all()):
+        if not all_finite(scales):
             return []  # training diverged, as the outputs show
         spread = scales.expand(tile.out_size).clone()
         new = tile.tile.remap_weights(remap, spread)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mho import _core
 from mho.exceptions import ArgumentError
+from mho.simulator.parameters.finite import all_finite
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.tensors import Buffers, CoreTensors
 from mho.simulator.raw_tiles.given_values import as_vector
@@ -97,6 +98,6 @@ def _checked(
     flat = as_vector(name, value)
     if flat.numel() != length:
         raise ArgumentError(f"{name}: expected {length} values, got {flat.numel()}")
-    if not bool(torch.isfinite(flat).all()):
+    if not all_finite(flat):
         raise ArgumentError(f"{name}: values must be finite")
     return flat

@@ -27,6 +27,7 @@ from mho.simulator.parameters.arguments import (
 )
 from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.enums import WeightClipType, WeightModifierType, WeightRemapType
+from mho.simulator.parameters.finite import all_finite
 from mho.simulator.parameters.inference import (
     WeightClipParameter,
     WeightRemapParameter,
@@ -272,7 +273,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         for value in given.values():
             flat = as_vector("out_noise_values", value)
             length = 0 if present is None else present.numel()
-            if flat.numel() != length or not bool(torch.isfinite(flat).all()):
+            if flat.numel() != length or not all_finite(flat):
                 raise ArgumentError(f"out_noise_values: expected {length} finite values")
             if present is not None:
                 present.copy_(flat)
