@@ -109,10 +109,14 @@ pub trait Rule: Copy + Debug + Send + Sync {
     fn std(self) -> f32;
 
     /// Weight after one pulse from weight `w`, before the bounds; `xi` is a standard normal draw.
+    ///
+    /// The whole change is added at once: a mean of a few units in the last place of `w`, added by
+    /// itself, would be rounded the same way at every pulse, which is a drift. With the noise in it
+    /// the rounding has no preferred direction.
     #[inline(always)]
     fn step(self, w: f32, up: bool, cell: CellRef, xi: f32) -> f32 {
         let mean = self.mean(w, up, cell);
-        self.noise(mean, w, up, cell).mul_add(xi, mean + w)
+        self.noise(mean, w, up, cell).mul_add(xi, mean) + w
     }
 }
 

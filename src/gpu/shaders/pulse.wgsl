@@ -25,6 +25,7 @@ const SIGN: u32 = 0x80000000u;
 const SEGMENT: u32 = 16u;
 // Deviations that no sum of noise exceeds.
 const FAR: f32 = 6.0;
+const MAX_FLOAT: f32 = 3.40282347e+38;
 
 struct Pulses {
     count: u32,
@@ -63,9 +64,16 @@ fn pulses_of(slice: u32, row: u32, column: u32) -> Pulses {
     }
 }
 
+// A whole change added at once: its mean, added by itself, would be rounded the same way at every
+// pulse, which is a drift. Drivers may turn `fma(a, b, c) + w` into `a * b + (c + w)` (Mesa does), but
+// not through the minimum.
+fn added(w: f32, change: f32) -> f32 {
+    return min(change, MAX_FLOAT) + w;
+}
+
 fn step(w: f32, up: bool, cell: Cell, xi: f32) -> f32 {
     let mean = mean_step(w, up, cell);
-    return clip_to(fma(step_noise(mean, w, up, cell), xi, mean + w), cell);
+    return clip_to(added(w, fma(step_noise(mean, w, up, cell), xi, mean)), cell);
 }
 
 // Pulses of up to four slices, one slice after another.
@@ -193,7 +201,7 @@ fn update(row: u32, column: u32) {
             if highest < cell.max_bound && lowest > cell.min_bound {
                 total += pulses;
                 let xi = draw_sum(first, row, column);
-                w = fma(noise, xi, w + (change.x + change.y));
+                w = added(w, fma(noise, xi, change.x + change.y));
                 continue;
             }
         }

@@ -60,11 +60,11 @@ impl Pulses {
         let (cells, start) = (&{ *cells }, &{ *w });
         let up = Branches::new(rule, cells, start, true);
         let down = Branches::new(rule, cells, start, false);
-        let (mut middle, mut end) = ([0.0; LANES], [0.0; LANES]);
+        let (mut middle, mut straight) = ([0.0; LANES], [0.0; LANES]);
         for lane in 0..LANES {
-            end[lane] = self.down[lane].mul_add(down.mean[lane], start[lane]);
-            end[lane] = self.up[lane].mul_add(up.mean[lane], end[lane]);
-            middle[lane] = 0.5 * (start[lane] + end[lane]);
+            straight[lane] = self.down[lane] * down.mean[lane];
+            straight[lane] = self.up[lane].mul_add(up.mean[lane], straight[lane]);
+            middle[lane] = 0.5f32.mul_add(straight[lane], start[lane]);
             middle[lane] = clip(middle[lane], cells.min_bound[lane], cells.max_bound[lane]);
         }
         let (up, down) = if R::LINEAR {
@@ -78,7 +78,7 @@ impl Pulses {
             let change = path.change(self.pairs[lane]);
             // A single pulse starts at the weight itself.
             let single = self.up[lane] + self.down[lane] == 1.0;
-            mean[lane] = select(single, end[lane], change.mean);
+            mean[lane] = select(single, straight[lane], change.mean);
             variance[lane] = change.variance;
         }
         for lane in 0..LANES {
@@ -94,7 +94,7 @@ impl Pulses {
             let idle = self.up[lane] + self.down[lane] == 0.0;
             let fit = idle
                 | path.fits(
-                    mean[lane],
+                    start[lane] + mean[lane],
                     variance[lane].sqrt(),
                     smooth,
                     [cells.min_bound[lane], cells.max_bound[lane]],
@@ -103,7 +103,8 @@ impl Pulses {
         }
         for lane in 0..LANES {
             let idle = self.up[lane] + self.down[lane] == 0.0;
-            let moved = mean[lane] + noise[lane];
+            // The whole change is added at once, see `Rule::step`.
+            let moved = start[lane] + (mean[lane] + noise[lane]);
             w[lane] = select((fits[lane] != 0) & !idle, moved, start[lane]);
         }
         fits
@@ -199,7 +200,7 @@ struct Change {
 }
 
 impl Path {
-    /// Mean and variance of the weight after the segment.
+    /// Mean and variance of the change over the segment.
     #[inline(always)]
     fn change(&self, pairs: f32) -> Change {
         let Self { u, d, up, down, .. } = self;
@@ -223,7 +224,7 @@ impl Path {
         let ends = (whole * from).mul_add(from, to * to);
         let square = (4.0 * half).mul_add(half, ends) * (1.0 / 6.0);
         let bend = 0.5 * u.mul_add(up.curvature, d * down.curvature);
-        let mean = bend.mul_add(0.5f32.mul_add(variance, square), change) + self.start;
+        let mean = bend.mul_add(0.5f32.mul_add(variance, square), change);
         Change { mean, variance }
     }
 

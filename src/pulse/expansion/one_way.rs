@@ -74,7 +74,7 @@ impl OneWay {
         if !R::CONSTANT && !several {
             let mut moved = [0.0; LANES];
             for lane in 0..LANES {
-                let one = noise[lane].mul_add(xi[lane], mean[lane] + start[lane]);
+                let one = noise[lane].mul_add(xi[lane], mean[lane]) + start[lane];
                 let one = cells.clip(lane, start[lane], one);
                 moved[lane] = select(n[lane] == 0.0, start[lane], one);
             }
@@ -97,7 +97,7 @@ impl OneWay {
             let bounds = [cell.min_bound, cell.max_bound];
             let run = Run { n: n[lane], start: start[lane], middle: middle[lane], branch };
             let (after, fit) = run.settle::<R>(xi[lane], rule.smooth(middle[lane], cell), bounds);
-            let one = noise[lane].mul_add(xi[lane], mean[lane] + start[lane]);
+            let one = noise[lane].mul_add(xi[lane], mean[lane]) + start[lane];
             let single = n[lane] == 1.0;
             let idle = n[lane] == 0.0;
             let after = select(single, cells.clip(lane, start[lane], one), after);
@@ -127,8 +127,9 @@ impl Run {
             branch: Branch { mean, slope, curvature, noise, noise_slope },
         } = *self;
         if R::CONSTANT {
-            let (end, sigma) = (n.mul_add(mean, start), n.sqrt() * noise.abs());
-            return (sigma.mul_add(xi, end), inside(start, end, MARGIN * sigma, bounds));
+            let (change, sigma) = (n * mean, n.sqrt() * noise.abs());
+            let inside = inside(start, start + change, MARGIN * sigma, bounds);
+            return (sigma.mul_add(xi, change) + start, inside);
         }
         let from = if R::LINEAR { 0.0 } else { start - middle };
         let log = n * log_ratio(slope);
@@ -163,9 +164,11 @@ impl Run {
             let square = (4.0 * half).mul_add(half, ends) * (1.0 / 6.0);
             0.5 * n * curvature * 0.5f32.mul_add(variance, square)
         };
-        let end = start + (change + bent);
+        // The whole change is added at once, see `Rule::step`.
+        let change = change + bent;
+        let end = start + change;
         let skew = 0.5 * (n - 1.0) * (mid_noise * noise_slope);
-        let after = sigma.mul_add(xi, skew.mul_add(xi.mul_add(xi, -1.0), end));
+        let after = sigma.mul_add(xi, skew.mul_add(xi.mul_add(xi, -1.0), change)) + start;
         let inside = inside(start, end, MARGIN * sigma, bounds)
             & inside(start, end, KINK_MARGIN * sigma, smooth);
         let steps = slope.abs();

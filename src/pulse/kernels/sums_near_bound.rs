@@ -145,7 +145,7 @@ impl<'a> NearBound<'a> {
                 & (down >= 0.0);
             let idle = ups[lane] + downs[lane] == 0.0;
             inside[lane] = u32::from(fits | idle);
-            moved[lane] = sigma.mul_add(normals[lane], w + (rise - fall));
+            moved[lane] = sigma.mul_add(normals[lane], rise - fall) + w;
         }
         for (lane, cell) in cells.iter_mut().enumerate() {
             if inside[lane] == 1 {
