@@ -192,3 +192,46 @@ pub(crate) fn smaller(a: f32, b: f32) -> f32 {
 pub(crate) fn clip(value: f32, lower: f32, upper: f32) -> f32 {
     smaller(larger(value, lower), upper)
 }
+
+/// The bits of `value` where `mask` has ones, side by side from the lowest place on.
+#[inline(always)]
+pub(crate) fn gather_bits(value: u64, mask: u64) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if level() >= Level::Avx2 {
+        // SAFETY: `level` never exceeds `detect`, which saw BMI2.
+        #[allow(unsafe_code)]
+        return unsafe { std::arch::x86_64::_pext_u64(value, mask) };
+    }
+    gather_bits_one_by_one(value, mask)
+}
+
+#[inline(always)]
+fn gather_bits_one_by_one(value: u64, mask: u64) -> u64 {
+    let (mut rest, mut place, mut out) = (mask, 1, 0);
+    while rest != 0 {
+        let lowest = rest & rest.wrapping_neg();
+        out |= if value & lowest != 0 { place } else { 0 };
+        place <<= 1;
+        rest ^= lowest;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gathered_bits() {
+        let mut state = 0x0123_4567_89AB_CDEFu64;
+        for _ in 0..200 {
+            state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+            let (value, mask) = (state.rotate_left(17), state & state.rotate_left(31));
+            let places = (0..64).filter(|place| mask >> place & 1 == 1);
+            let bits = places.map(|place| value >> place & 1).enumerate();
+            let expected = bits.fold(0, |all, (place, bit)| all | bit << place);
+            assert_eq!(gather_bits(value, mask), expected);
+            assert_eq!(gather_bits_one_by_one(value, mask), expected);
+        }
+    }
+}

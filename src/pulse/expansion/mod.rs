@@ -39,6 +39,6 @@
 //! [`mixed`] has pulses of both directions, [`one_way`] the same for one, in half of the work;
 //! `limits` says when a segment is too long for them, and why each limit is what it is.
 
-mod limits;
+pub(crate) mod limits;
 pub(crate) mod mixed;
 pub(crate) mod one_way;

@@ -2,7 +2,9 @@
 //!
 //! `queue` takes pulse after pulse; the others add up as many as may be, and leave the rest to it.
 
+mod careful;
 mod limits;
+mod line;
 pub(crate) mod one_by_one;
 pub(crate) mod one_sample;
 pub(crate) mod queue;

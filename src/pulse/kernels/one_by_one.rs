@@ -1,6 +1,6 @@
 //! One pulse after another, for any device.
 
-use super::queue::{Numbers, walk};
+use super::queue::Numbers;
 use crate::devices::{Rule, WriteNoise};
 use crate::error::Result;
 use crate::memory;
@@ -136,8 +136,7 @@ impl<R: Rule, P: Pulses> Walk<'_, R, P> {
                 total[1][lane] += pulses.count[lane] & mask;
             }
             let first = self.pulses.first_draw(slice);
-            walk(
-                pulses,
+            pulses.walk(
                 &mut w,
                 #[inline(always)]
                 |quad| self.normals(row, column, first + quad),

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::queue::{Numbers, walk};
+use super::queue::Numbers;
 use crate::devices::{Rule, WriteNoise};
 use crate::error::Result;
 use crate::memory;
@@ -193,28 +193,33 @@ impl<'a, R: Rule> OneSample<'a, '_, R> {
             w[lane] = state[*column as usize];
             columns[lane] = self.positions.column(Kind::Pulses, *column as usize);
         }
+        // All slices are of one sample: all pulses of a crosspoint have one direction.
+        let mut pulses = Numbers { count: [0; LANES], up: [0; LANES] };
         for (slice, d) in d.iter().enumerate() {
             let mut x = [0; LANES];
             for (x, column) in x.iter_mut().zip(group) {
                 let (block, lane) = (*column as usize / LANES, *column as usize % LANES);
                 *x = self.trains.x[(block * self.trains.slices + slice) * LANES + lane];
             }
-            walk(
-                Numbers::new(&x, *d),
-                &mut w,
-                #[inline(always)]
-                |quad| {
-                    if self.rule.std() <= 0.0 {
-                        return [[0.0; LANES]; 4];
-                    }
-                    // A slice has at most 31 pulses, four per evaluation.
-                    let block = self.positions.block(slice * 8 + quad);
-                    normal_lanes(&self.draw.lanes_at(columns, [row as u32; LANES], block))
-                },
-                #[inline(always)]
-                |lane, w, up, xi| cells.clip(lane, w, self.rule.step(w, up, cells.cell(lane), xi)),
-            );
+            let more = Numbers::new(&x, *d);
+            for lane in 0..LANES {
+                pulses.count[lane] += more.count[lane];
+                pulses.up[lane] |= if more.count[lane] > 0 { more.up[lane] } else { 0 };
+            }
         }
+        pulses.walk(
+            &mut w,
+            #[inline(always)]
+            |quad| {
+                if self.rule.std() <= 0.0 {
+                    return [[0.0; LANES]; 4];
+                }
+                let block = self.positions.block(quad);
+                normal_lanes(&self.draw.lanes_at(columns, [row as u32; LANES], block))
+            },
+            #[inline(always)]
+            |lane, w, up, xi| cells.clip(lane, w, self.rule.step(w, up, cells.cell(lane), xi)),
+        );
         for (lane, column) in group.iter().enumerate() {
             state[*column as usize] = w[lane];
         }

@@ -4,65 +4,13 @@ use crate::pulse::trains::SIGN;
 use crate::rng::LANES;
 use crate::simd::select;
 
-/// Pulses of [`LANES`] crosspoints, each in its order: as bits, or as numbers where all pulses of a
-/// crosspoint go one way. Bits would do there as well, but cost 5 to 10 % more for one sample and
-/// up to 70 % more for deterministic pulses (measured with AVX2, where a comparison of 64 bits has to
-/// be narrowed to the 32 of a weight).
-pub(crate) trait Queue {
-    /// Whether a crosspoint has pulses from number `pulse` on.
-    fn lasts(&self, pulse: u32) -> bool;
-    /// Takes pulse number `pulse`: whether there is one, and whether it goes up.
-    fn take(&mut self, lane: usize, pulse: u32) -> (bool, bool);
-}
+/// Draws for four pulses of each of [`LANES`] crosspoints, from one evaluation of the generator each.
+pub(crate) type Quad = [[f32; LANES]; 4];
 
-/// Pulses of both directions, as bits.
-pub(crate) struct Bits {
-    /// Bits that are 1 for pulses; the lowest is the earliest.
-    pub(crate) open: [u64; LANES],
-    /// Those of them that are 1 for pulses up.
-    pub(crate) up: [u64; LANES],
-}
+/// Most pulses of a crosspoint that may be added to those that wait.
+pub(crate) const MOST: u32 = 32;
 
-impl Bits {
-    /// Most pulses of a crosspoint.
-    pub(crate) const SIZE: u32 = u64::BITS;
-
-    /// The pulses of some slices, given by the words of the input lines and of the row: at most
-    /// [`Bits::SIZE`] in the row.
-    #[inline(always)]
-    pub(crate) fn new<'a>(slices: impl Iterator<Item = (&'a [u32; LANES], u32)>) -> Self {
-        let (mut queue, mut count) = (Self { open: [0; LANES], up: [0; LANES] }, [0; LANES]);
-        for (x, d) in slices {
-            for lane in 0..LANES {
-                let n = (x[lane] & d & !SIGN).count_ones();
-                let up = 0u64.wrapping_sub(u64::from((x[lane] ^ d) >> 31));
-                // A slice has less than 32 pulses. A full queue takes no more; its size is no valid
-                // shift.
-                let bits = ((1u64 << n) - 1) << (count[lane] % Self::SIZE);
-                queue.open[lane] |= bits;
-                queue.up[lane] |= bits & up;
-                count[lane] += n;
-            }
-        }
-        queue
-    }
-}
-
-impl Queue for Bits {
-    #[inline(always)]
-    fn lasts(&self, _: u32) -> bool {
-        self.open.iter().fold(0, |any, open| any | open) != 0
-    }
-
-    #[inline(always)]
-    fn take(&mut self, lane: usize, _: u32) -> (bool, bool) {
-        let first = self.open[lane] & self.open[lane].wrapping_neg();
-        self.open[lane] ^= first;
-        (first != 0, self.up[lane] & first != 0)
-    }
-}
-
-/// Pulses of one direction, as numbers.
+/// Pulses of [`LANES`] crosspoints, all of a crosspoint in one direction.
 pub(crate) struct Numbers {
     /// Their number.
     pub(crate) count: [u32; LANES],
@@ -74,53 +22,157 @@ impl Numbers {
     /// The pulses of a slice, given by the words of the input lines and of the row.
     #[inline(always)]
     pub(crate) fn new(x: &[u32; LANES], d: u32) -> Self {
-        let mut queue = Self { count: [0; LANES], up: [0; LANES] };
-        for lane in 0..LANES {
-            queue.count[lane] = (x[lane] & d & !SIGN).count_ones();
+        let mut pulses = Self { count: [0; LANES], up: [0; LANES] };
+        for (lane, x) in x.iter().enumerate() {
+            pulses.count[lane] = (x & d & !SIGN).count_ones();
             // A negative product of input and error calls for a larger weight.
-            queue.up[lane] = (x[lane] ^ d) & SIGN;
+            pulses.up[lane] = (x ^ d) & SIGN;
         }
-        queue
+        pulses
     }
-}
 
-impl Queue for Numbers {
+    /// Applies them to the weights `w`. `draw(k)` gives the numbers of the `k`-th four pulses of each
+    /// crosspoint, `step(lane, w, up, xi)` the weight after a pulse, within its bounds. Both must be
+    /// `#[inline(always)]`: by itself a closure has the instructions of the target only.
     #[inline(always)]
-    fn lasts(&self, pulse: u32) -> bool {
-        self.count.iter().fold(0, |most, n| most.max(*n)) > pulse
-    }
-
-    #[inline(always)]
-    fn take(&mut self, lane: usize, pulse: u32) -> (bool, bool) {
-        (pulse < self.count[lane], self.up[lane] != 0)
-    }
-}
-
-/// Draws for four pulses of each crosspoint, from one evaluation of the generator each.
-pub(crate) type Quad = [[f32; LANES]; 4];
-
-/// Applies pulses to the weights `w`. `draw(k)` gives the numbers of the `k`-th four pulses of each
-/// crosspoint, `step(lane, w, up, xi)` the weight after a pulse, within its bounds. Both must be
-/// `#[inline(always)]`: by itself a closure has the instructions of the target only.
-#[inline(always)]
-pub(crate) fn walk(
-    mut queue: impl Queue,
-    w: &mut [f32; LANES],
-    draw: impl Fn(usize) -> Quad,
-    step: impl Fn(usize, f32, bool, f32) -> f32,
-) {
-    // A copy, of which the compiler knows that it overlaps with nothing.
-    let mut at = *w;
-    let mut pulse = 0;
-    while queue.lasts(pulse) {
-        for xi in &draw(pulse as usize / 4) {
-            for lane in 0..LANES {
-                let (fires, up) = queue.take(lane, pulse);
-                let moved = step(lane, at[lane], up, xi[lane]);
-                at[lane] = select(fires, moved, at[lane]);
+    pub(crate) fn walk(
+        &self,
+        w: &mut [f32; LANES],
+        draw: impl Fn(usize) -> Quad,
+        step: impl Fn(usize, f32, bool, f32) -> f32,
+    ) {
+        // A copy, of which the compiler knows that it overlaps with nothing.
+        let mut at = *w;
+        let most = self.count.iter().fold(0, |most, n| most.max(*n));
+        for quad in 0..most.div_ceil(4) {
+            for (pulse, xi) in (4 * quad..).zip(&draw(quad as usize)) {
+                for lane in 0..LANES {
+                    let moved = step(lane, at[lane], self.up[lane] != 0, xi[lane]);
+                    at[lane] = select(pulse < self.count[lane], moved, at[lane]);
+                }
             }
-            pulse += 1;
+        }
+        *w = at;
+    }
+}
+
+/// Weights of [`LANES`] crosspoints, and pulses that wait for draws, each in its order: four of every
+/// crosspoint share an evaluation of the generator, wherever in the trains they are, so that few draws
+/// are made for crosspoints that have no pulse just then.
+///
+/// Which draw serves a pulse thus depends on the pulses of the other lanes, but not on any draw.
+pub(crate) struct Waiting<D, S> {
+    w: [f32; LANES],
+    /// 1 for pulses up; the lowest is the earliest.
+    up: [u64; LANES],
+    count: [u32; LANES],
+    /// Number of the next evaluation.
+    quad: usize,
+    draw: D,
+    step: S,
+}
+
+impl<D: Fn(usize) -> Quad, S: Fn(usize, f32, bool, f32) -> f32> Waiting<D, S> {
+    /// The weights, without pulses; the first evaluation is number `first`. There are at most eight
+    /// for each time that pulses are added. `draw` and `step` are those of [`Numbers::walk`].
+    #[inline(always)]
+    pub(crate) fn new(first: usize, w: &[f32; LANES], draw: D, step: S) -> Self {
+        Self { w: *w, up: [0; LANES], count: [0; LANES], quad: first, draw, step }
+    }
+
+    /// Adds `count` pulses of each crosspoint, at most [`MOST`]; bits of `up` are 1 for those
+    /// that go up, and 0 from `count` on. Then applies pulses until there is room for as many again.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, count: &[u32; LANES], up: &[u32; LANES]) {
+        for lane in 0..LANES {
+            // At most 32: a valid shift.
+            let free = self.count[lane] % 64;
+            self.up[lane] |= u64::from(up[lane]) << free;
+            self.count[lane] += count[lane];
+        }
+        while self.most() > MOST {
+            self.apply();
         }
     }
-    *w = at;
+
+    /// The weights after all pulses.
+    #[inline(always)]
+    pub(crate) fn finish(mut self) -> [f32; LANES] {
+        while self.most() > 0 {
+            self.apply();
+        }
+        self.w
+    }
+
+    #[inline(always)]
+    fn most(&self) -> u32 {
+        self.count.iter().fold(0, |most, n| most.max(*n))
+    }
+
+    /// Applies up to four pulses of each crosspoint.
+    #[inline(always)]
+    fn apply(&mut self) {
+        // Copies, of which the compiler knows that they overlap with nothing.
+        let (mut at, count, mut up) = (self.w, self.count, [0; LANES]);
+        for lane in 0..LANES {
+            up[lane] = self.up[lane] as u32;
+            self.up[lane] >>= 4;
+            self.count[lane] = count[lane].saturating_sub(4);
+        }
+        for (pulse, xi) in (0..).zip(&(self.draw)(self.quad)) {
+            for lane in 0..LANES {
+                let moved = (self.step)(lane, at[lane], up[lane] & (1 << pulse) != 0, xi[lane]);
+                at[lane] = select(pulse < count[lane], moved, at[lane]);
+            }
+        }
+        self.w = at;
+        self.quad += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// Half of the weight, and one more after a pulse up: tells all orders of pulses apart.
+    fn step(_: usize, w: f32, up: bool, _: f32) -> f32 {
+        w.mul_add(0.5, if up { 1.0 } else { 0.0 })
+    }
+
+    /// Some numbers, from none to as many as may be added.
+    fn number(at: usize) -> u32 {
+        [0, 1, 2, 0, 5, MOST, 0, 31, 3, 0, 0, 17, 4][at % 13] * u32::from(at % 7 != 3)
+    }
+
+    #[test]
+    fn waiting_pulses_keep_their_order_and_their_draws() {
+        for additions in [0, 1, 2, 9, 40] {
+            let draws = RefCell::new(Vec::new());
+            let draw = |quad| {
+                draws.borrow_mut().push(quad);
+                [[0.0; LANES]; 4]
+            };
+            let mut expected = [0.0; LANES];
+            let mut waiting = Waiting::new(100, &expected, draw, step);
+            for addition in 0..additions {
+                let (mut count, mut up) = ([0; LANES], [0; LANES]);
+                for lane in 0..LANES {
+                    count[lane] = number(addition * 5 + lane);
+                    let some = 0x9E37_79B9u32.wrapping_mul((addition * LANES + lane) as u32 | 1);
+                    up[lane] = (u64::from(some) & ((1 << count[lane]) - 1)) as u32;
+                    for pulse in 0..count[lane] {
+                        let is_up = up[lane] >> pulse & 1 == 1;
+                        expected[lane] = step(lane, expected[lane], is_up, 0.0);
+                    }
+                }
+                waiting.add(&count, &up);
+            }
+            assert_eq!(waiting.finish(), expected);
+            let draws = draws.into_inner();
+            assert!(draws.iter().copied().eq(100..100 + draws.len()));
+            assert!(draws.len() <= 8 * additions);
+        }
+    }
 }

@@ -1,11 +1,11 @@
 //! Cells with constant steps that may touch a bound within a chunk.
 //!
-//! They are taken segment by segment, [`LANES`] of them at a time, wherever they are. A segment
-//! that stays off the bounds is added up as in [`sums`](super::sums); otherwise its pulses
-//! act one by one, each with its own noise and clipping.
+//! They are taken [`LANES`] at a time, wherever they are: those that rest at a bound pulse by pulse, each
+//! with its own noise and clipping; the others part by part of the chunk. A part that stays off the bounds
+//! is added up as in [`sums`](super::sums); otherwise its pulses act one by one as well.
 
 use super::limits::{MARGIN, SEGMENT};
-use super::queue::{Bits, walk};
+use super::queue::{MOST, Waiting};
 use crate::error::Result;
 use crate::memory;
 use crate::pulse::cells::Planes;
@@ -13,7 +13,12 @@ use crate::pulse::coincidences::Trains;
 use crate::pulse::positions::{Kind, Positions};
 use crate::pulse::transaction::Rows;
 use crate::rng::{Draw, Key, LANES, Lanes, Stream, UNUSED, box_muller, normal_lanes};
-use crate::simd::{clip, select};
+use crate::simd::{clip, gather_bits, select};
+
+/// Pulses of a part of a chunk.
+const PULSES: f64 = 32.0;
+/// Pulses that are few.
+const FEW: f32 = 4.0;
 
 /// The cells of a block of rows that need care.
 pub(crate) struct NearBound<'a> {
@@ -93,12 +98,18 @@ impl<'a> NearBound<'a> {
         std::mem::replace(&mut self.result, Ok(()))?;
         let mut cells = std::mem::take(&mut self.cells);
         // Neighbours share the cache lines of their trains.
-        cells.sort_unstable_by_key(|cell| cell.column);
+        cells.sort_unstable_by_key(|cell| (!self.at_bound(cell), cell.column));
         let mut touching = memory::room(cells.len())?;
-        for first in (0..self.trains.words).step_by(SEGMENT) {
-            let words = first..self.trains.words.min(first + SEGMENT);
+        let resting = cells.partition_point(|cell| self.at_bound(cell));
+        touching.extend(0..resting as u32);
+        for group in touching.chunks(LANES) {
+            self.walk(0..self.trains.words, group, &mut cells);
+        }
+        let length = self.part();
+        for first in (0..self.trains.words).step_by(length) {
+            let words = first..self.trains.words.min(first + length);
             touching.clear();
-            for group in (0..cells.len()).step_by(LANES) {
+            for group in (resting..cells.len()).step_by(LANES) {
                 let end = cells.len().min(group + LANES);
                 self.add_up(words.clone(), group, &mut cells[group..end], &mut touching);
             }
@@ -112,7 +123,31 @@ impl<'a> NearBound<'a> {
         Ok(())
     }
 
-    /// Adds up a segment where it stays off the bounds; the other cells go to `touching`.
+    /// Whether a few pulses may lead a cell to a bound: then hardly any part keeps off it.
+    #[inline(always)]
+    fn at_bound(&self, cell: &Cell) -> bool {
+        let reach = FEW + MARGIN * self.std * FEW.sqrt();
+        let (up, down) = (reach * cell.up.abs(), reach * cell.down.abs());
+        (cell.w + up > cell.upper) | (cell.w - down < cell.lower)
+    }
+
+    /// Words of a part of the chunk: as many as have about [`PULSES`] pulses at a crosspoint. Of long parts
+    /// few stay off the bounds, and of short ones the pulses fill few draws.
+    #[inline(always)]
+    fn part(&self) -> usize {
+        let Trains { x, d, words } = self.trains;
+        let ones = |trains: &[u64], width: usize| {
+            let bits = trains.chunks_exact(2 * width).flat_map(|both| &both[..width]);
+            let count: u64 = bits.map(|bits| u64::from(bits.count_ones())).sum();
+            count as f64 / (trains.len() / (2 * width)).max(1) as f64 / width as f64
+        };
+        let each = ones(x, LANES) * ones(d, 1) / 64.0;
+        // All words at most, one segment at least.
+        let length = PULSES / each.max(PULSES / words.max(1) as f64);
+        (length.ceil() as usize).next_multiple_of(SEGMENT)
+    }
+
+    /// Adds up a part where it stays off the bounds; the other cells go to `touching`.
     #[inline(always)]
     fn add_up(
         &self,
@@ -132,8 +167,8 @@ impl<'a> NearBound<'a> {
             }
             (ups[lane], downs[lane]) = (up as f32, (all - up) as f32);
         }
-        let normals = self.normals(&batch, words.start / SEGMENT);
-        let (mut moved, mut inside) = ([0.0; LANES], [0u32; LANES]);
+        let zero = [0.0; LANES];
+        let (mut change, mut deviation, mut inside) = (zero, zero, [0u32; LANES]);
         for lane in 0..LANES {
             let (up, down, w) = (batch.up[lane], batch.down[lane], batch.w[lane]);
             let (rise, fall) = (up * ups[lane], down * downs[lane]);
@@ -145,43 +180,59 @@ impl<'a> NearBound<'a> {
                 & (down >= 0.0);
             let idle = ups[lane] + downs[lane] == 0.0;
             inside[lane] = u32::from(fits | idle);
-            moved[lane] = sigma.mul_add(normals[lane], rise - fall) + w;
+            (change[lane], deviation[lane]) = (rise - fall, sigma);
+        }
+        if inside != [0; LANES] {
+            let normals = self.normals(&batch, words.start / SEGMENT);
+            for lane in 0..LANES {
+                // The whole change is added at once, see `Rule::step`.
+                change[lane] = deviation[lane].mul_add(normals[lane], change[lane]);
+            }
         }
         for (lane, cell) in cells.iter_mut().enumerate() {
             if inside[lane] == 1 {
-                cell.w = moved[lane];
+                cell.w += change[lane];
             } else {
                 touching.push((first + lane) as u32);
             }
         }
     }
 
-    /// Applies the pulses of a segment one by one.
+    /// Applies the pulses of a part one by one.
     #[inline(always)]
     fn walk(&self, words: std::ops::Range<usize>, group: &[u32], cells: &mut [Cell]) {
-        let mut batch = Batch::new(group.iter().map(|at| &cells[*at as usize]));
+        let batch = Batch::new(group.iter().map(|at| &cells[*at as usize]));
+        let mut waiting = Waiting::new(
+            // Two halves of a word, of which each has eight evaluations.
+            words.start * 2 * 8,
+            &batch.w,
+            #[inline(always)]
+            |quad| self.quad(&batch, quad),
+            #[inline(always)]
+            |lane, w, up, xi| {
+                let step = select(up, batch.up[lane], -batch.down[lane]);
+                let moved = step.mul_add(self.std.mul_add(xi, 1.0), w);
+                clip(moved, batch.lower[lane], batch.upper[lane])
+            },
+        );
         for word in words {
-            let (mut both, mut rise) = ([0; LANES], [0; LANES]);
+            let (mut count, mut low, mut high) = ([0; LANES], [0; LANES], [0; LANES]);
             for (lane, at) in group.iter().enumerate() {
-                (both[lane], rise[lane]) = self.word(&cells[*at as usize], word);
+                let (both, rise) = self.word(&cells[*at as usize], word);
+                let up = gather_bits(rise, both);
+                (count[lane], low[lane], high[lane]) =
+                    (both.count_ones(), up as u32, (up >> 32) as u32);
             }
-            let mut w = batch.w;
-            walk(
-                Bits { open: both, up: rise },
-                &mut w,
-                #[inline(always)]
-                |quad| self.quad(&batch, word * (Bits::SIZE as usize / 4) + quad),
-                #[inline(always)]
-                |lane, w, up, xi| {
-                    let step = select(up, batch.up[lane], -batch.down[lane]);
-                    let moved = step.mul_add(self.std.mul_add(xi, 1.0), w);
-                    clip(moved, batch.lower[lane], batch.upper[lane])
-                },
-            );
-            batch.w = w;
+            let first = count.map(|n| n.min(MOST));
+            waiting.add(&first, &low);
+            if first != count {
+                let rest = count.map(|n| n.saturating_sub(MOST));
+                waiting.add(&rest, &high);
+            }
         }
+        let w = waiting.finish();
         for (lane, at) in group.iter().enumerate() {
-            cells[*at as usize].w = batch.w[lane];
+            cells[*at as usize].w = w[lane];
         }
     }
 
