@@ -29,8 +29,9 @@ def same_noise(model: nn.Module, seed: int) -> Iterator[None]:
 
     For paired comparisons: every block with the same seed and the same calls gives the same noise,
     on tiles of every kind, and on another model with the same layers too. Afterwards all random
-    streams, those of torch included, go on as if nothing had been drawn. Streams that processes share
-    are those of this process alone inside the block. Change configurations before the block.
+    streams, those of torch included, go on as if nothing had been drawn. Streams that
+    processes share are those of this process alone inside the block. Change configurations before
+    the block.
 
     Args:
         model: Any module.
