@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mho import _core
+from mho.documented import documented
 from mho.settings import BACKENDS
 
 _STDERR = 2
 
 
+@documented
 @dataclass(frozen=True)
 class Backend:
     """One place where tiles can run; `mho.set_backend(b.backend, b.adapter)` chooses it."""

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from mho.documented import documented
 from mho.nn.conversion_table import CONVERSIONS
 from mho.nn.inheritance import digital_class
 from mho.nn.modules.base import AnalogLayerBase
 from mho.simulator.parameters.signatures import checked
 
 
+@documented
 @dataclass(frozen=True)
 class ReportEntry:
     """One layer of a model."""
