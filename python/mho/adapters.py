@@ -1,17 +1,13 @@
 """What tiles can run on in this process."""
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mho import _core
-from mho.settings import BACKENDS
+from mho.documented import documented
+from mho.settings import BACKENDS, silent_drivers
 
-_STDERR = 2
 
-
+@documented
 @dataclass(frozen=True)
 class Backend:
     """One place where tiles can run; `mho.set_backend(b.backend, b.adapter)` chooses it."""
@@ -42,30 +38,9 @@ def backends() -> list[Backend]:
     first call loads the drivers, which takes about 0.1 s.
     """
     found = [Backend("cpu", None, "processor", "processor", "", "")]
-    with _silent_drivers():
+    with silent_drivers():
         adapters = _core.gpu_adapters() if "wgpu" in BACKENDS else []
     return found + [Backend("wgpu", at, *summary) for at, summary in enumerate(adapters)]
-
-
-@contextmanager
-def _silent_drivers() -> Iterator[None]:
-    """Throw away what drivers print while they are looked for, such as that there is no display.
-
-    They write to the file itself, past Python. What matters of it is in the list of adapters.
-    """
-    sys.stderr.flush()
-    try:
-        kept = os.dup(_STDERR)
-    except OSError:  # it is closed
-        yield
-        return
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), _STDERR)
-        try:
-            yield
-        finally:
-            os.dup2(kept, _STDERR)
-            os.close(kept)
 
 
 def synchronize() -> None:

@@ -1,8 +1,14 @@
 """The backend of new tiles, for the whole process."""
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from mho import _core
 from mho.exceptions import ArgumentError, ConfigError
 
+_STDERR = 2
 _KNOWN_BACKENDS = ("cpu", "wgpu")
 BACKENDS = _KNOWN_BACKENDS if hasattr(_core, "GpuTile") else ("cpu",)
 
@@ -30,7 +36,7 @@ def set_backend(backend: str, adapter: int | str | None = None) -> None:
     """
     name = adapter_name(adapter)
     if check_backend(backend) == "wgpu":
-        _core.gpu_open(name)
+        open_adapter(name)
     elif name is not None:
         raise ArgumentError(f"adapter: backend {backend!r} has no adapters, got {adapter!r}")
     _Settings.backend, _Settings.adapter = backend, name
@@ -85,3 +91,37 @@ def check_backend(backend: str) -> str:
     if backend not in BACKENDS:
         raise ConfigError(f"backend: {backend!r} is not part of this build; use 'cpu'")
     return backend
+
+
+def open_adapter(adapter: str | None) -> None:
+    """Open an adapter, if that was not done yet.
+
+    Args:
+        adapter: Its number or a part of its name, None for the default one.
+
+    Raises:
+        BackendError: There is no such adapter; the message says what is missing.
+    """
+    with silent_drivers():
+        _core.gpu_open(adapter)
+
+
+@contextmanager
+def silent_drivers() -> Iterator[None]:
+    """Throw away what drivers print while they are looked for, such as that there is no display.
+
+    They write to the file itself, past Python. What matters of it is in the list of adapters.
+    """
+    sys.stderr.flush()
+    try:
+        kept = os.dup(_STDERR)
+    except OSError:  # it is closed
+        yield
+        return
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), _STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(kept, _STDERR)
+            os.close(kept)

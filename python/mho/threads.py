@@ -6,6 +6,7 @@ import os
 from typing import NamedTuple
 
 from mho import _core
+from mho.documented import documented
 from mho.exceptions import ArgumentError
 
 # Each thread that is asked for is started. More than a few per core only slow kernels down; enough
@@ -14,6 +15,7 @@ _THREADS_PER_CORE = 16
 _LEAST_LIMIT = 64
 
 
+@documented
 class ThreadTeam(NamedTuple):
     """The threads that kernels run on, as the calling thread sees them."""
 

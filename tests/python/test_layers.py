@@ -21,7 +21,15 @@ Tree = dict[str, ast.Module]
 # Lowest layer first. A layer has one or more areas, an area one or more prefixes; the longest
 # prefix of a module counts. Areas of one layer do not know each other.
 LAYERS: list[list[set[str]]] = [
-    [{"mho._core", "mho.exceptions", "mho.simulator", "mho.simulator.delegation"}],
+    [
+        {
+            "mho._core",
+            "mho.documented",
+            "mho.exceptions",
+            "mho.simulator",
+            "mho.simulator.delegation",
+        }
+    ],
     [{"mho.version", "mho.settings", "mho.threads", "mho.pending", "mho.interpreters"}],
     [{"mho.adapters"}],
     [{"mho.simulator.parameters"}],

@@ -1,19 +1,27 @@
 """Every module and name that scripts import exists, except those listed as pending."""
 
+import dataclasses
 import importlib
+import inspect
 import json
+import pydoc
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import mho
+import mho.nn
 from mho import pending
+from mho.documented import documented
 from mho.exceptions import ConfigError
-from mho.simulator import configs
-from mho.simulator.parameters.enums import WeightModifierType
+from mho.simulator import configs, parameters, presets
+from mho.simulator.parameters.enums import PulseType, WeightModifierType
 from mho.simulator.tiles import AnalogTile
 
 DATA = Path(__file__).parent / "data"
@@ -174,3 +182,46 @@ def test_subpackages_are_loaded_at_their_first_use() -> None:
         "PCMLikeNoiseModel",
         "False",
     ]
+
+
+def documented_classes() -> list[type]:
+    """Configurations, devices, parameters, choices and records that a user meets."""
+    modules = (mho, mho.nn, configs, presets, parameters.enums)
+    named = (value for module in modules for value in vars(module).values())
+    found = {value for value in named if isinstance(value, type) and fields_of(value)}
+    own = (cls for cls in found if cls.__module__.startswith("mho."))
+    return sorted(own, key=lambda cls: cls.__name__)
+
+
+def fields_of(cls: Any) -> list[str]:
+    """Names of the fields of a dataclass or a tuple, or of the members of an enumeration."""
+    if dataclasses.is_dataclass(cls):
+        return [field.name for field in dataclasses.fields(cls)]
+    return list(getattr(cls, "_fields", ()))
+
+
+@pytest.mark.parametrize("cls", documented_classes(), ids=lambda cls: cls.__name__)
+def test_help_tells_what_fields_mean(cls: type) -> None:
+    text = pydoc.render_doc(cls, renderer=pydoc.plaintext)
+    missing = [name for name in fields_of(cls) if not re.search(rf"\|      {name}: \S", text)]
+    assert not missing
+
+
+def test_help_tells_what_choices_mean() -> None:
+    text = inspect.getdoc(PulseType)
+    assert text is not None
+    assert "    MEAN_COUNT: " in text
+
+
+def test_help_without_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(cls: object) -> str:
+        raise OSError("no source")
+
+    monkeypatch.setattr(inspect, "getsource", nothing)
+    own = documented(dataclass(type("Own", (), {"__doc__": "Summary."})))
+    assert inspect.getdoc(own) == "Summary."
+
+
+def test_nobody_reads_sources_on_import() -> None:
+    code = "import mho.documented as d\ndel d._texts\nimport mho.nn, mho.simulator.presets"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -18,10 +18,12 @@ from mho.exceptions import (
     ArgumentError,
     ConfigError,
     InputError,
+    StateError,
     TileError,
     TileModuleError,
 )
 from mho.inference.noise.base import BaseNoiseModel
+from mho.nn import AnalogLinear, AnalogSequential, convert_to_analog, convert_to_digital
 from mho.simulator.configs import (
     ConstantStepDevice,
     FloatingPointRPUConfig,
@@ -275,6 +277,18 @@ def test_foreign_states_are_refused_if_the_configuration_is_kept(other: Any, err
     tile = build(SingleRPUConfig())
     tile.set_load_rpu_config_state(False)
     _refuses(tile, build(other).state_dict(), error)
+
+
+def test_the_state_of_another_kind_of_tile_names_the_way() -> None:
+    config = InferenceRPUConfig()
+    trained = AnalogSequential(AnalogLinear(3, 2, rpu_config=SingleRPUConfig()))
+    model = AnalogSequential(AnalogLinear(3, 2, rpu_config=config))
+    message = "load it into a model with SingleRPUConfig, .*convert_to_digital .*convert_to_analog"
+    with pytest.raises(StateError, match=message):
+        model.load_state_dict(trained.state_dict())
+    inference = convert_to_analog(convert_to_digital(trained), config)
+    model.load_state_dict(inference.state_dict())
+    assert torch.equal(model[0].weight, trained[0].weight)
 
 
 def test_replace_with() -> None:

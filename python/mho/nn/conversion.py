@@ -127,7 +127,7 @@ def convert_to_analog(
         tile_module_class: Tile or tile array for all layers; by default the configuration chooses.
         conversion_map: Analog class, with the class method ``from_digital``, of each digital class.
         specific_rpu_config_fun: Called as ``f(full_name, digital_module, copy_of_rpu_config)`` for
-            every module that is converted; returns its configuration.
+            every module that is converted; returns its configuration. Only containers take None.
         module_name: Full name of the given module.
         ensure_analog_root: Wrap a model that is not analog itself in `AnalogWrapper`.
         exclude_modules: Full names of modules that stay digital with everything below them, under
@@ -160,6 +160,7 @@ def convert_to_analog(
         if analog_class is None:
             return digital
         config = choose_config(name, digital, copy.deepcopy(rpu_config))
+        _check_given(config, rpu_config, analog_class, name)
         if names := computed_names(digital):
             computed.append((name, names))
         analog: nn.Module = analog_class.from_digital(digital, config, tile_module_class)
@@ -179,6 +180,15 @@ def convert_to_analog(
     if ensure_analog_root and module_name == "" and not isinstance(root, AnalogLayerBase):
         root = AnalogWrapper(root)
     return root
+
+
+def _check_given(own: object, common: object, analog_class: type, name: str) -> None:
+    """Refuse None of a function that forgot to return: a layer would take its default silently."""
+    if own is None and common is not None and not getattr(analog_class, "IS_CONTAINER", False):
+        raise ArgumentError(
+            f"specific_rpu_config_fun: returned None for {name!r}; return a configuration, such as"
+            " the one that it is given"
+        )
 
 
 @checked

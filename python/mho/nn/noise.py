@@ -16,6 +16,7 @@ from mho.exceptions import ArgumentError
 from mho.simulator.parameters.arguments import check_index
 from mho.simulator.parameters.signatures import checked
 from mho.simulator.state.names import AnalogTileStateNames as Names
+from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.tiles.module import TileModule
 
 _BITS = 2**64 - 1
@@ -28,8 +29,9 @@ def same_noise(model: nn.Module, seed: int) -> Iterator[None]:
 
     For paired comparisons: every block with the same seed and the same calls gives the same noise,
     on tiles of every kind, and on another model with the same layers too. Afterwards all random
-    streams, those of torch included, go on as if nothing had been drawn. Change configurations
-    before the block.
+    streams, those of torch included, go on as if nothing had been drawn. Streams that
+    processes share are those of this process alone inside the block. Change configurations before
+    the block.
 
     Args:
         model: Any module.
@@ -42,18 +44,18 @@ def same_noise(model: nn.Module, seed: int) -> Iterator[None]:
     if check_index("seed", seed) < 0:
         raise ArgumentError(f"seed: expected an integer >= 0, got {seed}")
     devices = {p.device for p in (*model.parameters(), *model.buffers()) if p.is_cuda}
-    streams = [(stream, [value.clone() for value in stream]) for stream in map(_stream, tiles)]
+    streams = list(map(_stream, tiles))
+    kept = [_exchanged(stream) for stream in streams]
     with torch.random.fork_rng(devices=[device.index for device in devices]):
         torch.manual_seed(mixed(seed, 0))
-        for i, (stream, _) in enumerate(streams):
+        for i, stream in enumerate(streams):
             for value, new in zip(stream, (mixed(seed, i + 1), 0), strict=False):
                 value.fill_(new)
         try:
             yield
         finally:
-            for stream, old in streams:
-                for value, before in zip(stream, old, strict=True):
-                    value.copy_(before)
+            for stream, before in zip(streams, kept, strict=True):
+                _put_back(stream, before)
 
 
 @checked
@@ -61,9 +63,10 @@ def fork_noise(model: nn.Module, worker: int) -> None:
     """Give a worker random streams of its own, in its process.
 
     A forked process has copies of all streams and would draw the noise of its parent and of the
-    other workers. Call it there once, or hand `functools.partial(mho.fork_noise, model)` to a
-    `DataLoader` as `worker_init_fn`. The streams depend on those at the fork and on the number of
-    the worker only.
+    other workers; one that is spawned shares them, for torch hands tensors to it in shared memory.
+    Call it there once, or hand `functools.partial(mho.fork_noise, model)` to a `DataLoader` as
+    `worker_init_fn`. The streams depend on those at the start of the process and on the number of
+    the worker only, and no other process shares them.
 
     Args:
         model: Any module.
@@ -78,7 +81,9 @@ def fork_noise(model: nn.Module, worker: int) -> None:
     drawn = int(torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64))
     torch.manual_seed(mixed(drawn, worker + 1))
     for tile in tiles:
-        for seed in _stream(tile)[:1]:
+        stream = _stream(tile)
+        _exchanged(stream)
+        for seed in stream[:1]:
             seed.fill_(mixed(int(seed), worker + 1))
 
 
@@ -106,3 +111,18 @@ def _stream(tile: TileModule) -> list[Tensor]:
     """Return seed and position of the random stream of a tile of the core; others have none."""
     values = (tile._buffers.get(name) for name in (Names.SEED, Names.CALLS))
     return [value for value in values if value is not None]
+
+
+@ordinary_tensors()
+def _exchanged(stream: list[Tensor]) -> list[Tensor]:
+    """Give a stream memory of its own, with the same values, and return what it had before."""
+    before = [value.data for value in stream]
+    for value in stream:
+        value.data = value.data.clone()
+    return before
+
+
+@ordinary_tensors()
+def _put_back(stream: list[Tensor], before: list[Tensor]) -> None:
+    for value, data in zip(stream, before, strict=True):
+        value.data = data

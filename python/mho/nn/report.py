@@ -4,13 +4,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from mho.documented import documented
 from mho.nn.conversion_table import CONVERSIONS
 from mho.nn.inheritance import digital_class
 from mho.nn.modules.base import AnalogLayerBase
 from mho.simulator.parameters.signatures import checked
 
 
+@documented
 @dataclass(frozen=True)
 class ReportEntry:
     """One layer of a model."""
@@ -103,10 +107,15 @@ def _entries(module: nn.Module, name: str, seen: set[int]) -> Iterator[ReportEnt
 def _reason(cls: type[nn.Module]) -> str:
     if cls in CONVERSIONS:
         return "was not converted: excluded, not in the conversion map, or added later"
+    if issubclass(cls, LazyModuleMixin):
+        return "has no weights yet: call the model once before the conversion"
+    if cls is NonDynamicallyQuantizableLinear:
+        return "belongs to MultiheadAttention, which multiplies with its weights itself"
     for base in cls.__mro__[1:]:
         if base in CONVERSIONS and base is not nn.Module:
             return (
-                f"is a subclass of {base.__name__}: only exact classes are converted; register an"
-                " analog class for it with register_analog"
+                f"is a subclass of {base.__name__}: only exact classes are converted; if it"
+                " computes the same, it is converted too after"
+                f" mho.nn.conversion.register_analog({cls.__name__})({CONVERSIONS[base].__name__})"
             )
     return f"there is no analog layer for {cls.__name__}"

@@ -4,6 +4,8 @@ import copy
 import json
 import subprocess
 import sys
+import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -511,3 +513,11 @@ def test_deepcopy_is_independent(tiny_config: Any) -> None:
 def test_floating_point_config_has_no_name_in_an_empty_repr() -> None:
     model = AnalogSequential(AnalogLinear(4, 3, rpu_config=FloatingPointRPUConfig()))
     assert model.extra_repr() == ""
+
+
+def test_type_checkers_know_the_methods_of_tiles() -> None:
+    """Torch types an attribute that a class lacks as a tensor or a module."""
+    (tile,) = typing.get_args(typing.get_type_hints(AnalogSequential.analog_tiles)["return"])
+    named = typing.get_type_hints(AnalogSequential.named_analog_tiles)["return"]
+    assert named == Iterator[tuple[str, tile]]
+    assert {"get_weights", "update", "remap_weights", "get_pulse_counters"} <= set(dir(tile))

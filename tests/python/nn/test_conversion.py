@@ -295,6 +295,20 @@ def test_specific_configurations() -> None:
     assert specific_rpu_config_id("x", nn.Linear(1, 1), config) is config
 
 
+def test_a_specific_configuration_is_not_forgotten() -> None:
+    """None would be the default of the layer, which is trained by pulses."""
+
+    def choose(name: str, module: nn.Module, own: Any) -> Any:
+        return None if name.startswith("body") else own
+
+    with pytest.raises(ArgumentError, match=r"specific_rpu_config_fun: .*None for 'body\.0'"):
+        convert_to_analog(Block(), InferenceRPUConfig(), specific_rpu_config_fun=choose)
+    digital = nn.Linear(2, 2)
+    nn.init.zeros_(digital.weight)
+    analog = convert_to_analog(digital, None, specific_rpu_config_fun=lambda *_: None)
+    assert isinstance(analog, AnalogLinear)
+
+
 def test_verbose(capsys: pytest.CaptureFixture[str], perfect_config: SingleRPUConfig) -> None:
     convert_to_analog(nn.Sequential(OrderedDict(a=nn.Linear(2, 2))), perfect_config, verbose=True)
     assert capsys.readouterr().out == (
@@ -438,12 +452,13 @@ class TestReport:
                 "rnn": nn.LSTM(4, 4),
                 "attention": nn.MultiheadAttention(4, 2),
                 "own": Subclass(2, 2),
+                "lazy": nn.LazyLinear(2),
                 "head": nn.Linear(2, 2),
                 "kept": nn.Linear(2, 2),
             }
         )
         before = conversion_report(model)
-        assert len(before) == 8 and not before.converted
+        assert len(before) == 9 and not before.converted
         model["again"] = model["head"]
         analog = convert_to_analog(model, perfect_config, exclude_modules=["kept"])
         report = conversion_report(analog)
@@ -456,16 +471,20 @@ class TestReport:
             "attention",
             "attention.out_proj",
             "own",
+            "lazy",
             "kept",
         ]
         assert "no analog layer for Conv2d" in reasons["conv"]
         assert "no analog layer for LSTM" in reasons["rnn"]
         assert "no analog layer for MultiheadAttention" in reasons["attention"]
-        assert "subclass of Linear" in reasons["attention.out_proj"]
-        assert "subclass of Linear" in reasons["own"] and "register_analog" in reasons["own"]
+        assert "MultiheadAttention" in reasons["attention.out_proj"]
+        assert "register_analog" not in reasons["attention.out_proj"]
+        assert "call the model once" in reasons["lazy"]
+        assert "subclass of Linear" in reasons["own"]
+        assert "mho.nn.conversion.register_analog(Subclass)(AnalogLinear)" in reasons["own"]
         assert "excluded" in reasons["kept"]
         text = str(report)
-        assert text.endswith("1 of 8 layers are analog") and "rnn " in text
+        assert text.endswith("1 of 9 layers are analog") and "rnn " in text
         with pytest.raises(ArgumentError, match="model"):
             conversion_report(3)  # type: ignore[arg-type]
 

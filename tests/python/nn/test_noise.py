@@ -132,21 +132,61 @@ class Noisy(Dataset[Any]):
         return result
 
 
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork")
-def test_workers_draw_noise_of_their_own(kind: str) -> None:
+METHODS = [
+    pytest.param(method, marks=[] if method == "fork" else pytest.mark.slow)
+    for method in multiprocessing.get_all_start_methods()
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_workers_draw_noise_of_their_own(kind: str, method: str) -> None:
     """Without it, the first call of each worker draws the same noise on tiles of the core."""
     found = []
     for _ in range(2):
         torch.manual_seed(1)
         model = built(kind)
+        before = everything(model)
         loader = DataLoader(
             Noisy(model),
             num_workers=2,
             batch_size=None,
-            multiprocessing_context="fork",
+            multiprocessing_context=method,
             worker_init_fn=functools.partial(mho.fork_noise, model),
         )
         values = torch.stack(list(loader))
         assert len({tuple(value.tolist()) for value in values}) == 4
+        assert not differences(before, everything(model))
         found.append(values)
     assert torch.equal(found[0], found[1])
+
+
+def streams(model: Any) -> list[torch.Tensor]:
+    """Seeds and positions as another process that shares the model sees them."""
+    names = ("analog_tile_seed", "analog_tile_calls")
+    return [getattr(tile, name).data for tile in model.analog_tiles() for name in names]
+
+
+def test_a_worker_leaves_shared_streams_alone() -> None:
+    """torch hands a model to a spawned process in shared memory."""
+    torch.manual_seed(1)
+    shared, alone = built("inference").share_memory(), built("inference")
+    alone.load_state_dict(shared.state_dict())
+    others = streams(shared)
+    before = [value.clone() for value in others]
+    for model in (shared, alone):
+        mho.fork_noise(model, 1)
+    assert torch.equal(outputs(shared), outputs(alone))
+    assert all(map(torch.equal, others, before))
+
+
+def test_the_same_noise_is_that_of_one_process() -> None:
+    shared = built("inference").share_memory()
+    others = streams(shared)
+    before = [value.clone() for value in others]
+    with mho.same_noise(shared, 3):
+        outputs(shared)
+        assert all(map(torch.equal, others, before))
+        others[1].add_(5)  # calls of another process
+    assert int(shared[0].analog_module.analog_tile_calls) == int(before[1]) + 5
+    outputs(shared)
+    assert int(others[1]) == int(before[1]) + 8

@@ -107,8 +107,12 @@ def test_learned_scales_can_be_assigned() -> None:
         plain.out_scaling_alpha = torch.ones(3)
 
 
-def test_looking_for_adapters_is_silent() -> None:
-    code = "import mho, os; mho.backends(); os.write(2, b'heard')"
+@pytest.mark.parametrize(
+    "use", ["0", "mho.set_backend('wgpu', 0)", "mho.nn.AnalogLinear(2, 2).to_backend('wgpu', 0)"]
+)
+def test_drivers_are_silent(use: str) -> None:
+    code = f"import mho, os; found = mho.backends(); len(found) < 2 or {use}"
+    code += "; os.write(2, b'heard')"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -140,6 +140,17 @@ def test_output_clipping_needs_observable_outputs() -> None:
         InferenceTile(2, 2, config)
 
 
+@pytest.mark.parametrize("value", [0.0, 1e-60, -1e60])
+@pytest.mark.parametrize("config_class", [InferenceRPUConfig, TorchInferenceRPUConfig])
+def test_a_range_starts_with_a_number_that_can_divide(config_class: Any, value: float) -> None:
+    """Zero would clip all inputs to nothing."""
+    config = with_range(config_class(), init_value=value)
+    with pytest.raises(ConfigError, match=r"pre_post\.input_range\.init_value: .*not zero"):
+        config.tile_class(2, 2, config)
+    config.pre_post.input_range.enable = False
+    config.tile_class(2, 2, config)
+
+
 def scaled_tile(learn: bool = True) -> Any:
     """Columnwise mapping to 1, learned scales [2, 3], bias [0.3, 0.4]."""
     config = perfect(

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from mho.documented import documented
 from mho.exceptions import ConfigError
 from mho.simulator.devices.pulsed import PulsedDevice
 from mho.simulator.parameters.checking import join
@@ -15,6 +16,7 @@ from mho.simulator.parameters.wire import fields_to_wire, value_to_wire
 _TOP = ("", "device")
 
 
+@documented
 @dataclass
 class CustomPulsedDevice(PulsedDevice):
     """Device of a user: a subclass computes what one pulse does, for all crosspoints at once.

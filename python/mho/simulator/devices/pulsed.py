@@ -3,11 +3,13 @@
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from mho.documented import documented
 from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters.inference import DriftParameter
 from mho.simulator.parameters.wire import fields_to_wire
 
 
+@documented
 @dataclass
 class PulsedDevice(CrosspointDevice):
     """Device whose weight changes in small steps, one per pulse.

@@ -4,6 +4,8 @@ from enum import Enum
 
 import torch
 
+from mho.documented import documented
+
 
 class RPUDataType(Enum):
     """Floating-point type a tile computes in."""
@@ -24,6 +26,7 @@ _TORCH_DTYPES = {
 }
 
 
+@documented
 class AnalogContextDataViewMode(Enum):
     """What `AnalogContext.data` shows of the weights of its tile."""
 
@@ -37,6 +40,7 @@ class AnalogContextDataViewMode(Enum):
     """The weights themselves, writable."""
 
 
+@documented
 class BoundManagementType(Enum):
     """What happens when the output of a product exceeds the range of the converter."""
 
@@ -53,6 +57,7 @@ class BoundManagementType(Enum):
     """Known by name only; no engine implements it."""
 
 
+@documented
 class NoiseManagementType(Enum):
     """How the scale of the input of a product is chosen."""
 
@@ -75,6 +80,7 @@ class NoiseManagementType(Enum):
     """Running average of the largest absolute values seen so far."""
 
 
+@documented
 class WeightNoiseType(Enum):
     """Kind of the noise on the weights that each product draws anew."""
 
@@ -89,6 +95,7 @@ class WeightNoiseType(Enum):
     """Normal noise proportional to each weight; aihwkit does not have it."""
 
 
+@documented
 class PulseType(Enum):
     """How an update is turned into pulses."""
 
@@ -111,6 +118,7 @@ class PulseType(Enum):
     """Coincidences of evenly spread, discretised pulse trains."""
 
 
+@documented
 class WeightModifierType(Enum):
     """Reversible change of the weights during hardware-aware training."""
 
@@ -128,6 +136,7 @@ class WeightModifierType(Enum):
     """No change except dropped connections; keeps a copy of the weights."""
 
 
+@documented
 class WeightClipType(Enum):
     """How weights are clipped after an update."""
 
@@ -142,6 +151,7 @@ class WeightClipType(Enum):
     """At the mean over rows of the largest absolute value in a row."""
 
 
+@documented
 class WeightRemapType(Enum):
     """How weights and their scales are balanced again after an update."""
 
@@ -162,6 +172,7 @@ class VectorUnitCellUpdatePolicy(Enum):
     SINGLE_RANDOM = "SingleRandom"
 
 
+@documented
 class AnalogMVType(Enum):
     """How a product is split into passes through the array."""
 
@@ -192,6 +203,7 @@ class CountLRFeedbackPolicy(Enum):
     EXTERN = "Extern"
 
 
+@documented
 class RangeEstimators(Enum):
     """How the range of a quantiser is estimated from data."""
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from mho import pending
+from mho.documented import documented
 from mho.exceptions import ConfigError
 
 ClassT = TypeVar("ClassT", bound=type)
@@ -42,12 +43,12 @@ def register_config_class(cls: ClassT) -> ClassT:
         cls: Dataclass based on `ConfigBase`, or a plain class whose state is its `__dict__`.
 
     Returns:
-        The class, unchanged.
+        The class; its `help()` tells the texts below its fields.
 
     Raises:
         ConfigError: Another class with this name is registered.
     """
-    return _register(_CONFIGS, cls, "configuration class")
+    return documented(_register(_CONFIGS, cls, "configuration class"))
 
 
 def tile_class(name: str) -> type:

@@ -21,12 +21,18 @@ class InputRange(Part):
     """Clips and scales the inputs of a tile to a range, learned or not, `[1]`."""
 
     def check(self, config: Any) -> None:
-        """Refuse to manage output clipping that cannot be observed; see the base class."""
+        """Refuse a range of zero, and clipped outputs that nobody sees; see the base class."""
         pre_post = getattr(config, "pre_post", None)
         params: InputRangeParameter | None = getattr(pre_post, "input_range", None)
-        if params is None or not (params.enable and params.manage_output_clipping):
+        if params is None or not params.enable:
             return
-        if not params.supports_manage_output_clipping(config):
+        limits = torch.finfo(torch.float32)
+        if not limits.tiny <= abs(params.init_value) <= limits.max:
+            raise ConfigError(
+                "pre_post.input_range.init_value: expected a range that is not zero in float32, nor"
+                f" infinite, got {params.init_value}; inputs outside of it are clipped"
+            )
+        if params.manage_output_clipping and not params.supports_manage_output_clipping(config):
             raise ConfigError(
                 "pre_post.input_range.manage_output_clipping: needs a forward that is not"
                 " perfect, with noise and bound management NONE"

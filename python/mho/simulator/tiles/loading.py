@@ -189,7 +189,9 @@ def _chosen_config(
 ) -> RPUConfigBase:
     if not tile.rpu_config.compatible_with(saved_class):
         raise StateError(
-            f"{Names.CONFIG}: {type(tile).__name__} cannot load the state of {saved_class}"
+            f"{Names.CONFIG}: {type(tile).__name__} cannot load the state of {saved_class}; load it"
+            f" into a model with {type(saved).__name__}, from which convert_to_digital and"
+            " convert_to_analog bring the weights here"
         )
     if new_config is None and not tile.load_rpu_config:
         fits, why = tile.compatible_with(saved)

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from mho import _core
 from mho.exceptions import TileError
+from mho.settings import open_adapter
 from mho.simulator.raw_tiles.core.gpu.watched_buffers import peek
 from mho.simulator.raw_tiles.core.kernels import check_finite
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
@@ -67,6 +68,7 @@ class Mirror:
         """
         if self.tile is None or not self._is_built():
             self.drop()
+            open_adapter(self._adapter)
             self.tile = _core.GpuTile(self._parsed.spec, self._adapter)
             self._spec = self._parsed.spec
         self._upload_weights(self.tile, weight)
