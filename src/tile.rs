@@ -266,8 +266,15 @@ impl Tile {
     /// Fills the weights with uniform draws in `[low, high)`, clipped to the bounds.
     ///
     /// # Errors
-    /// None for a tile made by [`Tile::new`].
+    /// [`Error::Argument`] for limits that are not finite, not in order, or whose distance `f32` does
+    /// not hold; the tile is then as before.
     pub fn set_weights_uniform(&mut self, low: f32, high: f32) -> Result<()> {
+        Error::check_finite("low, high", &[low, high])?;
+        if low > high || !(high - low).is_finite() {
+            let why =
+                format!("got {low} and {high}; expected limits in order, with a finite distance");
+            return Err(Error::Argument { argument: "low, high", why });
+        }
         self.numbered(|tile, key| {
             fill_uniform(&mut tile.weights, low, high, key)?;
             Ok(())
@@ -278,7 +285,7 @@ impl Tile {
     /// Decay by `alpha` calls, see [`Device::decay`].
     ///
     /// # Errors
-    /// None for a tile made by [`Tile::new`].
+    /// [`Error::Argument`] for an `alpha` that is negative or beyond f32; the tile is then as before.
     pub fn decay(&mut self, alpha: f64) -> Result<()> {
         self.apply(|device, cells, key| device.decay(cells, alpha, key))
     }

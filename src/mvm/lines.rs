@@ -84,7 +84,7 @@ impl Frozen {
             w_asymmetry: keep(io.w_read_asymmetry_dtod != 0.0)
                 .then_some(io.w_read_asymmetry_dtod as f32),
             out_noise: keep(io.out_noise_std > 0.0)
-                .then_some([io.out_noise as f32, io.out_noise_std as f32]),
+                .then_some([positive(io.out_noise), io.out_noise_std as f32]),
         }
     }
 

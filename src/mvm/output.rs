@@ -31,7 +31,7 @@ impl Output {
     pub fn new(io: &IoParameters, adc: Converter) -> Self {
         Self {
             adc,
-            noise: io.out_noise as f32,
+            noise: (io.out_noise as f32).max(0.0),
             line_noise: io.out_noise_std > 0.0,
             nonlinear: io.out_nonlinearity > 0.0 || io.r_series > 0.0,
             asymmetry: io.out_asymmetry as f32,

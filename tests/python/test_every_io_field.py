@@ -164,3 +164,15 @@ def test_choice_runs_or_is_refused(member: Any) -> None:
             output(field, settings, "forward")
     else:
         assert bool(torch.isfinite(output(field, settings, "forward")).all())
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@pytest.mark.parametrize(
+    "field", ["inp_noise", "out_noise", "out_noise_std", "w_noise", "ir_drop", "v_offset_std"]
+)
+def test_strengths_below_zero_are_off(field: str, direction: str) -> None:
+    needed, value = ACTS[field]
+    off = output(field, {**needed, field: 0.0}, direction)
+    torch.testing.assert_close(
+        output(field, {**needed, field: -value}, direction), off, rtol=0.0, atol=0.0
+    )

@@ -139,6 +139,18 @@ fn new_tiles_start_within_their_bounds() {
 }
 
 #[test]
+fn limits_of_uniform_weights_are_checked() {
+    let mut tile = Tile::new(2, 3, &TileConfig::default(), 1).unwrap();
+    tile.set_weights_uniform(0.1, 0.1).unwrap();
+    let before = tile.weights().to_vec();
+    for (low, high) in [(0.1, -0.1), (f32::NAN, 0.1), (0.0, f32::INFINITY), (-3e38, 3e38)] {
+        let error = tile.set_weights_uniform(low, high).unwrap_err();
+        assert!(matches!(error, Error::Argument { argument: "low, high", .. }), "{error}");
+        assert_eq!(tile.weights(), before);
+    }
+}
+
+#[test]
 fn values_beyond_f32_are_refused() {
     let device = DeviceConfig::Ideal(Ideal::default());
     for device in [device, DeviceConfig::default()] {
