@@ -202,6 +202,8 @@ def test_graphs_are_refused() -> None:
     # Before torch 2.7 the message of torch has the name of the function only.
     with pytest.raises(Exception, match=r"to_backend|disable"):
         compiled(*exported)
+    if not hasattr(torch.compiler, "is_exporting"):
+        return  # before torch 2.7 no tile of the core is exported
     with pytest.raises(TileError, match="to_backend"):
         torch.export.export(layer, exported, strict=False)
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 PROGRAM = """
-import sys, torch
+import sys, torch, torch.utils.checkpoint  # which loads sympy in torch 2.4
 before = set(sys.modules)
 import mho, mho.nn, mho.optim, mho.inference, mho.simulator.configs, mho.simulator.presets
 mho.nn.AnalogLinear(3, 2)(torch.ones(1, 3)).sum().backward()

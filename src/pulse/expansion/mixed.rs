@@ -45,6 +45,16 @@ impl Pulses {
         pulses
     }
 
+    /// 1 for crosspoints that have some.
+    #[inline(always)]
+    pub(crate) fn active(&self) -> [u32; LANES] {
+        let mut active = [0; LANES];
+        for lane in 0..LANES {
+            active[lane] = u32::from(self.up[lane] + self.down[lane] > 0.0);
+        }
+        active
+    }
+
     /// Draws the weights after the segment; gives 0 where the segment is too long, for which
     /// the weight is left alone, and all ones elsewhere.
     #[inline(always)]

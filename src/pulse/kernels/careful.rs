@@ -1,8 +1,8 @@
-//! The crosspoints of a row for which a segment is too long: those near bounds, kinks, or with coarse
-//! steps.
+//! The crosspoints of a row for which a segment is too long, those near bounds, kinks, or with coarse
+//! steps, and those that are alone with their pulses.
 //!
-//! They take it part by part, added up like the whole, and where a part is still too long, or would be
-//! because a bound is near, pulse by pulse. Apart from [`segments`](super::segments): compiled into one function
+//! The former take it part by part, added up like the whole, and where a part is still too long, or would
+//! be because a bound is near, pulse by pulse, as the latter do anyway. Apart from [`segments`](super::segments): compiled into one function
 //! with them, they would take registers from what nearly all crosspoints go through.
 
 use super::line::{Fired, Line, PULSES, place};
@@ -28,7 +28,7 @@ const FEW: f32 = 4.0;
 /// words of 16 crosspoints takes as long as walking through a few more.
 const CROWD: usize = 6;
 
-/// A segment for the columns in [`Line::careful`].
+/// A segment for the columns in [`Line::single`] and [`Line::careful`].
 pub(super) struct Careful<'a, R> {
     pub(super) trains: Coincidences<'a>,
     pub(super) rule: R,
@@ -48,8 +48,8 @@ impl<R: Rule> Work for Careful<'_, R> {
     fn run(mut self) {
         let (index, segment) = (self.index, self.segment);
         let mut columns = std::mem::take(&mut self.line.careful);
+        // Without a look at bounds: pulse by pulse is right everywhere.
         let mut single = std::mem::take(&mut self.line.single);
-        single.clear();
         self.sort_out(&mut columns, &mut single);
         self.localize(&columns);
         // All at once where no part would do, then part by part.
@@ -67,6 +67,7 @@ impl<R: Rule> Work for Careful<'_, R> {
             self.localize(&single);
         }
         columns.clear();
+        single.clear();
         (self.line.careful, self.line.single) = (columns, single);
     }
 }

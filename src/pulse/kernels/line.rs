@@ -26,10 +26,12 @@ pub(super) struct Line {
     /// The constants near the weights, for rules that have such.
     pub(super) local: Vec<LaneCells>,
     pub(super) w: Vec<[f32; LANES]>,
+    /// Blocks whose weights and constants are here.
+    pub(super) loaded: Vec<bool>,
     pub(super) touched: Vec<bool>,
     /// Columns for which a segment is too long.
     pub(super) careful: Vec<u32>,
-    /// Those for which a part of it is too long.
+    /// Those that take the pulses of a segment, or of a part of it, one by one.
     pub(super) single: Vec<u32>,
 }
 
@@ -41,6 +43,7 @@ impl Line {
             cells: memory::filled(LaneCells::default(), blocks)?,
             local: memory::filled(LaneCells::default(), if R::LOCAL { blocks } else { 0 })?,
             w: memory::filled([0.0; LANES], blocks)?,
+            loaded: memory::filled(false, blocks)?,
             touched: memory::filled(false, blocks * LANES)?,
             careful: memory::room(columns)?,
             single: memory::room(columns)?,

@@ -19,6 +19,11 @@ use crate::pulse::transaction::{Rows, Tracked, for_each};
 use crate::rng::{Draw, Key, LANES, Stream};
 use crate::simd::{self, Work};
 
+/// Adding up takes as long for one crosspoint of a block as for all of it: few with pulses take them one
+/// by one. What that takes grows with the slices that are looked through; in their units, the rest of it,
+/// and the block. Found by trying some, with AVX2 and the gradients of a training step.
+const SLICES_OF_REST: usize = 8;
+const SLICES_OF_BLOCK: usize = 48;
 /// Rows of one task.
 const HEIGHT: usize = 16;
 /// Blocks of columns whose draws come from one vector of evaluations.
@@ -67,9 +72,8 @@ impl<R: Rule> Work for Segments<'_, '_, R> {
             self.list(self.rows.first + local, &mut fired);
             if !fired.is_empty() {
                 self.rows.save(local);
-                self.load(local, &mut line);
                 self.row(local, &fired, &mut line);
-                self.store(local, &line);
+                self.store(local, &mut line);
             }
         }
     }
@@ -94,30 +98,33 @@ impl<R: Rule> Segments<'_, '_, R> {
         }
     }
 
+    /// Weights and constants of a block of columns, unless the row has them already.
     #[inline(always)]
-    fn load(&self, local: usize, line: &mut Line) {
-        let columns = self.planes.x_size;
-        for (block, (cells, w)) in line.cells.iter_mut().zip(&mut line.w).enumerate() {
-            let column = block * LANES;
-            let lanes = LANES.min(columns - column);
-            *cells = self.planes.lanes(self.rows.first + local, column).prepare(self.rule);
-            *w = load(self.rows.state, local * columns + column, lanes);
-            if R::LOCAL {
-                line.local[block] = cells.localize(self.rule, w);
-            }
+    fn load(&self, local: usize, block: usize, line: &mut Line) {
+        if std::mem::replace(&mut line.loaded[block], true) {
+            return;
         }
-        line.touched.fill(false);
+        let (columns, column) = (self.planes.x_size, block * LANES);
+        let lanes = LANES.min(columns - column);
+        let cells = self.planes.lanes(self.rows.first + local, column).prepare(self.rule);
+        let w = load(self.rows.state, local * columns + column, lanes);
+        if R::LOCAL {
+            line.local[block] = cells.localize(self.rule, &w);
+        }
+        (line.cells[block], line.w[block]) = (cells, w);
     }
 
     #[inline(always)]
-    fn store(&mut self, local: usize, line: &Line) {
+    fn store(&mut self, local: usize, line: &mut Line) {
         let columns = self.planes.x_size;
-        let part = local * columns..(local + 1) * columns;
-        let state = &mut self.rows.state[part.clone()];
-        for (state, w) in state.chunks_mut(LANES).zip(&line.w) {
-            store(w, state);
+        let state = &mut self.rows.state[local * columns..(local + 1) * columns];
+        for ((state, w), loaded) in state.chunks_mut(LANES).zip(&line.w).zip(&mut line.loaded) {
+            if std::mem::take(loaded) {
+                store(w, state);
+            }
         }
         self.rows.refresh(local, &line.touched[..columns], self.write_noise, self.key);
+        line.touched.fill(false);
     }
 
     #[inline(always)]
@@ -126,12 +133,27 @@ impl<R: Rule> Segments<'_, '_, R> {
         let row = (self.rows.first + local) as u32;
         for (index, segment) in fired.split_inclusive(|fired| fired.last).enumerate() {
             for first in (0..line.w.len()).step_by(BLOCKS) {
-                let normals = self.normals(&draw, row, first, index);
+                let (mut normals, mut drawn) = ([[0.0; LANES]; BLOCKS], false);
                 for block in first..line.w.len().min(first + BLOCKS) {
-                    self.block(local, block, segment, &normals[block - first], line);
+                    let pulses = self.count(local, block, segment, line);
+                    let active = pulses.active();
+                    if active == [0; LANES] {
+                        continue;
+                    }
+                    self.load(local, block, line);
+                    let count = active.iter().sum::<u32>() as usize;
+                    if count * (SLICES_OF_REST + segment.len()) < SLICES_OF_BLOCK {
+                        let lanes = (0..LANES).filter(|lane| active[*lane] == 1);
+                        line.single.extend(lanes.map(|lane| (block * LANES + lane) as u32));
+                        continue;
+                    }
+                    if !drawn {
+                        (normals, drawn) = (self.normals(&draw, row, first, index), true);
+                    }
+                    self.settle(block, &pulses, &normals[block - first], line);
                 }
             }
-            if !line.careful.is_empty() {
+            if !(line.careful.is_empty() && line.single.is_empty()) {
                 let Self { trains, rule, positions, .. } = *self;
                 simd::run(Careful { trains, rule, draw, positions, row, index, segment, line });
             }
@@ -147,38 +169,38 @@ impl<R: Rule> Segments<'_, '_, R> {
         self.positions.sums(draw, row as usize, block * LANES, index)
     }
 
-    /// Applies a segment to [`LANES`] columns.
+    /// Pulses of a segment for [`LANES`] columns.
     #[inline(always)]
-    fn block(
-        &mut self,
-        local: usize,
-        block: usize,
-        segment: &[Fired],
-        xi: &[f32; LANES],
-        line: &mut Line,
-    ) {
+    fn count(&mut self, local: usize, block: usize, segment: &[Fired], line: &mut Line) -> Pulses {
         let x = &self.trains.x[block * self.trains.slices * LANES..];
         let words = segment.iter().filter_map(|fired| {
             let x = x[fired.slice as usize * LANES..].first_chunk::<LANES>()?;
             Some((x, fired.d))
         });
         let pulses = Pulses::count(words);
-        // Copies, of which the compiler knows that they do not overlap.
-        let (cells, mut w) = (line.near::<R>()[block], line.w[block]);
-        let fits = pulses.settle(self.rule, &cells, xi, &mut w);
-        line.w[block] = w;
-        let columns = self.planes.x_size;
-        let lanes = LANES.min(columns - block * LANES);
-        if fits != [u32::MAX; LANES] {
-            let lost = (0..lanes).filter(|lane| fits[*lane] == 0);
-            line.careful.extend(lost.map(|lane| (block * LANES + lane) as u32));
-        }
         if self.write_noise.is_some() {
             for lane in 0..LANES {
                 line.touched[block * LANES + lane] |= pulses.up[lane] + pulses.down[lane] > 0.0;
             }
         }
+        let columns = self.planes.x_size;
+        let lanes = LANES.min(columns - block * LANES);
         let at = local * columns + block * LANES;
         self.rows.count(at, lanes, [&pulses.down, &pulses.up]);
+        pulses
+    }
+
+    /// Applies a segment to [`LANES`] columns.
+    #[inline(always)]
+    fn settle(&self, block: usize, pulses: &Pulses, xi: &[f32; LANES], line: &mut Line) {
+        // Copies, of which the compiler knows that they do not overlap.
+        let (cells, mut w) = (line.near::<R>()[block], line.w[block]);
+        let fits = pulses.settle(self.rule, &cells, xi, &mut w);
+        line.w[block] = w;
+        if fits != [u32::MAX; LANES] {
+            let lanes = LANES.min(self.planes.x_size - block * LANES);
+            let lost = (0..lanes).filter(|lane| fits[*lane] == 0);
+            line.careful.extend(lost.map(|lane| (block * LANES + lane) as u32));
+        }
     }
 }

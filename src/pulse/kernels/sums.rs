@@ -9,7 +9,6 @@
 //! [`sums_near_bound`](super::sums_near_bound).
 
 use std::hint::black_box;
-use std::ops::Range;
 
 use super::limits::{MARGIN, SEGMENT};
 use super::sums_near_bound::NearBound;
@@ -26,8 +25,9 @@ use crate::simd::{self, Work, larger, select, smaller};
 const TASK: usize = 32;
 /// Rows that are scanned together, so that the trains of some columns stay in the nearest cache.
 const HEIGHT: usize = 8;
-/// Words up to which the trains of all columns stay there anyway.
-const SHORT: usize = 4;
+/// Segments with pulses of the error line up to which a row is taken by itself: columns without a
+/// coincidence then cost no more than that, which is most of them where gradients are small.
+const SPARSE: usize = 2;
 /// Blocks of columns whose draws come from one vector of evaluations.
 const PARTS: usize = 4;
 /// Their columns.
@@ -78,9 +78,9 @@ struct Staged([[[f32; WIDTH]; 5]; HEIGHT]);
 impl Staged {
     /// The five values of [`LANES`] cells: weight, upper and lower bound, steps up and down.
     #[inline(always)]
-    fn lanes(&self, local: usize, part: usize) -> [[f32; LANES]; 5] {
+    fn lanes(&self, place: usize, part: usize) -> [[f32; LANES]; 5] {
         let mut out = [[0.0; LANES]; 5];
-        for (out, values) in out.iter_mut().zip(&self.0[local % HEIGHT]) {
+        for (out, values) in out.iter_mut().zip(&self.0[place]) {
             out.copy_from_slice(&values[part * LANES..(part + 1) * LANES]);
         }
         out
@@ -97,35 +97,63 @@ impl Work for Constant<'_, '_, '_> {
         let mut sums = Sums { mean: zeros, deviation: zeros };
         let mut staged = Staged([[[0.0; WIDTH]; 5]; HEIGHT]);
         let mut near = NearBound::new(self.planes, self.trains, self.key, self.positions, self.std);
-        if self.trains.words <= SHORT {
-            for local in 0..height {
-                self.row(local, &mut near);
+        let (mut dense, mut count) = ([0; TASK], 0);
+        for local in 0..height {
+            let busy = self.busy(local);
+            if busy.count_ones() as usize > SPARSE {
+                dense[count] = local;
+                count += 1;
+            } else if busy != 0 {
+                self.row(local, busy, &mut near);
             }
-        } else {
-            for above in (0..height).step_by(HEIGHT) {
-                let part = above..height.min(above + HEIGHT);
-                self.band(part, &mut staged, &mut sums, &mut near);
-            }
+        }
+        for rows in dense[..count].chunks(HEIGHT) {
+            self.band(rows, &mut staged, &mut sums, &mut near);
         }
         *self.result = near.settle(self.rows);
     }
 }
 
 impl Constant<'_, '_, '_> {
-    /// Applies all pulses to a row.
+    /// The segments, as bits from the lowest on, in which a row has pulses: a chunk has 16 at most.
     #[inline(always)]
-    fn row(&mut self, local: usize, near: &mut NearBound<'_>) {
+    fn busy(&self, local: usize) -> u32 {
+        let d = &self.trains.d[(self.rows.first + local) * self.trains.words * 2..];
+        let segments = d[..self.trains.words * 2].chunks(SEGMENT * 2);
+        segments.enumerate().fold(0, |busy, (at, segment)| {
+            let any = segment.iter().step_by(2).fold(0, |any, bits| any | bits);
+            busy | u32::from(any != 0) << at
+        })
+    }
+
+    /// Applies all pulses to a row that has some in the segments `busy`, at most [`SPARSE`].
+    #[inline(always)]
+    fn row(&mut self, local: usize, busy: u32, near: &mut NearBound<'_>) {
         let (row, columns) = (self.rows.first + local, self.planes.x_size);
         self.rows.save(local);
         for first in (0..columns).step_by(WIDTH) {
             let (mut normals, mut drawn) = ([[0.0; LANES]; PARTS], false);
             for (part, column) in (first..columns).step_by(LANES).take(PARTS).enumerate() {
+                let (mut pulses, mut any, mut rest) = ([([0; LANES], [0; LANES]); SPARSE], 0, busy);
+                for pulses in &mut pulses {
+                    if rest != 0 {
+                        *pulses = self.coincidences(row, column, rest.trailing_zeros() as usize);
+                        any |= pulses.0.iter().fold(0, |any, n| any | n);
+                        rest &= rest - 1;
+                    }
+                }
+                if any == 0 {
+                    continue;
+                }
                 let lanes = LANES.min(columns - column);
                 let at = local * columns + column;
                 let w = load(self.rows.state, at, lanes);
                 let cells = self.planes.lanes(row, column);
                 let staged = [w, cells.max_bound, cells.min_bound, cells.up, cells.down];
-                let path = self.follow(row, column, staged);
+                let mut path = Path::new(staged);
+                for (all, up) in &pulses {
+                    path.advance(all, up);
+                }
                 self.rows.count(at, lanes, [&path.down, &path.up]);
                 let (mean, deviation) = path.sums(self.std);
                 let (noisy, lost) = signs(&deviation);
@@ -143,39 +171,38 @@ impl Constant<'_, '_, '_> {
         }
     }
 
-    /// The same for some rows, block by block of columns, so that the trains of a block are read
+    /// The same for some other rows, block by block of columns, so that the trains of a block are read
     /// from the nearest cache.
     #[inline(always)]
     fn band(
         &mut self,
-        part: Range<usize>,
+        rows: &[usize],
         staged: &mut Staged,
         sums: &mut Sums,
         near: &mut NearBound<'_>,
     ) {
         let columns = self.planes.x_size;
-        for local in part.clone() {
-            self.rows.save(local);
+        for local in rows {
+            self.rows.save(*local);
         }
         for first in (0..columns).step_by(WIDTH) {
-            self.stage(part.clone(), first, staged);
+            self.stage(rows, first, staged);
             for block in 0..WIDTH.min(columns - first).div_ceil(LANES) {
-                for local in part.clone() {
-                    self.scan(local, first, block, staged, sums);
+                for (place, local) in rows.iter().enumerate() {
+                    self.scan(*local, place, first, block, staged, sums);
                 }
             }
-            for local in part.clone() {
-                self.settle(local, first, sums, near);
+            for (place, local) in rows.iter().enumerate() {
+                self.settle(*local, place, first, sums, near);
             }
         }
     }
 
     #[inline(always)]
-    fn stage(&self, part: Range<usize>, first: usize, staged: &mut Staged) {
+    fn stage(&self, rows: &[usize], first: usize, staged: &mut Staged) {
         let columns = self.planes.x_size;
         let count = WIDTH.min(columns - first);
-        for local in part {
-            let [w, constants @ ..] = &mut staged.0[local % HEIGHT];
+        for (local, [w, constants @ ..]) in rows.iter().zip(&mut staged.0) {
             let at = local * columns + first;
             copy(&self.rows.state[at..at + count], w);
             self.planes.copy(self.rows.first + local, first, count, constants);
@@ -183,30 +210,63 @@ impl Constant<'_, '_, '_> {
     }
 
     #[inline(always)]
-    fn scan(&mut self, local: usize, first: usize, part: usize, staged: &Staged, sums: &mut Sums) {
+    fn scan(
+        &mut self,
+        local: usize,
+        place: usize,
+        first: usize,
+        part: usize,
+        staged: &Staged,
+        sums: &mut Sums,
+    ) {
         let column = first + part * LANES;
         let at = local * self.planes.x_size + column;
-        let path = self.follow(self.rows.first + local, column, staged.lanes(local, part));
+        let path = self.follow(self.rows.first + local, column, staged.lanes(place, part));
         let lanes = LANES.min(self.planes.x_size - column);
         self.rows.count(at, lanes, [&path.down, &path.up]);
         let (mean, deviation) = path.sums(self.std);
-        sums.mean[local % HEIGHT][part] = mean;
-        sums.deviation[local % HEIGHT][part] = deviation;
+        sums.mean[place][part] = mean;
+        sums.deviation[place][part] = deviation;
     }
 
     #[inline(always)]
     fn follow(&self, row: usize, column: usize, staged: [[f32; LANES]; 5]) -> Path {
+        let mut path = Path::new(staged);
+        for segment in 0..self.trains.words.div_ceil(SEGMENT) {
+            let (all, up) = self.coincidences(row, column, segment);
+            path.advance(&all, &up);
+        }
+        path
+    }
+
+    /// Numbers of coincidences of a row with [`LANES`] columns, all of them and those up.
+    #[inline(always)]
+    fn coincidences(
+        &self,
+        row: usize,
+        column: usize,
+        segment: usize,
+    ) -> ([u32; LANES], [u32; LANES]) {
         let (words, block) = (self.trains.words, column / LANES);
-        Path::follow(
-            &self.trains.x[block * words * 2 * LANES..(block + 1) * words * 2 * LANES],
-            &self.trains.d[row * words * 2..(row + 1) * words * 2],
-            staged,
+        let part = segment * SEGMENT..words.min((segment + 1) * SEGMENT);
+        let x = &self.trains.x[block * words * 2 * LANES..(block + 1) * words * 2 * LANES];
+        let d = &self.trains.d[row * words * 2..(row + 1) * words * 2];
+        coincidences(
+            &x[part.start * 2 * LANES..part.end * 2 * LANES],
+            &d[part.start * 2..part.end * 2],
         )
     }
 
     #[inline(always)]
-    fn settle(&mut self, local: usize, first: usize, sums: &Sums, near: &mut NearBound<'_>) {
-        let (mean, deviation) = (&sums.mean[local % HEIGHT], &sums.deviation[local % HEIGHT]);
+    fn settle(
+        &mut self,
+        local: usize,
+        place: usize,
+        first: usize,
+        sums: &Sums,
+        near: &mut NearBound<'_>,
+    ) {
+        let (mean, deviation) = (&sums.mean[place], &sums.deviation[place]);
         let columns = self.planes.x_size;
         let (mut noisy, mut lost) = (false, false);
         for part in deviation {
@@ -280,10 +340,10 @@ struct Path {
 }
 
 impl Path {
+    /// The path of cells without pulses: weight, upper and lower bound, steps up and down.
     #[inline(always)]
-    fn follow(x: &[u64], d: &[u64], staged: [[f32; LANES]; 5]) -> Self {
-        let [start, max_bound, min_bound, step_up, step_down] = staged;
-        let mut path = Self {
+    fn new([start, max_bound, min_bound, step_up, step_down]: [[f32; LANES]; 5]) -> Self {
+        Self {
             start,
             max_bound,
             min_bound,
@@ -294,12 +354,7 @@ impl Path {
             low: start,
             up: [0.0; LANES],
             down: [0.0; LANES],
-        };
-        for (x, d) in x.chunks(SEGMENT * 2 * LANES).zip(d.chunks(SEGMENT * 2)) {
-            let (all, up) = coincidences(x, d);
-            path.advance(&all, &up);
         }
-        path
     }
 
     #[inline(always)]
@@ -336,7 +391,7 @@ impl Path {
     }
 }
 
-/// Numbers of coincidences of a row with [`LANES`] columns, all of them and those up.
+/// Numbers of coincidences of some words, all of them and those up.
 #[inline(always)]
 fn coincidences(x: &[u64], d: &[u64]) -> ([u32; LANES], [u32; LANES]) {
     let (mut all, mut up) = ([0u64; LANES], [0u64; LANES]);

@@ -98,7 +98,7 @@ impl<'a> NearBound<'a> {
         std::mem::replace(&mut self.result, Ok(()))?;
         let mut cells = std::mem::take(&mut self.cells);
         // Neighbours share the cache lines of their trains.
-        cells.sort_unstable_by_key(|cell| (!self.at_bound(cell), cell.column));
+        cells.sort_unstable_by_key(|cell| (!self.at_bound(cell), cell.column, cell.row));
         let mut touching = memory::room(cells.len())?;
         let resting = cells.partition_point(|cell| self.at_bound(cell));
         touching.extend(0..resting as u32);

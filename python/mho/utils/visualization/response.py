@@ -46,7 +46,8 @@ def compute_pulse_response(
     trace = np.empty((len(steps), analog_tile.out_size, analog_tile.in_size))
     for row, gradient in zip(trace, gradients, strict=True):
         analog_tile.update(pulse, gradient)
-        row[:] = analog_tile(identity).t() if use_forward else analog_tile.tile.get_weights()
+        read = analog_tile(identity).t() if use_forward else analog_tile.tile.get_weights()
+        row[:] = read.numpy()
     return trace
 
 
