@@ -173,12 +173,14 @@ def _pair(name: str, value: object) -> Weights:
 def _adopt(cls: type[ModuleT], module: nn.Module) -> ModuleT:
     """Return an instance of a class with copies of the registries of a module and the same content.
 
-    Unlike the constructor this keeps entries that occur twice, hooks and the training mode.
+    Unlike the constructor this keeps entries that occur twice, hooks and the training mode. What
+    `module.compile()` leaves calls the old module, and stays there.
     """
     adopted = cls.__new__(cls)
     adopted.__dict__ = {
         name: copy.copy(value) if isinstance(value, dict) else value
         for name, value in vars(module).items()
+        if name != "_compiled_call_impl"
     }
     return adopted
 
