@@ -10,7 +10,6 @@ of Adam act on digital parameters alone. Options that would silently do nothing 
 import copy
 import functools
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
@@ -19,7 +18,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
 from mho.exceptions import ArgumentError
-from mho.optim import clearing  # noqa: F401  # zero_grad of torch drops pairs
+from mho.optim import clearing, loss_scale  # noqa: F401  # torch drops pairs, and asks them
 from mho.optim.after_step import work_of
 from mho.optim.context import AnalogContext, context_of
 from mho.optim.param_groups import regroup
@@ -56,8 +55,8 @@ class AnalogOptimizerMixin(Optimizer):
     the learning rate of their group when the optimizer is built, and at every step.
 
     ``torch.amp.GradScaler`` works: errors recorded from a scaled loss are divided by its scale, and
-    a step with infinities is skipped as a whole. After ``scaler.unscale_(optimizer)``, which sees
-    digital gradients only, call `unscale_analog`.
+    a step with infinities, in gradients or errors, is skipped as a whole and reduces it. After
+    ``scaler.unscale_(optimizer)``, which divides digital gradients only, call `unscale_analog`.
     """
 
     # What GradScaler asks for: it leaves scale and infinities to `step`, as attributes.
@@ -172,29 +171,27 @@ class AnalogOptimizerMixin(Optimizer):
         """
         if closure is not None and not callable(closure):
             raise ArgumentError(f"closure: expected a function, got {type(closure).__name__}")
-        self._check_options()
-        found_inf: Tensor | None = getattr(self, "found_inf", None)
-        if found_inf is None:
-            return self._step(closure, 1.0, **kwargs)
-        return self._scaled_step(float(found_inf), **kwargs)
+        try:
+            self._check_options()
+            found_inf: Tensor | None = getattr(self, "found_inf", None)
+            if found_inf is None:
+                return self._step(closure, 1.0, **kwargs)
+            return self._scaled_step(float(found_inf), **kwargs)
+        except BaseException:
+            # torch deletes them after a step only, and would multiply scales in the next one.
+            self.__dict__.pop("grad_scale", None)
+            self.__dict__.pop("found_inf", None)
+            raise
 
     def _scaled_step(self, found_inf: float, **kwargs: Any) -> Any:
         """Make a step with what a `GradScaler` has left at the optimizer."""
         scale = getattr(self, "grad_scale", None)
-        contexts = [context for context, _ in self._contexts() if not context.use_torch_update]
-        recorded = any(context.has_gradient() for context in contexts)
+        pulsed = (context for context, _ in self._contexts() if not context.use_torch_update)
+        recorded = any(context.has_gradient() for context in pulsed)
         if scale is None and recorded and not self._errors_are_unscaled:
             raise ArgumentError(
                 "grad_scale: unscale_() of the scaler has divided the digital gradients only; call"
                 " unscale_analog(scaler) of the optimizer after it"
-            )
-        if found_inf == 0.0 and not all(map(is_finite, contexts)):
-            found_inf = 1.0
-            warnings.warn(
-                "the errors recorded by analog layers overflow, but no digital gradient does, so"
-                " the scaler will not reduce its scale: the step is skipped; begin with a smaller"
-                " init_scale",
-                stacklevel=3,
             )
         if found_inf != 0.0:
             self._drop_records()
@@ -205,11 +202,7 @@ class AnalogOptimizerMixin(Optimizer):
         factor = 1.0 if self._errors_are_unscaled else inverse
         # The fused kernels of torch would divide once more; the scaler deletes both afterwards.
         self.grad_scale = self.found_inf = None
-        try:
-            return self._step(None, factor, **kwargs)
-        except BaseException:
-            del self.grad_scale, self.found_inf
-            raise
+        return self._step(None, factor, **kwargs)
 
     @torch.no_grad()
     def _scale_gradients(self, factor: float) -> None:

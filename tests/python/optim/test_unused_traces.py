@@ -98,7 +98,7 @@ def test_a_deleted_optimizer_steps_nothing() -> None:
 
 
 def test_any_living_optimizer_keeps_what_is_accumulated() -> None:
-    """A second optimizer, of a search for the learning rate or a copy, leaves the first in charge."""
+    """A second optimizer, such as that of a search for a rate, leaves the first in charge."""
     layer = AnalogLinear(4, 3)
     optimizer = AnalogSGD(layer.parameters(), lr=0.1)
     other = AnalogSGD(layer.parameters(), lr=0.1)
