@@ -304,7 +304,7 @@ class AnalogOptimizerMixin(Optimizer):
         if factor < 1.0 or math.isnan(factor):
             for context in contexts:
                 context.scale_errors(factor)
-        return torch.tensor(total)
+        return torch.tensor(total, device="cpu")
 
     def set_learning_rate(self, learning_rate: float = 0.1) -> None:
         """Set the learning rate of all groups and of their tiles.

@@ -45,7 +45,7 @@ class Programming(Part):
     def follow(self, config: Any) -> None:
         """Add what programming needs; see the base class."""
         if "alpha" not in self._tile._buffers:
-            self._tile.register_buffer("alpha", torch.ones(1, dtype=torch.float32))
+            self._tile.register_buffer("alpha", self._filled(1, 1.0))
             self._tile.register_buffer(_WEIGHTS, None)
             self._tile.register_buffer(_BASELINE, None)
 
@@ -88,7 +88,7 @@ class Programming(Part):
             name = f"{_PARAMETERS}.{i}"
             if value is not None and not isinstance(value, Tensor):
                 raise TileError(f"{name}: expected a tensor or None, got {type(value).__name__}")
-            entries[name] = torch.empty(0) if value is None else value
+            entries[name] = torch.empty(0, device="cpu") if value is None else value
         return entries
 
     @ordinary_tensors()

@@ -46,7 +46,7 @@ def as_tensor(name: str, value: object) -> Tensor:
         InputError: It is none of these, or has no dense values.
     """
     try:
-        tensor = torch.as_tensor(value)
+        tensor = value if isinstance(value, Tensor) else torch.as_tensor(value, device="cpu")
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise InputError(f"{name}: cannot be made a tensor: {error}") from error
     if not is_dense(tensor) or tensor.is_complex():

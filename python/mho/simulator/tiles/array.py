@@ -88,8 +88,8 @@ class TileModuleArray(nn.Module):
             for columns in self.in_sizes
         )
         has_bias = check_flag("bias", bias)
-        value = nn.Parameter(torch.zeros(out_size, dtype=torch.float32)) if has_bias else None
-        self.register_parameter("bias", value)
+        zeros = torch.zeros(out_size, dtype=torch.float32, device=self.device)
+        self.register_parameter("bias", nn.Parameter(zeros) if has_bias else None)
         self.analog_tile_count = len(self.in_sizes) * len(self.out_sizes)
 
     @property

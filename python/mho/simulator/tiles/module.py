@@ -29,7 +29,7 @@ from mho.simulator.raw_tiles.base import SimulatorTile, refused_backend
 from mho.simulator.raw_tiles.core.gpu.watched_buffers import peek
 from mho.simulator.state.header import encode_header
 from mho.simulator.state.names import AnalogTileStateNames as Names
-from mho.simulator.state.ordinary import keep_ordinary, ordinary_tensors
+from mho.simulator.state.ordinary import keep_ordinary, on_host, ordinary_tensors
 from mho.simulator.state.plan import commit, deferred_commits
 from mho.simulator.state.tensor_group import TensorGroup
 from mho.simulator.state.trained_buffers import TrainedBuffers
@@ -134,9 +134,10 @@ class TileModule(nn.Module):
         self.load_rpu_config = True
         self.strict_rpu_config_check = True
         self.image_sizes: list[int] = []
-        self.register_parameter("bias", self._new_bias())
-        self._take_token()
-        self.tile = self._create_raw_tile()
+        with on_host():
+            self.register_parameter("bias", self._new_bias())
+            self._take_token()
+            self.tile = self._create_raw_tile()
 
     def take_config(self, config: RPUConfigBase) -> None:
         """Hold a checked configuration, which tells of its changes from now on.

@@ -183,7 +183,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         elif values is not None and spread == old[1] and old[0] > 0.0:
             values.mul_(io.out_noise / old[0]).clamp_(max=torch.finfo(values.dtype).max)
         else:
-            xi = torch.randn(self.d_size)
+            xi = torch.randn(self.d_size, device="cpu")
             drawn = (io.out_noise * (1.0 + spread * xi)).abs()
             self.out_noise_values = drawn.to(self.weight)
 
@@ -258,7 +258,8 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
     def get_forward_parameters(self) -> dict[str, Tensor]:
         """Return copies of the frozen values per line: `out_noise_values`, empty without spread."""
         values = self.out_noise_values
-        return {"out_noise_values": torch.empty(0) if values is None else values.detach().clone()}
+        empty = self.weight.new_empty(0)
+        return {"out_noise_values": empty if values is None else values.detach().clone()}
 
     @torch.no_grad()
     def set_forward_parameters(
