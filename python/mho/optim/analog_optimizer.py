@@ -226,7 +226,9 @@ class AnalogOptimizerMixin(Optimizer):
             except BaseException:
                 self._drop_records()
                 raise
-            for context, _ in contexts:
+            for context, group in contexts:
+                if group.get("lr") is not None:
+                    context.analog_tile.set_learning_rate(float(group["lr"]))
                 work_of(context.analog_tile, self)
         self._errors_are_unscaled = False
         return result

@@ -168,6 +168,26 @@ def test_tiles_have_the_rate_from_the_beginning(model: AnalogSequential) -> None
     assert model[1].analog_module.get_learning_rate() == pytest.approx(0.25)
 
 
+@pytest.mark.parametrize("config", [InferenceRPUConfig, SingleRPUConfig])
+def test_schedules_reach_all_tiles(config: Any) -> None:
+    """The rate is that of the last step, with which a resumed run continues."""
+    layer = AnalogLinear(4, 3, rpu_config=config())
+    optimizer = AnalogSGD(layer.parameters(), lr=1.0)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    for rate in (1.0, 0.5, 0.25):
+        layer(torch.ones(2, 4)).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        assert layer.analog_module.get_learning_rate() == pytest.approx(rate)
+    resumed = copy.deepcopy(layer)
+    AnalogSGD(resumed.parameters(), lr=1.0).load_state_dict(optimizer.state_dict())
+    layer(torch.ones(2, 4)).sum().backward()
+    optimizer.step()
+    rates = [one.analog_module.get_learning_rate() for one in (layer, resumed)]
+    assert rates == [pytest.approx(0.125)] * 2
+
+
 def scaler_of(scale: float) -> torch.amp.GradScaler:
     return torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=10**6)
 
