@@ -34,6 +34,7 @@ from mho.simulator.state.plan import commit, deferred_commits
 from mho.simulator.state.tensor_group import TensorGroup
 from mho.simulator.state.trained_buffers import TrainedBuffers
 from mho.simulator.state.transaction import unchanged_on_error
+from mho.simulator.state.whole_weights import check_whole
 from mho.simulator.tiles import editing, loading
 from mho.simulator.tiles.base import SimulatorTileWrapper, TileModuleBase
 from mho.simulator.tiles.moving import check_cuda, move_like, move_with_model, stay_on_host
@@ -170,8 +171,9 @@ class TileModule(nn.Module):
         """Assign an attribute.
 
         A whole configuration is handed to `replace_with`, and a tensor that is assigned to learned
-        scales or to the input range becomes their new values.
+        scales or to the input range becomes their new values. Shards are refused.
         """
+        check_whole(self, name, value, Names.SHARED_WEIGHTS)
         if name == "rpu_config":
             self.replace_with(value)
         elif name in _SETTERS and isinstance(value, Tensor) and type(value) is not nn.Parameter:

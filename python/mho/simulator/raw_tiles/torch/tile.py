@@ -43,6 +43,7 @@ from mho.simulator.raw_tiles.torch.product import AnalogMVM
 from mho.simulator.state.entries import Entry, check_entry, check_module_entries
 from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.plan import LoadPlan, load_with_tile
+from mho.simulator.state.whole_weights import check_whole
 
 _NOISE_ENTRY = "tile.out_noise_values"
 
@@ -166,6 +167,11 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
     def check_precision(self, config: Any, dtype: torch.dtype) -> None:
         """Refuse numbers of the product that a precision does not hold; see the base class."""
         _check_numbers(config.forward, "forward", dtype)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Assign an attribute; shards of the weights are refused."""
+        check_whole(self, name, value, "weight")
+        super().__setattr__(name, value)
 
     def follow(self, config: Any) -> None:
         """Follow a new configuration; see the base class."""
