@@ -33,6 +33,6 @@ def check_whole(owner: nn.Module, name: str, value: Any, trained: str) -> None:
     if is_shard:
         raise TileModuleError(
             f"{name}: weights of {type(owner).__name__} cannot be sharded, nor exchanged for"
-            " another tensor. Use DistributedDataParallel for several processes, or shard digital modules"
-            " only; set_weights of the layer writes other values"
+            " another tensor. Use DistributedDataParallel for several processes, or shard digital"
+            " modules only; set_weights of the layer writes other values"
         )
