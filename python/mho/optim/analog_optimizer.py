@@ -27,6 +27,7 @@ from mho.optim.trace import apply_trace, gradient_norm, is_finite, total_norm
 from mho.simulator.parameters.arguments import (
     as_number,
     check_flag,
+    check_function,
     check_mapping,
     check_not_negative,
 )
@@ -169,8 +170,8 @@ class AnalogOptimizerMixin(Optimizer):
                 infinity; nothing is changed, except by the closure, and everything recorded is
                 dropped.
         """
-        if closure is not None and not callable(closure):
-            raise ArgumentError(f"closure: expected a function, got {type(closure).__name__}")
+        if closure is not None:
+            check_function("closure", closure)
         try:
             self._check_options()
             found_inf: Tensor | None = getattr(self, "found_inf", None)

@@ -82,6 +82,20 @@ class TestLookup:
         assert model.apply_to_analog_tiles(seen.append) is model
         assert seen == [*model.analog_layers(), *model.analog_tiles()]
 
+    @pytest.mark.parametrize("value", [None, 1, "text", torch.ones(1)])
+    def test_no_function(self, model: AnalogSequential, value: Any) -> None:
+        for call in (model.apply_to_analog_layers, model.apply_to_analog_tiles):
+            with pytest.raises(ArgumentError, match="fn: expected a function"):
+                call(value)
+
+    @pytest.mark.parametrize("value", [None, 1, "text", torch.ones(1), nn.ReLU()])
+    def test_conversions_of_something_else(self, value: Any) -> None:
+        for cls in (AnalogLinear, AnalogSequential):
+            with pytest.raises(ArgumentError, match="module: expected"):
+                cls.from_digital(value, SingleRPUConfig())
+            with pytest.raises(ArgumentError, match="module: expected"):
+                cls.to_digital(value)
+
     def test_unregister_parameter(self) -> None:
         layer = AnalogLinear(3, 2)
         layer.extra = nn.Parameter(torch.ones(1))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mho.exceptions import ArgumentError, ModuleError
 from mho.nn.conversion_table import register_analog
 from mho.nn.modules.base import AnalogLayerBase
-from mho.simulator.parameters.arguments import check_mapping
+from mho.simulator.parameters.arguments import check_instance, check_mapping
 from mho.simulator.state.transaction import unchanged_on_error
 
 Weights = tuple[Tensor, Tensor | None]
@@ -83,7 +83,11 @@ class AnalogSequential(AnalogContainerBase, nn.Sequential):
             module: Digital container; not changed.
             _: Ignored, for the signature common to all layers.
             __: Ignored.
+
+        Raises:
+            ArgumentError: `module` is no `torch.nn.Sequential`.
         """
+        check_instance("module", module, nn.Sequential)
         return _adopt(cls, module)
 
     @classmethod
@@ -94,7 +98,11 @@ class AnalogSequential(AnalogContainerBase, nn.Sequential):
             module: Analog container; not changed.
             _: Ignored, for the signature common to all layers.
             __: Ignored.
+
+        Raises:
+            ArgumentError: `module` is no such container.
         """
+        check_instance("module", module, AnalogSequential)
         return _adopt(nn.Sequential, module)
 
 
@@ -157,7 +165,11 @@ class AnalogWrapper(AnalogContainerBase):
             module: Wrapped module; must not be used any further.
             _: Ignored, for the signature common to all layers.
             __: Ignored.
+
+        Raises:
+            ArgumentError: `module` is no wrapped module.
         """
+        check_instance("module", module, AnalogWrapper)
         original = object.__new__(_wrapped_class(module))
         original.__dict__ = module.__dict__
         return original

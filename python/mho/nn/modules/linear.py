@@ -21,6 +21,7 @@ from mho.nn.modules.location import raise_located
 from mho.nn.modules.module_call import call
 from mho.simulator.parameters.arguments import (
     check_flag,
+    check_instance,
     check_rpu_config,
     check_size,
     check_tile_module_class,
@@ -192,7 +193,11 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
             module: Digital layer; not changed.
             rpu_config: Configuration of the tile.
             tile_module_class: As in the constructor.
+
+        Raises:
+            ArgumentError: `module` is no `torch.nn.Linear`, or as for the constructor.
         """
+        check_instance("module", module, nn.Linear)
         sizes = module.in_features, module.out_features, module.bias is not None
         if module.weight.is_meta:
             return cls(*sizes, rpu_config, tile_module_class).train(module.training)
@@ -212,7 +217,11 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
         Args:
             module: Analog layer; not changed.
             realistic: Estimate the weights from noisy products instead of reading them exactly.
+
+        Raises:
+            ArgumentError: `module` is no such layer.
         """
+        check_instance("module", module, AnalogLinear)
         tile = next(module.analog_tiles())
         weight, bias = module.get_weights(realistic=realistic)
         # Without storage nothing is drawn from torch's generator.

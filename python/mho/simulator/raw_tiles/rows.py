@@ -18,9 +18,10 @@ def check_tensor(value: object, name: str) -> None:
         InputError: It is not a tensor of real numbers with at least one axis.
     """
     if not isinstance(value, Tensor):
-        raise InputError(
-            f"{name}: expected a tensor, got {type(value).__name__}; use torch.as_tensor"
-        )
+        remedy = "use torch.as_tensor"
+        if isinstance(value, torch.fx.Proxy):
+            remedy = "torch.fx cannot trace tiles: use torch.export, or make their layers leaves"
+        raise InputError(f"{name}: expected a tensor, got {type(value).__name__}; {remedy}")
     if value.is_complex():
         raise InputError(
             f"{name}: complex numbers are not supported; pass real and imaginary parts separately"
