@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
@@ -71,6 +71,12 @@ class TestLookup:
     def test_a_layer_finds_itself(self) -> None:
         layer = AnalogLinear(3, 2)
         assert list(layer.analog_layers()) == [layer]
+
+    @pytest.mark.parametrize("name", ["get_learning_rate", "get_scales", "decay_weights"])
+    def test_type_checkers_know_the_methods_of_tiles(self, name: str) -> None:
+        """Of a class without them `torch.nn.Module` would say that they are tensors."""
+        (found,) = get_args(get_type_hints(AnalogSequential.analog_tiles)["return"])
+        assert callable(vars(found)[name])
 
     def test_shared_layers_are_visited_once(self) -> None:
         layer = AnalogLinear(3, 3)

@@ -17,8 +17,8 @@ from mho.simulator.parts.logical_weights import check_shape
 from mho.simulator.state.plan import deferred_commits
 from mho.simulator.state.transaction import unchanged_on_error
 from mho.simulator.tiles.inference import InferenceTileWithPeriphery
-from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.moving import check_move
+from mho.simulator.tiles.periphery import TileWithPeriphery
 
 if TYPE_CHECKING:
     _Mixin = nn.Module
@@ -46,15 +46,15 @@ class AnalogLayerBase(_Mixin):
             " torch.export"
         )
 
-    def analog_tiles(self) -> Iterator[TileModule]:
+    def analog_tiles(self) -> Iterator[TileWithPeriphery]:
         """Yield every tile at or below this module once."""
         for _, tile in self.named_analog_tiles():
             yield tile
 
-    def named_analog_tiles(self) -> Iterator[tuple[str, TileModule]]:
+    def named_analog_tiles(self) -> Iterator[tuple[str, TileWithPeriphery]]:
         """Yield dotted name and tile of every tile at or below this module."""
         for name, module in self.named_modules():
-            if isinstance(module, TileModule):
+            if isinstance(module, TileWithPeriphery):
                 yield name, module
 
     def analog_layers(self) -> Iterator["AnalogLayerBase"]:
@@ -96,7 +96,7 @@ class AnalogLayerBase(_Mixin):
             fn(layer)
         return self
 
-    def apply_to_analog_tiles(self: LayerT, fn: Callable[[TileModule], Any]) -> LayerT:
+    def apply_to_analog_tiles(self: LayerT, fn: Callable[[TileWithPeriphery], Any]) -> LayerT:
         """Call a function on every tile.
 
         Args:
@@ -373,7 +373,7 @@ class AnalogLayerBase(_Mixin):
             BackendError: There is no such adapter, or too little memory.
             ConfigError: A tile cannot run there; the message names the option.
         """
-        moved: list[tuple[TileModule, str]] = []
+        moved: list[tuple[TileWithPeriphery, str]] = []
         try:
             for tile in self.analog_tiles():
                 moved.append((tile, tile.backend))
