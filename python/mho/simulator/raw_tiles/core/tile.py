@@ -371,8 +371,7 @@ class CoreTile(SimulatorTile):
         """Return the product of a batch of rows; see the base class."""
         mask = None
         if want_mask:
-            shape = (rows.shape[0], self.parsed.out_size)
-            mask = torch.empty(shape, dtype=torch.uint8, device="cpu")
+            mask = rows.new_empty((rows.shape[0], self.parsed.out_size), dtype=torch.uint8)
         y, call = self.kernels.forward(rows, bias_input, is_test, weight, mask, factors, offset)
         return y, mask, call
 
