@@ -215,7 +215,11 @@ class AnalogOptimizerMixin(Optimizer):
     def _step(self, closure: Callable[[], Any] | None, factor: float, **kwargs: Any) -> Any:
         if closure is None:
             self._check_records()
+        is_rehearsed = self._is_rehearsed()
+        self._drop_assigned()
         result = self._digital_step(closure, **kwargs)
+        if is_rehearsed:
+            return result
         if closure is not None:
             self._check_records()
         contexts = list(self._contexts())
@@ -233,6 +237,29 @@ class AnalogOptimizerMixin(Optimizer):
                 work_of(context.analog_tile, self)
         self._errors_are_unscaled = False
         return result
+
+    def _is_rehearsed(self) -> bool:
+        """Return whether a step is only to make the state of the optimizer.
+
+        Before it saves or loads, `torch.distributed.checkpoint` gives all parameters gradients of
+        zeros and takes a step with learning rates of zero. No device may decay in it.
+        """
+        if any(group.get("lr") != 0 for group in self.param_groups):
+            return False
+        parameters = [p for group in self.param_groups for p in group["params"] if p.requires_grad]
+        return all(p.grad is not None and not p.grad.count_nonzero() for p in parameters)
+
+    def _drop_assigned(self) -> None:
+        """Drop gradients of zeros that were assigned to pulsed weights, and refuse others."""
+        for context, _ in self._contexts():
+            if context.use_torch_update or context.grad is None:
+                continue
+            if bool(context.grad.count_nonzero()):
+                raise ArgumentError(
+                    f"{layer_of(context.analog_tile)}: pulsed weights have no gradient, and one"
+                    " that is assigned cannot act on them; use update(x, d) of the tile"
+                )
+            context.drop_gradient()
 
     def _check_records(self) -> None:
         """Refuse recorded vectors that no tile can use, before anything is changed by them."""

@@ -427,6 +427,11 @@ class AnalogContext(nn.Parameter):
         with torch._C.DisableTorchFunctionSubclass():
             self.grad = gradient
 
+    def drop_gradient(self) -> None:
+        """Drop a gradient that somebody has assigned, and keep what is recorded."""
+        with torch._C.DisableTorchFunctionSubclass():
+            self.grad = None
+
     def _trained(self) -> nn.Parameter | None:
         tile = self.__dict__.get("analog_tile")
         trained: nn.Parameter | None = None if tile is None else tile.trained_parameter()

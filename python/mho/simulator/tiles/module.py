@@ -501,6 +501,12 @@ class TileModule(nn.Module):
         """
         return prefix + Names.CONFIG
 
+    @property
+    def analog_tile_config(self) -> Tensor:
+        """Class, configuration and learning rate as states hold them, uint8 (see `header.py`)."""
+        rate, dw_min = self.tile.get_learning_rate(), self.tile.dw_min
+        return encode_header(type(self).__name__, self.rpu_config, rate, dw_min)
+
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         for name in (Names.CONTEXT, Names.SHARED_WEIGHTS):
@@ -510,24 +516,15 @@ class TileModule(nn.Module):
                 if value is not None and name not in self._non_persistent_buffers_set:
                     destination.pop(prefix + name, None)
                     destination[prefix + name] = value if keep_vars else value.detach()
-        raw = self.tile
-        destination[prefix + Names.CONFIG] = encode_header(
-            type(self).__name__, self.rpu_config, raw.get_learning_rate(), raw.dw_min
-        )
+        destination[prefix + Names.CONFIG] = self.analog_tile_config
         for part in self.parts:
             for name, value in part.listed().items():
                 destination[prefix + name] = value
 
     def _load_from_state_dict(
-        self,
-        state_dict: Any,
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
+        self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool,
+        missing_keys: list[str], unexpected_keys: list[str], error_msgs: list[str],
+    ) -> None:  # fmt: skip
         for hook in self._load_state_dict_pre_hooks.values():
             hook(
                 state_dict,
