@@ -29,10 +29,22 @@ def check_whole(owner: nn.Module, name: str, value: Any, trained: str) -> None:
         return
     is_shard = hasattr(type(value), "placements")  # of torch.distributed.tensor
     if name == trained:
-        is_shard = is_shard or value.dim() != 2 or not isinstance(value, nn.Parameter)
+        is_other = value.dim() != 2 or not isinstance(value, nn.Parameter)
+        is_shard = is_shard or (is_other and not _is_computed(owner, name))
     if is_shard:
         raise TileModuleError(
             f"{name}: weights of {type(owner).__name__} cannot be sharded, nor exchanged for"
             " another tensor. Use DistributedDataParallel for several processes, or shard digital"
-            " modules only; set_weights of the layer writes other values"
+            " modules only; prune and parametrise digital layers and convert them then; set_weights"
+            " of the layer writes other values"
         )
+
+
+def _is_computed(owner: nn.Module, name: str) -> bool:
+    """Return whether torch computes the weights of a raw torch tile anew before each product.
+
+    Pruning and the norms of `torch.nn.utils` do so from parameters that are named after them.
+    Kernels of the core read the parameter itself.
+    """
+    made_from = any(key.startswith(f"{name}_") for key in owner._parameters)
+    return made_from and not hasattr(owner, "parts")
