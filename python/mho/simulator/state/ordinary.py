@@ -24,8 +24,15 @@ def on_host() -> AbstractContextManager[Any]:
     Kernels compute there; and tensors on the meta device, on which large models are built, would
     have no values.
     """
-    is_host = torch.get_default_device().type == "cpu"
-    return nullcontext() if is_host else torch.device("cpu")
+    return nullcontext() if default_device().type == "cpu" else torch.device("cpu")
+
+
+def default_device() -> torch.device:
+    """Return where torch makes tensors: the default device, or that of a block around.
+
+    Older versions of `torch.get_default_device` do not know of blocks.
+    """
+    return torch.empty(0).device
 
 
 @ordinary_tensors()

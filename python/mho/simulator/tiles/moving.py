@@ -10,7 +10,7 @@ from mho.exceptions import CudaError, InputError, TileModuleError
 from mho.optim.context import AnalogContext, stands_for
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import check_tensor
-from mho.simulator.state.ordinary import ordinary_tensors
+from mho.simulator.state.ordinary import default_device, ordinary_tensors
 
 
 class MovableTile(Protocol):
@@ -164,7 +164,7 @@ def follow_defaults(tile: Any) -> None:
     Args:
         tile: Tile; one whose configuration asks for another precision than float32 keeps it.
     """
-    device = torch.get_default_device()
+    device = default_device()
     if device.type not in ("cpu", "meta") and tile.tile.moves:
         tile.to(device)
     dtype = torch.get_default_dtype()
