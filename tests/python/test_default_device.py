@@ -34,6 +34,9 @@ from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.tiles import InferenceTile, TorchInferenceTile
 from mho.simulator.tiles.custom import CustomRPUConfig
 
+# Some versions of torch make a context of autocast in checkpoints under its old name.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.cpu.amp.autocast:FutureWarning")
+
 CLOCK = 3600.0
 
 
