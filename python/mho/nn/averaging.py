@@ -56,7 +56,7 @@ def _enter_scales(tile: Any, weight: nn.Parameter, scales: Tensor | None) -> Non
     present = tile.scales.get_mapping_scales()
     if scales is None and present is None:
         return
-    one = torch.ones(1).to(weight)
+    one = weight.new_ones(1)
     old, new = (one if value is None else value.to(weight) for value in (present, scales))
     if old.shape == new.shape and torch.equal(old, new):
         return

@@ -6,11 +6,12 @@ Which class replaces which is one table, filled by `register_analog` where the l
 import copy
 import difflib
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from typing import Any, Literal, overload
 
 from torch import nn
 
-from mho.exceptions import ArgumentError, warn_caller
+from mho.exceptions import AihwkitException, ArgumentError, warn_caller
 from mho.nn.conversion_table import ANALOG_CLASSES, CONVERSIONS, MAPPED_CONVERSIONS, register_analog
 from mho.nn.inheritance import (
     computed_names,
@@ -18,12 +19,19 @@ from mho.nn.inheritance import (
     settle,
     warn_of_computed_weights,
 )
+from mho.nn.leftovers import (
+    check_replaceable,
+    check_root,
+    warn_of_references,
+)
 from mho.nn.modules.base import AnalogLayerBase
-from mho.nn.modules.container import AnalogSequential, AnalogWrapper
+from mho.nn.modules.container import AnalogContainerBase, AnalogSequential, AnalogWrapper
 from mho.nn.modules.linear import AnalogLinear
 from mho.nn.modules.linear_mapped import AnalogLinearMapped
+from mho.nn.modules.location import raise_in_layer
 from mho.nn.replacement import (
     Replacement,
+    is_layer,
     submodule,
     subtrees,
     warn_of_untied_parameters,
@@ -34,6 +42,7 @@ from mho.simulator.parameters.arguments import check_rpu_config, check_tile_modu
 from mho.simulator.parameters.base import RPUConfigGeneric
 from mho.simulator.parameters.signatures import checked
 from mho.simulator.parts.clipping import warning_of_clipping
+from mho.simulator.tiles.module import TileModule
 
 __all__ = [
     "AnalogLinear",
@@ -117,9 +126,11 @@ def convert_to_analog(
     class; everything else stays digital, see `mho.nn.conversion_report`, and if nothing was
     converted a warning says so. Layers keep their names, hooks, attributes, dtype, training and
     frozen state; what a parametrisation computes is converted with its present values and a
-    warning. Layers on the meta device become tiles on the host with the weights of a fresh layer,
-    for a state to be loaded. An error leaves the model unchanged. Weights beyond the
-    bounds of the devices are clipped, with one warning that tells their share.
+    warning. What still holds a module that was replaced, elsewhere than among its submodules, is
+    named in a warning. What `torch.compile` has wrapped is compiled anew. Layers on the meta device
+    become tiles on the host with the weights of a fresh layer, for a state to be loaded. An error
+    leaves the model unchanged. Weights beyond the bounds of the devices are clipped, with one
+    warning that tells their share.
 
     Args:
         module: Model or layer.
@@ -127,7 +138,8 @@ def convert_to_analog(
         tile_module_class: Tile or tile array for all layers; by default the configuration chooses.
         conversion_map: Analog class, with the class method ``from_digital``, of each digital class.
         specific_rpu_config_fun: Called as ``f(full_name, digital_module, copy_of_rpu_config)`` for
-            every module that is converted; returns its configuration. Only containers take None.
+            every module that is converted; returns its configuration, for layers never None if one
+            is given.
         module_name: Full name of the given module.
         ensure_analog_root: Wrap a model that is not analog itself in `AnalogWrapper`.
         exclude_modules: Full names of modules that stay digital with everything below them, under
@@ -139,7 +151,9 @@ def convert_to_analog(
         The analog model.
 
     Raises:
-        ArgumentError: An argument has the wrong type, or there is no module of an excluded name.
+        ArgumentError: An argument has the wrong type, there is no module of an excluded name, or
+            the model cannot be converted: scripted, wrapped for data-parallel training, or with a
+            `forward` that was put on the instance of a module to be replaced.
         ConfigError: The configuration is invalid; the message names the field.
     """
     if rpu_config is not None:
@@ -148,47 +162,73 @@ def convert_to_analog(
         check_tile_module_class(tile_module_class)
     excluded_names = set(exclude_modules or ())
     conversions = CONVERSIONS if conversion_map is None else _check_map(conversion_map)
-    choose_config: SpecificConfig = specific_rpu_config_fun or specific_rpu_config_id
+    check_root(module)
     for part in module.modules():
         settle(part)
     module = module if inplace else copy.deepcopy(module)
 
-    computed: list[tuple[str, list[str]]] = []
-
-    def replace(name: str, digital: nn.Module) -> nn.Module:
-        analog_class = conversions.get(digital_class(digital))
-        if analog_class is None:
-            return digital
-        config = choose_config(name, digital, copy.deepcopy(rpu_config))
-        _check_given(config, rpu_config, analog_class, name)
-        if names := computed_names(digital):
-            computed.append((name, names))
-        analog: nn.Module = analog_class.from_digital(digital, config, tile_module_class)
-        if verbose:
-            print(f"Converted '{name}' to '{analog_class.__name__}'.")
-        return analog
-
+    replace = _ToAnalog(
+        conversions, rpu_config, tile_module_class, specific_rpu_config_fun, verbose
+    )
     _check_excluded(module, module_name, excluded_names)
     walk = Replacement(replace, subtrees(module, module_name, excluded_names))
     with warning_of_clipping():
         root = walk.run(module, module_name, module_name not in excluded_names)
     warn_of_untied_parameters(walk.replaced(), root)
-    for name, names in computed:
+    warn_of_references(walk.replaced(), root)
+    for name, names in replace.computed:
         warn_of_computed_weights(name, names)
-    _warn_of_nothing(root)
+    if not any(is_layer(new) for _, new in walk.replaced()):
+        _warn_of_nothing(root, rpu_config)
     without_fused_path(root)
     if ensure_analog_root and module_name == "" and not isinstance(root, AnalogLayerBase):
         root = AnalogWrapper(root)
     return root
 
 
-def _check_given(own: object, common: object, analog_class: type, name: str) -> None:
-    """Refuse None of a function that forgot to return: a layer would take its default silently."""
-    if own is None and common is not None and not getattr(analog_class, "IS_CONTAINER", False):
-        raise ArgumentError(
-            f"specific_rpu_config_fun: returned None for {name!r}; return a configuration, such as"
-            " the one that it is given"
-        )
+@dataclass
+class _ToAnalog:
+    """Makes the analog module that takes the place of a digital one."""
+
+    conversions: dict[type[nn.Module], Any]
+    rpu_config: RPUConfigGeneric | None
+    tile_module_class: type | None
+    choose_config: SpecificConfig | None
+    verbose: bool
+    computed: list[tuple[str, list[str]]] = field(default_factory=list)
+    """Full names of layers, with the names of what they computed from other parameters."""
+
+    def __call__(self, name: str, digital: nn.Module) -> nn.Module:
+        """Return the analog module, or the digital one where there is none."""
+        analog_class = self.conversions.get(digital_class(digital))
+        if analog_class is None:
+            return digital
+        check_replaceable(digital, name)
+        config = self._config(name, digital, analog_class)
+        if names := computed_names(digital):
+            self.computed.append((name, names))
+        try:
+            analog: nn.Module = analog_class.from_digital(digital, config, self.tile_module_class)
+        except AihwkitException as error:
+            raise_in_layer(error, name)
+        if self.verbose:
+            print(f"Converted '{name}' to '{analog_class.__name__}'.")
+        return analog
+
+    def _config(self, name: str, digital: nn.Module, analog_class: type) -> Any:
+        given = copy.deepcopy(self.rpu_config)
+        if self.choose_config is None:
+            return given
+        config = self.choose_config(name, digital, given)
+        is_layer = not issubclass(analog_class, AnalogContainerBase)
+        if config is None and self.rpu_config is not None and is_layer:
+            # What a function without `return` returns would stand for the default of the layer.
+            where = f" for {name!r}" if name else ""
+            raise ArgumentError(
+                f"specific_rpu_config_fun: returned None{where}; return a configuration, such as"
+                " the one that it was given"
+            )
+        return config
 
 
 @checked
@@ -227,10 +267,17 @@ def convert_to_digital(
     return Replacement(replace).run(module, module_name)
 
 
-def _warn_of_nothing(root: nn.Module) -> None:
-    """Warn if there is no analog layer, and say why."""
+def _warn_of_nothing(root: nn.Module, rpu_config: RPUConfigGeneric | None) -> None:
+    """Warn that no layer became analog, and say why."""
     report = conversion_report(root)
     if report.converted:
+        tiles = [tile for tile in root.modules() if isinstance(tile, TileModule)]
+        if rpu_config is not None and any(tile.rpu_config != rpu_config for tile in tiles):
+            warn_caller(
+                f"nothing was converted: {report.converted[0].name or 'the model'} and all other"
+                " layers for which there is an analog one are analog already, and keep their"
+                " configurations; use convert_to_digital first, or mho.nn.edit_config"
+            )
         return
     reasons = "; ".join(
         f"{entry.name or 'the model'} ({entry.layer_class}) {entry.reason}"

@@ -26,6 +26,9 @@ _HOOK_TABLES = (
     "_load_state_dict_pre_hooks",
     "_load_state_dict_post_hooks",
 )
+# What `module.compile()` leaves: calls of the old module, which copies of torch leave out as well.
+_COMPILED_CALL = "_compiled_call_impl"
+
 _COMPUTING_HOOKS = (WeightNorm, SpectralNorm, BasePruningMethod)
 _OWN_ENTRIES = ("weight", "bias")
 _LEFT_OUT = (*_OWN_ENTRIES, "parametrizations", "analog_module")
@@ -90,7 +93,7 @@ def inherit(digital: nn.Module, analog: nn.Module) -> None:
                 continue
             getattr(analog, table).setdefault(name, value)
     analog._non_persistent_buffers_set |= digital._non_persistent_buffers_set
-    known = {*vars(analog), *_HOOK_TABLES, *computed}
+    known = {*vars(analog), *_HOOK_TABLES, *computed, _COMPILED_CALL}
     for name, value in vars(digital).items():
         if name not in known and not name.startswith("_forward_"):
             analog.__dict__[name] = value

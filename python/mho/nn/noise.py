@@ -78,7 +78,7 @@ def fork_noise(model: nn.Module, worker: int) -> None:
     tiles = _tiles(model)
     if check_index("worker", worker) < 0:
         raise ArgumentError(f"worker: expected an integer >= 0, got {worker}")
-    drawn = int(torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64))
+    drawn = int(torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64, device="cpu"))
     torch.manual_seed(mixed(drawn, worker + 1))
     for tile in tiles:
         stream = _stream(tile)

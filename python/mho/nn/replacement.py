@@ -7,6 +7,7 @@ from torch import nn
 
 from mho.exceptions import warn_caller
 from mho.nn.inheritance import inherit
+from mho.nn.leftovers import compile_again
 from mho.nn.modules.base import AnalogLayerBase
 from mho.simulator.tiles.base import TileModuleBase
 
@@ -43,10 +44,11 @@ class Replacement:
         """
         root = self._visit(module, name, replace_root)
         for old, new in self.replaced():
-            if _is_layer(new) or _is_layer(old):
+            if is_layer(new) or is_layer(old):
                 inherit(old, new)
         for owner, child_name, child in self._edits:
             owner._modules[child_name] = child
+        compile_again(root)
         return root
 
     def replaced(self) -> Iterator[tuple[nn.Module, nn.Module]]:
@@ -60,7 +62,7 @@ class Replacement:
             return self._done[id(module)][1]
         result = self.replace(name, module) if replace else module
         self._done[id(module)] = (module, result)
-        if result is not module and _is_layer(result):
+        if result is not module and is_layer(result):
             return result
         for child_name, child in result._modules.items():
             if child is None or isinstance(child, TileModuleBase) or id(child) in self.excluded:
@@ -71,7 +73,12 @@ class Replacement:
         return result
 
 
-def _is_layer(module: nn.Module) -> bool:
+def is_layer(module: nn.Module) -> bool:
+    """Return whether a module is an analog layer, and no container of them.
+
+    Args:
+        module: Module.
+    """
     return isinstance(module, AnalogLayerBase) and not module.IS_CONTAINER
 
 

@@ -5,7 +5,7 @@ devices are to act after each of its steps. So a hook of torch on the steps of a
 here. Analog optimizers do the same work themselves, for pulsed tiles too.
 
 Remapping is a change of representation: what multiplies a parameter multiplies the buffers in which
-an optimizer collects its gradients.
+an optimizer collects its gradients, and the gradient itself.
 """
 
 import itertools
@@ -26,6 +26,7 @@ from mho.optim.context import AnalogContext, context_of
 # Powers of the factor of a parameter in the buffers of the optimizers of torch: of its unit are
 # sums of steps, of the square of that sums of squared ones.
 _POWERS = {
+    "grad": 1,
     "momentum_buffer": 1,
     "exp_avg": 1,
     "exp_avg_sq": 2,
@@ -64,8 +65,9 @@ def work_of(tile: SteppedTile, optimizer: Optimizer) -> None:
     """
     _DONE[tile] = next(_TICKS)
     for parameter, factor in tile.post_update_step() or ():
-        # Not by index, which would make an entry.
-        _multiply(optimizer.state.get(parameter) or {}, parameter, factor)
+        # Not by index, which would make an entry. A gradient is kept where it is not cleared.
+        buffers = {**(optimizer.state.get(parameter) or {}), "grad": parameter.grad}
+        _multiply(buffers, parameter, factor)
 
 
 @torch.no_grad()

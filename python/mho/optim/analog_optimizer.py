@@ -10,7 +10,6 @@ of Adam act on digital parameters alone. Options that would silently do nothing 
 import copy
 import functools
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
@@ -19,7 +18,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
 from mho.exceptions import ArgumentError
-from mho.optim import clearing  # noqa: F401  # zero_grad of torch drops pairs
+from mho.optim import clearing, loss_scale  # noqa: F401  # torch drops pairs, and asks them
 from mho.optim.after_step import work_of
 from mho.optim.context import AnalogContext, context_of
 from mho.optim.param_groups import regroup
@@ -28,6 +27,7 @@ from mho.optim.trace import apply_trace, gradient_norm, is_finite, total_norm
 from mho.simulator.parameters.arguments import (
     as_number,
     check_flag,
+    check_function,
     check_mapping,
     check_not_negative,
 )
@@ -56,8 +56,8 @@ class AnalogOptimizerMixin(Optimizer):
     the learning rate of their group when the optimizer is built, and at every step.
 
     ``torch.amp.GradScaler`` works: errors recorded from a scaled loss are divided by its scale, and
-    a step with infinities is skipped as a whole. After ``scaler.unscale_(optimizer)``, which sees
-    digital gradients only, call `unscale_analog`.
+    a step with infinities, in gradients or errors, is skipped as a whole and reduces it. After
+    ``scaler.unscale_(optimizer)``, which divides digital gradients only, call `unscale_analog`.
     """
 
     # What GradScaler asks for: it leaves scale and infinities to `step`, as attributes.
@@ -170,31 +170,29 @@ class AnalogOptimizerMixin(Optimizer):
                 infinity; nothing is changed, except by the closure, and everything recorded is
                 dropped.
         """
-        if closure is not None and not callable(closure):
-            raise ArgumentError(f"closure: expected a function, got {type(closure).__name__}")
-        self._check_options()
-        found_inf: Tensor | None = getattr(self, "found_inf", None)
-        if found_inf is None:
-            return self._step(closure, 1.0, **kwargs)
-        return self._scaled_step(float(found_inf), **kwargs)
+        if closure is not None:
+            check_function("closure", closure)
+        try:
+            self._check_options()
+            found_inf: Tensor | None = getattr(self, "found_inf", None)
+            if found_inf is None:
+                return self._step(closure, 1.0, **kwargs)
+            return self._scaled_step(float(found_inf), **kwargs)
+        except BaseException:
+            # torch deletes them after a step only, and would multiply scales in the next one.
+            self.__dict__.pop("grad_scale", None)
+            self.__dict__.pop("found_inf", None)
+            raise
 
     def _scaled_step(self, found_inf: float, **kwargs: Any) -> Any:
         """Make a step with what a `GradScaler` has left at the optimizer."""
         scale = getattr(self, "grad_scale", None)
-        contexts = [context for context, _ in self._contexts() if not context.use_torch_update]
-        recorded = any(context.has_gradient() for context in contexts)
+        pulsed = (context for context, _ in self._contexts() if not context.use_torch_update)
+        recorded = any(context.has_gradient() for context in pulsed)
         if scale is None and recorded and not self._errors_are_unscaled:
             raise ArgumentError(
                 "grad_scale: unscale_() of the scaler has divided the digital gradients only; call"
                 " unscale_analog(scaler) of the optimizer after it"
-            )
-        if found_inf == 0.0 and not all(map(is_finite, contexts)):
-            found_inf = 1.0
-            warnings.warn(
-                "the errors recorded by analog layers overflow, but no digital gradient does, so"
-                " the scaler will not reduce its scale: the step is skipped; begin with a smaller"
-                " init_scale",
-                stacklevel=3,
             )
         if found_inf != 0.0:
             self._drop_records()
@@ -205,11 +203,7 @@ class AnalogOptimizerMixin(Optimizer):
         factor = 1.0 if self._errors_are_unscaled else inverse
         # The fused kernels of torch would divide once more; the scaler deletes both afterwards.
         self.grad_scale = self.found_inf = None
-        try:
-            return self._step(None, factor, **kwargs)
-        except BaseException:
-            del self.grad_scale, self.found_inf
-            raise
+        return self._step(None, factor, **kwargs)
 
     @torch.no_grad()
     def _scale_gradients(self, factor: float) -> None:
@@ -221,7 +215,11 @@ class AnalogOptimizerMixin(Optimizer):
     def _step(self, closure: Callable[[], Any] | None, factor: float, **kwargs: Any) -> Any:
         if closure is None:
             self._check_records()
+        is_rehearsed = self._is_rehearsed()
+        self._drop_assigned()
         result = self._digital_step(closure, **kwargs)
+        if is_rehearsed:
+            return result
         if closure is not None:
             self._check_records()
         contexts = list(self._contexts())
@@ -233,10 +231,35 @@ class AnalogOptimizerMixin(Optimizer):
             except BaseException:
                 self._drop_records()
                 raise
-            for context, _ in contexts:
+            for context, group in contexts:
+                if group.get("lr") is not None:
+                    context.analog_tile.set_learning_rate(float(group["lr"]))
                 work_of(context.analog_tile, self)
         self._errors_are_unscaled = False
         return result
+
+    def _is_rehearsed(self) -> bool:
+        """Return whether a step is only to make the state of the optimizer.
+
+        Before it saves or loads, `torch.distributed.checkpoint` gives all parameters gradients of
+        zeros and takes a step with learning rates of zero. No device may decay in it.
+        """
+        if any(group.get("lr") != 0 for group in self.param_groups):
+            return False
+        parameters = [p for group in self.param_groups for p in group["params"] if p.requires_grad]
+        return all(p.grad is not None and not p.grad.count_nonzero() for p in parameters)
+
+    def _drop_assigned(self) -> None:
+        """Drop gradients of zeros that were assigned to pulsed weights, and refuse others."""
+        for context, _ in self._contexts():
+            if context.use_torch_update or context.grad is None:
+                continue
+            if bool(context.grad.count_nonzero()):
+                raise ArgumentError(
+                    f"{layer_of(context.analog_tile)}: pulsed weights have no gradient, and one"
+                    " that is assigned cannot act on them; use update(x, d) of the tile"
+                )
+            context.drop_gradient()
 
     def _check_records(self) -> None:
         """Refuse recorded vectors that no tile can use, before anything is changed by them."""
@@ -311,7 +334,7 @@ class AnalogOptimizerMixin(Optimizer):
         if factor < 1.0 or math.isnan(factor):
             for context in contexts:
                 context.scale_errors(factor)
-        return torch.tensor(total)
+        return torch.tensor(total, device="cpu")
 
     def set_learning_rate(self, learning_rate: float = 0.1) -> None:
         """Set the learning rate of all groups and of their tiles.

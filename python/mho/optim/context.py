@@ -120,10 +120,6 @@ def _check_tile(tile: Any) -> None:
         raise ArgumentError(f"analog_tile: expected a tile, got {type(tile).__name__}")
 
 
-def _nobody() -> None:
-    """Stand for a reference to an optimizer that is not there."""
-
-
 class AnalogContext(nn.Parameter):
     """Parameter of an analog tile: the handle by which optimizers find it, and its trace.
 
@@ -177,7 +173,7 @@ class AnalogContext(nn.Parameter):
         # Only ever appended to and cut off in front, each in one step of the interpreter, so that
         # a backward pass in another thread and a step of an optimizer do not disturb each other.
         self._pairs: list[Pair] = []
-        self._optimizer: Callable[[], Any] = _nobody
+        self._optimizers: tuple[Callable[[], Any], ...] = ()
         self._passes = 0
         self._last_pass: int | None = None
         self._mode = AnalogContextDataViewMode.DATA_VIEW
@@ -231,12 +227,13 @@ class AnalogContext(nn.Parameter):
         ]
 
     def be_stepped_by(self, optimizer: Any) -> None:
-        """Remember which optimizer applies the trace.
+        """Remember an optimizer that applies the trace; those before it may step as well.
 
         Args:
             optimizer: Analog optimizer; it is not kept alive.
         """
-        self._optimizer = weakref.ref(optimizer)
+        others = (one for one in self._optimizers if one() not in (None, optimizer))
+        self._optimizers = (*others, weakref.ref(optimizer))
 
     @property
     def data_view_mode(self) -> AnalogContextDataViewMode:
@@ -293,7 +290,7 @@ class AnalogContext(nn.Parameter):
             d_input: Gradients of the outputs, shape `[..., out]`.
             bias_input: Input of the analog bias column; None without one.
         """
-        if self._optimizer() is None:
+        if all(one() is None for one in self._optimizers):
             self._count_pass()
         self._pairs.append(Pair(x_input, d_input, bias_input))
         if len(self._pairs) > _LONG_TRACE and not self._warned:
@@ -429,6 +426,11 @@ class AnalogContext(nn.Parameter):
             self.clear_pairs()
         with torch._C.DisableTorchFunctionSubclass():
             self.grad = gradient
+
+    def drop_gradient(self) -> None:
+        """Drop a gradient that somebody has assigned, and keep what is recorded."""
+        with torch._C.DisableTorchFunctionSubclass():
+            self.grad = None
 
     def _trained(self) -> nn.Parameter | None:
         tile = self.__dict__.get("analog_tile")

@@ -90,7 +90,9 @@ def total_norm(norms: list[float], norm_type: float) -> float:
         return 0.0
     if math.isinf(norm_type):
         return max(norms)
-    return float(torch.linalg.vector_norm(torch.tensor(norms, dtype=torch.float64), norm_type))
+    return float(
+        torch.linalg.vector_norm(torch.tensor(norms, dtype=torch.float64, device="cpu"), norm_type)
+    )
 
 
 def _rows(value: Tensor, features_first: bool) -> Tensor:

@@ -7,7 +7,7 @@ import sys
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
@@ -74,6 +74,12 @@ class TestLookup:
         layer = AnalogLinear(3, 2)
         assert list(layer.analog_layers()) == [layer]
 
+    @pytest.mark.parametrize("name", ["get_learning_rate", "get_scales", "decay_weights"])
+    def test_type_checkers_know_the_methods_of_tiles(self, name: str) -> None:
+        """Of a class without them `torch.nn.Module` would say that they are tensors."""
+        (found,) = get_args(get_type_hints(AnalogSequential.analog_tiles)["return"])
+        assert callable(vars(found)[name])
+
     def test_shared_layers_are_visited_once(self) -> None:
         layer = AnalogLinear(3, 3)
         assert AnalogSequential(layer, layer).analog_tile_count() == 1
@@ -83,6 +89,20 @@ class TestLookup:
         assert model.apply_to_analog_layers(seen.append) is model
         assert model.apply_to_analog_tiles(seen.append) is model
         assert seen == [*model.analog_layers(), *model.analog_tiles()]
+
+    @pytest.mark.parametrize("value", [None, 1, "text", torch.ones(1)])
+    def test_no_function(self, model: AnalogSequential, value: Any) -> None:
+        for call in (model.apply_to_analog_layers, model.apply_to_analog_tiles):
+            with pytest.raises(ArgumentError, match="fn: expected a function"):
+                call(value)
+
+    @pytest.mark.parametrize("value", [None, 1, "text", torch.ones(1), nn.ReLU()])
+    def test_conversions_of_something_else(self, value: Any) -> None:
+        for cls in (AnalogLinear, AnalogSequential):
+            with pytest.raises(ArgumentError, match="module: expected"):
+                cls.from_digital(value, SingleRPUConfig())
+            with pytest.raises(ArgumentError, match="module: expected"):
+                cls.to_digital(value)
 
     def test_unregister_parameter(self) -> None:
         layer = AnalogLinear(3, 2)

@@ -235,3 +235,26 @@ def test_learned_scales_are_remapped_with_their_momentum() -> None:
     optimizer.step()
     assert torch.equal(alpha, torch.ones(3))
     torch.testing.assert_close(optimizer.state[alpha]["momentum_buffer"], collected / kept)
+
+
+@pytest.mark.parametrize("name", ["SGD", "analog SGD"])
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_gradients_that_are_kept_follow_a_remapping(kind: str, name: str) -> None:
+    """Two steps with one gradient go the same way with and without."""
+
+    def run(type_: WeightRemapType) -> Tensor:
+        config = exact(CONFIGS[kind]())
+        config.remap.type = type_
+        torch.manual_seed(2)
+        layer = AnalogLinear(4, 3, rpu_config=config)
+        optimizer = OPTIMIZERS[name](layer.parameters())
+        layer(torch.ones(8, 4)).square().mean().backward()
+        optimizer.step()
+        optimizer.step()
+        return weights(layer)
+
+    without = run(WeightRemapType.NONE)
+    # One rounding of each weight for each change of the scales.
+    torch.testing.assert_close(
+        run(WeightRemapType.CHANNELWISE_SYMMETRIC), without, rtol=1e-5, atol=1e-6
+    )

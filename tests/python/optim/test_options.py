@@ -168,6 +168,26 @@ def test_tiles_have_the_rate_from_the_beginning(model: AnalogSequential) -> None
     assert model[1].analog_module.get_learning_rate() == pytest.approx(0.25)
 
 
+@pytest.mark.parametrize("config", [InferenceRPUConfig, SingleRPUConfig])
+def test_schedules_reach_all_tiles(config: Any) -> None:
+    """The rate is that of the last step, with which a resumed run continues."""
+    layer = AnalogLinear(4, 3, rpu_config=config())
+    optimizer = AnalogSGD(layer.parameters(), lr=1.0)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    for rate in (1.0, 0.5, 0.25):
+        layer(torch.ones(2, 4)).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        assert layer.analog_module.get_learning_rate() == pytest.approx(rate)
+    resumed = copy.deepcopy(layer)
+    AnalogSGD(resumed.parameters(), lr=1.0).load_state_dict(optimizer.state_dict())
+    layer(torch.ones(2, 4)).sum().backward()
+    optimizer.step()
+    rates = [one.analog_module.get_learning_rate() for one in (layer, resumed)]
+    assert rates == [pytest.approx(0.125)] * 2
+
+
 def scaler_of(scale: float) -> torch.amp.GradScaler:
     return torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=10**6)
 
@@ -237,14 +257,73 @@ class TestGradScaler:
         optimizer.zero_grad()
         optimizer.unscale_analog(scaler)
 
-    def test_overflow_of_analog_errors_only(self, model: AnalogSequential) -> None:
+    @pytest.mark.parametrize("unscale", [False, True])
+    def test_overflow_of_analog_errors_only(self, model: AnalogSequential, unscale: bool) -> None:
+        """No digital gradient overflows, but the step is skipped and the scale reduced."""
         optimizer, scaler = AnalogSGD(model.parameters(), lr=0.1), scaler_of(2.0**10)
-        before = model[0].get_weights()[0]
+        before = [layer.get_weights() for layer in model]
         scaler.scale(model(torch.randn(6, 4)).sum()).backward()
         model[0].analog_module.analog_ctx.store(torch.ones(1, 4), torch.full((1, 5), math.inf))
-        with pytest.warns(UserWarning, match="init_scale"):
+        if unscale:
+            scaler.unscale_(optimizer)
+            optimizer.unscale_analog(scaler)
+        scaler.step(optimizer)
+        scaler.update()
+        assert scaler.get_scale() == 2.0**9
+        for layer, (weight, bias) in zip(model, before, strict=True):
+            assert torch.equal(layer.get_weights()[0], weight)
+            assert torch.equal(layer.get_weights()[1], bias)
+
+    @pytest.mark.parametrize("clip", [False, True])
+    @pytest.mark.parametrize("digital_bias", [False, True])
+    def test_pulsed_weights_alone(
+        self, perfect_config: SingleRPUConfig, clip: bool, digital_bias: bool
+    ) -> None:
+        """No parameter has a gradient in which torch could look for infinities."""
+        perfect_config.mapping.digital_bias = digital_bias
+        model = AnalogSequential(
+            AnalogLinear(4, 5, bias=not digital_bias, rpu_config=perfect_config),
+            AnalogLinear(5, 3, bias=not digital_bias, rpu_config=perfect_config),
+        )
+        if not digital_bias:
+            assert all(isinstance(p, AnalogContext) for p in model.parameters())
+        other = copy.deepcopy(model)
+
+        def run(model: Any, scaler: Any) -> Tensor:
+            optimizer = AnalogSGD(model.parameters(), lr=0.1)
+            x = torch.linspace(-1.0, 1.0, 24).reshape(6, 4)
+            for _ in range(2):
+                optimizer.zero_grad()
+                scaler.scale(model(x).square().mean()).backward()
+                if clip:
+                    scaler.unscale_(optimizer)
+                    optimizer.unscale_analog(scaler)
+                    optimizer.clip_analog_norm(0.1)
+                scaler.step(optimizer)
+                scaler.update()
+            return torch.cat([layer.get_weights()[0].flatten() for layer in model])
+
+        with_it = run(model, scaler_of(2.0**10))
+        without = run(other, torch.amp.GradScaler("cpu", enabled=False))
+        torch.testing.assert_close(with_it, without, **EXACT)
+
+    def test_step_after_a_refused_one(self, model: AnalogSequential) -> None:
+        """What the scaler has left at the optimizer does not multiply the next scale."""
+        other = copy.deepcopy(model)
+        x = torch.randn(6, 4)
+        optimizer, scaler = AnalogSGD(model.parameters(), lr=0.1), scaler_of(2.0**10)
+        scaler.scale(model(x).square().mean()).backward()
+        optimizer.param_groups[0]["lr"] = math.nan
+        with pytest.raises(ArgumentError, match="lr"):
             scaler.step(optimizer)
-        assert torch.equal(model[0].get_weights()[0], before)
+        optimizer.param_groups[0]["lr"] = 0.1
+        scaler.step(optimizer)
+        twin = AnalogSGD(other.parameters(), lr=0.1)
+        other(x).square().mean().backward()
+        twin.step()
+        for layer, expected in zip(model, other, strict=True):
+            for mine, right in zip(layer.get_weights(), expected.get_weights(), strict=True):
+                assert torch.equal(mine, right)
 
 
 def _fused_on_cpu() -> bool:

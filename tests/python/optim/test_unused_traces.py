@@ -97,6 +97,20 @@ def test_a_deleted_optimizer_steps_nothing() -> None:
     assert len(messages_of(layer, None, 3)) == 1
 
 
+def test_any_living_optimizer_keeps_what_is_accumulated() -> None:
+    """A second optimizer, such as that of a search for a rate, leaves the first in charge."""
+    layer = AnalogLinear(4, 3)
+    optimizer = AnalogSGD(layer.parameters(), lr=0.1)
+    other = AnalogSGD(layer.parameters(), lr=0.1)
+    other.load_state_dict(optimizer.state_dict())
+    del other
+    assert messages_of(layer, None, 5) == []
+    assert len(layer.analog_module.analog_ctx.pairs()) == 5
+    del optimizer
+    layer.zero_grad()
+    assert len(messages_of(layer, None, 3)) == 1
+
+
 def test_frozen_and_inference_layers_record_nothing() -> None:
     frozen = AnalogLinear(4, 3)
     for parameter in frozen.parameters():

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd import forward_ad
 
+from mho.exceptions import InputError, TileError
 from mho.nn import AnalogLinear
 from mho.optim import AnalogSGD
 from mho.optim.trace import grouped_pairs
@@ -247,3 +249,36 @@ def test_exact_passes_leave_the_random_stream_alone() -> None:
     calls = layer.analog_module.analog_tile_calls.clone()
     slopes = [torch.autograd.grad(loss, x, retain_graph=True)[0] for _ in range(2)]
     assert torch.equal(*slopes) and torch.equal(layer.analog_module.analog_tile_calls, calls)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+class TestWaysThatTheCoreDoesNotKnow:
+    """Each is refused by name, with what does the same."""
+
+    @pytest.mark.filterwarnings("ignore:.torch.jit.script:FutureWarning")  # of rules in torch
+    @pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
+    def test_dual_tensors(self, kind: str) -> None:
+        tile = build(kind)
+        with forward_ad.dual_level(), pytest.raises(TileError, match=r"torch\.func\.jvp"):
+            tile(forward_ad.make_dual(torch.ones(2, 5), torch.ones(2, 5)))
+        assert tile(torch.ones(2, 5)).shape == (2, 3)
+
+    def test_batched_gradients(self, kind: str) -> None:
+        tile = build(kind)
+        x = torch.ones(5, requires_grad=True)
+        y = tile(x)
+        for call in (
+            lambda: torch.autograd.grad(y, x, torch.eye(3), True, is_grads_batched=True),
+            lambda: torch.vmap(lambda v: torch.autograd.grad(y, x, v, True)[0])(torch.eye(3)),
+            lambda: torch.autograd.functional.jacobian(tile, x, vectorize=True),
+        ):
+            with pytest.raises(TileError, match=r"batched gradients.*torch\.func\.jacrev"):
+                call()
+        assert not tile.analog_ctx.has_gradient()
+        expected = torch.autograd.functional.jacobian(tile, x)
+        assert expected.shape == (3, 5)
+
+    def test_symbolic_traces(self, kind: str) -> None:
+        layer = nn.Sequential(AnalogLinear(5, 3, rpu_config=KINDS[kind][1]()))
+        with pytest.raises(InputError, match=r"torch\.fx cannot trace.*torch\.export"):
+            torch.fx.symbolic_trace(layer)

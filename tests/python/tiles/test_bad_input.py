@@ -141,6 +141,13 @@ def test_sizes(size: Any) -> None:
         TileModuleArray(3, size, SingleRPUConfig())
 
 
+@pytest.mark.parametrize("config", [SingleRPUConfig, InferenceRPUConfig, TorchInferenceRPUConfig])
+def test_arrays_beyond_all_memory(config: Any) -> None:
+    """Before the first of the tiles is built: they would fill the memory one by one."""
+    with pytest.raises(MemoryError, match=f"{2**40} x {2**41} weights"):
+        TileModuleArray(2**40, 2**41, config())
+
+
 @pytest.mark.parametrize("cls", [AnalogTile, InferenceTile, TorchInferenceTile, TileModuleArray])
 def test_configuration_in_place_of_a_flag(cls: Any) -> None:
     config = TorchInferenceRPUConfig() if cls is TorchInferenceTile else InferenceRPUConfig()

@@ -36,7 +36,7 @@ class GlobalDriftCompensation(BaseDriftCompensation):
         Args:
             in_size: Number of input lines.
         """
-        return torch.eye(check_size("in_size", in_size))
+        return torch.eye(check_size("in_size", in_size), device="cpu")
 
 
 @register_config_class
@@ -91,4 +91,4 @@ class PerColumnDriftCompensation(BaseDriftCompensation):
         Args:
             in_size: Number of input lines.
         """
-        return torch.eye(check_size("in_size", in_size))
+        return torch.eye(check_size("in_size", in_size), device="cpu")

@@ -71,7 +71,7 @@ class CustomPairConductanceConverter(BaseConductanceConverter):
         Raises:
             ArithmeticError: They do not.
         """
-        weights = torch.tensor([_TEST_WEIGHTS])
+        weights = torch.tensor([_TEST_WEIGHTS], device="cpu")
         back = self.convert_back_to_weights(*self.convert_to_conductances(weights))
         if not torch.allclose(back, weights, atol=_TEST_TOLERANCE):
             raise ArithmeticError(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mho.exceptions import ModuleError, TileModuleError, short_traceback, warn_caller
 from mho.inference.noise.base import BaseNoiseModel
 from mho.nn.modules import ddp, loading
-from mho.simulator.parameters.arguments import check_rpu_config
+from mho.simulator.parameters.arguments import check_function, check_rpu_config
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.times import check_time
 from mho.simulator.parts.device_drift import check_drift, drift_to, drifts
@@ -87,7 +87,11 @@ class AnalogLayerBase(_Mixin):
 
         Returns:
             This module.
+
+        Raises:
+            ArgumentError: It is no function.
         """
+        check_function("fn", fn)
         for layer in self.analog_layers():
             fn(layer)
         return self
@@ -100,7 +104,11 @@ class AnalogLayerBase(_Mixin):
 
         Returns:
             This module.
+
+        Raises:
+            ArgumentError: It is no function.
         """
+        check_function("fn", fn)
         for tile in self.analog_tiles():
             fn(tile)
         return self

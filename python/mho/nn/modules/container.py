@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mho.exceptions import ArgumentError, ModuleError
 from mho.nn.conversion_table import register_analog
 from mho.nn.modules.base import AnalogLayerBase
-from mho.simulator.parameters.arguments import check_mapping
+from mho.simulator.parameters.arguments import check_instance, check_mapping
 from mho.simulator.state.transaction import unchanged_on_error
 
 Weights = tuple[Tensor, Tensor | None]
@@ -83,7 +83,11 @@ class AnalogSequential(AnalogContainerBase, nn.Sequential):
             module: Digital container; not changed.
             _: Ignored, for the signature common to all layers.
             __: Ignored.
+
+        Raises:
+            ArgumentError: `module` is no `torch.nn.Sequential`.
         """
+        check_instance("module", module, nn.Sequential)
         return _adopt(cls, module)
 
     @classmethod
@@ -94,7 +98,11 @@ class AnalogSequential(AnalogContainerBase, nn.Sequential):
             module: Analog container; not changed.
             _: Ignored, for the signature common to all layers.
             __: Ignored.
+
+        Raises:
+            ArgumentError: `module` is no such container.
         """
+        check_instance("module", module, AnalogSequential)
         return _adopt(nn.Sequential, module)
 
 
@@ -157,7 +165,11 @@ class AnalogWrapper(AnalogContainerBase):
             module: Wrapped module; must not be used any further.
             _: Ignored, for the signature common to all layers.
             __: Ignored.
+
+        Raises:
+            ArgumentError: `module` is no wrapped module.
         """
+        check_instance("module", module, AnalogWrapper)
         original = object.__new__(_wrapped_class(module))
         original.__dict__ = module.__dict__
         return original
@@ -173,12 +185,14 @@ def _pair(name: str, value: object) -> Weights:
 def _adopt(cls: type[ModuleT], module: nn.Module) -> ModuleT:
     """Return an instance of a class with copies of the registries of a module and the same content.
 
-    Unlike the constructor this keeps entries that occur twice, hooks and the training mode.
+    Unlike the constructor this keeps entries that occur twice, hooks and the training mode. What
+    `module.compile()` leaves calls the old module, and stays there.
     """
     adopted = cls.__new__(cls)
     adopted.__dict__ = {
         name: copy.copy(value) if isinstance(value, dict) else value
         for name, value in vars(module).items()
+        if name != "_compiled_call_impl"
     }
     return adopted
 

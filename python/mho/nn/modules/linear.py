@@ -1,6 +1,5 @@
 """Fully connected layer on one tile or on an array of tiles."""
 
-from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -22,12 +21,14 @@ from mho.nn.modules.location import raise_located
 from mho.nn.modules.module_call import call
 from mho.simulator.parameters.arguments import (
     check_flag,
+    check_instance,
     check_rpu_config,
     check_size,
     check_tile_module_class,
 )
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parts.clipping import unwatched, warning_of_clipping
+from mho.simulator.state.ordinary import on_host
 from mho.simulator.state.transaction import nobody_sees
 from mho.simulator.tiles.analog import SingleRPUConfig
 
@@ -83,11 +84,10 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
         self.analog_module: Any
         if _weights_follow.get():
             # The seed is the only draw, and the next layer has to have another one.
-            with _off_meta():
-                self.analog_module = tile_module_class(out_features, in_features, rpu_config, bias)
+            self.analog_module = tile_module_class(out_features, in_features, rpu_config, bias)
             return
         # The tile draws its seed from torch's generator; the layer must not consume that draw.
-        with torch.random.fork_rng(devices=[]), _off_meta():
+        with torch.random.fork_rng(devices=[]):
             self.analog_module = tile_module_class(out_features, in_features, rpu_config, bias)
         with nobody_sees():
             self.reset_parameters()
@@ -144,7 +144,7 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
 
     def reset_parameters(self) -> None:
         """Draw the weights of a new `torch.nn.Linear` and write them to the tile."""
-        with _off_meta(), unwatched():
+        with on_host(), unwatched():
             digital = nn.Linear(self.in_features, self.out_features, bias=self._has_bias())
             self.set_weights(digital.weight, digital.bias)
 
@@ -193,7 +193,11 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
             module: Digital layer; not changed.
             rpu_config: Configuration of the tile.
             tile_module_class: As in the constructor.
+
+        Raises:
+            ArgumentError: `module` is no `torch.nn.Linear`, or as for the constructor.
         """
+        check_instance("module", module, nn.Linear)
         sizes = module.in_features, module.out_features, module.bias is not None
         if module.weight.is_meta:
             return cls(*sizes, rpu_config, tile_module_class).train(module.training)
@@ -213,7 +217,11 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
         Args:
             module: Analog layer; not changed.
             realistic: Estimate the weights from noisy products instead of reading them exactly.
+
+        Raises:
+            ArgumentError: `module` is no such layer.
         """
+        check_instance("module", module, AnalogLinear)
         tile = next(module.analog_tiles())
         weight, bias = module.get_weights(realistic=realistic)
         # Without storage nothing is drawn from torch's generator.
@@ -226,9 +234,3 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
             if bias is not None:
                 digital.bias.copy_(bias)
         return digital
-
-
-def _off_meta() -> AbstractContextManager[Any]:
-    """Return a block in which tensors have storage: kernels need the state of a tile."""
-    is_meta = torch.empty(0).device.type == "meta"  # asks for what a block has set, too
-    return torch.device("cpu") if is_meta else nullcontext()

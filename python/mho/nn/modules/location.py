@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from torch import nn
 
-from mho.exceptions import InputError, is_expected
+from mho.exceptions import AihwkitException, InputError, is_expected
 
 
 def raise_located(error: InputError, layer: nn.Module) -> NoReturn:
@@ -22,6 +22,21 @@ def raise_located(error: InputError, layer: nn.Module) -> NoReturn:
     where = f"{name!r}, " if name else ""
     text = str(error.args[0]) if error.args else ""
     error.args = (f"{text}; in layer {where}{type(layer).__name__}({layer.extra_repr()})",)
+    raise error.with_traceback(None) if is_expected(error) else error
+
+
+def raise_in_layer(error: AihwkitException, name: str) -> NoReturn:
+    """Raise an error of the construction of a layer again, with the name of the layer.
+
+    Args:
+        error: Error that is being handled.
+        name: Full name of the layer in its model, empty if it is the model.
+
+    Raises:
+        AihwkitException: Always.
+    """
+    if name and error.args:
+        error.args = (f"{error.args[0]}; in layer {name!r}", *error.args[1:])
     raise error.with_traceback(None) if is_expected(error) else error
 
 

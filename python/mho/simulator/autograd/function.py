@@ -1,11 +1,12 @@
 """The autograd function around a tile."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor
 
+from mho.exceptions import TileError
 from mho.optim.context import AnalogContext
 from mho.simulator.autograd.accumulation import accumulates_into
 from mho.simulator.autograd.recomputation import warn_if_recomputed
@@ -17,6 +18,9 @@ from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import batch_shape, from_rows, to_rows
 
 _running_backward_pass = torch._C._current_graph_task_id  # negative outside of any
+# Of `torch.vmap`, and of what is older: `is_grads_batched`.
+_is_batched = torch._C._functorch.is_batchedtensor
+_is_batched_of_old = torch._C._functorch.is_legacy_batchedtensor
 
 
 class DifferentiableTile(Protocol):
@@ -172,9 +176,31 @@ class AnalogFunction(torch.autograd.Function):
         run = _differentiable_backward if torch.is_grad_enabled() else _backward
         return run(ctx, grad_output)
 
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> NoReturn:
+        """Refuse tangents.
+
+        Args:
+            ctx: Of autograd.
+            _: Tangents of the inputs.
+
+        Raises:
+            TileError: Always.
+        """
+        raise TileError(
+            "forward-mode differentiation: tiles of the core do not take dual tensors; use"
+            " torch.func.jvp or torch.func.jacfwd with an inference configuration"
+        )
+
 
 def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
     tile = ctx.tile
+    if _is_batched_of_old(d_output) or _is_batched(d_output):
+        raise TileError(
+            "batched gradients (is_grads_batched, vectorize=True, vmap): backward passes of tiles"
+            " of the core take one gradient each; use torch.func.jacrev with an inference"
+            " configuration, or one pass after another"
+        )
     x, rows, seen, mask, r = ctx.saved_tensors
     d = to_rows(d_output, tile.out_size, tile.out_trans, "grad_output")
     needs_context, _, needs_x, needs_weight, _, needs_range, needs_bias = ctx.needs_input_grad

@@ -34,7 +34,7 @@ def new_token(tile: TracedTile) -> Tensor:
     """
     handle = next(_HANDLES)
     _TILES[handle] = tile
-    return torch.tensor([handle], dtype=torch.float64, requires_grad=True)
+    return torch.tensor([handle], dtype=torch.float64, device="cpu", requires_grad=True)
 
 
 def tile_of_handle(handle: int) -> TracedTile | None:

@@ -57,7 +57,7 @@ def _next_call(calls: Tensor) -> Tensor:
 
 
 def _advanced(calls: Tensor) -> Tensor:
-    return torch.tensor([_core.next_call(calls)], dtype=torch.int64)
+    return torch.tensor([_core.next_call(calls)], dtype=torch.int64, device="cpu")
 
 
 def _batches_seen(update_idx: Tensor, until: int) -> Tensor:
@@ -114,7 +114,8 @@ def _mvm(
     seen = x if r is None else enter_range(x, r)
     bias = None if not analog_bias else (1.0 if r is None else 1.0 / float(r))
     y = x.new_empty(x.shape[0], out_size)
-    mask = torch.empty((x.shape[0], out_size) if masked else (0, 0), dtype=torch.uint8)
+    shape = (x.shape[0], out_size) if masked else (0, 0)
+    mask = torch.empty(shape, dtype=torch.uint8, device="cpu")
     _core.mvm(
         _spec(config, *sizes), False, seen.contiguous(), weight, y, seed, int(call), is_test, bias,
         _named(line_names, lines), mask if masked else None,

@@ -121,6 +121,6 @@ def once_only(value: Tensor | None, reason: str) -> Tensor | None:
         return None
     # Its own leaf: even where nothing that came in is differentiated, the result is no constant.
     with torch.enable_grad():
-        anchor = torch.zeros((), requires_grad=True)
+        anchor = torch.zeros((), device="cpu", requires_grad=True)
         refused: Tensor = _Refused.apply(value.detach(), anchor, reason)
     return refused

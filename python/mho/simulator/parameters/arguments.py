@@ -275,3 +275,32 @@ def check_rpu_config(rpu_config: Any) -> RPUConfigBase:
         "rpu_config: must be a configuration, such as rpu_config=SingleRPUConfig(), got"
         f" {describe(rpu_config)}"
     )
+
+
+def check_function(name: str, value: object) -> None:
+    """Check that a value can be called.
+
+    Args:
+        name: Name of the argument.
+        value: Candidate.
+
+    Raises:
+        ArgumentError: It cannot.
+    """
+    if not callable(value):
+        raise ArgumentError(f"{name}: expected a function, got {describe(value)}")
+
+
+def check_instance(name: str, value: object, kind: type) -> None:
+    """Check that a value is of a class.
+
+    Args:
+        name: Name of the argument.
+        value: Candidate.
+        kind: Class.
+
+    Raises:
+        ArgumentError: It is not.
+    """
+    if not isinstance(value, kind):
+        raise ArgumentError(f"{name}: expected {kind.__name__}, got {describe(value)}")

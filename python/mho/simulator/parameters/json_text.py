@@ -213,7 +213,7 @@ def _decode_tensor(value: dict[str, Any], path: str) -> torch.Tensor:
     dtype = getattr(torch, str(value["dtype"]), None)
     if not isinstance(dtype, torch.dtype):
         raise ConfigError(f"{path}: unknown tensor type {value['dtype']!r}")
-    return torch.tensor(_decode(value["tensor"], path), dtype=dtype)
+    return torch.tensor(_decode(value["tensor"], path), dtype=dtype, device="cpu")
 
 
 def _decode_array(value: dict[str, Any], path: str) -> "np.ndarray[Any, Any]":

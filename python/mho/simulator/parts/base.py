@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from mho.simulator.raw_tiles.base import SimulatorTile
@@ -25,6 +26,10 @@ class PartOwner(Protocol):
     @property
     def tile(self) -> SimulatorTile:
         """Raw tile."""
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
 
     def register_buffer(self, name: str, tensor: Tensor | None) -> None:
         """Add a buffer."""
@@ -51,6 +56,10 @@ class Part:
             tile: Tile that the part belongs to.
         """
         self._tile = tile
+
+    def _filled(self, size: int, value: float) -> Tensor:
+        """Return a float32 vector on the device of the weights, whatever the default device is."""
+        return torch.full((size,), value, dtype=torch.float32, device=self._tile.device)
 
     def register(self) -> None:
         """Register its tensors on a fresh tile, as far as they are always there."""

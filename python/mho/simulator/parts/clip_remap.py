@@ -52,7 +52,7 @@ class ClipRemap(Part):
         tile = self._tile
         scales, learned = tile.scales.get_scales(), tile.scales.get_learned_out_scales()
         if scales is None:
-            scales = torch.ones(1).to(tile._get_tile_weights_ref())
+            scales = tile._get_tile_weights_ref().new_ones(1)
         if not all_finite(scales):
             return []  # training diverged, as the outputs show
         spread = scales.expand(tile.out_size).clone()

@@ -86,8 +86,14 @@ def warning_of_clipping() -> Iterator[None]:
         total = sum(one.total for one in found.values())
         scaled = any(one.is_scaled for one in found.values() if one.clipped)
         warn_caller(
-            f"{clipped} of {total} weights ({100.0 * clipped / total:.2g} %) are beyond the bounds"
-            f" of their devices and were clipped; set{' a smaller' if scaled else ''}"
+            f"{clipped} of {total} weights ({_percent(clipped, total)} %) are beyond the bounds of"
+            f" their devices and were clipped; set{' a smaller' if scaled else ''}"
             " mapping.weight_scaling_omega, the largest absolute weight in the array, to scale the"
             " weights of a layer into the bounds"
         )
+
+
+def _percent(part: int, total: int) -> str:
+    """Return a share with two digits, and 100 where two digits would make an exponent."""
+    share = 100.0 * part / total
+    return f"{share:.2g}" if share < 99.5 else "100"

@@ -96,7 +96,7 @@ class InputRange(Part):
         if present is None or is_parameter != params.learn_input_range:
             self._drop()
             value = (
-                torch.full((1,), float(params.init_value), dtype=torch.float32)
+                self._filled(1, float(params.init_value))
                 if present is None
                 else present.detach().clone()
             )
@@ -105,7 +105,7 @@ class InputRange(Part):
             else:
                 tile.register_buffer("input_range", value)
         if tile._buffers.get("input_range_update_idx") is None:
-            tile.register_buffer("input_range_update_idx", torch.zeros(1, dtype=torch.float32))
+            tile.register_buffer("input_range_update_idx", self._filled(1, 0.0))
         return True
 
     def _drop(self) -> None:
@@ -131,7 +131,7 @@ class InputRange(Part):
             first = value.detach().reshape(-1)[:1]
         number = abs(check_number("value", first))
         # Zero in the precision of the range as well.
-        if float(torch.tensor(number, dtype=present.dtype)) in (0.0, float("inf")):
+        if float(torch.tensor(number, dtype=present.dtype, device="cpu")) in (0.0, float("inf")):
             raise ArgumentError(
                 f"value: expected a range that is not zero in {present.dtype}, got {number}"
             )

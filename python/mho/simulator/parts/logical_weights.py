@@ -236,7 +236,7 @@ class LogicalWeights(Part):
                 raise ArgumentError(
                     f"over_sampling: at most {_MOST_SAMPLES} samples, got {samples}"
                 )
-            x = torch.randn(samples, size, dtype=torch.float32)
+            x = torch.randn(samples, size, dtype=torch.float32, device="cpu")
         else:
             check_tensor(x_values, "x_values")
             x = x_values.detach().cpu().float()

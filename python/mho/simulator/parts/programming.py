@@ -29,6 +29,18 @@ class DriftingTile(PartOwner, Protocol):
     drift_readout_tensor: Tensor | None
 
 
+class _Numbered(list[Any]):
+    """List whose items are attributes as well.
+
+    `torch.distributed.checkpoint` looks each entry of a state up in the model, part by part.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name.isdecimal() and int(name) < len(self):
+            return self[int(name)]
+        raise AttributeError(f"{name!r}: there are {len(self)} items")
+
+
 class Programming(Part):
     """Replaces the weights by what the noise model makes of them, at programming and later.
 
@@ -45,7 +57,7 @@ class Programming(Part):
     def follow(self, config: Any) -> None:
         """Add what programming needs; see the base class."""
         if "alpha" not in self._tile._buffers:
-            self._tile.register_buffer("alpha", torch.ones(1, dtype=torch.float32))
+            self._tile.register_buffer("alpha", self._filled(1, 1.0))
             self._tile.register_buffer(_WEIGHTS, None)
             self._tile.register_buffer(_BASELINE, None)
 
@@ -69,7 +81,7 @@ class Programming(Part):
         elif name.startswith(f"{_PARAMETERS}."):
             kept = None if value is None or value.numel() == 0 else value.clone()
             before = self._tile.drift_noise_parameters or []
-            self._tile.drift_noise_parameters = [*before, kept]
+            self._tile.drift_noise_parameters = _Numbered([*before, kept])
         elif value is None:
             self._tile._buffers[name] = None
         else:
@@ -88,7 +100,7 @@ class Programming(Part):
             name = f"{_PARAMETERS}.{i}"
             if value is not None and not isinstance(value, Tensor):
                 raise TileError(f"{name}: expected a tensor or None, got {type(value).__name__}")
-            entries[name] = torch.empty(0) if value is None else value
+            entries[name] = torch.empty(0, device="cpu") if value is None else value
         return entries
 
     @ordinary_tensors()
@@ -117,7 +129,7 @@ class Programming(Part):
         programmed, parameters = model.apply_programming_noise(reference.clone())
         weights = programmed.to(reference)
         buffers[_WEIGHTS] = weights
-        tile.drift_noise_parameters = list(parameters)
+        tile.drift_noise_parameters = _Numbered(parameters)
         tile.tile.set_weights(weights)
         compensation = self._compensation()
         if compensation is not None:

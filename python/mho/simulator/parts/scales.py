@@ -74,7 +74,7 @@ class Scales(Part):
         if not mapping.learn_out_scaling:
             parameters["out_scaling_alpha"] = None
         elif present is None or present.numel() != size:
-            ones = torch.ones(size, dtype=torch.float32)
+            ones = self._filled(size, 1.0)
             parameters["out_scaling_alpha"] = nn.Parameter(ones)
 
     def init_mapping_scales(self) -> None:
@@ -84,7 +84,7 @@ class Scales(Part):
         remaps = remap is not None and remap.type is not WeightRemapType.NONE
         if self.get_mapping_scales() is None and (mapping.weight_scaling_omega > 0.0 or remaps):
             is_one = mapping.weight_scaling_omega > 0.0 and not mapping.weight_scaling_columnwise
-            ones = torch.ones(1 if is_one else self._tile.out_size, dtype=torch.float32)
+            ones = self._filled(1 if is_one else self._tile.out_size, 1.0)
             self._tile._buffers["mapping_scales"] = ones
         self._follow_rate()
 

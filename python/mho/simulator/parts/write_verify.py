@@ -87,7 +87,7 @@ class WriteVerify(Part):
     def _verification_inputs(self, x_values: Tensor | None) -> Tensor:
         size, like = self._tile.tile.get_x_size(), self._tile.tile.get_weights()
         if x_values is None:
-            return torch.eye(size).to(like)
+            return torch.eye(size, dtype=like.dtype, device=like.device)
         check_tensor(x_values, "x_values")
         if x_values.dim() != 2 or x_values.shape[1] != size or x_values.shape[0] == 0:
             raise InputError(

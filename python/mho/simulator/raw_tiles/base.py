@@ -522,7 +522,7 @@ class SimulatorTile:
 
     def get_hidden_parameters(self) -> Tensor:
         """Return the state of all crosspoints, shape `[n, out, in]`, empty if there is none."""
-        return torch.empty(0)
+        return torch.empty(0, device="cpu")
 
     def get_hidden_parameter_names(self) -> list[str]:
         """Return the names of the planes of `get_hidden_parameters`."""

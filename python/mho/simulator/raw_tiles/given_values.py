@@ -34,7 +34,7 @@ def as_vector(name: str, value: object) -> Tensor:
         ArgumentError: They are no real numbers.
     """
     try:
-        given = torch.as_tensor(value).detach()
+        given = torch.as_tensor(value, device="cpu").detach()
         if given.is_complex() or not is_dense(given):
             raise TypeError("not a dense tensor of real numbers")
         return given.to("cpu", torch.float32).reshape(-1)

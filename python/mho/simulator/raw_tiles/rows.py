@@ -18,9 +18,10 @@ def check_tensor(value: object, name: str) -> None:
         InputError: It is not a tensor of real numbers with at least one axis.
     """
     if not isinstance(value, Tensor):
-        raise InputError(
-            f"{name}: expected a tensor, got {type(value).__name__}; use torch.as_tensor"
-        )
+        remedy = "use torch.as_tensor"
+        if isinstance(value, torch.fx.Proxy):
+            remedy = "torch.fx cannot trace tiles: use torch.export, or make their layers leaves"
+        raise InputError(f"{name}: expected a tensor, got {type(value).__name__}; {remedy}")
     if value.is_complex():
         raise InputError(
             f"{name}: complex numbers are not supported; pass real and imaginary parts separately"
@@ -46,7 +47,7 @@ def as_tensor(name: str, value: object) -> Tensor:
         InputError: It is none of these, or has no dense values.
     """
     try:
-        tensor = torch.as_tensor(value)
+        tensor = value if isinstance(value, Tensor) else torch.as_tensor(value, device="cpu")
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise InputError(f"{name}: cannot be made a tensor: {error}") from error
     if not is_dense(tensor) or tensor.is_complex():

@@ -4,7 +4,8 @@ A tensor that is made there can never be written in place outside of it, nor tra
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,6 +16,23 @@ def ordinary_tensors() -> Iterator[None]:
     """Make ordinary tensors inside the block, without recording; also a decorator."""
     with torch.inference_mode(False), torch.no_grad():
         yield
+
+
+def on_host() -> AbstractContextManager[Any]:
+    """Return a block in which tensors are made on the host, whatever the default device is.
+
+    Kernels compute there; and tensors on the meta device, on which large models are built, would
+    have no values.
+    """
+    return nullcontext() if default_device().type == "cpu" else torch.device("cpu")
+
+
+def default_device() -> torch.device:
+    """Return where torch makes tensors: the default device, or that of a block around.
+
+    Older versions of `torch.get_default_device` do not know of blocks.
+    """
+    return torch.empty(0).device
 
 
 @ordinary_tensors()

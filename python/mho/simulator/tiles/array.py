@@ -65,6 +65,7 @@ class TileModuleArray(nn.Module):
         Raises:
             ArgumentError: A size is not a positive integer or the configuration has no mapping.
             ConfigError: The configuration is invalid; the message names the field.
+            MemoryError: There is no memory for so many weights.
         """
         super().__init__()
         bias = check_flag("bias", bias)
@@ -77,6 +78,7 @@ class TileModuleArray(nn.Module):
                 "rpu_config: expected a configuration with a mapping, got"
                 f" {type(rpu_config).__name__}"
             )
+        _check_memory(out_size, in_size)
         mapping = rpu_config.mapping
         self.in_sizes = self.get_split_sizes(in_size, mapping.max_input_size)
         self.out_sizes = self.get_split_sizes(out_size, mapping.max_output_size)
@@ -88,8 +90,8 @@ class TileModuleArray(nn.Module):
             for columns in self.in_sizes
         )
         has_bias = check_flag("bias", bias)
-        value = nn.Parameter(torch.zeros(out_size, dtype=torch.float32)) if has_bias else None
-        self.register_parameter("bias", value)
+        zeros = torch.zeros(out_size, dtype=torch.float32, device=self.device)
+        self.register_parameter("bias", nn.Parameter(zeros) if has_bias else None)
         self.analog_tile_count = len(self.in_sizes) * len(self.out_sizes)
 
     @property
@@ -244,3 +246,16 @@ class TileModuleArray(nn.Module):
 
 
 pending.explain(__name__)
+
+
+def _check_memory(out_size: int, in_size: int) -> None:
+    """Refuse sizes for whose weights there is no memory, before the first of many tiles is built.
+
+    One by one they would be built until the system ends the process.
+    """
+    try:
+        torch.empty(out_size, in_size, dtype=torch.float32, device="cpu")  # given back at once
+    except RuntimeError as error:
+        raise MemoryError(
+            f"out_size, in_size: there is no memory for {out_size} x {in_size} weights"
+        ) from error

@@ -29,11 +29,12 @@ from mho.simulator.raw_tiles.base import SimulatorTile, refused_backend
 from mho.simulator.raw_tiles.core.gpu.watched_buffers import peek
 from mho.simulator.state.header import encode_header
 from mho.simulator.state.names import AnalogTileStateNames as Names
-from mho.simulator.state.ordinary import keep_ordinary, ordinary_tensors
+from mho.simulator.state.ordinary import keep_ordinary, on_host, ordinary_tensors
 from mho.simulator.state.plan import commit, deferred_commits
 from mho.simulator.state.tensor_group import TensorGroup
 from mho.simulator.state.trained_buffers import TrainedBuffers
 from mho.simulator.state.transaction import unchanged_on_error
+from mho.simulator.state.whole_weights import check_whole
 from mho.simulator.tiles import editing, loading
 from mho.simulator.tiles.base import SimulatorTileWrapper, TileModuleBase
 from mho.simulator.tiles.moving import check_cuda, move_like, move_with_model, stay_on_host
@@ -134,9 +135,10 @@ class TileModule(nn.Module):
         self.load_rpu_config = True
         self.strict_rpu_config_check = True
         self.image_sizes: list[int] = []
-        self.register_parameter("bias", self._new_bias())
-        self._take_token()
-        self.tile = self._create_raw_tile()
+        with on_host():
+            self.register_parameter("bias", self._new_bias())
+            self._take_token()
+            self.tile = self._create_raw_tile()
 
     def take_config(self, config: RPUConfigBase) -> None:
         """Hold a checked configuration, which tells of its changes from now on.
@@ -169,8 +171,9 @@ class TileModule(nn.Module):
         """Assign an attribute.
 
         A whole configuration is handed to `replace_with`, and a tensor that is assigned to learned
-        scales or to the input range becomes their new values.
+        scales or to the input range becomes their new values. Shards are refused.
         """
+        check_whole(self, name, value, Names.SHARED_WEIGHTS)
         if name == "rpu_config":
             self.replace_with(value)
         elif name in _SETTERS and isinstance(value, Tensor) and type(value) is not nn.Parameter:
@@ -498,6 +501,12 @@ class TileModule(nn.Module):
         """
         return prefix + Names.CONFIG
 
+    @property
+    def analog_tile_config(self) -> Tensor:
+        """Class, configuration and learning rate as states hold them, uint8 (see `header.py`)."""
+        rate, dw_min = self.tile.get_learning_rate(), self.tile.dw_min
+        return encode_header(type(self).__name__, self.rpu_config, rate, dw_min)
+
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         for name in (Names.CONTEXT, Names.SHARED_WEIGHTS):
@@ -507,24 +516,15 @@ class TileModule(nn.Module):
                 if value is not None and name not in self._non_persistent_buffers_set:
                     destination.pop(prefix + name, None)
                     destination[prefix + name] = value if keep_vars else value.detach()
-        raw = self.tile
-        destination[prefix + Names.CONFIG] = encode_header(
-            type(self).__name__, self.rpu_config, raw.get_learning_rate(), raw.dw_min
-        )
+        destination[prefix + Names.CONFIG] = self.analog_tile_config
         for part in self.parts:
             for name, value in part.listed().items():
                 destination[prefix + name] = value
 
     def _load_from_state_dict(
-        self,
-        state_dict: Any,
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
+        self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool,
+        missing_keys: list[str], unexpected_keys: list[str], error_msgs: list[str],
+    ) -> None:  # fmt: skip
         for hook in self._load_state_dict_pre_hooks.values():
             hook(
                 state_dict,

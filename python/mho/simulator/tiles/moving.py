@@ -10,7 +10,7 @@ from mho.exceptions import CudaError, InputError, TileModuleError
 from mho.optim.context import AnalogContext, stands_for
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import check_tensor
-from mho.simulator.state.ordinary import ordinary_tensors
+from mho.simulator.state.ordinary import default_device, ordinary_tensors
 
 
 class MovableTile(Protocol):
@@ -48,7 +48,7 @@ def check_move(tile: MovableTile, fn: Any) -> Tensor:
     """
     name = type(tile).__name__
     try:
-        probe: Tensor = fn(torch.zeros(1, dtype=torch.float32))
+        probe: Tensor = fn(torch.zeros(1, dtype=torch.float32, device="cpu"))
     except Exception as error:
         raise TileModuleError(f"{name} cannot be moved or cast: {error}") from error
     if not probe.is_floating_point():
@@ -155,12 +155,18 @@ def move_like(tile: MovableTile, like: Tensor) -> None:
     move_with_model(tile, lambda value: value.to(like) if value.is_floating_point() else value)
 
 
-def follow_default_dtype(tile: Any) -> None:
-    """Cast a fresh tile as the layers of torch beside it, if torch has another default precision.
+def follow_defaults(tile: Any) -> None:
+    """Move and cast a fresh tile as the layers of torch beside it.
+
+    Tiles are built on the host. Those that move go to another default device of torch, but not to
+    meta, where their weights would be lost.
 
     Args:
         tile: Tile; one whose configuration asks for another precision than float32 keeps it.
     """
+    device = default_device()
+    if device.type not in ("cpu", "meta") and tile.tile.moves:
+        tile.to(device)
     dtype = torch.get_default_dtype()
     if dtype is not torch.float64 or tile.get_dtype() is not torch.float32:
         return

@@ -36,7 +36,7 @@ from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.tiles.base import BaseTile, RPUCudaSimulatorTileWrapper
 from mho.simulator.tiles.module import TileModule
-from mho.simulator.tiles.moving import cast_for_core, cast_like_weight, follow_default_dtype
+from mho.simulator.tiles.moving import cast_for_core, cast_like_weight, follow_defaults
 
 __all__ = ["BaseTile", "InputRangeParameter", "TileWithPeriphery"]
 
@@ -120,7 +120,7 @@ class TileWithPeriphery(TileModule):
             part.follow(self.rpu_config)
         self.connect()
         self.settle()
-        follow_default_dtype(self)
+        follow_defaults(self)
         self.tile.open_backend()
 
     def _default_config(self) -> RPUConfigBase:

@@ -89,7 +89,8 @@ def start_at(tile: TileWithPeriphery, w_init: float | None) -> None:
         w_init: Weight, as there.
     """
     start = lower_bound(tile.rpu_config.device) if w_init is None else w_init
-    tile.tile.set_weights(torch.full((tile.out_size, tile.in_size), float(start or 0.0)))
+    shape = tile.out_size, tile.in_size
+    tile.tile.set_weights(torch.full(shape, float(start or 0.0), device="cpu"))
 
 
 def lower_bound(device: CrosspointDevice) -> float | None:

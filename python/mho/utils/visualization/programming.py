@@ -77,7 +77,7 @@ def _drift(
     for name, values in (("t_inference_list", times), ("w_inits", weights)):
         if values.ndim != 1 or values.size == 0:
             raise ArgumentError(f"{name}: expected a list of numbers, got shape {values.shape}")
-    targets = torch.tensor(weights, dtype=torch.float32).repeat(n_repeats, 1)
+    targets = torch.tensor(weights, dtype=torch.float32, device="cpu").repeat(n_repeats, 1)
     programmed, parameters = model.apply_programming_noise(targets)
     read = [model.apply_drift_noise(programmed, parameters, float(t)).numpy() for t in times]
     drifted = np.stack(read).astype(np.float64)
@@ -212,7 +212,7 @@ def _configuration(config: CrosspointDevice | RPUConfigBase) -> Any:
 
 def _targets(w_range: tuple[float, float], n_rows: int) -> Tensor:
     check_count("n_rows", n_rows)
-    return torch.empty(n_rows, n_rows).uniform_(*w_range)
+    return torch.empty(n_rows, n_rows, device="cpu").uniform_(*w_range)
 
 
 def _edges(w_range: tuple[float, float], n_bins: int) -> Array:

@@ -39,10 +39,10 @@ def compute_pulse_response(
     steps = _checked_direction(direction)
     if analog_tile.use_bias:
         raise ArgumentError("analog_tile: has a bias; build the tile without")
-    pulse = -torch.ones(1, analog_tile.in_size)
+    pulse = -torch.ones(1, analog_tile.in_size, device="cpu")
     gradients = torch.from_numpy(steps.astype(np.float32)).reshape(-1, 1, 1)
     gradients = gradients.expand(-1, 1, analog_tile.out_size).contiguous()
-    identity = torch.eye(analog_tile.in_size)
+    identity = torch.eye(analog_tile.in_size, device="cpu")
     trace = np.empty((len(steps), analog_tile.out_size, analog_tile.in_size))
     for row, gradient in zip(trace, gradients, strict=True):
         analog_tile.update(pulse, gradient)

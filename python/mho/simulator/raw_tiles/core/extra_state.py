@@ -109,7 +109,7 @@ def _tensor(name: str, values: Any, size: int) -> Tensor:
     try:
         if any(isinstance(v, (bool, str)) or not math.isfinite(v) for v in values):
             raise ValueError("values must be finite numbers")
-        tensor = torch.tensor(values, dtype=dtype)
+        tensor = torch.tensor(values, dtype=dtype, device="cpu")
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise StateError(f"extra: {name} cannot be read: {error}") from error
     if tensor.numel() != size:

@@ -34,7 +34,7 @@ class HiddenParameters:
         tensors, spec = self._tensors, self._parsed.spec
         planes = [tensors.plane(name, spec) for name in spec.hidden_names]
         planes += tensors.added.values()
-        return torch.stack(planes) if planes else torch.empty(0)
+        return torch.stack(planes) if planes else torch.empty(0, device="cpu")
 
     def set(self, params: Tensor) -> None:
         """Write all of them and bring the weights into the new bounds.

@@ -34,7 +34,9 @@ class LineValues:
         """
         lines = self._tensors.lines[backward]
         return {
-            name: torch.empty(0) if (value := lines.get(name)) is None else value.detach().clone()
+            name: value.detach().clone()
+            if (value := lines.get(name)) is not None
+            else torch.empty(0, device="cpu")
             for name in self._parsed.spec.line_names(backward)
         }
 

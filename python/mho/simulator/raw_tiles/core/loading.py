@@ -246,7 +246,7 @@ def _plan_hidden(
         if name in given:
             hidden[name] = check_weights(given[name], shape, f"{Names.HIDDEN}.{name}")
         elif constant is not None:
-            hidden[name] = torch.full(shape, constant, dtype=torch.float32)
+            hidden[name] = torch.full(shape, constant, dtype=torch.float32, device="cpu")
         else:
             result.missing.append(f"{Names.HIDDEN}.{name}")
     return hidden
@@ -265,13 +265,13 @@ def _plan_counts(
     if given is None:
         if same:
             result.missing.append(Names.COUNTS)
-        given = torch.zeros(shape, dtype=torch.int64)
+        given = torch.zeros(shape, dtype=torch.int64, device="cpu")
     is_counter = isinstance(given, Tensor) and given.dtype is torch.int64
     if not is_counter or tuple(given.shape) != shape or bool((given < 0).any()):
         raise InputError(f"{Names.COUNTS}: expected counts, an int64 tensor of shape {shape}")
     old = tensors.counts
     if old is None:
-        old = torch.zeros(shape, dtype=torch.int64)
+        old = torch.zeros(shape, dtype=torch.int64, device="cpu")
     result.steps.append(lambda: tensors.state.update({Names.COUNTS: old.copy_(given)}))
 
 

@@ -16,6 +16,7 @@ from mho.simulator.raw_tiles.core.python_pulses import PythonSteps
 from mho.simulator.raw_tiles.core.tensors import DEVICE, CoreTensors
 from mho.simulator.state.entries import Entry, check_entry
 from mho.simulator.state.names import PERSISTENT
+from mho.simulator.state.ordinary import on_host
 from mho.simulator.state.plan import LoadPlan
 from mho.simulator.state.tensor_group import as_tensor
 
@@ -113,8 +114,10 @@ class PythonDevice:
         """
         assert self.device is not None
         tensors, parsed = self._tensors, self._parsed
-        counts = torch.zeros(parsed.spec.d_size, parsed.spec.x_size, dtype=torch.int64)
-        with tensors.undone_on_error():
+        counts = torch.zeros(
+            parsed.spec.d_size, parsed.spec.x_size, dtype=torch.int64, device="cpu"
+        )
+        with tensors.undone_on_error(), on_host():
             call = tensors.next_call()
             steps = PythonSteps(tensors, self._planes(), self.device, parsed.dw_min, call)
             for at in range(x.shape[0]):
@@ -159,7 +162,9 @@ def check_python_device(config: Any) -> None:
     if not spec.hidden_names or not device.plane_names:
         return
     planes = {
-        name: torch.full(_TRIAL, value) if isinstance(value, float) else as_tensor(value, _TRIAL)
+        name: torch.full(_TRIAL, value, device="cpu")
+        if isinstance(value, float)
+        else as_tensor(value, _TRIAL)
         for name, value in spec.construct(1).items()
     }
     _drawn(device, planes, 1)
@@ -173,9 +178,9 @@ def _acting_device(config: Any) -> CustomPulsedDevice | None:
 
 def _drawn(device: CustomPulsedDevice, planes: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
     """Return what a device draws, checked; `construction_seed` takes the place of the seed."""
-    generator = torch.Generator().manual_seed(device.construction_seed or seed)
+    generator = torch.Generator("cpu").manual_seed(device.construction_seed or seed)
     shape = tuple(next(iter(planes.values())).shape)
-    with torch.no_grad():
+    with torch.no_grad(), on_host():
         values = device.draw_planes({k: v.clone() for k, v in planes.items()}, generator)
     where = f"device: {type(device).__name__}.draw_planes"
     names = _names(device, planes)

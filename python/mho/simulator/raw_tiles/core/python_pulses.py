@@ -43,7 +43,7 @@ class PythonSteps:
         self._bounds = [self._planes[name].clone() for name in ("min_bound", "max_bound")]
         acting = self._persistent()
         self._weight = (tensors.weights if acting is None else acting).detach().clone()
-        self._counts = torch.zeros(2, *self._weight.shape, dtype=torch.int64)
+        self._counts = torch.zeros(2, *self._weight.shape, dtype=torch.int64, device="cpu")
         self._draws = 0
 
     def _persistent(self) -> Tensor | None:

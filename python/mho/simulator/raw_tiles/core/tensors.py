@@ -63,7 +63,7 @@ class CoreTensors:
             Names.WEIGHTS, torch.zeros(spec.d_size, spec.x_size, dtype=torch.float32, device="cpu")
         )
         owner.register_buffer(Names.SEED, seed)
-        owner.register_buffer(Names.CALLS, torch.zeros(1, dtype=torch.int64))
+        owner.register_buffer(Names.CALLS, torch.zeros(1, dtype=torch.int64, device="cpu"))
         owner.register_buffer(Names.COUNTS, _no_counts(spec))
         for name in _GROUPS:
             owner.add_module(name, TensorGroup())
@@ -193,7 +193,7 @@ class CoreTensors:
             return stored.detach().clone()
         constant = spec.hidden_constant(name)
         value = 0.0 if constant is None else constant
-        return torch.full((spec.d_size, spec.x_size), value, dtype=torch.float32)
+        return torch.full((spec.d_size, spec.x_size), value, dtype=torch.float32, device="cpu")
 
     @ordinary_tensors()
     def store_planes(self, planes: Mapping[str, Tensor], spec: _core.TileSpec) -> None:
@@ -246,8 +246,8 @@ class CoreTensors:
         """Return what drift remembers before its first call."""
         acting = self.hidden.get(PERSISTENT, self.weights)
         return {
-            "current_t": torch.zeros(1, dtype=torch.float64),
-            "t": torch.zeros(acting.shape, dtype=torch.float64),
+            "current_t": torch.zeros(1, dtype=torch.float64, device="cpu"),
+            "t": torch.zeros(acting.shape, dtype=torch.float64, device="cpu"),
             "w0": acting.detach().clone(),
             "previous_weights": acting.detach().clone(),
         }
@@ -256,7 +256,7 @@ class CoreTensors:
 def _no_counts(spec: _core.TileSpec) -> Tensor | None:
     if not spec.counts_pulses:
         return None
-    return torch.zeros(2, spec.d_size, spec.x_size, dtype=torch.int64)
+    return torch.zeros(2, spec.d_size, spec.x_size, dtype=torch.int64, device="cpu")
 
 
 def _present(buffers: Buffers, name: str) -> Tensor:

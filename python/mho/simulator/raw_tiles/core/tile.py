@@ -130,7 +130,7 @@ class CoreTile(SimulatorTile):
             _refuse_python_device(config, owner)
         text = config.core_json()
         with ordinary_tensors():
-            seed = torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64)
+            seed = torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64, device="cpu")
         assert isinstance(owner, nn.Module)
         raw = cls(
             owner, text, owner.out_size, owner.in_size, owner.analog_bias, seed, python_devices
@@ -371,7 +371,7 @@ class CoreTile(SimulatorTile):
         """Return the product of a batch of rows; see the base class."""
         mask = None
         if want_mask:
-            mask = torch.empty((rows.shape[0], self.parsed.out_size), dtype=torch.uint8)
+            mask = rows.new_empty((rows.shape[0], self.parsed.out_size), dtype=torch.uint8)
         y, call = self.kernels.forward(rows, bias_input, is_test, weight, mask, factors, offset)
         return y, mask, call
 
@@ -506,7 +506,7 @@ class CoreTile(SimulatorTile):
     def get_pulse_counters(self) -> Tensor:
         """Return the pulse counters; see the base class. Empty unless devices `count_pulses`."""
         counts = self.tensors.counts
-        return torch.empty(0, dtype=torch.int64) if counts is None else counts.clone()
+        return torch.empty(0, dtype=torch.int64, device="cpu") if counts is None else counts.clone()
 
     def get_forward_parameters(self) -> dict[str, Tensor]:
         """Return the frozen values per line of the product; empty tensors for those not in use."""

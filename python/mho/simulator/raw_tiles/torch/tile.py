@@ -43,6 +43,7 @@ from mho.simulator.raw_tiles.torch.product import AnalogMVM
 from mho.simulator.state.entries import Entry, check_entry, check_module_entries
 from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.plan import LoadPlan, load_with_tile
+from mho.simulator.state.whole_weights import check_whole
 
 _NOISE_ENTRY = "tile.out_noise_values"
 
@@ -167,6 +168,11 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         """Refuse numbers of the product that a precision does not hold; see the base class."""
         _check_numbers(config.forward, "forward", dtype)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Assign an attribute; shards of the weights are refused."""
+        check_whole(self, name, value, "weight")
+        super().__setattr__(name, value)
+
     def follow(self, config: Any) -> None:
         """Follow a new configuration; see the base class."""
         self.set_config(config)
@@ -183,7 +189,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         elif values is not None and spread == old[1] and old[0] > 0.0:
             values.mul_(io.out_noise / old[0]).clamp_(max=torch.finfo(values.dtype).max)
         else:
-            xi = torch.randn(self.d_size)
+            xi = torch.randn(self.d_size, device="cpu")
             drawn = (io.out_noise * (1.0 + spread * xi)).abs()
             self.out_noise_values = drawn.to(self.weight)
 
@@ -258,7 +264,8 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
     def get_forward_parameters(self) -> dict[str, Tensor]:
         """Return copies of the frozen values per line: `out_noise_values`, empty without spread."""
         values = self.out_noise_values
-        return {"out_noise_values": torch.empty(0) if values is None else values.detach().clone()}
+        empty = self.weight.new_empty(0)
+        return {"out_noise_values": empty if values is None else values.detach().clone()}
 
     @torch.no_grad()
     def set_forward_parameters(

@@ -1,0 +1,51 @@
+"""What pulsed tiles have recorded counts where a `GradScaler` looks for infinities.
+
+torch asks the gradients of parameters, and those of pulsed weights have none. With pulsed layers
+alone it would find nothing to look at, which it takes for a mistake; and errors that overflow
+nowhere else would not reduce the scale. So its search is wrapped here, in place.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+
+from mho.optim.context import context_of
+from mho.optim.trace import is_finite
+
+Found = dict[torch.device, Tensor]
+
+
+def _looking_at_records(search: Callable[..., Found]) -> Callable[..., Found]:
+    """Return the search of torch, followed by one among the records of an analog optimizer."""
+
+    @wraps(search)
+    def unscale_grads(
+        self: GradScaler, optimizer: Any, inv_scale: Tensor, found_inf: Tensor, allow_fp16: bool
+    ) -> Found:
+        found = search(self, optimizer, inv_scale, found_inf, allow_fp16)
+        if getattr(optimizer, "steps_tiles", False):
+            _look_at_records(optimizer, found.setdefault, found_inf)
+        return found
+
+    unscale_grads.looks_at_records = True  # type: ignore[attr-defined]
+    return unscale_grads
+
+
+def _look_at_records(
+    optimizer: torch.optim.Optimizer, enter: Callable[[torch.device, Tensor], Tensor], none: Tensor
+) -> None:
+    contexts = [context_of(p) for group in optimizer.param_groups for p in group["params"]]
+    recorded = [one for one in contexts if one is not None and one.has_gradient()]
+    used = [one for one in recorded if one.requires_grad and not one.use_torch_update]
+    if used:
+        infinities = enter(none.device, none)
+        if not all(map(is_finite, used)):
+            infinities.fill_(1.0)
+
+
+if not hasattr(GradScaler._unscale_grads_, "looks_at_records"):
+    GradScaler._unscale_grads_ = _looking_at_records(GradScaler._unscale_grads_)  # type: ignore[method-assign]
