@@ -17,7 +17,9 @@ from pathlib import Path
 from report import HEADER, format_row
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-GROUPS = ("products", "updates", "networks", "training", "operations", "memory", "options")
+GROUPS = (
+    "products", "updates", "bounds", "networks", "training", "operations", "memory", "options",
+)  # fmt: skip
 
 
 def rows(threads: int, groups: list[str], peer: bool, steps: int) -> Iterator[object]:
@@ -45,6 +47,8 @@ def rows(threads: int, groups: list[str], peer: bool, steps: int) -> Iterator[ob
     if "updates" in groups:
         yield from updates.update_rows(libraries, threads)
         yield from updates.scaling_rows(libraries[0], threads)
+    if "bounds" in groups:
+        yield from updates.bound_rows(libraries[0], threads)
     if "networks" in groups:
         yield from networks.step_rows(libraries, threads)
         yield from networks.layer_rows(libraries, threads)

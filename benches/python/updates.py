@@ -3,6 +3,7 @@
 import functools
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +35,9 @@ REGIMES = {"few pulses": (0.01, 0.01), "many pulses": (0.015, 0.1), "saturated":
 REFERENCE = "many pulses"
 # The regimes with targets, by batch. A single sample has few pulses unless its trains are full.
 TARGETED = {BATCH: (REFERENCE,), 1: (REFERENCE, "saturated")}
+
+# Shares of the weights at a bound.
+AT_BOUNDS = {0.0: "", 0.02: "<= 1.1 of none", 0.1: "<= 1.3 of none", 1.0: "<= 3 of none"}
 
 
 def update_input(
@@ -80,6 +84,33 @@ def _update_row(
     target = TARGETS[device] if regime in TARGETED[batch] else ""
     name = f"update, {device}, {size}x{size}, batch {batch}, {regime}"
     return Row(name, threads, measure(works, budget=2.0), target)
+
+
+def bound_rows(library: Library, threads: int) -> Iterator[Row]:
+    """Time updates with some of the weights at a bound, by the time without such."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(BATCH, SIZE, generator=generator)
+    d = 0.1 * torch.randn(BATCH, SIZE, generator=generator)
+    weights = 0.1 * torch.randn(SIZE, SIZE, generator=generator)
+    place = torch.rand(SIZE, SIZE, generator=generator)
+    for device in ("ConstantStep", "LinearStep", "SoftBounds", "ExpStep", "PowStep"):
+        tile = pulsed_tile(library, device, 0.01).tile
+        works = {"set": functools.partial(tile.set_weights, weights)}
+        for share in AT_BOUNDS:
+            # Far beyond the bounds, so that the tile puts them there.
+            start = torch.where(place < share, 10.0, weights)
+            works[f"{share:.0%}"] = functools.partial(_update_from, tile, start, x, d)
+        seconds = measure(works, budget=2.0)
+        taken = {share: seconds[f"{share:.0%}"] - seconds["set"] for share in AT_BOUNDS}
+        for share, target in AT_BOUNDS.items():
+            name = f"update, {device}, {SIZE}x{SIZE}, batch {BATCH}, {share:.0%} at a bound"
+            ratio = {"of none": taken[share] / taken[0.0]}
+            yield Row(name, threads, {library.name: taken[share]}, target, ratio)
+
+
+def _update_from(tile: Any, start: Tensor, x: Tensor, d: Tensor) -> None:
+    tile.set_weights(start)
+    tile.update(x, d)
 
 
 def scaling_rows(library: Library, threads: int) -> Iterator[Row]:
