@@ -90,6 +90,9 @@ fn asked(argument: &'static str, tensor: &Bound<'_, PyAny>, dtype: Dtype) -> PyR
         let device = tensor.getattr(intern!(py, "device"))?;
         return Err(layout(format!("must be on the CPU, is on {device}")));
     }
+    if tensor.getattr(intern!(py, "is_nested"))?.is_truthy()? {
+        return Err(layout("must not be nested; call .to_padded_tensor() first".to_owned()));
+    }
     let len: usize = tensor.call_method0(intern!(py, "numel"))?.extract()?;
     // Sparse tensors and other wrappers have none.
     let no_memory = |error: PyErr| match error.is_instance_of::<PyRuntimeError>(py) {
@@ -99,7 +102,7 @@ fn asked(argument: &'static str, tensor: &Bound<'_, PyAny>, dtype: Dtype) -> PyR
     let address = tensor.call_method0(intern!(py, "data_ptr")).map_err(no_memory)?;
     let address: usize = address.extract()?;
     if len > 0 && address == 0 {
-        return Err(layout("has no memory (a fake or meta tensor)".to_owned()));
+        return Err(layout("has no memory (a fake or meta tensor, or a wrapper)".to_owned()));
     }
     if !address.is_multiple_of(dtype.size()) {
         return Err(layout("is not aligned to its elements; call .clone() first".to_owned()));

@@ -147,6 +147,16 @@ def test_sparse_tensors_have_no_memory_of_their_own(name: str) -> None:
         m.mvm()
 
 
+# What torch says about them.
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+@pytest.mark.parametrize("name", ["x", "weight", "y"])
+def test_nested_tensors_are_refused(name: str) -> None:
+    m = Memory()
+    setattr(m, name, torch.nested.nested_tensor(list(getattr(m, name))))
+    with pytest.raises(InputError, match=f"{name}.*nested"):
+        m.mvm()
+
+
 def test_objects_that_look_like_tensors() -> None:
     """Only tensors of torch are memory, whatever else an object says of itself."""
 

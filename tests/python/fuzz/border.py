@@ -343,6 +343,8 @@ def _called(dice: Dice) -> list[str]:
             problems.append(f"refused {error!r:.200}")
         return [f"{what}: {problem} ({error!r:.80})" for problem in problems]
     except BaseException as error:  # a panic is one
+        if "item() cannot be called on meta" in str(error):  # asked for a number, torch says so
+            return []
         return [f"{what}: raw {type(error).__name__}: {error!s:.200}"]
     found = made.arena.damages(written) + _other_answer(function, arguments, plain, result)
     return [f"{what}: {problem}" for problem in found]
@@ -434,7 +436,10 @@ def _changed(arguments: Arguments, dice: Dice) -> str:
         everything = [each for _, each in _tensors(arguments) if _has_values(each)]
         others = [each for each in everything if each is not value]
         way = dice.one(list(TENSORS))
-        arguments[name] = TENSORS[way](value, others, dice)
+        try:
+            arguments[name] = TENSORS[way](value, others, dice)
+        except NotImplementedError:  # torch cannot make it of sparse ones
+            return f"{name} not {way}"
         return f"{name} {way}"
     if isinstance(value, (int, float, bool)) or value is None:
         arguments[name] = dice.one(NUMBERS)
@@ -603,7 +608,10 @@ TENSORS: dict[str, Callable[[Tensor, list[Tensor], Dice], Any]] = {
         value.detach().requires_grad_() if value.is_floating_point() else value
     ),
     "of a subclass": lambda value, others, dice: value.as_subclass(Sub),
-    "as an array": lambda value, others, dice: value.numpy(force=True),
+    # NumPy has no bfloat16.
+    "as an array": lambda value, others, dice: (
+        value.float() if value.dtype is torch.bfloat16 else value
+    ).numpy(force=True),
     "as a list": lambda value, others, dice: value.tolist(),
     "with values that are not finite": lambda value, others, dice: (
         torch.full_like(value, dice.choice([float("nan"), float("inf"), 3e38]))
