@@ -250,7 +250,8 @@ impl Tracked<'_> {
     }
 }
 
-/// Applies `f` to all blocks in parallel, with an interrupt check about every 100 ms.
+/// Applies `f` to all blocks in parallel, with an interrupt check about every 100 ms. `block_ns` is for
+/// weights off their bounds; where all are at one, it may be a second until the next check.
 ///
 /// # Errors
 /// [`Error::Interrupted`](crate::Error::Interrupted), or what `f` returns.

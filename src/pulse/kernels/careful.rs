@@ -5,6 +5,7 @@
 //! be because a bound is near, pulse by pulse, as the latter do anyway. Apart from [`segments`](super::segments): compiled into one function
 //! with them, they would take registers from what nearly all crosspoints go through.
 
+use super::limits::FEW;
 use super::line::{Fired, Line, PULSES, place};
 use super::queue::{Numbers, Waiting};
 use crate::devices::Rule;
@@ -22,8 +23,6 @@ const PARTS: usize = 4;
 /// Slices whose words are collected at a time: at most those of a part, for each has a pulse of the
 /// error line.
 const SLICES: usize = (PULSES as usize).div_ceil(PARTS);
-/// Pulses of a part below which it takes more time than pulse by pulse.
-const FEW: f32 = 4.0;
 /// Crosspoints of a block from which on the pulses of all are looked at in place: collecting the
 /// words of 16 crosspoints takes as long as walking through a few more.
 const CROWD: usize = 6;

@@ -10,6 +10,7 @@ use crate::rng::LANES;
 /// 0.004 they reach [`MAX_CHANGE`](crate::pulse::expansion) where all of them meet one of the input
 /// line. A segment takes one draw per crosspoint, however long it is.
 pub(super) const PULSES: u32 = 128;
+
 /// A slice in which a row fires.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fired {

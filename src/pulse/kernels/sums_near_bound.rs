@@ -4,7 +4,7 @@
 //! with its own noise and clipping; the others part by part of the chunk. A part that stays off the bounds
 //! is added up as in [`sums`](super::sums); otherwise its pulses act one by one as well.
 
-use super::limits::{MARGIN, SEGMENT};
+use super::limits::{FEW, MARGIN, SEGMENT};
 use super::queue::{MOST, Waiting};
 use crate::error::Result;
 use crate::memory;
@@ -17,8 +17,6 @@ use crate::simd::{clip, gather_bits, select};
 
 /// Pulses of a part of a chunk.
 const PULSES: f64 = 32.0;
-/// Pulses that are few.
-const FEW: f32 = 4.0;
 
 /// The cells of a block of rows that need care.
 pub(crate) struct NearBound<'a> {
@@ -105,7 +103,8 @@ impl<'a> NearBound<'a> {
         for group in touching.chunks(LANES) {
             self.walk(0..self.trains.words, group, &mut cells);
         }
-        let length = self.part();
+        // What follows looks at all trains, for nothing where no other cells are near.
+        let length = if resting < cells.len() { self.part() } else { self.trains.words.max(1) };
         for first in (0..self.trains.words).step_by(length) {
             let words = first..self.trains.words.min(first + length);
             touching.clear();
@@ -203,8 +202,8 @@ impl<'a> NearBound<'a> {
     fn walk(&self, words: std::ops::Range<usize>, group: &[u32], cells: &mut [Cell]) {
         let batch = Batch::new(group.iter().map(|at| &cells[*at as usize]));
         let mut waiting = Waiting::new(
-            // Two halves of a word, of which each has eight evaluations.
-            words.start * 2 * 8,
+            // Two halves of a word, each with evaluations of four pulses.
+            words.start * 2 * (MOST as usize / 4),
             &batch.w,
             #[inline(always)]
             |quad| self.quad(&batch, quad),

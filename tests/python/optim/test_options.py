@@ -56,6 +56,13 @@ REFUSED: list[dict[str, Any]] = [
 ]
 
 
+def assert_unchanged(model: AnalogSequential, before: list[Any]) -> None:
+    """All weights and biases of the layers are as before, bit for bit."""
+    for layer, (weight, bias) in zip(model, before, strict=True):
+        assert torch.equal(layer.get_weights()[0], weight)
+        assert torch.equal(layer.get_weights()[1], bias)
+
+
 @pytest.mark.parametrize("options", REFUSED, ids=lambda options: list(options)[-1])
 class TestRefused:
     def test_when_built(self, model: AnalogSequential, options: dict[str, Any]) -> None:
@@ -77,9 +84,7 @@ class TestRefused:
         optimizer.param_groups[0].update(options)
         with pytest.raises(ArgumentError, match="pulsed weights"):
             optimizer.step()
-        for layer, (weight, bias) in zip(model, before, strict=True):
-            assert torch.equal(layer.get_weights()[0], weight)
-            assert torch.equal(layer.get_weights()[1], bias)
+        assert_unchanged(model, before)
 
     def test_when_loaded(self, model: AnalogSequential, options: dict[str, Any]) -> None:
         optimizer = AnalogSGD(model.parameters(), lr=0.7)
@@ -238,9 +243,8 @@ class TestGradScaler:
         scaler.step(optimizer)
         scaler.update()
         assert scaler.get_scale() == 2.0**9
-        for layer, (weight, bias) in zip(model, before, strict=True):
-            assert torch.equal(layer.get_weights()[0], weight)
-            assert torch.equal(layer.get_weights()[1], bias)
+        assert_unchanged(model, before)
+        for layer in model:
             assert not layer.analog_module.analog_ctx.has_gradient()
 
     def test_scaled_errors_are_never_applied(self, model: AnalogSequential) -> None:
@@ -270,9 +274,7 @@ class TestGradScaler:
         scaler.step(optimizer)
         scaler.update()
         assert scaler.get_scale() == 2.0**9
-        for layer, (weight, bias) in zip(model, before, strict=True):
-            assert torch.equal(layer.get_weights()[0], weight)
-            assert torch.equal(layer.get_weights()[1], bias)
+        assert_unchanged(model, before)
 
     @pytest.mark.parametrize("clip", [False, True])
     @pytest.mark.parametrize("digital_bias", [False, True])
