@@ -1,5 +1,6 @@
 """Wrappers that shard parameters are refused: products and steps of tiles need whole weights."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -10,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 from torch import distributed, nn
-from torch.nn.utils import prune
+from torch.nn.utils import parametrize, prune
 
 from mho.exceptions import TileModuleError
 from mho.nn import AnalogLinear
-from mho.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig
+from mho.simulator.configs import InferenceRPUConfig, SingleRPUConfig, TorchInferenceRPUConfig
 
 
 @pytest.mark.skipif(not distributed.is_available(), reason="torch without torch.distributed")
@@ -57,3 +58,31 @@ def test_pruned_weights_of_torch_tiles(method: Callable[..., Any]) -> None:
     core = AnalogLinear(5, 4, rpu_config=InferenceRPUConfig())
     with pytest.raises(TileModuleError, match=r"prune .* digital layers"):
         method(core.analog_module, "shared_weights", amount=0.5)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # they are deprecated, and still there
+def test_weights_that_were_taken_out() -> None:
+    """The older norms of torch change the module before it can refuse them."""
+    tile = AnalogLinear(5, 4, rpu_config=InferenceRPUConfig()).analog_module
+    with pytest.raises(TileModuleError, match=r"shared_weights.*parametrise digital layers"):
+        nn.utils.weight_norm(tile, "shared_weights")
+    with pytest.raises(TileModuleError, match=r"shared_weights: was taken out.* anew"):
+        tile(torch.ones(2, 5))
+
+
+@pytest.mark.parametrize("config", [InferenceRPUConfig, SingleRPUConfig, TorchInferenceRPUConfig])
+def test_what_a_tile_is_made_of_stays(config: Callable[[], Any]) -> None:
+    """Removing or parametrising a part of a tile is refused before anything has changed."""
+    layer = AnalogLinear(5, 4, rpu_config=config())
+    tile, x = layer.analog_module, torch.ones(2, 5)
+    state = sorted(layer.state_dict())
+    for name in [*tile._parameters, *tile._buffers, *tile._modules]:
+        with pytest.raises(TileModuleError, match=rf"{name}: cannot be taken out"):
+            delattr(tile, name)
+    for name in tile._parameters:
+        if tile._parameters[name] is not None:
+            with pytest.raises(TileModuleError, match=rf"{name}: .*nor parametrised"):
+                parametrize.register_parametrization(tile, name, nn.Identity())
+    assert sorted(layer.state_dict()) == state
+    layer(x).sum().backward()
+    copy.deepcopy(layer)(x)

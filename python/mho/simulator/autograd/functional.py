@@ -5,7 +5,7 @@ functional call has put in their place, stacked ones included. Derivatives are t
 product; values are those of the kernel, with noise.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parts.input_range import InputRange, positive
 from mho.simulator.raw_tiles.rows import batch_shape, from_rows, to_rows
 from mho.simulator.state.names import AnalogTileStateNames as Names
+from mho.simulator.state.whole_weights import check_present
 
 _RUNNING = "running_abs_max"
 _SEED, _CALLS = 4, 5
@@ -44,6 +45,7 @@ class FunctionalTile(Protocol):
     has_custom_hooks: bool
     backward_is_exact: bool
     _graph: GraphConstants
+    _handle_name: str
     _buffers: dict[str, Tensor | None]
     _parameters: dict[str, nn.Parameter | None]
 
@@ -160,7 +162,9 @@ def functional_forward(tile: FunctionalTile, x: Tensor) -> Tensor:
 
     Raises:
         TileError: The tile is no function of tensors.
+        TileModuleError: Somebody has taken the weights out of the module.
     """
+    check_present(cast(nn.Module, tile), tile._handle_name)
     weight = tile._parameters.get(Names.SHARED_WEIGHTS)
     if weight is None:
         raise TileError(

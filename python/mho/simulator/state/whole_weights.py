@@ -11,6 +11,11 @@ from torch import Tensor, nn
 
 from mho.exceptions import TileModuleError
 
+_INSTEAD = (
+    "Use DistributedDataParallel for several processes, or shard digital modules only; prune and"
+    " parametrise digital layers and convert them then"
+)
+
 
 def check_whole(owner: nn.Module, name: str, value: Any, trained: str) -> None:
     """Refuse a shard, which is about to be assigned to a module.
@@ -34,9 +39,41 @@ def check_whole(owner: nn.Module, name: str, value: Any, trained: str) -> None:
     if is_shard:
         raise TileModuleError(
             f"{name}: weights of {type(owner).__name__} cannot be sharded, nor exchanged for"
-            " another tensor. Use DistributedDataParallel for several processes, or shard digital"
-            " modules only; prune and parametrise digital layers and convert them then; set_weights"
-            " of the layer writes other values"
+            f" another tensor. {_INSTEAD}; set_weights of the layer writes other values"
+        )
+
+
+def check_kept(owner: nn.Module, name: str) -> None:
+    """Refuse to remove a tensor or a module of a tile, which every product needs.
+
+    Args:
+        owner: Tile.
+        name: Name of the attribute that is about to be deleted.
+
+    Raises:
+        TileModuleError: It is a parameter, a buffer or a module of the tile.
+    """
+    if any(name in names for names in (owner._parameters, owner._buffers, owner._modules)):
+        raise TileModuleError(
+            f"{name}: cannot be taken out of {type(owner).__name__}, whose weights cannot be"
+            f" sharded, pruned nor parametrised. {_INSTEAD}"
+        )
+
+
+def check_present(owner: nn.Module, name: str) -> None:
+    """Refuse a product of a tile whose weights somebody has taken out of the module.
+
+    Args:
+        owner: Tile.
+        name: Name of the parameter that stands for the weights.
+
+    Raises:
+        TileModuleError: There is no such parameter any more.
+    """
+    if name not in owner._parameters:
+        raise TileModuleError(
+            f"{name}: was taken out of {type(owner).__name__}, whose weights cannot be sharded,"
+            f" pruned nor parametrised. Build the tile anew. {_INSTEAD}"
         )
 
 

@@ -34,7 +34,7 @@ from mho.simulator.state.plan import commit, deferred_commits
 from mho.simulator.state.tensor_group import TensorGroup
 from mho.simulator.state.trained_buffers import TrainedBuffers
 from mho.simulator.state.transaction import unchanged_on_error
-from mho.simulator.state.whole_weights import check_whole
+from mho.simulator.state.whole_weights import check_kept, check_whole
 from mho.simulator.tiles import editing, loading
 from mho.simulator.tiles.base import SimulatorTileWrapper, TileModuleBase
 from mho.simulator.tiles.moving import check_cuda, move_like, move_with_model, stay_on_host
@@ -136,7 +136,8 @@ class TileModule(nn.Module):
         self.strict_rpu_config_check = True
         self.image_sizes: list[int] = []
         with on_host():
-            self.register_parameter("bias", self._new_bias())
+            zeros = torch.zeros(self.out_size, dtype=torch.float32)
+            self.register_parameter("bias", nn.Parameter(zeros) if self.digital_bias else None)
             self._take_token()
             self.tile = self._create_raw_tile()
 
@@ -181,10 +182,10 @@ class TileModule(nn.Module):
         else:
             super().__setattr__(name, value)
 
-    def _new_bias(self) -> nn.Parameter | None:
-        if not self.digital_bias:
-            return None
-        return nn.Parameter(torch.zeros(self.out_size, dtype=torch.float32))
+    def __delattr__(self, name: str) -> None:
+        """Delete an attribute; tensors and modules of the tile are refused."""
+        check_kept(self, name)
+        super().__delattr__(name)
 
     def _take_token(self) -> None:
         # Not registered: it is no state, and a parameter of the module would get a gradient.

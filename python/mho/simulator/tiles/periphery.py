@@ -209,7 +209,7 @@ class TileWithPeriphery(TileModule):
             output = torch_forward(self, x_input, not self.training, None)
         elif torch.compiler.is_compiling() and not self.has_custom_hooks:
             output = graph_forward(self, x_input)
-        elif _is_transformed() or self._parameters[self._handle_name] is not self._handle:
+        elif _is_transformed() or self._parameters.get(self._handle_name) is not self._handle:
             output = functional_forward(self, x_input)
         elif torch.is_grad_enabled():
             parameters = self._parameters
