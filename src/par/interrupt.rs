@@ -1,5 +1,7 @@
 //! Asking whether a long call should stop.
 
+use std::time::Duration;
+
 use crate::error::{Error, Result};
 
 /// Asks whether the current call should stop. Set once by an embedder; called between row blocks
@@ -25,10 +27,10 @@ pub fn check_interrupt() -> Result<()> {
 }
 
 /// Longest time that a kernel should run between two interrupt checks.
-const BLOCK_NS: f64 = 100e6;
+pub(super) const BETWEEN_CHECKS: Duration = Duration::from_millis(100);
 
 /// Rows to process between two interrupt checks when one row costs `row_ns`.
 #[must_use]
 pub fn rows_per_check(row_ns: f64) -> usize {
-    ((BLOCK_NS / row_ns.max(1.0)) as usize).max(1)
+    ((BETWEEN_CHECKS.as_nanos() as f64 / row_ns.max(1.0)) as usize).max(1)
 }

@@ -4,8 +4,10 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use super::current;
+use super::interrupt::{BETWEEN_CHECKS, check_interrupt};
 use crate::error::{Error, Result};
 
 /// Number of threads that some work is worth.
@@ -44,6 +46,31 @@ impl Par {
             let piece = pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
             piece.map_or(Ok(false), |piece| work(piece).map(|()| true))
         })
+    }
+
+    /// As [`for_each`](Self::for_each), for work of unknown length: asks in rounds by the clock whether to
+    /// stop. How long a piece takes may depend on what it finds, as on weights at their bounds.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], or what `work` returns.
+    pub(crate) fn for_each_in_rounds<T: Send>(
+        self,
+        pieces: impl Iterator<Item = T> + Send,
+        work: impl Fn(T) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let mut pieces = pieces.peekable();
+        while pieces.peek().is_some() {
+            check_interrupt()?;
+            let began = Instant::now();
+            let mut first = true;
+            // Every round takes a piece, however long the check took.
+            let round = std::iter::from_fn(|| {
+                let more = std::mem::take(&mut first) || began.elapsed() < BETWEEN_CHECKS;
+                if more { pieces.next() } else { None }
+            });
+            self.for_each(round, &work)?;
+        }
+        Ok(())
     }
 }
 

@@ -250,8 +250,8 @@ impl Tracked<'_> {
     }
 }
 
-/// Applies `f` to all blocks in parallel, with an interrupt check about every 100 ms. `block_ns` is for
-/// weights off their bounds; where all are at one, it may be a second until the next check.
+/// Applies `f` to all blocks in parallel, with an interrupt check about every 100 ms; `block_ns` is about
+/// the time that one block takes.
 ///
 /// # Errors
 /// [`Error::Interrupted`](crate::Error::Interrupted), or what `f` returns.
@@ -260,16 +260,12 @@ pub(crate) fn for_each(
     block_ns: f64,
     f: impl Fn(&mut Rows<'_>) -> Result<()> + Sync,
 ) -> Result<()> {
-    for group in rows.chunks_mut(par::rows_per_check(block_ns / par::num_threads() as f64)) {
-        par::check_interrupt()?;
-        let f = |rows: &mut Rows<'_>| {
-            f(rows)?;
-            par::block_done();
-            Ok(())
-        };
-        Par::of(block_ns * group.len() as f64).for_each(group.iter_mut(), f)?;
-    }
-    Ok(())
+    let par = Par::of(block_ns * rows.len() as f64);
+    par.for_each_in_rounds(rows.iter_mut(), |rows| {
+        f(rows)?;
+        par::block_done();
+        Ok(())
+    })
 }
 
 /// Redraws the noise of the visible weights of cells that `touched` marks. Compiled once, not with the
