@@ -17,7 +17,8 @@ RUST_SOURCES := Cargo.toml pyproject.toml $(wildcard Cargo.lock) $(shell find sr
 # each time the two alternate.
 LINT_CARGO := CARGO_TARGET_DIR=target/lint cargo
 SETUP := $(VENV)/.setup
-EXTENSION := $(VENV)/.extension
+PACKAGES := $(VENV)/.packages
+EXTENSION := $(VENV)/.extension-$(RUST_PROFILE)
 
 .DEFAULT_GOAL := help
 
@@ -31,8 +32,15 @@ $(SETUP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'maturin>=1.9.4,<2'
 	@touch $@
 
-$(EXTENSION): $(SETUP) $(RUST_SOURCES)
-	$(BIN)/maturin develop --profile $(RUST_PROFILE) --extras $(EXTRAS)
+# Downloads and compilers hardly disturb each other, so that this may run beside them.
+$(PACKAGES): $(SETUP) tools/requirements.py
+	$(BIN)/python tools/requirements.py $(EXTRAS) > $@.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $@.txt
+	@touch $@
+
+$(EXTENSION): $(PACKAGES) $(RUST_SOURCES)
+	$(BIN)/maturin develop --profile $(RUST_PROFILE)
+	@rm -f $(VENV)/.extension-*
 	@touch $@
 
 .PHONY: dev
@@ -43,7 +51,9 @@ demo: $(EXTENSION) ## Train and adapt classifiers of handwritten digits, draw ou
 	$(BIN)/python examples/digits.py
 
 .PHONY: test
-test: gpu-driver test-rust test-python ## Run all fast tests
+test: gpu-driver $(SETUP) ## Run all fast tests
+	$(MAKE) --no-print-directory --jobs 2 test-rust $(PACKAGES)
+	$(MAKE) --no-print-directory test-python
 
 .PHONY: gpu-driver
 gpu-driver:
@@ -68,8 +78,8 @@ lint: lint-rust lint-python ## Check format, lints, types and documentation
 .PHONY: lint-rust
 lint-rust: $(SETUP)
 	$(BIN)/python tools/check_cycles.py
-	cargo fmt --check
-	$(LINT_CARGO) clippy --quiet --all-targets -- -D warnings
+	cargo fmt --all --check
+	$(LINT_CARGO) clippy --quiet --workspace --all-targets -- -D warnings
 	$(LINT_CARGO) clippy --quiet --all-targets --features python,wgpu -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(LINT_CARGO) doc --quiet --no-deps --features python,wgpu
 
@@ -82,17 +92,18 @@ lint-python: $(EXTENSION)
 
 .PHONY: fmt
 fmt: $(EXTENSION) ## Format everything
-	cargo fmt
+	cargo fmt --all
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
 .PHONY: bench
 bench: $(EXTENSION) ## Measure the speed, write out/bench.json
 	$(BIN)/python benches/python/run.py
-	cargo bench --bench rust -- --warm-up-time 0.5 --measurement-time 1 --sample-size 10
+	cargo bench --package mho-benches -- --warm-up-time 0.5 --measurement-time 1 --sample-size 10
 
 .PHONY: bench-gpu
-bench-gpu: $(EXTENSION) ## Measure the speed on a graphics processor, write out/bench-gpu.json
+bench-gpu: ## Measure the speed on a graphics processor, write out/bench-gpu.json
+	$(MAKE) --no-print-directory dev RUST_PROFILE=dist
 	$(BIN)/python benches/python/gpu.py
 
 .PHONY: docs

@@ -1,6 +1,6 @@
 //! Times products and updates on the graphics processor and on the processor, and prints JSON.
 //!
-//! `cargo run --release --features wgpu --example gpu_bench [-- SIZE... gpu-only]`; the variable
+//! `cargo run --profile dist --features wgpu --example gpu_bench [-- SIZE... gpu-only]`; the variable
 //! `MHO_GPU` names the adapter. Milliseconds are the best of several runs and include the transfers
 //! of inputs and outputs, `kernel_ms` is a mean without transfers (of updates without waiting).
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program")]

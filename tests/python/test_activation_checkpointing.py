@@ -327,8 +327,16 @@ def _outside(model: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize("reentrant", [True, False])
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize(
+    ("backend", "reentrant"),
+    [
+        ("aot_eager", False),
+        # Each takes seconds to compile, and differs from the first in what torch does only.
+        pytest.param("aot_eager", True, marks=pytest.mark.slow),
+        pytest.param("eager", False, marks=pytest.mark.slow),
+        pytest.param("eager", True, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", COMPILED)
 def test_compiled_functions_in_checkpoints(name: str, backend: str, reentrant: bool) -> None:
     """The same bits and the same counters as without the checkpoint."""
@@ -348,7 +356,10 @@ def test_checkpoints_in_functions_compiled_by_the_eager_backend(name: str) -> No
 
 
 @pytest.mark.skipif(not RECOMPUTES_GRAPHS, reason="needs torch 2.7")
-@pytest.mark.parametrize("config", [SingleRPUConfig, TorchInferenceRPUConfig])
+@pytest.mark.parametrize(
+    "config",
+    [SingleRPUConfig, pytest.param(TorchInferenceRPUConfig, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("wraps", [_inside("eager", False), _inside("aot_eager", True), _outside])
 def test_compiled_ranges_follow_no_batch_twice(config: Any, wraps: Any) -> None:
     """A graph would count the batch again; once the range does not follow the data it works."""
