@@ -10,6 +10,9 @@ use super::rule::{Branch, CellRef, Rule, select};
 pub struct LinearRule {
     std: f32,
     mult_noise: bool,
+    /// Whether the first extra constant is the weight of a reference device, from which the slopes
+    /// follow: the steps of the raw weight vanish at its bounds.
+    reference: bool,
 }
 
 /// Twin of [`LinearRule`] but for `prepare`.
@@ -17,7 +20,12 @@ pub(super) const WGSL: &str = include_str!("linear.wgsl");
 
 impl LinearRule {
     pub(super) fn new(std: f64, mult_noise: bool) -> Self {
-        Self { std: std as f32, mult_noise }
+        Self { std: std as f32, mult_noise, reference: false }
+    }
+
+    /// The rule of cells from whose weight that of a reference device is subtracted.
+    pub(super) fn with_reference(self) -> Self {
+        Self { reference: true, ..self }
     }
 
     /// The response whose `parts` are [`WGSL`] and a `prepare`.
@@ -36,6 +44,15 @@ impl Rule for LinearRule {
     #[inline(always)]
     fn prepare(self, mut cell: CellRef) -> CellRef {
         (cell.extra[NOISE[0]], cell.extra[NOISE[1]]) = (cell.up, cell.down);
+        if self.reference {
+            let reference = cell.extra[0];
+            let (upper, lower) = (cell.max_bound + reference, cell.min_bound + reference);
+            let slope_up = if upper > 0.0 { -cell.up / upper } else { 0.0 };
+            let slope_down = if lower < 0.0 { -cell.down / lower } else { 0.0 };
+            cell.up = slope_up.mul_add(reference, cell.up);
+            cell.down = slope_down.mul_add(reference, cell.down);
+            (cell.extra[SLOPE[0]], cell.extra[SLOPE[1]]) = (slope_up, slope_down);
+        }
         cell
     }
 

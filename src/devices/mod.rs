@@ -52,7 +52,7 @@ pub use response::{MAX_CONSTANTS, Response};
 pub use rows::Cells;
 pub use rule::{Branch, CellRef, Kernel, MAX_EXTRA, PulsedDevice, Rule, WriteNoise};
 pub use soft_bounds::SoftBounds;
-pub use soft_bounds_reference::{SoftBoundsReference, SoftBoundsReferenceRule};
+pub use soft_bounds_reference::SoftBoundsReference;
 
 pub use crate::config::{DriftParameters, SimpleDriftParameters};
 use crate::error::Result;

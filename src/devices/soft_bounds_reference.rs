@@ -3,7 +3,7 @@
 use super::common::{Cell, PulsedParameters};
 use super::linear::{self, LinearRule};
 use super::response::Response;
-use super::rule::{Branch, CellRef, MAX_EXTRA, PulsedDevice, Rule, WriteNoise, write_noise};
+use super::rule::{MAX_EXTRA, PulsedDevice, WriteNoise, write_noise};
 use crate::config::{finite, params};
 use crate::error::Result;
 
@@ -34,53 +34,12 @@ params! {
     }
 }
 
-/// One pulse of [`SoftBoundsReference`]: linear in the weight with the reference subtracted.
-#[derive(Debug, Clone, Copy)]
-pub struct SoftBoundsReferenceRule(LinearRule);
-
-impl Rule for SoftBoundsReferenceRule {
-    const LINEAR: bool = true;
-
-    #[inline(always)]
-    fn prepare(self, cell: CellRef) -> CellRef {
-        let reference = cell.extra[0];
-        let (upper, lower) = (cell.max_bound + reference, cell.min_bound + reference);
-        let mut linear = self.0.prepare(cell);
-        let slope_up = if upper > 0.0 { -cell.up / upper } else { 0.0 };
-        let slope_down = if lower < 0.0 { -cell.down / lower } else { 0.0 };
-        linear.up = slope_up.mul_add(reference, cell.up);
-        linear.down = slope_down.mul_add(reference, cell.down);
-        (linear.extra[0], linear.extra[1]) = (slope_up, slope_down);
-        linear
-    }
-
-    #[inline(always)]
-    fn mean(self, w: f32, up: bool, cell: CellRef) -> f32 {
-        self.0.mean(w, up, cell)
-    }
-
-    #[inline(always)]
-    fn noise(self, mean: f32, w: f32, up: bool, cell: CellRef) -> f32 {
-        self.0.noise(mean, w, up, cell)
-    }
-
-    #[inline(always)]
-    fn branch(self, w: f32, up: bool, cell: CellRef) -> Branch {
-        self.0.branch(w, up, cell)
-    }
-
-    #[inline(always)]
-    fn std(self) -> f32 {
-        self.0.std()
-    }
-}
-
 impl PulsedDevice for SoftBoundsReference {
     const NAME: &'static str = "SoftBoundsReference";
     const EXTRA: &'static [&'static str] = &["reference"];
     const EXTRA_DRAWS: usize = 3;
     const REFERENCE: Option<usize> = Some(0);
-    type Rule<'a> = SoftBoundsReferenceRule;
+    type Rule<'a> = LinearRule;
 
     fn pulsed(&self) -> &PulsedParameters {
         &self.pulsed
@@ -100,12 +59,12 @@ impl PulsedDevice for SoftBoundsReference {
         Ok(())
     }
 
-    fn rule(&self) -> SoftBoundsReferenceRule {
-        SoftBoundsReferenceRule(LinearRule::new(self.pulsed.dw_min_std, self.mult_noise))
+    fn rule(&self) -> LinearRule {
+        LinearRule::new(self.pulsed.dw_min_std, self.mult_noise).with_reference()
     }
 
     fn response(&self) -> Response {
-        self.rule().0.response(&[linear::WGSL, include_str!("soft_bounds_reference.wgsl")])
+        self.rule().response(&[linear::WGSL, include_str!("soft_bounds_reference.wgsl")])
     }
 
     fn write_noise(&self) -> Option<WriteNoise> {

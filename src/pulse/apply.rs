@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::cells::Target;
 use super::coincidences::{Coincidences, Trains};
-use super::kernels::{one_by_one, one_sample, segments, sums};
+use super::kernels::one_by_one::{self, Pulses};
+use super::kernels::{one_sample, segments, sums};
 use super::positions::Positions;
 use super::source::Source;
 use super::transaction::Tracked;
@@ -67,7 +68,7 @@ impl Apply<'_, '_> {
             match const { Kernel::of::<R>() } {
                 _ if source.parameters.exact_pulses => {
                     Coincidences::with(source, slices, |trains| {
-                        one_by_one::apply(target, state, trains, rule, positions)
+                        one_by_one::apply(target, state, Pulses::Trains(trains), rule, positions)
                     })?;
                 }
                 // All pulses of a sample at a crosspoint have one direction.
@@ -83,7 +84,7 @@ impl Apply<'_, '_> {
                     segments::apply(target, state, trains, rule, positions)
                 })?,
                 Kernel::General => Coincidences::with(source, slices, |trains| {
-                    one_by_one::apply(target, state, trains, rule, positions)
+                    one_by_one::apply(target, state, Pulses::Trains(trains), rule, positions)
                 })?,
             }
         }

@@ -4,11 +4,10 @@ use std::ops::Range;
 
 use super::cells::Target;
 use super::kernels::one_by_one::{self, Pulses};
-use super::kernels::queue::Numbers;
 use super::positions::Positions;
+use super::products::{Products, nearest};
 use super::scale::{Scaling, bin_width, discretize};
 use super::source::Source;
-use super::trains::SIGN;
 use super::transaction::Tracked;
 use crate::config::PulseType;
 use crate::devices::Rule;
@@ -33,7 +32,7 @@ pub(crate) fn apply<R: Rule>(
         let mean = source.parameters.pulse_type == PulseType::MeanCount;
         let factor = if mean { 1.0 / slots } else { slots };
         d.iter_mut().for_each(|value| *value *= factor);
-        let pulses = Counted { x: &x, d: &d };
+        let pulses = Pulses::Products(Products { x: &x, d: &d });
         let positions = Positions::new(sample, blocks(&scaling))?;
         one_by_one::apply(target, state, pulses, rule, positions)?;
     }
@@ -83,47 +82,4 @@ fn dither(key: Key, sto_round: bool, column: usize, sample: usize, block: u32) -
         return 0.5;
     }
     f64::from(key.stream(Stream::PulseRound).uniform(column as u32, sample as u32, block))
-}
-
-/// `rint(d x)` pulses of one sample.
-#[derive(Debug, Clone, Copy)]
-struct Counted<'a> {
-    x: &'a [f64],
-    d: &'a [f64],
-}
-
-impl Pulses for Counted<'_> {
-    fn slices(&self) -> usize {
-        1
-    }
-
-    #[inline(always)]
-    fn fires(&self, _: usize, row: usize) -> bool {
-        self.d[row] != 0.0
-    }
-
-    #[inline(always)]
-    fn count(&self, _: usize, row: usize, block: usize) -> Numbers {
-        let (mut count, mut up) = ([0; LANES], [0; LANES]);
-        for lane in 0..LANES {
-            let product = self.d[row] * self.x[block * LANES + lane];
-            count[lane] = nearest(product.abs()) as u32;
-            up[lane] = if product < 0.0 { SIGN } else { 0 };
-        }
-        Numbers { count, up }
-    }
-
-    #[inline(always)]
-    fn first_draw(&self, _: usize) -> usize {
-        0
-    }
-}
-
-/// Nearest integer, halves to even. Inputs have the precision of `f32`: what is a half up to that
-/// is rounded as the half.
-#[inline(always)]
-fn nearest(value: f64) -> f64 {
-    let half = (value * 2.0).round_ties_even() * 0.5;
-    let close = (value - half).abs() < 1e-6 * half;
-    if close { half.round_ties_even() } else { value.round_ties_even() }
 }

@@ -142,10 +142,11 @@ impl Sample<'_> {
 
 /// Adds the pulses of all slices.
 fn add(trains: Coincidences<'_>, columns: usize, out: &mut [i64]) {
+    let pulses = Pulses::Trains(trains);
     for (row, out) in out.chunks_exact_mut(columns).enumerate() {
         for at in (0..trains.slices).filter(|at| trains.fires(*at, row)) {
             for (block, out) in out.chunks_mut(LANES).enumerate() {
-                let Numbers { count, up } = trains.count(at, row, block);
+                let Numbers { count, up } = pulses.count(at, row, block);
                 for (out, (count, up)) in out.iter_mut().zip(count.iter().zip(up)) {
                     *out += if up == 0 { -i64::from(*count) } else { i64::from(*count) };
                 }

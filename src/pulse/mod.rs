@@ -16,12 +16,13 @@
 //! | `cells`, `lanes` | constants and weights of neighbouring crosspoints side by side |
 //! | `transaction` | rows that change, copies of them, and how they come back |
 //! | `kernels::queue` | pulse after pulse: the definition that everything else is measured by |
+//! | `products` | deterministic numbers of pulses, as kernels read them |
 //! | `kernels::one_by_one` | all pulses that way, for any device |
 //! | `kernels::sums`, `kernels::sums_near_bound` | steps that do not depend on the weight |
 //! | `expansion` | several pulses at once for steps that do, and how far that holds |
 //! | `kernels::one_sample` | one sample, whose pulses have one direction at each crosspoint |
 //! | `kernels::segments` | several samples |
-//! | `counted` | deterministic numbers of pulses instead of trains |
+//! | `counted` | the lines of deterministic numbers of pulses, instead of trains |
 //! | `gradient` | no pulses |
 //! | `apply` | which of these takes some samples of a batch |
 //! | `update` | the call: checks, and one transaction around it all |
@@ -39,6 +40,7 @@ mod gradient;
 mod kernels;
 mod lanes;
 pub(crate) mod positions;
+mod products;
 pub mod scale;
 mod source;
 pub(crate) mod trains;

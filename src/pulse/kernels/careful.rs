@@ -154,24 +154,19 @@ impl<R: Rule> Careful<'_, R> {
     /// Pulse after pulse for some columns, in ascending order.
     #[inline(always)]
     fn one_by_one(&mut self, fired: &[Fired], columns: &[u32]) {
-        let (mut scattered, mut count) = ([UNUSED; LANES], 0);
+        let mut scattered = std::mem::take(&mut self.line.scattered);
         for crowd in columns.chunk_by(|a, b| place(*a).0 == place(*b).0) {
             if crowd.len() >= CROWD {
                 self.crowd(fired, crowd);
-                continue;
-            }
-            for column in crowd {
-                scattered[count] = *column;
-                count += 1;
-                if count == LANES {
-                    self.scattered(fired, &scattered);
-                    count = 0;
-                }
+            } else {
+                scattered.extend(crowd);
             }
         }
-        if count > 0 {
-            self.scattered(fired, &scattered[..count]);
+        for columns in scattered.chunks(LANES) {
+            self.scattered(fired, columns);
         }
+        scattered.clear();
+        self.line.scattered = scattered;
     }
 
     /// Pulse after pulse for columns of one block.
@@ -212,14 +207,14 @@ impl<R: Rule> Careful<'_, R> {
         &self,
         fired: &[Fired],
         columns: &[u32; LANES],
-        words: impl Iterator<Item = (&'x [u32; LANES], u32)>,
+        mut words: impl Iterator<Item = (&'x [u32; LANES], u32)>,
         cells: &LaneCells,
         w: &[f32; LANES],
     ) -> [f32; LANES] {
         let used = columns.map(|column| if column == UNUSED { 0 } else { u32::MAX });
         let at = self.positions_of(Kind::Pulses, columns);
         let first = fired.first().map_or(0, |fired| fired.slice as usize * SLICE_BLOCKS);
-        let mut waiting = Waiting::new(
+        let waiting = Waiting::new(
             first,
             w,
             #[inline(always)]
@@ -233,18 +228,21 @@ impl<R: Rule> Careful<'_, R> {
             #[inline(always)]
             |lane, w, up, xi| cells.clip(lane, w, self.rule.step(w, up, cells.cell(lane), xi)),
         );
-        for (x, d) in words {
-            let mut pulses = Numbers::new(x, d);
-            let mut up = [0; LANES];
-            for lane in 0..LANES {
-                pulses.count[lane] &= used[lane];
-                // A slice has less than 32 pulses.
-                let all = (1 << (pulses.count[lane] % 32)) - 1;
-                up[lane] = if pulses.up[lane] != 0 { all } else { 0 };
-            }
-            waiting.add(&pulses.count, &up);
-        }
-        waiting.finish()
+        waiting.walk(
+            #[inline(always)]
+            || {
+                let (x, d) = words.next()?;
+                let mut pulses = Numbers::new(x, d);
+                let mut up = [0; LANES];
+                for lane in 0..LANES {
+                    pulses.count[lane] &= used[lane];
+                    // A slice has less than 32 pulses.
+                    let all = (1 << (pulses.count[lane] % 32)) - 1;
+                    up[lane] = if pulses.up[lane] != 0 { all } else { 0 };
+                }
+                Some((pulses.count, up))
+            },
+        )
     }
 
     #[inline(always)]

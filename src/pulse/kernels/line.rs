@@ -34,6 +34,8 @@ pub(super) struct Line {
     pub(super) careful: Vec<u32>,
     /// Those that take the pulses of a segment, or of a part of it, one by one.
     pub(super) single: Vec<u32>,
+    /// Those of them that have few neighbours among them.
+    pub(super) scattered: Vec<u32>,
 }
 
 impl Line {
@@ -48,6 +50,7 @@ impl Line {
             touched: memory::filled(false, blocks * LANES)?,
             careful: memory::room(columns)?,
             single: memory::room(columns)?,
+            scattered: memory::room(columns)?,
         })
     }
 

@@ -8,6 +8,7 @@ use crate::pulse::cells::{Planes, Target};
 use crate::pulse::coincidences::Coincidences;
 use crate::pulse::lanes::load;
 use crate::pulse::positions::{Kind, Positions};
+use crate::pulse::products::Products;
 use crate::pulse::transaction::{Rows, Tracked, for_each};
 use crate::rng::{Draw, Key, LANES, Stream, normal_lanes};
 use crate::simd::{self, Work};
@@ -15,45 +16,58 @@ use crate::simd::{self, Work};
 /// Rows of one task.
 const HEIGHT: usize = 8;
 
-/// Pulses that each slice brings to each cell.
-pub(crate) trait Pulses: Copy + Sync {
-    /// Number of slices.
-    fn slices(&self) -> usize;
-    /// Whether `row` has pulses in slice `at` at all.
-    fn fires(&self, at: usize, row: usize) -> bool;
-    /// Those of the cells of `row` in a block of columns.
-    fn count(&self, at: usize, row: usize, block: usize) -> Numbers;
-    /// Number of the first evaluation that serves the pulses of slice `at`.
-    fn first_draw(&self, at: usize) -> usize;
+/// Pulses that each slice brings to each cell. A choice at run time, for the code of the walk, with every
+/// device and instruction set, is long, and this takes one branch for [`LANES`] cells and a slice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pulses<'a> {
+    /// Coincidences of trains.
+    Trains(Coincidences<'a>),
+    /// Rounded products, in one slice.
+    Products(Products<'a>),
 }
 
-impl Pulses for Coincidences<'_> {
+impl Pulses<'_> {
+    /// Number of slices.
     fn slices(&self) -> usize {
-        self.slices
+        match self {
+            Self::Trains(trains) => trains.slices,
+            Self::Products(_) => 1,
+        }
     }
 
+    /// Whether `row` has pulses in slice `at` at all.
     #[inline(always)]
     fn fires(&self, at: usize, row: usize) -> bool {
-        Coincidences::fires(self, at, row)
+        match self {
+            Self::Trains(trains) => trains.fires(at, row),
+            Self::Products(products) => products.d[row] != 0.0,
+        }
     }
 
+    /// Those of the cells of `row` in a block of columns.
     #[inline(always)]
-    fn count(&self, at: usize, row: usize, block: usize) -> Numbers {
-        Numbers::new(self.words(at, block), self.d[row * self.slices + at])
+    pub(crate) fn count(&self, at: usize, row: usize, block: usize) -> Numbers {
+        match self {
+            Self::Trains(trains) => {
+                Numbers::new(trains.words(at, block), trains.d[row * trains.slices + at])
+            }
+            Self::Products(products) => products.count(row, block),
+        }
     }
 
+    /// Number of the first evaluation that serves the pulses of slice `at`.
     #[inline(always)]
-    fn first_draw(&self, at: usize) -> usize {
-        // A slice has at most 31 pulses, four per evaluation.
+    fn first_draw(at: usize) -> usize {
+        // A slice of trains has at most 31 pulses, four per evaluation.
         at * 8
     }
 }
 
 /// Applies all pulses of a chunk.
-pub(crate) fn apply<R: Rule, P: Pulses>(
+pub(crate) fn apply<R: Rule>(
     target: &Target<'_>,
     state: &mut Tracked<'_>,
-    pulses: P,
+    pulses: Pulses<'_>,
     rule: R,
     positions: Positions,
 ) -> Result<()> {
@@ -69,10 +83,10 @@ pub(crate) fn apply<R: Rule, P: Pulses>(
 }
 
 /// Applies all slices of a chunk to a block of rows.
-struct OneByOne<'a, 'b, R, P> {
+struct OneByOne<'a, 'b, R> {
     rows: &'a mut Rows<'b>,
     planes: Planes<'a>,
-    pulses: P,
+    pulses: Pulses<'a>,
     rule: R,
     key: Key,
     positions: Positions,
@@ -81,7 +95,7 @@ struct OneByOne<'a, 'b, R, P> {
     touched: Vec<bool>,
 }
 
-impl<R: Rule, P: Pulses> Work for OneByOne<'_, '_, R, P> {
+impl<R: Rule> Work for OneByOne<'_, '_, R> {
     type Home = R;
 
     #[inline(always)]
@@ -107,15 +121,15 @@ impl<R: Rule, P: Pulses> Work for OneByOne<'_, '_, R, P> {
     }
 }
 
-struct Walk<'a, R, P> {
+struct Walk<'a, R> {
     planes: &'a Planes<'a>,
-    pulses: &'a P,
+    pulses: &'a Pulses<'a>,
     rule: R,
     draw: &'a Draw,
     positions: Positions,
 }
 
-impl<R: Rule, P: Pulses> Walk<'_, R, P> {
+impl<R: Rule> Walk<'_, R> {
     #[inline(always)]
     fn block(&self, rows: &mut Rows<'_>, local: usize, block: usize, touched: &mut [bool]) {
         let (row, column) = (rows.first + local, block * LANES);
@@ -135,7 +149,7 @@ impl<R: Rule, P: Pulses> Walk<'_, R, P> {
                 total[0][lane] += pulses.count[lane] & !mask;
                 total[1][lane] += pulses.count[lane] & mask;
             }
-            let first = self.pulses.first_draw(slice);
+            let first = Pulses::first_draw(slice);
             pulses.walk(
                 &mut w,
                 #[inline(always)]

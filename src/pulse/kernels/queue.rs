@@ -73,35 +73,45 @@ pub(crate) struct Waiting<D, S> {
 }
 
 impl<D: Fn(usize) -> Quad, S: Fn(usize, f32, bool, f32) -> f32> Waiting<D, S> {
-    /// The weights, without pulses; the first evaluation is number `first`. There are at most eight
-    /// for each time that pulses are added. `draw` and `step` are those of [`Numbers::walk`].
+    /// The weights, without pulses; the first evaluation is number `first`. `draw` and `step` are those of
+    /// [`Numbers::walk`].
     #[inline(always)]
     pub(crate) fn new(first: usize, w: &[f32; LANES], draw: D, step: S) -> Self {
         Self { w: *w, up: [0; LANES], count: [0; LANES], quad: first, draw, step }
     }
 
-    /// Adds `count` pulses of each crosspoint, at most [`MOST`]; bits of `up` are 1 for those
-    /// that go up, and 0 from `count` on. Then applies pulses until there is room for as many again.
+    /// The weights after all pulses, of which `next` gives some of each crosspoint, at most [`MOST`]: how
+    /// many, and bits that are 1 for those that go up, 0 from their number on. There are at most eight
+    /// evaluations for each time that it gives some.
     #[inline(always)]
-    pub(crate) fn add(&mut self, count: &[u32; LANES], up: &[u32; LANES]) {
+    pub(crate) fn walk(
+        mut self,
+        mut next: impl FnMut() -> Option<([u32; LANES], [u32; LANES])>,
+    ) -> [f32; LANES] {
+        loop {
+            let more = next();
+            let left = if more.is_some() { MOST } else { 0 };
+            if let Some((count, up)) = &more {
+                self.add(count, up);
+            }
+            // One place for all, for the code of the draws and steps is long.
+            while self.most() > left {
+                self.apply();
+            }
+            if more.is_none() {
+                return self.w;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, count: &[u32; LANES], up: &[u32; LANES]) {
         for lane in 0..LANES {
             // At most 32: a valid shift.
             let free = self.count[lane] % 64;
             self.up[lane] |= u64::from(up[lane]) << free;
             self.count[lane] += count[lane];
         }
-        while self.most() > MOST {
-            self.apply();
-        }
-    }
-
-    /// The weights after all pulses.
-    #[inline(always)]
-    pub(crate) fn finish(mut self) -> [f32; LANES] {
-        while self.most() > 0 {
-            self.apply();
-        }
-        self.w
     }
 
     #[inline(always)]
@@ -155,7 +165,8 @@ mod tests {
                 [[0.0; LANES]; 4]
             };
             let mut expected = [0.0; LANES];
-            let mut waiting = Waiting::new(100, &expected, draw, step);
+            let waiting = Waiting::new(100, &expected, draw, step);
+            let mut pulses = Vec::new();
             for addition in 0..additions {
                 let (mut count, mut up) = ([0; LANES], [0; LANES]);
                 for lane in 0..LANES {
@@ -167,9 +178,10 @@ mod tests {
                         expected[lane] = step(lane, expected[lane], is_up, 0.0);
                     }
                 }
-                waiting.add(&count, &up);
+                pulses.push((count, up));
             }
-            assert_eq!(waiting.finish(), expected);
+            let mut pulses = pulses.into_iter();
+            assert_eq!(waiting.walk(|| pulses.next()), expected);
             let draws = draws.into_inner();
             assert!(draws.iter().copied().eq(100..100 + draws.len()));
             assert!(draws.len() <= 8 * additions);

@@ -100,17 +100,18 @@ impl<'a> NearBound<'a> {
         let mut touching = memory::room(cells.len())?;
         let resting = cells.partition_point(|cell| self.at_bound(cell));
         touching.extend(0..resting as u32);
-        for group in touching.chunks(LANES) {
-            self.walk(0..self.trains.words, group, &mut cells);
-        }
-        // What follows looks at all trains, for nothing where no other cells are near.
-        let length = if resting < cells.len() { self.part() } else { self.trains.words.max(1) };
-        for first in (0..self.trains.words).step_by(length) {
-            let words = first..self.trains.words.min(first + length);
-            touching.clear();
-            for group in (resting..cells.len()).step_by(LANES) {
-                let end = cells.len().min(group + LANES);
-                self.add_up(words.clone(), group, &mut cells[group..end], &mut touching);
+        // What counts pulses looks at all trains, for nothing where no other cells are near.
+        let all = self.trains.words;
+        let length = if resting < cells.len() { self.part() } else { all.max(1) };
+        // Those at rest take all parts at once, before the others take the first one.
+        let parts = (0..all).step_by(length).map(|first| first..all.min(first + length));
+        for (round, words) in std::iter::once(0..all).chain(parts).enumerate() {
+            if round > 0 {
+                touching.clear();
+                for group in (resting..cells.len()).step_by(LANES) {
+                    let end = cells.len().min(group + LANES);
+                    self.add_up(words.clone(), group, &mut cells[group..end], &mut touching);
+                }
             }
             for group in touching.chunks(LANES) {
                 self.walk(words.clone(), group, &mut cells);
@@ -201,7 +202,7 @@ impl<'a> NearBound<'a> {
     #[inline(always)]
     fn walk(&self, words: std::ops::Range<usize>, group: &[u32], cells: &mut [Cell]) {
         let batch = Batch::new(group.iter().map(|at| &cells[*at as usize]));
-        let mut waiting = Waiting::new(
+        let waiting = Waiting::new(
             // Two halves of a word, each with evaluations of four pulses.
             words.start * 2 * (MOST as usize / 4),
             &batch.w,
@@ -214,22 +215,29 @@ impl<'a> NearBound<'a> {
                 clip(moved, batch.lower[lane], batch.upper[lane])
             },
         );
-        for word in words {
-            let (mut count, mut low, mut high) = ([0; LANES], [0; LANES], [0; LANES]);
-            for (lane, at) in group.iter().enumerate() {
-                let (both, rise) = self.word(&cells[*at as usize], word);
-                let up = gather_bits(rise, both);
-                (count[lane], low[lane], high[lane]) =
-                    (both.count_ones(), up as u32, (up >> 32) as u32);
-            }
-            let first = count.map(|n| n.min(MOST));
-            waiting.add(&first, &low);
-            if first != count {
-                let rest = count.map(|n| n.saturating_sub(MOST));
-                waiting.add(&rest, &high);
-            }
-        }
-        let w = waiting.finish();
+        let (mut count, mut up) = ([0; LANES], [0; LANES]);
+        // First and further pulses of each word, for not all of them may be added at once.
+        let mut halves = words.start * 2..words.end * 2;
+        let w = waiting.walk(
+            #[inline(always)]
+            || {
+                let half = halves.next()?;
+                if half % 2 == 0 {
+                    for (lane, at) in group.iter().enumerate() {
+                        let (both, rise) = self.word(&cells[*at as usize], half / 2);
+                        (count[lane], up[lane]) = (both.count_ones(), gather_bits(rise, both));
+                    }
+                }
+                let (mut some, mut rise) = ([0; LANES], [0; LANES]);
+                for lane in 0..LANES {
+                    some[lane] = count[lane].min(MOST);
+                    rise[lane] = up[lane] as u32;
+                    count[lane] -= some[lane];
+                    up[lane] >>= 32;
+                }
+                Some((some, rise))
+            },
+        );
         for (lane, at) in group.iter().enumerate() {
             cells[*at as usize].w = w[lane];
         }
