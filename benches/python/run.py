@@ -52,6 +52,7 @@ def rows(threads: int, groups: list[str], peer: bool, steps: int) -> Iterator[ob
     if "networks" in groups:
         yield from networks.step_rows(libraries, threads)
         yield from networks.layer_rows(libraries, threads)
+        yield from networks.gain_rows(libraries[0], threads)
     if "operations" in groups:
         yield from operations.tile_rows(libraries[0], threads)
         yield from operations.conversion_rows(libraries[0], threads)
