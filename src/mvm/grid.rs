@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::call::Call;
 use super::columns::Columns;
+use super::direction::Direction;
 use super::lines::Lines;
 use super::periphery::Outputs;
 use super::request::{Sizes, check_rows, check_samples};
@@ -24,6 +25,8 @@ use crate::simd::{self, Work};
 /// Rows that one thread takes at once: what a tile makes of them stays in the second-level cache,
 /// and the weights, which each piece reads once, are worth reading.
 const PIECE_ROWS: usize = 64;
+/// The same for transposed products, which copy the weights to panels once for each piece.
+const PIECE_ROWS_BACK: usize = 256;
 
 /// One tile of a grid.
 #[derive(Debug)]
@@ -214,8 +217,12 @@ fn share(
     use super::rows::Rows;
     let row_ns: f64 = jobs.iter().map(|job| job.call.mvm.estimate_ns(&job.call.sizes, 1)).sum();
     let par = Par::of(row_ns * samples as f64);
-    let height = PIECE_ROWS.min(samples.div_ceil(par.threads()));
-    let block = par::rows_per_check(row_ns).max(PIECE_ROWS * par.threads());
+    let most = match jobs.first().map(|job| job.call.mvm.direction) {
+        Some(Direction::Backward) => PIECE_ROWS_BACK,
+        _ => env("HA_PIECE", PIECE_ROWS),
+    };
+    let height = most.min(samples.div_ceil(par.threads()));
+    let block = par::rows_per_check(row_ns).max(most * par.threads());
     for first in (0..samples).step_by(block) {
         par::check_interrupt()?;
         let count = block.min(samples - first);
@@ -275,4 +282,8 @@ impl Work for Put<'_> {
             y.iter_mut().zip(offset).for_each(|(y, offset)| *y += offset);
         }
     }
+}
+
+fn env(name: &str, or: usize) -> usize {
+    std::env::var(name).ok().and_then(|t| t.parse().ok()).unwrap_or(or)
 }

@@ -333,7 +333,16 @@ def version_of(weight: Tensor) -> int | None:
     return None if weight.is_inference() else weight._version
 
 
-def _check_unchanged(weight: Tensor | None, version: int | None) -> None:
+def check_unchanged(weight: Tensor | None, version: int | None) -> None:
+    """Refuse a backward pass with other weights than those of the forward pass.
+
+    Args:
+        weight: Weights that get a gradient, if there are any.
+        version: Their version in the forward pass.
+
+    Raises:
+        RuntimeError: They were changed in place.
+    """
     # The weights are not saved: kernels read the parameter, whatever hooks pack saved tensors.
     if weight is not None and version_of(weight) != version:
         raise RuntimeError(
@@ -345,20 +354,24 @@ def _check_unchanged(weight: Tensor | None, version: int | None) -> None:
 
 
 def _input_gradient(ctx: Any, tile: DifferentiableTile, d: Tensor, mask: Tensor | None) -> Tensor:
-    _check_unchanged(ctx.shared_weights, ctx.version)
+    check_unchanged(ctx.shared_weights, ctx.version)
     scaled = tile.pre_backward(d, -1, ctx)
     if mask is not None:
         scaled = scaled.masked_fill(mask.view(torch.bool), 0.0)
-    with _call_of_pass(ctx, tile) as call:
+    with call_of_pass(ctx, tile) as call:
         back = tile.tile.run_backward(scaled.contiguous(), call, ctx.is_test, ctx.shared_weights)
     result: Tensor = tile.post_backward(back, -1, ctx)
     return result
 
 
-def _call_of_pass(ctx: Any, tile: DifferentiableTile) -> AbstractContextManager[int]:
+def call_of_pass(ctx: Any, tile: DifferentiableTile) -> AbstractContextManager[int]:
     """Return the number of the call of a backward pass: noise is fresh in every pass of a graph.
 
     The first one has that of the forward pass, whose draws are others.
+
+    Args:
+        ctx: As for `gradients`.
+        tile: Tile.
     """
     is_first, ctx.has_run_backward = not ctx.has_run_backward, True
     return nullcontext(ctx.call) if is_first or tile.backward_is_exact else tile.tile.numbered()

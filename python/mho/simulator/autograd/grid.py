@@ -4,6 +4,7 @@ Every tile does what it does alone, with numbers of calls, noise and ranges of i
 sees the whole layer at once. The backward pass of a tile is that of `function`.
 """
 
+from contextlib import ExitStack
 from typing import Any, NamedTuple, NoReturn
 
 import torch
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from mho import _core
 from mho.simulator.autograd.function import (
+    call_of_pass,
     check_one_gradient,
+    check_unchanged,
     differentiable_gradients,
     gradients,
     refuse_tangents,
@@ -19,7 +22,7 @@ from mho.simulator.autograd.function import (
     version_of,
 )
 from mho.simulator.autograd.recomputation import warn_if_recomputed
-from mho.simulator.raw_tiles.core.kernels import GridTile
+from mho.simulator.raw_tiles.core.kernels import GridTile, HostKernels
 from mho.simulator.raw_tiles.rows import batch_shape, from_rows, to_rows
 
 
@@ -192,6 +195,10 @@ class GridFunction(torch.autograd.Function):
         run = differentiable_gradients if again else gradients
         x, *kept = ctx.saved_tensors
         _, needs_x, needs_bias, *needs = ctx.needs_input_grad
+        d_input = None
+        # The gradient of a range needs that of the inputs of its tile alone.
+        if needs_x and not again and not any(needs[2::3]) and _are_on_host(ctx.products):
+            d_input = from_rows(_input_gradient(ctx, kept, grad_output), ctx.batch, False)
         d_parts = [d.contiguous() for d in grad_output.split(grid.out_sizes, -1)]
         d_trained: list[Tensor | None] = []
         d_x: list[Tensor | None] = []
@@ -206,26 +213,20 @@ class GridFunction(torch.autograd.Function):
                 seen, mask, r = kept[at : at + 3]
                 seen = rows if seen is None else seen
                 product.saved_tensors = (part, None if r is None else rows, seen, mask, r)
-                wants = needs[at : at + 3]
-                product.needs_input_grad = (
-                    wants[0],
-                    False,
-                    needs_x,
-                    wants[1],
-                    False,
-                    wants[2],
-                    False,
-                )
+                context, weight, range_ = needs[at : at + 3]
+                wants_x = needs_x and d_input is None
+                product.needs_input_grad = (context, False, wants_x, weight, False, range_, False)
                 product.next_functions = (nodes[at],)
                 product.batch = ctx.batch
-                context, _, d_part, d_weight, _, d_range, _ = run(product, d)
+                _, _, d_part, d_weight, _, d_range, _ = run(product, d)
                 product.saved_tensors = ()
                 found.append(d_part)
-                d_trained += (context, d_weight, d_range)
+                d_trained += (None, d_weight, d_range)
                 at += 3
             d_x.append(_summed(found))
+        if needs_x and d_input is None:
+            d_input = torch.cat(d_x, -1)  # type: ignore[arg-type]
         d_bias = grad_output.sum_to_size(ctx.bias.shape) if needs_bias else None
-        d_input = torch.cat(d_x, -1) if needs_x else None  # type: ignore[arg-type]
         return None, d_input, d_bias, *d_trained
 
     @staticmethod
@@ -240,6 +241,50 @@ class GridFunction(torch.autograd.Function):
             TileError: Always.
         """
         refuse_tangents()
+
+
+def _are_on_host(products: list[_Product]) -> bool:
+    return all(type(product.tile.tile.kernels) is HostKernels for product in products)
+
+
+def _input_gradient(ctx: Any, kept: list[Any], d_output: Tensor) -> Tensor:
+    """Return the gradient of the inputs, `[batch, in_size]`, in one call of the core.
+
+    Args:
+        ctx: Of autograd.
+        kept: Saved tensors of the tiles.
+        d_output: Gradient of the outputs.
+    """
+    grid: Grid = ctx.grid
+    rows = to_rows(d_output, sum(grid.out_sizes), False, "grad_output")
+    count, end = len(grid.out_sizes), rows.shape[1]
+    parts: list[list[GridTile]] = []
+    with ExitStack() as calls:
+        # Added up as autograd adds the gradients of tiles: the last one first.
+        for last in reversed(range(count)):
+            column = end - grid.out_sizes[last]
+            parts.append([])
+            for at in range(last, len(ctx.products), count):
+                product, mask = ctx.products[at], kept[3 * at + 1]
+                check_unchanged(product.shared_weights, product.version)
+                d, first = _as_arrays_see(product.tile, rows, column, mask)
+                call = calls.enter_context(call_of_pass(product, product.tile))
+                kernels = product.tile.tile.kernels
+                parts[-1].append(kernels.in_grid(True, d, first, product.shared_weights, call))
+            end = column
+        width = sum(grid.in_sizes)
+        return _core.backward_grid(parts, rows.shape[0], width, grid.is_test)
+
+
+def _as_arrays_see(tile: Any, rows: Tensor, column: int, mask: Tensor | None) -> tuple[Tensor, int]:
+    """Return gradients of outputs as the array of a tile gets them, and their first column."""
+    is_clipped = mask is not None and bool(mask.any())
+    if not is_clipped and tile.backward_factor == 1.0 and tile.get_mapping_scales() is None:
+        return rows, column
+    d = tile.pre_backward(_columns(rows, column, tile.out_size), -1)
+    if mask is not None and is_clipped:
+        d = d.masked_fill(mask.view(torch.bool), 0.0)
+    return d, 0
 
 
 def _nodes(ctx: Any) -> list[Any]:
