@@ -12,7 +12,8 @@ const PIECE: usize = 1 << 16;
 const LANES: usize = 32;
 
 /// Whether no value is NaN or infinite.
-pub(crate) fn all_finite(values: &[f32]) -> bool {
+#[must_use]
+pub fn all_finite(values: &[f32]) -> bool {
     let par = Par::of(VALUE_NS * values.len() as f64);
     let found = par.for_each(values.chunks(PIECE), |piece| {
         let mut is_finite = false;

@@ -25,7 +25,7 @@
 pub mod config;
 pub mod devices;
 mod error;
-pub(crate) mod finite;
+pub mod finite;
 #[cfg(feature = "wgpu")]
 pub mod gpu;
 #[doc(hidden)]

@@ -82,8 +82,12 @@ impl Grid<'_> {
             let mut first = 0;
             for GridTile { mvm, x, weights, key, lines, running, mask, outputs } in part {
                 let n_out = mvm.n_out();
-                let end = if number == last && !offset.is_empty() { first + n_out } else { first };
-                let place = Place { first, adds: number > 0, outputs, offset: &offset[first..end] };
+                let offset = if number == last && !offset.is_empty() {
+                    &offset[first..first + n_out]
+                } else {
+                    &[]
+                };
+                let place = Place { first, adds: number > 0, outputs, offset };
                 tiles.push(Tile { mvm, x, weights, key, lines, place });
                 masks.push(mask.map(|mask| RowsMut::new(mask, n_out)));
                 runnings.push(running);
@@ -219,7 +223,7 @@ fn share(
     let par = Par::of(row_ns * samples as f64);
     let most = match jobs.first().map(|job| job.call.mvm.direction) {
         Some(Direction::Backward) => PIECE_ROWS_BACK,
-        _ => env("HA_PIECE", PIECE_ROWS),
+        _ => PIECE_ROWS,
     };
     let height = most.min(samples.div_ceil(par.threads()));
     let block = par::rows_per_check(row_ns).max(most * par.threads());
@@ -284,6 +288,112 @@ impl Work for Put<'_> {
     }
 }
 
-fn env(name: &str, or: usize) -> usize {
-    std::env::var(name).ok().and_then(|t| t.parse().ok()).unwrap_or(or)
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::config::IoParameters;
+    use crate::mvm::{Direction, Request};
+
+    const SAMPLES: usize = 70;
+    const INPUTS: [usize; 2] = [9, 7];
+    const OUTPUTS: [usize; 3] = [5, 4, 4];
+
+    fn values(len: usize, seed: u64) -> Vec<f32> {
+        let mut out = vec![0.0; len];
+        Key::new(seed, 0).stream(crate::rng::Stream::Weights).fill_normal(0, 0, &mut out);
+        out
+    }
+
+    /// What tiles give one after another, and what they give together.
+    fn both(io: &IoParameters, offset: &[f32]) -> [Vec<f32>; 2] {
+        let (n_in, width): (usize, usize) = (INPUTS.iter().sum(), OUTPUTS.iter().sum());
+        let x = values(SAMPLES * n_in, 1);
+        let factors = [0.5, 3.0];
+        let (mut alone, mut together) = (vec![0.0; SAMPLES * width], vec![9.0; SAMPLES * width]);
+        let mut tiles = Vec::new();
+        let mut column = 0;
+        for inputs in INPUTS {
+            for outputs in OUTPUTS {
+                let mvm = Mvm::new(io, Direction::Forward, outputs, inputs).unwrap();
+                tiles.push((mvm, column, values(inputs * outputs, tiles.len() as u64 + 2)));
+            }
+            column += inputs;
+        }
+        let factor_slices: [&[f32]; 2] = [&factors[..1], &factors[1..]];
+        let outputs = Outputs { factors: &factor_slices, offset: &[] };
+        for (number, (mvm, column, weights)) in tiles.iter().enumerate() {
+            let part: Vec<f32> =
+                x.chunks(n_in).flat_map(|row| row[*column..][..mvm.n_in()].to_vec()).collect();
+            let mut y = vec![0.0; SAMPLES * mvm.n_out()];
+            mvm.run(Request {
+                x: &part,
+                bias: None,
+                drop_last: false,
+                weights,
+                y: &mut y,
+                key: Key::new(number as u64, 1),
+                is_test: true,
+                lines: Lines::default(),
+                running: None,
+                mask: None,
+            })
+            .unwrap();
+            outputs.apply(&mut y, mvm.n_out()).unwrap();
+            let first: usize = OUTPUTS[..number % OUTPUTS.len()].iter().sum();
+            for (row, y) in alone.chunks_mut(width).zip(y.chunks(mvm.n_out())) {
+                row[first..].iter_mut().zip(y).for_each(|(sum, y)| *sum += y);
+            }
+        }
+        for row in alone.chunks_mut(width) {
+            row.iter_mut().zip(offset).for_each(|(y, offset)| *y += offset);
+        }
+        let mut grid = tiles.iter().enumerate().map(|(number, (mvm, column, weights))| GridTile {
+            mvm,
+            x: Columns { data: &x, stride: n_in, first: *column, width: mvm.n_in() },
+            weights,
+            key: Key::new(number as u64, 1),
+            lines: Lines::default(),
+            running: None,
+            mask: None,
+            outputs,
+        });
+        let parts =
+            INPUTS.iter().map(|_| grid.by_ref().take(OUTPUTS.len()).collect::<Vec<_>>()).collect();
+        let y = &mut together;
+        Grid { parts, samples: SAMPLES, is_test: true, offset, y }.run().unwrap();
+        [alone, together]
+    }
+
+    #[test]
+    fn tiles_together_have_the_bits_of_tiles_one_after_another() {
+        let exact = IoParameters { is_perfect: true, ..IoParameters::default() };
+        let clipped = IoParameters { out_bound: 2.0, ..IoParameters::default() };
+        for io in [exact, IoParameters::default(), clipped] {
+            for offset in [vec![], values(OUTPUTS.iter().sum(), 30)] {
+                let [alone, together] = both(&io, &offset);
+                assert_eq!(alone, together);
+            }
+        }
+    }
+
+    #[test]
+    fn columns_beyond_the_inputs_are_refused() {
+        let mvm = Mvm::new(&IoParameters::default(), Direction::Forward, 2, 3).unwrap();
+        let (x, weights) = ([1.0; 8], [0.1; 6]);
+        let mut y = [0.0; 4];
+        let tile = GridTile {
+            mvm: &mvm,
+            x: Columns { data: &x, stride: 4, first: 2, width: 3 },
+            weights: &weights,
+            key: Key::new(0, 1),
+            lines: Lines::default(),
+            running: None,
+            mask: None,
+            outputs: Outputs::default(),
+        };
+        let parts = vec![vec![tile]];
+        let grid = Grid { parts, samples: 2, is_test: true, offset: &[], y: &mut y };
+        assert!(matches!(grid.run(), Err(Error::Shape { argument: "x", .. })));
+    }
 }

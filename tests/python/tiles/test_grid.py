@@ -90,6 +90,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "ranges": _ranges,
     "learned scales": _learned_scales,
     "pulsed": SingleRPUConfig,
+    "without bias": SingleRPUConfig,
     "separate": _separate,
     "wires": _wires,
     "exact": FloatingPointRPUConfig,
@@ -101,7 +102,7 @@ def _layer(name: str) -> AnalogLinear:
     torch.manual_seed(5)
     config = CONFIGS[name]()
     config.mapping.max_input_size, config.mapping.max_output_size = 27, 20
-    layer = AnalogLinear(IN, OUT, rpu_config=config)
+    layer = AnalogLinear(IN, OUT, name != "without bias", rpu_config=config)
     assert [len(part) for part in layer.analog_module.array] == [3, 3, 3]
     return layer
 

@@ -191,43 +191,18 @@ class GridFunction(torch.autograd.Function):
             grad_output: Gradient of the output, same shape.
         """
         check_one_gradient(grad_output)
-        grid, again = ctx.grid, torch.is_grad_enabled()
-        run = differentiable_gradients if again else gradients
         x, *kept = ctx.saved_tensors
         _, needs_x, needs_bias, *needs = ctx.needs_input_grad
-        d_input = None
+        d_x = None
         # The gradient of a range needs that of the inputs of its tile alone.
-        if needs_x and not again and not any(needs[2::3]) and _are_on_host(ctx.products):
-            d_input = from_rows(_input_gradient(ctx, kept, grad_output), ctx.batch, False)
-        d_parts = [d.contiguous() for d in grad_output.split(grid.out_sizes, -1)]
-        d_trained: list[Tensor | None] = []
-        d_x: list[Tensor | None] = []
-        nodes = _nodes(ctx)
-        products = iter(ctx.products)
-        at = 0
-        for part in x.split(grid.in_sizes, -1):
-            rows = to_rows(part, part.shape[-1], False, "x_input")
-            found = []
-            for d in d_parts:
-                product = next(products)
-                seen, mask, r = kept[at : at + 3]
-                seen = rows if seen is None else seen
-                product.saved_tensors = (part, None if r is None else rows, seen, mask, r)
-                context, weight, range_ = needs[at : at + 3]
-                wants_x = needs_x and d_input is None
-                product.needs_input_grad = (context, False, wants_x, weight, False, range_, False)
-                product.next_functions = (nodes[at],)
-                product.batch = ctx.batch
-                _, _, d_part, d_weight, _, d_range, _ = run(product, d)
-                product.saved_tensors = ()
-                found.append(d_part)
-                d_trained += (None, d_weight, d_range)
-                at += 3
-            d_x.append(_summed(found))
-        if needs_x and d_input is None:
-            d_input = torch.cat(d_x, -1)  # type: ignore[arg-type]
+        is_one_call = not torch.is_grad_enabled() and not any(needs[2::3])
+        if needs_x and is_one_call and _are_on_host(ctx.products):
+            d_x = from_rows(_input_gradient(ctx, kept, grad_output), ctx.batch, False)
+        d_parts, d_trained = _one_by_one(ctx, x, kept, grad_output, needs_x and d_x is None)
+        if needs_x and d_x is None:
+            d_x = torch.cat(d_parts, -1)
         d_bias = grad_output.sum_to_size(ctx.bias.shape) if needs_bias else None
-        return None, d_input, d_bias, *d_trained
+        return None, d_x, d_bias, *d_trained
 
     @staticmethod
     def jvp(ctx: Any, *_: Any) -> NoReturn:
@@ -287,6 +262,44 @@ def _as_arrays_see(tile: Any, rows: Tensor, column: int, mask: Tensor | None) ->
     return d, 0
 
 
+def _one_by_one(
+    ctx: Any, x: Tensor, kept: list[Any], d_output: Tensor, needs_x: bool
+) -> tuple[list[Tensor], list[Tensor | None]]:
+    """Return gradients of the input parts, if they are needed, and of what the tiles train.
+
+    Args:
+        ctx: Of autograd.
+        x: Inputs.
+        kept: Saved tensors of the tiles.
+        d_output: Gradient of the outputs.
+        needs_x: Whether the inputs get a gradient.
+    """
+    run = differentiable_gradients if torch.is_grad_enabled() else gradients
+    needs, nodes = ctx.needs_input_grad[3:], _nodes(ctx)
+    d_parts = [d.contiguous() for d in torch.split(d_output, ctx.grid.out_sizes, -1)]
+    d_x: list[Tensor] = []
+    d_trained: list[Tensor | None] = []
+    products = iter(ctx.products)
+    for part in torch.split(x, ctx.grid.in_sizes, -1):
+        rows = to_rows(part, part.shape[-1], False, "x_input")
+        found: list[Any] = []
+        for d in d_parts:
+            product, at = next(products), len(d_trained)
+            seen, mask, r = kept[at : at + 3]
+            seen = rows if seen is None else seen
+            context, weight, range_ = needs[at : at + 3]
+            product.saved_tensors = (part, None if r is None else rows, seen, mask, r)
+            product.needs_input_grad = (context, False, needs_x, weight, False, range_, False)
+            product.next_functions, product.batch = (nodes[at],), ctx.batch
+            _, _, d_part, d_weight, _, d_range, _ = run(product, d)
+            product.saved_tensors = ()
+            found.append(d_part)
+            d_trained += (None, d_weight, d_range)
+        if needs_x:
+            d_x.append(_summed(found))
+    return d_x, d_trained
+
+
 def _nodes(ctx: Any) -> list[Any]:
     """Return the nodes at which the gradients of contexts, weights and ranges arrive."""
     # Only tensors have one, in the order of the arguments.
@@ -294,10 +307,9 @@ def _nodes(ctx: Any) -> list[Any]:
     return [next(present) if is_tensor else None for is_tensor in ctx.is_tensor]
 
 
-def _summed(found: list[Tensor | None]) -> Tensor | None:
+def _summed(found: list[Tensor]) -> Tensor:
     """Return the gradient of an input part, added up as autograd does: the last tile first."""
-    present = [value for value in reversed(found) if value is not None]
-    total = present[0] if present else None
-    for value in present[1:]:
+    total = found[-1]
+    for value in reversed(found[:-1]):
         total = total + value
     return total
