@@ -134,11 +134,7 @@ fn pack<S: Simd, const C: usize>(
         let rows = weights.data[from * weights.input_stride + first..].chunks(weights.input_stride);
         for (to, row) in part.chunks_exact_mut(width).zip(rows) {
             match (S::as_mut_simd_f32s(to), S::as_simd_f32s(&row[..width])) {
-                ((to, []), (row, [])) if row.len() == C => {
-                    for c in 0..C {
-                        to[c] = row[c];
-                    }
-                }
+                ((to, []), (row, [])) if row.len() == C => to[..C].copy_from_slice(&row[..C]),
                 _ => to.copy_from_slice(&row[..width]),
             }
         }
