@@ -25,6 +25,7 @@
 pub mod config;
 pub mod devices;
 mod error;
+pub mod finite;
 #[cfg(feature = "wgpu")]
 pub mod gpu;
 #[doc(hidden)]

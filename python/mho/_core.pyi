@@ -9,6 +9,8 @@ __all__ = [
     "GpuTile",
     "TileSpec",
     "__version__",
+    "all_finite",
+    "backward_grid",
     "check_hidden",
     "clip_to_bounds",
     "clip_weights",
@@ -20,6 +22,7 @@ __all__ = [
     "enter_bounds",
     "enter_range",
     "forward",
+    "forward_grid",
     "get_num_threads",
     "gpu_adapters",
     "gpu_check",
@@ -181,6 +184,38 @@ def mvm(
     mask: Tensor | None = None,
 ) -> None:
     """Write the analog product of ``x`` into ``y``; 2-D, batch first, contiguous float32."""
+
+_GridTile = tuple[
+    TileSpec,
+    Tensor,
+    int,
+    Tensor,
+    Tensor,
+    Tensor | int,
+    dict[str, Tensor] | None,
+    Tensor | None,
+    tuple[Tensor, ...] | None,
+]
+
+def forward_grid(
+    parts: list[list[_GridTile]],
+    samples: int,
+    width: int,
+    is_test: bool,
+    offset: Tensor | None = None,
+) -> tuple[Tensor, list[int]]:
+    """Number a call of each tile of a layer; return the outputs of all, and the numbers.
+
+    The outputs of one part stand side by side, those of the parts are summed in their order, and
+    the offset is added at last. A tile is a tuple of specification, inputs ``[samples, columns]``,
+    the first column that it takes, weights, seed, calls, lines, mask and factors.
+    """
+
+def backward_grid(parts: list[list[_GridTile]], samples: int, width: int, is_test: bool) -> Tensor:
+    """Return transposed products in the same way; tiles have the number of their call."""
+
+def all_finite(values: Tensor) -> bool:
+    """Return whether no value of a contiguous float32 tensor is NaN or infinite."""
 
 def update(
     spec: TileSpec,

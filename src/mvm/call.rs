@@ -1,11 +1,13 @@
 //! What the stages of one call share.
 
+use super::columns::Columns;
 use super::direction::Direction;
 use super::lines::Lines;
 use super::management::Sample;
 use super::matrix::Matrix;
 use super::request::Sizes;
 use super::spec::Mvm;
+use crate::par::Par;
 use crate::rng::{Draw, Key, Stream};
 
 /// What all passes of one call share.
@@ -14,11 +16,13 @@ pub(super) struct Call<'a> {
     pub sizes: Sizes,
     pub weights: Matrix<'a>,
     pub lines: Lines<'a>,
-    pub x: &'a [f32],
+    pub x: Columns<'a>,
     pub bias: Option<f32>,
     pub key: Key,
     /// Scales by the running average, one per sample, where that is used.
     pub averages: &'a [f32],
+    /// Whether the samples are shared among threads by the caller: each call is in one of them.
+    pub is_shared: bool,
 }
 
 impl Mvm {
@@ -32,6 +36,14 @@ impl Mvm {
 }
 
 impl Call<'_> {
+    /// The threads for one pass over `rows` rows.
+    pub fn par(&self, rows: usize) -> Par {
+        if self.is_shared {
+            return Par::alone();
+        }
+        Par::of(self.mvm.estimate_ns(&self.sizes, rows))
+    }
+
     /// Draws of one stream in the direction of this call.
     pub fn draw(&self, stream: Stream) -> Draw {
         match self.mvm.direction {
@@ -43,8 +55,7 @@ impl Call<'_> {
     /// The input of one sample.
     #[inline(always)]
     pub fn sample(&self, number: usize) -> Sample<'_> {
-        let given = self.sizes.given;
-        Sample { given: &self.x[number * given..][..given], bias: self.bias }
+        Sample { given: self.x.row(number), bias: self.bias }
     }
 
     /// The scale of one sample in pass number `pass`.

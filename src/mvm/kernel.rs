@@ -16,8 +16,11 @@ use crate::simd;
 const ROWS: usize = 4;
 /// Weights that stay in the second-level cache while all rows pass by.
 const BLOCK_WEIGHTS: usize = 1 << 16;
-/// Most columns of a panel of weights in a backward product: the widest tile there is.
+/// Most columns of a panel of weights in a backward product: the widest tile there is. Rows of weights
+/// are copied that far at once, since shorter pieces of them leave most of a line of the cache.
 const PANEL: usize = 64;
+/// Weights of a panel that stay in the first-level cache while all rows pass by.
+const TILE_WEIGHTS: usize = 6 << 10;
 /// From this number of rows on a panel is copied together before use, because rows of weights that
 /// are a power of two apart compete for the same places of the caches.
 const PACKED_ROWS: usize = 32;
@@ -75,7 +78,9 @@ fn forward<S: Simd, const C: usize>(simd: S, v: &[f32], weights: Matrix<'_>, y: 
     }
 }
 
-/// Panels of outputs, in each of them chunks of up to [`ROWS`] rows.
+/// Columns of outputs, and for each of them chunks of up to [`ROWS`] rows. With room for a panel its
+/// columns are as wide as a tile and so deep that they stay in the first-level cache while all rows
+/// pass by; what is summed so far waits in `y`.
 #[inline(always)]
 fn backward<S: Simd, const C: usize>(
     simd: S,
@@ -85,39 +90,88 @@ fn backward<S: Simd, const C: usize>(
     panel: &mut [f32],
 ) {
     let Matrix { outputs, inputs, .. } = weights;
+    if panel.is_empty() {
+        return columns::<S, C>(simd, v, 0, inputs, weights, y, 0, outputs);
+    }
     let tile = C * S::F32_LANES;
-    let step = if panel.is_empty() { outputs } else { PANEL / tile * tile };
-    for first in (0..outputs).step_by(step) {
-        let width = step.min(outputs - first);
-        let part = columns(weights, first, width, panel);
-        for (v, y) in v.chunks(ROWS * inputs).zip(y.chunks_mut(ROWS * outputs)) {
-            match y.len() / outputs {
-                1 => sums::<S, 1, 8>(simd, v, part, y, first, outputs),
-                2 => sums::<S, 2, C>(simd, v, part, y, first, outputs),
-                3 => sums::<S, 3, C>(simd, v, part, y, first, outputs),
-                _ => sums::<S, ROWS, C>(simd, v, part, y, first, outputs),
+    let depth = (TILE_WEIGHTS / tile).min(inputs);
+    for first in (0..outputs).step_by(PANEL / tile * tile) {
+        let width = (PANEL / tile * tile).min(outputs - first);
+        for from in (0..inputs).step_by(depth) {
+            let depth = depth.min(inputs - from);
+            let part = &mut panel[..width * depth];
+            pack::<S, C>(weights, first, from, part);
+            for (number, data) in part.chunks(tile * depth).enumerate() {
+                let outputs = data.len() / depth;
+                let column = Matrix {
+                    data,
+                    outputs,
+                    inputs: depth,
+                    output_stride: 1,
+                    input_stride: outputs,
+                };
+                let at = first + number * tile;
+                columns::<S, C>(simd, v, from, inputs, column, y, at, weights.outputs);
             }
         }
     }
 }
 
-/// The weights of outputs `first ..`, `width` of them, copied to `panel` where that has room.
+/// Copies weights of the outputs from `first` and the inputs from `from` on to a panel: tile after
+/// tile, the last of which may be narrower, and in each the inputs one after another.
 #[inline(always)]
-fn columns<'a>(
-    weights: Matrix<'a>,
+fn pack<S: Simd, const C: usize>(
+    weights: Matrix<'_>,
     first: usize,
-    width: usize,
-    panel: &'a mut [f32],
-) -> Matrix<'a> {
-    let data = &weights.data[first..];
-    if panel.is_empty() {
-        return Matrix { data, outputs: width, ..weights };
+    from: usize,
+    panel: &mut [f32],
+) {
+    let tile = C * S::F32_LANES;
+    let width = (PANEL / tile * tile).min(weights.outputs - first);
+    let depth = panel.len() / width;
+    for (number, part) in panel.chunks_mut(tile * depth).enumerate() {
+        let (first, width) = (first + number * tile, part.len() / depth);
+        let rows = weights.data[from * weights.input_stride + first..].chunks(weights.input_stride);
+        for (to, row) in part.chunks_exact_mut(width).zip(rows) {
+            match (S::as_mut_simd_f32s(to), S::as_simd_f32s(&row[..width])) {
+                ((to, []), (row, [])) if row.len() == C => to[..C].copy_from_slice(&row[..C]),
+                _ => to.copy_from_slice(&row[..width]),
+            }
+        }
     }
-    let rows = data.chunks(weights.input_stride);
-    for (to, from) in panel.chunks_exact_mut(width).zip(rows) {
-        to.copy_from_slice(&from[..width]);
+}
+
+/// Chunks of rows against the weights of some outputs and of the inputs from `from` on, of `inputs`;
+/// writes the outputs from `at` on of rows of `stride` elements.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn columns<S: Simd, const C: usize>(
+    simd: S,
+    v: &[f32],
+    from: usize,
+    inputs: usize,
+    weights: Matrix<'_>,
+    y: &mut [f32],
+    at: usize,
+    stride: usize,
+) {
+    for (v, y) in v.chunks(ROWS * inputs).zip(y.chunks_mut(ROWS * stride)) {
+        let v = Part { v, stride: inputs, first: from };
+        match y.len() / stride {
+            1 => sums::<S, 1, 8>(simd, v, weights, y, at, stride),
+            2 => sums::<S, 2, C>(simd, v, weights, y, at, stride),
+            3 => sums::<S, 3, C>(simd, v, weights, y, at, stride),
+            _ => sums::<S, ROWS, C>(simd, v, weights, y, at, stride),
+        }
     }
-    Matrix { data: panel, outputs: width, input_stride: width, ..weights }
+}
+
+/// Inputs from `first` on of rows of `stride` elements.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    v: &'a [f32],
+    stride: usize,
+    first: usize,
 }
 
 /// Inputs contiguous: `R` rows against a range of outputs, `C` dot products per row at a time.
@@ -185,12 +239,27 @@ fn dot_tile<S: Simd, const R: usize, const C: usize>(
             }
         }
     }
+    // Partial loads are calls, around which all sums would go to memory.
+    if v_tails[0].is_empty() {
+        for r in 0..R {
+            for c in 0..C {
+                // As an empty rest would: a sum of -0 becomes 0.
+                sums[r][c] = simd.add_f32s(sums[r][c], simd.splat_f32s(0.0));
+            }
+        }
+    } else {
+        for r in 0..R {
+            let v_tail = simd.partial_load_f32s(v_tails[r]);
+            for c in 0..C {
+                let w_tail = simd.partial_load_f32s(w_tails[c]);
+                sums[r][c] = simd.mul_add_f32s(v_tail, w_tail, sums[r][c]);
+            }
+        }
+    }
     let mut out = [[0.0; C]; R];
     for r in 0..R {
-        let v_tail = simd.partial_load_f32s(v_tails[r]);
         for c in 0..C {
-            let w_tail = simd.partial_load_f32s(w_tails[c]);
-            out[r][c] = simd.reduce_sum_f32s(simd.mul_add_f32s(v_tail, w_tail, sums[r][c]));
+            out[r][c] = simd.reduce_sum_f32s(sums[r][c]);
         }
     }
     out
@@ -201,7 +270,7 @@ fn dot_tile<S: Simd, const R: usize, const C: usize>(
 #[inline(always)]
 fn sums<S: Simd, const R: usize, const C: usize>(
     simd: S,
-    v: &[f32],
+    v: Part<'_>,
     weights: Matrix<'_>,
     y: &mut [f32],
     at: usize,
@@ -211,7 +280,14 @@ fn sums<S: Simd, const R: usize, const C: usize>(
     let width = C * S::F32_LANES;
     let mut first = 0;
     while first + width <= outputs {
-        let tile = sum_tile::<S, R, C>(simd, v, weights, first, width);
+        let mut tile = [[simd.splat_f32s(0.0); C]; R];
+        if v.first > 0 {
+            for r in 0..R {
+                let (head, _) = S::as_simd_f32s(&y[r * stride + at + first..][..width]);
+                tile[r].copy_from_slice(head);
+            }
+        }
+        let tile = sum_tile::<S, R, C>(simd, v, weights, first, width, tile);
         for (r, values) in tile.iter().enumerate() {
             let (head, _) = S::as_mut_simd_f32s(&mut y[r * stride + at + first..][..width]);
             head.copy_from_slice(values);
@@ -220,7 +296,13 @@ fn sums<S: Simd, const R: usize, const C: usize>(
     }
     while first < outputs {
         let len = S::F32_LANES.min(outputs - first);
-        let tile = sum_tile::<S, R, 1>(simd, v, weights, first, len);
+        let mut tile = [[simd.splat_f32s(0.0); 1]; R];
+        if v.first > 0 {
+            for r in 0..R {
+                tile[r][0] = simd.partial_load_f32s(&y[r * stride + at + first..][..len]);
+            }
+        }
+        let tile = sum_tile::<S, R, 1>(simd, v, weights, first, len, tile);
         for (r, [value]) in tile.iter().enumerate() {
             simd.partial_store_f32s(&mut y[r * stride + at + first..][..len], *value);
         }
@@ -228,26 +310,29 @@ fn sums<S: Simd, const R: usize, const C: usize>(
     }
 }
 
-/// Outputs `first ..` of the rows `v`: `C` registers, or `len` outputs of one register.
+/// Adds to the outputs `first ..` of some rows: `C` registers, or `len` outputs of one register.
 #[inline(always)]
 fn sum_tile<S: Simd, const R: usize, const C: usize>(
     simd: S,
-    v: &[f32],
+    v: Part<'_>,
     weights: Matrix<'_>,
     first: usize,
     len: usize,
+    mut sums: [[S::f32s; C]; R],
 ) -> [[S::f32s; C]; R] {
     let Matrix { data, inputs, input_stride, .. } = weights;
-    let mut sums = [[simd.splat_f32s(0.0); C]; R];
-    for j in 0..inputs {
-        let row = &data[j * input_stride + first..][..len];
+    let mut vs = [v.v; R];
+    for (r, row) in vs.iter_mut().enumerate() {
+        *row = &v.v[r * v.stride + v.first..][..inputs];
+    }
+    for (j, row) in data.chunks(input_stride).take(inputs).enumerate() {
         let mut w = [simd.splat_f32s(0.0); C];
-        match S::as_simd_f32s(row) {
+        match S::as_simd_f32s(&row[first..][..len]) {
             (head, []) => w.copy_from_slice(head),
             (_, tail) => w[0] = simd.partial_load_f32s(tail),
         }
         for r in 0..R {
-            let x = simd.splat_f32s(v[r * inputs + j]);
+            let x = simd.splat_f32s(vs[r][j]);
             for c in 0..C {
                 sums[r][c] = simd.mul_add_f32s(x, w[c], sums[r][c]);
             }

@@ -10,14 +10,18 @@
 //!
 //! `periphery` has what is done digitally before and behind the array.
 //!
+//! `grid` does all of it for a layer that is split over several tiles, in one go.
+//!
 //! `run` drives a batch through them: all samples together, then only those whose output clipped.
 //! The model is that of the analog tile of Rasch et al., "A flexible and fast PyTorch toolkit for
 //! simulating training and inference on analog crossbar arrays", AICAS 2021.
 
 pub(crate) mod array;
 mod call;
+mod columns;
 pub(crate) mod converter;
 mod direction;
+mod grid;
 pub(crate) mod input;
 mod kernel;
 mod lines;
@@ -34,7 +38,9 @@ mod stages;
 mod vector;
 mod workspace;
 
+pub use columns::Columns;
 pub use direction::Direction;
+pub use grid::{Grid, GridTile};
 pub use lines::Lines;
 pub use request::Request;
 pub use spec::Mvm;

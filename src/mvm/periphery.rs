@@ -56,6 +56,19 @@ impl Outputs<'_> {
     }
 }
 
+impl Outputs<'_> {
+    /// Scales one row.
+    #[inline(always)]
+    pub(super) fn scale(&self, row: &mut [f32]) {
+        for factor in self.factors {
+            match factor {
+                [factor] => row.iter_mut().for_each(|y| *y *= factor),
+                factors => row.iter_mut().zip(*factors).for_each(|(y, factor)| *y *= factor),
+            }
+        }
+    }
+}
+
 struct Leave<'a> {
     rows: RowsMut<'a, f32>,
     outputs: Outputs<'a>,
@@ -67,12 +80,7 @@ impl Work for Leave<'_> {
     #[inline(always)]
     fn run(self) {
         for row in self.rows.data.chunks_exact_mut(self.rows.width) {
-            for factor in self.outputs.factors {
-                match factor {
-                    [factor] => row.iter_mut().for_each(|y| *y *= factor),
-                    factors => row.iter_mut().zip(*factors).for_each(|(y, factor)| *y *= factor),
-                }
-            }
+            self.outputs.scale(row);
             row.iter_mut().zip(self.outputs.offset).for_each(|(y, offset)| *y += offset);
         }
     }

@@ -60,20 +60,17 @@ impl Mvm {
         if let Some(mask) = &request.mask {
             check_rows("mask", mask.len(), samples, n_out)?;
         }
-        if u32::try_from(samples).is_err() {
-            let got = format!("{samples} samples");
-            let expected = "at most 2^32 - 1 samples".to_owned();
-            return Err(Error::Shape { argument: "x", expected, got });
-        }
-        self.check_lines(request)?;
+        check_samples(samples)?;
+        self.check_lines(&request.lines, request.running.is_some())?;
         Ok(Sizes { samples, given, n_in, n_out })
     }
 
-    fn check_lines(&self, request: &Request<'_>) -> Result<()> {
+    /// Checks that the frozen values are there.
+    pub(super) fn check_lines(&self, lines: &Lines<'_>, has_running: bool) -> Result<()> {
         if self.perfect {
             return Ok(());
         }
-        let (lines, n_out) = (&request.lines, self.n_out());
+        let n_out = self.n_out();
         if self.output.line_noise {
             Error::check_len("out_noise_values", lines.out_noise_values.len(), n_out)?;
         }
@@ -86,7 +83,7 @@ impl Mvm {
         if self.read_asymmetry && self.reads != Reads::Both {
             Error::check_len("w_asymmetry", lines.w_asymmetry.len(), self.d_size * self.x_size)?;
         }
-        if self.scale.averages() && request.running.is_none() {
+        if self.scale.averages() && !has_running {
             let why = "missing; noise_management AverageAbsMax keeps a running value".to_owned();
             return Err(Error::Argument { argument: "running", why });
         }
@@ -103,7 +100,22 @@ impl Mvm {
     }
 }
 
-fn check_rows(argument: &'static str, len: usize, samples: usize, width: usize) -> Result<()> {
+/// Checks that the numbers of samples have their place in the positions of draws.
+pub(super) fn check_samples(samples: usize) -> Result<()> {
+    if u32::try_from(samples).is_ok() {
+        return Ok(());
+    }
+    let got = format!("{samples} samples");
+    let expected = "at most 2^32 - 1 samples".to_owned();
+    Err(Error::Shape { argument: "x", expected, got })
+}
+
+pub(super) fn check_rows(
+    argument: &'static str,
+    len: usize,
+    samples: usize,
+    width: usize,
+) -> Result<()> {
     if len == samples * width {
         return Ok(());
     }

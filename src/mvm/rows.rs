@@ -86,6 +86,17 @@ impl<A: Rows> Rows for Option<A> {
     }
 }
 
+/// Several things with the same rows; never the first of a tuple.
+impl<A: Rows> Rows for Vec<A> {
+    fn len(&self) -> usize {
+        self.first().map_or(0, Rows::len)
+    }
+
+    fn cut(self, at: usize) -> (Self, Self) {
+        self.into_iter().map(|rows| rows.cut(at)).unzip()
+    }
+}
+
 /// Pieces per thread that even out threads which start late, for cheap rows.
 pub(super) const MANY: usize = 4;
 
@@ -103,6 +114,19 @@ pub(super) fn for_each<R: Rows>(
         1 => rows.len(),
         threads => rows.len().div_ceil(pieces * threads),
     };
+    for_each_of(par, height, rows, work)
+}
+
+/// Calls `work` with pieces of `height` rows that together are `rows`.
+///
+/// # Errors
+/// What `work` returns.
+pub(super) fn for_each_of<R: Rows>(
+    par: Par,
+    height: usize,
+    rows: R,
+    work: &(impl Fn(R) -> Result<()> + Sync),
+) -> Result<()> {
     par.for_each(Pieces { rest: Some(rows), height: height.max(1) }, work)
 }
 

@@ -2,6 +2,7 @@
 //! those whose output clipped, until bound management is content.
 
 use super::call::Call;
+use super::columns::Columns;
 use super::management::Sample;
 use super::product::product;
 use super::request::{Request, Sizes};
@@ -33,14 +34,13 @@ impl Mvm {
         let averages = if self.scale.averages() { sizes.samples } else { 0 };
         scratch::floats(averages, |averages| {
             let Request { x, bias, weights, y, key, lines, mask, running, is_test, .. } = request;
-            let mut average = running.as_ref().map_or(-1.0, |value| **value);
-            for (sample, scale) in averages.iter_mut().enumerate() {
-                let given = &x[sample * sizes.given..][..sizes.given];
-                *scale = self.scale.average(&Sample { given, bias }, &mut average, is_test);
-            }
+            let x = Columns::all(x, sizes.given);
+            let first = running.as_ref().map_or(-1.0, |value| **value);
+            let average = self.average(averages, x, bias, first, is_test);
             let weights = self.matrix(weights, sizes.n_in, sizes.n_out);
-            let call = Call { mvm: self, sizes, weights, lines, x, bias, key, averages };
-            call.run(y, mask)?;
+            let is_shared = false;
+            let call = Call { mvm: self, sizes, weights, lines, x, bias, key, averages, is_shared };
+            call.run(0, y, mask)?;
             if let Some(running) = running {
                 *running = average;
             }
@@ -48,11 +48,42 @@ impl Mvm {
         })
     }
 
+    /// Writes the scale of every sample by the running average, and returns the average after them.
+    pub(super) fn average(
+        &self,
+        averages: &mut [f32],
+        x: Columns<'_>,
+        bias: Option<f32>,
+        mut average: f32,
+        is_test: bool,
+    ) -> f32 {
+        for (sample, scale) in averages.iter_mut().enumerate() {
+            let given = x.row(sample);
+            *scale = self.scale.average(&Sample { given, bias }, &mut average, is_test);
+        }
+        average
+    }
+
     fn run_perfect(&self, sizes: &Sizes, request: Request<'_>) -> Result<()> {
         let Request { x, bias, weights, y, mask, .. } = request;
+        let par = Par::of(self.estimate_ns(sizes, sizes.samples));
+        self.perfect_rows(par, sizes, x, bias, weights, y, mask)
+    }
+
+    /// The ideal product of rows that follow each other in memory.
+    #[allow(clippy::too_many_arguments, reason = "the slices of a request")]
+    fn perfect_rows(
+        &self,
+        par: Par,
+        sizes: &Sizes,
+        x: &[f32],
+        bias: Option<f32>,
+        weights: &[f32],
+        y: &mut [f32],
+        mask: Option<&mut [u8]>,
+    ) -> Result<()> {
         let weights = self.matrix(weights, sizes.given, sizes.n_out);
-        let work = self.estimate_ns(sizes, sizes.samples);
-        product(Par::of(work), x, weights, y)?;
+        product(par, x, weights, y)?;
         if let Some(bias) = bias {
             let last = &weights.data[sizes.given * weights.input_stride..];
             for row in y.chunks_exact_mut(sizes.n_out) {
@@ -78,16 +109,34 @@ impl Mvm {
 }
 
 impl Call<'_> {
-    fn run(&self, y: &mut [f32], mut mask: Option<&mut [u8]>) -> Result<()> {
-        let rows = self.mvm.block_rows(&self.sizes);
+    /// Computes samples from number `first` in the current thread, whatever the kind of product.
+    pub(super) fn rows(&self, first: usize, y: &mut [f32], mask: Option<&mut [u8]>) -> Result<()> {
+        if !self.mvm.perfect {
+            return self.run(first, y, mask);
+        }
+        let (sizes, width) = (&self.sizes, self.sizes.given);
+        scratch::floats(y.len() / sizes.n_out * width, |rows| {
+            for (row, number) in rows.chunks_exact_mut(width).zip(first..) {
+                row.copy_from_slice(self.x.row(number));
+            }
+            let weights = self.weights.data;
+            self.mvm.perfect_rows(Par::alone(), sizes, rows, self.bias, weights, y, mask)
+        })
+    }
+
+    /// Computes samples from number `from`.
+    fn run(&self, from: usize, y: &mut [f32], mut mask: Option<&mut [u8]>) -> Result<()> {
         let n_out = self.sizes.n_out;
+        let rows = self.mvm.block_rows(&self.sizes).min(y.len() / n_out);
         self.mvm.with_workspace(&self.sizes, rows, |mut workspace, mut repeated| {
             self.derive_weights(&mut workspace);
             for (block, y) in y.chunks_mut(rows * n_out).enumerate() {
-                par::check_interrupt()?;
+                if !self.is_shared {
+                    par::check_interrupt()?;
+                }
                 let first = block * rows;
                 let mask = mask.as_deref_mut().map(|mask| &mut mask[first * n_out..][..y.len()]);
-                self.block(first, &mut workspace, &mut repeated, y, mask)?;
+                self.block(from + first, &mut workspace, &mut repeated, y, mask)?;
             }
             Ok(())
         })

@@ -86,9 +86,9 @@ impl Call<'_> {
         z: &mut [f32],
         finish: Finish<'_>,
     ) -> Result<()> {
-        let work = self.mvm.estimate_ns(&self.sizes, z.len() / self.sizes.n_out);
-        let pass = Pass { samples, number, par: Par::of(work) };
-        self.prepare(pass, workspace, z.len() / self.sizes.n_out)?;
+        let rows = z.len() / self.sizes.n_out;
+        let pass = Pass { samples, number, par: self.par(rows) };
+        self.prepare(pass, workspace, rows)?;
         match self.mvm.reads {
             Reads::Both => {
                 self.read(pass, Sign::Both, workspace, z)?;

@@ -23,6 +23,11 @@ impl Par {
         Self { threads: if is_worth { current::num_threads() } else { 1 } }
     }
 
+    /// The current thread: for what happens inside of a piece that is shared already.
+    pub(crate) const fn alone() -> Self {
+        Self { threads: 1 }
+    }
+
     /// Number of threads.
     pub(crate) fn threads(self) -> usize {
         self.threads

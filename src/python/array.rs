@@ -327,6 +327,26 @@ pub(super) fn numbered<R>(
     result
 }
 
+/// As [`numbered`] for a call of several tiles at once, each with its counter: all of them have it as
+/// a call, or none.
+pub(super) fn numbered_together<R>(
+    calls: &[Bound<'_, PyAny>],
+    change: impl FnOnce(&[i64]) -> PyResult<R>,
+) -> PyResult<R> {
+    let mut numbers = Vec::with_capacity(calls.len());
+    let counters = calls.iter().map(counter).collect::<PyResult<Vec<_>>>()?;
+    let result = counters
+        .iter()
+        .try_for_each(|counter| next(counter).map(|number| numbers.push(number)))
+        .and_then(|()| change(&numbers));
+    if result.is_err() {
+        for (counter, number) in counters.iter().zip(numbers) {
+            let _ = counter.compare_exchange(number, number - 1, Relaxed, Relaxed);
+        }
+    }
+    result
+}
+
 fn counter<'a>(calls: &'a Bound<'_, PyAny>) -> PyResult<&'a AtomicI64> {
     let memory = one_int("calls", calls)?;
     // SAFETY: one aligned int64 that torch keeps alive as long as the caller's reference; all writers

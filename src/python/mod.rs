@@ -3,9 +3,11 @@
 mod array;
 mod error;
 mod exchange;
+mod finite;
 mod gil;
 #[cfg(feature = "wgpu")]
 mod gpu;
+mod grid;
 mod lock;
 mod ops;
 mod periphery;
@@ -27,6 +29,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(ops::next_call, module)?,
         wrap_pyfunction!(ops::forward, module)?,
         wrap_pyfunction!(ops::mvm, module)?,
+        wrap_pyfunction!(grid::forward_grid, module)?,
+        wrap_pyfunction!(grid::backward_grid, module)?,
+        wrap_pyfunction!(finite::all_finite, module)?,
         wrap_pyfunction!(periphery::enter_range, module)?,
         wrap_pyfunction!(periphery::scale_and_offset, module)?,
         wrap_pyfunction!(ops::update, module)?,

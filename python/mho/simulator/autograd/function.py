@@ -17,7 +17,9 @@ from mho.simulator.parts.input_range import InputRange
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import batch_shape, from_rows, to_rows
 
-_running_backward_pass = torch._C._current_graph_task_id  # negative outside of any
+running_backward_pass = torch._C._current_graph_task_id
+"""Number of the backward pass that is running in this thread; negative outside of any."""
+
 # Of `torch.vmap`, and of what is older: `is_grads_batched`.
 _is_batched = torch._C._functorch.is_batchedtensor
 _is_batched_of_old = torch._C._functorch.is_legacy_batchedtensor
@@ -99,7 +101,7 @@ class AnalogFunction(torch.autograd.Function):
         Raises:
             InputError: Wrong number of features, dtype or device.
         """
-        if _running_backward_pass() >= 0:
+        if running_backward_pass() >= 0:
             warn_if_recomputed()
         output: Tensor = super().apply(
             analog_ctx,
@@ -159,7 +161,7 @@ class AnalogFunction(torch.autograd.Function):
         ctx.batch = batch_shape(x, tile.in_trans)
         ctx.bias = bias
         ctx.has_run_backward = False
-        ctx.version = None if shared_weights is None else _version(shared_weights)
+        ctx.version = None if shared_weights is None else version_of(shared_weights)
         # The input itself, not only its rows: second derivatives reach it.
         ctx.save_for_backward(x, None if r is None else rows, seen, mask, r)
         return from_rows(y, ctx.batch, tile.out_trans)
@@ -173,7 +175,7 @@ class AnalogFunction(torch.autograd.Function):
             grad_output: Gradient of the output, same shape.
         """
         # Only with `create_graph` gradients are recorded here, to be differentiated again.
-        run = _differentiable_backward if torch.is_grad_enabled() else _backward
+        run = differentiable_gradients if torch.is_grad_enabled() else gradients
         return run(ctx, grad_output)
 
     @staticmethod
@@ -187,20 +189,50 @@ class AnalogFunction(torch.autograd.Function):
         Raises:
             TileError: Always.
         """
-        raise TileError(
-            "forward-mode differentiation: tiles of the core do not take dual tensors; use"
-            " torch.func.jvp or torch.func.jacfwd with an inference configuration"
-        )
+        refuse_tangents()
 
 
-def _backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
-    tile = ctx.tile
+def refuse_tangents() -> NoReturn:
+    """Refuse forward-mode differentiation.
+
+    Raises:
+        TileError: Always.
+    """
+    raise TileError(
+        "forward-mode differentiation: tiles of the core do not take dual tensors; use"
+        " torch.func.jvp or torch.func.jacfwd with an inference configuration"
+    )
+
+
+def check_one_gradient(d_output: Tensor) -> None:
+    """Refuse several gradients of the output at once.
+
+    Args:
+        d_output: Gradient of the output.
+
+    Raises:
+        TileError: It is a batch of gradients.
+    """
     if _is_batched_of_old(d_output) or _is_batched(d_output):
         raise TileError(
             "batched gradients (is_grads_batched, vectorize=True, vmap): backward passes of tiles"
             " of the core take one gradient each; use torch.func.jacrev with an inference"
             " configuration, or one pass after another"
         )
+
+
+def gradients(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
+    """Return gradients of the arguments of `AnalogFunction`, or collect the pair for an update.
+
+    Args:
+        ctx: Of autograd, or something with the same attributes for one of several tiles.
+        d_output: Gradient of the output.
+
+    Raises:
+        TileError: It is a batch of gradients.
+    """
+    tile = ctx.tile
+    check_one_gradient(d_output)
     x, rows, seen, mask, r = ctx.saved_tensors
     d = to_rows(d_output, tile.out_size, tile.out_trans, "grad_output")
     needs_context, _, needs_x, needs_weight, _, needs_range, needs_bias = ctx.needs_input_grad
@@ -243,13 +275,17 @@ def _owned(seen: Tensor, x: Tensor, is_foreign: bool) -> Tensor:
     return seen.clone() if shares else seen
 
 
-def _differentiable_backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
+def differentiable_gradients(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
     """Return the same gradients, as functions of inputs, weights and the gradient of the output.
 
     They are exact where the backward pass is; others raise when they are differentiated.
+
+    Args:
+        ctx: As for `gradients`.
+        d_output: As for `gradients`.
     """
     with torch.no_grad():
-        *_, d_x, d_weight, _, d_range, _ = _backward(ctx, d_output)
+        *_, d_x, d_weight, _, d_range, _ = gradients(ctx, d_output)
     bias = ctx.bias if ctx.needs_input_grad[-1] else None
     d_bias = None if bias is None else d_output.sum_to_size(bias.shape).to(bias.dtype)
     tile, weight = ctx.tile, ctx.shared_weights
@@ -288,13 +324,27 @@ _INEXACT = (
 )
 
 
-def _version(weight: Tensor) -> int | None:
+def version_of(weight: Tensor) -> int | None:
+    """Return the number of changes of a tensor in place, None if torch does not count them.
+
+    Args:
+        weight: Tensor.
+    """
     return None if weight.is_inference() else weight._version
 
 
-def _check_unchanged(weight: Tensor | None, version: int | None) -> None:
+def check_unchanged(weight: Tensor | None, version: int | None) -> None:
+    """Refuse a backward pass with other weights than those of the forward pass.
+
+    Args:
+        weight: Weights that get a gradient, if there are any.
+        version: Their version in the forward pass.
+
+    Raises:
+        RuntimeError: They were changed in place.
+    """
     # The weights are not saved: kernels read the parameter, whatever hooks pack saved tensors.
-    if weight is not None and _version(weight) != version:
+    if weight is not None and version_of(weight) != version:
         raise RuntimeError(
             "one of the variables needed for gradient computation has been modified by an inplace"
             f" operation: the weights {list(weight.shape)} of an analog layer are at version"
@@ -304,20 +354,24 @@ def _check_unchanged(weight: Tensor | None, version: int | None) -> None:
 
 
 def _input_gradient(ctx: Any, tile: DifferentiableTile, d: Tensor, mask: Tensor | None) -> Tensor:
-    _check_unchanged(ctx.shared_weights, ctx.version)
+    check_unchanged(ctx.shared_weights, ctx.version)
     scaled = tile.pre_backward(d, -1, ctx)
     if mask is not None:
         scaled = scaled.masked_fill(mask.view(torch.bool), 0.0)
-    with _call_of_pass(ctx, tile) as call:
+    with call_of_pass(ctx, tile) as call:
         back = tile.tile.run_backward(scaled.contiguous(), call, ctx.is_test, ctx.shared_weights)
     result: Tensor = tile.post_backward(back, -1, ctx)
     return result
 
 
-def _call_of_pass(ctx: Any, tile: DifferentiableTile) -> AbstractContextManager[int]:
+def call_of_pass(ctx: Any, tile: DifferentiableTile) -> AbstractContextManager[int]:
     """Return the number of the call of a backward pass: noise is fresh in every pass of a graph.
 
     The first one has that of the forward pass, whose draws are others.
+
+    Args:
+        ctx: As for `gradients`.
+        tile: Tile.
     """
     is_first, ctx.has_run_backward = not ctx.has_run_backward, True
     return nullcontext(ctx.call) if is_first or tile.backward_is_exact else tile.tile.numbered()

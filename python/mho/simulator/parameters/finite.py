@@ -5,6 +5,10 @@ import math
 import torch
 from torch import Tensor
 
+from mho import _core
+
+_PLAIN = (Tensor, torch.nn.Parameter)
+
 
 def all_finite(values: Tensor) -> bool:
     """Return whether all values are finite.
@@ -12,6 +16,15 @@ def all_finite(values: Tensor) -> bool:
     Args:
         values: Dense tensor of real numbers.
     """
+    if (
+        values.dtype is torch.float32
+        and type(values) in _PLAIN
+        and values.is_cpu
+        and values.is_contiguous()
+        and not values.is_neg()
+        and not torch.compiler.is_compiling()
+    ):
+        return _core.all_finite(values)
     if not values.is_floating_point():
         return True
     # A sum shows NaN and infinities, in one pass that makes no other tensor. Where it is itself

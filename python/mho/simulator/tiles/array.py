@@ -28,6 +28,7 @@ from mho.simulator.state.ordinary import keep_ordinary, ordinary_tensors
 from mho.simulator.state.transaction import unchanged_on_error
 from mho.simulator.tiles.base import TileModuleBase
 from mho.simulator.tiles.editing import SharedView
+from mho.simulator.tiles.grid import forward_together, grid_of
 from mho.simulator.tiles.module import TileModule
 
 
@@ -155,6 +156,9 @@ class TileModuleArray(nn.Module):
         check_features(x_input, self.in_size, False, "x_input")
         if tensor_view is not None:
             check_output_view(tensor_view, self.out_size, x_input, False, False)
+        grid = grid_of(self, x_input) if tensor_view is None else None
+        if grid is not None:
+            return forward_together(grid, x_input, self._parameters["bias"])
         output: Tensor | None = None
         for x, tiles in zip(torch.split(x_input, self.in_sizes, dim=-1), self._grid(), strict=True):
             part = torch.cat([tile(x, tensor_view) for tile in tiles], dim=-1)

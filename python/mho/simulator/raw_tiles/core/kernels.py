@@ -12,6 +12,20 @@ from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.tensors import CoreTensors
 from mho.simulator.state.names import AnalogTileStateNames as Names
 
+GridTile = tuple[
+    _core.TileSpec,
+    Tensor,
+    int,
+    Tensor,
+    Tensor,
+    Tensor | int,
+    dict[str, Tensor] | None,
+    Tensor | None,
+    tuple[Tensor, ...] | None,
+]
+"""A tile of a grid: specification, inputs, their first column, weights, seed, counter or number of
+the call, frozen values per line, mask, factors."""
+
 
 class Kernels(Protocol):
     """What computes with the tensors of a raw tile; they own its state wherever that is done."""
@@ -174,6 +188,35 @@ class HostKernels:
             self._parsed.spec, rows, state[Names.WEIGHTS] if weight is None else weight,
             state[Names.SEED], state[Names.CALLS], is_test, bias_input, tensors.lines[0] or None,
             mask, factors, offset,
+        )  # fmt: skip
+
+    def in_grid(
+        self,
+        backward: bool,
+        rows: Tensor,
+        column: int,
+        weight: Tensor | None,
+        call: int | None = None,
+        mask: Tensor | None = None,
+        factors: tuple[Tensor, ...] | None = None,
+    ) -> GridTile:
+        """Return the part of the tile in a product of several tiles, see `_core.forward_grid`.
+
+        Args:
+            backward: Whether the product is the transposed one.
+            rows: Inputs of this tile or of all, contiguous float32, shape `[batch, columns]`.
+            column: The first one that is an input of this tile.
+            weight: Weights to take instead of the own ones.
+            call: Number of the call; None for the next one.
+            mask: As for `forward`.
+            factors: As for `forward`.
+        """
+        tensors = self._tensors
+        state = tensors.state
+        return (
+            self._parsed.spec, rows, column, state[Names.WEIGHTS] if weight is None else weight,
+            state[Names.SEED], state[Names.CALLS] if call is None else call,
+            tensors.lines[backward] or None, mask, factors,
         )  # fmt: skip
 
     def backward(

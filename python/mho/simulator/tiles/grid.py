@@ -1,0 +1,141 @@
+"""Whether the tiles of an array can compute their products in one call of the core.
+
+One call is a matter of speed: the bits are those of one tile after another, which
+`TileModuleArray.forward` spells out. So every tile must be one that does nothing but the usual:
+whatever somebody has hooked into it, replaced or derived keeps the long way, and so does what looks
+at single operations of torch.
+"""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    _global_backward_hooks,
+    _global_backward_pre_hooks,
+    _global_forward_hooks,
+    _global_forward_pre_hooks,
+)
+
+from mho.simulator.autograd.grid import Grid, GridFunction, grid_product
+from mho.simulator.autograd.recomputation import OPEN_PASSES
+from mho.simulator.raw_tiles.core.kernels import HostKernels
+from mho.simulator.raw_tiles.core.tile import CoreTile
+from mho.simulator.raw_tiles.rows import batch_shape, from_rows, to_rows
+from mho.simulator.tiles.periphery import TileWithPeriphery
+
+_is_transformed = torch._C._are_functorch_transforms_active
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_function_modes = torch._C._len_torch_function_stack
+_PLAIN = (Tensor, nn.Parameter)
+
+# What a product goes through; whoever replaces one of them is called by its name.
+_OF_TILE = frozenset(
+    (
+        "__call__", "_call_impl", "_wrapped_call_impl", "forward", "traced_forward",
+        "joint_forward", "_direct_forward", "_finish_output", "cast_input", "output_factors",
+        "bias_input", "pre_forward", "post_forward", "pre_backward", "post_backward",
+        "get_mapping_scales",
+    )
+)  # fmt: skip
+_OF_RAW = frozenset(("run_forward", "run_backward", "enter_range", "numbered"))
+
+
+class Array(Protocol):
+    """What holds the tiles."""
+
+    in_sizes: list[int]
+    out_sizes: list[int]
+    training: bool
+    _modules: dict[str, nn.Module | None]
+    _parameters: dict[str, nn.Parameter | None]
+
+
+def grid_of(array: Array, x: Tensor) -> Grid | None:
+    """Return the tiles of an array if one call can do what they would do one by one, else None.
+
+    Args:
+        array: Array of tiles.
+        x: Inputs, shape `[..., in_size]`.
+    """
+    if torch.compiler.is_compiling() or OPEN_PASSES or _is_transformed() or _is_watched():
+        return None
+    bias = array._parameters["bias"]
+    if not _is_usual(x) or not (bias is None or (_is_usual(bias) and bias.is_contiguous())):
+        return None
+    parts: Any = array._modules["array"]
+    grid = [list(part._modules.values()) for part in parts._modules.values()]
+    tiles = [tile for part in grid for tile in part]
+    sizes = [(rows, columns) for columns in array.in_sizes for rows in array.out_sizes]
+    is_grad, is_training = torch.is_grad_enabled(), tiles[0].training
+    if (
+        len(sizes) != len(tiles)
+        or len(set(map(id, tiles))) != len(tiles)
+        or not all(map(_is_usual_class, set(map(type, tiles))))
+        or not all(
+            tile.training is is_training and (tile.out_size, tile.in_size) == size
+            and _is_alone(tile, is_grad)
+            for tile, size in zip(tiles, sizes, strict=True)
+        )
+    ):  # fmt: skip
+        return None
+    return Grid(grid, array.in_sizes, array.out_sizes, not is_training)
+
+
+def forward_together(grid: Grid, x: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the outputs of a grid of tiles.
+
+    Args:
+        grid: Tiles.
+        x: Inputs, shape `[..., in_size]`.
+        bias: Digital bias, `[out_size]`.
+    """
+    if torch.is_grad_enabled():
+        return GridFunction.apply(grid, x, bias)
+    rows = to_rows(x, sum(grid.in_sizes), False, "x_input")
+    y = grid_product(grid, rows, bias)[0]
+    return y if x.dim() == 2 else from_rows(y, batch_shape(x, False), False)
+
+
+def _is_watched() -> bool:
+    """Return whether somebody wants to see each module, or each operation."""
+    return bool(
+        _global_forward_hooks
+        or _global_forward_pre_hooks
+        or _global_backward_hooks
+        or _global_backward_pre_hooks
+        or torch._C._get_tracing_state()
+        or _dispatch_modes()
+        or _function_modes()
+    )
+
+
+def _is_usual(value: Tensor) -> bool:
+    return type(value) in _PLAIN and value.dtype is torch.float32 and value.is_cpu
+
+
+def _is_usual_class(cls: type) -> bool:
+    return issubclass(cls, TileWithPeriphery) and all(
+        getattr(cls, name) is getattr(TileWithPeriphery, name) for name in _OF_TILE
+    )
+
+
+def _is_alone(tile: Any, is_grad: bool) -> bool:
+    """Return whether a tile is as it was built, on the host and in single precision."""
+    own, raw, parameters = tile.__dict__, tile.tile, tile._parameters
+    return bool(
+        own["_direct"]
+        and own["io_dtype"] is torch.float32
+        and isinstance(raw, CoreTile)
+        and type(raw.kernels) is HostKernels
+        and not tile.analog_bias
+        and parameters[own["_handle_name"]] is own["_handle"]
+        and parameters["bias"] is None
+        and not (is_grad and parameters["out_scaling_alpha"] is not None)
+        and not (own["_forward_hooks"] or own["_forward_pre_hooks"])
+        and not (own["_backward_hooks"] or own["_backward_pre_hooks"])
+        and own.get("_compiled_call_impl") is None
+        and _OF_TILE.isdisjoint(own)
+        and _OF_RAW.isdisjoint(raw.__dict__)
+        and all(getattr(type(raw), name) is getattr(CoreTile, name) for name in _OF_RAW)
+    )

@@ -1,0 +1,34 @@
+//! Columns of a matrix.
+
+/// Some columns of a matrix of rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Columns<'a> {
+    /// The matrix.
+    pub data: &'a [f32],
+    /// Columns of the matrix.
+    pub stride: usize,
+    /// The first column.
+    pub first: usize,
+    /// Number of columns.
+    pub width: usize,
+}
+
+impl<'a> Columns<'a> {
+    /// All columns of a matrix.
+    #[must_use]
+    pub fn all(data: &'a [f32], width: usize) -> Self {
+        Self { data, stride: width, first: 0, width }
+    }
+
+    /// The columns in row `number`.
+    #[inline(always)]
+    pub(super) fn row(&self, number: usize) -> &'a [f32] {
+        &self.data[number * self.stride + self.first..][..self.width]
+    }
+
+    /// Whether there are `rows` rows, and no others.
+    pub(super) fn fits(&self, rows: usize) -> bool {
+        let is_within = rows == 0 || self.first + self.width <= self.stride;
+        self.data.len() == rows * self.stride && is_within
+    }
+}

@@ -1,0 +1,179 @@
+//! The product of a layer that is split over several tiles, on borrowed tensors: one call for all.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use super::array::{self, Borrowed, BytesMut, Floats, FloatsMut};
+use super::gil::enter;
+use super::ops::{LineTensors, key};
+use super::periphery::OutputTensors;
+use super::spec::{PyTileSpec, direction};
+use crate::mvm::periphery::Outputs;
+use crate::mvm::{Columns, Grid, GridTile};
+use crate::rng::Key;
+
+/// One tile, as Python gives it: specification, inputs of its part or of the whole layer, their first
+/// column, weights, seed, calls or number of the call, lines, mask and factors.
+type Given<'py> = (
+    Bound<'py, PyTileSpec>,
+    Bound<'py, PyAny>,
+    usize,
+    Bound<'py, PyAny>,
+    Bound<'py, PyAny>,
+    Bound<'py, PyAny>,
+    Option<Bound<'py, PyDict>>,
+    Option<Bound<'py, PyAny>>,
+    Option<Bound<'py, PyTuple>>,
+);
+
+/// The borrowed tensors of a tile.
+struct Tile<'a> {
+    spec: &'a PyTileSpec,
+    x: Floats,
+    column: usize,
+    weight: Floats,
+    lines: LineTensors,
+    mask: Option<BytesMut>,
+    outputs: OutputTensors,
+}
+
+impl<'a> Tile<'a> {
+    fn new(given: &'a Given<'_>, borrowed: &mut Borrowed) -> PyResult<Self> {
+        let (spec, x, column, weight, _, _, lines, mask, factors) = given;
+        let (x, weight) = (borrowed.floats("x", x)?, borrowed.floats("weight", weight)?);
+        let lines = LineTensors::new(lines.as_ref(), borrowed)?;
+        let mask = mask.as_ref().map(|mask| borrowed.bytes_mut("mask", mask)).transpose()?;
+        let outputs = OutputTensors::new(factors.as_ref(), None, borrowed)?;
+        Ok(Self { spec: spec.get(), x, column: *column, weight, lines, mask, outputs })
+    }
+}
+
+/// Tiles by input part, and what they have in common.
+struct Layer<'a> {
+    parts: Vec<Vec<Tile<'a>>>,
+    samples: usize,
+    backward: bool,
+    is_test: bool,
+    offset: Option<Floats>,
+    y: FloatsMut,
+}
+
+impl Layer<'_> {
+    fn run(mut self, py: Python<'_>, keys: &[Key]) -> PyResult<()> {
+        let (samples, is_test) = (self.samples, self.is_test);
+        let direction = direction(self.backward);
+        enter(py, || {
+            let lens: Vec<_> = self.parts.iter().map(Vec::len).collect();
+            let mut tiles: Vec<&mut Tile<'_>> = self.parts.iter_mut().flatten().collect();
+            let here: Vec<_> = tiles.iter().map(|tile| tile.spec.lock.here()).collect();
+            let mut runnings: Vec<Option<FloatsMut>> =
+                tiles.iter_mut().map(|tile| tile.lines.running.take()).collect();
+            let (mut reads, mut writes) = (Vec::new(), Vec::new());
+            for (lock, running) in here.iter().zip(&runnings) {
+                match running {
+                    Some(_) => writes.push(lock.write()),
+                    None => reads.push(lock.read()),
+                }
+            }
+            let mut masks: Vec<_> = tiles.iter_mut().map(|tile| tile.mask.take()).collect();
+            let factors: Vec<_> = tiles.iter().map(|tile| tile.outputs.factors()).collect();
+            let own = masks.iter_mut().zip(&mut runnings).zip(&factors);
+            let mut ready =
+                tiles.iter().zip(own).zip(keys).map(|((tile, ((mask, running), factors)), key)| {
+                    let mvm = tile.spec.spec.mvm(direction);
+                    let data = tile.x.slice();
+                    let stride = data.len().checked_div(samples).unwrap_or(0);
+                    GridTile {
+                        mvm,
+                        x: Columns { data, stride, first: tile.column, width: mvm.n_in() },
+                        weights: tile.weight.slice(),
+                        key: *key,
+                        lines: tile.lines.borrow(),
+                        running: running.as_mut().and_then(|value| value.slice().first_mut()),
+                        mask: mask.as_mut().map(BytesMut::slice),
+                        outputs: Outputs { factors, offset: &[] },
+                    }
+                });
+            let parts = lens.into_iter().map(|len| ready.by_ref().take(len).collect()).collect();
+            let offset = self.offset.as_ref().map_or(&[][..], Floats::slice);
+            Grid { parts, samples, is_test, offset, y: self.y.slice() }.run()
+        })
+    }
+}
+
+/// Borrows everything, lets `numbered` find the keys of the tiles, and returns the outputs and what it
+/// returned.
+#[allow(clippy::too_many_arguments, reason = "one flat call keeps the eager path short")]
+fn run<'py, R>(
+    py: Python<'py>,
+    given: &[Vec<Given<'py>>],
+    samples: usize,
+    width: usize,
+    backward: bool,
+    is_test: bool,
+    offset: Option<&Bound<'py, PyAny>>,
+    numbered: impl FnOnce(&[&Given<'py>], &mut dyn FnMut(&[Key]) -> PyResult<()>) -> PyResult<R>,
+) -> PyResult<(Bound<'py, PyAny>, R)> {
+    let tiles: Vec<&Given<'py>> = given.iter().flatten().collect();
+    let Some((_, x, ..)) = tiles.first() else {
+        return Err(crate::Error::Argument {
+            argument: "parts",
+            why: "must have a tile".to_owned(),
+        }
+        .into());
+    };
+    let mut borrowed = Borrowed::default();
+    let mut parts = Vec::with_capacity(given.len());
+    for part in given {
+        let part = part.iter().map(|tile| Tile::new(tile, &mut borrowed));
+        parts.push(part.collect::<PyResult<Vec<_>>>()?);
+    }
+    let offset = offset.map(|offset| borrowed.floats("offset", offset)).transpose()?;
+    let output = x.call_method1(intern!(py, "new_empty"), ((samples, width),))?;
+    let y = Borrowed::fresh(&output)?;
+    let mut layer = Some(Layer { parts, samples, backward, is_test, offset, y });
+    let result =
+        numbered(&tiles, &mut |keys| layer.take().map_or(Ok(()), |layer| layer.run(py, keys)))?;
+    Ok((output, result))
+}
+
+/// Numbers a call of each tile of a layer and returns their outputs, `[samples, width]`, summed over
+/// input parts and side by side, with `offset`, and the numbers, in the order of the tiles. If it fails, no tile has been called.
+#[pyfunction]
+#[pyo3(signature = (parts, samples, width, is_test, offset=None))]
+pub(super) fn forward_grid<'py>(
+    py: Python<'py>,
+    parts: Vec<Vec<Given<'py>>>,
+    samples: usize,
+    width: usize,
+    is_test: bool,
+    offset: Option<&Bound<'py, PyAny>>,
+) -> PyResult<(Bound<'py, PyAny>, Vec<i64>)> {
+    run(py, &parts, samples, width, false, is_test, offset, |tiles, kernel| {
+        let calls: Vec<_> = tiles.iter().map(|tile| tile.5.clone()).collect();
+        array::numbered_together(&calls, |numbers| {
+            let named = tiles.iter().zip(numbers);
+            let keys = named.map(|(tile, number)| key(&tile.4, *number));
+            kernel(&keys.collect::<PyResult<Vec<_>>>()?)?;
+            Ok(numbers.to_vec())
+        })
+    })
+}
+
+/// Returns the transposed products of all tiles of a layer, `[samples, width]`: `parts` are output
+/// parts here, and their tiles those of the input parts.
+#[pyfunction]
+pub(super) fn backward_grid<'py>(
+    py: Python<'py>,
+    parts: Vec<Vec<Given<'py>>>,
+    samples: usize,
+    width: usize,
+    is_test: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    let found = run(py, &parts, samples, width, true, is_test, None, |tiles, kernel| {
+        let keys = tiles.iter().map(|tile| key(&tile.4, tile.5.extract()?));
+        kernel(&keys.collect::<PyResult<Vec<_>>>()?)
+    })?;
+    Ok(found.0)
+}
