@@ -6,6 +6,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::array::{self, Borrowed, BytesMut, Floats, FloatsMut};
 use super::gil::enter;
+use super::lock;
 use super::ops::{LineTensors, key};
 use super::periphery::OutputTensors;
 use super::spec::{PyTileSpec, direction};
@@ -69,13 +70,8 @@ impl Layer<'_> {
             let here: Vec<_> = tiles.iter().map(|tile| tile.spec.lock.here()).collect();
             let mut runnings: Vec<Option<FloatsMut>> =
                 tiles.iter_mut().map(|tile| tile.lines.running.take()).collect();
-            let (mut reads, mut writes) = (Vec::new(), Vec::new());
-            for (lock, running) in here.iter().zip(&runnings) {
-                match running {
-                    Some(_) => writes.push(lock.write()),
-                    None => reads.push(lock.read()),
-                }
-            }
+            let changes = runnings.iter().map(Option::is_some);
+            let _held = lock::hold(here.iter().map(AsRef::as_ref).zip(changes).collect());
             let mut masks: Vec<_> = tiles.iter_mut().map(|tile| tile.mask.take()).collect();
             let factors: Vec<_> = tiles.iter().map(|tile| tile.outputs.factors()).collect();
             let own = masks.iter_mut().zip(&mut runnings).zip(&factors);

@@ -70,3 +70,28 @@ impl Lock {
         self.lock.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// One of the two guards of a lock.
+pub(super) enum Held<'a> {
+    Read { _guard: RwLockReadGuard<'a, ()> },
+    Write { _guard: RwLockWriteGuard<'a, ()> },
+}
+
+/// Takes the locks of several tiles, for writing where that is told. Whoever takes several takes them in the
+/// order of their addresses, each once, so that no two threads wait for each other.
+pub(super) fn hold(mut locks: Vec<(&Lock, bool)>) -> Vec<Held<'_>> {
+    locks.sort_unstable_by_key(|(lock, _)| std::ptr::from_ref(*lock));
+    locks.dedup_by(|(lock, writes), (kept, kept_writes)| {
+        let is_same = std::ptr::eq(*lock, *kept);
+        *kept_writes |= is_same && *writes;
+        is_same
+    });
+    let held = locks.into_iter().map(|(lock, writes)| {
+        if writes {
+            Held::Write { _guard: lock.write() }
+        } else {
+            Held::Read { _guard: lock.read() }
+        }
+    });
+    held.collect()
+}
