@@ -134,13 +134,15 @@ DYNAMIC = {
 }
 
 
-def chopped(cls: type[Any], options: dict[str, tuple[Any, ...]], full: bool) -> list[Trajectory]:
+def chopped(
+    cls: type[Any], plain_lr: float, options: dict[str, tuple[Any, ...]], full: bool
+) -> list[Trajectory]:
     """Return trajectories with choppers: of all lengths with all options, or of one with each."""
     result = []
     for i, values in enumerate(product(*options.values())):
         chosen = dict(zip(options, values, strict=True))
         # The corrected scale divides by the rate of the fast device and by the ratio of steps.
-        lr = 0.00713 if chosen["correct_gradient_magnitudes"] else 0.1713
+        lr = 0.00713 if chosen["correct_gradient_magnitudes"] else plain_lr
         rest = {
             "in_chop_prob": 0.2,
             "in_chop_random": False,
@@ -169,7 +171,7 @@ def trajectories(full: bool = False) -> list[Trajectory]:
     """Return all of them."""
     return [
         *plain(),
-        *chopped(ChoppedTransferCompound, CHOPPED, full),
-        *chopped(DynamicTransferCompound, DYNAMIC, full),
+        *chopped(ChoppedTransferCompound, 0.17191, CHOPPED, full),
+        *chopped(DynamicTransferCompound, 0.1713, DYNAMIC, full),
         *mixed_precision(),
     ]
