@@ -416,7 +416,7 @@ def a_pair_as_the_fast_device(make: Make) -> Iterator[Found]:
         unit_cell_devices=[pair, device()], transfer_forward=perfect(), transfer_every=2.0
     )
     tile = made(make, unit_cell(cell))
-    tile.set_device(1, [[0.3]])
+    tile.set_weights([[0.3]])
     for sign in (1.0, -1.0, -1.0):
         tile.update([[1.0]], [[sign]], 0.02)
     # The pair refreshes its own weights only; half of the calls transfer.
@@ -510,3 +510,28 @@ def a_policy_of_devices_with_batches(make: Make) -> Iterator[Found]:
     tile.update(np.ones((3, 1)), np.ones((3, 1)), 0.01)
     yield Found("first", tile.read(A), -0.02, SUMS)
     yield Found("second", tile.read(C), -0.01, SUMS)
+
+
+@case
+def set_weights_restarts_the_turns(make: Make) -> Iterator[Found]:
+    tile = made(make, joint(Policy.SINGLE_SEQUENTIAL, 3), 1, 1)
+    push(tile, 0.01)
+    tile.set_weights([[0.3]])
+    push(tile, 0.01)
+    yield Found("first", tile.read(A), 0.3, SUMS)
+    yield Found("second, once more", tile.read(C), 0.29, SUMS)
+    yield Found("samples", tile.read("current_update_idx"), 1, 0.0)
+
+
+@case
+def a_reference_of_its_own_kind(make: Make) -> Iterator[Found]:
+    pair = [device(0.01), device(0.03, w_max=0.2)]
+    tile = made(make, unit_cell(ReferenceUnitCell(unit_cell_devices=pair)))
+    tile.choose(1)
+    tile.set_weights([[0.5]])
+    yield Found("reference, within its bounds", tile.read(C), 0.2, SUMS)
+    tile.choose(0)
+    # The mean step of 0.02 makes two pulses.
+    push(tile, 0.04)
+    yield Found("updated", tile.read(A), -0.02, SUMS)
+    yield Found("weight", tile.read(W), -0.22, SUMS)
