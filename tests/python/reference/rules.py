@@ -535,3 +535,28 @@ def a_reference_of_its_own_kind(make: Make) -> Iterator[Found]:
     push(tile, 0.04)
     yield Found("updated", tile.read(A), -0.02, SUMS)
     yield Found("weight", tile.read(W), -0.22, SUMS)
+
+
+@case
+def no_buffer_drops_what_makes_no_pulse(make: Make) -> Iterator[Found]:
+    config = transfer(ChoppedTransferCompound, in_chop_prob=0.0, no_buffer=True)
+    tile = made(make, config)
+    tile.set_device(0, [[0.0043]])
+    for _ in range(4):
+        rest(tile, 0.2)
+        yield Found("buffer", tile.read("buffered_FP_weight_0"), 0.43, 100 * SUMS)
+    yield Found("slow", tile.read(C), 0.0, 0.0)
+    tile.set_device(0, [[0.0143]])
+    rest(tile, 0.2)
+    yield Found("slow", tile.read(C), 0.01, SUMS)
+
+
+@case
+def dynamic_cap_counts_in_trains(make: Make) -> Iterator[Found]:
+    update = UpdateParameters(pulse_type=PulseType.DETERMINISTIC_IMPLICIT, desired_bl=3)
+    fields = {"forget_buffer": False, "buffer_cap": 0.5, "transfer_update": update}
+    tile = made(make, transfer(DynamicTransferCompound, in_chop_prob=0.1, **fields))
+    tile.set_device(0, [[0.0124]])
+    rest(tile, 1.0)
+    # 6.2 pulses, of which a train takes three; half a train of the rest stays.
+    yield Found("buffer", tile.read("buffered_FP_weight"), 1.5, 100 * SUMS)
