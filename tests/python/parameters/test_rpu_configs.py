@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from mho import _core
 from mho.exceptions import ArgumentError, ConfigError
+from mho.simulator import configs
 from mho.simulator.configs import (
     BoundManagementType,
     ChoppedTransferCompound,
@@ -131,10 +133,14 @@ def test_output_clipping_needs_an_unmanaged_product() -> None:
         assert not supports(SingleRPUConfig(forward=IOParameters(**{name: unmanaged[name]})))
 
 
+EXACT = ("FloatingPoint", "Ideal")
 UNMANAGED = IOParameters(
     bound_management=BoundManagementType.NONE, noise_management=NoiseManagementType.NONE
 )
 ONE_PULSE = UpdateParameters(desired_bl=1, update_bl_management=False, update_management=False)
+
+
+PULSED = [getattr(configs, f"{name}Device") for name in _core.device_names() if name not in EXACT]
 
 
 def _pair() -> list[Any]:
@@ -219,6 +225,18 @@ def test_build_config_copies_instances() -> None:
     assert built.device.transfer_forward.out_noise == 0.5
     assert built.update.desired_bl == 9
     assert io.noise_management is NoiseManagementType.ABS_MAX
+
+
+@pytest.mark.parametrize("device", PULSED)
+@pytest.mark.parametrize("algorithm", EXPECTED)
+def test_build_config_for_every_device(algorithm: str, device: type[Any]) -> None:
+    given = device(construction_seed=3)
+    for n_devices in (1, 2):
+        built = build_config(algorithm, given, construction_seed=7, n_devices=n_devices)
+        assert built.core_json()
+        assert built.device.construction_seed == 7
+        assert type(built).from_json(built.to_json()) == built
+    assert given == device(construction_seed=3)
 
 
 def test_build_config_passes_fields_on() -> None:

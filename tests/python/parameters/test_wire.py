@@ -91,11 +91,11 @@ def test_cells_nest() -> None:
         "ConstantStep",
     ]
     assert params["transfer_update"]["pulse_type"] == "StochasticCompressed"
-    wire = MixedPrecisionCompound(device=cell).to_wire()
-    assert wire["type"] == "MixedPrecisionCompound"
-    assert wire["params"]["device"]["type"] == "TransferCompound"
     pair = DifferenceUnitCell(unit_cell_devices=[ConstantStepDevice()])
     assert pair.to_wire()["type"] == "OneSidedUnitCell"
+    wire = MixedPrecisionCompound(device=pair).to_wire()
+    assert wire["type"] == "MixedPrecisionCompound"
+    assert wire["params"]["device"]["type"] == "OneSidedUnitCell"
 
 
 def test_parts_of_a_tile() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mho.simulator.parameters.config_base import ConfigBase
 from mho.simulator.parameters.enums import RPUDataType
 from mho.simulator.parameters.helpers import check_data_type
+from mho.simulator.parameters.training import UpdateParameters
 from mho.simulator.parameters.wire import fields_to_wire
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ class CrosspointDevice(ConfigBase):
 
     wire_type: ClassVar[str]
     """Name of the device in the core; presets inherit it from the device they parametrise."""
+
+    fits_in_cells: ClassVar[bool] = False
+    """Whether it takes single pulses, so that a cell can be made of it."""
 
     def to_wire(self, path: str = "") -> dict[str, Any]:
         """Return the checked device as `{"type": ..., "params": {...}}`.
@@ -45,6 +49,16 @@ class CrosspointDevice(ConfigBase):
         check_data_type(data_type)
         self.to_wire()
         return copy.deepcopy(self)
+
+    def check_update(self, update: UpdateParameters) -> None:
+        """Refuse an update of the tile that this device cannot take.
+
+        Args:
+            update: Parameters of the update.
+
+        Raises:
+            ConfigError: It cannot; the message names the field.
+        """
 
     def requires_diffusion(self) -> bool:
         """Return whether weights diffuse, which the tile then does after each mini-batch."""

@@ -1,7 +1,7 @@
 """Fields that all pulsed devices share."""
 
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from mho.documented import documented
 from mho.simulator.devices.crosspoint import CrosspointDevice
@@ -17,6 +17,8 @@ class PulsedDevice(CrosspointDevice):
     Spreads with the ending `dtod` are between devices and drawn when the tile is built; those with
     the ending `std` are drawn anew for every event.
     """
+
+    fits_in_cells: ClassVar[bool] = True
 
     construction_seed: int = 0
     """Seed of the spreads between devices; zero takes one from torch's generator."""

@@ -31,7 +31,7 @@ class IOManagedRPUConfig(MappableRPU, PrePostProcessingRPU):
         """Return what the core needs to know: device, both products and the update.
 
         Raises:
-            ConfigError: A value is invalid; the message names the field.
+            ConfigError: A value is invalid or not for this device; the message names the field.
         """
         check(self)
         check_data_type(self.runtime.data_type, "runtime.data_type")
@@ -41,6 +41,7 @@ class IOManagedRPUConfig(MappableRPU, PrePostProcessingRPU):
                 f"device: {type(self).__name__} needs a pulsed or ideal device or a unit cell, got"
                 f" {type(device).__name__}"
             )
+        device.check_update(self.update)
         return {
             "device": device.to_wire("device"),
             "forward": self.forward.to_wire("forward"),

@@ -1,8 +1,9 @@
 """Tiki-Taka with a digital buffer between the devices."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from mho.simulator.devices.cells.checks import require
 from mho.simulator.devices.cells.transfer import TransferCompound, single_pulse_update
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.training import UpdateParameters
@@ -32,3 +33,9 @@ class BufferedTransferCompound(TransferCompound):
 
     transfer_update: UpdateParameters = field(default_factory=single_pulse_update)
     """How transfers are written."""
+
+    def _wire_params(self, path: str) -> dict[str, Any]:
+        params = super()._wire_params(path)
+        why = f"must be positive, got {self.thres_scale}"
+        require(self.thres_scale > 0.0, path, "thres_scale", why)
+        return params

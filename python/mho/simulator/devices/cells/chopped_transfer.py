@@ -1,9 +1,11 @@
 """Tiki-Taka with chopped signs."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from mho.simulator.devices.cells.checks import require, require_probability
 from mho.simulator.devices.cells.transfer import TransferCompound, single_pulse_update
+from mho.simulator.devices.pulsed import PulsedDevice
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.training import UpdateParameters
@@ -82,3 +84,31 @@ class ChoppedTransferCompound(TransferCompound):
 
     transfer_update: UpdateParameters = field(default_factory=single_pulse_update)
     """How they are written."""
+
+    def _wire_params(self, path: str) -> dict[str, Any]:
+        params, number = super()._wire_params(path), len(self.unit_cell_devices)
+        cell = type(self).__name__
+        why = f"{cell} has a fast and a slow device, got {number} devices"
+        require(number == 2, path, "unit_cell_devices", why)
+        for name, value in (
+            ("n_reads_per_transfer", 1),
+            ("random_selection", False),
+            ("with_reset_prob", 0.0),
+        ):
+            why = f"{cell} needs {value}, got {getattr(self, name)}"
+            require(getattr(self, name) == value, path, name, why)
+        for name in ("in_chop_prob", "out_chop_prob", "auto_momentum"):
+            require_probability(getattr(self, name), path, name)
+        self._check_periods(path)
+        return params
+
+    def _check_periods(self, path: str) -> None:
+        """Refuse an automatic period unless the fast device has a number of states."""
+        own = self.transfer_every_vec
+        name = "transfer_every_vec" if own else "transfer_every"
+        why = (
+            "a negative period follows from the states of a single fast device; give a positive one"
+        )
+        period = own[0] if own else self.transfer_every
+        single = isinstance(self.unit_cell_devices[0], PulsedDevice)
+        require(period >= 0 or single, path, name, why)

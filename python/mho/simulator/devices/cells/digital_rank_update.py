@@ -4,9 +4,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mho.exceptions import ConfigError
+from mho.simulator.devices.cells.checks import require_pulsed, require_steps
 from mho.simulator.devices.cells.vector import VectorUnitCell
 from mho.simulator.devices.crosspoint import CrosspointDevice
+from mho.simulator.parameters.checking import join
 from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.parameters.training import UpdateParameters
 
 
 @register_config_class
@@ -19,6 +22,17 @@ class DigitalRankUpdateCell(CrosspointDevice):
 
     construction_seed: int = 0
     """Seed of the spreads between devices; zero takes one from torch's generator."""
+
+    def check_update(self, update: UpdateParameters) -> None:
+        """Refuse writes that the device cannot take.
+
+        Args:
+            update: Parameters of the update, which are those of the writes.
+
+        Raises:
+            ConfigError: It cannot; the message names the field.
+        """
+        self.device.check_update(update)
 
     def requires_diffusion(self) -> bool:
         """Return whether the weights of the device diffuse."""
@@ -38,4 +52,7 @@ class DigitalRankUpdateCell(CrosspointDevice):
                 f"{path or 'device'}: {type(self).__name__} is only a base; use a subclass such as"
                 " MixedPrecisionCompound"
             )
-        return super()._wire_params(path)
+        require_pulsed(self.device, join(path, "device"))
+        params = super()._wire_params(path)
+        require_steps(self.device, join(path, "device"))
+        return params

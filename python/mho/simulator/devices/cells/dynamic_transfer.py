@@ -1,8 +1,9 @@
 """Tiki-Taka with a reference estimated on the fly."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from mho.simulator.devices.cells.checks import require
 from mho.simulator.devices.cells.chopped_transfer import ChoppedTransferCompound
 from mho.simulator.devices.cells.transfer import single_pulse_update
 from mho.simulator.parameters.io import IOParameters
@@ -63,3 +64,11 @@ class DynamicTransferCompound(ChoppedTransferCompound):
 
     transfer_update: UpdateParameters = field(default_factory=single_pulse_update)
     """How they are written."""
+
+    def _wire_params(self, path: str) -> dict[str, Any]:
+        params = super()._wire_params(path)
+        why = "must be positive: the reference is the mean of a chopper period"
+        require(self.in_chop_prob > 0.0, path, "in_chop_prob", why)
+        why = f"must not be negative, got {self.tail_weightening}"
+        require(self.tail_weightening >= 0.0, path, "tail_weightening", why)
+        return params

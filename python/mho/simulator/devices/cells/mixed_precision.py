@@ -1,8 +1,9 @@
 """Mixed precision: the outer products are collected digitally and written in whole pulses."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from mho.simulator.devices.cells.checks import require
 from mho.simulator.devices.cells.digital_rank_update import DigitalRankUpdateCell
 from mho.simulator.parameters.registry import register_config_class
 
@@ -40,3 +41,14 @@ class MixedPrecisionCompound(DigitalRankUpdateCell):
 
     stoc_round_d: bool = True
     """Round errors stochastically."""
+
+    def _wire_params(self, path: str) -> dict[str, Any]:
+        params = super()._wire_params(path)
+        for name in ("n_x_bins", "n_d_bins"):
+            bins = getattr(self, name)
+            why = f"one level has no width; use 0 (off) or two and more, got {bins}"
+            require(bins == 0 or bins >= 2, path, name, why)
+        for name, off in (("transfer_every", "never"), ("granularity", "that of the device")):
+            value = getattr(self, name)
+            require(value >= 0, path, name, f"must be 0 ({off}) or positive, got {value}")
+        return params

@@ -1,9 +1,11 @@
 """Pair of devices that are only ever pulsed upwards."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from mho.simulator.devices.cells.checks import require
 from mho.simulator.devices.cells.unit_cell import UnitCell
+from mho.simulator.devices.pulsed import PulsedDevice
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.training import UpdateParameters
@@ -19,6 +21,7 @@ class OneSidedUnitCell(UnitCell):
     """
 
     wire_type: ClassVar[str] = "OneSidedUnitCell"
+    fits_in_cells: ClassVar[bool] = True
 
     refresh_every: int = 0
     """Period of the check for saturation; zero is never."""
@@ -39,7 +42,29 @@ class OneSidedUnitCell(UnitCell):
     """How the difference is written back."""
 
     copy_inverted: bool = False
-    """Make the device for decreases the mirror image of the other one."""
+    """Make the second device, for increases, the mirror image of the first one."""
+
+    def _wire_params(self, path: str) -> dict[str, Any]:
+        params = super()._wire_params(path)
+        self._check_pair(path)
+        why = f"must be 0 (never) or more, got {self.refresh_every}"
+        require(self.refresh_every >= 0, path, "refresh_every", why)
+        return params
+
+    def _check_pair(self, path: str) -> None:
+        name, devices = "unit_cell_devices", self.unit_cell_devices
+        why = f"{type(self).__name__} has one or two devices, got {len(devices)}"
+        require(len(devices) <= 2, path, name, why)
+        for k, device in enumerate(devices):
+            what = type(device).__name__
+            why = f"a one-sided pair is made of single devices, got {what}"
+            require(isinstance(device, PulsedDevice), path, f"{name}[{k}]", why)
+        first, second = devices[0], devices[-1]
+        why = "both devices must be of one class, got {} and {}"
+        kinds = type(first).__name__, type(second).__name__
+        require(first.wire_type == second.wire_type, path, name, why.format(*kinds))
+        why = "with copy_inverted the second device mirrors the first; pass one, or two equal ones"
+        require(not self.copy_inverted or first == second, path, name, why)
 
 
 @register_config_class

@@ -1,9 +1,11 @@
 """Pair of an updated device and a fixed reference."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from mho.simulator.devices.cells.checks import require
 from mho.simulator.devices.cells.unit_cell import UnitCell
+from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters.enums import VectorUnitCellUpdatePolicy
 from mho.simulator.parameters.registry import register_config_class
 
@@ -17,6 +19,7 @@ class ReferenceUnitCell(UnitCell):
     """
 
     wire_type: ClassVar[str] = "ReferenceUnitCell"
+    fits_in_cells: ClassVar[bool] = True
 
     update_policy: VectorUnitCellUpdatePolicy = VectorUnitCellUpdatePolicy.SINGLE_FIXED
     """Which devices an update reaches."""
@@ -28,3 +31,21 @@ class ReferenceUnitCell(UnitCell):
         default_factory=lambda: [1.0, -1.0], metadata={"hide_if": [1.0, -1.0]}
     )
     """Weight of each device in the sum."""
+
+    def used_devices(self) -> list[CrosspointDevice]:
+        """Return those of `unit_cell_devices` that the cell is made of."""
+        return self.unit_cell_devices[:2]
+
+    def _wire_params(self, path: str) -> dict[str, Any]:
+        params = super()._wire_params(path)
+        for name, value in _FIXED.items():
+            why = f"is always {value} here; use VectorUnitCell for anything else"
+            require(getattr(self, name) == value, path, name, why)
+        return params
+
+
+_FIXED: dict[str, Any] = {
+    "update_policy": VectorUnitCellUpdatePolicy.SINGLE_FIXED,
+    "first_update_idx": 0,
+    "gamma_vec": [1.0, -1.0],
+}

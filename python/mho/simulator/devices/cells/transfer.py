@@ -1,9 +1,11 @@
 """Tiki-Taka: a fast device collects gradients, a slow one holds the weight."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from mho.simulator.devices.cells.checks import require, require_one_each, require_probability
 from mho.simulator.devices.cells.unit_cell import UnitCell
+from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.training import UpdateParameters
@@ -73,6 +75,10 @@ class TransferCompound(UnitCell):
     transfer_update: UpdateParameters = field(default_factory=UpdateParameters)
     """How they are written."""
 
+    def used_devices(self) -> list[CrosspointDevice]:
+        """Return those of `unit_cell_devices` that the cell is made of."""
+        return self.unit_cell_devices[:2]
+
     def calc_weight_granularity(self) -> float:
         """Return the change of the first device by one pulse, in units of the weight.
 
@@ -81,6 +87,25 @@ class TransferCompound(UnitCell):
         """
         self._check_devices("")
         return self.unit_cell_devices[0].calc_weight_granularity()
+
+    def _wire_params(self, path: str) -> dict[str, Any]:
+        params, number = super()._wire_params(path), len(self.unit_cell_devices)
+        why = f"{type(self).__name__} transfers between devices and needs two or more, got {number}"
+        require(number >= 2, path, "unit_cell_devices", why)
+        for name in ("gamma_vec", "transfer_every_vec", "transfer_lr_vec"):
+            require_one_each(getattr(self, name), number, path, name)
+        why = "the last device holds the weight: its value must not be zero"
+        require(not self.gamma_vec or self.gamma_vec[-1] != 0.0, path, "gamma_vec", why)
+        reads = self.n_reads_per_transfer
+        require(reads >= 1, path, "n_reads_per_transfer", f"must be positive, got {reads}")
+        self._check_reset(path)
+        return params
+
+    def _check_reset(self, path: str) -> None:
+        name = "with_reset_prob"
+        require_probability(self.with_reset_prob, path, name)
+        why = "only columns can be reset; use transfer_columns=True or 0"
+        require(self.transfer_columns or self.with_reset_prob == 0.0, path, name, why)
 
 
 def single_pulse_update() -> UpdateParameters:

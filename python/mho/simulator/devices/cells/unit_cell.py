@@ -4,9 +4,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mho.exceptions import ConfigError
+from mho.simulator.devices.cells.checks import require, require_pulsed, require_steps
 from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters.checking import join
+from mho.simulator.parameters.enums import PulseType
 from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.parameters.training import UpdateParameters
 
 
 @register_config_class
@@ -20,13 +23,32 @@ class UnitCell(CrosspointDevice):
     construction_seed: int = 0
     """Seed of the spreads between devices; zero takes one from torch's generator."""
 
+    def used_devices(self) -> list[CrosspointDevice]:
+        """Return those of `unit_cell_devices` that the cell is made of."""
+        return self.unit_cell_devices
+
+    def check_update(self, update: UpdateParameters) -> None:
+        """Refuse exact updates of the sum, which would be lost: it follows from the devices.
+
+        Args:
+            update: Parameters of the update.
+
+        Raises:
+            ConfigError: The type of pulses is `NONE_WITH_DEVICE`.
+        """
+        if update.pulse_type is PulseType.NONE_WITH_DEVICE:
+            raise ConfigError(
+                f"update.pulse_type: {type(self).__name__} cannot take exact updates; use pulses,"
+                " or PulseType.NONE for an exact weight without devices"
+            )
+
     def requires_diffusion(self) -> bool:
         """Return whether the weights of any device diffuse."""
-        return any(device.requires_diffusion() for device in self.unit_cell_devices)
+        return any(device.requires_diffusion() for device in self.used_devices())
 
     def requires_decay(self) -> bool:
         """Return whether the weights of any device decay."""
-        return any(device.requires_decay() for device in self.unit_cell_devices)
+        return any(device.requires_decay() for device in self.used_devices())
 
     def calc_weight_granularity(self) -> float:
         """Return the mean over the devices of the change by one pulse, in units of the weight.
@@ -35,13 +57,12 @@ class UnitCell(CrosspointDevice):
             ConfigError: The cell has no devices.
         """
         self._check_devices("")
-        steps = [device.calc_weight_granularity() for device in self.unit_cell_devices]
+        steps = [device.calc_weight_granularity() for device in self.used_devices()]
         return sum(steps) / len(steps)
 
     def _check_devices(self, path: str) -> None:
-        if not self.unit_cell_devices:
-            name = join(path, "unit_cell_devices")
-            raise ConfigError(f"{name}: {type(self).__name__} needs devices; pass a list of them")
+        why = f"{type(self).__name__} needs devices; pass a list of them"
+        require(bool(self.unit_cell_devices), path, "unit_cell_devices", why)
 
     def _wire_params(self, path: str) -> dict[str, Any]:
         if not hasattr(self, "wire_type"):
@@ -50,4 +71,13 @@ class UnitCell(CrosspointDevice):
                 " such as VectorUnitCell or TransferCompound"
             )
         self._check_devices(path)
-        return super()._wire_params(path)
+        named = [
+            (join(path, f"unit_cell_devices[{k}]"), device)
+            for k, device in enumerate(self.unit_cell_devices)
+        ]
+        for name, device in named:
+            require_pulsed(device, name)
+        params = super()._wire_params(path)
+        for name, device in named:
+            require_steps(device, name)
+        return params

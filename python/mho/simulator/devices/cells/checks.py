@@ -1,0 +1,88 @@
+"""Checks of values of cells that depend on each other or on the number of devices."""
+
+from collections.abc import Sequence
+
+from mho.exceptions import ConfigError
+from mho.simulator.devices.crosspoint import CrosspointDevice
+from mho.simulator.parameters.checking import describe, join
+
+
+def require(holds: bool, path: str, name: str, why: str) -> None:
+    """Refuse a value unless something holds.
+
+    Args:
+        holds: Whether it is fine.
+        path: Path of the object that has the field.
+        name: Name of the field.
+        why: What is wrong and what to do.
+
+    Raises:
+        ConfigError: It does not hold.
+    """
+    if not holds:
+        raise ConfigError(f"{join(path, name)}: {why}")
+
+
+def require_one_each(values: Sequence[float], number: int, path: str, name: str) -> None:
+    """Refuse a list that is neither empty nor has one value per device.
+
+    Args:
+        values: List.
+        number: Number of devices.
+        path: Path of the object that has the field.
+        name: Name of the field.
+
+    Raises:
+        ConfigError: It has another length.
+    """
+    why = f"has {len(values)} values for {number} devices; give one each, or none"
+    require(not values or len(values) == number, path, name, why)
+
+
+def require_probability(value: float, path: str, name: str) -> None:
+    """Refuse what is no probability.
+
+    Args:
+        value: Value.
+        path: Path of the object that has the field.
+        name: Name of the field.
+
+    Raises:
+        ConfigError: It is not between zero and one.
+    """
+    require(0.0 <= value <= 1.0, path, name, f"must be in 0..1, got {describe(value)}")
+
+
+def require_pulsed(device: CrosspointDevice, path: str) -> None:
+    """Refuse a device that pulses of a cell cannot reach.
+
+    Args:
+        device: Device of a cell.
+        path: Its path.
+
+    Raises:
+        ConfigError: It takes no pulses from outside.
+    """
+    if not device.fits_in_cells:
+        raise ConfigError(
+            f"{path}: {type(device).__name__} cannot stand in a cell; use a pulsed device,"
+            " VectorUnitCell, ReferenceUnitCell or OneSidedUnitCell"
+        )
+
+
+def require_steps(device: CrosspointDevice, path: str) -> None:
+    """Refuse a device without a step from which the number of pulses could follow.
+
+    Args:
+        device: Device of a cell, valid otherwise.
+        path: Its path.
+
+    Raises:
+        ConfigError: Its mean change by one pulse is not positive.
+    """
+    step = device.calc_weight_granularity()
+    if not step > 0.0:
+        raise ConfigError(
+            f"{path}: its change by one pulse must be positive, got {step:g}; check dw_min and the"
+            " shape of the steps"
+        )
