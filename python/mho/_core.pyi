@@ -200,7 +200,6 @@ _GridTile = tuple[
 def forward_grid(
     parts: list[list[_GridTile]],
     samples: int,
-    width: int,
     is_test: bool,
     offset: Tensor | None = None,
 ) -> tuple[Tensor, list[int]]:
@@ -211,7 +210,7 @@ def forward_grid(
     the first column that it takes, weights, seed, calls, lines, mask and factors.
     """
 
-def backward_grid(parts: list[list[_GridTile]], samples: int, width: int, is_test: bool) -> Tensor:
+def backward_grid(parts: list[list[_GridTile]], samples: int, is_test: bool) -> Tensor:
     """Return transposed products in the same way; tiles have the number of their call."""
 
 def all_finite(values: Tensor) -> bool:

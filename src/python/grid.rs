@@ -105,14 +105,13 @@ fn run<'py, R>(
     py: Python<'py>,
     given: &[Vec<Given<'py>>],
     samples: usize,
-    width: usize,
     backward: bool,
     is_test: bool,
     offset: Option<&Bound<'py, PyAny>>,
     numbered: impl FnOnce(&[&Given<'py>], &mut dyn FnMut(&[Key]) -> PyResult<()>) -> PyResult<R>,
 ) -> PyResult<(Bound<'py, PyAny>, R)> {
     let tiles: Vec<&Given<'py>> = given.iter().flatten().collect();
-    let Some((_, x, ..)) = tiles.first() else {
+    let (Some((_, x, ..)), Some(first)) = (tiles.first(), given.first()) else {
         return Err(crate::Error::Argument {
             argument: "parts",
             why: "must have a tile".to_owned(),
@@ -126,6 +125,13 @@ fn run<'py, R>(
         parts.push(part.collect::<PyResult<Vec<_>>>()?);
     }
     let offset = offset.map(|offset| borrowed.floats("offset", offset)).transpose()?;
+    // Checked here because the outputs are made of it: every sample has an input at least.
+    if parts.iter().flatten().any(|tile| tile.x.len() < samples) {
+        let (expected, got) = (format!("{samples} samples"), "fewer elements".to_owned());
+        return Err(crate::Error::Shape { argument: "x", expected, got }.into());
+    }
+    let direction = direction(backward);
+    let width: usize = first.iter().map(|tile| tile.0.get().spec.mvm(direction).n_out()).sum();
     let output = x.call_method1(intern!(py, "new_empty"), ((samples, width),))?;
     let y = Borrowed::fresh(&output)?;
     let mut layer = Some(Layer { parts, samples, backward, is_test, offset, y });
@@ -134,19 +140,19 @@ fn run<'py, R>(
     Ok((output, result))
 }
 
-/// Numbers a call of each tile of a layer and returns their outputs, `[samples, width]`, summed over
-/// input parts and side by side, with `offset`, and the numbers, in the order of the tiles. If it fails, no tile has been called.
+/// Numbers a call of each tile of a layer and returns their outputs, `[samples, outputs]`, summed over
+/// input parts and side by side, with `offset`, and the numbers, in the order of the tiles. If it fails,
+/// no tile has been called.
 #[pyfunction]
-#[pyo3(signature = (parts, samples, width, is_test, offset=None))]
+#[pyo3(signature = (parts, samples, is_test, offset=None))]
 pub(super) fn forward_grid<'py>(
     py: Python<'py>,
     parts: Vec<Vec<Given<'py>>>,
     samples: usize,
-    width: usize,
     is_test: bool,
     offset: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<(Bound<'py, PyAny>, Vec<i64>)> {
-    run(py, &parts, samples, width, false, is_test, offset, |tiles, kernel| {
+    run(py, &parts, samples, false, is_test, offset, |tiles, kernel| {
         let calls: Vec<_> = tiles.iter().map(|tile| tile.5.clone()).collect();
         array::numbered_together(&calls, |numbers| {
             let named = tiles.iter().zip(numbers);
@@ -157,17 +163,16 @@ pub(super) fn forward_grid<'py>(
     })
 }
 
-/// Returns the transposed products of all tiles of a layer, `[samples, width]`: `parts` are output
+/// Returns the transposed products of all tiles of a layer, `[samples, inputs]`: `parts` are output
 /// parts here, and their tiles those of the input parts.
 #[pyfunction]
 pub(super) fn backward_grid<'py>(
     py: Python<'py>,
     parts: Vec<Vec<Given<'py>>>,
     samples: usize,
-    width: usize,
     is_test: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let found = run(py, &parts, samples, width, true, is_test, None, |tiles, kernel| {
+    let found = run(py, &parts, samples, true, is_test, None, |tiles, kernel| {
         let keys = tiles.iter().map(|tile| key(&tile.4, tile.5.extract()?));
         kernel(&keys.collect::<PyResult<Vec<_>>>()?)
     })?;

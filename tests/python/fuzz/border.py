@@ -237,6 +237,30 @@ def _forward(made: Made) -> Arguments:
     }
 
 
+def _grid(made: Made, backward: bool) -> Arguments:
+    """Two tiles in a row, whose products are summed."""
+    given, wanted = (made.rows, made.columns) if backward else (made.columns, made.rows)
+    x = made.tensor("x", made.samples, 2 * given)
+    tiles = []
+    for number in range(2):
+        lines = {
+            name: made.arena.put(name, torch.frombuffer(values, dtype=torch.float32))
+            for name, values in made.spec.construct_lines(backward, 7).items()
+        }
+        call: Any = made.dice.randint(0, 2**40)
+        if not backward:
+            call = made.arena.put("calls", torch.tensor([call]))
+        mask = None if backward else made.tensor("mask", made.samples, wanted, dtype=torch.uint8)
+        factors = None if backward else _factors(made)
+        weight = made.weight()
+        tile = (made.spec, x, number * given, weight, made.seed, call, lines or None, mask, factors)
+        tiles.append((tile,))
+    sizes = {"samples": made.samples, "is_test": made.dice.chance(0.5)}
+    if backward:
+        return {"parts": tuple(tiles), **sizes}
+    return {"parts": tuple(tiles), **sizes, "offset": made.tensor("offset", wanted)}
+
+
 def _factors(made: Made) -> Any:
     sizes = made.dice.choice([(), (1,), (made.rows,), (1, made.rows)])
     return tuple(made.tensor(f"factor {i}", size) for i, size in enumerate(sizes)) or None
@@ -284,6 +308,9 @@ FUNCTIONS: dict[str, tuple[Callable[[Made], Arguments], set[str]]] = {
     "uniform_weights": (_uniform, {"weight", "calls"}),
     "next_call": (lambda made: {"calls": made.arena.put("calls", torch.tensor([3]))}, {"calls"}),
     "forward": (_forward, {"calls", "mask", "running_abs_max"}),
+    "forward_grid": (lambda made: _grid(made, False), {"calls", "mask", "running_abs_max"}),
+    "backward_grid": (lambda made: _grid(made, True), {"running_abs_max"}),
+    "all_finite": (lambda made: {"values": made.weight()}, set()),
     "enter_range": (_entered, set()),
     "scale_and_offset": (_scaled, {"y"}),
 }

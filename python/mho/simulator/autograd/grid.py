@@ -96,8 +96,7 @@ def grid_product(
                 tile.tile.kernels.in_grid(False, x, first, weight, None, mask, factors)
             )
         column += size
-    width = sum(grid.out_sizes)
-    y, calls = _core.forward_grid(parts, rows.shape[0], width, grid.is_test, bias)
+    y, calls = _core.forward_grid(parts, rows.shape[0], grid.is_test, bias)
     return y, kept, calls
 
 
@@ -247,8 +246,7 @@ def _input_gradient(ctx: Any, kept: list[Any], d_output: Tensor) -> Tensor:
                 kernels = product.tile.tile.kernels
                 parts[-1].append(kernels.in_grid(True, d, first, product.shared_weights, call))
             end = column
-        width = sum(grid.in_sizes)
-        return _core.backward_grid(parts, rows.shape[0], width, grid.is_test)
+        return _core.backward_grid(parts, rows.shape[0], grid.is_test)
 
 
 def _as_arrays_see(tile: Any, rows: Tensor, column: int, mask: Tensor | None) -> tuple[Tensor, int]:

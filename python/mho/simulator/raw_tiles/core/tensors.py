@@ -238,7 +238,7 @@ class CoreTensors:
     def drop_added(self) -> None:
         """Forget all hidden parameters beside those of the core."""
         if DEVICE in self.owner._modules:
-            delattr(self.owner, DEVICE)
+            del self.owner._modules[DEVICE]  # what a tile is made of refuses to be deleted
             self.added = {}
 
     @ordinary_tensors()
