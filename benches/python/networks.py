@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+import mho
 from libraries import Library
 from timing import Row, Work, measure
 
@@ -93,6 +94,7 @@ def gain_rows(library: Library, threads: int) -> Iterator[Row]:
 def _loop(work: Work, threads: int) -> Work:
     def run() -> None:
         torch.set_num_threads(threads)
+        mho.set_num_threads(threads)
         for _ in range(BLOCK):
             work()
 
