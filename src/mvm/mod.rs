@@ -10,6 +10,8 @@
 //!
 //! `periphery` has what is done digitally before and behind the array.
 //!
+//! `one_line` reads single lines that way, without the product.
+//!
 //! `run` drives a batch through them: all samples together, then only those whose output clipped.
 //! The model is that of the analog tile of Rasch et al., "A flexible and fast PyTorch toolkit for
 //! simulating training and inference on analog crossbar arrays", AICAS 2021.
@@ -23,6 +25,7 @@ mod kernel;
 mod lines;
 pub(crate) mod management;
 mod matrix;
+mod one_line;
 pub(crate) mod output;
 pub mod periphery;
 mod product;
@@ -36,6 +39,7 @@ mod workspace;
 
 pub use direction::Direction;
 pub use lines::Lines;
+pub use one_line::OneLine;
 pub use request::Request;
 pub use spec::Mvm;
 #[cfg(feature = "wgpu")]

@@ -1,12 +1,11 @@
 //! The pulses of some samples, applied to one device: which kernel takes them.
 
-use std::ops::Range;
-
 use super::cells::Target;
 use super::coincidences::{Coincidences, Trains};
 use super::kernels::{one_by_one, one_sample, segments, sums};
 use super::positions::Positions;
-use super::source::Source;
+use super::samples::Samples;
+use super::source::{Source, Turn};
 use super::transaction::Tracked;
 use super::{counted, gradient, trains};
 use crate::config::PulseType;
@@ -18,7 +17,7 @@ use crate::error::Result;
 pub(crate) fn apply(
     target: &Target<'_>,
     source: &Source<'_>,
-    samples: Range<usize>,
+    samples: Samples<'_>,
     state: &mut Tracked<'_>,
 ) -> Result<()> {
     target.device.config().visit(Apply { target, source, samples, state })
@@ -27,7 +26,7 @@ pub(crate) fn apply(
 struct Apply<'a, 'b> {
     target: &'a Target<'a>,
     source: &'a Source<'a>,
-    samples: Range<usize>,
+    samples: Samples<'a>,
     state: &'a mut Tracked<'b>,
 }
 
@@ -35,7 +34,12 @@ impl Visitor for Apply<'_, '_> {
     type Output = Result<()>;
 
     fn exact(self) -> Result<()> {
-        gradient::apply(self.target, self.source, self.samples, self.state)
+        match self.samples {
+            Samples::From(range) => gradient::apply(self.target, self.source, range, self.state),
+            Samples::Listed(list) => list.iter().try_for_each(|sample| {
+                gradient::apply(self.target, self.source, *sample..*sample + 1, self.state)
+            }),
+        }
     }
 
     fn pulsed<D: PulsedDevice>(self, device: &D) -> Result<()> {
@@ -59,7 +63,8 @@ impl Apply<'_, '_> {
         let mut chunks = source.chunks(samples);
         for at in 0.. {
             let Some(slices) = chunks.advance()? else { break };
-            let positions = Positions::new(at, trains::SLICE_BLOCKS * slices.len())?;
+            let times = if source.turn == Turn::Both { 1 } else { 2 };
+            let positions = Positions::new(at, trains::SLICE_BLOCKS * slices.len() * times)?;
             #[cfg(test)]
             trouble::before_chunk(at);
             let one_sample =
@@ -131,6 +136,8 @@ pub(crate) mod trouble {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
     use crate::config::UpdateParameters;
     use crate::devices::{Device, DeviceConfig, PlaneRef};
@@ -159,7 +166,8 @@ mod tests {
             State { weights: &mut weights, persistent: None, counts: None, columns: COLUMNS };
         run(vec![state], |states| {
             parts.iter().try_for_each(|(samples, key)| {
-                apply(&Target { key: *key, ..*target }, source, samples.clone(), &mut states[0])
+                let samples = samples.clone().into();
+                apply(&Target { key: *key, ..*target }, source, samples, &mut states[0])
             })
         })
         .unwrap();
@@ -194,6 +202,9 @@ mod tests {
                     parameters: &parameters,
                     granularity: device.granularity(),
                     rate: 0.02,
+                    rates: &[],
+                    turn: Turn::Both,
+                    signs: [&[]; 2],
                     key,
                 };
                 f(&target, &source);

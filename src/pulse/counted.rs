@@ -6,8 +6,9 @@ use super::cells::Target;
 use super::kernels::one_by_one::{self, Pulses};
 use super::kernels::queue::Numbers;
 use super::positions::Positions;
+use super::samples::Samples;
 use super::scale::{Scaling, bin_width, discretize};
-use super::source::Source;
+use super::source::{Source, Turn};
 use super::trains::SIGN;
 use super::transaction::Tracked;
 use crate::config::PulseType;
@@ -20,7 +21,7 @@ use crate::rng::{Key, LANES, Stream};
 pub(crate) fn apply<R: Rule>(
     target: &Target<'_>,
     source: &Source<'_>,
-    samples: Range<usize>,
+    samples: Samples<'_>,
     state: &mut Tracked<'_>,
     rule: R,
 ) -> Result<()> {
@@ -33,7 +34,7 @@ pub(crate) fn apply<R: Rule>(
         let mean = source.parameters.pulse_type == PulseType::MeanCount;
         let factor = if mean { 1.0 / slots } else { slots };
         d.iter_mut().for_each(|value| *value *= factor);
-        let pulses = Counted { x: &x, d: &d };
+        let pulses = Counted { x: &x, d: &d, turn: source.turn };
         let positions = Positions::new(sample, blocks(&scaling))?;
         one_by_one::apply(target, state, pulses, rule, positions)?;
     }
@@ -68,13 +69,15 @@ pub(crate) fn lines(
         PulseType::MeanCount => [parameters.res; 2],
         _ => [parameters.x_res_implicit, parameters.d_res_implicit],
     };
+    let [x_signs, d_signs] = source.signs;
+    let sign = |signs: &[i8], line: usize| f32::from(signs.get(line).copied().unwrap_or(1));
     let values = source.x_of(sample).iter().copied();
     for (column, (out, value)) in x.iter_mut().zip(values.chain(source.bias)).enumerate() {
-        *out = line(value, scaling.x, x_res, column, 0);
+        *out = line(sign(x_signs, column) * value, scaling.x, x_res, column, 0);
     }
     let turn = if source.rate < 0.0 { -1.0 } else { 1.0 };
     for (row, (out, value)) in d.iter_mut().zip(source.d_of(sample)).enumerate() {
-        *out = line(turn * value, scaling.d, d_res, row, 1);
+        *out = line(turn * sign(d_signs, row) * value, scaling.d, d_res, row, 1);
     }
 }
 
@@ -90,6 +93,7 @@ fn dither(key: Key, sto_round: bool, column: usize, sample: usize, block: u32) -
 struct Counted<'a> {
     x: &'a [f64],
     d: &'a [f64],
+    turn: Turn,
 }
 
 impl Pulses for Counted<'_> {
@@ -107,10 +111,21 @@ impl Pulses for Counted<'_> {
         let (mut count, mut up) = ([0; LANES], [0; LANES]);
         for lane in 0..LANES {
             let product = self.d[row] * self.x[block * LANES + lane];
-            count[lane] = nearest(product.abs()) as u32;
-            up[lane] = if product < 0.0 { SIGN } else { 0 };
+            let pulses = nearest(product.abs()) as u32;
+            let is_up = product < 0.0;
+            (count[lane], up[lane]) = match self.turn {
+                Turn::Both => (pulses, if is_up { SIGN } else { 0 }),
+                Turn::OnlyUp => (if is_up { pulses } else { 0 }, SIGN),
+                Turn::OnlyDownAsUp => (if is_up { 0 } else { pulses }, SIGN),
+            };
         }
         Numbers { count, up }
+    }
+
+    fn window(&self) -> Range<usize> {
+        let first = self.x.iter().position(|x| *x != 0.0).unwrap_or(self.x.len());
+        let end = self.x.iter().rposition(|x| *x != 0.0).map_or(first, |last| last + 1);
+        first / LANES * LANES..end.next_multiple_of(LANES)
     }
 
     #[inline(always)]
