@@ -149,8 +149,8 @@ fn refresh_of_a_pair() {
     let (plus, minus) = (floats(&tile, "hidden_weights_1"), floats(&tile, "hidden_weights_0"));
     close(&plus[..4], &[0.9, 0.7, 0.0, 0.0], CLOSE);
     close(&minus, &[0.2, 0.6, 0.31, 0.0, 0.0], CLOSE);
-    // 31 slots of probability 0.97, as 0.8 - 0.5 is a little more than 30 steps, or 30 sure ones.
-    assert!((plus[4] - 0.3).abs() <= 0.04, "{}", plus[4]);
+    // A little more than 30 steps by rounding of f32 takes 30 slots, which all fire.
+    close(&plus[4..], &[0.3], CLOSE);
     let sum: Vec<f32> = plus.iter().zip(&minus).map(|(plus, minus)| plus - minus).collect();
     close(tile.weights(), &sum, CLOSE);
 }
