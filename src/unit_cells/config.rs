@@ -4,7 +4,9 @@
 //! one file. What values are possible is said where the rule of the cell is.
 
 use serde::de::Error as _;
+use serde::de::value::MapDeserializer;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::config::{IoParameters, UpdateParameters, params};
 use crate::devices::DeviceConfig;
@@ -31,15 +33,21 @@ impl From<CellConfig> for Crosspoint {
     }
 }
 
-/// Reads the tag first: of an untagged enum nobody learns which field is wrong.
+/// Reads the tag first, for of an untagged enum nobody learns which field is wrong.
 impl<'de> Deserialize<'de> for Crosspoint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let value = serde_json::Value::deserialize(deserializer)?;
-        let tag = value.get("type").and_then(serde_json::Value::as_str).unwrap_or_default();
-        let read = if CellConfig::NAMES.contains(&tag) {
-            serde_path_to_error::deserialize(value).map(|cell| Self::Cell(Box::new(cell)))
+        let Value::Object(fields) = Value::deserialize(deserializer)? else {
+            return Err(D::Error::custom("expected a device or a cell, with type and params"));
+        };
+        let tag = fields.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut fields: Vec<(String, Value)> = fields.into_iter().collect();
+        // Behind the tag, parameters are read as they are, and errors know where.
+        fields.sort_by_key(|(name, _)| name != "type");
+        let fields = MapDeserializer::<_, serde_json::Error>::new(fields.into_iter());
+        let read = if CellConfig::NAMES.contains(&&*tag) {
+            serde_path_to_error::deserialize(fields).map(|cell| Self::Cell(Box::new(cell)))
         } else {
-            serde_path_to_error::deserialize(value).map(Self::Device)
+            serde_path_to_error::deserialize(fields).map(Self::Device)
         };
         read.map_err(|error| match error.path().to_string().as_str() {
             "." => D::Error::custom(error.inner()),

@@ -163,7 +163,10 @@ impl CellSpec {
         for (at, member) in members.iter().enumerate() {
             self.list_counters(*member, &self.suffix(node, at, suffix), slots);
         }
-        let name = format!("current_update_idx{suffix}");
+        // The names of the device of mixed precision have no number, so the cell has another one.
+        let is_mixed = matches!(rule, Rule::Mixed(_));
+        let name = if is_mixed { "current_update_index" } else { "current_update_idx" };
+        let name = format!("{name}{suffix}");
         slots.push(few(name, SlotKind::Integers, 1, Place::Updates(node)));
         match rule {
             Rule::Vector(_) => {

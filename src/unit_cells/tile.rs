@@ -127,6 +127,12 @@ impl CellTile {
         &self.weights
     }
 
+    /// Visible weights, to change them; [`CellTile::settle`] has to follow, for they belong to the devices.
+    #[must_use]
+    pub fn weights_mut(&mut self) -> &mut [f32] {
+        &mut self.weights
+    }
+
     /// The entry of the state with this name, of those in [`CellSpec::slots`] that are stored.
     #[must_use]
     pub fn entry(&self, name: &str) -> Option<&OwnedEntry> {
