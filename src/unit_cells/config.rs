@@ -16,14 +16,14 @@ use crate::devices::DeviceConfig;
 #[serde(untagged)]
 pub enum Crosspoint {
     /// One device.
-    Device(DeviceConfig),
+    Device(Box<DeviceConfig>),
     /// Several.
     Cell(Box<CellConfig>),
 }
 
 impl From<DeviceConfig> for Crosspoint {
     fn from(device: DeviceConfig) -> Self {
-        Self::Device(device)
+        Self::Device(Box::new(device))
     }
 }
 
@@ -47,7 +47,7 @@ impl<'de> Deserialize<'de> for Crosspoint {
         let read = if CellConfig::NAMES.contains(&&*tag) {
             serde_path_to_error::deserialize(fields).map(|cell| Self::Cell(Box::new(cell)))
         } else {
-            serde_path_to_error::deserialize(fields).map(Self::Device)
+            serde_path_to_error::deserialize(fields).map(|device| Self::Device(Box::new(device)))
         };
         read.map_err(|error| match error.path().to_string().as_str() {
             "." => D::Error::custom(error.inner()),

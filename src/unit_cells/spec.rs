@@ -57,9 +57,9 @@ pub(super) enum Content {
 #[derive(Debug, Clone)]
 pub(super) enum Rule {
     Vector(Vector),
-    OneSided(OneSided),
+    OneSided(Box<OneSided>),
     Transfer(Box<Transfer>),
-    Mixed(Mixed),
+    Mixed(Box<Mixed>),
 }
 
 /// A device in the tree.
@@ -403,7 +403,7 @@ impl CellSpec {
         self.leaves[leaves[0]].turn = Turn::OnlyDownAsUp;
         self.leaves[leaves[1]].turn = Turn::OnlyUp;
         self.leaves[leaves[1]].mirror = cell.copy_inverted.then(|| Mirror::of(leaves[0]));
-        self.complete(node, members, vec![-1.0, 1.0], Rule::OneSided(rule));
+        self.complete(node, members, vec![-1.0, 1.0], Rule::OneSided(Box::new(rule)));
         Ok(())
     }
 
@@ -451,7 +451,7 @@ impl CellSpec {
         let is_cell = !self.members(member).is_empty();
         let why = "exact writes reach single devices only; use a type with pulses";
         require(rule.is_pulsed() || !is_cell, "update", "pulse_type", why)?;
-        self.complete(node, vec![member], vec![1.0], Rule::Mixed(rule));
+        self.complete(node, vec![member], vec![1.0], Rule::Mixed(Box::new(rule)));
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 mod behaviour;
 mod config;
 mod golden;
+mod learning;
 mod parts;
 mod transcription;
 mod transfers;

@@ -141,7 +141,7 @@ impl Cells {
             } else {
                 every.round()
             };
-            if every == 0.0 || self.updates % every as usize != 0 {
+            if every == 0.0 || !self.updates.is_multiple_of(every as usize) {
                 continue;
             }
             let first = self.next[from];
@@ -252,11 +252,7 @@ impl Cells {
         let period = self.period(setting);
         let ends = self.sweeps % period + 1 == period;
         // Random flips are sure here.
-        let flips = match setting.kind {
-            Kind::Dynamic => ends || setting.in_random,
-            _ => ends && !setting.in_random || setting.in_random,
-        };
-        if flips {
+        if ends || setting.in_random {
             self.inputs[s] *= -1.0;
             self.switched[s] = true;
         }
@@ -269,7 +265,7 @@ impl Cells {
     }
 
     fn visible(&self, setting: &Setting) -> Vec<f32> {
-        let mut sum = vec![0.0; ROWS * COLUMNS];
+        let mut sum = [0.0; ROWS * COLUMNS];
         for (k, w) in self.w.iter().enumerate() {
             let gamma = setting.gamma.powi((setting.devices - 1 - k) as i32);
             for (at, sum) in sum.iter_mut().enumerate() {
@@ -284,7 +280,7 @@ impl Cells {
 }
 
 fn config(setting: &Setting) -> CellConfig {
-    let unit_cell_devices = vec![vec![step(FAST)], vec![step(SLOW); setting.devices - 1]].concat();
+    let unit_cell_devices = [vec![step(FAST)], vec![step(SLOW); setting.devices - 1]].concat();
     let transfer_update = UpdateParameters { desired_bl: setting.most, ..implicit() };
     macro_rules! cell {
         ($name:ident { $($field:ident: $value:expr),* $(,)? }) => {
