@@ -49,6 +49,12 @@ impl<'a> Coincidences<'a> {
         self.d[row * self.slices + at] & !SIGN != 0
     }
 
+    /// Whether some of up to `height` rows from `first` on have pulses.
+    pub(crate) fn any_fires(&self, first: usize, height: usize) -> bool {
+        let end = self.d.len().min((first + height) * self.slices);
+        self.d[first * self.slices..end].iter().any(|d| d & !SIGN != 0)
+    }
+
     /// Columns from the first to the last line that fires, in whole multiples of `width`: a write to
     /// one column must not look at all others of the row.
     pub(crate) fn window(&self, width: usize) -> Range<usize> {

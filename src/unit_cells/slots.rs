@@ -108,6 +108,18 @@ impl CellSpec {
         }
     }
 
+    /// Ending of the names of a leaf.
+    pub(super) fn ending(&self, leaf: usize) -> String {
+        let mut node = self.leaves[leaf].node;
+        let mut ending = String::new();
+        while let Some(parent) = self.nodes[node].parent {
+            let at = self.members(parent).iter().position(|member| *member == node);
+            ending.push_str(&self.suffix(parent, at.unwrap_or(0), ""));
+            node = parent;
+        }
+        ending
+    }
+
     fn list_device(&self, node: usize, suffix: &str, slots: &mut Vec<Slot>) {
         let Content::Device(leaf) = self.nodes[node].content else { return };
         let device = &self.leaves[leaf].device;

@@ -292,3 +292,141 @@ impl CellTile {
         Ok(result)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::config::{
+        ChoppedTransferCompound, Crosspoint, DynamicTransferCompound, MixedPrecisionCompound,
+        OneSidedUnitCell, TransferCompound, VectorUnitCell, VectorUnitCellUpdatePolicy,
+    };
+    use super::*;
+    use crate::config::NoiseManagement;
+    use crate::devices::{DeviceConfig, SoftBounds};
+    use crate::par;
+    use crate::rng::Stream;
+    use crate::rng::record::{self, Position};
+
+    fn soft() -> Crosspoint {
+        let mut soft = SoftBounds { write_noise_std: 0.5, ..SoftBounds::default() };
+        soft.pulsed.reset_dtod = 0.1;
+        (soft.pulsed.diffusion, soft.pulsed.lifetime) = (0.01, 100.0);
+        DeviceConfig::SoftBounds(soft).into()
+    }
+
+    fn noisy() -> IoParameters {
+        IoParameters {
+            noise_management: NoiseManagement::None,
+            inp_noise: 0.01,
+            inp_sto_round: true,
+            out_sto_round: true,
+            out_noise_std: 0.1,
+            w_noise: 0.1,
+            w_noise_type: crate::config::WeightNoise::AdditiveConstant,
+            ..IoParameters::default()
+        }
+    }
+
+    fn cells() -> Vec<CellConfig> {
+        let pair = || OneSidedUnitCell {
+            unit_cell_devices: vec![soft()],
+            refresh_every: 3,
+            units_in_mbatch: false,
+            refresh_upper_thres: -9.0,
+            refresh_lower_thres: -9.0,
+            refresh_forward: noisy(),
+            ..OneSidedUnitCell::default()
+        };
+        let pair: Crosspoint = CellConfig::OneSidedUnitCell(pair()).into();
+        let random: Crosspoint = CellConfig::VectorUnitCell(VectorUnitCell {
+            unit_cell_devices: vec![soft(), soft(), soft()],
+            update_policy: VectorUnitCellUpdatePolicy::SingleRandom,
+            ..VectorUnitCell::default()
+        })
+        .into();
+        vec![
+            CellConfig::VectorUnitCell(VectorUnitCell {
+                unit_cell_devices: vec![pair.clone(), random.clone()],
+                ..VectorUnitCell::default()
+            }),
+            CellConfig::TransferCompound(TransferCompound {
+                unit_cell_devices: vec![random.clone(), soft(), soft()],
+                units_in_mbatch: false,
+                with_reset_prob: 0.5,
+                random_selection: true,
+                n_reads_per_transfer: 2,
+                transfer_forward: noisy(),
+                gamma: 0.5,
+                ..TransferCompound::default()
+            }),
+            CellConfig::ChoppedTransferCompound(ChoppedTransferCompound {
+                unit_cell_devices: vec![pair.clone(), random.clone()],
+                in_chop_prob: 0.5,
+                out_chop_prob: 0.5,
+                transfer_forward: noisy(),
+                ..ChoppedTransferCompound::default()
+            }),
+            CellConfig::DynamicTransferCompound(DynamicTransferCompound {
+                unit_cell_devices: vec![soft(), soft()],
+                in_chop_prob: 0.5,
+                in_chop_random: true,
+                transfer_columns: false,
+                transfer_forward: noisy(),
+                ..DynamicTransferCompound::default()
+            }),
+            CellConfig::MixedPrecisionCompound(MixedPrecisionCompound {
+                device: random,
+                n_x_bins: 5,
+                n_d_bins: 5,
+                random_row: true,
+                n_rows_per_transfer: 2,
+                ..MixedPrecisionCompound::default()
+            }),
+        ]
+    }
+
+    /// Devices of a cell have the trains of a sample or of a write in common; roundings of probabilities,
+    /// write noise and the words of single slots are asked for several times.
+    fn repeats(position: &Position) -> bool {
+        [Stream::PulseX, Stream::PulseD, Stream::PulseRound, Stream::WriteNoise]
+            .iter()
+            .any(|stream| position.is_of(*stream))
+    }
+
+    #[test]
+    fn no_draw_serves_two_purposes() {
+        // What other threads draw is not recorded.
+        par::set_num_threads(1).unwrap();
+        let (rows, columns) = (5, 21);
+        for cell in cells() {
+            let name = cell.name();
+            let mut tile = None;
+            let mut drawn = vec![record::during(|| {
+                tile = CellTile::new(rows, columns, &CellTileConfig::new(cell), 3).ok();
+            })];
+            let mut tile = tile.unwrap();
+            drawn.push(record::during(|| tile.set_weights(&[0.1; 105]).unwrap()));
+            for number in 0..8 {
+                let value = |at: usize| ((at + 100 * number) as f32).sin();
+                let x: Vec<f32> = (0..4 * columns).map(value).collect();
+                let d: Vec<f32> = (50..50 + 4 * rows).map(value).collect();
+                drawn.push(record::during(|| tile.update(&x, &d, 0.1).unwrap()));
+            }
+            drawn.push(record::during(|| tile.diffuse().unwrap()));
+            drawn.push(record::during(|| tile.decay(1.0).unwrap()));
+            drawn.push(record::during(|| tile.reset_columns(0, -1, 0.5).unwrap()));
+            let mut all = Vec::new();
+            for (at, mut call) in drawn.into_iter().enumerate() {
+                call.sort_unstable();
+                let twice = call.windows(2).find(|two| two[0] == two[1] && !repeats(&two[0]));
+                assert!(twice.is_none(), "{name}: {twice:?} in call {at}");
+                call.dedup();
+                all.append(&mut call);
+            }
+            assert!(all.len() > 1000, "{name}");
+            all.sort_unstable();
+            let twice = all.windows(2).find(|two| two[0] == two[1]);
+            assert!(twice.is_none(), "{name}: {twice:?} in two calls");
+        }
+    }
+}

@@ -5,7 +5,7 @@ use super::one_sided::{MINUS, PLUS};
 use super::spec::{CellSpec, Content, Rule};
 use super::state::CellState;
 use crate::config::check_factor;
-use crate::devices::{Cells, Device, WeightClip};
+use crate::devices::{Cells, Device, DriftState, WeightClip};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::rng::Key;
@@ -24,8 +24,15 @@ impl CellSpec {
         let weights = memory::copied(weights)?;
         let mut counters = self.new_counters();
         self.keep_choices(&state.counters(self), &mut counters);
-        // Within the bounds of f32 whatever they are divided by.
-        self.set_node(&mut state, 0, weights, &counters, key)?;
+        let mut values = Vec::new();
+        self.share(0, weights, &counters, &mut values)?;
+        // What needs memory has it: nothing fails from here on.
+        for (leaf, weights) in values {
+            self.with_leaf(&mut state, leaf, key, |device, cells, key| {
+                cells.weights.copy_from_slice(&weights);
+                device.set_weights(cells, key)
+            })?;
+        }
         self.clear(&mut state);
         state.store(&counters);
         self.sum(&mut state);
@@ -43,59 +50,49 @@ impl CellSpec {
         }
     }
 
-    /// Sets the weights of a node and of those below.
-    fn set_node(
+    /// The weights of the leaves below a node for weights of the node that are set.
+    fn share(
         &self,
-        state: &mut CellState<'_>,
         node: usize,
         mut weights: Vec<f32>,
         counters: &Counters,
-        key: Key,
+        values: &mut Vec<(usize, Vec<f32>)>,
     ) -> Result<()> {
         let (members, rule) = match &self.nodes[node].content {
-            Content::Device(leaf) => return self.set_leaf(state, *leaf, &weights, key),
+            Content::Device(leaf) => {
+                values.push((*leaf, weights));
+                return Ok(());
+            }
             Content::Cell { members, rule, .. } => (members, rule),
         };
         match rule {
             Rule::Vector(vector) if vector.sets_one() => {
                 let current = members[counters.current[node] as usize];
-                self.set_node(state, current, weights, counters, key)
+                self.share(current, weights, counters, values)
             }
             Rule::Vector(_) => members.iter().try_for_each(|member| {
-                self.set_node(state, *member, memory::copied(&weights)?, counters, key)
+                self.share(*member, memory::copied(&weights)?, counters, values)
             }),
             Rule::OneSided(_) => {
                 let mut negative = memory::copied(&weights)?;
                 negative.iter_mut().for_each(|w| *w = (-*w).max(0.0));
                 weights.iter_mut().for_each(|w| *w = w.max(0.0));
-                self.set_node(state, members[MINUS], negative, counters, key)?;
-                self.set_node(state, members[PLUS], weights, counters, key)
+                self.share(members[MINUS], negative, counters, values)?;
+                self.share(members[PLUS], weights, counters, values)
             }
             Rule::Transfer(transfer) => {
                 let last = members.len() - 1;
                 for member in &members[..last] {
                     let zero = memory::filled(0.0, weights.len())?;
-                    self.set_node(state, *member, zero, counters, key)?;
+                    self.share(*member, zero, counters, values)?;
                 }
+                // Within f32, whatever they are divided by.
                 let gamma = transfer.gamma[last];
                 weights.iter_mut().for_each(|w| *w = (*w / gamma).clamp(f32::MIN, f32::MAX));
-                self.set_node(state, members[last], weights, counters, key)
+                self.share(members[last], weights, counters, values)
             }
-            Rule::Mixed(_) => self.set_node(state, members[0], weights, counters, key),
+            Rule::Mixed(_) => self.share(members[0], weights, counters, values),
         }
-    }
-
-    fn set_leaf(
-        &self,
-        state: &mut CellState<'_>,
-        leaf: usize,
-        weights: &[f32],
-        key: Key,
-    ) -> Result<()> {
-        self.with_leaf(state, leaf, key, |device, cells, key| {
-            cells.weights.copy_from_slice(weights);
-            device.set_weights(cells, key)
-        })
     }
 
     /// Runs an operation on the weights of a leaf.
@@ -178,6 +175,53 @@ impl CellSpec {
         self.with_leaves(state, self.leaves_of(node), key, reset)
     }
 
+    /// Numbers of the devices that drift, with the ending of the names of what each of them has in the
+    /// state, as `_0_1`.
+    #[must_use]
+    pub fn drifting(&self) -> Vec<(usize, String)> {
+        let drifts = |leaf: &usize| self.leaves[*leaf].device.config().drift().is_some();
+        (0..self.leaves.len()).filter(drifts).map(|leaf| (leaf, self.ending(leaf))).collect()
+    }
+
+    /// Drift of the devices for `delta_t`, see [`Device::drift`]; `memories` are those of
+    /// [`CellSpec::drifting`], in order, which begin with the weights that the devices act with.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a time that is negative or not finite, [`Error::Shape`],
+    /// [`Error::Memory`]; the state is then as it was.
+    pub fn drift(
+        &self,
+        mut state: CellState<'_>,
+        mut memories: Vec<DriftState<'_>>,
+        delta_t: f64,
+        key: Key,
+    ) -> Result<()> {
+        let drifting = self.drifting();
+        Error::check_len("drift", memories.len(), drifting.len())?;
+        // A device may fail when others have drifted.
+        let backup = Backup::new(&state, &memories)?;
+        let mut result = Ok(());
+        for ((leaf, _), memory) in drifting.iter().zip(&mut memories) {
+            let Some(parameters) = self.leaves[*leaf].device.config().drift() else { continue };
+            let memory = DriftState {
+                clock: &mut *memory.clock,
+                start: &mut *memory.start,
+                written: &mut *memory.written,
+                previous: &mut *memory.previous,
+            };
+            result = result.and_then(|()| {
+                self.with_leaf(&mut state, *leaf, key, |device, cells, key| {
+                    device.drift(cells, &parameters, memory, delta_t, key)
+                })
+            });
+        }
+        match &result {
+            Ok(()) => self.sum(&mut state),
+            Err(_) => backup.restore(&mut state, &mut memories),
+        }
+        result
+    }
+
     /// Brings weights into bounds after either was written from outside, and adds them up: those of the
     /// devices count, not those of the cells that they make up.
     ///
@@ -195,5 +239,57 @@ impl CellSpec {
         }
         self.sum(&mut state);
         Ok(())
+    }
+}
+
+/// Copies of all that drift changes.
+struct Backup {
+    matrices: Vec<Vec<f32>>,
+    persistent: Vec<Option<Vec<f32>>>,
+    memories: Vec<Memory>,
+}
+
+/// A copy of a [`DriftState`].
+struct Memory {
+    clock: f64,
+    start: Vec<f64>,
+    written: Vec<f32>,
+    previous: Vec<f32>,
+}
+
+impl Backup {
+    fn new(state: &CellState<'_>, memories: &[DriftState<'_>]) -> Result<Self> {
+        let persistent =
+            |values: &Option<&mut [f32]>| values.as_deref().map(memory::copied).transpose();
+        let memory = |memory: &DriftState<'_>| {
+            Ok(Memory {
+                clock: *memory.clock,
+                start: memory::copied(memory.start)?,
+                written: memory::copied(memory.written)?,
+                previous: memory::copied(memory.previous)?,
+            })
+        };
+        Ok(Self {
+            matrices: state.matrices.iter().map(|w| memory::copied(w)).collect::<Result<_>>()?,
+            persistent: state.persistent.iter().map(persistent).collect::<Result<_>>()?,
+            memories: memories.iter().map(memory).collect::<Result<_>>()?,
+        })
+    }
+
+    fn restore(&self, state: &mut CellState<'_>, memories: &mut [DriftState<'_>]) {
+        for (weights, copy) in state.matrices.iter_mut().zip(&self.matrices) {
+            weights.copy_from_slice(copy);
+        }
+        for (weights, copy) in state.persistent.iter_mut().zip(&self.persistent) {
+            if let (Some(weights), Some(copy)) = (weights, copy) {
+                weights.copy_from_slice(copy);
+            }
+        }
+        for (memory, copy) in memories.iter_mut().zip(&self.memories) {
+            *memory.clock = copy.clock;
+            memory.start.copy_from_slice(&copy.start);
+            memory.written.copy_from_slice(&copy.written);
+            memory.previous.copy_from_slice(&copy.previous);
+        }
     }
 }
