@@ -1,11 +1,12 @@
 //! What all cells have in common.
 
-use mho_core::devices::{DeviceConfig, SoftBounds, WeightClip};
+use mho_core::devices::{DeviceConfig, DriftState, SoftBounds, WeightClip};
 use mho_core::rng::{Key, Stream};
 use mho_core::unit_cells::{
-    BufferedTransferCompound, CellConfig, CellTile, CellTileConfig, ChoppedTransferCompound,
-    Crosspoint, DynamicTransferCompound, MixedPrecisionCompound, OneSidedUnitCell,
-    ReferenceUnitCell, TransferCompound, VectorUnitCell, VectorUnitCellUpdatePolicy,
+    BufferedTransferCompound, CellConfig, CellSpec, CellState, CellTile, CellTileConfig,
+    ChoppedTransferCompound, Crosspoint, DynamicTransferCompound, MixedPrecisionCompound,
+    OneSidedUnitCell, OwnedEntry, ReferenceUnitCell, TransferCompound, VectorUnitCell,
+    VectorUnitCellUpdatePolicy,
 };
 use mho_core::{Error, UpdateParameters, par};
 
@@ -291,6 +292,45 @@ fn steps_of_other_devices_do_not_scale_pulses() {
         (a.iter().map(|w| -f64::from(*w)).sum(), expected.iter().sum());
     // 200 cells of 2.5 steps in all: 500 steps, of which chance may take or add 3 times 22.
     assert!((found / wanted - 1.0).abs() < 3.0 / wanted.sqrt() * 0.1, "{}", found / wanted);
+}
+
+/// Devices drift one for itself each; the weights are their sum then, too.
+#[test]
+fn drift() {
+    let mut drifts = exact(0.01);
+    drifts.drift.nu = 0.1;
+    let cell = CellConfig::VectorUnitCell(VectorUnitCell {
+        unit_cell_devices: vec![constant(drifts), constant(exact(0.01))],
+        gamma_vec: vec![1.0, 2.0],
+        ..VectorUnitCell::default()
+    });
+    let spec = CellSpec::new(&cell, &UpdateParameters::default(), 1, 2, false).unwrap();
+    assert_eq!(spec.drifting(), [(0, "_0".to_owned())]);
+    let (mut weights, mut entries) = ([0.0; 2], spec.allocate().unwrap());
+    let (mut clock, mut start, mut written) = (0.0, [0.0; 2], [0.4, -0.2]);
+    let mut previous = written;
+    let mut run = |call: &dyn Fn(CellState<'_>, Vec<DriftState<'_>>) -> Result<(), Error>| {
+        let entries = entries.iter_mut().map(|e| e.as_mut().map(OwnedEntry::as_mut)).collect();
+        let state = CellState::new(&spec, &mut weights, entries).unwrap();
+        let memory = DriftState {
+            clock: &mut clock,
+            start: &mut start,
+            written: &mut written,
+            previous: &mut previous,
+        };
+        let result = call(state, vec![memory]);
+        (result, weights)
+    };
+    let key = Key::new(1, 1);
+    run(&|state, _| spec.construct(state, 1)).0.unwrap();
+    let (_, set) = run(&|state, _| spec.set_weights(state, &[0.4, -0.2], key));
+    close(&set, &[1.2, -0.6], 1e-6);
+    let (refused, same) = run(&|state, memory| spec.drift(state, memory, -1.0, key));
+    assert!(refused.is_err() && same == set);
+    assert!(run(&|state, _| spec.drift(state, Vec::new(), 1.0, key)).0.is_err());
+    let (_, drifted) = run(&|state, memory| spec.drift(state, memory, 1000.0, key));
+    // 1000^-0.1 is 0.5012.
+    close(&drifted, &[0.4 * 0.501_19 + 0.8, -0.2 * 0.501_19 - 0.4], 1e-5);
 }
 
 #[test]
