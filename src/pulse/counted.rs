@@ -34,7 +34,7 @@ pub(crate) fn apply<R: Rule>(
         let mean = source.parameters.pulse_type == PulseType::MeanCount;
         let factor = if mean { 1.0 / slots } else { slots };
         d.iter_mut().for_each(|value| *value *= factor);
-        let pulses = Counted { x: &x, d: &d, turn: source.turn };
+        let pulses = Counted::new(&x, &d, source.turn);
         let positions = Positions::new(sample, blocks(&scaling))?;
         one_by_one::apply(target, state, pulses, rule, positions)?;
     }
@@ -93,7 +93,21 @@ fn dither(key: Key, sto_round: bool, column: usize, sample: usize, block: u32) -
 struct Counted<'a> {
     x: &'a [f64],
     d: &'a [f64],
-    turn: Turn,
+    /// All ones for pulses up and for pulses down that count.
+    keep: [u32; 2],
+    /// [`SIGN`] where all count as pulses up.
+    turned: u32,
+}
+
+impl<'a> Counted<'a> {
+    fn new(x: &'a [f64], d: &'a [f64], turn: Turn) -> Self {
+        let (keep, turned) = match turn {
+            Turn::Both => ([u32::MAX, u32::MAX], 0),
+            Turn::OnlyUp => ([u32::MAX, 0], SIGN),
+            Turn::OnlyDownAsUp => ([0, u32::MAX], SIGN),
+        };
+        Self { x, d, keep, turned }
+    }
 }
 
 impl Pulses for Counted<'_> {
@@ -111,13 +125,10 @@ impl Pulses for Counted<'_> {
         let (mut count, mut up) = ([0; LANES], [0; LANES]);
         for lane in 0..LANES {
             let product = self.d[row] * self.x[block * LANES + lane];
-            let pulses = nearest(product.abs()) as u32;
-            let is_up = product < 0.0;
-            (count[lane], up[lane]) = match self.turn {
-                Turn::Both => (pulses, if is_up { SIGN } else { 0 }),
-                Turn::OnlyUp => (if is_up { pulses } else { 0 }, SIGN),
-                Turn::OnlyDownAsUp => (if is_up { 0 } else { pulses }, SIGN),
-            };
+            let is_up = 0u32.wrapping_sub(u32::from(product < 0.0));
+            let keep = (is_up & self.keep[0]) | (!is_up & self.keep[1]);
+            count[lane] = nearest(product.abs()) as u32 & keep;
+            up[lane] = (is_up & SIGN) | self.turned;
         }
         Numbers { count, up }
     }
