@@ -27,6 +27,8 @@ pub(crate) fn apply<R: Rule>(
 ) -> Result<()> {
     let mut x = memory::filled(0.0, source.x_size.next_multiple_of(LANES))?;
     let mut d = memory::filled(0.0, source.d_size)?;
+    let halves = if source.turn == Turn::Both { 0 } else { x.len() + d.len() };
+    let mut wanted = memory::room(halves)?;
     for scaled in source.scalings(samples) {
         let (sample, scaling) = scaled?;
         lines(source, sample, &scaling, &mut x, &mut d);
@@ -34,9 +36,24 @@ pub(crate) fn apply<R: Rule>(
         let mean = source.parameters.pulse_type == PulseType::MeanCount;
         let factor = if mean { 1.0 / slots } else { slots };
         d.iter_mut().for_each(|value| *value *= factor);
-        let pulses = Counted::new(&x, &d, source.turn);
         let positions = Positions::new(sample, blocks(&scaling))?;
-        one_by_one::apply(target, state, pulses, rule, positions)?;
+        let mut apply = |x: &[f64], d: &[f64]| {
+            one_by_one::apply(target, state, Counted { x, d }, rule, positions)
+        };
+        if source.turn == Turn::Both {
+            apply(&x, &d)?;
+            continue;
+        }
+        // Positive and negative inputs one after another, each with the errors that make the wanted
+        // direction with them: a crosspoint has pulses with one of the two only.
+        let turn = if source.turn == Turn::OnlyUp { 1.0 } else { -1.0 };
+        for sign in [1.0, -1.0] {
+            wanted.clear();
+            wanted.extend(x.iter().map(|x| if x * sign > 0.0 { *x } else { 0.0 }));
+            wanted.extend(d.iter().map(|d| if d * turn * sign < 0.0 { turn * d } else { 0.0 }));
+            let (x, d) = wanted.split_at(x.len());
+            apply(x, d)?;
+        }
     }
     Ok(())
 }
@@ -93,21 +110,6 @@ fn dither(key: Key, sto_round: bool, column: usize, sample: usize, block: u32) -
 struct Counted<'a> {
     x: &'a [f64],
     d: &'a [f64],
-    /// All ones for pulses up and for pulses down that count.
-    keep: [u32; 2],
-    /// [`SIGN`] where all count as pulses up.
-    turned: u32,
-}
-
-impl<'a> Counted<'a> {
-    fn new(x: &'a [f64], d: &'a [f64], turn: Turn) -> Self {
-        let (keep, turned) = match turn {
-            Turn::Both => ([u32::MAX, u32::MAX], 0),
-            Turn::OnlyUp => ([u32::MAX, 0], SIGN),
-            Turn::OnlyDownAsUp => ([0, u32::MAX], SIGN),
-        };
-        Self { x, d, keep, turned }
-    }
 }
 
 impl Pulses for Counted<'_> {
@@ -125,10 +127,8 @@ impl Pulses for Counted<'_> {
         let (mut count, mut up) = ([0; LANES], [0; LANES]);
         for lane in 0..LANES {
             let product = self.d[row] * self.x[block * LANES + lane];
-            let is_up = 0u32.wrapping_sub(u32::from(product < 0.0));
-            let keep = (is_up & self.keep[0]) | (!is_up & self.keep[1]);
-            count[lane] = nearest(product.abs()) as u32 & keep;
-            up[lane] = (is_up & SIGN) | self.turned;
+            count[lane] = nearest(product.abs()) as u32;
+            up[lane] = if product < 0.0 { SIGN } else { 0 };
         }
         Numbers { count, up }
     }
