@@ -309,7 +309,8 @@ fn drift() {
     let (mut weights, mut entries) = ([0.0; 2], spec.allocate().unwrap());
     let (mut clock, mut start, mut written) = (0.0, [0.0; 2], [0.4, -0.2]);
     let mut previous = written;
-    let mut run = |call: &dyn Fn(CellState<'_>, Vec<DriftState<'_>>) -> Result<(), Error>| {
+    type Call<'a> = &'a dyn Fn(CellState<'_>, Vec<DriftState<'_>>) -> Result<(), Error>;
+    let mut run = |call: Call<'_>| {
         let entries = entries.iter_mut().map(|e| e.as_mut().map(OwnedEntry::as_mut)).collect();
         let state = CellState::new(&spec, &mut weights, entries).unwrap();
         let memory = DriftState {
