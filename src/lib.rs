@@ -40,6 +40,7 @@ pub mod rng;
 pub(crate) mod scratch;
 mod simd;
 pub mod tile;
+pub mod unit_cells;
 
 pub use config::{IoParameters, TileConfig, UpdateParameters};
 pub use error::{Error, Result};

@@ -60,6 +60,12 @@ pub enum Stream {
     Modifier = 18,
     /// Write noise.
     WriteNoise = 19,
+    /// Which device of a unit cell is pulsed, and which line is transferred.
+    Select = 20,
+    /// Flips of the signs of lines.
+    Chop = 21,
+    /// Stochastic rounding of the inputs and errors that a unit cell adds up digitally.
+    Quantise = 22,
 }
 
 /// Number of bits of the counter's third word that hold the stream; the rest holds the block.

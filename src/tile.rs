@@ -94,8 +94,8 @@ pub enum Pass {
 
 /// Frozen values of one direction, owned.
 #[derive(Debug, Clone, Default)]
-struct OwnedLines {
-    values: Vec<(&'static str, Vec<f32>)>,
+pub(crate) struct OwnedLines {
+    pub(crate) values: Vec<(&'static str, Vec<f32>)>,
 }
 
 impl OwnedLines {
@@ -103,11 +103,11 @@ impl OwnedLines {
         self.values.iter().find(|(key, _)| *key == name).map_or(&[], |(_, values)| values)
     }
 
-    fn check(&self, field: &'static str) -> Result<()> {
+    pub(crate) fn check(&self, field: &'static str) -> Result<()> {
         self.values.iter().try_for_each(|(name, values)| Error::check_drawn(field, name, values))
     }
 
-    fn borrow(&self) -> Lines<'_> {
+    pub(crate) fn borrow(&self) -> Lines<'_> {
         Lines {
             out_noise_values: self.get("out_noise_values"),
             v_offset: self.get("v_offset"),
@@ -121,11 +121,11 @@ impl OwnedLines {
         }
     }
 
-    fn running(&self) -> Option<f32> {
+    pub(crate) fn running(&self) -> Option<f32> {
         self.get("running_abs_max").first().copied()
     }
 
-    fn set_running(&mut self, value: Option<f32>) {
+    pub(crate) fn set_running(&mut self, value: Option<f32>) {
         let slot = self.values.iter_mut().find(|(key, _)| *key == "running_abs_max");
         if let (Some((_, values)), Some(value)) = (slot, value) {
             values.clear();

@@ -18,5 +18,6 @@ pub use drift::{DriftParameters, SimpleDriftParameters};
 pub use io::{AnalogMvType, BoundManagement, IoParameters, NoiseManagement, WeightNoise};
 pub(crate) use macros::params;
 pub use tile::TileConfig;
+pub(crate) use tile::read_json;
 pub(crate) use update::MAX_SLOTS;
 pub use update::{PulseType, UpdateParameters};

@@ -1,5 +1,6 @@
 //! The whole configuration of a tile, and its JSON text.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{IoParameters, UpdateParameters};
@@ -29,10 +30,7 @@ impl TileConfig {
     /// # Errors
     /// [`Error::Config`] or [`Error::Unsupported`] naming the field.
     pub fn from_json(text: &str) -> Result<Self> {
-        let mut reader = serde_json::Deserializer::from_str(text);
-        let config: Self = serde_path_to_error::deserialize(&mut reader)
-            .map_err(|error| Error::config(field(error.path()), error.inner().to_string()))?;
-        reader.end().map_err(|error| Error::config("config", error.to_string()))?;
+        let config: Self = read_json(text)?;
         config.validate()?;
         Ok(config)
     }
@@ -55,6 +53,18 @@ impl TileConfig {
         self.update.validate("update")?;
         self.device.validate("device")
     }
+}
+
+/// Reads a configuration, without a look at its values.
+///
+/// # Errors
+/// [`Error::Config`] naming the field.
+pub(crate) fn read_json<T: DeserializeOwned>(text: &str) -> Result<T> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let config = serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| Error::config(field(error.path()), error.inner().to_string()))?;
+    reader.end().map_err(|error| Error::config("config", error.to_string()))?;
+    Ok(config)
 }
 
 /// Dotted path of the field at which reading failed; the whole text where it has none.

@@ -56,17 +56,28 @@ impl Device {
         seed: u64,
         values: Vec<(usize, &mut [f32])>,
     ) -> Result<()> {
+        let own = self.config().pulsed().map_or(0, |pulsed| pulsed.construction_seed);
+        let seed = if own == 0 { seed } else { own as u64 };
+        self.construct_part(Key::new(seed, 0), values)
+    }
+
+    /// [`Device::construct_values`] of one of several devices at each crosspoint, which do not have seeds
+    /// of their own.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn construct_part(&self, key: Key, values: Vec<(usize, &mut [f32])>) -> Result<()> {
         for (_, values) in &values {
             Error::check_len("hidden", values.len(), self.d_size() * self.x_size())?;
         }
-        self.config().visit(Construct { device: self, seed, values })
+        self.config().visit(Construct { device: self, key, values })
     }
 }
 
 /// Draws the hidden parameters of a device that have values, given by their numbers.
 struct Construct<'a> {
     device: &'a Device,
-    seed: u64,
+    key: Key,
     values: Vec<(usize, &'a mut [f32])>,
 }
 
@@ -74,7 +85,7 @@ impl Visitor for Construct<'_> {
     type Output = Result<()>;
 
     fn pulsed<D: PulsedDevice>(self, config: &D) -> Self::Output {
-        let Self { device, seed, mut values } = self;
+        let Self { device, key, mut values } = self;
         if let Some(at) = device.persistent_position() {
             values.retain_mut(|(number, values)| {
                 if *number == at {
@@ -84,12 +95,8 @@ impl Visitor for Construct<'_> {
             });
         }
         let pulsed = config.pulsed();
-        let seed = match pulsed.construction_seed {
-            0 => seed,
-            seed => seed as u64,
-        };
         let draws = Draws {
-            draw: Key::new(seed, 0).stream(Stream::Construct),
+            draw: key.stream(Stream::Construct),
             needed: needed(pulsed),
             corrupt: pulsed.corrupt_devices_prob > 0.0,
             extra: D::EXTRA_DRAWS,

@@ -140,15 +140,8 @@ impl Device {
         let columns = self.x_size();
         self.check_cells(&cells)?;
         self.check_reset(start, prob)?;
-        let (biases, std) = match self.config() {
-            DeviceConfig::Ideal(device) => (PlaneRef::Constant(0.0), device.reset_std),
-            config => {
-                let std = config.pulsed().map_or(0.0, |pulsed| pulsed.reset_std);
-                (cells.planes[position::RESET], std)
-            }
-        };
+        let (biases, std) = (self.reset_bias(cells.planes), self.reset_std());
         let count = usize::try_from(num).unwrap_or(columns).min(columns);
-        let std = std.max(0.0) as f32;
         if count == 0 || prob == 0.0 {
             return Ok(());
         }
@@ -157,6 +150,20 @@ impl Device {
         let columns = [start..end.min(columns), 0..end.saturating_sub(columns)];
         let reset = Reset { draw: key.stream(Stream::Reset), std, prob, columns };
         self.for_rows(cells, [biases], key, &reset)
+    }
+
+    /// Mean weights after a reset.
+    pub(crate) fn reset_bias<'a>(&self, planes: &[PlaneRef<'a>]) -> PlaneRef<'a> {
+        if self.is_pulsed() { planes[position::RESET] } else { PlaneRef::Constant(0.0) }
+    }
+
+    /// Noise of a reset.
+    pub(crate) fn reset_std(&self) -> f32 {
+        let std = match self.config() {
+            DeviceConfig::Ideal(device) => device.reset_std,
+            config => config.pulsed().map_or(0.0, |pulsed| pulsed.reset_std),
+        };
+        std.max(0.0) as f32
     }
 
     /// Lifetime of an exact device; `None` for a pulsed one.

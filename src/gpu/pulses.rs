@@ -76,13 +76,13 @@ impl Parts {
             return Ok(Self::Exact((0..samples).step_by(GROUP).map(group).collect()));
         };
         if mode == Mode::Stochastic {
-            let (mut chunks, mut parts) = (source.chunks(0..samples), Vec::new());
+            let (mut chunks, mut parts) = (source.chunks((0..samples).into()), Vec::new());
             while let Some(slices) = chunks.advance()? {
                 memory::push(&mut parts, memory::copied(slices)?)?;
             }
             return Ok(Self::Trains(parts));
         }
-        let scaled = memory::collected(source.scalings(0..samples))?;
+        let scaled = memory::collected(source.scalings((0..samples).into()))?;
         Ok(Self::Counted(mode, scaled.chunks(GROUP).map(<[_]>::to_vec).collect()))
     }
 

@@ -12,6 +12,10 @@ use crate::rng::Draw;
 #[derive(Debug, Clone)]
 pub(crate) struct Array {
     pub ir_drop: f32,
+    /// Number of input lines.
+    inputs: usize,
+    /// Position of the first one that a product has; 0 unless it is that of a single line.
+    pub first: usize,
     /// Input lines over the conductance ratio of wire and device.
     pub wire: f32,
     offsets: bool,
@@ -61,6 +65,8 @@ impl Array {
         let w_noise = positive(io.w_noise);
         Self {
             ir_drop: positive(io.ir_drop),
+            inputs: n_in,
+            first: 0,
             wire: n_in as f32 / io.ir_drop_g_ratio as f32,
             offsets: io.v_offset_std > 0.0 || io.r_series > 0.0,
             r_series: positive(io.r_series),
@@ -73,6 +79,13 @@ impl Array {
     /// Whether wire resistance acts.
     pub fn wires(&self) -> bool {
         self.ir_drop > 0.0
+    }
+
+    /// Weight of input number `at` of a product in the voltage drop: none at the first line of the array.
+    #[inline(always)]
+    pub fn placement(&self, at: usize) -> f32 {
+        let rest = 1.0 - (self.first + at) as f32 / self.inputs as f32;
+        1.0 - rest * rest
     }
 
     /// Whether voltage offsets or series resistance act.
@@ -163,11 +176,4 @@ impl Array {
             *value = (1.0 - o) * p / (1.0 + r * p.abs()) - (1.0 + o) * reference_current;
         }
     }
-}
-
-/// Weight of the input at `position` of `n` in the voltage drop: none at the first line.
-#[inline(always)]
-pub(super) fn placement(position: usize, n: usize) -> f32 {
-    let rest = 1.0 - position as f32 / n as f32;
-    1.0 - rest * rest
 }

@@ -94,12 +94,12 @@ impl Frozen {
 
     pub fn draw(
         &self,
-        seed: u64,
+        key: Key,
         n_out: usize,
         d_size: usize,
         x_size: usize,
     ) -> Result<Vec<(&'static str, Vec<f32>)>> {
-        let draw = Key::new(seed, 0).stream(self.stream);
+        let draw = key.stream(self.stream);
         let nonlinearity = self.nonlinearity.map(|[strength, spread]| {
             normals(&draw, 1, n_out, |xi| (strength * (1.0 + spread * xi)).abs())
         });

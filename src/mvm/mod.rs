@@ -12,6 +12,8 @@
 //!
 //! `grid` does all of it for a layer that is split over several tiles, in one go.
 //!
+//! `one_line` reads single lines that way, without the product.
+//!
 //! `run` drives a batch through them: all samples together, then only those whose output clipped.
 //! The model is that of the analog tile of Rasch et al., "A flexible and fast PyTorch toolkit for
 //! simulating training and inference on analog crossbar arrays", AICAS 2021.
@@ -27,6 +29,7 @@ mod kernel;
 mod lines;
 pub(crate) mod management;
 mod matrix;
+mod one_line;
 pub(crate) mod output;
 pub mod periphery;
 mod product;
@@ -42,6 +45,7 @@ pub use columns::Columns;
 pub use direction::Direction;
 pub use grid::{Grid, GridTile};
 pub use lines::Lines;
+pub use one_line::OneLine;
 pub use request::Request;
 pub use spec::Mvm;
 #[cfg(feature = "wgpu")]

@@ -9,6 +9,7 @@ use super::management::{NoiseScale, Repeats};
 use super::output::Output;
 use crate::config::{AnalogMvType, IoParameters, check_sizes};
 use crate::error::Result;
+use crate::rng::Key;
 
 /// How often the array is read for one sample, and where the reads are summed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +113,14 @@ impl Mvm {
     /// # Errors
     /// [`Error::Memory`](crate::Error::Memory), [`Error::Interrupted`](crate::Error::Interrupted).
     pub fn construct_lines(&self, seed: u64) -> Result<Vec<(&'static str, Vec<f32>)>> {
-        self.frozen.draw(seed, self.n_out(), self.d_size, self.x_size)
+        self.construct_lines_part(Key::new(seed, 0))
+    }
+
+    /// [`Mvm::construct_lines`] with draws of their own for one of several products.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn construct_lines_part(&self, key: Key) -> Result<Vec<(&'static str, Vec<f32>)>> {
+        self.frozen.draw(key, self.n_out(), self.d_size, self.x_size)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::array::{ArrayDraw, Sums, placement};
+use super::array::{ArrayDraw, Sums};
 use super::call::Call;
 use super::direction::Direction;
 use super::input::InputDraws;
@@ -240,7 +240,7 @@ impl Call<'_> {
     ) -> Result<()> {
         let n = self.sizes.n_in;
         product(par, map_into(v, derived, |value, _| value.abs()), absolute, current)?;
-        let place = |value, at| value * placement(at % n, n);
+        let place = |value, at| value * self.mvm.array.placement(at % n);
         product(par, map_into(v, derived, place), weights, placed)
     }
 

@@ -1,13 +1,12 @@
 //! The pulses of some samples, applied to one device: which kernel takes them.
 
-use std::ops::Range;
-
 use super::cells::Target;
 use super::coincidences::{Coincidences, Trains};
 use super::kernels::one_by_one::{self, Pulses};
 use super::kernels::{one_sample, segments, sums};
 use super::positions::Positions;
-use super::source::Source;
+use super::samples::Samples;
+use super::source::{Source, Turn};
 use super::transaction::Tracked;
 use super::{counted, gradient, trains};
 use crate::config::PulseType;
@@ -19,7 +18,7 @@ use crate::error::Result;
 pub(crate) fn apply(
     target: &Target<'_>,
     source: &Source<'_>,
-    samples: Range<usize>,
+    samples: Samples<'_>,
     state: &mut Tracked<'_>,
 ) -> Result<()> {
     target.device.config().visit(Apply { target, source, samples, state })
@@ -28,7 +27,7 @@ pub(crate) fn apply(
 struct Apply<'a, 'b> {
     target: &'a Target<'a>,
     source: &'a Source<'a>,
-    samples: Range<usize>,
+    samples: Samples<'a>,
     state: &'a mut Tracked<'b>,
 }
 
@@ -36,7 +35,12 @@ impl Visitor for Apply<'_, '_> {
     type Output = Result<()>;
 
     fn exact(self) -> Result<()> {
-        gradient::apply(self.target, self.source, self.samples, self.state)
+        match self.samples {
+            Samples::From(range) => gradient::apply(self.target, self.source, range, self.state),
+            Samples::Listed(list) => list.iter().try_for_each(|sample| {
+                gradient::apply(self.target, self.source, *sample..*sample + 1, self.state)
+            }),
+        }
     }
 
     fn pulsed<D: PulsedDevice>(self, device: &D) -> Result<()> {
@@ -60,7 +64,8 @@ impl Apply<'_, '_> {
         let mut chunks = source.chunks(samples);
         for at in 0.. {
             let Some(slices) = chunks.advance()? else { break };
-            let positions = Positions::new(at, trains::SLICE_BLOCKS * slices.len())?;
+            let times = if source.turn == Turn::Both { 1 } else { 2 };
+            let positions = Positions::new(at, trains::SLICE_BLOCKS * slices.len() * times)?;
             #[cfg(test)]
             trouble::before_chunk(at);
             let one_sample =
@@ -132,6 +137,8 @@ pub(crate) mod trouble {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
     use crate::config::UpdateParameters;
     use crate::devices::{Device, DeviceConfig, PlaneRef};
@@ -160,7 +167,8 @@ mod tests {
             State { weights: &mut weights, persistent: None, counts: None, columns: COLUMNS };
         run(vec![state], |states| {
             parts.iter().try_for_each(|(samples, key)| {
-                apply(&Target { key: *key, ..*target }, source, samples.clone(), &mut states[0])
+                let samples = samples.clone().into();
+                apply(&Target { key: *key, ..*target }, source, samples, &mut states[0])
             })
         })
         .unwrap();
@@ -195,6 +203,9 @@ mod tests {
                     parameters: &parameters,
                     granularity: device.granularity(),
                     rate: 0.02,
+                    rates: &[],
+                    turn: Turn::Both,
+                    signs: [&[]; 2],
                     key,
                 };
                 f(&target, &source);
@@ -211,6 +222,148 @@ mod tests {
             let found = applied(target, &Source { rate: -source.rate, ..*source }, &all);
             assert_eq!(found, expected, "{}", target.device.name());
             assert!(found != applied(target, source, &all));
+        });
+    }
+
+    /// Numbers of pulses down and up, of a device with any weights.
+    fn counted(target: &Target<'_>, source: &Source<'_>, samples: Samples<'_>) -> [Vec<i64>; 2] {
+        let mut weights = vec![0.0; ROWS * COLUMNS];
+        let mut counts = vec![0; 2 * ROWS * COLUMNS];
+        let state = State {
+            weights: &mut weights,
+            persistent: None,
+            counts: Some(&mut counts),
+            columns: COLUMNS,
+        };
+        run(vec![state], |states| apply(target, source, samples, &mut states[0])).unwrap();
+        let up = counts.split_off(ROWS * COLUMNS);
+        [counts, up]
+    }
+
+    /// Runs `f` with devices of every kind and every way to make pulses, one by one as well.
+    fn for_all_pulses(f: impl Fn(&Target<'_>, &Source<'_>)) {
+        for_all(|target, source| {
+            if source.parameters.pulse_type.has_trains() {
+                f(target, source);
+                let parameters =
+                    UpdateParameters { exact_pulses: true, ..source.parameters.clone() };
+                f(target, &Source { parameters: &parameters, ..*source });
+            }
+        });
+    }
+
+    /// Devices of one direction share the pulses of a batch among them.
+    #[test]
+    fn pulses_of_one_direction() {
+        for_all_pulses(|target, source| {
+            let none = vec![0; ROWS * COLUMNS];
+            // Several samples and one have kernels of their own.
+            for samples in [0..9, 3..4] {
+                let of =
+                    |turn| counted(target, &Source { turn, ..*source }, samples.clone().into());
+                let [down, up] = of(Turn::Both);
+                assert!(up.iter().sum::<i64>() > 20 && down.iter().sum::<i64>() > 20);
+                assert_eq!(
+                    of(Turn::OnlyUp),
+                    [none.clone(), up.clone()],
+                    "{}",
+                    target.device.name()
+                );
+                assert_eq!(of(Turn::OnlyDownAsUp), [none.clone(), down]);
+            }
+        });
+    }
+
+    /// A device that takes pulses up only goes where it goes with pulses up only.
+    #[test]
+    fn weights_under_pulses_of_one_direction() {
+        for_all_pulses(|target, source| {
+            let x: Vec<f32> = source.x.iter().map(|x| x.abs()).collect();
+            let d: Vec<f32> = source.d.iter().map(|d| -d.abs()).collect();
+            let up = Source { x: &x, d: &d, ..*source };
+            let all = [(0..9, target.key)];
+            let expected = applied(target, &up, &all);
+            let close = |found: Vec<f32>| {
+                for (found, expected) in found.iter().zip(&expected) {
+                    // Chunks have half the length, so f32 adds up in another order.
+                    assert!((found - expected).abs() < 1e-5, "{}", target.device.name());
+                }
+            };
+            close(applied(target, &Source { turn: Turn::OnlyUp, ..up }, &all));
+            let down = Source { turn: Turn::OnlyDownAsUp, rate: -up.rate, ..up };
+            close(applied(target, &down, &all));
+        });
+    }
+
+    #[test]
+    fn signs_are_factors() {
+        let x_signs: Vec<i8> = (0..COLUMNS).map(|at| if at % 3 == 0 { -1 } else { 1 }).collect();
+        let d_signs: Vec<i8> = (0..ROWS).map(|at| if at % 2 == 0 { -1 } else { 1 }).collect();
+        let times = |values: &[f32], signs: &[i8]| -> Vec<f32> {
+            let lines = signs.iter().cycle();
+            values.iter().zip(lines).map(|(value, sign)| value * f32::from(*sign)).collect()
+        };
+        for_all_pulses(|target, source| {
+            let bias_sign = f32::from(x_signs[COLUMNS - 1]);
+            let (x, d) = (times(source.x, &x_signs[..COLUMNS - 1]), times(source.d, &d_signs));
+            let bias = source.bias.map(|bias| bias * bias_sign);
+            let expected =
+                counted(target, &Source { x: &x, d: &d, bias, ..*source }, (0..9).into());
+            let signs = [&x_signs[..], &d_signs];
+            assert_eq!(counted(target, &Source { signs, ..*source }, (0..9).into()), expected);
+            assert_ne!(counted(target, source, (0..9).into()), expected);
+        });
+    }
+
+    #[test]
+    fn samples_have_rates_of_their_own() {
+        for_all_pulses(|target, source| {
+            let rates = [0.02, 0.0, 0.01, 0.02, 0.03, 0.02, 0.02, 0.005, 0.02];
+            let of = |source: &Source<'_>, samples: Range<usize>| {
+                counted(target, source, samples.into())
+            };
+            let found = of(&Source { rates: &rates, ..*source }, 0..9);
+            let mut expected = [vec![0; ROWS * COLUMNS], vec![0; ROWS * COLUMNS]];
+            for (sample, rate) in rates.into_iter().enumerate() {
+                let of_one = of(&Source { rate, ..*source }, sample..sample + 1);
+                for (expected, counts) in expected.iter_mut().zip(of_one) {
+                    expected.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+                }
+            }
+            assert_eq!(found, expected, "{}", target.device.name());
+            let largest = Source { rates: &[], rate: 0.03, ..*source };
+            assert_ne!(of(&largest, 0..9), expected);
+        });
+    }
+
+    #[test]
+    fn any_samples_of_a_batch() {
+        for_all(|target, source| {
+            let listed = |list: &[usize]| {
+                let mut weights = vec![0.0; ROWS * COLUMNS];
+                let state = State {
+                    weights: &mut weights,
+                    persistent: None,
+                    counts: None,
+                    columns: COLUMNS,
+                };
+                run(vec![state], |states| {
+                    apply(target, source, Samples::Listed(list), &mut states[0])
+                })
+                .unwrap();
+                weights
+            };
+            let neighbours = listed(&[2, 3, 4]);
+            let mut weights = vec![0.0; ROWS * COLUMNS];
+            let state =
+                State { weights: &mut weights, persistent: None, counts: None, columns: COLUMNS };
+            run(vec![state], |states| apply(target, source, (2..5).into(), &mut states[0]))
+                .unwrap();
+            for (a, b) in neighbours.iter().zip(&weights) {
+                // Exact updates are cut into single samples, which rounds no otherwise.
+                assert_eq!(a, b, "{}", target.device.name());
+            }
+            assert_ne!(listed(&[2, 4]), weights);
         });
     }
 

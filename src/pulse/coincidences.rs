@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::source::Source;
+use super::one_sided;
+use super::source::{Source, Turn};
 use super::trains::{self, Layout, Packed, SIGN, Slice, Sliced};
 use crate::error::Result;
 use crate::par::{self, Par};
@@ -31,13 +32,27 @@ impl<'a> Coincidences<'a> {
         f: impl FnOnce(Coincidences<'_>) -> Result<R>,
     ) -> Result<R> {
         let layout = Sliced { slices: slices.len() };
-        draw(source, slices, layout, |x, d| f(Coincidences { x, d, slices: slices.len() }))
+        draw(source, slices, layout, |x, d| {
+            let slices = slices.len();
+            match source.turn {
+                Turn::Both => f(Coincidences { x, d, slices }),
+                turn => one_sided::sliced(x, d, turn, |x, d| {
+                    f(Coincidences { x, d, slices: 2 * slices })
+                }),
+            }
+        })
     }
 
     /// Whether `row` has pulses in slice `at` at all.
     #[inline(always)]
     pub(crate) fn fires(&self, at: usize, row: usize) -> bool {
         self.d[row * self.slices + at] & !SIGN != 0
+    }
+
+    /// Whether some of up to `height` rows from `first` on have pulses.
+    pub(crate) fn any_fires(&self, first: usize, height: usize) -> bool {
+        let end = self.d.len().min((first + height) * self.slices);
+        self.d[first * self.slices..end].iter().any(|d| d & !SIGN != 0)
     }
 
     /// Columns from the first to the last line that fires, in whole multiples of `width`: a write to
@@ -82,7 +97,10 @@ impl Trains<'_> {
     ) -> Result<R> {
         let slots = slices.last().map_or(0, |slice| slice.start + slice.slots);
         let words = slots.div_ceil(64) as usize;
-        draw(source, slices, Packed { words }, |x, d| f(Trains { x, d, words }))
+        draw(source, slices, Packed { words }, |x, d| match source.turn {
+            Turn::Both => f(Trains { x, d, words }),
+            turn => one_sided::packed(x, d, turn, |x, d| f(Trains { x, d, words: 2 * words })),
+        })
     }
 }
 
@@ -134,6 +152,7 @@ mod tests {
     use super::*;
     use crate::config::UpdateParameters;
     use crate::error::Error;
+    use crate::pulse::source::Turn;
     use crate::rng::Key;
 
     /// Trains of many lines take longer than a user waits for an answer to Ctrl-C. How they are grouped
@@ -153,9 +172,12 @@ mod tests {
             parameters: &parameters,
             granularity: 0.001,
             rate: 0.01,
+            rates: &[],
+            turn: Turn::Both,
+            signs: [&[]; 2],
             key: Key::new(1, 2),
         };
-        let mut chunks = source.chunks(0..1);
+        let mut chunks = source.chunks((0..1).into());
         let slices = chunks.advance().unwrap().unwrap();
         let draw = |group| {
             ASKED.set(0);

@@ -1,13 +1,12 @@
 //! Deterministic numbers of pulses: `PulseType::MeanCount` and `PulseType::DeterministicImplicit`.
 
-use std::ops::Range;
-
 use super::cells::Target;
 use super::kernels::one_by_one::{self, Pulses};
 use super::positions::Positions;
 use super::products::{Products, nearest};
+use super::samples::Samples;
 use super::scale::{Scaling, bin_width, discretize};
-use super::source::Source;
+use super::source::{Source, Turn};
 use super::transaction::Tracked;
 use crate::config::PulseType;
 use crate::devices::Rule;
@@ -19,12 +18,14 @@ use crate::rng::{Key, LANES, Stream};
 pub(crate) fn apply<R: Rule>(
     target: &Target<'_>,
     source: &Source<'_>,
-    samples: Range<usize>,
+    samples: Samples<'_>,
     state: &mut Tracked<'_>,
     rule: R,
 ) -> Result<()> {
     let mut x = memory::filled(0.0, source.x_size.next_multiple_of(LANES))?;
     let mut d = memory::filled(0.0, source.d_size)?;
+    let halves = if source.turn == Turn::Both { 0 } else { x.len() + d.len() };
+    let mut wanted = memory::room(halves)?;
     for scaled in source.scalings(samples) {
         let (sample, scaling) = scaled?;
         lines(source, sample, &scaling, &mut x, &mut d);
@@ -32,9 +33,25 @@ pub(crate) fn apply<R: Rule>(
         let mean = source.parameters.pulse_type == PulseType::MeanCount;
         let factor = if mean { 1.0 / slots } else { slots };
         d.iter_mut().for_each(|value| *value *= factor);
-        let pulses = Pulses::Products(Products { x: &x, d: &d });
         let positions = Positions::new(sample, blocks(&scaling))?;
-        one_by_one::apply(target, state, pulses, rule, positions)?;
+        let mut apply = |x: &[f64], d: &[f64]| {
+            let pulses = Pulses::Products(Products { x, d });
+            one_by_one::apply(target, state, pulses, rule, positions)
+        };
+        if source.turn == Turn::Both {
+            apply(&x, &d)?;
+            continue;
+        }
+        // Positive and negative inputs one after another, each with the errors that make the wanted
+        // direction with them: a crosspoint has pulses with one of the two only.
+        let turn = if source.turn == Turn::OnlyUp { 1.0 } else { -1.0 };
+        for sign in [1.0, -1.0] {
+            wanted.clear();
+            wanted.extend(x.iter().map(|x| if x * sign > 0.0 { *x } else { 0.0 }));
+            wanted.extend(d.iter().map(|d| if d * turn * sign < 0.0 { turn * d } else { 0.0 }));
+            let (x, d) = wanted.split_at(x.len());
+            apply(x, d)?;
+        }
     }
     Ok(())
 }
@@ -67,13 +84,15 @@ pub(crate) fn lines(
         PulseType::MeanCount => [parameters.res; 2],
         _ => [parameters.x_res_implicit, parameters.d_res_implicit],
     };
+    let [x_signs, d_signs] = source.signs;
+    let sign = |signs: &[i8], line: usize| f32::from(signs.get(line).copied().unwrap_or(1));
     let values = source.x_of(sample).iter().copied();
     for (column, (out, value)) in x.iter_mut().zip(values.chain(source.bias)).enumerate() {
-        *out = line(value, scaling.x, x_res, column, 0);
+        *out = line(sign(x_signs, column) * value, scaling.x, x_res, column, 0);
     }
     let turn = if source.rate < 0.0 { -1.0 } else { 1.0 };
     for (row, (out, value)) in d.iter_mut().zip(source.d_of(sample)).enumerate() {
-        *out = line(turn * value, scaling.d, d_res, row, 1);
+        *out = line(turn * sign(d_signs, row) * value, scaling.d, d_res, row, 1);
     }
 }
 

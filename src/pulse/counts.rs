@@ -73,7 +73,7 @@ impl Sample<'_> {
 
     fn coincidences(&self, mut f: impl FnMut(Coincidences<'_>)) -> Result<()> {
         let source = self.update(self.device, &mut []).source();
-        let mut chunks = source.chunks(self.at..self.at + 1);
+        let mut chunks = source.chunks((self.at..self.at + 1).into());
         while let Some(slices) = chunks.advance()? {
             Coincidences::with(&source, slices, |trains| {
                 f(trains);

@@ -19,23 +19,37 @@ pub(crate) fn apply(
     state: &mut Tracked<'_>,
 ) -> Result<()> {
     let Target { device, planes, key } = *target;
-    let Source { x_size: columns, bias, d_size, .. } = *source;
-    let inputs = source.inputs();
-    let x = &source.x[samples.start * inputs..samples.end * inputs];
-    let d = &source.d[samples.start * d_size..samples.end * d_size];
-    let (bounds, noise) = (device.bounds(planes), device.write_noise());
-    let scale = -(source.rate as f32);
-    let mut blocks = state.split(HEIGHT)?;
-    let block_ns = (samples.len() * HEIGHT * columns) as f64 * 0.05;
-    for_each(&mut blocks, block_ns, |rows| {
-        simd::run(Exact { rows, x, bias, d, d_size, scale, bounds });
+    add(source, samples, -(source.rate as f32), device.bounds(planes), state, |rows| {
+        let noise = device.write_noise();
         if noise.is_some() {
-            let touched = memory::filled(true, columns)?;
-            for local in 0..rows.state.len() / columns {
+            let touched = memory::filled(true, source.x_size)?;
+            for local in 0..rows.state.len() / source.x_size {
                 rows.refresh(local, &touched, noise, key);
             }
         }
         Ok(())
+    })
+}
+
+/// Adds `scale d x` sample by sample to a matrix, within `bounds` after each, and calls `then` for each
+/// block of rows.
+pub(crate) fn add(
+    source: &Source<'_>,
+    samples: Range<usize>,
+    scale: f32,
+    bounds: Option<Bounds<'_>>,
+    state: &mut Tracked<'_>,
+    then: impl Fn(&mut Rows<'_>) -> Result<()> + Sync,
+) -> Result<()> {
+    let Source { x_size: columns, bias, d_size, .. } = *source;
+    let inputs = source.inputs();
+    let x = &source.x[samples.start * inputs..samples.end * inputs];
+    let d = &source.d[samples.start * d_size..samples.end * d_size];
+    let mut blocks = state.split(HEIGHT)?;
+    let block_ns = (samples.len() * HEIGHT * columns) as f64 * 0.05;
+    for_each(&mut blocks, block_ns, |rows| {
+        simd::run(Exact { rows, x, bias, d, d_size, scale, bounds });
+        then(rows)
     })
 }
 

@@ -9,9 +9,11 @@
 //! | file | what it is for |
 //! | --- | --- |
 //! | [`scale`] | number of slots and probabilities of one sample |
+//! | `samples` | some samples of a batch |
 //! | `source` | a batch and how it becomes pulses, whoever receives them |
 //! | `trains` | the trains of one side: slices, chunks, how they are drawn and stored |
 //! | `coincidences` | the trains of both sides as kernels read them |
+//! | `one_sided` | those of devices that take pulses of one direction |
 //! | `positions` | which evaluation of the generator serves which pulse |
 //! | `cells`, `lanes` | constants and weights of neighbouring crosspoints side by side |
 //! | `transaction` | rows that change, copies of them, and how they come back |
@@ -30,21 +32,23 @@
 //!
 //! Data flows down that list: no file uses one below it, but `kernels` of `expansion`.
 
-mod apply;
-mod cells;
+pub(crate) mod apply;
+pub(crate) mod cells;
 mod coincidences;
 pub(crate) mod counted;
 pub mod counts;
 mod expansion;
-mod gradient;
+pub(crate) mod gradient;
 mod kernels;
 mod lanes;
+mod one_sided;
 pub(crate) mod positions;
 mod products;
+pub(crate) mod samples;
 pub mod scale;
-mod source;
+pub(crate) mod source;
 pub(crate) mod trains;
-mod transaction;
+pub(crate) mod transaction;
 mod update;
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Numbers of pulses that are rounded products of two lines.
 
+use std::ops::Range;
+
 use super::kernels::queue::Numbers;
 use super::trains::SIGN;
 use crate::rng::LANES;
@@ -23,6 +25,13 @@ impl Products<'_> {
             up[lane] = if product < 0.0 { SIGN } else { 0 };
         }
         Numbers { count, up }
+    }
+
+    /// Columns from the first to the last one that has pulses, in whole blocks.
+    pub(crate) fn window(&self) -> Range<usize> {
+        let first = self.x.iter().position(|x| *x != 0.0).unwrap_or(self.x.len());
+        let end = self.x.iter().rposition(|x| *x != 0.0).map_or(first, |last| last + 1);
+        first / LANES * LANES..end.next_multiple_of(LANES)
     }
 }
 

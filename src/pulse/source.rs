@@ -2,8 +2,7 @@
 //!
 //! Nothing here knows the device that receives the pulses; several devices may share one source.
 
-use std::ops::Range;
-
+use super::samples::Samples;
 use super::scale::{Scaling, bin_width, check_length, scaling};
 use super::trains::{Chunks, Side};
 use crate::config::UpdateParameters;
@@ -13,6 +12,18 @@ use crate::rng::Key;
 
 /// Time to look at one value.
 const VALUE_NS: f64 = 0.3;
+
+/// Which pulses a device takes, and as what: a device that is only ever pulsed upwards can serve the
+/// pulses of one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// All, as they are.
+    Both,
+    /// Those up.
+    OnlyUp,
+    /// Those down, as pulses up.
+    OnlyDownAsUp,
+}
 
 /// Inputs and errors of a batch, and how pulses are made of them.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +44,14 @@ pub(crate) struct Source<'a> {
     pub(crate) granularity: f64,
     /// The target is `w -= rate d x`; a negative rate swaps up and down.
     pub(crate) rate: f64,
+    /// Rates of the samples where they differ, all with the sign of `rate`; else empty. Exact updates
+    /// do not know them.
+    pub(crate) rates: &'a [f64],
+    /// Which of the pulses count.
+    pub(crate) turn: Turn,
+    /// Signs, 1 or -1, by which the inputs (one more with `bias`) and the errors are multiplied; empty
+    /// for none. Exact updates do not know them.
+    pub(crate) signs: [&'a [i8]; 2],
     /// Key of the trains.
     pub(crate) key: Key,
 }
@@ -52,7 +71,9 @@ impl<'a> Source<'a> {
     pub(crate) fn check(&self) -> Result<()> {
         // Exact devices have no step.
         if self.parameters.pulse_type.has_trains() && self.granularity > 0.0 {
-            check_length(self.parameters, self.granularity, self.rate.abs())?;
+            let largest = self.rates.iter().fold(0.0f64, |largest, rate| largest.max(rate.abs()));
+            let largest = if self.rates.is_empty() { self.rate.abs() } else { largest };
+            check_length(self.parameters, self.granularity, largest)?;
         }
         let samples = self.samples();
         Error::check_len("d", self.d.len(), samples * self.d_size)?;
@@ -79,12 +100,11 @@ impl<'a> Source<'a> {
     /// which draws depend. Asks for an interruption now and then, for a batch may give no pulses at all.
     pub(crate) fn scalings(
         &self,
-        samples: Range<usize>,
+        samples: Samples<'_>,
     ) -> impl Iterator<Item = Result<(usize, Scaling)>> {
         let group = par::rows_per_check((self.inputs() + self.d_size) as f64 * VALUE_NS);
-        let first = samples.start;
-        samples.filter_map(move |sample| {
-            if (sample - first + 1).is_multiple_of(group)
+        samples.enumerate().filter_map(move |(at, sample)| {
+            if (at + 1).is_multiple_of(group)
                 && let Err(error) = par::check_interrupt()
             {
                 return Some(Err(error));
@@ -96,17 +116,23 @@ impl<'a> Source<'a> {
     /// The trains of some samples.
     pub(crate) fn chunks(
         &self,
-        samples: Range<usize>,
+        samples: Samples<'_>,
     ) -> Chunks<impl Iterator<Item = Result<(usize, Scaling)>>> {
-        Chunks::new(self.scalings(samples))
+        Chunks::new(self.scalings(samples), self.turn != Turn::Both)
     }
 
     fn scaling(&self, sample: usize) -> Option<Scaling> {
+        let [x_max, d_max] = self.largest(sample);
+        let rate = self.rates.get(sample).copied().unwrap_or(self.rate).abs();
+        scaling(self.parameters, self.granularity, rate, x_max, d_max)
+    }
+
+    /// Largest absolute input and error of one sample.
+    pub(crate) fn largest(&self, sample: usize) -> [f64; 2] {
         let largest =
             |values: &[f32]| f64::from(values.iter().fold(0.0f32, |max, v| max.max(v.abs())));
         let x_max = largest(self.x_of(sample)).max(f64::from(self.bias.unwrap_or(0.0).abs()));
-        let d_max = largest(self.d_of(sample));
-        scaling(self.parameters, self.granularity, self.rate.abs(), x_max, d_max)
+        [x_max, largest(self.d_of(sample))]
     }
 
     /// The two sides of the outer product.
@@ -119,6 +145,7 @@ impl<'a> Source<'a> {
             bias: self.bias,
             is_d: false,
             flipped: false,
+            signs: self.signs[0],
             res,
             sto_round,
         };
@@ -128,6 +155,7 @@ impl<'a> Source<'a> {
             bias: None,
             is_d: true,
             flipped: self.rate < 0.0,
+            signs: self.signs[1],
             ..x
         };
         [x, d]

@@ -68,12 +68,16 @@ pub(crate) struct Chunks<I> {
     /// What did not fit the last chunk.
     rest: Option<Slice>,
     chunk: Vec<Slice>,
+    /// Most slices and slots of a chunk.
+    most: (usize, u32),
 }
 
 impl<I: Iterator<Item = Result<(usize, Scaling)>>> Chunks<I> {
-    /// Those of samples with these slots and scales.
-    pub(crate) fn new(scalings: I) -> Self {
-        Self { scalings, rest: None, chunk: Vec::new() }
+    /// Those of samples with these slots and scales; `doubled` where kernels get each slice twice, once
+    /// for each sign of the inputs.
+    pub(crate) fn new(scalings: I, doubled: bool) -> Self {
+        let most = if doubled { (MAX_SLICES / 2, MAX_SLOTS / 2) } else { (MAX_SLICES, MAX_SLOTS) };
+        Self { scalings, rest: None, chunk: Vec::new(), most }
     }
 
     /// The slices of the next chunk, of which there is at least one; `None` behind the last chunk.
@@ -84,7 +88,7 @@ impl<I: Iterator<Item = Result<(usize, Scaling)>>> Chunks<I> {
         self.chunk.clear();
         let mut start = 0;
         while let Some(slice) = self.slice()? {
-            if self.chunk.len() == MAX_SLICES || start + slice.slots > MAX_SLOTS {
+            if self.chunk.len() == self.most.0 || start + slice.slots > self.most.1 {
                 self.rest = Some(slice);
                 break;
             }
@@ -118,6 +122,8 @@ pub(crate) struct Side<'a> {
     pub(crate) is_d: bool,
     /// Whether the signs of all values count as their opposite.
     pub(crate) flipped: bool,
+    /// Signs of the lines, by which their values are multiplied; empty for none.
+    pub(crate) signs: &'a [i8],
     /// Bin width of the probabilities, 0 for none.
     pub(crate) res: f64,
     /// Stochastic rounding to the bins.
@@ -147,10 +153,14 @@ impl Side<'_> {
         out
     }
 
-    /// What changes the sign bit of a value.
+    /// What changes the sign bits of the values of [`LANES`] lines from `first` on.
     #[inline(always)]
-    fn flip(&self) -> u32 {
-        if self.flipped { SIGN } else { 0 }
+    fn flips(&self, first: usize) -> [u32; LANES] {
+        let mut flips = [if self.flipped { SIGN } else { 0 }; LANES];
+        for (flip, sign) in flips.iter_mut().zip(self.signs.iter().skip(first)) {
+            *flip ^= if *sign < 0 { SIGN } else { 0 };
+        }
+        flips
     }
 
     fn scale(&self, scaling: &Scaling) -> f64 {
@@ -333,6 +343,7 @@ impl<L: Layout> Work for Block<'_, L> {
     fn run(self) {
         let draw = self.side.draw(self.key);
         let mut shared = Shared { samples: u32::MAX, words: [[0; LANES]; 4] };
+        let flips = self.side.flips(self.first);
         for (at, slice) in self.slices.iter().enumerate() {
             let values = self.side.load(slice.sample, self.first);
             if values == [0.0; LANES] {
@@ -348,11 +359,10 @@ impl<L: Layout> Work for Block<'_, L> {
             } else {
                 bernoulli(&draw, first, slice, &thresholds)
             };
-            let flip = self.side.flip();
             // The sign bit of an f32, spread over the word.
             let mut negative = [0; LANES];
             for lane in 0..LANES {
-                negative[lane] = (((values[lane].to_bits() ^ flip) as i32) >> 31) as u32;
+                negative[lane] = (((values[lane].to_bits() ^ flips[lane]) as i32) >> 31) as u32;
             }
             self.layout.store(self.words, at, slice, &bits, &negative);
         }
@@ -411,8 +421,9 @@ impl Work for Thresholds<'_> {
             let first = block * LANES;
             let values = self.side.load(self.slice.sample, first);
             let thresholds = thresholds(&self.side, self.key, first, self.slice, &values);
-            for (out, (value, threshold)) in out.iter_mut().zip(values.iter().zip(thresholds)) {
-                let sign = (value.to_bits() ^ self.side.flip()) & SIGN;
+            let values = values.iter().zip(self.side.flips(first));
+            for (out, ((value, flip), threshold)) in out.iter_mut().zip(values.zip(thresholds)) {
+                let sign = (value.to_bits() ^ flip) & SIGN;
                 *out = [threshold as u32, sign | (threshold >> 32) as u32];
             }
         }

@@ -96,6 +96,11 @@ impl<'a> Tracked<'a> {
         Self { state, weights, persistent, counts, begun }
     }
 
+    /// The visible weights.
+    pub(crate) fn weights(&self) -> &[f32] {
+        self.state.weights
+    }
+
     /// Puts back what has been copied.
     fn restore(&mut self) {
         let columns = self.state.columns;

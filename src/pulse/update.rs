@@ -3,7 +3,7 @@
 use super::apply::apply;
 use super::cells::Target;
 use super::scale::longest;
-use super::source::Source;
+use super::source::{Source, Turn};
 use super::transaction::{self, MOST_PULSES, State};
 use crate::config::check_factor;
 use crate::devices::{Cells, Device, PlaneRef};
@@ -48,6 +48,9 @@ impl<'a> Update<'a> {
             parameters: device.update(),
             granularity: device.granularity(),
             rate: self.learning_rate,
+            rates: &[],
+            turn: Turn::Both,
+            signs: [&[]; 2],
             key: self.key,
         }
     }
@@ -106,7 +109,9 @@ pub fn update(mut update: Update<'_>) -> Result<()> {
     let Update { weights, persistent, counts, .. } = update;
     let state = State { weights, persistent, counts, columns: source.x_size };
     transaction::run(vec![state], |states| {
-        states.iter_mut().try_for_each(|state| apply(&target, &source, 0..source.samples(), state))
+        states
+            .iter_mut()
+            .try_for_each(|state| apply(&target, &source, (0..source.samples()).into(), state))
     })
 }
 

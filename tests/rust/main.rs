@@ -15,3 +15,4 @@ mod reference;
 mod rng;
 mod statistics;
 mod tile;
+mod unit_cells;

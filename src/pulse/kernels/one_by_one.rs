@@ -1,5 +1,7 @@
 //! One pulse after another, for any device.
 
+use std::ops::Range;
+
 use super::queue::Numbers;
 use crate::devices::{Rule, WriteNoise};
 use crate::error::Result;
@@ -55,6 +57,14 @@ impl Pulses<'_> {
         }
     }
 
+    /// Columns from the first to the last one that has pulses, in whole blocks.
+    fn window(&self) -> Range<usize> {
+        match self {
+            Self::Trains(trains) => trains.window(LANES),
+            Self::Products(products) => products.window(),
+        }
+    }
+
     /// Number of the first evaluation that serves the pulses of slice `at`.
     #[inline(always)]
     fn first_draw(at: usize) -> usize {
@@ -73,11 +83,23 @@ pub(crate) fn apply<R: Rule>(
 ) -> Result<()> {
     let planes = Planes::new(target);
     let (key, write_noise) = (target.key, target.device.write_noise());
-    let block_ns = (HEIGHT * planes.x_size * pulses.slices()) as f64 * 1.5;
+    let window = pulses.window();
+    let block_ns = (HEIGHT * window.len() * pulses.slices()) as f64 * 1.5;
     let mut blocks = state.split(HEIGHT)?;
     for_each(&mut blocks, block_ns, |rows| {
         let touched = memory::filled(false, planes.x_size)?;
-        simd::run(OneByOne { rows, planes, pulses, rule, key, positions, write_noise, touched });
+        let window = window.clone();
+        simd::run(OneByOne {
+            rows,
+            planes,
+            pulses,
+            window,
+            rule,
+            key,
+            positions,
+            write_noise,
+            touched,
+        });
         Ok(())
     })
 }
@@ -87,6 +109,8 @@ struct OneByOne<'a, 'b, R> {
     rows: &'a mut Rows<'b>,
     planes: Planes<'a>,
     pulses: Pulses<'a>,
+    /// Columns that may have pulses.
+    window: Range<usize>,
     rule: R,
     key: Key,
     positions: Positions,
@@ -103,10 +127,15 @@ impl<R: Rule> Work for OneByOne<'_, '_, R> {
         let columns = self.planes.x_size;
         let draw = self.key.stream(Stream::CycleToCycle);
         let mut touched = std::mem::take(&mut self.touched);
+        let blocks = self.window.start / LANES..self.window.end.min(columns).div_ceil(LANES);
         for local in 0..self.rows.state.len() / columns {
+            let row = self.rows.first + local;
+            if !(0..self.pulses.slices()).any(|slice| self.pulses.fires(slice, row)) {
+                continue;
+            }
             touched.fill(false);
             self.rows.save(local);
-            for block in 0..columns.div_ceil(LANES) {
+            for block in blocks.clone() {
                 let walk = Walk {
                     planes: &self.planes,
                     pulses: &self.pulses,

@@ -38,6 +38,8 @@ pub(crate) fn apply<R: Rule>(
     let window = window.start..window.end.min(planes.x_size);
     let block_ns = (HEIGHT * window.len()) as f64 * (1.5 + 0.3 * trains.slices as f64);
     let mut blocks = state.split(HEIGHT)?;
+    // A write to one row is no work for several threads.
+    blocks.retain(|rows| trains.any_fires(rows.first, HEIGHT));
     for_each(&mut blocks, block_ns, |rows| {
         let noisy = if write_noise.is_some() { planes.x_size } else { 0 };
         let touched = memory::filled(false, noisy)?;

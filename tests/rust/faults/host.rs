@@ -14,7 +14,7 @@ const SIZES: [usize; 2] = [21, 70];
 const CELLS: usize = SIZES[0] * SIZES[1];
 
 /// What goes wrong at its `nth` opportunity; 0 is none.
-fn arm(fault: Fault, nth: usize) {
+pub fn arm(fault: Fault, nth: usize) {
     match fault {
         Fault::Panic => panic_in_block(nth),
         Fault::Interrupt => interrupt_at(nth),
@@ -22,7 +22,7 @@ fn arm(fault: Fault, nth: usize) {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Fault {
+pub enum Fault {
     Panic,
     Interrupt,
 }
@@ -122,7 +122,7 @@ fn failed_updates_change_nothing() {
 }
 
 /// Panics of the hook are no news; others are.
-fn silence_the_hook() {
+pub fn silence_the_hook() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if info.payload().downcast_ref() != Some(&"test hook") {

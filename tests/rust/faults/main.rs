@@ -6,6 +6,7 @@
 
 #[cfg(feature = "wgpu")]
 mod card;
+mod cells;
 mod host;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
