@@ -35,6 +35,8 @@ from mho.simulator.parameters.checking import describe
 
 P = ParamSpec("P")
 OptimizerT = TypeVar("OptimizerT", bound="AnalogOptimizerMixin")
+_Contexts = list[tuple[AnalogContext, dict[str, Any]]]
+"""Contexts with their groups of parameters."""
 
 _NO_STATE = "pulses are added to the weights at once, there is no tensor that could collect them"
 _REFUSED = {
@@ -213,16 +215,17 @@ class AnalogOptimizerMixin(Optimizer):
                     parameter.grad.mul_(factor)
 
     def _step(self, closure: Callable[[], Any] | None, factor: float, **kwargs: Any) -> Any:
+        contexts = list(self._contexts())
         if closure is None:
-            self._check_records()
+            self._check_records(contexts)
         is_rehearsed = self._is_rehearsed()
-        self._drop_assigned()
+        self._drop_assigned(contexts)
         result = self._digital_step(closure, **kwargs)
         if is_rehearsed:
             return result
         if closure is not None:
-            self._check_records()
-        contexts = list(self._contexts())
+            contexts = list(self._contexts())  # it may have added groups
+            self._check_records(contexts)
         with torch.no_grad():
             try:
                 for context, group in contexts:
@@ -249,9 +252,10 @@ class AnalogOptimizerMixin(Optimizer):
         parameters = [p for group in self.param_groups for p in group["params"] if p.requires_grad]
         return all(p.grad is not None and not p.grad.count_nonzero() for p in parameters)
 
-    def _drop_assigned(self) -> None:
+    @staticmethod
+    def _drop_assigned(contexts: _Contexts) -> None:
         """Drop gradients of zeros that were assigned to pulsed weights, and refuse others."""
-        for context, _ in self._contexts():
+        for context, _ in contexts:
             if context.use_torch_update or context.grad is None:
                 continue
             if bool(context.grad.count_nonzero()):
@@ -261,9 +265,9 @@ class AnalogOptimizerMixin(Optimizer):
                 )
             context.drop_gradient()
 
-    def _check_records(self) -> None:
+    def _check_records(self, contexts: _Contexts) -> None:
         """Refuse recorded vectors that no tile can use, before anything is changed by them."""
-        for context, group in self._contexts():
+        for context, group in contexts:
             used = context.requires_grad and group.get("lr") != 0 and not context.use_torch_update
             if used and not is_finite(context):
                 self._drop_records()
