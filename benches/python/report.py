@@ -1,7 +1,7 @@
 """The measured rows as tables, and their place in the documents.
 
-Run as a script, it copies the numbers of a JSON file written by `run.py` into docs/performance.md
-and, of the most telling rows, into README.md.
+Run as a script, it copies the numbers of a JSON file written by `run.py` into docs/performance.md,
+where machines with different vectors have a table each, and the most telling rows into README.md.
 """
 
 import argparse
@@ -16,13 +16,14 @@ HEADER = (
 )
 # Rows of the README, by the start of their names.
 TELLING = (
-    "forward, inference tile, 1024",
-    "backward, pulsed tile, 1024",
+    "step, ConstantStep, 784",
+    "step, SoftBounds, 784",
+    "step, inference, 784",
+    "layer as by default",
     "AnalogLinear, inference",
-    "update, ConstantStep",
-    "update, SoftBounds",
-    "epoch, ConstantStep",
-    "epoch, hardware-aware",
+    "update, ConstantStep, 512x512, batch 128, medium",
+    "update, SoftBounds, 512x512, batch 128, medium",
+    "update, PowStep, 512x512, batch 128, medium",
 )
 
 
@@ -49,7 +50,7 @@ def format_row(row: dict) -> str:
 def short_row(row: dict) -> str:
     """Return one line of the README's table."""
     cells = format_row(row).strip("| ").split(" | ")
-    return "| " + " | ".join(cells[i] for i in (0, 2, 3, 4, 6)) + " |"
+    return "| " + " | ".join(cells[i] for i in (0, 2, 3, 4, 5, 6)) + " |"
 
 
 def summary(found: dict, date: str) -> str:
@@ -57,22 +58,22 @@ def summary(found: dict, date: str) -> str:
     machine = found["machine"]
     return (
         f"{date}, {machine['cores']} cores of an {machine['name']} ({machine['capability']}), "
-        f"torch {machine['torch']}, by `make bench`"
+        f"torch {machine['torch']}, aihwkit {machine['aihwkit']}, by `make bench`"
     )
 
 
-def fill(path: Path, text: str) -> None:
-    """Put ``text`` between the markers of a document.
+def fill(path: Path, text: str, name: str = "numbers") -> None:
+    """Put ``text`` between the markers of this name in a document.
 
     Raises:
         ValueError: If the document has no markers.
     """
-    pattern = r"(<!-- numbers -->\n).*?(<!-- end of numbers -->)"
+    pattern = rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)"
     document, count = re.subn(
         pattern, lambda match: f"{match[1]}{text}\n{match[2]}", path.read_text(), flags=re.S
     )
     if not count:
-        raise ValueError(f"{path}: no markers <!-- numbers --> and <!-- end of numbers -->")
+        raise ValueError(f"{path}: no markers <!-- {name} --> and <!-- end of {name} -->")
     path.write_text(document)
 
 
@@ -85,10 +86,13 @@ def main() -> None:
     found = json.loads(options.input.read_text())
     rows = found["rows"]
     full = "\n".join([HEADER, *map(format_row, rows)])
-    fill(ROOT / "docs" / "performance.md", f"{summary(found, options.date)}:\n\n{full}")
+    capability = found["machine"]["capability"]
+    text = f"{summary(found, options.date)}:\n\n{full}"
+    fill(ROOT / "docs" / "performance.md", text, f"numbers, {capability}")
     most = max(row["threads"] for row in rows)
     telling = [r for r in rows if r["threads"] == most and r["name"].startswith(TELLING)]
-    head = "| work | mho | torch, exact | aihwkit 1.2 | aihwkit/mho |\n|---|---|---|---|---|"
+    columns = ("work", "mho", "torch, exact", "aihwkit", "mho/torch", "aihwkit/mho")
+    head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
     short = "\n".join([head, *map(short_row, telling)])
     fill(ROOT / "README.md", f"{summary(found, options.date)}, {most} threads:\n\n{short}")
 

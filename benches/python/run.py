@@ -5,6 +5,7 @@ table goes to the terminal, all numbers to a JSON file. See docs/performance.md.
 """
 
 import argparse
+import importlib.metadata
 import json
 import os
 import platform
@@ -103,7 +104,16 @@ def machine() -> dict[str, object]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "mho": mho.__version__,
+        "aihwkit": peer_version(),
     }
+
+
+def peer_version() -> str | None:
+    """Return the version of aihwkit, None if it is not installed."""
+    try:
+        return importlib.metadata.version("aihwkit")
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def main() -> None:
