@@ -10,6 +10,7 @@ import torch
 
 from libraries import Library
 from timing import Row, Work, measure
+from updates import repeated_update, update_input
 
 SIZE, LAYER = 1024, 4096
 
@@ -29,6 +30,21 @@ def tile_rows(library: Library, threads: int) -> Iterator[Row]:
     for name, (work, target) in works.items():
         seconds = measure({library.name: work}, budget=1)
         yield Row(f"{name}, {SIZE}x{SIZE}", threads, seconds, target)
+
+
+def write_noise_row(library: Library, threads: int) -> Row:
+    """Time an update with noise of the visible weights, by the time without."""
+    x, d, lr = update_input()
+    works = {}
+    for name, std in ((library.name, 1.0), ("none", 0.0)):
+        device = library.configs.SoftBoundsDevice(write_noise_std=std)
+        config = library.configs.SingleRPUConfig(device=device)
+        tile = library.tiles.AnalogTile(x.shape[1], d.shape[1], config)
+        tile.set_learning_rate(lr)
+        works[name] = repeated_update(tile, x, d)
+    seconds = measure(works, budget=2)
+    ratio = {"of none": seconds[library.name] / seconds.pop("none")}
+    return Row("update with write noise, SoftBounds", threads, seconds, "<= 1.2 of none", ratio)
 
 
 def conversion_rows(library: Library, threads: int) -> Iterator[Row]:

@@ -56,6 +56,7 @@ def rows(threads: int, groups: list[str], peer: bool, steps: int) -> Iterator[ob
         yield from networks.gain_rows(libraries[0], threads)
     if "operations" in groups:
         yield from operations.tile_rows(libraries[0], threads)
+        yield operations.write_noise_row(libraries[0], threads)
         yield from operations.conversion_rows(libraries[0], threads)
         if threads == 1:
             yield operations.import_row()
