@@ -30,6 +30,7 @@ from mho.simulator.raw_tiles.rows import (
     batch_shape,
     check_output_view,
     from_rows,
+    outputs_from_rows,
     to_rows,
 )
 from mho.simulator.state.names import AnalogTileStateNames as Names
@@ -324,7 +325,7 @@ class TileWithPeriphery(TileModule):
                 y = self.post_forward(y, -1, is_test, ctx)
             if x.dim() == 2 and not self._transposed:
                 return y
-            return from_rows(y, batch_shape(x, self.in_trans), self.out_trans)
+            return outputs_from_rows(y, batch_shape(x, self.in_trans), self.out_trans)
 
     def bias_input(self) -> float | None:
         """Return what the bias column sees: the output is multiplied by the range, the bias not."""
