@@ -414,3 +414,24 @@ def test_threads_run_through_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
         found, slope = (result.result() for result in results)
     _same(found, expected)
     assert slope.shape == tile.shared_weights.shape
+
+
+# torch compiles something of its own when the first dual number is made.
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("is_split", [True, False])
+@pytest.mark.parametrize("shape", [(6, IN), (2, 3, IN)], ids=str)
+@pytest.mark.parametrize("config", [InferenceRPUConfig, SingleRPUConfig, FloatingPointRPUConfig])
+def test_tangents_are_refused_without_gradients(
+    config: Callable[[], Any], shape: tuple[int, ...], is_split: bool
+) -> None:
+    """The core would lose them, and a tangent that is None counts as zero."""
+    rpu_config = config()
+    if is_split:
+        rpu_config.mapping.max_input_size = 27
+    layer = AnalogLinear(IN, OUT, rpu_config=rpu_config)
+    with torch.no_grad(), torch.autograd.forward_ad.dual_level():
+        layer(_input(shape))  # has no tangent
+        dual = torch.autograd.forward_ad.make_dual(_input(shape), torch.ones(shape))
+        with pytest.raises(TileError, match="forward-mode"):
+            layer(dual)

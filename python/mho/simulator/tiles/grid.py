@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn.modules.module import (
     _global_backward_hooks,
     _global_backward_pre_hooks,
@@ -105,7 +106,8 @@ def forward_together(grid: Grid, x: Tensor, bias: Tensor | None) -> Tensor:
 def _is_watched() -> bool:
     """Return whether somebody wants to see each module, or each operation."""
     return bool(
-        _global_forward_hooks
+        forward_ad._current_level >= 0
+        or _global_forward_hooks
         or _global_forward_pre_hooks
         or _global_backward_hooks
         or _global_backward_pre_hooks

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from mho.exceptions import ConfigError
 from mho.optim.context import Pair
@@ -249,6 +250,7 @@ class TileWithPeriphery(TileModule):
             and x.shape[1] == self.in_size
             and x.is_contiguous()
             and not x.is_neg()
+            and forward_ad._current_level < 0
         )
 
     def _direct_forward(self, x: Tensor) -> Tensor:
@@ -496,11 +498,9 @@ class TileWithPeriphery(TileModule):
     def get_forward_out_bound(self) -> float | None:
         """Return the magnitude from which outputs count as clipped; None without a bound."""
         io = getattr(self.rpu_config, "forward", None)
-        if (
-            not isinstance(io, IOParameters)
-            or io.is_perfect
-            or not 0.0 < io.out_bound < float("inf")
-        ):
+        if not isinstance(io, IOParameters) or io.is_perfect:
+            return None
+        if not 0.0 < io.out_bound < float("inf"):
             return None
         return io.out_scale * io.out_bound * 0.999
 
