@@ -29,7 +29,6 @@ _is_transformed = torch._C._are_functorch_transforms_active
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _function_modes = torch._C._len_torch_function_stack
 _PLAIN = (Tensor, nn.Parameter)
-_NEEDED = {"bias", "out_scaling_alpha"}
 
 # What a product goes through, as it is before anybody replaces it, in a tile or in the class.
 _OF_TILE = {
@@ -141,14 +140,13 @@ def _is_alone(tile: Any, is_grad: bool) -> bool:
     """Return whether a tile is as it was built, on the host and in single precision."""
     own, raw, parameters = tile.__dict__, tile.tile, tile._parameters
     return bool(
-        parameters.keys() >= _NEEDED  # others were computed from something, or sharded
-        and own["_direct"]
+        own["_direct"]
         and own["io_dtype"] is torch.float32
         and isinstance(raw, CoreTile)
         and type(raw.kernels) is HostKernels
         and not tile.analog_bias
         and parameters.get(own["_handle_name"]) is own["_handle"]
-        and parameters["bias"] is None
+        and parameters.get("bias", raw) is None  # absent is as bad as present
         and not (is_grad and parameters["out_scaling_alpha"] is not None)
         and not (own["_forward_hooks"] or own["_forward_pre_hooks"])
         and not (own["_backward_hooks"] or own["_backward_pre_hooks"])
