@@ -14,6 +14,8 @@ from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.state.ordinary import default_device, ordinary_tensors
 
+_unpack_dual: Any = forward_ad.unpack_dual  # torch gives it no types
+
 
 class MovableTile(Protocol):
     """What moving needs of a tile."""
@@ -217,7 +219,7 @@ def cast_for_core(x: Tensor, io_dtype: torch.dtype) -> Tensor:
         TileError: It has a tangent, which the core would lose.
     """
     if is_forward_mode() and isinstance(x, Tensor):
-        if forward_ad.unpack_dual(x).tangent is not None:
+        if _unpack_dual(x).tangent is not None:
             refuse_tangents()
     if isinstance(x, Tensor) and x.dtype is torch.float32:
         return x
