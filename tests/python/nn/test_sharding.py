@@ -83,6 +83,19 @@ def test_what_a_tile_is_made_of_stays(config: Callable[[], Any]) -> None:
         if tile._parameters[name] is not None:
             with pytest.raises(TileModuleError, match=rf"{name}: .*nor parametrised"):
                 parametrize.register_parametrization(tile, name, nn.Identity())
+            with pytest.raises(TileModuleError, match=rf"{name}: of .* computed from {name}_orig"):
+                prune.random_unstructured(tile, name, amount=0.5)
     assert sorted(layer.state_dict()) == state
     layer(x).sum().backward()
     copy.deepcopy(layer)(x)
+
+
+@pytest.mark.parametrize("config", [InferenceRPUConfig, SingleRPUConfig, TorchInferenceRPUConfig])
+def test_what_users_add_to_a_tile_can_be_removed(config: Callable[[], Any]) -> None:
+    tile = AnalogLinear(5, 4, rpu_config=config()).analog_module
+    state = sorted(tile.state_dict())
+    tile.register_buffer("operations", torch.zeros(1))
+    tile.probe, tile.extra = nn.Identity(), nn.Parameter(torch.zeros(2))
+    for name in ("operations", "probe", "extra"):
+        delattr(tile, name)
+    assert sorted(tile.state_dict()) == state

@@ -43,3 +43,14 @@ def test_values_that_are_negated_lazily() -> None:
     value = torch.complex(torch.ones(3), torch.full((3,), math.inf)).conj()
     assert value.imag.is_neg()
     assert not all_finite(value.imag) and all_finite(value.real)
+
+
+@pytest.mark.parametrize("bad", [0.0, math.nan, math.inf])
+def test_values_that_the_core_cannot_read(bad: float) -> None:
+    values = torch.ones(9)
+    values[4] = bad
+    content = bytearray(3) + values.numpy().tobytes()
+    found = torch.frombuffer(content, dtype=torch.float32, offset=3)
+    assert found.data_ptr() % 4 != 0
+    assert all_finite(found) == math.isfinite(bad)
+    assert torch.func.grad(lambda v: v.sum() * all_finite(v))(values).all() == math.isfinite(bad)

@@ -1,17 +1,21 @@
 """Tiles of an array in one call of the core: the bits of one tile after another."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize, prune
 
 import mho
 from mho.exceptions import TileError
 from mho.nn import AnalogLinear
 from mho.optim import AnalogSGD
+from mho.simulator.autograd import grid as grid_autograd
 from mho.simulator.configs import (
     AnalogMVType,
     BoundManagementType,
@@ -22,6 +26,7 @@ from mho.simulator.configs import (
     WeightNoiseType,
 )
 from mho.simulator.tiles import array, grid
+from mho.simulator.tiles.periphery import TileWithPeriphery
 
 IN, OUT = 70, 53
 
@@ -310,3 +315,123 @@ def test_a_call_that_fails_is_one_of_no_tile() -> None:
         layer(_input((6, IN)))
     before[5] = 2**63 - 1
     assert [int(tile.analog_tile_calls) for tile in tiles] == before
+
+
+@pytest.mark.parametrize("is_split", [True, False])
+@pytest.mark.parametrize("has_bias", [True, False])
+@pytest.mark.parametrize("shape", [(6, IN), (2, 3, IN), (IN,)], ids=str)
+def test_outputs_may_be_changed_in_place(
+    shape: tuple[int, ...], has_bias: bool, is_split: bool
+) -> None:
+    config = InferenceRPUConfig()
+    if is_split:
+        config.mapping.max_input_size, config.mapping.max_output_size = 27, 20
+    layer = AnalogLinear(IN, OUT, has_bias, rpu_config=config)
+    y = nn.ReLU(inplace=True)(layer(_input(shape)))
+    y.sum().backward()
+    assert float(y.detach().min()) == 0.0
+    with torch.no_grad():
+        y = layer(_input(shape))
+    factor = torch.ones(1, requires_grad=True)
+    y.mul_(factor).sum().backward()
+    assert factor.grad is not None
+
+
+class _Doubled(nn.Module):
+    def forward(self, value: Tensor) -> Tensor:
+        return 2.0 * value
+
+
+def _prune(layer: AnalogLinear) -> None:
+    prune.l1_unstructured(layer.analog_module, "bias", amount=0.3)
+
+
+def _parametrize(layer: AnalogLinear) -> None:
+    parametrize.register_parametrization(layer.analog_module, "bias", _Doubled())
+
+
+def _replace_by_tensor(layer: AnalogLinear) -> None:
+    bias = layer.analog_module.bias
+    del layer.analog_module.bias
+    layer.analog_module.bias = 2.0 * bias
+
+
+@pytest.mark.parametrize("change", [_prune, _parametrize, _replace_by_tensor])
+def test_a_bias_that_is_computed_from_others(
+    change: Callable[[AnalogLinear], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = _layer("inference")
+    copy = deepcopy(layer)
+    for each in (layer, copy):
+        change(each)
+    found = layer(_input((6, IN)))
+    monkeypatch.setattr(array, "grid_of", lambda *_: None)
+    _same(found, copy(_input((6, IN))))
+    assert not torch.equal(found.detach(), _layer("inference")(_input((6, IN))).detach())
+
+
+def test_a_bias_that_a_functional_call_spreads_over_the_outputs() -> None:
+    layer = _layer("inference")
+    copy = deepcopy(layer)
+    values = {"analog_module.bias": torch.full((1,), 3.0)}
+    found = torch.func.functional_call(layer, values, _input((6, IN)))
+    copy.analog_module.bias = None
+    _same(found, copy(_input((6, IN))) + 3.0)
+
+
+def test_what_is_replaced_in_the_class_of_tiles_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = _layer("inference")
+    forward, seen = TileWithPeriphery.forward, []
+
+    def replaced(self: Any, x: Tensor, *rest: Any) -> Tensor:
+        seen.append(tuple(x.shape))
+        return forward(self, x, *rest)
+
+    monkeypatch.setattr(TileWithPeriphery, "forward", replaced)
+    layer(_input((6, IN)))
+    assert len(seen) == 9
+
+
+def test_threads_run_through_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = _layer("ranges")
+    x = _input((6, IN)).requires_grad_()
+    y = layer(x).sum()
+    (expected,) = torch.autograd.grad(y, x, retain_graph=True)
+    gradients, both = grid_autograd.gradients, threading.Barrier(2, timeout=20)
+
+    def slow(*args: Any) -> Any:
+        both.wait()  # both threads are in the backward pass of the same tile
+        return gradients(*args)
+
+    monkeypatch.setattr(grid_autograd, "gradients", slow)
+
+    def run(wanted: list[Tensor]) -> Tensor:
+        return torch.autograd.grad(y, wanted, retain_graph=True)[0]
+
+    tile = next(layer.analog_tiles())
+    with ThreadPoolExecutor(2) as pool:
+        results = [pool.submit(run, [value]) for value in (x, tile.shared_weights)]
+        found, slope = (result.result() for result in results)
+    _same(found, expected)
+    assert slope.shape == tile.shared_weights.shape
+
+
+# torch compiles something of its own when the first dual number is made.
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("is_split", [True, False])
+@pytest.mark.parametrize("shape", [(6, IN), (2, 3, IN)], ids=str)
+@pytest.mark.parametrize("config", [InferenceRPUConfig, SingleRPUConfig, FloatingPointRPUConfig])
+def test_tangents_are_refused_without_gradients(
+    config: Callable[[], Any], shape: tuple[int, ...], is_split: bool
+) -> None:
+    """The core would lose them, and a tangent that is None counts as zero."""
+    rpu_config = config()
+    if is_split:
+        rpu_config.mapping.max_input_size = 27
+    layer = AnalogLinear(IN, OUT, rpu_config=rpu_config)
+    with torch.no_grad(), torch.autograd.forward_ad.dual_level():
+        layer(_input(shape))  # has no tangent
+        dual = torch.autograd.forward_ad.make_dual(_input(shape), torch.ones(shape))
+        with pytest.raises(TileError, match="forward-mode"):
+            layer(dual)

@@ -15,7 +15,7 @@ from mho.simulator.autograd.weight_gradient import weight_gradient
 from mho.simulator.parts import input_range
 from mho.simulator.parts.input_range import InputRange
 from mho.simulator.raw_tiles.base import SimulatorTile
-from mho.simulator.raw_tiles.rows import batch_shape, from_rows, to_rows
+from mho.simulator.raw_tiles.rows import batch_shape, from_rows, outputs_from_rows, to_rows
 
 running_backward_pass = torch._C._current_graph_task_id
 """Number of the backward pass that is running in this thread; negative outside of any."""
@@ -164,7 +164,7 @@ class AnalogFunction(torch.autograd.Function):
         ctx.version = None if shared_weights is None else version_of(shared_weights)
         # The input itself, not only its rows: second derivatives reach it.
         ctx.save_for_backward(x, None if r is None else rows, seen, mask, r)
-        return from_rows(y, ctx.batch, tile.out_trans)
+        return outputs_from_rows(y, ctx.batch, tile.out_trans)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:

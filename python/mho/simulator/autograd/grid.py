@@ -23,7 +23,7 @@ from mho.simulator.autograd.function import (
 )
 from mho.simulator.autograd.recomputation import warn_if_recomputed
 from mho.simulator.raw_tiles.core.kernels import GridTile, HostKernels
-from mho.simulator.raw_tiles.rows import batch_shape, from_rows, to_rows
+from mho.simulator.raw_tiles.rows import batch_shape, from_rows, outputs_from_rows, to_rows
 
 
 class Grid(NamedTuple):
@@ -105,15 +105,9 @@ def _columns(rows: Tensor, first: int, size: int) -> Tensor:
 
 
 class _Product:
-    """What the backward pass of one tile needs, by the names of the context of its function."""
+    """What the backward passes of one tile need of its forward pass."""
 
     shared_weights: Tensor | None
-    saved_tensors: tuple[Tensor | None, ...]
-    needs_input_grad: tuple[bool, ...]
-    next_functions: tuple[Any, ...]
-    batch: tuple[int, ...]
-    bias = None
-    bias_input = None
 
     def __init__(self, tile: Any, context: Any, weight: Tensor | None, call: int, is_test: bool):
         """Remember a call of a tile.
@@ -129,6 +123,49 @@ class _Product:
         self.call, self.is_test = call, is_test
         self.has_run_backward = False
         self.version = None if weight is None else version_of(weight)
+
+
+class _Pass:
+    """One backward pass of one tile, with the names of the context of its function.
+
+    Each pass has its own, as several threads may run through the same graph.
+    """
+
+    bias = None
+    bias_input = None
+
+    def __init__(
+        self,
+        product: _Product,
+        saved: tuple[Tensor | None, ...],
+        needs: tuple[bool, ...],
+        node: Any,
+        batch: tuple[int, ...],
+    ):
+        """Start a pass.
+
+        Args:
+            product: Of the tile.
+            saved: Input, rows, inputs as the array saw them, mask and range.
+            needs: Which arguments of the function of a tile need a gradient.
+            node: Where the gradient of its context arrives.
+            batch: Sizes of the batch axes.
+        """
+        self._product = product
+        self.tile, self.analog_ctx, self.is_test = product.tile, product.analog_ctx, product.is_test
+        self.shared_weights, self.version = product.shared_weights, product.version
+        self.call = product.call
+        self.saved_tensors, self.needs_input_grad = saved, needs
+        self.next_functions, self.batch = (node,), batch
+
+    @property
+    def has_run_backward(self) -> bool:
+        """Whether a pass has run through the graph before."""
+        return self._product.has_run_backward
+
+    @has_run_backward.setter
+    def has_run_backward(self, value: bool) -> None:
+        self._product.has_run_backward = value
 
 
 class GridFunction(torch.autograd.Function):
@@ -179,7 +216,7 @@ class GridFunction(torch.autograd.Function):
         ctx.grid, ctx.batch, ctx.bias = grid, batch_shape(x, False), bias
         ctx.is_tensor = [value is not None for value in trained]
         ctx.save_for_backward(x, *(value for seen in kept for value in seen))
-        return from_rows(y, ctx.batch, False)
+        return outputs_from_rows(y, ctx.batch, False)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
@@ -286,11 +323,10 @@ def _one_by_one(
             seen, mask, r = kept[at : at + 3]
             seen = rows if seen is None else seen
             context, weight, range_ = needs[at : at + 3]
-            product.saved_tensors = (part, None if r is None else rows, seen, mask, r)
-            product.needs_input_grad = (context, False, needs_x, weight, False, range_, False)
-            product.next_functions, product.batch = (nodes[at],), ctx.batch
-            _, _, d_part, d_weight, _, d_range, _ = run(product, d)
-            product.saved_tensors = ()
+            saved = (part, None if r is None else rows, seen, mask, r)
+            wanted = (context, False, needs_x, weight, False, range_, False)
+            own = _Pass(product, saved, wanted, nodes[at], ctx.batch)
+            _, _, d_part, d_weight, _, d_range, _ = run(own, d)
             found.append(d_part)
             d_trained += (None, d_weight, d_range)
         if needs_x:

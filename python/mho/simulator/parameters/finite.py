@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mho import _core
+from mho.exceptions import InputError
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 
@@ -24,7 +25,10 @@ def all_finite(values: Tensor) -> bool:
         and not values.is_neg()
         and not torch.compiler.is_compiling()
     ):
-        return _core.all_finite(values)
+        try:
+            return _core.all_finite(values)
+        except InputError:  # unaligned, or a wrapper
+            pass  # torch can read what the core cannot
     if not values.is_floating_point():
         return True
     # A sum shows NaN and infinities, in one pass that makes no other tensor. Where it is itself

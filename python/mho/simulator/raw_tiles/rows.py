@@ -161,6 +161,20 @@ def from_rows(rows: Tensor, batch: tuple[int, ...], features_first: bool) -> Ten
     return value.movedim(-1, 0) if features_first else value
 
 
+def outputs_from_rows(rows: Tensor, batch: tuple[int, ...], features_first: bool) -> Tensor:
+    """Return fresh rows as the outputs of a tile: a tensor that may be changed in place.
+
+    Autograd refuses that to views made inside of a function or without gradients.
+
+    Args:
+        rows: Shape `[samples, size]`, which nobody else has.
+        batch: Sizes of the batch axes.
+        features_first: Whether features go on the first axis.
+    """
+    value = from_rows(rows, batch, features_first)
+    return value if value is rows else value.data  # the same memory, but no view
+
+
 def batch_shape(value: Tensor, features_first: bool) -> tuple[int, ...]:
     """Return the sizes of the batch axes of a tensor."""
     return tuple(value.shape[1:] if features_first else value.shape[:-1])

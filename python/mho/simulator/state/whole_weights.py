@@ -10,6 +10,18 @@ from typing import Any
 from torch import Tensor, nn
 
 from mho.exceptions import TileModuleError
+from mho.simulator.state.names import AnalogTileStateNames as Names
+
+# Parameters, buffers and modules of a tile, beside those that users add.
+_OWN = frozenset(
+    (
+        *Names.get_field_names(), "alpha", "analog_tile_device", "bias", "drift_baseline",
+        "input_range", "input_range_update_idx", "programmed_weights",
+        "reference_combined_weights", "tile",
+    )
+)  # fmt: skip
+# What pruning and the norms of `torch.nn.utils` name parameters from which they compute others.
+_COMPUTED_FROM = ("_orig", "_g", "_v")
 
 _INSTEAD = (
     "Use DistributedDataParallel for several processes, or shard digital modules only; prune and"
@@ -51,13 +63,33 @@ def check_kept(owner: nn.Module, name: str) -> None:
         name: Name of the attribute that is about to be deleted.
 
     Raises:
-        TileModuleError: It is a parameter, a buffer or a module of the tile.
+        TileModuleError: It is a parameter, a buffer or a module that every tile of its kind has.
     """
-    if any(name in names for names in (owner._parameters, owner._buffers, owner._modules)):
+    tensors_and_modules = owner._parameters, owner._buffers, owner._modules
+    if name in _OWN and any(name in names for names in tensors_and_modules):
         raise TileModuleError(
             f"{name}: cannot be taken out of {type(owner).__name__}, whose weights cannot be"
             f" sharded, pruned nor parametrised. {_INSTEAD}"
         )
+
+
+def check_not_computed(owner: nn.Module, name: str) -> None:
+    """Refuse a parameter from which a tensor of a tile is about to be computed.
+
+    Args:
+        owner: Tile.
+        name: Name of the parameter that is about to be registered.
+
+    Raises:
+        TileModuleError: Pruning, or a norm of `torch.nn.utils`, has named it after a tensor of the
+            tile.
+    """
+    for end in _COMPUTED_FROM:
+        made = str(name).removesuffix(end)
+        if made != name and made in _OWN:
+            raise TileModuleError(
+                f"{made}: of {type(owner).__name__} cannot be computed from {name}. {_INSTEAD}"
+            )
 
 
 def check_present(owner: nn.Module, name: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn.modules.module import (
     _global_backward_hooks,
     _global_backward_pre_hooks,
@@ -21,7 +22,7 @@ from mho.simulator.autograd.grid import Grid, GridFunction, grid_product
 from mho.simulator.autograd.recomputation import OPEN_PASSES
 from mho.simulator.raw_tiles.core.kernels import HostKernels
 from mho.simulator.raw_tiles.core.tile import CoreTile
-from mho.simulator.raw_tiles.rows import batch_shape, from_rows, to_rows
+from mho.simulator.raw_tiles.rows import batch_shape, outputs_from_rows, to_rows
 from mho.simulator.tiles.periphery import TileWithPeriphery
 
 _is_transformed = torch._C._are_functorch_transforms_active
@@ -29,21 +30,26 @@ _dispatch_modes = torch._C._len_torch_dispatch_stack
 _function_modes = torch._C._len_torch_function_stack
 _PLAIN = (Tensor, nn.Parameter)
 
-# What a product goes through; whoever replaces one of them is called by its name.
-_OF_TILE = frozenset(
-    (
+# What a product goes through, as it is before anybody replaces it, in a tile or in the class.
+_OF_TILE = {
+    name: getattr(TileWithPeriphery, name)
+    for name in (
         "__call__", "_call_impl", "_wrapped_call_impl", "forward", "traced_forward",
         "joint_forward", "_direct_forward", "_finish_output", "cast_input", "output_factors",
         "bias_input", "pre_forward", "post_forward", "pre_backward", "post_backward",
         "get_mapping_scales",
     )
-)  # fmt: skip
-_OF_RAW = frozenset(("run_forward", "run_backward", "enter_range", "numbered"))
+}  # fmt: skip
+_OF_RAW = {
+    name: getattr(CoreTile, name)
+    for name in ("run_forward", "run_backward", "enter_range", "numbered")
+}
 
 
 class Array(Protocol):
     """What holds the tiles."""
 
+    out_size: int
     in_sizes: list[int]
     out_sizes: list[int]
     training: bool
@@ -60,8 +66,7 @@ def grid_of(array: Array, x: Tensor) -> Grid | None:
     """
     if torch.compiler.is_compiling() or OPEN_PASSES or _is_transformed() or _is_watched():
         return None
-    bias = array._parameters["bias"]
-    if not _is_usual(x) or not (bias is None or (_is_usual(bias) and bias.is_contiguous())):
+    if not _is_usual(x) or not _has_usual_bias(array):
         return None
     parts: Any = array._modules["array"]
     grid = [list(part._modules.values()) for part in parts._modules.values()]
@@ -94,13 +99,14 @@ def forward_together(grid: Grid, x: Tensor, bias: Tensor | None) -> Tensor:
         return GridFunction.apply(grid, x, bias)
     rows = to_rows(x, sum(grid.in_sizes), False, "x_input")
     y = grid_product(grid, rows, bias)[0]
-    return y if x.dim() == 2 else from_rows(y, batch_shape(x, False), False)
+    return y if x.dim() == 2 else outputs_from_rows(y, batch_shape(x, False), False)
 
 
 def _is_watched() -> bool:
     """Return whether somebody wants to see each module, or each operation."""
     return bool(
-        _global_forward_hooks
+        forward_ad._current_level >= 0
+        or _global_forward_hooks
         or _global_forward_pre_hooks
         or _global_backward_hooks
         or _global_backward_pre_hooks
@@ -114,9 +120,19 @@ def _is_usual(value: Tensor) -> bool:
     return type(value) in _PLAIN and value.dtype is torch.float32 and value.is_cpu
 
 
+def _has_usual_bias(array: Array) -> bool:
+    """Return whether the bias is a parameter with a value for each output, or None."""
+    if "bias" not in array._parameters:  # computed from others, or sharded
+        return False
+    bias = array._parameters["bias"]
+    return bias is None or (
+        _is_usual(bias) and bias.dim() == 1 and len(bias) == array.out_size and bias.is_contiguous()
+    )
+
+
 def _is_usual_class(cls: type) -> bool:
     return issubclass(cls, TileWithPeriphery) and all(
-        getattr(cls, name) is getattr(TileWithPeriphery, name) for name in _OF_TILE
+        getattr(cls, name) is value for name, value in _OF_TILE.items()
     )
 
 
@@ -129,13 +145,13 @@ def _is_alone(tile: Any, is_grad: bool) -> bool:
         and isinstance(raw, CoreTile)
         and type(raw.kernels) is HostKernels
         and not tile.analog_bias
-        and parameters[own["_handle_name"]] is own["_handle"]
-        and parameters["bias"] is None
+        and parameters.get(own["_handle_name"]) is own["_handle"]
+        and parameters.get("bias", raw) is None  # absent is as bad as present
         and not (is_grad and parameters["out_scaling_alpha"] is not None)
         and not (own["_forward_hooks"] or own["_forward_pre_hooks"])
         and not (own["_backward_hooks"] or own["_backward_pre_hooks"])
         and own.get("_compiled_call_impl") is None
-        and _OF_TILE.isdisjoint(own)
-        and _OF_RAW.isdisjoint(raw.__dict__)
-        and all(getattr(type(raw), name) is getattr(CoreTile, name) for name in _OF_RAW)
+        and own.keys().isdisjoint(_OF_TILE)
+        and raw.__dict__.keys().isdisjoint(_OF_RAW)
+        and all(getattr(type(raw), name) is value for name, value in _OF_RAW.items())
     )

@@ -34,7 +34,7 @@ from mho.simulator.state.plan import commit, deferred_commits
 from mho.simulator.state.tensor_group import TensorGroup
 from mho.simulator.state.trained_buffers import TrainedBuffers
 from mho.simulator.state.transaction import unchanged_on_error
-from mho.simulator.state.whole_weights import check_kept, check_whole
+from mho.simulator.state.whole_weights import check_kept, check_not_computed, check_whole
 from mho.simulator.tiles import editing, loading
 from mho.simulator.tiles.base import SimulatorTileWrapper, TileModuleBase
 from mho.simulator.tiles.moving import check_cuda, move_like, move_with_model, stay_on_host
@@ -186,6 +186,11 @@ class TileModule(nn.Module):
         """Delete an attribute; tensors and modules of the tile are refused."""
         check_kept(self, name)
         super().__delattr__(name)
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Add a parameter; one from which a tensor of the tile would be computed is refused."""
+        check_not_computed(self, name)
+        super().register_parameter(name, param)
 
     def _take_token(self) -> None:
         # Not registered: it is no state, and a parameter of the module would get a gradient.
@@ -528,14 +533,9 @@ class TileModule(nn.Module):
     ) -> None:  # fmt: skip
         for hook in self._load_state_dict_pre_hooks.values():
             hook(
-                state_dict,
-                prefix,
-                local_metadata,
-                strict,
-                missing_keys,
-                unexpected_keys,
+                state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
                 error_msgs,
-            )
+            )  # fmt: skip
         plan = loading.plan_load(self, state_dict, prefix)
         missing_keys.extend(prefix + name for name in plan.missing)
         unexpected_keys.extend(prefix + name for name in plan.unexpected)

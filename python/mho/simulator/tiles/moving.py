@@ -5,12 +5,16 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from mho.exceptions import CudaError, InputError, TileModuleError
 from mho.optim.context import AnalogContext, stands_for
+from mho.simulator.autograd.function import refuse_tangents
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.state.ordinary import default_device, ordinary_tensors
+
+_unpack_dual: Any = forward_ad.unpack_dual  # torch gives it no types
 
 
 class MovableTile(Protocol):
@@ -198,6 +202,11 @@ def check_cuda(name: str, moves: bool) -> None:
         raise CudaError(f"{name} cannot be moved: torch finds no CUDA device")
 
 
+def is_forward_mode() -> bool:
+    """Return whether inputs may have tangents, of anything but the transforms of `torch.func`."""
+    return forward_ad._current_level >= 0 and not torch._C._are_functorch_transforms_active()
+
+
 def cast_for_core(x: Tensor, io_dtype: torch.dtype) -> Tensor:
     """Return an input in float32; what autocast or a cast of the model made is converted.
 
@@ -207,7 +216,11 @@ def cast_for_core(x: Tensor, io_dtype: torch.dtype) -> Tensor:
 
     Raises:
         InputError: It is no real tensor, or of another dtype.
+        TileError: It has a tangent, which the core would lose.
     """
+    if is_forward_mode() and isinstance(x, Tensor):
+        if _unpack_dual(x).tangent is not None:
+            refuse_tangents()
     if isinstance(x, Tensor) and x.dtype is torch.float32:
         return x
     check_tensor(x, "x_input")

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from mho.exceptions import ConfigError
 from mho.optim.context import Pair
@@ -30,6 +31,7 @@ from mho.simulator.raw_tiles.rows import (
     batch_shape,
     check_output_view,
     from_rows,
+    outputs_from_rows,
     to_rows,
 )
 from mho.simulator.state.names import AnalogTileStateNames as Names
@@ -248,6 +250,7 @@ class TileWithPeriphery(TileModule):
             and x.shape[1] == self.in_size
             and x.is_contiguous()
             and not x.is_neg()
+            and forward_ad._current_level < 0
         )
 
     def _direct_forward(self, x: Tensor) -> Tensor:
@@ -324,7 +327,7 @@ class TileWithPeriphery(TileModule):
                 y = self.post_forward(y, -1, is_test, ctx)
             if x.dim() == 2 and not self._transposed:
                 return y
-            return from_rows(y, batch_shape(x, self.in_trans), self.out_trans)
+            return outputs_from_rows(y, batch_shape(x, self.in_trans), self.out_trans)
 
     def bias_input(self) -> float | None:
         """Return what the bias column sees: the output is multiplied by the range, the bias not."""
@@ -495,11 +498,9 @@ class TileWithPeriphery(TileModule):
     def get_forward_out_bound(self) -> float | None:
         """Return the magnitude from which outputs count as clipped; None without a bound."""
         io = getattr(self.rpu_config, "forward", None)
-        if (
-            not isinstance(io, IOParameters)
-            or io.is_perfect
-            or not 0.0 < io.out_bound < float("inf")
-        ):
+        if not isinstance(io, IOParameters) or io.is_perfect:
+            return None
+        if not 0.0 < io.out_bound < float("inf"):
             return None
         return io.out_scale * io.out_bound * 0.999
 
