@@ -13,11 +13,11 @@ use super::direction::Direction;
 use super::lines::Lines;
 use super::periphery::Outputs;
 use super::request::{Sizes, check_rows, check_samples};
-use super::rows::{RowsMut, for_each_of};
+use super::rows::{RowsMut, for_each_in_rounds};
 use super::spec::Mvm;
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::par::{self, Par};
+use crate::par::Par;
 use crate::rng::Key;
 use crate::scratch;
 use crate::simd::{self, Work};
@@ -215,10 +215,9 @@ struct Place<'a> {
 fn share(
     jobs: &[Job<'_>],
     samples: usize,
-    mut y: RowsMut<'_, f32>,
-    mut masks: Vec<Option<RowsMut<'_, u8>>>,
+    y: RowsMut<'_, f32>,
+    masks: Vec<Option<RowsMut<'_, u8>>>,
 ) -> Result<()> {
-    use super::rows::Rows;
     let row_ns: f64 = jobs.iter().map(|job| job.call.mvm.estimate_ns(&job.call.sizes, 1)).sum();
     let par = Par::of(row_ns * samples as f64);
     let most = match jobs.first().map(|job| job.call.mvm.direction) {
@@ -226,18 +225,9 @@ fn share(
         _ => PIECE_ROWS,
     };
     let height = most.min(samples.div_ceil(par.threads()));
-    let block = par::rows_per_check(row_ns).max(most * par.threads());
-    for first in (0..samples).step_by(block) {
-        par::check_interrupt()?;
-        let count = block.min(samples - first);
-        let (these, rest) = y.cut(count);
-        let (marks, other) = masks.cut(count);
-        (y, masks) = (rest, other);
-        for_each_of(par, height, (first..first + count, these, marks), &|(rows, y, masks)| {
-            piece(jobs, rows, y, masks)
-        })?;
-    }
-    Ok(())
+    for_each_in_rounds(par, height, (0..samples, y, masks), &|(rows, y, masks)| {
+        piece(jobs, rows, y, masks)
+    })
 }
 
 /// All tiles with some of the samples, in one thread.

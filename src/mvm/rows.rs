@@ -114,20 +114,21 @@ pub(super) fn for_each<R: Rows>(
         1 => rows.len(),
         threads => rows.len().div_ceil(pieces * threads),
     };
-    for_each_of(par, height, rows, work)
+    par.for_each(Pieces { rest: Some(rows), height: height.max(1) }, work)
 }
 
-/// Calls `work` with pieces of `height` rows that together are `rows`.
+/// Calls `work` with pieces of `height` rows that together are `rows`, with an interrupt check about every
+/// 100 ms.
 ///
 /// # Errors
-/// What `work` returns.
-pub(super) fn for_each_of<R: Rows>(
+/// [`Error::Interrupted`](crate::Error::Interrupted), or what `work` returns.
+pub(super) fn for_each_in_rounds<R: Rows>(
     par: Par,
     height: usize,
     rows: R,
     work: &(impl Fn(R) -> Result<()> + Sync),
 ) -> Result<()> {
-    par.for_each(Pieces { rest: Some(rows), height: height.max(1) }, work)
+    par.for_each_in_rounds(Pieces { rest: Some(rows), height: height.max(1) }, work)
 }
 
 /// Rows, some at a time.
