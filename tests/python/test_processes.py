@@ -24,7 +24,7 @@ def run(case: str) -> "subprocess.CompletedProcess[str]":
 
 
 def is_aborted(result: "subprocess.CompletedProcess[str]") -> bool:
-    """Return whether C++ has ended a process because threads were unwound, each of which says so."""
+    """Return whether C++ has ended a process because threads were unwound; each says so."""
     lines = result.stderr.strip().splitlines()
     return result.returncode < 0 and bool(lines) and set(lines) <= TERMINATED
 
