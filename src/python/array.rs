@@ -12,7 +12,7 @@ use pyo3::sync::PyOnceLock;
 use super::exchange;
 use crate::error::Error;
 
-static DTYPES: PyOnceLock<[Py<PyAny>; 4]> = PyOnceLock::new();
+static DTYPES: PyOnceLock<[Py<PyAny>; 5]> = PyOnceLock::new();
 
 /// Element types that kernels take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,28 +21,35 @@ enum Dtype {
     Int64 = 1,
     Uint8 = 2,
     Float64 = 3,
+    Int8 = 4,
 }
 
 impl Dtype {
     fn name(self) -> &'static str {
-        ["float32", "int64", "uint8", "float64"][self as usize]
+        ["float32", "int64", "uint8", "float64", "int8"][self as usize]
     }
 
     /// Bytes of an element, which are its alignment as well.
     fn size(self) -> usize {
-        [4, 8, 1, 8][self as usize]
+        [4, 8, 1, 8, 1][self as usize]
     }
 
     /// Kind of number and bits, as DLPack has them.
     fn code(self) -> (u8, u8) {
-        [(2, 32), (0, 64), (1, 8), (2, 64)][self as usize]
+        [(2, 32), (0, 64), (1, 8), (2, 64), (0, 8)][self as usize]
     }
 
     fn object(self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
         let all = DTYPES.get_or_try_init(py, || {
             let torch = py.import("torch")?;
             let get = |name| torch.getattr(name).map(Bound::unbind);
-            PyResult::Ok([get("float32")?, get("int64")?, get("uint8")?, get("float64")?])
+            PyResult::Ok([
+                get("float32")?,
+                get("int64")?,
+                get("uint8")?,
+                get("float64")?,
+                get("int8")?,
+            ])
         })?;
         Ok(&all[self as usize])
     }
@@ -171,6 +178,8 @@ pub(super) struct BytesMut(Memory);
 pub(super) struct DoublesMut(Memory);
 /// An int64 tensor that is written.
 pub(super) struct IntsMut(Memory);
+/// An int8 tensor that is written.
+pub(super) struct SignsMut(Memory);
 
 /// What one call borrows: all of its tensors come from here, so that none that is written shares memory
 /// with another one.
@@ -231,6 +240,14 @@ impl Borrowed {
         self.borrow(argument, tensor, Dtype::Int64, true).map(IntsMut)
     }
 
+    pub(super) fn signs_mut(
+        &mut self,
+        argument: &'static str,
+        tensor: &Bound<'_, PyAny>,
+    ) -> PyResult<SignsMut> {
+        self.borrow(argument, tensor, Dtype::Int8, true).map(SignsMut)
+    }
+
     fn borrow(
         &mut self,
         argument: &'static str,
@@ -278,6 +295,12 @@ impl BytesMut {
 
 impl DoublesMut {
     pub(super) fn slice(&mut self) -> &mut [f64] {
+        slice_mut(self.0)
+    }
+}
+
+impl SignsMut {
+    pub(super) fn slice(&mut self) -> &mut [i8] {
         slice_mut(self.0)
     }
 }

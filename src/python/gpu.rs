@@ -9,10 +9,11 @@ use pyo3::types::PyDict;
 use super::array::{Borrowed, BytesMut, IntsMut};
 use super::gil::enter;
 use super::ops::{HiddenTensors, LineTensors, key, numbered};
-use super::spec::{PyTileSpec, direction};
+use super::spec::{Crosspoints, PyTileSpec, direction};
 use crate::devices::WeightClip;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{self, AdapterSummary, Context, GpuTile, GpuUpdate, Pick, Product};
+use crate::tile::TileSpec;
 
 fn pick(adapter: Option<String>) -> Pick {
     adapter.map_or(Pick::Default, Pick::Named)
@@ -41,7 +42,18 @@ pub(super) fn gpu_open(py: Python<'_>, adapter: Option<String>) -> PyResult<Summ
 /// Refuses what tiles on a graphics processor cannot do; opens nothing.
 #[pyfunction]
 pub(super) fn gpu_check(spec: &Bound<'_, PyTileSpec>) -> PyResult<()> {
-    Ok(GpuTile::check(&spec.get().spec)?)
+    Ok(GpuTile::check(on_device(spec.get())?.0)?)
+}
+
+/// The tile of single devices, which is all that can be on a graphics processor.
+fn on_device(spec: &PyTileSpec) -> Result<(&TileSpec, &[&'static str])> {
+    match &spec.crosspoints {
+        Crosspoints::Devices(spec, names) => Ok((spec, names)),
+        Crosspoints::Cells(cells) => {
+            let why = "cells of several devices are on 'cpu' only";
+            Err(Error::config("device", format!("{}: {why}", cells.name())))
+        }
+    }
 }
 
 /// Waits for all work on all opened adapters.
@@ -74,7 +86,7 @@ impl PyGpuTile {
     #[new]
     #[pyo3(signature = (spec, adapter=None))]
     fn new(py: Python<'_>, spec: Bound<'_, PyTileSpec>, adapter: Option<String>) -> PyResult<Self> {
-        let own = spec.get().spec.clone();
+        let own = on_device(spec.get())?.0.clone();
         let tile = enter(py, || GpuTile::new(own, &pick(adapter)))?;
         Ok(Self {
             spec: spec.unbind(),
@@ -99,9 +111,9 @@ impl PyGpuTile {
     }
 
     fn write_hidden(&self, hidden: &Bound<'_, PyDict>) -> PyResult<()> {
-        let spec = self.spec.get();
-        let planes = HiddenTensors::new(spec, hidden, &mut Borrowed::default())?.planes;
-        self.enter(hidden.py(), |tile| tile.set_planes(&HiddenTensors::borrow(&planes, spec)?))
+        let (spec, names) = on_device(self.spec.get())?;
+        let mut tensors = HiddenTensors::new(spec, names, hidden, &mut Borrowed::default())?;
+        self.enter(hidden.py(), |tile| tile.set_planes(&tensors.borrow()?.0))
     }
 
     fn write_persistent(&self, persistent: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -139,7 +151,7 @@ impl PyGpuTile {
         let mut running = LineTensors::new(lines, &mut borrowed)?.running;
         let mut mask = mask.map(|mask| borrowed.bytes_mut("mask", mask)).transpose()?;
         let key = key(seed, call)?;
-        let drop_last = backward && self.spec.get().spec.analog_bias();
+        let drop_last = backward && self.spec.get().analog_bias();
         self.enter(py, |tile| {
             tile.product(Product {
                 direction: direction(backward),

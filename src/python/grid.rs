@@ -77,7 +77,7 @@ impl Layer<'_> {
             let own = masks.iter_mut().zip(&mut runnings).zip(&factors);
             let mut ready =
                 tiles.iter().zip(own).zip(keys).map(|((tile, ((mask, running), factors)), key)| {
-                    let mvm = tile.spec.spec.mvm(direction);
+                    let mvm = tile.spec.mvm(direction);
                     let data = tile.x.slice();
                     let stride = data.len().checked_div(samples).unwrap_or(0);
                     GridTile {
@@ -131,7 +131,7 @@ fn run<'py, R>(
         return Err(crate::Error::Shape { argument: "x", expected, got }.into());
     }
     let direction = direction(backward);
-    let width: usize = first.iter().map(|tile| tile.0.get().spec.mvm(direction).n_out()).sum();
+    let width: usize = first.iter().map(|tile| tile.0.get().mvm(direction).n_out()).sum();
     let output = x.call_method1(intern!(py, "new_empty"), ((samples, width),))?;
     let y = Borrowed::fresh(&output)?;
     let mut layer = Some(Layer { parts, samples, backward, is_test, offset, y });

@@ -1,6 +1,7 @@
 //! The Python door: the only folder that knows pyo3.
 
 mod array;
+mod cells;
 mod error;
 mod exchange;
 mod finite;
@@ -40,6 +41,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(weight_ops::clip_to_bounds, module)?,
         wrap_pyfunction!(weight_ops::enter_bounds, module)?,
         wrap_pyfunction!(weight_ops::check_hidden, module)?,
+        wrap_pyfunction!(weight_ops::check_state, module)?,
         wrap_pyfunction!(weight_ops::unexpected_dw_min, module)?,
         wrap_pyfunction!(weight_ops::decay, module)?,
         wrap_pyfunction!(weight_ops::drift, module)?,

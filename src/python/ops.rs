@@ -5,9 +5,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::array::{self, Borrowed, BytesMut, Floats, FloatsMut, IntsMut};
+use super::cells::{self, CellBatch, CellTensors};
 use super::gil::enter;
 use super::periphery::OutputTensors;
-use super::spec::{PyTileSpec, direction};
+use super::spec::{Crosspoints, PyTileSpec, direction};
 use super::team;
 use crate::devices::PlaneRef;
 use crate::error::{Error, Result};
@@ -15,7 +16,7 @@ use crate::mvm::{Direction, Lines, Request};
 use crate::par;
 use crate::pulse::{self, Update};
 use crate::rng::Key;
-use crate::tile;
+use crate::tile::{self, TileSpec};
 
 /// Hidden plane that kernels write: the weight before write noise.
 pub(super) const PERSISTENT: &str = "persistent_weights";
@@ -113,8 +114,8 @@ impl Tensors {
     fn run(mut self, py: Python<'_>, tile: &PyTileSpec, numbers: Numbers) -> PyResult<()> {
         let Numbers { direction, key, is_test, bias } = numbers;
         // In the backward pass an analog bias column is computed and dropped.
-        let drop_last = direction == Direction::Backward && tile.spec.analog_bias();
-        let mvm = tile.spec.mvm(direction);
+        let drop_last = direction == Direction::Backward && tile.analog_bias();
+        let mvm = tile.mvm(direction);
         enter(py, || {
             let width = mvm.n_out() - usize::from(drop_last);
             let factors = self.outputs.factors();
@@ -198,7 +199,7 @@ pub(super) fn forward<'py>(
     let lines = LineTensors::new(lines, &mut borrowed)?;
     let mask = mask.map(|mask| borrowed.bytes_mut("mask", mask)).transpose()?;
     let outputs = OutputTensors::new(factors, offset, &mut borrowed)?;
-    let mvm = tile.spec.mvm(Direction::Forward);
+    let mvm = tile.mvm(Direction::Forward);
     let given = (mvm.n_in() - usize::from(bias.is_some())).max(1);
     let shape = (rows.len() / given, mvm.n_out());
     let output = x.call_method1(intern!(py, "new_empty"), shape)?;
@@ -212,28 +213,31 @@ pub(super) fn forward<'py>(
     Ok((output, call))
 }
 
-/// Hidden planes of a tile, in the order of its names; missing ones are constants.
-pub(super) struct HiddenTensors {
-    pub(super) planes: Vec<Option<Floats>>,
+/// Hidden planes of a tile of single devices, in the order of its names; missing ones are constants.
+pub(super) struct HiddenTensors<'a> {
+    spec: &'a TileSpec,
+    names: &'a [&'static str],
+    planes: Vec<Option<Floats>>,
     pub(super) persistent: Option<FloatsMut>,
 }
 
-impl HiddenTensors {
+impl<'a> HiddenTensors<'a> {
     pub(super) fn new(
-        tile: &PyTileSpec,
+        spec: &'a TileSpec,
+        names: &'a [&'static str],
         hidden: &Bound<'_, PyDict>,
         borrowed: &mut Borrowed,
     ) -> PyResult<Self> {
         for name in hidden.keys() {
             let name: String = name.extract()?;
-            if !tile.hidden_names.contains(&name.as_str()) {
+            if !names.contains(&name.as_str()) {
                 let why = format!("the device has no hidden parameter {name:?}");
                 return Err(Error::State { why }.into());
             }
         }
-        let mut planes = Vec::with_capacity(tile.hidden_names.len());
+        let mut planes = Vec::with_capacity(names.len());
         let mut persistent = None;
-        for name in tile.hidden_names.iter().copied() {
+        for name in names.iter().copied() {
             let tensor = hidden.get_item(name)?;
             if name == PERSISTENT {
                 persistent = tensor.map(|tensor| borrowed.floats_mut(name, &tensor)).transpose()?;
@@ -242,37 +246,31 @@ impl HiddenTensors {
                 planes.push(tensor.map(|tensor| borrowed.floats(name, &tensor)).transpose()?);
             }
         }
-        Ok(Self { planes, persistent })
+        Ok(Self { spec, names, planes, persistent })
     }
 
-    pub(super) fn borrow<'a>(
-        planes: &'a [Option<Floats>],
-        tile: &PyTileSpec,
-    ) -> Result<Vec<PlaneRef<'a>>> {
-        let named = planes.iter().zip(tile.hidden_names.iter().copied());
-        named.map(|(plane, name)| Self::plane(plane.as_ref(), name, tile)).collect()
+    /// The planes, and the persistent weights if there are any.
+    pub(super) fn borrow(&mut self) -> Result<(Vec<PlaneRef<'_>>, Option<&mut [f32]>)> {
+        let Self { spec, names, planes, persistent } = self;
+        let named = planes.iter().zip(names.iter().copied());
+        let planes = named.map(|(plane, name)| Self::plane(plane.as_ref(), name, spec));
+        Ok((planes.collect::<Result<_>>()?, persistent.as_mut().map(FloatsMut::slice)))
     }
 
-    fn plane<'a>(
-        plane: Option<&'a Floats>,
+    fn plane<'b>(
+        plane: Option<&'b Floats>,
         name: &'static str,
-        tile: &PyTileSpec,
-    ) -> Result<PlaneRef<'a>> {
+        spec: &TileSpec,
+    ) -> Result<PlaneRef<'b>> {
         match plane {
             Some(tensor) => {
-                Error::check_len(
-                    name,
-                    tensor.slice().len(),
-                    tile.spec.d_size() * tile.spec.x_size(),
-                )?;
+                Error::check_len(name, tensor.slice().len(), spec.d_size() * spec.x_size())?;
                 Ok(PlaneRef::Values(tensor.slice()))
             }
             None if name == PERSISTENT => Ok(PlaneRef::Constant(0.0)),
-            None => {
-                tile.spec.device().hidden_constant(name).map(PlaneRef::Constant).ok_or_else(|| {
-                    Error::State { why: format!("hidden parameter {name:?} is missing") }
-                })
-            }
+            None => spec.device().hidden_constant(name).map(PlaneRef::Constant).ok_or_else(|| {
+                Error::State { why: format!("hidden parameter {name:?} is missing") }
+            }),
         }
     }
 }
@@ -297,19 +295,29 @@ pub(super) fn update(
     let tile = spec.get();
     let mut borrowed = Borrowed::default();
     let (x, d) = (borrowed.floats("x", x)?, borrowed.floats("d", d)?);
+    let (spec, names) = match &tile.crosspoints {
+        Crosspoints::Devices(spec, names) => (spec, names),
+        Crosspoints::Cells(cells) => {
+            let tensors = CellTensors::new(cells, weight, hidden, &mut borrowed)?;
+            let batch = CellBatch { x, bias, d, learning_rate };
+            return numbered(seed, calls, |key| {
+                cells::update(tile, cells, tensors, py, &batch, key)
+            });
+        }
+    };
     let mut weight = borrowed.floats_mut("weight", weight)?;
     let mut counts = counts.map(|counts| borrowed.ints_mut("counts", counts)).transpose()?;
-    let HiddenTensors { planes, mut persistent } = HiddenTensors::new(tile, hidden, &mut borrowed)?;
+    let mut hidden = HiddenTensors::new(spec, names, hidden, &mut borrowed)?;
     numbered(seed, calls, |key| {
         enter(py, || {
-            let planes = HiddenTensors::borrow(&planes, tile)?;
+            let (planes, persistent) = hidden.borrow()?;
             let lock = tile.lock.here();
             let _write = lock.write();
             pulse::update(Update {
-                device: tile.spec.device(),
+                device: spec.device(),
                 weights: weight.slice(),
                 planes: &planes,
-                persistent: persistent.as_mut().map(FloatsMut::slice),
+                persistent,
                 x: x.slice(),
                 bias,
                 d: d.slice(),

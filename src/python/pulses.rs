@@ -32,7 +32,7 @@ pub(super) fn pulse_counts(
     let mut counts = borrowed.ints_mut("counts", counts)?;
     let key = key(seed, call)?;
     enter(py, || {
-        let device = tile.spec.device();
+        let device = tile.single("pulse_counts")?;
         let (x, d) = (x.slice(), d.slice());
         let sample = Sample { device, x, bias, d, learning_rate, key, at };
         counts::counts(&sample, counts.slice())

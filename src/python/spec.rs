@@ -3,25 +3,115 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyDict};
 
+use serde::Deserialize;
+
 use super::array::Borrowed;
+use super::cells::{CellTensors, Cells};
 use super::lock::TileLock;
-use crate::config::TileConfig;
-use crate::devices::{DeviceConfig, Plane};
+use crate::config::{PulseType, TileConfig};
+use crate::devices::{Device, DeviceConfig, Ideal, Plane};
 use crate::error::{Error, Result};
 use crate::mvm::{Direction, Mvm};
 use crate::tile::TileSpec;
+use crate::unit_cells::{CellConfig, CellTileConfig, CellTileSpec};
 
 /// `mho._core.TileSpec`.
 #[pyclass(frozen, name = "TileSpec", module = "mho._core")]
 pub(super) struct PyTileSpec {
-    pub(super) spec: TileSpec,
-    pub(super) hidden_names: Vec<&'static str>,
+    pub(super) crosspoints: Crosspoints,
     pub(super) lock: TileLock,
 }
 
+/// What stands at the crosspoints.
+pub(super) enum Crosspoints {
+    /// A device, with the names of its hidden parameters.
+    Devices(Box<TileSpec>, Vec<&'static str>),
+    /// A cell of several.
+    Cells(Box<Cells>),
+}
+
+/// As much of a configuration as tells what stands at the crosspoints.
+#[derive(Deserialize)]
+struct Kind {
+    device: KindOfDevice,
+}
+
+#[derive(Deserialize)]
+struct KindOfDevice {
+    r#type: String,
+}
+
+impl Crosspoints {
+    fn new(
+        text: &str,
+        [d_size, x_size]: [usize; 2],
+        analog_bias: bool,
+        dw_min: Option<f64>,
+    ) -> Result<Self> {
+        let devices = |config: TileConfig| -> Result<Self> {
+            let spec = TileSpec::new(config, d_size, x_size, analog_bias)?;
+            let names = spec.device().hidden_names();
+            Ok(Self::Devices(Box::new(spec), names))
+        };
+        let is_cell = serde_json::from_str(text)
+            .is_ok_and(|kind: Kind| CellConfig::NAMES.contains(&&*kind.device.r#type));
+        if !is_cell {
+            let mut config = TileConfig::from_json(text)?;
+            if let (Some(dw_min), Some(pulsed)) = (dw_min, config.device.pulsed_mut()) {
+                pulsed.dw_min = dw_min;
+            }
+            return devices(config);
+        }
+        let config = CellTileConfig::from_json(text)?;
+        if config.update.pulse_type == PulseType::None {
+            // Exact updates know no devices: one ideal weight is in the place of the whole cell.
+            let device = DeviceConfig::Ideal(Ideal::default());
+            let CellTileConfig { forward, backward, update, .. } = config;
+            return devices(TileConfig { device, forward, backward, update });
+        }
+        let spec = CellTileSpec::new(config, d_size, x_size, analog_bias)?;
+        Ok(Self::Cells(Box::new(Cells::new(spec))))
+    }
+}
+
 impl PyTileSpec {
-    fn mvm(&self, backward: bool) -> &Mvm {
-        self.spec.mvm(direction(backward))
+    /// The product of one direction.
+    pub(super) fn mvm(&self, direction: Direction) -> &Mvm {
+        match &self.crosspoints {
+            Crosspoints::Devices(spec, _) => spec.mvm(direction),
+            Crosspoints::Cells(cells) => cells.spec.mvm(direction),
+        }
+    }
+
+    /// Rows and columns.
+    pub(super) fn sizes(&self) -> [usize; 2] {
+        match &self.crosspoints {
+            Crosspoints::Devices(spec, _) => [spec.d_size(), spec.x_size()],
+            Crosspoints::Cells(cells) => [cells.spec.cells().d_size(), cells.spec.cells().x_size()],
+        }
+    }
+
+    pub(super) fn analog_bias(&self) -> bool {
+        match &self.crosspoints {
+            Crosspoints::Devices(spec, _) => spec.analog_bias(),
+            Crosspoints::Cells(cells) => cells.spec.cells().analog_bias(),
+        }
+    }
+
+    /// The tile of single devices that it is, for what cells do not have.
+    pub(super) fn devices(&self, what: &'static str) -> Result<&TileSpec> {
+        match &self.crosspoints {
+            Crosspoints::Devices(spec, _) => Ok(spec),
+            Crosspoints::Cells(cells) => {
+                let why = format!("{} has none, it is made of several devices", cells.name());
+                Err(Error::unsupported(what, why))
+            }
+        }
+    }
+
+    /// The single device.
+    pub(super) fn single(&self, what: &'static str) -> Result<&Device> {
+        self.devices(what).map(TileSpec::device)
     }
 }
 
@@ -40,69 +130,122 @@ impl PyTileSpec {
         analog_bias: bool,
         dw_min: Option<f64>,
     ) -> PyResult<Self> {
-        let build = || -> Result<TileSpec> {
-            let mut config = TileConfig::from_json(config)?;
-            if let (Some(dw_min), Some(pulsed)) = (dw_min, config.device.pulsed_mut()) {
-                pulsed.dw_min = dw_min;
-            }
-            TileSpec::new(config, d_size, x_size, analog_bias)
-        };
-        let spec = build()?;
-        let hidden_names = spec.device().hidden_names();
-        Ok(Self { spec, hidden_names, lock: TileLock::new() })
+        let crosspoints = Crosspoints::new(config, [d_size, x_size], analog_bias, dw_min)?;
+        Ok(Self { crosspoints, lock: TileLock::new() })
     }
 
     #[getter]
     fn config(&self) -> PyResult<String> {
-        Ok(self.spec.config().to_json()?)
+        Ok(match &self.crosspoints {
+            Crosspoints::Devices(spec, _) => spec.config().to_json()?,
+            Crosspoints::Cells(cells) => cells.spec.config().to_json()?,
+        })
     }
 
     #[getter]
     fn device(&self) -> &'static str {
-        self.spec.device().name()
+        match &self.crosspoints {
+            Crosspoints::Devices(spec, _) => spec.device().name(),
+            Crosspoints::Cells(cells) => cells.name(),
+        }
     }
 
     #[getter]
     fn is_pulsed(&self) -> bool {
-        self.spec.device().is_pulsed()
+        match &self.crosspoints {
+            Crosspoints::Devices(spec, _) => spec.device().is_pulsed(),
+            Crosspoints::Cells(_) => true,
+        }
+    }
+
+    #[getter]
+    fn is_cell(&self) -> bool {
+        matches!(self.crosspoints, Crosspoints::Cells(_))
     }
 
     #[getter]
     fn x_size(&self) -> usize {
-        self.spec.x_size()
+        self.sizes()[1]
     }
 
     #[getter]
     fn d_size(&self) -> usize {
-        self.spec.d_size()
+        self.sizes()[0]
     }
 
     #[getter]
     fn weight_granularity(&self) -> f64 {
-        self.spec.device().granularity()
+        match &self.crosspoints {
+            Crosspoints::Devices(spec, _) => spec.device().granularity(),
+            Crosspoints::Cells(cells) => cells.spec.cells().granularity(),
+        }
     }
 
+    /// Endings of the names of what each device that drifts remembers.
     #[getter]
-    fn drifts(&self) -> bool {
-        self.spec.config().device.drift().is_some()
+    fn drifting(&self) -> Vec<String> {
+        match &self.crosspoints {
+            Crosspoints::Devices(spec, _) => {
+                spec.config().device.drift().map(|_| String::new()).into_iter().collect()
+            }
+            Crosspoints::Cells(cells) => {
+                cells.spec.cells().drifting().into_iter().map(|(_, ending)| ending).collect()
+            }
+        }
     }
 
     #[getter]
     fn counts_pulses(&self) -> bool {
-        self.spec.device().config().pulsed().is_some_and(|pulsed| pulsed.count_pulses)
+        self.single("count_pulses")
+            .is_ok_and(|device| device.config().pulsed().is_some_and(|pulsed| pulsed.count_pulses))
     }
 
+    /// Names of all matrices beside the visible weights, and of a device whose weights these are.
     #[getter]
-    fn hidden_names(&self) -> Vec<&'static str> {
-        self.hidden_names.clone()
+    fn hidden_names(&self) -> Vec<String> {
+        match &self.crosspoints {
+            Crosspoints::Devices(_, names) => names.iter().map(|name| (*name).to_owned()).collect(),
+            Crosspoints::Cells(cells) => cells.hidden_names(),
+        }
+    }
+
+    /// Name of the hidden weights that are the visible ones, if a device of a cell has these.
+    #[getter]
+    fn visible_name(&self) -> Option<String> {
+        match &self.crosspoints {
+            Crosspoints::Devices(..) => None,
+            Crosspoints::Cells(cells) => cells.spec.cells().visible_name(),
+        }
+    }
+
+    /// Name, dtype and length of what a cell has in its state beside matrices.
+    #[getter]
+    fn cell_entries(&self) -> Vec<(String, &'static str, usize)> {
+        match &self.crosspoints {
+            Crosspoints::Devices(..) => Vec::new(),
+            Crosspoints::Cells(cells) => cells.entries(),
+        }
+    }
+
+    /// Number of devices between which updates choose.
+    #[getter]
+    fn choices(&self) -> Option<usize> {
+        match &self.crosspoints {
+            Crosspoints::Devices(..) => None,
+            Crosspoints::Cells(cells) => cells.spec.cells().choices(),
+        }
     }
 
     fn hidden_constant(&self, name: &str) -> Option<f32> {
-        self.spec.device().hidden_constant(name)
+        match &self.crosspoints {
+            Crosspoints::Devices(spec, _) => spec.device().hidden_constant(name),
+            Crosspoints::Cells(cells) => cells.constant(name),
+        }
     }
 
     fn construct<'py>(&self, py: Python<'py>, seed: i64) -> PyResult<Bound<'py, PyDict>> {
-        let planes = super::gil::enter(py, || self.spec.device().construct(seed as u64))?;
+        let device = self.single("construct")?;
+        let planes = super::gil::enter(py, || device.construct(seed as u64))?;
         let dict = PyDict::new(py);
         for (name, plane) in planes {
             Error::check_drawn("device", name, plane.values())?;
@@ -114,35 +257,45 @@ impl PyTileSpec {
         Ok(dict)
     }
 
-    /// Draws hidden parameters into tensors, given by name.
+    /// Draws hidden parameters into tensors, given by name; of a cell all of its state.
     fn construct_into(
         &self,
         py: Python<'_>,
         seed: i64,
-        planes: &Bound<'_, PyDict>,
+        weight: &Bound<'_, PyAny>,
+        hidden: &Bound<'_, PyDict>,
     ) -> PyResult<()> {
-        let device = self.spec.device();
-        let (mut borrowed, mut tensors) = (Borrowed::default(), Vec::new());
-        for (name, tensor) in planes {
+        let mut borrowed = Borrowed::default();
+        let (spec, names) = match &self.crosspoints {
+            Crosspoints::Devices(spec, names) => (spec, names),
+            Crosspoints::Cells(cells) => {
+                let mut tensors = CellTensors::new(cells, weight, hidden, &mut borrowed)?;
+                return super::gil::enter(py, || {
+                    let state = tensors.state()?;
+                    cells.spec.cells().construct(state, seed as u64)
+                });
+            }
+        };
+        let mut tensors = Vec::new();
+        for (name, tensor) in hidden {
             let name: String = name.extract()?;
-            let known = self.hidden_names.iter().position(|known| *known == name);
-            let Some(number) = known else {
+            let Some(number) = names.iter().position(|known| *known == name) else {
                 let why = format!("unknown name {name:?}");
-                return Err(Error::Argument { argument: "planes", why }.into());
+                return Err(Error::Argument { argument: "hidden", why }.into());
             };
-            tensors.push((number, borrowed.floats_mut(self.hidden_names[number], &tensor)?));
+            tensors.push((number, borrowed.floats_mut(names[number], &tensor)?));
         }
         super::gil::enter(py, || {
             let values = tensors.iter_mut().map(|(number, tensor)| (*number, tensor.slice()));
-            device.construct_values(seed as u64, values.collect())?;
-            tensors.iter_mut().try_for_each(|(number, tensor)| {
-                Error::check_drawn("device", self.hidden_names[*number], tensor.slice())
-            })
+            spec.device().construct_values(seed as u64, values.collect())?;
+            tensors
+                .iter_mut()
+                .try_for_each(|(number, tensor)| Error::check_drawn("device", names[*number], tensor.slice()))
         })
     }
 
     fn line_names(&self, backward: bool) -> Vec<&'static str> {
-        self.mvm(backward).line_names().to_vec()
+        self.mvm(direction(backward)).line_names().to_vec()
     }
 
     fn construct_lines<'py>(
@@ -151,7 +304,8 @@ impl PyTileSpec {
         backward: bool,
         seed: i64,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let lines = super::gil::enter(py, || self.mvm(backward).construct_lines(seed as u64))?;
+        let mvm = self.mvm(direction(backward));
+        let lines = super::gil::enter(py, || mvm.construct_lines(seed as u64))?;
         let dict = PyDict::new(py);
         let field = if backward { "backward" } else { "forward" };
         for (name, values) in lines {

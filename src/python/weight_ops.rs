@@ -4,28 +4,98 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::array::{Borrowed, DoublesMut, FloatsMut};
+use super::cells::{self, CellTensors};
 use super::gil::enter;
 use super::ops::{HiddenTensors, PERSISTENT, numbered};
-use super::spec::PyTileSpec;
+use super::spec::{Crosspoints, PyTileSpec};
 use crate::devices::{Cells, Device, DriftState, WeightClip};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::rng::Key;
+use crate::unit_cells::{CellSpec, CellState};
 
-/// Runs a weight operation on the tensors of a tile, as a new call.
+/// An operation on the weights of a tile.
+#[derive(Clone, Copy)]
+enum Operation {
+    /// Weights that were just written come into the bounds.
+    Set,
+    /// Bounds or weights have changed.
+    EnterBounds,
+    Decay(f64),
+    Diffuse,
+    Reset { start: usize, count: i64, probability: f64 },
+    Clip(WeightClip),
+}
+
+impl Operation {
+    fn on_device(self, device: &Device, cells: Cells<'_>, key: Key) -> Result<()> {
+        match self {
+            Self::Set => {
+                Error::check_finite("weights", cells.weights)?;
+                device.set_weights(cells, key)
+            }
+            Self::EnterBounds => device.enter_bounds(cells),
+            Self::Decay(alpha) => device.decay(cells, alpha, key),
+            Self::Diffuse => device.diffuse(cells, key),
+            Self::Reset { start, count, probability } => {
+                device.reset_columns(cells, start, count, probability, key)
+            }
+            Self::Clip(clip) => device.clip_weights(cells, clip, key),
+        }
+    }
+
+    fn on_cell(self, cell: &CellSpec, state: CellState<'_>, set: &[f32], key: Key) -> Result<()> {
+        match self {
+            Self::Set => cell.set_weights(state, set, key),
+            Self::EnterBounds => cell.settle(state),
+            Self::Decay(alpha) => cell.decay(state, alpha, key),
+            Self::Diffuse => cell.diffuse(state, key),
+            Self::Reset { start, count, probability } => {
+                cell.reset_columns(state, start, count, probability, key)
+            }
+            Self::Clip(clip) => cell.clip_weights(state, clip, key),
+        }
+    }
+}
+
+/// Runs an operation on the tensors of a tile, as a new call.
 fn on_weights(
     spec: &Bound<'_, PyTileSpec>,
     weight: &Bound<'_, PyAny>,
     hidden: &Bound<'_, PyDict>,
     [seed, calls]: [&Bound<'_, PyAny>; 2],
-    operation: impl FnOnce(&Device, Cells<'_>, Key) -> Result<()> + Send,
+    operation: Operation,
 ) -> PyResult<()> {
-    numbered(seed, calls, |key| {
-        on_borrowed(Borrowed::default(), spec, weight, hidden, key, operation)
+    numbered(seed, calls, |key| operate(spec, weight, hidden, operation, key))
+}
+
+fn operate(
+    spec: &Bound<'_, PyTileSpec>,
+    weight: &Bound<'_, PyAny>,
+    hidden: &Bound<'_, PyDict>,
+    operation: Operation,
+    key: Key,
+) -> PyResult<()> {
+    let mut borrowed = Borrowed::default();
+    let cells = match &spec.get().crosspoints {
+        Crosspoints::Devices(..) => {
+            return on_devices(borrowed, spec, weight, hidden, key, |device, cells, key| {
+                operation.on_device(device, cells, key)
+            });
+        }
+        Crosspoints::Cells(cells) => cells,
+    };
+    let mut tensors = CellTensors::new(cells, weight, hidden, &mut borrowed)?;
+    // What is set is overwritten by the sum of what the devices take of it.
+    let is_set = matches!(operation, Operation::Set);
+    let set = if is_set { memory::copied(tensors.weights())? } else { Vec::new() };
+    cells::on_state(spec.get(), cells, tensors, spec.py(), |cell, state| {
+        operation.on_cell(cell, state, &set, key)
     })
 }
 
-/// Runs a weight operation that has borrowed other tensors already.
-fn on_borrowed(
+/// Runs an operation on single devices, for which other tensors may have been borrowed already.
+fn on_devices(
     mut borrowed: Borrowed,
     spec: &Bound<'_, PyTileSpec>,
     weight: &Bound<'_, PyAny>,
@@ -34,15 +104,15 @@ fn on_borrowed(
     operation: impl FnOnce(&Device, Cells<'_>, Key) -> Result<()> + Send,
 ) -> PyResult<()> {
     let tile = spec.get();
+    let Crosspoints::Devices(own, names) = &tile.crosspoints else { return Ok(()) };
     let mut weight = borrowed.floats_mut("weight", weight)?;
-    let HiddenTensors { planes, mut persistent } = HiddenTensors::new(tile, hidden, &mut borrowed)?;
+    let mut hidden = HiddenTensors::new(own, names, hidden, &mut borrowed)?;
     enter(spec.py(), || {
-        let planes = HiddenTensors::borrow(&planes, tile)?;
+        let (planes, persistent) = hidden.borrow()?;
         let lock = tile.lock.here();
         let _write = lock.write();
-        let persistent = persistent.as_mut().map(FloatsMut::slice);
         let cells = Cells { weights: weight.slice(), persistent, planes: &planes };
-        operation(tile.spec.device(), cells, key)
+        operation(own.device(), cells, key)
     })
 }
 
@@ -55,10 +125,7 @@ pub(super) fn clip_to_bounds(
     seed: &Bound<'_, PyAny>,
     calls: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    on_weights(spec, weight, hidden, [seed, calls], |device, cells, key| {
-        Error::check_finite("weights", cells.weights)?;
-        device.set_weights(cells, key)
-    })
+    on_weights(spec, weight, hidden, [seed, calls], Operation::Set)
 }
 
 /// Brings the weights into device bounds that were changed.
@@ -69,8 +136,7 @@ pub(super) fn enter_bounds(
     hidden: &Bound<'_, PyDict>,
 ) -> PyResult<()> {
     // No draw is made.
-    let (borrowed, key) = (Borrowed::default(), Key::new(0, 0));
-    on_borrowed(borrowed, spec, weight, hidden, key, |device, cells, _| device.enter_bounds(cells))
+    operate(spec, weight, hidden, Operation::EnterBounds, Key::new(0, 0))
 }
 
 /// Checks hidden parameters that are not written yet.
@@ -79,13 +145,29 @@ pub(super) fn check_hidden(
     spec: &Bound<'_, PyTileSpec>,
     hidden: &Bound<'_, PyDict>,
 ) -> PyResult<()> {
-    let tile = spec.get();
-    let HiddenTensors { planes, persistent } =
-        HiddenTensors::new(tile, hidden, &mut Borrowed::default())?;
-    if let Some(mut values) = persistent {
-        Error::check_finite(PERSISTENT, values.slice())?;
+    let (spec, names) = match &spec.get().crosspoints {
+        Crosspoints::Devices(spec, names) => (spec, names),
+        Crosspoints::Cells(cells) => return cells::check_hidden(cells, hidden),
+    };
+    let mut tensors = HiddenTensors::new(spec, names, hidden, &mut Borrowed::default())?;
+    let (planes, persistent) = tensors.borrow()?;
+    if let Some(values) = persistent {
+        Error::check_finite(PERSISTENT, values)?;
     }
-    Ok(tile.spec.device().check_planes(&HiddenTensors::borrow(&planes, tile)?)?)
+    Ok(spec.device().check_planes(&planes)?)
+}
+
+/// Checks that the state of a cell can be used as it is.
+#[pyfunction]
+pub(super) fn check_state(
+    spec: &Bound<'_, PyTileSpec>,
+    weight: &Bound<'_, PyAny>,
+    hidden: &Bound<'_, PyDict>,
+) -> PyResult<()> {
+    if let Crosspoints::Cells(cells) = &spec.get().crosspoints {
+        CellTensors::new(cells, weight, hidden, &mut Borrowed::default())?.state()?;
+    }
+    Ok(())
 }
 
 /// Drift of all weights for `delta_t`.
@@ -100,15 +182,29 @@ pub(super) fn drift(
     seed: &Bound<'_, PyAny>,
     calls: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    let parameters =
-        spec.get().spec.config().device.drift().ok_or_else(|| {
-            Error::unsupported("drift", "the device has none; set device.drift.nu")
-        })?;
+    let none = || Error::unsupported("drift", "the device has none; set device.drift.nu");
     let mut borrowed = Borrowed::default();
-    let mut state = DriftTensors::new(state, &mut borrowed)?;
+    let cells = match &spec.get().crosspoints {
+        Crosspoints::Devices(own, _) => {
+            let parameters = own.config().device.drift().ok_or_else(none)?;
+            let mut memory = DriftTensors::new(state, "", &mut borrowed)?;
+            return numbered(seed, calls, |key| {
+                on_devices(borrowed, spec, weight, hidden, key, |device, cells, key| {
+                    device.drift(cells, &parameters, memory.borrow()?, delta_t, key)
+                })
+            });
+        }
+        Crosspoints::Cells(cells) => cells,
+    };
+    let mut memories = Vec::new();
+    for (_, ending) in cells.spec.cells().drifting() {
+        memories.push(DriftTensors::new(state, &ending, &mut borrowed)?);
+    }
+    let tensors = CellTensors::new(cells, weight, hidden, &mut borrowed)?;
     numbered(seed, calls, |key| {
-        on_borrowed(borrowed, spec, weight, hidden, key, |device, cells, key| {
-            device.drift(cells, &parameters, state.borrow()?, delta_t, key)
+        cells::on_state(spec.get(), cells, tensors, spec.py(), |cell, state| {
+            let memories = memories.iter_mut().map(DriftTensors::borrow).collect::<Result<_>>()?;
+            cell.drift(state, memories, delta_t, key)
         })
     })
 }
@@ -122,10 +218,12 @@ struct DriftTensors {
 }
 
 impl DriftTensors {
-    fn new(state: &Bound<'_, PyDict>, borrowed: &mut Borrowed) -> PyResult<Self> {
+    /// Those of the device with this ending of its names.
+    fn new(state: &Bound<'_, PyDict>, ending: &str, borrowed: &mut Borrowed) -> PyResult<Self> {
         let get = |name: &'static str| {
+            let name = format!("{name}{ending}");
             let missing = || Error::State { why: format!("drift value {name:?} is missing") };
-            Ok::<_, PyErr>(state.get_item(name)?.ok_or_else(missing)?)
+            Ok::<_, PyErr>(state.get_item(&name)?.ok_or_else(missing)?)
         };
         Ok(Self {
             clock: borrowed.doubles_mut("current_t", &get("current_t")?)?,
@@ -158,9 +256,7 @@ pub(super) fn decay(
     seed: &Bound<'_, PyAny>,
     calls: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    on_weights(spec, weight, hidden, [seed, calls], |device, cells, key| {
-        device.decay(cells, alpha, key)
-    })
+    on_weights(spec, weight, hidden, [seed, calls], Operation::Decay(alpha))
 }
 
 /// One step of the random walk of all weights.
@@ -172,7 +268,7 @@ pub(super) fn diffuse(
     seed: &Bound<'_, PyAny>,
     calls: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    on_weights(spec, weight, hidden, [seed, calls], |device, cells, key| device.diffuse(cells, key))
+    on_weights(spec, weight, hidden, [seed, calls], Operation::Diffuse)
 }
 
 /// Reset of `count` columns from `start` on.
@@ -188,9 +284,8 @@ pub(super) fn reset_columns(
     seed: &Bound<'_, PyAny>,
     calls: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    on_weights(spec, weight, hidden, [seed, calls], |device, cells, key| {
-        device.reset_columns(cells, start, count, probability, key)
-    })
+    let reset = Operation::Reset { start, count, probability };
+    on_weights(spec, weight, hidden, [seed, calls], reset)
 }
 
 /// Symmetric clipping of all weights at `value`.
@@ -203,19 +298,17 @@ pub(super) fn clip_weights(
     seed: &Bound<'_, PyAny>,
     calls: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    on_weights(spec, weight, hidden, [seed, calls], |device, cells, key| {
-        device.clip_weights(cells, WeightClip::FixedValue(value), key)
-    })
+    let clip = Operation::Clip(WeightClip::FixedValue(value));
+    on_weights(spec, weight, hidden, [seed, calls], clip)
 }
 
-/// `dw_min` that the hidden parameters show, if the configuration says another one.
+/// `dw_min` that the hidden parameters of a device show, if the configuration says another one.
 #[pyfunction]
 pub(super) fn unexpected_dw_min(
     spec: &Bound<'_, PyTileSpec>,
     hidden: &Bound<'_, PyDict>,
 ) -> PyResult<Option<f64>> {
-    let tile = spec.get();
-    let tensors = HiddenTensors::new(tile, hidden, &mut Borrowed::default())?;
-    let planes = HiddenTensors::borrow(&tensors.planes, tile)?;
-    Ok(tile.spec.device().unexpected_dw_min(&planes))
+    let Crosspoints::Devices(spec, names) = &spec.get().crosspoints else { return Ok(None) };
+    let mut tensors = HiddenTensors::new(spec, names, hidden, &mut Borrowed::default())?;
+    Ok(spec.device().unexpected_dw_min(&tensors.borrow()?.0))
 }

@@ -56,5 +56,5 @@ pub use construct::OwnedEntry;
 pub use slots::{Slot, SlotKind};
 pub use spec::CellSpec;
 pub use state::{CellState, Entry};
-pub use tile::{CellTile, CellTileConfig};
+pub use tile::{CellTile, CellTileConfig, CellTileSpec};
 pub use update::update;

@@ -75,6 +75,14 @@ impl CellSpec {
         slots
     }
 
+    /// Name that the visible weights have as those of the last device, where the weight of the cell is that
+    /// of this device.
+    #[must_use]
+    pub fn visible_name(&self) -> Option<String> {
+        let last = self.members(0).len().checked_sub(1)?;
+        self.transfer()?.hidden.then(|| format!("hidden_weights_{last}"))
+    }
+
     pub(super) fn cells(&self) -> usize {
         self.d_size * self.x_size
     }
@@ -224,6 +232,6 @@ fn few(name: String, kind: SlotKind, len: usize, place: Place) -> Slot {
 fn list_lines(node: usize, read: &OneLine, prefix: &str, suffix: &str, slots: &mut Vec<Slot>) {
     for (name, len) in read.frozen() {
         let place = Place::Lines { node, name };
-        slots.push(few(format!("{prefix}.{name}{suffix}"), SlotKind::Lines, len, place));
+        slots.push(few(format!("{prefix}_{name}{suffix}"), SlotKind::Lines, len, place));
     }
 }

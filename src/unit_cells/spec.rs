@@ -143,6 +143,12 @@ impl CellSpec {
         self.x_size
     }
 
+    /// Whether the last column is that of an analog bias.
+    #[must_use]
+    pub fn analog_bias(&self) -> bool {
+        self.analog_bias
+    }
+
     /// Mean step of one pulse, on which the pulses of an update are based.
     #[must_use]
     pub fn granularity(&self) -> f64 {
@@ -151,7 +157,8 @@ impl CellSpec {
 
     /// Number of devices between which updates choose, if the cell has some; see
     /// [`CellState::set_hidden_update_index`](super::CellState::set_hidden_update_index).
-    pub(super) fn choices(&self) -> Option<usize> {
+    #[must_use]
+    pub fn choices(&self) -> Option<usize> {
         match &self.nodes[0].content {
             Content::Cell { members, rule: Rule::Vector(_), .. } => Some(members.len()),
             _ => None,

@@ -53,6 +53,65 @@ impl CellTileConfig {
     pub fn from_json(text: &str) -> Result<Self> {
         read_json(text)
     }
+
+    /// Canonical JSON text.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when a value cannot be written.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|error| Error::config("config", error.to_string()))
+    }
+}
+
+/// Parsed and validated configuration of one tile of cells with its sizes. Immutable.
+#[derive(Debug, Clone)]
+pub struct CellTileSpec {
+    config: CellTileConfig,
+    cells: CellSpec,
+    forward: Mvm,
+    backward: Mvm,
+}
+
+impl CellTileSpec {
+    /// Specification of a tile with `d_size` outputs and `x_size` columns, the last of which is the
+    /// bias when `analog_bias` is set.
+    ///
+    /// # Errors
+    /// As [`CellSpec::new`].
+    pub fn new(
+        config: CellTileConfig,
+        d_size: usize,
+        x_size: usize,
+        analog_bias: bool,
+    ) -> Result<Self> {
+        config.forward.validate("forward")?;
+        config.backward.validate("backward")?;
+        let cells = CellSpec::new(&config.device, &config.update, d_size, x_size, analog_bias)?;
+        let forward = Mvm::new(&config.forward, Direction::Forward, d_size, x_size)?;
+        let backward = Mvm::new(&config.backward, Direction::Backward, d_size, x_size)?;
+        Ok(Self { config, cells, forward, backward })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &CellTileConfig {
+        &self.config
+    }
+
+    /// The cells at the crosspoints.
+    #[must_use]
+    pub fn cells(&self) -> &CellSpec {
+        &self.cells
+    }
+
+    /// The product of one direction.
+    #[must_use]
+    pub fn mvm(&self, direction: Direction) -> &Mvm {
+        match direction {
+            Direction::Forward => &self.forward,
+            Direction::Backward => &self.backward,
+        }
+    }
 }
 
 /// A tile of cells with its state. As with a [`Tile`](crate::Tile), all of its random numbers follow from
@@ -71,9 +130,7 @@ impl CellTileConfig {
 /// ```
 #[derive(Debug, Clone)]
 pub struct CellTile {
-    spec: CellSpec,
-    forward: Mvm,
-    backward: Mvm,
+    spec: CellTileSpec,
     weights: Vec<f32>,
     slots: Vec<Slot>,
     entries: Vec<Option<OwnedEntry>>,
@@ -90,19 +147,15 @@ impl CellTile {
     /// # Errors
     /// As [`CellSpec::new`] and [`CellSpec::construct`].
     pub fn new(outputs: usize, inputs: usize, config: &CellTileConfig, seed: u64) -> Result<Self> {
-        let spec = CellSpec::new(&config.device, &config.update, outputs, inputs, false)?;
-        let forward = Mvm::new(&config.forward, Direction::Forward, outputs, inputs)?;
-        let backward = Mvm::new(&config.backward, Direction::Backward, outputs, inputs)?;
-        let forward_lines = OwnedLines { values: forward.construct_lines(seed)? };
-        let backward_lines = OwnedLines { values: backward.construct_lines(seed)? };
+        let spec = CellTileSpec::new(config.clone(), outputs, inputs, false)?;
+        let forward_lines = OwnedLines { values: spec.forward.construct_lines(seed)? };
+        let backward_lines = OwnedLines { values: spec.backward.construct_lines(seed)? };
         forward_lines.check("forward")?;
         backward_lines.check("backward")?;
-        let (weights, entries) = (memory::filled(0.0, outputs * inputs)?, spec.allocate()?);
-        let slots = spec.slots();
+        let (weights, entries) = (memory::filled(0.0, outputs * inputs)?, spec.cells.allocate()?);
+        let slots = spec.cells.slots();
         let mut tile = Self {
             spec,
-            forward,
-            backward,
             weights,
             slots,
             entries,
@@ -115,10 +168,10 @@ impl CellTile {
         Ok(tile)
     }
 
-    /// The parsed configuration.
+    /// The parsed configuration of the cells.
     #[must_use]
     pub fn spec(&self) -> &CellSpec {
-        &self.spec
+        &self.spec.cells
     }
 
     /// Visible weights, `[outputs, inputs]` row-major.
@@ -248,12 +301,12 @@ impl CellTile {
         pass: Pass,
     ) -> Result<()> {
         self.numbered(|tile, key| {
-            let (mvm, owned) = match direction {
-                Direction::Forward => (&tile.forward, &mut tile.forward_lines),
-                Direction::Backward => (&tile.backward, &mut tile.backward_lines),
+            let owned = match direction {
+                Direction::Forward => &mut tile.forward_lines,
+                Direction::Backward => &mut tile.backward_lines,
             };
             let mut running = owned.running();
-            mvm.run(Request {
+            tile.spec.mvm(direction).run(Request {
                 x,
                 bias: None,
                 drop_last: false,
@@ -277,7 +330,7 @@ impl CellTile {
         let Self { spec, weights, entries, .. } = self;
         let entries: Vec<Option<Entry<'_>>> =
             entries.iter_mut().map(|entry| entry.as_mut().map(OwnedEntry::as_mut)).collect();
-        f(spec, CellState::new(spec, weights, entries)?)
+        f(&spec.cells, CellState::new(&spec.cells, weights, entries)?)
     }
 
     /// Runs a call with the key of the next one; a call that fails has not been one.

@@ -2,10 +2,11 @@
 
 use super::counters::Counters;
 use super::one_sided::{MINUS, PLUS};
+use super::slots::{Place, SlotKind};
 use super::spec::{CellSpec, Content, Rule};
 use super::state::CellState;
 use crate::config::check_factor;
-use crate::devices::{Cells, Device, DriftState, WeightClip};
+use crate::devices::{Cells, Device, DriftState, PlaneRef, WeightClip};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::rng::Key;
@@ -220,6 +221,48 @@ impl CellSpec {
             Err(_) => backup.restore(&mut state, &mut memories),
         }
         result
+    }
+
+    /// Checks hidden parameters, weights and buffers that are not written yet, given for the entries of
+    /// [`CellSpec::slots`], in order. Those that the configuration makes equal may be left out, and what
+    /// is no matrix is not looked at.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::State`] for a missing one, and [`Error::Argument`] for values that are not
+    /// finite or that devices cannot have.
+    pub fn check_hidden(&self, values: &[Option<&[f32]>]) -> Result<()> {
+        let slots = self.slots();
+        Error::check_len("hidden", values.len(), slots.len())?;
+        let mut planes: Vec<Vec<PlaneRef<'_>>> = self.leaves.iter().map(|_| Vec::new()).collect();
+        for (slot, values) in slots.iter().zip(values) {
+            if let Some(values) = values {
+                let name = || format!("{}: {} values instead of {}", slot.name, values.len(), slot.len);
+                if values.len() != slot.len {
+                    return Err(Error::State { why: name() });
+                }
+                if !values.iter().all(|value| value.is_finite()) {
+                    let why = format!("{}: values must be finite", slot.name);
+                    return Err(Error::Argument { argument: "hidden", why });
+                }
+            }
+            match (slot.place, slot.kind, values) {
+                (Place::Parameter { leaf, .. }, _, Some(values)) => {
+                    planes[leaf].push(PlaneRef::Values(values));
+                }
+                (Place::Parameter { leaf, .. }, SlotKind::Parameter { constant: Some(value) }, None) => {
+                    planes[leaf].push(PlaneRef::Constant(value));
+                }
+                (Place::Persistent(leaf), _, Some(_)) => planes[leaf].push(PlaneRef::Constant(0.0)),
+                (Place::Parameter { .. } | Place::Persistent(_) | Place::Matrix(_) | Place::Buffer(_), _, None) => {
+                    return Err(Error::State { why: format!("{} is missing", slot.name) });
+                }
+                _ => {}
+            }
+        }
+        for (leaf, planes) in self.leaves.iter().zip(&planes) {
+            leaf.device.check_planes(planes)?;
+        }
+        Ok(())
     }
 
     /// Brings weights into bounds after either was written from outside, and adds them up: those of the

@@ -380,7 +380,7 @@ def _called(dice: Dice) -> list[str]:
 def _may_refuse(name: str, made: Made) -> bool:
     """Whether a tile may lack what a function does, or a batch the sample."""
     lacks = {
-        "drift": not made.spec.drifts,
+        "drift": not made.spec.drifting,
         "pulse_counts": True,  # of devices without pulses, and kinds of pulses that are not counted
         "clip_weights": True,
     }

@@ -15,7 +15,7 @@ def drifts(tile: Any) -> bool:
         tile: Tile.
     """
     spec = getattr(tile.tile, "spec", None)
-    return spec is not None and bool(spec.drifts)
+    return spec is not None and bool(spec.drifting)
 
 
 def clock(tile: Any) -> float:

@@ -8,6 +8,7 @@ class AnalogTileStateNames:
     MHO_VERSION = "mho_version"
     WEIGHTS = "analog_tile_weights"
     HIDDEN = "analog_tile_hidden"
+    CELL = "analog_tile_cell"
     DRIFT = "analog_tile_drift"
     COUNTS = "analog_tile_pulse_counters"
     HIDDEN_PARAMETERS = "analog_tile_hidden_parameters"

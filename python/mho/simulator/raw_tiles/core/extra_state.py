@@ -7,25 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mho import _core
 from mho.exceptions import ArgumentError, StateError
 from mho.simulator.parameters.arguments import check_flag, check_mapping, check_not_negative
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.tensors import CoreTensors
 
 _DRIFT = "drift."
-_DTYPES = {
-    "seed": torch.int64,
-    "calls": torch.int64,
-    "pulse_counters": torch.int64,
-    "current_t": torch.float64,
-    "t": torch.float64,
-    "w0": torch.float32,
-    "previous_weights": torch.float32,
-}
 
 
 def dump(learning_rate: float, tensors: CoreTensors, parsed: ParsedConfig) -> dict[str, list[Any]]:
     """Return seed, position in the random stream, learning rate, counters and state of drift.
+
+    Of a cell also what it has beside matrices: counters, signs, averages, lines of its reads.
 
     Args:
         learning_rate: Raw learning rate.
@@ -71,27 +65,28 @@ def load(
         )
     rate: float = _number(extra, "learning_rate", learning_rate)
     dw_min: float | None = _number(extra, "dw_min", parsed.dw_min)
-    sizes = {n: v.numel() for n, v in (fresh | _tensors(tensors)).items()}
-    new = {n: _tensor(n, extra[n], sizes[n]) for n in sizes if n in extra}
+    known = fresh | _tensors(tensors)
+    new = {n: _tensor(n, extra[n], known[n]) for n in known if n in extra}
     spec = parsed.parse(parsed.text, dw_min)
     given = {name for name in new if name.startswith(_DRIFT)}
     if given and given != set(fresh):
         raise StateError(f"extra: drift needs all of {sorted(fresh)}, got {sorted(given)}")
+    cell = {name: new.get(name, value) for name, value in tensors.cell.items()}
+    _core.check_state(spec, tensors.weights.clone(), {**tensors.hidden, **cell})
     parsed.adopt(parsed.text, spec, dw_min)
-    _store(tensors, new)
+    _store(tensors, new, spec)
     return rate
 
 
 def _fresh(tensors: CoreTensors, parsed: ParsedConfig) -> dict[str, Tensor]:
-    if not parsed.spec.drifts:
-        return {}
-    return {_DRIFT + name: value for name, value in tensors.fresh_drift().items()}
+    return {_DRIFT + name: value for name, value in tensors.fresh_drift(parsed.spec).items()}
 
 
 def _tensors(tensors: CoreTensors) -> dict[str, Tensor]:
     found = {"seed": tensors.seed, "calls": tensors.calls}
     if tensors.counts is not None:
         found["pulse_counters"] = tensors.counts
+    found |= tensors.cell
     return found | {_DRIFT + name: value for name, value in tensors.drift.items()}
 
 
@@ -104,8 +99,8 @@ def _number(extra: Mapping[str, Any], name: str, present: Any) -> Any:
         raise StateError(f"extra: {name} cannot be read: {error}") from error
 
 
-def _tensor(name: str, values: Any, size: int) -> Tensor:
-    dtype = _DTYPES[name.removeprefix(_DRIFT)]
+def _tensor(name: str, values: Any, like: Tensor) -> Tensor:
+    size, dtype = like.numel(), like.dtype
     try:
         if any(isinstance(v, (bool, str)) or not math.isfinite(v) for v in values):
             raise ValueError("values must be finite numbers")
@@ -118,9 +113,9 @@ def _tensor(name: str, values: Any, size: int) -> Tensor:
 
 
 @torch.no_grad()
-def _store(tensors: CoreTensors, new: Mapping[str, Tensor]) -> None:
+def _store(tensors: CoreTensors, new: Mapping[str, Tensor], spec: _core.TileSpec) -> None:
     if any(name.startswith(_DRIFT) for name in new):
-        tensors.drift.update(tensors.fresh_drift())
+        tensors.drift.update(tensors.fresh_drift(spec))
     for name, value in _tensors(tensors).items():
         if name in new:
             value.copy_(new[name].view_as(value))

@@ -5,11 +5,15 @@ from torch import Tensor
 
 from mho import _core
 from mho.exceptions import ArgumentError, InputError
+from mho.simulator.parameters.arguments import check_index
 from mho.simulator.parameters.finite import all_finite
 from mho.simulator.raw_tiles.core.kernels import Kernels
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.tensors import Buffers, CoreTensors
 from mho.simulator.raw_tiles.rows import check_tensor
+
+# Entry of a cell with the device that updates reach.
+_CHOSEN = "current_device_idx"
 
 
 class HiddenParameters:
@@ -66,12 +70,34 @@ class HiddenParameters:
         for old, new in zip(self._tensors.added.values(), added, strict=True):
             old.copy_(new)
 
+    def get_hidden_update_index(self) -> int:
+        """Return the index of the device that is updated; 0 if there is nothing to choose."""
+        return 0 if self._parsed.spec.choices is None else int(self._tensors.cell[_CHOSEN])
+
+    def set_hidden_update_index(self, index: int) -> None:
+        """Choose the device of a cell that is updated and, if only one is, written to.
+
+        Args:
+            index: Index; ignored where there is nothing to choose.
+
+        Raises:
+            ArgumentError: The cell has no such device.
+        """
+        count = self._parsed.spec.choices
+        if count is None:
+            return
+        if not 0 <= check_index("index", index) < count:
+            raise ArgumentError(f"index: expected 0 to {count - 1}, got {index}")
+        self._tensors.cell[_CHOSEN].fill_(index)
+
     @torch.no_grad()
     def _write(self, planes: Buffers) -> None:
         tensors, parsed = self._tensors, self._parsed
-        _core.check_hidden(parsed.spec, planes)
+        visible = parsed.spec.visible_name
+        _core.check_hidden(parsed.spec, {k: v for k, v in planes.items() if k != visible})
         spec, dw_min = parsed.estimated(parsed.text, parsed.spec, planes)
         parsed.adopt(parsed.text, spec, dw_min)
         with self._kernels.on_host():
             tensors.store_planes(planes, spec)
-            _core.enter_bounds(spec, tensors.weights, tensors.hidden)
+            _core.enter_bounds(spec, tensors.weights, tensors.devices)
+            tensors.count_write()

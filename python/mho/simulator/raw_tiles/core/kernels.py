@@ -235,7 +235,7 @@ class HostKernels:
         tensors = self._tensors
         check_finite(tensors.weights)
         _core.update(
-            self._parsed.spec, tensors.weights, tensors.hidden, x, d, learning_rate,
+            self._parsed.spec, tensors.weights, tensors.devices, x, d, learning_rate,
             tensors.seed, tensors.calls, bias_input, tensors.counts,
         )  # fmt: skip
         tensors.count_write()
@@ -244,7 +244,7 @@ class HostKernels:
         """Run an operation of the core on the weights; see `Kernels`."""
         tensors, operation = self._tensors, getattr(_core, name)
         weight, seed, calls = tensors.weights, tensors.seed, tensors.calls
-        operation(self._parsed.spec, weight, tensors.hidden, *arguments, seed, calls)
+        operation(self._parsed.spec, weight, tensors.devices, *arguments, seed, calls)
         tensors.count_write()
 
     def on_host(self, replaces_all: bool = False) -> AbstractContextManager[None]:

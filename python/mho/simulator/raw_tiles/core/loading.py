@@ -1,5 +1,6 @@
 """Loading of the state of raw tiles of the core."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,11 +28,16 @@ Entries = dict[str, Any]
 # the machine that saved and on the one that loads.
 _ROUNDING = 2.0**-22
 
+# Sums of the weights of several devices, each below one in size, may round otherwise on another machine.
+_SUM = 1e-6
+
+_REALS = ("input_error_averages", "count_lr")
+
 # A number that no tile reaches, and from which none gets to the end of 63 bits.
 _LARGEST_CALL = 2**62
 
-_GROUPS = (Names.HIDDEN, Names.FORWARD_LINES, Names.BACKWARD_LINES, Names.DRIFT)
-_CLOCKS = (f"{Names.DRIFT}.current_t", f"{Names.DRIFT}.t")
+_GROUPS = (Names.HIDDEN, Names.CELL, Names.FORWARD_LINES, Names.BACKWARD_LINES, Names.DRIFT)
+_DOUBLES = (f"{Names.DRIFT}.current_t", f"{Names.DRIFT}.t", *(f"{Names.CELL}.{n}" for n in _REALS))
 
 _TORCH_NAMES = {
     "tile.weight": Names.WEIGHTS,
@@ -84,11 +90,12 @@ def plan(
     weights = _plan_weights(tensors, spec, entries, result)
     if not foreign:
         _plan_counters(tensors, entries, result)
-    hidden = _plan_hidden(entries, old_spec, spec, result)
+    hidden = _plan_hidden(entries, old_spec, spec, weights, result)
+    cell = _plan_cell(entries, old_spec, spec, result)
     if not result.missing:
-        _core.check_hidden(spec, hidden)
+        _core.check_hidden(spec, _without_visible(spec, hidden))
         if weights is not None:
-            _check_bounds(spec, weights, hidden)
+            _check_bounds(spec, weights, hidden, cell)
         if device_of(saved_text) != device_of(text):
             spec, dw_min = parsed.estimated(text, spec, hidden)
     same = saved_text == text and not foreign
@@ -99,6 +106,8 @@ def plan(
     result.steps.append(lambda: tensors.store_planes(hidden, spec))
     _plan_counts(tensors, entries, spec, same=same, result=result)
     lines[Names.DRIFT] = _planned_drift(entries, spec, same=same)
+    if spec.is_cell:
+        lines[Names.CELL] = cell
     for name, values in lines.items():
         group = tensors.group(name)
         result.steps.append(lambda group=group, values=values: group.replace(values))  # type: ignore[misc]
@@ -121,6 +130,11 @@ def check_edit(parsed: ParsedConfig, config: Any) -> None:
         raise TileModuleError(
             f"update.pulse_type: cannot be changed in a living tile from {parsed.spec.device} to"
             f" {spec.device} devices, which are drawn when a tile is built; build a new tile"
+        )
+    if spec.cell_entries != parsed.spec.cell_entries:
+        raise TileModuleError(
+            f"device: this change of a {spec.device} cannot be made in a living tile, whose"
+            " counters, signs and lines of reads are made when it is built; build a new tile"
         )
 
 
@@ -169,13 +183,19 @@ def _check_precision(entries: Entries) -> None:
     for name, value in entries.items():
         if name != Names.WEIGHTS and name.split(".")[0] not in _GROUPS:
             continue
-        dtype = torch.float64 if name in _CLOCKS else torch.float32
+        is_double = _is_double(name)
+        dtype = torch.float64 if is_double else torch.float32
         if isinstance(value, Tensor) and value.is_floating_point() and value.dtype is not dtype:
-            method = "double" if name in _CLOCKS else "float"
+            method = "double" if is_double else "float"
             raise InputError(
                 f"{name}: expected {dtype}, as tiles of the core save it whatever the precision of"
                 f" the model, got {value.dtype}; save the state anew, or convert with .{method}()"
             )
+
+
+def _is_double(name: str) -> bool:
+    """Return whether an entry is in float64; those of the devices of a cell end in their numbers."""
+    return re.sub(r"(_\d+)*$", "", name) in _DOUBLES
 
 
 def _plan_weights(
@@ -191,24 +211,43 @@ def _plan_weights(
     return new
 
 
-def _check_bounds(spec: _core.TileSpec, weights: Tensor, hidden: Mapping[str, Tensor]) -> None:
+def _check_bounds(
+    spec: _core.TileSpec,
+    weights: Tensor,
+    hidden: Mapping[str, Tensor],
+    cell: Mapping[str, Tensor],
+) -> None:
     """Refuse weights that no device of these can have.
 
-    What the device clips is what counts: of a device with write noise the persistent weights.
+    What the device clips is what counts: of a device with write noise the persistent weights. The
+    weights of a cell are the sum of those of its devices.
     """
-    inside, planes = weights.clone(), {k: v.clone() for k, v in hidden.items()}
+    inside = weights.clone()
+    planes = {k: v.clone() for k, v in (_without_visible(spec, hidden) | cell).items()}
     _core.enter_bounds(spec, inside, planes)
-    name, given, clipped = Names.WEIGHTS, weights, inside
-    if PERSISTENT in hidden:
-        name = f"{Names.HIDDEN}.{PERSISTENT}"
-        given, clipped = hidden[PERSISTENT], planes[PERSISTENT]
-    limit = clipped.abs() * _ROUNDING + torch.finfo(torch.float32).tiny
-    outside = int(((given - clipped).abs() > limit).sum())
-    if outside:
-        raise StateError(
-            f"{name}: {outside} of {given.numel()} weights are outside of the bounds of their"
-            f" {spec.device} devices; the state was changed after it was saved"
-        )
+    pairs = {f"{Names.HIDDEN}.{name}": (hidden[name], planes[name]) for name in _held(hidden)}
+    if spec.is_cell or not pairs:
+        pairs[Names.WEIGHTS] = (weights, inside)
+    for name, (given, clipped) in pairs.items():
+        limit = clipped.abs() * _ROUNDING + torch.finfo(torch.float32).tiny
+        if spec.is_cell and name == Names.WEIGHTS and spec.visible_name is None:
+            limit = limit + _SUM
+        outside = int(((given - clipped).abs() > limit).sum())
+        if outside:
+            raise StateError(
+                f"{name}: {outside} of {given.numel()} weights are outside of the bounds of their"
+                f" {spec.device} devices{' or not their sum' if spec.is_cell else ''}; the state"
+                " was changed after it was saved"
+            )
+
+
+def _held(hidden: Mapping[str, Tensor]) -> list[str]:
+    """Return the hidden weights that devices clip: under the write noise if they have any."""
+    return [name for name in hidden if name.startswith(PERSISTENT)]
+
+
+def _without_visible(spec: _core.TileSpec, hidden: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in hidden.items() if name != spec.visible_name}
 
 
 def _plan_counters(tensors: CoreTensors, entries: Entries, result: LoadPlan) -> None:
@@ -229,7 +268,11 @@ def _counter(value: object, name: str) -> Tensor:
 
 
 def _plan_hidden(
-    entries: Entries, old_spec: _core.TileSpec, spec: _core.TileSpec, result: LoadPlan
+    entries: Entries,
+    old_spec: _core.TileSpec,
+    spec: _core.TileSpec,
+    weights: Tensor | None,
+    result: LoadPlan,
 ) -> dict[str, Tensor]:
     if old_spec.hidden_names != spec.hidden_names:
         raise StateError(
@@ -243,13 +286,44 @@ def _plan_hidden(
     hidden = {}
     for name in spec.hidden_names:
         constant = old_spec.hidden_constant(name)
-        if name in given:
+        if name == spec.visible_name:
+            if weights is not None:
+                hidden[name] = weights
+        elif name in given:
             hidden[name] = check_weights(given[name], shape, f"{Names.HIDDEN}.{name}")
         elif constant is not None:
             hidden[name] = torch.full(shape, constant, dtype=torch.float32, device="cpu")
         else:
             result.missing.append(f"{Names.HIDDEN}.{name}")
     return hidden
+
+
+def _plan_cell(
+    entries: Entries, old_spec: _core.TileSpec, spec: _core.TileSpec, result: LoadPlan
+) -> dict[str, Tensor]:
+    given = _take(entries, Names.CELL)
+    if old_spec.cell_entries != spec.cell_entries:
+        raise StateError(
+            f"{Names.CELL}: the state is that of a {old_spec.device} with"
+            f" {[name for name, *_ in old_spec.cell_entries]}, but the tile has a {spec.device}"
+            f" with {[name for name, *_ in spec.cell_entries]}"
+        )
+    cell = {}
+    for name, dtype, length in spec.cell_entries:
+        if name not in given:
+            result.missing.append(f"{Names.CELL}.{name}")
+            continue
+        value = given[name]
+        expected = getattr(torch, dtype)
+        fits = isinstance(value, Tensor) and value.dtype is expected and value.shape == (length,)
+        if not fits:
+            raise InputError(f"{Names.CELL}.{name}: expected {length} values of {expected}")
+        if expected.is_floating_point and not all_finite(value):
+            raise StateError(f"{Names.CELL}.{name}: values must be finite")
+        cell[name] = value.detach()
+    if unknown := set(given) - set(cell) - {name for name, *_ in spec.cell_entries}:
+        raise StateError(f"{Names.CELL}: a {spec.device} has no {sorted(unknown)}")
+    return cell
 
 
 def _plan_counts(
@@ -277,18 +351,20 @@ def _plan_counts(
 
 def _planned_drift(entries: Entries, spec: _core.TileSpec, same: bool) -> dict[str, Tensor]:
     given = _take(entries, Names.DRIFT)
-    if not given or not (spec.drifts or same):
+    if not given or not (spec.drifting or same):
         return {}
     matrix = (spec.d_size, spec.x_size)
-    expected = {"current_t": (1,), "t": matrix, "w0": matrix, "previous_weights": matrix}
-    if not spec.drifts or set(given) != set(expected):
-        names = sorted(expected) if spec.drifts else []
-        raise StateError(f"{Names.DRIFT}: expected entries {names}, got {sorted(given)}")
+    of_one = {"current_t": (1,), "t": matrix, "w0": matrix, "previous_weights": matrix}
+    expected = {f"{k}{ending}": shape for ending in spec.drifting for k, shape in of_one.items()}
+    if not expected or set(given) != set(expected):
+        raise StateError(
+            f"{Names.DRIFT}: expected entries {sorted(expected)}, got {sorted(given)}"
+        )
     return {name: _drift(name, given[name], shape) for name, shape in expected.items()}
 
 
 def _drift(name: str, value: object, shape: tuple[int, ...]) -> Tensor:
-    dtype = torch.float64 if name in ("current_t", "t") else torch.float32
+    dtype = torch.float64 if _is_double(f"{Names.DRIFT}.{name}") else torch.float32
     if not isinstance(value, Tensor) or value.dtype is not dtype or tuple(value.shape) != shape:
         raise InputError(f"{Names.DRIFT}.{name}: expected a {dtype} tensor of shape {shape}")
     if not all_finite(value):

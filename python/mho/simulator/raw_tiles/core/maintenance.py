@@ -69,7 +69,7 @@ class Maintenance:
     def _clip_to_bounds(self) -> None:
         """Bring weights that were just written into the device bounds and redraw write noise."""
         tensors, spec = self._tensors, self._parsed.spec
-        _core.clip_to_bounds(spec, tensors.weights, tensors.hidden, tensors.seed, tensors.calls)
+        _core.clip_to_bounds(spec, tensors.weights, tensors.devices, tensors.seed, tensors.calls)
         tensors.count_write()
 
     def clip_weights(self, weight_clipper_params: WeightClipParameter) -> None:
@@ -157,14 +157,14 @@ class Maintenance:
         """
         delta_t = check_not_negative("delta_t", time_since_last_call)
         tensors, spec = self._tensors, self._parsed.spec
-        if not spec.drifts:
+        if not spec.drifting:
             return
         weight, seed, calls = tensors.weights, tensors.seed, tensors.calls
         with tensors.undone_on_error():
             if not tensors.drift:
-                tensors.drift.update(tensors.fresh_drift())
+                tensors.drift.update(tensors.fresh_drift(spec))
             state = dict(tensors.drift)
-            _core.drift(spec, weight, tensors.hidden, state, delta_t, seed, calls)
+            _core.drift(spec, weight, tensors.devices, state, delta_t, seed, calls)
             tensors.count_write()
 
     def reset_columns(

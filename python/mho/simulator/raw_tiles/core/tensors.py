@@ -22,6 +22,8 @@ DEVICE = "analog_tile_device"
 
 _GROUPS = (Names.HIDDEN, Names.FORWARD_LINES, Names.BACKWARD_LINES, Names.DRIFT)
 
+_WEIGHTS, _EXPONENTS = "hidden_weights", "drift_nu"
+
 
 class CoreTensors:
     """State of a raw tile: buffers of the module that owns it.
@@ -39,7 +41,11 @@ class CoreTensors:
     """Its own buffers: weights, seed, number of the next call, pulse counters."""
 
     hidden: Buffers
-    """Hidden parameters but those that equal a constant of the configuration, `[out, x_size]`."""
+    """Hidden parameters but those that equal a constant of the configuration, `[out, x_size]`; of a
+    cell also the weights of its devices and its buffers."""
+
+    cell: Buffers
+    """What a cell has beside matrices: counters, signs, averages, frozen values of its reads."""
 
     added: Buffers
     """Hidden parameters that a device in Python adds, `[out, x_size]`; empty without one."""
@@ -65,7 +71,7 @@ class CoreTensors:
         owner.register_buffer(Names.SEED, seed)
         owner.register_buffer(Names.CALLS, torch.zeros(1, dtype=torch.int64, device="cpu"))
         owner.register_buffer(Names.COUNTS, _no_counts(spec))
-        for name in _GROUPS:
+        for name in (*_GROUPS, *((Names.CELL,) if spec.is_cell else ())):
             owner.add_module(name, TensorGroup())
         self.connect(owner)
         self._construct(spec, int(seed))
@@ -79,6 +85,7 @@ class CoreTensors:
         self.owner = owner
         self.state = owner._buffers
         self.hidden = self.group(Names.HIDDEN)._buffers
+        self.cell = self.group(Names.CELL)._buffers if Names.CELL in owner._modules else {}
         self.drift = self.group(Names.DRIFT)._buffers
         self.lines = (
             self.group(Names.FORWARD_LINES)._buffers,
@@ -89,9 +96,14 @@ class CoreTensors:
     def _construct(self, spec: _core.TileSpec, seed: int) -> None:
         shape = (spec.d_size, spec.x_size)
         names = [name for name in spec.hidden_names if spec.hidden_constant(name) is None]
+        if spec.visible_name is not None:
+            names.remove(spec.visible_name)
         hidden = {name: torch.empty(shape, dtype=torch.float32, device="cpu") for name in names}
-        spec.construct_into(seed, hidden)
+        cell = fresh_entries(spec)
+        spec.construct_into(seed, self.weights, hidden | cell)
         self.group(Names.HIDDEN).hold(hidden)
+        if spec.is_cell:
+            self.group(Names.CELL).hold(cell)
         for backward, name in enumerate((Names.FORWARD_LINES, Names.BACKWARD_LINES)):
             lines = spec.construct_lines(bool(backward), seed)
             self.group(name).replace({k: as_tensor(v, (-1,)) for k, v in lines.items()})
@@ -126,6 +138,11 @@ class CoreTensors:
         return _present(self.state, Names.CALLS)
 
     @property
+    def devices(self) -> Buffers:
+        """What stands at the crosspoints beside the weights: all of it, by name."""
+        return {**self.hidden, **self.cell} if self.cell else self.hidden
+
+    @property
     def counts(self) -> Tensor | None:
         """Pulse counters, int64 `[2, out, x_size]`; None unless pulses are counted."""
         counts: Tensor | None = self.state[Names.COUNTS]
@@ -148,7 +165,8 @@ class CoreTensors:
         For changes in several steps, between any two of which Python may raise `KeyboardInterrupt`.
         """
         changed = [self.state[name] for name in (Names.WEIGHTS, Names.CALLS, Names.COUNTS)]
-        changed += [self.hidden.get(PERSISTENT), *self.drift.values()]
+        changed += self.devices.values() if self.cell else [self.hidden.get(PERSISTENT)]
+        changed += self.drift.values()
         saved = [(tensor, tensor.detach().clone()) for tensor in changed if tensor is not None]
         drift = dict(self.drift)
         try:
@@ -189,6 +207,8 @@ class CoreTensors:
             spec: Configuration.
         """
         stored: Tensor | None = self.hidden.get(name)
+        if name == spec.visible_name:
+            stored = self.weights
         if stored is not None:
             return stored.detach().clone()
         constant = spec.hidden_constant(name)
@@ -206,7 +226,10 @@ class CoreTensors:
         for name in [name for name in self.hidden if name not in planes]:
             del self.hidden[name]  # of the device before
         for name, value in planes.items():
-            if name == "drift_nu" and not spec.drifts:
+            if name == spec.visible_name:
+                self.weights.copy_(value)
+                continue
+            if _of_drift(name) and name.removeprefix(_EXPONENTS) not in spec.drifting:
                 self.hidden.pop(name, None)  # without drift there are no exponents
                 continue
             constant = spec.hidden_constant(name)
@@ -242,15 +265,39 @@ class CoreTensors:
             self.added = {}
 
     @ordinary_tensors()
-    def fresh_drift(self) -> Buffers:
-        """Return what drift remembers before its first call."""
-        acting = self.hidden.get(PERSISTENT, self.weights)
-        return {
-            "current_t": torch.zeros(1, dtype=torch.float64, device="cpu"),
-            "t": torch.zeros(acting.shape, dtype=torch.float64, device="cpu"),
-            "w0": acting.detach().clone(),
-            "previous_weights": acting.detach().clone(),
-        }
+    def fresh_drift(self, spec: _core.TileSpec) -> Buffers:
+        """Return what drift remembers before its first call.
+
+        Args:
+            spec: Configuration.
+        """
+        drift = {}
+        for ending in spec.drifting:
+            shown = self.hidden.get(f"{_WEIGHTS}{ending}", self.weights)
+            acting = self.hidden.get(f"{PERSISTENT}{ending}", shown)
+            drift[f"current_t{ending}"] = torch.zeros(1, dtype=torch.float64, device="cpu")
+            drift[f"t{ending}"] = torch.zeros(acting.shape, dtype=torch.float64, device="cpu")
+            drift[f"w0{ending}"] = acting.detach().clone()
+            drift[f"previous_weights{ending}"] = acting.detach().clone()
+        return drift
+
+
+def fresh_entries(spec: _core.TileSpec) -> Buffers:
+    """Return what a cell has beside matrices, before it is constructed.
+
+    Args:
+        spec: Configuration.
+    """
+    return {
+        name: torch.ones(length, dtype=getattr(torch, dtype), device="cpu")
+        if dtype == "int8"
+        else torch.zeros(length, dtype=getattr(torch, dtype), device="cpu")
+        for name, dtype, length in spec.cell_entries
+    }
+
+
+def _of_drift(name: str) -> bool:
+    return name.startswith(_EXPONENTS)
 
 
 def _no_counts(spec: _core.TileSpec) -> Tensor | None:

@@ -255,6 +255,8 @@ class CoreTile(SimulatorTile):
     def entries(self, config: Any) -> list[str]:
         """Return the names of its entries; see the base class."""
         groups = [Names.HIDDEN, Names.FORWARD_LINES, Names.BACKWARD_LINES, Names.DRIFT]
+        if self.spec.is_cell:
+            groups.append(Names.CELL)
         if self.python is not None:
             groups.append(DEVICE)
         single = [Names.WEIGHTS, Names.SEED, Names.CALLS, Names.COUNTS]
@@ -463,9 +465,8 @@ class CoreTile(SimulatorTile):
 
     def after_step(self, config: Any) -> bool:
         """Let the weights diffuse and decay if the devices do; returns whether they changed."""
-        device = getattr(config, "device", None)
-        diffuses = getattr(device, "diffusion", 0.0) > 0.0
-        decays = getattr(device, "lifetime", 0.0) > 0.0
+        diffuses = config.device.requires_diffusion()
+        decays = config.device.requires_decay()
         if diffuses:
             self.diffuse_weights()
         if decays:
@@ -492,16 +493,8 @@ class CoreTile(SimulatorTile):
         """
         self.hidden.set(params)
 
-    def get_hidden_update_index(self) -> int:
-        """Return the index of the device that is updated; single devices have only one."""
-        return 0
-
-    def set_hidden_update_index(self, index: int) -> None:
-        """Ignore the index: single devices have only one.
-
-        Args:
-            index: Accepted for compatibility.
-        """
+    get_hidden_update_index = done_by("hidden", HiddenParameters.get_hidden_update_index)
+    set_hidden_update_index = done_by("hidden", HiddenParameters.set_hidden_update_index)
 
     def get_pulse_counters(self) -> Tensor:
         """Return the pulse counters; see the base class. Empty unless devices `count_pulses`."""
