@@ -20,7 +20,13 @@ from reference import golden, rules, schedules  # noqa: F401  # they fill the li
 from reference.cases import CASES
 from reference.configs import device, transfer
 from reference.pulses import NotDeterministicError, single, trains
-from reference.trajectories import G_FAST, G_SLOW, Trajectory, trajectories
+from reference.trajectories import (
+    G_FAST,
+    G_SLOW,
+    Trajectory,
+    pulses_per_weight,
+    trajectories,
+)
 from reference.unit_cells import ReferenceTile
 
 Values = NDArray[np.float64]
@@ -141,18 +147,6 @@ def test_a_buffer_that_keeps_loses_nothing(case: Trajectory) -> None:
     written = (1 - cell.momentum) * cell.thres_scale * found["hidden_weights_1"]
     assert np.abs(found["hidden_weights_1"]).max() > 5 * G_SLOW
     np.testing.assert_allclose(found["buffered_FP_weight_0"] + written, total, rtol=0, atol=2e-5)
-
-
-def pulses_per_weight(case: Trajectory) -> float:
-    """Return what one unit of the fast device adds to the buffer of a chopped cell."""
-    options, cell = case.options, case.config.device
-    lines = 4 if cell.transfer_columns else 3
-    threshold = G_FAST
-    if options["auto_granularity"]:
-        threshold *= options["auto_granularity"] / lines
-    if options["correct_gradient_magnitudes"]:
-        threshold *= G_FAST * G_SLOW / G_FAST
-    return case.lr * (options["gamma"] or 1.0) / threshold
 
 
 def signs_of(cell: Any, sweeps: NDArray[np.int64]) -> Values:

@@ -77,6 +77,19 @@ class Trajectory:
         return {name: np.stack(values) for name, values in found.items()}
 
 
+def pulses_per_weight(case: Trajectory) -> float:
+    """Return what one unit of the fast device adds to the buffer of a chopped cell."""
+    cell = case.config.device
+    assert isinstance(cell, ChoppedTransferCompound)
+    lines = COLUMNS if cell.transfer_columns else ROWS
+    threshold = cell.buffer_granularity * G_FAST
+    if cell.auto_granularity:
+        threshold *= cell.auto_granularity / (lines * cell.transfer_every)
+    if cell.correct_gradient_magnitudes:
+        threshold *= G_FAST * G_SLOW / G_FAST
+    return case.lr * (case.options.get("gamma") or 1.0) / threshold
+
+
 def exactly(longest: int) -> UpdateParameters:
     """Return parameters of writes that make exactly the wanted pulses, up to a number."""
     kind = PulseType.DETERMINISTIC_IMPLICIT
