@@ -75,6 +75,10 @@ def load(
     _core.check_state(spec, tensors.weights.clone(), {**tensors.hidden, **cell})
     parsed.adopt(parsed.text, spec, dw_min)
     _store(tensors, new, spec)
+    if tensors.cell:
+        # The weights of a cell are a sum with its signs.
+        _core.enter_bounds(spec, tensors.weights, tensors.devices)
+        tensors.count_write()
     return rate
 
 

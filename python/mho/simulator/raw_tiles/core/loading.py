@@ -106,8 +106,7 @@ def plan(
     result.steps.append(lambda: tensors.store_planes(hidden, spec))
     _plan_counts(tensors, entries, spec, same=same, result=result)
     lines[Names.DRIFT] = _planned_drift(entries, spec, same=same)
-    if spec.is_cell:
-        lines[Names.CELL] = cell
+    result.steps.append(lambda: tensors.store_cell(cell))
     for name, values in lines.items():
         group = tensors.group(name)
         result.steps.append(lambda group=group, values=values: group.replace(values))  # type: ignore[misc]

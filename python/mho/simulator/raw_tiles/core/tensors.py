@@ -258,6 +258,21 @@ class CoreTensors:
         else:
             old.copy_(value)
 
+    def store_cell(self, entries: Mapping[str, Tensor]) -> None:
+        """Hold what a cell has beside matrices, and nothing of another cell.
+
+        Args:
+            entries: Its entries by name; empty for a single device.
+        """
+        if not entries:
+            self.owner._modules.pop(Names.CELL, None)
+            self.cell = {}
+            return
+        if Names.CELL not in self.owner._modules:
+            self.owner.add_module(Names.CELL, TensorGroup())
+        self.group(Names.CELL).replace(entries)
+        self.cell = self.group(Names.CELL)._buffers
+
     def drop_added(self) -> None:
         """Forget all hidden parameters beside those of the core."""
         if DEVICE in self.owner._modules:
