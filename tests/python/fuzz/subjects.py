@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from cells_for_tests import CELLS
 from fuzz.dice import Dice
 from golden import GoldenConfig, GoldenDevice, GoldenModel
 from mho import inference
@@ -72,6 +73,7 @@ def rich(dice: Dice) -> Any:
 
 KINDS: dict[str, Callable[[Dice], Any]] = {
     "pulsed": pulsed,
+    "cell": lambda dice: dice.one(list(CELLS.values()))(),
     "rich": rich,
     "python device": lambda dice: configs.SingleRPUConfig(device=GoldenDevice()),
     "ideal": lambda dice: configs.SingleRPUConfig(device=configs.IdealDevice()),
@@ -80,7 +82,7 @@ KINDS: dict[str, Callable[[Dice], Any]] = {
     "torch": lambda dice: inferring(configs.TorchInferenceRPUConfig, dice),
     "custom": lambda dice: dice.one([CustomRPUConfig, GoldenConfig])(),
 }
-WEIGHTS = {"pulsed": 5, "inference": 3, "torch": 2}  # how often, where not once
+WEIGHTS = {"pulsed": 4, "cell": 4, "inference": 3, "torch": 2}  # how often, where not once
 
 
 PARTS = ("tile", "layer", "mapped", "model", "wrapped")
