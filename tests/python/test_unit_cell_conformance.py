@@ -105,9 +105,9 @@ def test_copies_continue_with_the_same_bits(name: str, way: str, tmp_path: Path)
     assert other.tile.dump_extra() == tile.tile.dump_extra()
     for round_ in range(3):
         assert torch.equal(other.tile.get_weights(), tile.tile.get_weights()), round_
-        assert torch.equal(
-            other.tile.get_hidden_parameters(), tile.tile.get_hidden_parameters()
-        ), round_
+        assert torch.equal(other.tile.get_hidden_parameters(), tile.tile.get_hidden_parameters()), (
+            round_
+        )
         train(tile, 7, round_)
         train(other, 7, round_)
     assert torch.equal(tile(torch.ones(2, IN)), other(torch.ones(2, IN)))
@@ -320,7 +320,9 @@ def test_index_of_the_updated_device() -> None:
     before = tile.get_hidden_parameters()
     train(tile, 1)
     after = tile.get_hidden_parameters()
-    moved = [k for k in range(3) if not torch.equal(*(p[f"hidden_weights_{k}"] for p in (before, after)))]
+    moved = [
+        k for k in range(3) if not torch.equal(*(p[f"hidden_weights_{k}"] for p in (before, after)))
+    ]
     assert moved == [2]
     for bad in (-1, 3):
         with pytest.raises(ArgumentError, match="index"):

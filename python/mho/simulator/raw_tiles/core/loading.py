@@ -28,7 +28,7 @@ Entries = dict[str, Any]
 # the machine that saved and on the one that loads.
 _ROUNDING = 2.0**-22
 
-# Sums of the weights of several devices, each below one in size, may round otherwise on another machine.
+# Sums of the weights of several devices, about one in size, may round otherwise on another machine.
 _SUM = 1e-6
 
 _REALS = ("input_error_averages", "count_lr")
@@ -193,7 +193,7 @@ def _check_precision(entries: Entries) -> None:
 
 
 def _is_double(name: str) -> bool:
-    """Return whether an entry is in float64; those of the devices of a cell end in their numbers."""
+    """Return whether an entry is in float64; numbers of the devices of a cell end its name."""
     return re.sub(r"(_\d+)*$", "", name) in _DOUBLES
 
 
@@ -356,9 +356,7 @@ def _planned_drift(entries: Entries, spec: _core.TileSpec, same: bool) -> dict[s
     of_one = {"current_t": (1,), "t": matrix, "w0": matrix, "previous_weights": matrix}
     expected = {f"{k}{ending}": shape for ending in spec.drifting for k, shape in of_one.items()}
     if not expected or set(given) != set(expected):
-        raise StateError(
-            f"{Names.DRIFT}: expected entries {sorted(expected)}, got {sorted(given)}"
-        )
+        raise StateError(f"{Names.DRIFT}: expected entries {sorted(expected)}, got {sorted(given)}")
     return {name: _drift(name, given[name], shape) for name, shape in expected.items()}
 
 
