@@ -59,7 +59,7 @@ class TileSpec:
         d_size: int,
         x_size: int,
         analog_bias: bool = False,
-        dw_min: float | None = None,
+        dw_min: float | list[float] | None = None,
     ) -> TileSpec: ...
     @property
     def config(self) -> str: ...
@@ -269,8 +269,11 @@ def check_hidden(spec: TileSpec, hidden: dict[str, Tensor]) -> None:
 def check_state(spec: TileSpec, weight: Tensor, hidden: dict[str, Tensor]) -> None:
     """Raise for the state of a cell that cannot be used: entries missing, or counters outside."""
 
-def unexpected_dw_min(spec: TileSpec, hidden: dict[str, Tensor]) -> float | None:
-    """Return the ``dw_min`` that hidden parameters show, if the configuration has another one."""
+def unexpected_dw_min(spec: TileSpec, hidden: dict[str, Tensor]) -> float | list[float] | None:
+    """Return the ``dw_min`` that hidden parameters show, if the configuration has another one.
+
+    For a cell it is a list with that of each device.
+    """
 
 def drift(
     spec: TileSpec,

@@ -408,3 +408,31 @@ def test_parameters_of_members_that_cells_cannot_use() -> None:
     config.device.unit_cell_devices[0] = soft(count_pulses=True)
     with pytest.raises(ConfigError, match="count_pulses"):
         AnalogTile(OUT, IN, config)
+
+
+@pytest.mark.parametrize("name", ["transfer", "vector", "one_sided_mirrored", "nested", "mixed"])
+def test_steps_of_measured_devices(name: str, tmp_path: Path) -> None:
+    """Pulses are counted in the steps that the devices have, not in those of the configuration."""
+    tile = tile_of(name)
+    before, planes = tile.tile.spec.weight_granularity, tile.get_hidden_parameters()
+    coarse = {k: v * 2 if k.startswith("dwmin") else v for k, v in planes.items()}
+    with pytest.warns(UserWarning, match="dw_min: the steps"):
+        tile.set_hidden_parameters(coarse)
+    after = tile.tile.spec.weight_granularity
+    # Exponential steps have a step of their own at zero, and few crosspoints estimate with spread.
+    assert after == pytest.approx(2 * before, rel=0.5) and after > 1.3 * before
+    train(tile, 4)
+    for way in ("state_dict", "deepcopy", "pickle"):
+        other = WAYS[way](tile, tmp_path)
+        assert other.tile.spec.weight_granularity == after
+        assert other.tile.dw_min == tile.tile.dw_min
+        twin = copy.deepcopy(tile)
+        train(other, 2, 9)
+        train(twin, 2, 9)
+        assert torch.equal(other.tile.get_weights(), twin.tile.get_weights())
+    other = tile_of(name)
+    other.tile.load_extra(tile.tile.dump_extra())
+    assert other.tile.dw_min == tile.tile.dw_min
+    for bad in ([0.1], [-0.1] * 9):
+        with pytest.raises(TileError, match="dw_min"):
+            other.tile.load_extra({"dw_min": bad * (1 if name != "mixed" else 3)})

@@ -16,6 +16,7 @@ from mho.simulator.raw_tiles.core.lines import LineValues
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig, device_of
 from mho.simulator.raw_tiles.core.tensors import CoreTensors
 from mho.simulator.raw_tiles.weight_limits import check_weights
+from mho.simulator.state.header import Steps
 from mho.simulator.state.names import PERSISTENT
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.plan import LoadPlan
@@ -52,7 +53,7 @@ def plan(
     entries: Entries,
     saved: RPUConfigBase,
     config: RPUConfigBase,
-    saved_dw_min: float | None = None,
+    saved_dw_min: Steps | None = None,
     foreign: bool = False,
     keeps_state: bool = False,
 ) -> LoadPlan:

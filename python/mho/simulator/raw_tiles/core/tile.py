@@ -25,6 +25,7 @@ from mho.simulator.raw_tiles.core.python_device import PythonDevice, custom_devi
 from mho.simulator.raw_tiles.core.tensors import DEVICE, CoreTensors
 from mho.simulator.raw_tiles.given_values import named_values
 from mho.simulator.raw_tiles.rows import batch_shape, check_tensor, from_rows, to_rows
+from mho.simulator.state.header import Steps
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.plan import LoadPlan
@@ -188,8 +189,8 @@ class CoreTile(SimulatorTile):
         return self.parsed.analog_bias
 
     @property
-    def dw_min(self) -> float | None:  # type: ignore[override]
-        """Mean step of the devices, None if it is that of the configuration."""
+    def dw_min(self) -> Steps | None:  # type: ignore[override]
+        """Mean step of the devices; see the base class."""
         return self.parsed.dw_min
 
     def connect(self, owner: nn.Module) -> None:
@@ -267,7 +268,7 @@ class CoreTile(SimulatorTile):
         entries: dict[str, Any],
         saved: Any,
         config: Any,
-        saved_dw_min: float | None = None,
+        saved_dw_min: Steps | None = None,
         foreign: bool = False,
         only_present: bool = False,
     ) -> LoadPlan:
