@@ -57,9 +57,7 @@ class InnerConfig:
             ConfigError: A value is invalid; the message names the field.
         """
         paths = self._paths
-        return wire.dumps(
-            {name: getattr(self, name).to_wire(path) for name, path in paths.items()}
-        )
+        return wire.dumps({name: getattr(self, name).to_wire(path) for name, path in paths.items()})
 
     @contextmanager
     def named_as_in_tile(self) -> Iterator[None]:
@@ -163,7 +161,7 @@ class InnerTile(TensorGroup):
 
     @ordinary_tensors()
     def note_step(self) -> None:
-        """Let the state hold the mean step of the devices if it is not that of the configuration."""
+        """Hold the mean step of the devices, unless it is that of the configuration."""
         own = self.tile.dw_min
         value = None if own is None else torch.tensor([own], dtype=torch.float64, device="cpu")
         self._buffers[_STEP] = value

@@ -1,6 +1,6 @@
 """Raw tile of a transfer compound: two arrays of the core, and the algorithm in Python."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -15,7 +15,6 @@ from mho.simulator.parameters.arguments import (
     check_flag,
     check_flags,
     check_index,
-    check_instance,
     check_not_negative,
     check_size,
 )
