@@ -43,6 +43,7 @@ def plan(
         replaces: Whether the state is that of the tile itself, which gets another configuration.
 
     Raises:
+        ArgumentError: A value of an array is not finite.
         ConfigError: A configuration is invalid.
         InputError: An entry has the wrong shape or dtype.
         StateError: The entries are those of another cell, or no tile can have them.
@@ -54,7 +55,7 @@ def plan(
         array: InnerTile = getattr(tile, name)
         try:
             part = array.plan(_taken(own, f"{name}."), old, new, replaces)
-        except TileError as error:
+        except (ArgumentError, TileError) as error:
             raise type(error)(f"tile.{name}.{error}") from error
         result.missing += [f"tile.{name}.{entry}" for entry in part.missing]
         result.unexpected += [f"tile.{name}.{entry}" for entry in part.unexpected]
