@@ -517,7 +517,7 @@ class TransferSimulatorTile(SimulatorTile, TensorGroup):
         values = params.detach().to("cpu", torch.float32)
         if not all_finite(values):
             raise ArgumentError("params: values must be finite")
-        fast, slow, weights, own = values.split([*counts, 2, len(planes)])
+        fast, slow, weights, own = torch.split(values, [*counts, 2, len(planes)])
         with self.undone_on_error():
             for array, device, weight in zip(self.arrays, (fast, slow), weights, strict=True):
                 array.weights.copy_(weight)
@@ -550,10 +550,10 @@ class TransferSimulatorTile(SimulatorTile, TensorGroup):
         if not 0 <= check_index("index", index) < len(self.arrays):
             raise ArgumentError(f"index: expected 0 to {len(self.arrays) - 1}, got {index}")
 
-    get_forward_parameters = done_by("slow", CoreTile.get_forward_parameters)
-    set_forward_parameters = done_by("slow", CoreTile.set_forward_parameters)
-    get_backward_parameters = done_by("slow", CoreTile.get_backward_parameters)
-    set_backward_parameters = done_by("slow", CoreTile.set_backward_parameters)
+    get_forward_parameters = done_by("slow", SimulatorTile.get_forward_parameters)
+    set_forward_parameters = done_by("slow", SimulatorTile.set_forward_parameters)
+    get_backward_parameters = done_by("slow", SimulatorTile.get_backward_parameters)
+    set_backward_parameters = done_by("slow", SimulatorTile.set_backward_parameters)
 
     def get_pulse_counters(self) -> Tensor:
         """Return nothing: pulses are counted by each array, not for the cell as a whole."""
