@@ -3,7 +3,9 @@
 import copy
 import io
 import pickle
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,7 @@ from mho.simulator.configs import (
     WeightClipType,
     build_config,
 )
+from mho.simulator.parameters import registry
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.tiles.transfer import TorchTransferTile, TransferSimulatorTile
 from reference import golden, rules, schedules  # noqa: F401  # they fill the list of cases
@@ -1083,3 +1086,15 @@ def test_it_prints_what_it_is() -> None:
 def test_its_arrays_are_no_tiles_of_the_model() -> None:
     model = AnalogSequential(AnalogLinear(IN, OUT, rpu_config=made()))
     assert len(list(model.analog_tiles())) == 1
+
+
+def test_examples_of_the_page_run() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "torch_transfer.md").read_text()
+    page: dict[str, Any] = {}
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    try:
+        for block in blocks:
+            exec(compile(block, "docs/torch_transfer.md", "exec"), page)
+    finally:
+        registry._TILES.pop("PatientTransferTile", None)
