@@ -310,30 +310,26 @@ BOTH = [(name, b) for name, (_, medians) in ONE_TRANSFER.items() for b in median
 
 
 @cache
-def with_one_transfer(name: str, b: float, tile_class: type) -> float:
-    """Return the median error of five runs of a kind of tile, all kinds with the same samples."""
+def with_one_transfer(name: str, b: float, tile_class: type) -> list[float]:
+    """Return the errors of five runs of a kind of tile."""
     config = named(name, **ONE_TRANSFER[name][0], transfer_every=float(BATCH))(b)
     config.tile_class = tile_class
-
-    def error(seed: int) -> float:
-        return error_of(config, 0.1, seed, prepare=lambda _: torch.manual_seed(1000 + seed))
-
-    return float(np.median([error(seed) for seed in range(5)]))
+    return [error_of(config, 0.1, seed) for seed in range(5)]
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("name", "b"), BOTH)
 def test_transfers_in_python_are_those_of_the_standard(name: str, b: float) -> None:
     tolerance = 0.2 if b == 0 or name == "ttv4" else 0.3
-    expected = ONE_TRANSFER[name][1][b]
-    assert with_one_transfer(name, b, TorchTransferTile) == pytest.approx(expected, rel=tolerance)
+    found = float(np.median(with_one_transfer(name, b, TorchTransferTile)))
+    assert found == pytest.approx(ONE_TRANSFER[name][1][b], rel=tolerance)
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("name", "b"), BOTH)
 def test_transfers_in_python_are_those_of_the_core(name: str, b: float) -> None:
     """The pulses of a batch are made at one rate in Python; that is all that differs."""
-    expected = with_one_transfer(name, b, AnalogTile)
-    # Both learn from the same samples; what is left are the draws of five runs.
-    tolerance = 0.1 if b == 0 or name == "ttv4" else 0.2
-    assert with_one_transfer(name, b, TorchTransferTile) == pytest.approx(expected, rel=tolerance)
+    ours, others = (with_one_transfer(name, b, kind) for kind in (TorchTransferTile, AnalogTile))
+    # Devices differ from run to run, by which the errors spread: three times what means may differ.
+    spread = np.sqrt((np.var(ours, ddof=1) + np.var(others, ddof=1)) / len(ours))
+    assert float(np.mean(ours)) == pytest.approx(float(np.mean(others)), abs=3 * float(spread))
