@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mho.exceptions import ConfigError
+from mho.exceptions import ArgumentError, ConfigError
 from mho.simulator.delegation import done_by
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.registry import register_tile_class
@@ -56,6 +56,12 @@ class TorchTransferTile(TileWithPeriphery):
                 for; the message names the field.
         """
         super().__init__(out_size, in_size, rpu_config, bias, in_trans, out_trans)
+
+    def _default_config(self) -> RPUConfigBase:
+        raise ArgumentError(
+            "rpu_config: TorchTransferTile needs a UnitCellRPUConfig whose device is a"
+            " ChoppedTransferCompound or DynamicTransferCompound, got None"
+        )
 
     def check_config(self, config: Any) -> None:
         """Refuse what the algorithm in Python does not do; see the base class.
