@@ -299,9 +299,12 @@ def test_random_choppers_flip_as_often_as_asked() -> None:
 def test_a_dynamic_cell_may_flip_at_random_as_well() -> None:
     fields = {"in_chop_random": True, "in_chop_prob": 0.1}
     tile = tile_of(made(DynamicTransferCompound, **fields), 2, 1)
-    signs = [int(tile.tile.in_chopper) for _ in range(3000) if rest(tile) is None]  # type: ignore[func-returns-value]
+    signs = []
+    for _ in range(3000):
+        rest(tile)
+        signs.append(int(tile.tile.in_chopper))
     flips = np.flatnonzero(np.diff(signs)) + 1
-    assert set(range(9, 2999, 10)) <= set((flips).tolist())
+    assert set(range(9, 2999, 10)) <= set(flips.tolist())
     # Of the other nine sweeps of a period, each flips by chance.
     by_chance = len(flips) - 299
     assert by_chance / 2700 == pytest.approx(0.1, abs=5 * (0.1 * 0.9 / 2700) ** 0.5)
@@ -1027,10 +1030,12 @@ def test_compiled_models_call_it_outside_of_graphs() -> None:
     compiled = torch.compile(layer, backend="eager")
     x = torch.randn(2, IN)
     torch.testing.assert_close(compiled(x), layer(x))
-    with pytest.raises(Exception, match="not part of graphs"):
-        torch.export.export(layer, (x,))
+    if hasattr(torch.compiler, "is_exporting"):  # since torch 2.7, as torch.export of other tiles
+        with pytest.raises(Exception, match="not part of graphs"):
+            torch.export.export(layer, (x,))
 
 
+@pytest.mark.filterwarnings("ignore:.*autocast:FutureWarning")  # torch 2.4, of itself
 def test_activation_checkpoints_repeat_the_noise() -> None:
     layer = AnalogLinear(IN, OUT, rpu_config=noisy(ChoppedTransferCompound))
     x = torch.randn(3, IN, requires_grad=True)
@@ -1049,12 +1054,11 @@ def test_noise_is_that_of_a_seed() -> None:
     first, second = trained(DynamicTransferCompound), trained(DynamicTransferCompound)
     step(second)  # its streams are elsewhere now
     second.load_state_dict(first.state_dict() | streams(second))
-    before, found = everything(first), []
+    found = []
     for tile in (first, second):
         with mho.same_noise(tile, 3):
             found.append(go_on(tile))
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
-    assert not torch.equal(torch.tensor(0), torch.tensor(1)) and before
     seeds = {name: value.clone() for name, value in streams(first).items()}
     mho.fork_noise(first, 1)
     moved = [n for n, v in streams(first).items() if not torch.equal(v, seeds[n])]

@@ -186,6 +186,20 @@ class TransferSimulatorTile(SimulatorTile, TensorGroup):
                     value.copy_(old)
             raise
 
+    @contextmanager
+    def _update_undone_on_error(self) -> Iterator[None]:
+        """Put back what updates change; the devices, most of the memory, are not copied."""
+        own = [(value, value.clone()) for value in self._buffers.values() if value is not None]
+        fast, slow = (array.tile.tensors for array in self.arrays)
+        with torch.no_grad():
+            try:
+                with fast.undone_on_error(), slow.undone_on_error():
+                    yield
+            except BaseException:
+                for value, old in own:
+                    value.copy_(old)
+                raise
+
     # --- configuration and state ------------------------------------------------------------------
 
     def follow(self, config: Any) -> None:
@@ -367,8 +381,9 @@ class TransferSimulatorTile(SimulatorTile, TensorGroup):
         if not all_finite(x) or not all_finite(d):
             raise ArgumentError("x_input, d_input: values must be finite; found NaN or infinity")
         algorithm.checked_period(self.cell, x.shape[0])
-        with self.undone_on_error():
+        with self._update_undone_on_error():
             algorithm.update(self, x, d, self.learning_rate)
+            self._reduce()
 
     def numbered(self) -> AbstractContextManager[int]:
         """Return a context with the number of a new call; see the base class."""
