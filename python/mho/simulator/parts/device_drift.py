@@ -82,6 +82,7 @@ def restart_clock(tile: Any) -> None:
     Args:
         tile: Tile.
     """
-    child = tile._modules.get(Names.DRIFT)
-    if isinstance(child, torch.nn.Module):
-        child._buffers.clear()
+    for module in tile.modules():  # of several arrays, each has its own
+        child = module._modules.get(Names.DRIFT)
+        if isinstance(child, torch.nn.Module):
+            child._buffers.clear()
