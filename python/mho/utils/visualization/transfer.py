@@ -180,7 +180,7 @@ def _points(tile: Any, crosspoints: Sequence[tuple[int, int]] | None) -> list[tu
     shape = tuple(tile.tile.get_weights().shape)
     if crosspoints is None:
         number = min(_SHOWN, *shape)
-        return [tuple(at * size // number for size in shape) for at in range(number)]  # type: ignore[misc]
+        return [tuple(at * size // number for size in shape) for at in range(number)]
     points = [(int(row), int(column)) for row, column in crosspoints]
     outside = [p for p in points if not all(0 <= at < n for at, n in zip(p, shape, strict=True))]
     if outside or not points:

@@ -77,7 +77,7 @@ def load(
     if given and given != set(fresh):
         raise StateError(f"extra: drift needs all of {sorted(fresh)}, got {sorted(given)}")
     cell = {name: new.get(name, value) for name, value in tensors.cell.items()}
-    _core.check_state(spec, tensors.weights.clone(), {**tensors.hidden, **cell})
+    _core.check_state(spec, tensors.weights.clone(), tensors.devices | cell)
     parsed.adopt(parsed.text, spec, dw_min)
     _store(tensors, new, spec)
     if tensors.cell:

@@ -223,7 +223,7 @@ def _check_bounds(
     weights of a cell are the sum of those of its devices.
     """
     inside = weights.clone()
-    planes = {k: v.clone() for k, v in (_without_visible(spec, hidden) | cell).items()}
+    planes = {k: v.clone() for k, v in {**_without_visible(spec, hidden), **cell}.items()}
     _core.enter_bounds(spec, inside, planes)
     pairs = {f"{Names.HIDDEN}.{name}": (hidden[name], planes[name]) for name in _held(hidden)}
     if spec.is_cell or not pairs:

@@ -286,10 +286,10 @@ class CoreTensors:
         Args:
             spec: Configuration.
         """
-        drift = {}
+        drift: Buffers = {}
         for ending in spec.drifting:
-            shown = self.hidden.get(f"{_WEIGHTS}{ending}", self.weights)
-            acting = self.hidden.get(f"{PERSISTENT}{ending}", shown)
+            shown: Any = self.hidden.get(f"{_WEIGHTS}{ending}", self.weights)
+            acting: Any = self.hidden.get(f"{PERSISTENT}{ending}", shown)
             drift[f"current_t{ending}"] = torch.zeros(1, dtype=torch.float64, device="cpu")
             drift[f"t{ending}"] = torch.zeros(acting.shape, dtype=torch.float64, device="cpu")
             drift[f"w0{ending}"] = acting.detach().clone()

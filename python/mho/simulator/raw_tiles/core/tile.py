@@ -466,8 +466,8 @@ class CoreTile(SimulatorTile):
 
     def after_step(self, config: Any) -> bool:
         """Let the weights diffuse and decay if the devices do; returns whether they changed."""
-        diffuses = config.device.requires_diffusion()
-        decays = config.device.requires_decay()
+        diffuses: bool = config.device.requires_diffusion()
+        decays: bool = config.device.requires_decay()
         if diffuses:
             self.diffuse_weights()
         if decays:

@@ -163,7 +163,8 @@ class InnerTile(TensorGroup):
     def note_step(self) -> None:
         """Hold the mean step of the devices, unless it is that of the configuration."""
         own = self.tile.dw_min
-        value = None if own is None else torch.tensor([own], dtype=torch.float64, device="cpu")
+        steps = own if isinstance(own, list) else [own]
+        value = None if own is None else torch.tensor(steps, dtype=torch.float64, device="cpu")
         self._buffers[_STEP] = value
 
     def check(self, config: InnerConfig) -> None:

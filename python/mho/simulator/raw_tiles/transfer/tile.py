@@ -31,6 +31,7 @@ from mho.simulator.raw_tiles.transfer.buffers import fresh_buffers
 from mho.simulator.raw_tiles.transfer.inner import InnerTile, inner_configs
 from mho.simulator.raw_tiles.transfer.support import check_config, check_layout
 from mho.simulator.raw_tiles.weight_limits import check_limits, check_weights
+from mho.simulator.state.header import Steps
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.ordinary import on_host, ordinary_tensors
 from mho.simulator.state.plan import LoadPlan
@@ -226,7 +227,7 @@ class TransferSimulatorTile(SimulatorTile, TensorGroup):
         entries: dict[str, Any],
         saved: Any,
         config: Any,
-        saved_dw_min: float | None = None,
+        saved_dw_min: Steps | None = None,
         foreign: bool = False,
         only_present: bool = False,
     ) -> LoadPlan:
