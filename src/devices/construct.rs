@@ -96,6 +96,7 @@ impl Visitor for Construct<'_> {
         }
         let pulsed = config.pulsed();
         let draws = Draws {
+            pulsed,
             draw: key.stream(Stream::Construct),
             needed: needed(pulsed),
             corrupt: pulsed.corrupt_devices_prob > 0.0,
@@ -121,10 +122,10 @@ impl Visitor for Construct<'_> {
 }
 
 /// The hidden parameters of some cells.
-fn construct<D: PulsedDevice>(
+fn construct(
     device: &Device,
-    config: &D,
-    draws: &Draws,
+    config: &dyn Adding,
+    draws: &Draws<'_>,
     mut span: Span<'_>,
 ) -> Result<()> {
     let len = span.len;
@@ -135,37 +136,62 @@ fn construct<D: PulsedDevice>(
     })
 }
 
-/// Turns the draws of some cells into their hidden parameters.
-struct Convert<'a, 'b, D> {
+/// What a device of any type adds to its cells.
+trait Adding: Sync {
+    /// [`PulsedDevice::extra`] of some cells.
+    fn add(
+        &self,
+        cells: &mut [Cell],
+        normals: &[[f64; MAX_EXTRA]],
+        extras: &mut [[f64; MAX_EXTRA]],
+    );
+}
+
+impl<D: PulsedDevice> Adding for D {
+    fn add(
+        &self,
+        cells: &mut [Cell],
+        normals: &[[f64; MAX_EXTRA]],
+        extras: &mut [[f64; MAX_EXTRA]],
+    ) {
+        const { assert!(D::EXTRA_DRAWS <= MAX_EXTRA) };
+        for ((cell, normals), extra) in cells.iter_mut().zip(normals).zip(extras) {
+            *extra = self.extra(cell, &normals[..D::EXTRA_DRAWS]);
+        }
+    }
+}
+
+/// Turns the draws of some cells into their hidden parameters. Compiled once, not with every device: most
+/// of it is what all have in common, and what a device adds has no vectors.
+struct Convert<'a, 'b> {
     device: &'a Device,
-    config: &'a D,
-    draws: &'a Draws,
+    config: &'a dyn Adding,
+    draws: &'a Draws<'a>,
     span: &'a mut Span<'b>,
     lines: &'a [f32],
 }
 
-impl<D: PulsedDevice> Work for Convert<'_, '_, D> {
-    type Home = D;
+impl Work for Convert<'_, '_> {
+    type Home = Self;
 
     #[inline(always)]
     fn run(self) {
-        const { assert!(D::EXTRA_DRAWS <= MAX_EXTRA) };
         let Self { device, config, draws, span, lines } = self;
-        let (pulsed, len) = (config.pulsed(), span.len);
-        let mut normals = [0.0; MAX_EXTRA];
+        let (pulsed, len) = (draws.pulsed, span.len);
         for first in (0..len).step_by(LANES) {
             let count = LANES.min(len - first);
             let mut cells = [Cell::default(); LANES];
+            let mut normals = [[0.0; MAX_EXTRA]; LANES];
             let mut extras = [[0.0; MAX_EXTRA]; LANES];
             for lane in 0..count {
                 let at = first + lane;
                 let bias = device.analog_bias && span.first + at + 1 == device.x_size();
-                for (number, value) in normals.iter_mut().enumerate().take(D::EXTRA_DRAWS) {
+                for (number, value) in normals[lane].iter_mut().enumerate().take(draws.extra) {
                     *value = f64::from(lines[(NORMALS.len() + 2 + number) * len + at]);
                 }
                 cells[lane] = pulsed.cell(&draws.cell(lines, len, at, bias && pulsed.perfect_bias));
-                extras[lane] = config.extra(&mut cells[lane], &normals[..D::EXTRA_DRAWS]);
             }
+            config.add(&mut cells[..count], &normals[..count], &mut extras[..count]);
             for (number, values) in &mut span.planes {
                 let values = values[first..first + count].iter_mut();
                 for (value, (cell, extra)) in values.zip(cells.iter().zip(&extras)) {
@@ -274,14 +300,15 @@ fn needed(pulsed: &PulsedParameters) -> [bool; NORMALS.len()] {
 
 /// What is drawn for each cell. In memory it is one line of cells after another: the [`NORMALS`],
 /// two uniforms of stuck devices, the normals of the device.
-struct Draws {
+struct Draws<'a> {
+    pulsed: &'a PulsedParameters,
     draw: Draw,
     needed: [bool; NORMALS.len()],
     corrupt: bool,
     extra: usize,
 }
 
-impl Draws {
+impl Draws<'_> {
     fn lines(&self) -> usize {
         NORMALS.len() + 2 + self.extra
     }
@@ -306,7 +333,7 @@ impl Draws {
 
 /// Draws all lines of some cells.
 struct Fill<'a> {
-    draws: &'a Draws,
+    draws: &'a Draws<'a>,
     row: u32,
     first: usize,
     len: usize,
@@ -318,7 +345,7 @@ impl Work for Fill<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let Draws { draw, needed, corrupt, extra } = self.draws;
+        let Draws { draw, needed, corrupt, extra, .. } = self.draws;
         let (row, first) = (self.row, self.first);
         let mut lines = self.lines.chunks_exact_mut(self.len);
         for ((block, needed), line) in NORMALS.into_iter().zip(needed).zip(lines.by_ref()) {

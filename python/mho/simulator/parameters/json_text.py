@@ -19,7 +19,8 @@ import torch
 
 from mho.exceptions import ConfigError
 from mho.simulator.parameters import enums, registry
-from mho.simulator.parameters.checking import describe, join
+from mho.simulator.parameters.checking import describe, field_names, join
+from mho.simulator.parameters.wire import is_plain
 
 T = TypeVar("T")
 
@@ -96,7 +97,9 @@ def _encode_object(value: object, path: str) -> dict[str, Any]:
         )
     return {
         "type": name,
-        "params": {k: _encode(v, join(path, k)) for k, v in _state(value).items()},
+        "params": {
+            k: v if is_plain(v) else _encode(v, join(path, k)) for k, v in _state(value).items()
+        },
     }
 
 
@@ -136,7 +139,7 @@ def _encode_class(value: type, path: str) -> dict[str, str]:
 
 def _state(obj: object) -> Mapping[str, Any]:
     if dataclasses.is_dataclass(obj):
-        return {field.name: getattr(obj, field.name) for field in dataclasses.fields(obj)}
+        return {name: getattr(obj, name) for name in field_names(type(obj))}
     return vars(obj)
 
 
