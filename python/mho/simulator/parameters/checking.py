@@ -38,7 +38,9 @@ def check(obj: object, path: str = "") -> None:
     hints = field_types(type(obj))
     _check_names(obj, hints, path)
     for name, hint in hints.items():
-        _check_value(getattr(obj, name), hint, join(path, name))
+        value = getattr(obj, name)
+        if not _is_plain(value, hint):
+            _check_value(value, hint, join(path, name))
 
 
 def check_attributes(obj: object, path: str = "") -> None:
@@ -146,6 +148,8 @@ def type_name(hint: Any) -> str:
 
 
 def _check_names(obj: object, hints: Mapping[str, Any], path: str) -> None:
+    if vars(obj).keys() == hints.keys():
+        return
     cls = type(obj).__name__
     for name in vars(obj):
         if name not in hints:

@@ -23,6 +23,9 @@ from mho.simulator.parameters.checking import describe, join
 
 T = TypeVar("T")
 
+_PLAIN = frozenset((bool, int, float, str, type(None)))
+"""Types of values that stand for themselves."""
+
 
 def dumps(obj: object) -> str:
     """Return a configuration object as JSON text.
@@ -120,7 +123,8 @@ def _unwritable(value: Any) -> Iterator[type]:
     if not registry.is_config_class(cls):
         yield cls
     for item in _state(value).values():
-        yield from unwritable_classes(item)
+        if type(item) not in _PLAIN:
+            yield from unwritable_classes(item)
 
 
 def _encode_class(value: type, path: str) -> dict[str, str]:

@@ -28,6 +28,7 @@ from mho.simulator.raw_tiles.rows import batch_shape, check_tensor, from_rows, t
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.plan import LoadPlan
+from mho.simulator.state.transaction import nobody_sees
 
 BACKENDS = ("cpu", "wgpu")
 """Where tiles of the core can run."""
@@ -109,7 +110,8 @@ class CoreTile(SimulatorTile):
         self.tensors = CoreTensors(owner, self.parsed.spec, seed)
         self.python = PythonDevice(self.tensors, self.parsed) if python_devices else None
         self._use(HostKernels(self.tensors, self.parsed))
-        self.set_weights_uniform_random(-_INITIAL_RANGE, _INITIAL_RANGE)
+        with nobody_sees():
+            self.set_weights_uniform_random(-_INITIAL_RANGE, _INITIAL_RANGE)
 
     @classmethod
     def create(cls: type[_RawT], owner: CoreTileOwner, *, python_devices: bool = False) -> _RawT:
