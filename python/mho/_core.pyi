@@ -213,7 +213,7 @@ def forward_grid(
 def backward_grid(parts: list[list[_GridTile]], samples: int, is_test: bool) -> Tensor:
     """Return transposed products in the same way; tiles have the number of their call."""
 
-def all_finite(values: Tensor) -> bool:
+def all_finite(*values: Tensor) -> bool:
     """Return whether no value of a contiguous float32 tensor is NaN or infinite."""
 
 def update(

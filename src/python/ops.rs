@@ -11,6 +11,7 @@ use super::spec::{PyTileSpec, direction};
 use super::team;
 use crate::devices::PlaneRef;
 use crate::error::{Error, Result};
+use crate::finite;
 use crate::mvm::{Direction, Lines, Request};
 use crate::par;
 use crate::pulse::{self, Update};
@@ -305,6 +306,10 @@ pub(super) fn update(
             let planes = HiddenTensors::borrow(&planes, tile)?;
             let lock = tile.lock.here();
             let _write = lock.write();
+            if !finite::all_finite(weight.slice()) {
+                let why = "values must be finite; found NaN or infinity".to_owned();
+                return Err(Error::Argument { argument: "weights", why });
+            }
             pulse::update(Update {
                 device: tile.spec.device(),
                 weights: weight.slice(),

@@ -233,7 +233,6 @@ class HostKernels:
     def update(self, x: Tensor, d: Tensor, learning_rate: float, bias_input: float | None) -> None:
         """Update the weights in place; see `Kernels`."""
         tensors = self._tensors
-        check_finite(tensors.weights)
         _core.update(
             self._parsed.spec, tensors.weights, tensors.hidden, x, d, learning_rate,
             tensors.seed, tensors.calls, bias_input, tensors.counts,
