@@ -156,11 +156,12 @@ def forward(
     is_test: bool,
     bias: float | None = None,
     lines: dict[str, Tensor] | None = None,
-    mask: Tensor | None = None,
+    want_mask: bool = False,
     factors: tuple[Tensor, ...] | None = None,
     offset: Tensor | None = None,
-) -> tuple[Tensor, int]:
-    """Number a call; return its outputs, times the factors and plus the offset, and its number."""
+) -> tuple[Tensor, Tensor | None, int]:
+    """Number a call; return its outputs, times the factors and plus the offset, which are clipped
+    (uint8) if that is wanted and any is, and its number."""
 
 def enter_range(x: Tensor, range: float) -> Tensor:
     """Return inputs clipped to the range and divided by it."""

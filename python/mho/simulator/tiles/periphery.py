@@ -264,7 +264,7 @@ class TileWithPeriphery(TileModule):
             factors = (alpha,) if factors is None else (*factors, alpha)
         raw: Any = self.tile
         output: Tensor = raw.kernels.forward(
-            x, self.bias_input(), is_test, None, None, factors, parameters["bias"]
+            x, self.bias_input(), is_test, None, False, factors, parameters["bias"]
         )[0]
         return output
 

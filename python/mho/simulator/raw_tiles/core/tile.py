@@ -371,11 +371,7 @@ class CoreTile(SimulatorTile):
         offset: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None, int]:
         """Return the product of a batch of rows; see the base class."""
-        mask = None
-        if want_mask:
-            mask = rows.new_empty((rows.shape[0], self.parsed.out_size), dtype=torch.uint8)
-        y, call = self.kernels.forward(rows, bias_input, is_test, weight, mask, factors, offset)
-        return y, mask, call
+        return self.kernels.forward(rows, bias_input, is_test, weight, want_mask, factors, offset)
 
     def enter_range(self, values: Tensor, magnitude: Tensor) -> Tensor:
         """Return inputs clipped to a range and divided by it; see the base class."""
