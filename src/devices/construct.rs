@@ -151,10 +151,10 @@ impl<D: PulsedDevice> Work for Convert<'_, '_, D> {
     fn run(self) {
         const { assert!(D::EXTRA_DRAWS <= MAX_EXTRA) };
         let (device, draws, pulsed) = (self.device, self.draws, self.config.pulsed());
-        let is_plain = !draws.corrupt
-            && !pulsed.dw_min_dtod_log_normal
-            && !(device.analog_bias && pulsed.perfect_bias);
-        if is_plain { self.cells::<true>() } else { self.cells::<false>() }
+        let is_special = draws.corrupt
+            || pulsed.dw_min_dtod_log_normal
+            || (device.analog_bias && pulsed.perfect_bias);
+        if is_special { self.cells::<false>() } else { self.cells::<true>() }
     }
 }
 
