@@ -197,6 +197,7 @@ pub(super) fn update(
         let CellBatch { x, bias, d, learning_rate } = batch;
         let (bias, learning_rate) = (*bias, *learning_rate);
         let batch = Batch { x: x.slice(), bias, d: d.slice(), learning_rate };
+        state.check_finite()?;
         unit_cells::update(spec, state, &batch, key)
     })
 }

@@ -5,6 +5,7 @@ use super::slots::{Place, Slot, SlotKind};
 use super::spec::CellSpec;
 use crate::devices::PlaneRef;
 use crate::error::{Error, Result};
+use crate::finite::all_finite;
 use crate::mvm::Lines;
 
 /// Values of one slot.
@@ -189,6 +190,20 @@ impl<'a> CellState<'a> {
                 _ => {}
             }
         }
+    }
+
+    /// Refuses weights and buffers that are not finite.
+    ///
+    /// # Errors
+    /// [`Error::Argument`].
+    pub fn check_finite(&self) -> Result<()> {
+        let persistent = self.persistent.iter().filter_map(|values| values.as_deref());
+        let mut all = self.matrices.iter().chain(&self.buffers).map(|values| &**values);
+        if all.all(all_finite) && persistent.into_iter().all(all_finite) {
+            return Ok(());
+        }
+        let why = "values must be finite; found NaN or infinity".to_owned();
+        Err(Error::Argument { argument: "weights", why })
     }
 
     /// Device that updates reach, or that policies of a single one have chosen last; 0 for cells that do

@@ -24,6 +24,9 @@ from mho.simulator.parameters.wire import is_plain
 
 T = TypeVar("T")
 
+_PLAIN = frozenset((bool, int, float, str, type(None)))
+"""Types of values that stand for themselves."""
+
 
 def dumps(obj: object) -> str:
     """Return a configuration object as JSON text.
@@ -91,7 +94,7 @@ def _encode_object(value: object, path: str) -> dict[str, Any]:
     if isinstance(value, type):
         return _encode_class(value, path)
     name = type(value).__name__
-    if registry.registered_config_classes().get(name) is not type(value):
+    if not registry.is_config_class(type(value)):
         raise ConfigError(
             f"{path or name}: {name} cannot be written as JSON; {registry.registration_hint(name)}"
         )
@@ -120,16 +123,17 @@ def unwritable_classes(value: Any) -> Iterator[type]:
 
 def _unwritable(value: Any) -> Iterator[type]:
     cls = type(value)
-    if registry.registered_config_classes().get(cls.__name__) is not cls:
+    if not registry.is_config_class(cls):
         yield cls
     for item in _state(value).values():
-        yield from unwritable_classes(item)
+        if type(item) not in _PLAIN:
+            yield from unwritable_classes(item)
 
 
 def _encode_class(value: type, path: str) -> dict[str, str]:
     if registry.registered_tile_classes().get(value.__name__) is value:
         return {"tile": value.__name__}
-    if registry.registered_config_classes().get(value.__name__) is value:
+    if registry.is_config_class(value):
         return {"class": value.__name__}
     raise ConfigError(
         f"{path}: {describe(value)} cannot be written as JSON; decorate it with"

@@ -261,8 +261,8 @@ class SimulatorTile:
             offset: Added to the outputs at last, shape `[out]`.
 
         Returns:
-            Outputs `[batch, out]`, mask of clipped outputs (uint8, same shape) or None, and the
-            number of the call.
+            Outputs `[batch, out]`, mask of clipped outputs (uint8, same shape) or None if none is,
+            and the number of the call.
         """
         output = self.forward(rows, bias_input is not None, is_test=is_test)
         for factor in factors or ():

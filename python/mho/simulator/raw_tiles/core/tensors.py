@@ -13,6 +13,7 @@ from mho.simulator.state.names import PERSISTENT
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.tensor_group import TensorGroup, as_tensor
+from mho.simulator.state.transaction import is_seen
 
 # As torch types them; entries that are None do not occur here.
 Buffers = dict[str, Any]
@@ -164,6 +165,9 @@ class CoreTensors:
 
         For changes in several steps, between any two of which Python may raise `KeyboardInterrupt`.
         """
+        if not is_seen():
+            yield
+            return
         changed = [self.state[name] for name in (Names.WEIGHTS, Names.CALLS, Names.COUNTS)]
         changed += self.devices.values() if self.cell else [self.hidden.get(PERSISTENT)]
         changed += self.drift.values()

@@ -29,6 +29,7 @@ from mho.simulator.state.header import Steps
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.plan import LoadPlan
+from mho.simulator.state.transaction import nobody_sees
 
 BACKENDS = ("cpu", "wgpu")
 """Where tiles of the core can run."""
@@ -110,7 +111,8 @@ class CoreTile(SimulatorTile):
         self.tensors = CoreTensors(owner, self.parsed.spec, seed)
         self.python = PythonDevice(self.tensors, self.parsed) if python_devices else None
         self._use(HostKernels(self.tensors, self.parsed))
-        self.set_weights_uniform_random(-_INITIAL_RANGE, _INITIAL_RANGE)
+        with nobody_sees():
+            self.set_weights_uniform_random(-_INITIAL_RANGE, _INITIAL_RANGE)
 
     @classmethod
     def create(cls: type[_RawT], owner: CoreTileOwner, *, python_devices: bool = False) -> _RawT:
@@ -372,11 +374,7 @@ class CoreTile(SimulatorTile):
         offset: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None, int]:
         """Return the product of a batch of rows; see the base class."""
-        mask = None
-        if want_mask:
-            mask = rows.new_empty((rows.shape[0], self.parsed.out_size), dtype=torch.uint8)
-        y, call = self.kernels.forward(rows, bias_input, is_test, weight, mask, factors, offset)
-        return y, mask, call
+        return self.kernels.forward(rows, bias_input, is_test, weight, want_mask, factors, offset)
 
     def enter_range(self, values: Tensor, magnitude: Tensor) -> Tensor:
         """Return inputs clipped to a range and divided by it; see the base class."""

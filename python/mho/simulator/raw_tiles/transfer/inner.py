@@ -17,6 +17,7 @@ from mho.simulator.parameters.finite import all_finite
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.training import UpdateParameters
 from mho.simulator.raw_tiles.core.tile import AnalogTile as CoreTile
+from mho.simulator.state.header import Steps
 from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.plan import LoadPlan
 from mho.simulator.state.tensor_group import TensorGroup
@@ -204,11 +205,12 @@ class InnerTile(TensorGroup):
         return plan
 
 
-def _step(value: object) -> float | None:
+def _step(value: object) -> Steps | None:
     if value is None:
         return None
-    if not isinstance(value, Tensor) or value.dtype is not torch.float64 or value.shape != (1,):
-        raise StateError(f"{_STEP}: expected one float64 value")
-    if not all_finite(value) or float(value) <= 0.0:
+    if not isinstance(value, Tensor) or value.dtype is not torch.float64 or value.dim() != 1:
+        raise StateError(f"{_STEP}: expected float64 values")
+    if not all_finite(value) or bool((value <= 0.0).any()):
         raise StateError(f"{_STEP}: must be finite and positive")
-    return float(value)
+    steps: list[float] = value.tolist()
+    return steps[0] if len(steps) == 1 else steps
