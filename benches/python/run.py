@@ -19,7 +19,8 @@ from report import HEADER, format_row
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 GROUPS = (
-    "products", "updates", "bounds", "networks", "training", "operations", "memory", "options",
+    "products", "updates", "bounds", "cells", "networks", "training", "operations", "memory",
+    "options",
 )  # fmt: skip
 
 
@@ -28,6 +29,7 @@ def rows(threads: int, groups: list[str], peer: bool, steps: int) -> Iterator[ob
     # Imported late: the libraries read their thread variables when they are loaded.
     import torch
 
+    import cells
     import mho
     import networks
     import operations
@@ -48,8 +50,13 @@ def rows(threads: int, groups: list[str], peer: bool, steps: int) -> Iterator[ob
     if "updates" in groups:
         yield from updates.update_rows(libraries, threads)
         yield from updates.scaling_rows(libraries[0], threads)
-    if "bounds" in groups:
-        yield from updates.bound_rows(libraries[0], threads)
+    alone = {
+        "bounds": lambda: updates.bound_rows(libraries[0], threads),
+        "cells": lambda: cells.cell_rows(libraries, threads),
+        "training": lambda: training.epoch_rows(libraries, threads),
+    }
+    for group in groups:
+        yield from alone.get(group, tuple)()
     if "networks" in groups:
         yield from networks.step_rows(libraries, threads)
         yield from networks.layer_rows(libraries, threads)
@@ -60,8 +67,6 @@ def rows(threads: int, groups: list[str], peer: bool, steps: int) -> Iterator[ob
         yield from operations.conversion_rows(libraries[0], threads)
         if threads == 1:
             yield operations.import_row()
-    if "training" in groups:
-        yield from training.epoch_rows(libraries, threads)
     if threads == 1 and "memory" in groups:
         yield training.memory_row(libraries[0])
         yield training.growth_row(libraries[0], steps)
