@@ -3,7 +3,7 @@
 from typing import Literal, TypeVar, overload
 
 from mho.exceptions import ArgumentError
-from mho.simulator.parameters.arguments import check_index, check_number, check_size
+from mho.simulator.parameters.arguments import check_number, check_size
 from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.tuning import TuningParameter
 from mho.simulator.tiles.io_managed import IOManagedRPUConfig

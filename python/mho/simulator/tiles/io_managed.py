@@ -6,15 +6,12 @@ from typing import Any
 from mho.exceptions import ConfigError
 from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.devices.floating_point import FloatingPointDevice
-from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.checking import check
 from mho.simulator.parameters.helpers import check_data_type
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parameters.pre_post import PrePostProcessingRPU
 from mho.simulator.parameters.training import UpdateParameters
-from mho.simulator.parameters.tuning import TuningParameter
-from mho.simulator.tuning.rules import tuned
 
 
 @dataclass
@@ -29,25 +26,6 @@ class IOManagedRPUConfig(MappableRPU, PrePostProcessingRPU):
 
     update: UpdateParameters = field(default_factory=UpdateParameters)
     """How the update becomes pulses."""
-
-    tuning: TuningParameter | None = field(
-        default=None, kw_only=True, metadata={"hide_if": None}
-    )
-    """What a tile derives the settings of its algorithm from when it is built, None to leave them;
-    the configuration of the tile has the settings instead."""
-
-    def for_tile(self, out_size: int, in_size: int) -> RPUConfigBase:
-        """Return the configuration with the settings that follow from a size; see the base class.
-
-        Args:
-            out_size: Number of rows of the tile.
-            in_size: Number of columns of the tile.
-        """
-        if self.tuning is None:
-            return self
-        found = tuned(self, out_size, in_size, self.tuning)
-        found.warn()
-        return found.config
 
     def core_wire(self) -> dict[str, Any]:
         """Return what the core needs to know: device, both products and the update.

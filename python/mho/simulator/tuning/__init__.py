@@ -1,1 +1,1 @@
-"""Settings of training algorithms that follow from the device, the size of the tile and the batch."""
+"""Settings of training algorithms that follow from the device and the size of the tile."""

@@ -68,7 +68,8 @@ def asymmetry(device: CrosspointDevice) -> Asymmetry:
         at = float(points[np.argmin(np.abs(points))])
     near = np.abs(weights - at) <= _WINDOW * (weights[-1] - weights[0])
     slope = np.polynomial.Polynomial.fit(weights[near] - at, pull[near], 2).deriv()(0.0)
-    return Asymmetry(float(slope), at)
+    # Rounding changes the sign of no pull at all somewhere.
+    return Asymmetry(float(slope), at if slope >= FLOOR else 0.0)
 
 
 def steps(device: CrosspointDevice) -> tuple[Array, Array, Array]:

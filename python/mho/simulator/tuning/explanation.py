@@ -12,7 +12,7 @@ from mho.simulator.parameters.io import IOParameters
 class Explanation:
     """Settings of a tile, the numbers that they follow from, and what may go wrong.
 
-    `print` shows it as a table. Weights and steps are in units of the weight, a vector is one sample
+    `print` shows it as a table. Weights and steps are in units of the weight, a vector is a sample,
     or one use of the weights in it, and a sweep is over when every column (or row) was transferred
     once.
     """
@@ -99,7 +99,8 @@ class Explanation:
 
     def __str__(self) -> str:
         """Return a table of what there is."""
-        rows = [(name, text) for name, unit, value in self._values() if (text := _text(value, unit))]
+        texts = [(name, _text(value, unit)) for name, unit, value in self._values()]
+        rows = [(name, text) for name, text in texts if text]
         width = max(len(name) for name, _ in rows)
         cell = type(self.config.device).__name__
         lines = [f"{cell} on a tile of {self.rows} x {self.columns}"]

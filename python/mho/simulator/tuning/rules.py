@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mho.exceptions import ConfigError
+from mho.simulator.devices.cells.buffered_transfer import BufferedTransferCompound
 from mho.simulator.devices.cells.chopped_transfer import ChoppedTransferCompound
 from mho.simulator.devices.cells.dynamic_transfer import DynamicTransferCompound
 from mho.simulator.devices.cells.mixed_precision import MixedPrecisionCompound
@@ -20,6 +21,9 @@ from mho.simulator.parameters.tuning import TuningParameter
 from mho.simulator.tuning import gains
 from mho.simulator.tuning.asymmetry import FLOOR, Asymmetry, asymmetry, bounds
 from mho.simulator.tuning.explanation import Explanation, read_noise
+from mho.simulator.tuning.remarks import add_remarks
+
+Buffered = BufferedTransferCompound | ChoppedTransferCompound
 
 LONGEST_TRAIN = 31
 """Most pulses that a vector, or a transfer, asks for."""
@@ -33,6 +37,10 @@ follows sums over a longer past overshoots, and a reference over it starts too l
 
 SHORTEST_PERIOD = 4
 STATES_PER_PULSE = 40
+
+GAMMA = 0.3
+"""Weight of the fast device of the first version: it answers at once to what the slow one, which
+follows a long past, does too much."""
 
 VECTORS_PER_WRITE = 64
 """Vectors that mixed precision collects before it writes, at the rate of the learning rate."""
@@ -85,9 +93,7 @@ def forgetting(device: CrosspointDevice, sweep: float, rho: float) -> Forgetting
     return Forgetting(step, slope, sweep, pulses, pulses * per_pulse)
 
 
-def tuned(
-    config: Any, out_size: int, in_size: int, parameters: TuningParameter
-) -> Explanation:
+def tuned(config: Any, out_size: int, in_size: int, parameters: TuningParameter) -> Explanation:
     """Return the settings of a tile, in a copy of its configuration, and what they follow from.
 
     Args:
@@ -111,8 +117,11 @@ def tuned(
         )
     config.core_wire()
     own = copy.deepcopy(config)
-    own.tuning = None
-    return rule(own, out_size, in_size, parameters)
+    if "tuning" in vars(own):
+        own.tuning = None
+    table = rule(own, out_size, in_size, parameters)
+    add_remarks(table, parameters)
+    return table
 
 
 def _transfer(
@@ -135,9 +144,18 @@ def _transfer(
     low, high = bounds(slow)
     step = slow.calc_weight_granularity()
     table = Explanation(
-        config=config, rows=out_size, columns=in_size, rate=parameters.v, fast_step=found.step,
-        slow_step=step, kappa=found.slope.kappa, symmetry_point=found.slope.symmetry_point,
-        pulses=found.pulses, leak=found.leak, sweep=found.sweep, states=(high - low) / step,
+        config=config,
+        rows=out_size,
+        columns=in_size,
+        rate=parameters.v,
+        fast_step=found.step,
+        slow_step=step,
+        kappa=found.slope.kappa,
+        symmetry_point=found.slope.symmetry_point,
+        pulses=found.pulses,
+        leak=found.leak,
+        sweep=found.sweep,
+        states=(high - low) / step,
         read_noise=read_noise(cell.transfer_forward),
         signal=math.sqrt(found.step / (2.0 * found.kappa)),
     )
@@ -147,19 +165,37 @@ def _transfer(
 def _tiki_taka(
     config: Any, out_size: int, in_size: int, parameters: TuningParameter
 ) -> Explanation:
-    """First version: nothing scales its rates, so the size of the gradients is assumed."""
+    """First version, whose fast device is read at once with the slow one."""
+    table = _scaled_by_hand(config, out_size, in_size, parameters)
+    cell: TransferCompound = config.device
+    if not cell.gamma_vec and cell.gamma == 0.0:
+        cell.gamma = GAMMA
+    return table
+
+
+def _buffered(config: Any, out_size: int, in_size: int, parameters: TuningParameter) -> Explanation:
+    """Second version with the threshold in units of the weight."""
+    table = _scaled_by_hand(config, out_size, in_size, parameters)
+    cell: BufferedTransferCompound = config.device
+    cell.transfer_lr /= _factor_of_gammas(cell)
+    cell.thres_scale = 1.0
+    _write_whole_pulses(cell, table)
+    return table
+
+
+def _scaled_by_hand(
+    config: Any, out_size: int, in_size: int, parameters: TuningParameter
+) -> Explanation:
+    """Set rates where nothing measures the size of the gradients: it is assumed."""
     cell: TransferCompound = config.device
     found, table = _transfer(config, out_size, in_size, parameters)
     _count_gain(gains.gain_without_chopper(found.leak), found, table)
-    size = GRADIENT / parameters.batch
-    cell.fast_lr = found.pulses * found.step / size
+    cell.fast_lr = found.pulses * found.step * parameters.batch / GRADIENT
     cell.transfer_lr = parameters.v / (table.gain * cell.fast_lr)
     return table
 
 
-def _chopped(
-    config: Any, out_size: int, in_size: int, parameters: TuningParameter
-) -> Explanation:
+def _chopped(config: Any, out_size: int, in_size: int, parameters: TuningParameter) -> Explanation:
     """Second version, with choppers unless they were switched off."""
     cell: ChoppedTransferCompound = config.device
     found, table = _transfer(config, out_size, in_size, parameters)
@@ -178,20 +214,22 @@ def _chopped(
         cell.in_chop_prob, cell.out_chop_prob = 0.0, 0.0
         gain = gains.gain_without_chopper(found.leak)
     _count_gain(gain, found, table)
-    _write_whole_pulses(cell, table, parameters.v)
+    buffer = table.gain * _factor_of_gammas(cell) / parameters.v
+    _scale_by_gradients(cell, found, buffer)
+    _write_whole_pulses(cell, table)
     return table
 
 
-def _dynamic(
-    config: Any, out_size: int, in_size: int, parameters: TuningParameter
-) -> Explanation:
+def _dynamic(config: Any, out_size: int, in_size: int, parameters: TuningParameter) -> Explanation:
     """Fourth version, whose reference is the end of the last chopper period."""
     cell: DynamicTransferCompound = config.device
     found, table = _transfer(config, out_size, in_size, parameters)
     period = min(_period(3.0, 0.0, found, parameters), LONGEST_WAIT)
     _flip_regularly(cell, period, table)
-    table.gain = gains.gain_with_reference(found.leak, period)
-    _write_whole_pulses(cell, table, parameters.v)
+    table.gain = gains.gain_with_reference(found.leak, period, cell.tail_weightening)
+    buffer = table.gain * _factor_of_gammas(cell) / parameters.v
+    _scale_by_gradients(cell, found, buffer)
+    _write_whole_pulses(cell, table)
     return table
 
 
@@ -208,8 +246,14 @@ def _mixed_precision(
     # Counts beyond the train are lost; no train is longer than its counts.
     config.update.desired_bl = max(LONGEST_TRAIN, math.ceil(states))
     return Explanation(
-        config=config, rows=out_size, columns=in_size, rate=parameters.v, slow_step=found.step,
-        kappa=found.slope.kappa, symmetry_point=found.slope.symmetry_point, states=states,
+        config=config,
+        rows=out_size,
+        columns=in_size,
+        rate=parameters.v,
+        slow_step=found.step,
+        kappa=found.slope.kappa,
+        symmetry_point=found.slope.symmetry_point,
+        states=states,
         sweep=float(cell.transfer_every * parameters.batch),
     )
 
@@ -235,27 +279,43 @@ def _period(most: float, least: float, found: Forgetting, parameters: TuningPara
 
 def _flip_regularly(cell: ChoppedTransferCompound, period: int, table: Explanation) -> None:
     table.period = period
-    cell.in_chop_prob, cell.in_chop_random = 1.0 / period, False
+    cell.in_chop_prob, cell.in_chop_random = _frequency(period), False
 
 
-def _write_whole_pulses(cell: ChoppedTransferCompound, table: Explanation, v: float) -> None:
-    """Scale the buffer so that the slow device follows the gradient, and let it write enough."""
-    cell.fast_lr, cell.auto_scale = table.pulses / math.ceil(table.pulses), True
+def _frequency(period: int) -> float:
+    """Return a frequency whose inverse, rounded up, is the period; that of 1/49 would be 50."""
+    frequency = 1.0 / period
+    return frequency if math.ceil(1.0 / frequency) == period else math.nextafter(frequency, 1.0)
+
+
+def _scale_by_gradients(cell: ChoppedTransferCompound, found: Forgetting, buffer: float) -> None:
+    """Divide what is collected by the size of the gradients, and by the size of the buffer."""
+    cell.fast_lr, cell.auto_scale = found.pulses / math.ceil(found.pulses), True
     cell.correct_gradient_magnitudes, cell.auto_granularity = True, 0.0
-    cell.transfer_lr, cell.no_buffer, cell.forget_buffer = 1.0, False, False
-    cell.step, cell.momentum = 1.0, 0.0
-    cell.buffer_granularity = table.gain / v
+    cell.transfer_lr, cell.no_buffer = 1.0, False
+    cell.buffer_granularity = buffer
+
+
+def _factor_of_gammas(cell: TransferCompound) -> float:
+    """Return by what buffered transfers are multiplied if the fast device is read as well."""
+    fast, slow = cell.gamma_vec or [cell.gamma, 1.0]
+    return fast / slow if fast > 0.0 and slow > 0.0 else 1.0
+
+
+def _write_whole_pulses(cell: Buffered, table: Explanation) -> None:
+    """Let the buffer keep what was not written, and write as fast as the slow device allows."""
+    cell.forget_buffer, cell.step, cell.momentum = False, 1.0, 0.0
     train = min(max(round(table.states / STATES_PER_PULSE), 1), LONGEST_TRAIN)
-    cell.transfer_update.desired_bl = train
+    cell.transfer_update.desired_bl = table.writes = train
     cell.transfer_update.update_management = True
     cell.transfer_update.update_bl_management = True
-    table.writes = train
 
 
 Rule = Callable[[Any, int, int, TuningParameter], Explanation]
 
 RULES: dict[type, Rule] = {
     TransferCompound: _tiki_taka,
+    BufferedTransferCompound: _buffered,
     ChoppedTransferCompound: _chopped,
     DynamicTransferCompound: _dynamic,
     MixedPrecisionCompound: _mixed_precision,
