@@ -27,8 +27,8 @@ _POINTS = 401
 # Cells that choose a device for each vector are averaged over as many vectors; a multiple of the
 # numbers of devices that cells usually have.
 _VECTORS = 60
-# Steps are fitted over this share of the range to both sides of the symmetry point, by a parabola:
-# steps of single precision are exact to 1e-4, which is 1e-3 of what they change by over the window.
+# Steps are fitted over this share of the range to both sides of the symmetry point, with the third
+# power that exponential steps need: one of single precision is exact to 1e-4 only.
 _WINDOW = 0.1
 
 
@@ -67,7 +67,7 @@ def asymmetry(device: CrosspointDevice) -> Asymmetry:
         points = left - pull[crossings] * (right - left) / (pull[crossings + 1] - pull[crossings])
         at = float(points[np.argmin(np.abs(points))])
     near = np.abs(weights - at) <= _WINDOW * (weights[-1] - weights[0])
-    slope = np.polynomial.Polynomial.fit(weights[near] - at, pull[near], 2).deriv()(0.0)
+    slope = np.polynomial.Polynomial.fit(weights[near] - at, pull[near], 3).deriv()(0.0)
     # Rounding changes the sign of no pull at all somewhere.
     return Asymmetry(float(slope), at if slope >= FLOOR else 0.0)
 
