@@ -43,7 +43,7 @@ DEVICES: dict[str, Any] = {
     "ReRamArrayHfO2": presets.ReRamArrayHfO2PresetDevice,
     "SoftBoundsReference": SoftBoundsReferenceDevice,
 }
-ALGORITHMS = ("c-ttv2", "agad", "ttv2", "tt", "mp")
+ALGORITHMS = ("tt", "ttv2", "c-ttv2", "agad", "mp")
 SETTINGS: dict[str, Any] = {"default": False, "tuned": True, "fast": "fast"}
 EPOCHS, BATCH, HIDDEN, RATE = 20, 10, 64, 0.1
 
@@ -121,22 +121,23 @@ def key(*names: object) -> str:
 
 
 def table(results: dict[str, float]) -> str:
-    """Return the mean accuracies as a table in Markdown, and the number of seeds if it is not 3.
+    """Return the mean accuracies as a table in Markdown.
 
     Args:
         results: Accuracies by name of the run.
     """
-    settings = [s for s in SETTINGS if any(f"|{s}|" in name for name in results)]
-    head = " | ".join(f"{a} {s}" for a in ALGORITHMS for s in settings)
-    lines = [f"| device | {head} |", "| --- |" + " --- |" * (len(ALGORITHMS) * len(settings))]
+    lines = [f"| device | setting | {' | '.join(ALGORITHMS)} |"]
+    lines.append("| --- | --- |" + " --- |" * len(ALGORITHMS))
     for device in DEVICES:
-        cells = [cell(results, a, device, s) for a in ALGORITHMS for s in settings]
-        lines.append(f"| {device} | {' | '.join(cells)} |")
+        for setting in SETTINGS:
+            cells = [cell(results, algorithm, device, setting) for algorithm in ALGORITHMS]
+            if any(cells):
+                lines.append(f"| {device} | {setting} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def cell(results: dict[str, float], algorithm: str, device: str, setting: str) -> str:
-    """Return the mean over the seeds as text."""
+    """Return the mean over the seeds as text, with their number if it is not three."""
     start = key(algorithm, device, setting, "")
     values = [value for name, value in results.items() if name.startswith(start)]
     if not values:

@@ -189,9 +189,9 @@ def _scaled_by_hand(
     """Set rates where nothing measures the size of the gradients: it is assumed."""
     cell: TransferCompound = config.device
     found, table = _transfer(config, out_size, in_size, parameters)
-    _count_gain(gains.gain_without_chopper(found.leak), found, table)
+    gain = _counted(gains.gain_without_chopper(found.leak), found, table)
     cell.fast_lr = found.pulses * found.step * parameters.batch / GRADIENT
-    cell.transfer_lr = parameters.v / (table.gain * cell.fast_lr)
+    cell.transfer_lr = parameters.v / (gain * cell.fast_lr)
     return table
 
 
@@ -213,9 +213,7 @@ def _chopped(config: Any, out_size: int, in_size: int, parameters: TuningParamet
             )
         cell.in_chop_prob, cell.out_chop_prob = 0.0, 0.0
         gain = gains.gain_without_chopper(found.leak)
-    _count_gain(gain, found, table)
-    buffer = table.gain * _factor_of_gammas(cell) / parameters.v
-    _scale_by_gradients(cell, found, buffer)
+    _scale_by_gradients(cell, found, _counted(gain, found, table) / parameters.v)
     _write_whole_pulses(cell, table)
     return table
 
@@ -226,9 +224,8 @@ def _dynamic(config: Any, out_size: int, in_size: int, parameters: TuningParamet
     found, table = _transfer(config, out_size, in_size, parameters)
     period = min(_period(3.0, 0.0, found, parameters), LONGEST_WAIT)
     _flip_regularly(cell, period, table)
-    table.gain = gains.gain_with_reference(found.leak, period, cell.tail_weightening)
-    buffer = table.gain * _factor_of_gammas(cell) / parameters.v
-    _scale_by_gradients(cell, found, buffer)
+    table.gain = gain = gains.gain_with_reference(found.leak, period, cell.tail_weightening)
+    _scale_by_gradients(cell, found, gain / parameters.v)
     _write_whole_pulses(cell, table)
     return table
 
@@ -258,11 +255,12 @@ def _mixed_precision(
     )
 
 
-def _count_gain(gain: float, found: Forgetting, table: Explanation) -> None:
-    """Let the slow device follow the gain, but no more of it than it can wait for."""
-    table.gain = min(gain, float(LONGEST_WAIT))
+def _counted(gain: float, found: Forgetting, table: Explanation) -> float:
+    """Return the gain that the slow device follows, no more than it can wait for."""
+    table.gain = counted = min(gain, float(LONGEST_WAIT))
     if found.relaxes:
-        table.rate *= gain / table.gain
+        table.rate *= gain / counted
+    return counted
 
 
 def _period(most: float, least: float, found: Forgetting, parameters: TuningParameter) -> int:
@@ -293,7 +291,7 @@ def _scale_by_gradients(cell: ChoppedTransferCompound, found: Forgetting, buffer
     cell.fast_lr, cell.auto_scale = found.pulses / math.ceil(found.pulses), True
     cell.correct_gradient_magnitudes, cell.auto_granularity = True, 0.0
     cell.transfer_lr, cell.no_buffer = 1.0, False
-    cell.buffer_granularity = buffer
+    cell.buffer_granularity = buffer * _factor_of_gammas(cell)
 
 
 def _factor_of_gammas(cell: TransferCompound) -> float:
