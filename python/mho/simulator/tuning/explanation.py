@@ -143,4 +143,4 @@ def read_noise(forward: IOParameters) -> float:
 
 
 def _text(value: float | None, unit: str) -> str:
-    return "" if value is None else f"{value:.3g} {unit}".strip()
+    return "" if value is None else f"{value:.4g} {unit}".strip()
