@@ -262,6 +262,14 @@ def test_few_states_take_few_pulses() -> None:
     assert found.period == 4
 
 
+def test_reading_the_fast_device_as_well_is_allowed_for() -> None:
+    """Transfers are multiplied by the weight of the fast device then, see `gamma`."""
+    config = build_config("agad", presets.EcRamPresetDevice())
+    alone = learnable(config, 64, 64).device.buffer_granularity
+    config.device.gamma = 0.25
+    assert learnable(config, 64, 64).device.buffer_granularity == pytest.approx(0.25 * alone)
+
+
 def test_rate_divides_the_buffer() -> None:
     config = build_config("agad", presets.EcRamPresetDevice())
     slow, fast = (learnable(config, 64, 64, v=v).device.buffer_granularity for v in (1.0, 3.0))
@@ -335,6 +343,12 @@ def test_explanation_is_a_table() -> None:
     assert "warning: the fast device remembers" in text
     assert "advice: symmetry points spread" in text
     assert found.memory == pytest.approx(64 / found.leak)
+
+
+def test_devices_without_end() -> None:
+    endless = ConstantStepDevice(w_max=1e15, w_min=-1e15)
+    assert learnable(build_config("agad", endless), 7, 5).device.transfer_update.desired_bl == 31
+    assert learnable(build_config("mp", endless), 7, 5).update.desired_bl == 1_000_000
 
 
 def test_perfect_reads_have_no_noise() -> None:

@@ -42,6 +42,9 @@ GAMMA = 0.3
 """Weight of the fast device of the first version: it answers at once to what the slow one, which
 follows a long past, does too much."""
 
+MOST_STATES = 1e6
+"""States beyond which no update ever counts."""
+
 VECTORS_PER_WRITE = 64
 """Vectors that mixed precision collects before it writes, at the rate of the learning rate."""
 
@@ -241,7 +244,7 @@ def _mixed_precision(
     low, high = bounds(cell.device)
     states = (high - low) / found.step
     # Counts beyond the train are lost; no train is longer than its counts.
-    config.update.desired_bl = max(LONGEST_TRAIN, math.ceil(states))
+    config.update.desired_bl = math.ceil(min(max(states, LONGEST_TRAIN), MOST_STATES))
     return Explanation(
         config=config,
         rows=out_size,
@@ -303,7 +306,7 @@ def _factor_of_gammas(cell: TransferCompound) -> float:
 def _write_whole_pulses(cell: Buffered, table: Explanation) -> None:
     """Let the buffer keep what was not written, and write as fast as the slow device allows."""
     cell.forget_buffer, cell.step, cell.momentum = False, 1.0, 0.0
-    train = min(max(round(table.states / STATES_PER_PULSE), 1), LONGEST_TRAIN)
+    train = max(round(min(table.states / STATES_PER_PULSE, LONGEST_TRAIN)), 1)
     cell.transfer_update.desired_bl = table.writes = train
     cell.transfer_update.update_management = True
     cell.transfer_update.update_bl_management = True
