@@ -38,9 +38,7 @@ DEVICES: dict[str, Any] = {
     "EcRam": presets.EcRamPresetDevice,
     "EcRamMO": presets.EcRamMOPresetDevice,
     "Idealized": presets.IdealizedPresetDevice,
-    "GokmenVlasov": presets.GokmenVlasovPresetDevice,
     "ReRamArrayOM": presets.ReRamArrayOMPresetDevice,
-    "ReRamArrayHfO2": presets.ReRamArrayHfO2PresetDevice,
     "SoftBoundsReference": SoftBoundsReferenceDevice,
 }
 ALGORITHMS = ("tt", "ttv2", "c-ttv2", "agad", "mp")

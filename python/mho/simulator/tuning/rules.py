@@ -35,8 +35,15 @@ LONGEST_WAIT = 16
 """Sweeps that the fast device is given to collect, even if it remembers more: a slow device that
 follows sums over a longer past overshoots, and a reference over it starts too late."""
 
+MEMORIES, FEWEST_MEMORIES, MEMORIES_TO_REFERENCE = 6.0, 2.0, 3.0
+"""Memories of the fast device between two flips of a chopper: as many as that make the gain large,
+the least with which signs do not cancel, and what a reference needs."""
+
 SHORTEST_PERIOD = 4
+"""Least sweeps between two flips, of a device that forgets within one."""
+
 STATES_PER_PULSE = 40
+"""States of the slow device for each pulse that a transfer may write."""
 
 GAMMA = 0.3
 """Weight of the fast device of the first version: it answers at once to what the slow one, which
@@ -203,7 +210,7 @@ def _chopped(config: Any, out_size: int, in_size: int, parameters: TuningParamet
     cell: ChoppedTransferCompound = config.device
     found, table = _transfer(config, out_size, in_size, parameters)
     if cell.in_chop_prob > 0.0 and found.relaxes:
-        period = _period(6.0, 2.0, found, parameters)
+        period = _period(MEMORIES, FEWEST_MEMORIES, found, parameters)
         _flip_regularly(cell, period, table)
         gain = gains.gain_with_chopper(found.leak, period)
     else:
@@ -225,7 +232,7 @@ def _dynamic(config: Any, out_size: int, in_size: int, parameters: TuningParamet
     """Fourth version, whose reference is the end of the last chopper period."""
     cell: DynamicTransferCompound = config.device
     found, table = _transfer(config, out_size, in_size, parameters)
-    period = min(_period(3.0, 0.0, found, parameters), LONGEST_WAIT)
+    period = min(_period(MEMORIES_TO_REFERENCE, 0.0, found, parameters), LONGEST_WAIT)
     _flip_regularly(cell, period, table)
     table.gain = gain = gains.gain_with_reference(found.leak, period, cell.tail_weightening)
     _scale_by_gradients(cell, found, gain / parameters.v)
@@ -238,11 +245,11 @@ def _mixed_precision(
 ) -> Explanation:
     """Fewer and longer writes: every pulse up and down pulls the weight to the symmetry point."""
     cell: MixedPrecisionCompound = config.device
-    found = forgetting(cell.device, in_size, parameters.rho)
+    step, slope = cell.calc_weight_granularity(), asymmetry(cell.device)
     cell.transfer_every = math.ceil(VECTORS_PER_WRITE / (parameters.batch * parameters.v))
     cell.transfer_lr = parameters.v
     low, high = bounds(cell.device)
-    states = (high - low) / found.step
+    states = (high - low) / step
     # Counts beyond the train are lost; no train is longer than its counts.
     config.update.desired_bl = math.ceil(min(max(states, LONGEST_TRAIN), MOST_STATES))
     return Explanation(
@@ -250,9 +257,9 @@ def _mixed_precision(
         rows=out_size,
         columns=in_size,
         rate=parameters.v,
-        slow_step=found.step,
-        kappa=found.slope.kappa,
-        symmetry_point=found.slope.symmetry_point,
+        slow_step=step,
+        kappa=slope.kappa,
+        symmetry_point=slope.symmetry_point,
         states=states,
         sweep=float(cell.transfer_every * parameters.batch),
     )
