@@ -45,9 +45,9 @@ SHORTEST_PERIOD = 4
 STATES_PER_PULSE = 40
 """States of the slow device for each pulse that a transfer may write."""
 
-GAMMA = 0.3
-"""Weight of the fast device of the first version: it answers at once to what the slow one, which
-follows a long past, does too much."""
+GAMMA, VISIBLE_STEP = 0.3, 0.01
+"""Weight of the fast device of the first version, which answers at once to what the slow one, that
+follows a long past, does too much; and the largest step of it that may be seen in the weight."""
 
 MOST_STATES = 1e6
 """States beyond which no update ever counts."""
@@ -179,7 +179,7 @@ def _tiki_taka(
     table = _scaled_by_hand(config, out_size, in_size, parameters)
     cell: TransferCompound = config.device
     if not cell.gamma_vec and cell.gamma == 0.0:
-        cell.gamma = GAMMA
+        cell.gamma = min(GAMMA, VISIBLE_STEP / (table.fast_step or VISIBLE_STEP))
     return table
 
 
