@@ -1,4 +1,4 @@
-"""What settings of training algorithms follow from: the pull of a device, and gains of transfers."""
+"""What settings of training algorithms follow from: pull of a device, and gains of transfers."""
 
 import copy
 import dataclasses

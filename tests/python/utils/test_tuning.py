@@ -1,4 +1,4 @@
-"""Settings that follow from device and size: what they are, where they are kept, what they reach."""
+"""Settings that follow from device and size: which, where they are kept, what they reach."""
 
 import copy
 import math
