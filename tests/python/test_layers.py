@@ -52,7 +52,7 @@ LAYERS: list[list[set[str]]] = [
             "mho.simulator.raw_tiles.transfer",
         }
     ],
-    [{"mho.simulator.parts"}, {"mho.simulator.rpu_base"}],
+    [{"mho.simulator.parts"}, {"mho.simulator.rpu_base"}, {"mho.simulator.tuning"}],
     [{"mho.simulator.autograd"}],
     [{"mho.simulator.tiles"}],
     [{"mho.simulator.configs"}],

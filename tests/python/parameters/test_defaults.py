@@ -26,6 +26,7 @@ ADDED = {
     "IOParameters": ["nm_assumed_wmax", "nm_decay"],
     "IOParametersIRDropT": ["split_mode_bit_shift"],
     "RuntimeParameter": ["backend"],
+    "TunableRPUConfig": ["tuning"],
     "UpdateParameters": ["exact_pulses"],
     # A bare attribute in the standard, neither compared nor printed.
     "WeightQuantConfig": ["per_channel"],

@@ -20,6 +20,7 @@ from mho.simulator.parameters.enums import (
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.signatures import checked
 from mho.simulator.parameters.training import UpdateParameters
+from mho.simulator.parameters.tuning import TuningParameter
 from mho.simulator.tiles.analog import (
     DigitalRankUpdateRPUConfig,
     SingleRPUConfig,
@@ -27,6 +28,9 @@ from mho.simulator.tiles.analog import (
 )
 
 TrainingConfig = SingleRPUConfig | UnitCellRPUConfig | DigitalRankUpdateRPUConfig
+FAST = 3.0
+"""Rate of `tune="fast"`: what float networks like as well that train at a tenth."""
+
 Factory = Callable[..., Any]
 T = TypeVar("T")
 
@@ -54,6 +58,7 @@ def build_config(
     up_parameters: type[UpdateParameters] | UpdateParameters | Factory = UpdateParameters,
     n_devices: int = 1,
     construction_seed: int = 0,
+    tune: bool | str | TuningParameter = False,
     **kwargs: Any,
 ) -> TrainingConfig:
     """Return the configuration of a training algorithm with a given device.
@@ -66,16 +71,20 @@ def build_config(
         up_parameters: Parameters of all updates, in the same forms.
         n_devices: Devices per crosspoint, for `sgd` only.
         construction_seed: Seed of the spreads between devices, set on the outermost device.
+        tune: Whether every tile is to derive the settings of the algorithm from its device and its
+            size, with which it learns on every preset device; `"fast"` lets the weight follow three
+            times the learning rate. See [`learnable`][mho.utils.tuning.learnable].
         kwargs: Further fields of the configuration, such as `mapping`.
 
     Raises:
-        ArgumentError: The algorithm is unknown, or a factory does not return what it should.
+        ArgumentError: The algorithm is unknown, a factory does not return what it should, or there
+            is nothing to tune.
     """
     name = _ALIASES.get(algorithm.lower()) if isinstance(algorithm, str) else None
     if name is None:
         raise ArgumentError(f"algorithm: expected one of {', '.join(_ALIASES)}, got {algorithm!r}")
     parts = _Parts(device, io_parameters, up_parameters)
-    shared = {"forward": parts.io(), "backward": parts.io(), **kwargs}
+    shared = {"forward": parts.io(), "backward": parts.io(), **_tuning(tune, name), **kwargs}
     if name == "sgd":
         return _sgd(parts, n_devices, construction_seed, shared)
     if name == "mp":
@@ -86,6 +95,23 @@ def build_config(
     compound.construction_seed = construction_seed
     update = parts.up() if name == "ttv1" else parts.up(desired_bl=5)
     return UnitCellRPUConfig(device=compound, update=update, **shared)
+
+
+def _tuning(tune: bool | str | TuningParameter, name: str) -> dict[str, TuningParameter]:
+    """Return the field of a configuration by which its tiles derive their settings."""
+    if tune is False:
+        return {}
+    if name == "sgd":
+        raise ArgumentError("tune: sgd has no settings that could be derived; leave it False")
+    if tune is True:
+        return {"tuning": TuningParameter()}
+    if tune == "fast":
+        return {"tuning": TuningParameter(v=FAST)}
+    if isinstance(tune, TuningParameter):
+        return {"tuning": copy.deepcopy(tune)}
+    raise ArgumentError(
+        f"tune: expected True, False, 'fast' or TuningParameter, got {describe(tune)}"
+    )
 
 
 class _Parts:

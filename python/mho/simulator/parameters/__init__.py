@@ -28,6 +28,7 @@ from mho.simulator.parameters.pre_post import (
     PrePostProcessingParameterQuant,
 )
 from mho.simulator.parameters.training import UpdateParameters
+from mho.simulator.parameters.tuning import TuningParameter
 
 __all__ = [
     "AnalogContextDataViewMode",
@@ -44,6 +45,7 @@ __all__ = [
     "PulseType",
     "RPUDataType",
     "SimpleDriftParameter",
+    "TuningParameter",
     "UpdateParameters",
     "VectorUnitCellUpdatePolicy",
     "WeightClipParameter",

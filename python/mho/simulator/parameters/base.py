@@ -85,6 +85,18 @@ class RPUConfigBase(ConfigBase):
         self.check()
         return self.tile_class
 
+    def for_tile(self, out_size: int, in_size: int) -> "RPUConfigBase":
+        """Return the configuration as a tile of a given size is to have it.
+
+        Args:
+            out_size: Number of rows of the tile.
+            in_size: Number of columns of the tile, that of an analog bias included.
+
+        Raises:
+            ConfigError: Something cannot be derived for this size; the message names the field.
+        """
+        return self
+
     def create_tile(self, *args: Any, **kwargs: Any) -> Any:
         """Build a tile of `tile_class` with this configuration.
 

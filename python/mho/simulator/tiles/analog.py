@@ -20,6 +20,7 @@ from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.io_managed import IOManagedRPUConfig
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.periphery import TileWithPeriphery
+from mho.simulator.tiles.tunable import TunableRPUConfig
 
 __all__ = ["AnalogFunction", "AnalogTile", "TileModule", "TileWithPeriphery"]
 
@@ -69,7 +70,7 @@ class SingleRPUConfig(IOManagedRPUConfig):
 
 @register_config_class
 @dataclass
-class UnitCellRPUConfig(IOManagedRPUConfig):
+class UnitCellRPUConfig(TunableRPUConfig):
     """Analog tile with several devices per crosspoint; `device` must be given."""
 
     tile_class: type = AnalogTile
@@ -84,7 +85,7 @@ class UnitCellRPUConfig(IOManagedRPUConfig):
 
 @register_config_class
 @dataclass
-class DigitalRankUpdateRPUConfig(IOManagedRPUConfig):
+class DigitalRankUpdateRPUConfig(TunableRPUConfig):
     """Analog tile whose update is collected digitally; `device` must be given."""
 
     tile_class: type = AnalogTile

@@ -32,6 +32,7 @@ FIXED = {
         for field in dataclasses.fields(MappingParameter)
         if field.name not in _FREE_MAPPING
     },
+    "tuning": "use mho.utils.tuning.learnable and hand its result to tile.replace_with",
     "runtime.data_type": "build a new tile, or use .to(dtype)",
     "runtime.backend": "use tile.to_backend",
 }

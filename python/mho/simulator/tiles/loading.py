@@ -26,6 +26,8 @@ class LoadableTile(Protocol):
     """What loading needs of a tile."""
 
     rpu_config: Any
+    out_size: int
+    in_size: int
     use_bias: bool
     digital_bias: bool
     load_rpu_config: bool
@@ -174,7 +176,9 @@ def replace_config(tile: LoadableTile, rpu_config: RPUConfigBase) -> None:
     name = type(tile).__name__
     if not rpu_config.compatible_with(name):
         raise TileError(f"rpu_config: {type(rpu_config).__name__} cannot be used by {name}")
-    commit(plan_load(tile, tile.state_dict(), "", copy.deepcopy(rpu_config)))
+    columns = tile.in_size + (tile.use_bias and not tile.digital_bias)
+    config = copy.deepcopy(rpu_config).for_tile(tile.out_size, columns)
+    commit(plan_load(tile, tile.state_dict(), "", config))
 
 
 def _saved_config(header: Mapping[str, Any]) -> RPUConfigBase:

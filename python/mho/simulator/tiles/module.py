@@ -118,16 +118,17 @@ class TileModule(nn.Module):
         out_trans = check_flag("out_trans", out_trans)
         self.out_size = check_size("out_size", out_size)
         self.in_size = check_size("in_size", in_size)
-        self.take_config(checked_copy(rpu_config))
+        config = checked_copy(rpu_config)
+        mapping = getattr(config, "mapping", MappingParameter())
+        self.use_bias = bias
+        self.digital_bias = self.use_bias and mapping.digital_bias
+        self.analog_bias = self.use_bias and not mapping.digital_bias
+        self.take_config(config.for_tile(self.out_size, self.in_size + self.analog_bias))
         backend = self.rpu_config.runtime.backend
         if backend not in (None, *self.known_backends):
             refused = refused_backend(type(self).__name__, backend)
             raise ConfigError(f"runtime.backend: {refused}")
-        self.check_config(rpu_config)
-        mapping = getattr(rpu_config, "mapping", MappingParameter())
-        self.use_bias = bias
-        self.digital_bias = self.use_bias and mapping.digital_bias
-        self.analog_bias = self.use_bias and not mapping.digital_bias
+        self.check_config(self.rpu_config)
         self.in_trans, self.out_trans = in_trans, out_trans
         self.non_blocking = False
         self.ignore_analog_state = False
