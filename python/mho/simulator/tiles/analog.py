@@ -6,6 +6,7 @@ from typing import Any
 from mho import pending
 from mho.simulator.autograd.function import AnalogFunction
 from mho.simulator.delegation import done_by
+from mho.simulator.devices.cells.custom import CustomCompound
 from mho.simulator.devices.cells.digital_rank_update import DigitalRankUpdateCell
 from mho.simulator.devices.cells.unit_cell import UnitCell
 from mho.simulator.devices.constant_step import ConstantStepDevice
@@ -16,6 +17,7 @@ from mho.simulator.parts.write_verify import WriteVerify
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.core.python_device import check_python_device
 from mho.simulator.raw_tiles.core.tile import AnalogTile as RawTile
+from mho.simulator.raw_tiles.custom_compound.tile import CustomCompoundTile
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.io_managed import IOManagedRPUConfig
 from mho.simulator.tiles.module import TileModule
@@ -29,7 +31,7 @@ class AnalogTile(TileWithPeriphery):
     """Analog tile with a device at each crosspoint.
 
     Inputs and output gradients are collected during backward; an analog optimizer applies them as
-    pulses. The device is one of the core, or a `CustomPulsedDevice`.
+    pulses. The device is one of the core, a `CustomPulsedDevice`, or a `CustomCompound`.
     """
 
     known_backends = RawTile.known_backends
@@ -37,7 +39,9 @@ class AnalogTile(TileWithPeriphery):
     def _default_config(self) -> RPUConfigBase:
         return SingleRPUConfig()
 
-    def _create_raw_tile(self) -> RawTile:
+    def _create_raw_tile(self) -> RawTile | CustomCompoundTile:
+        if isinstance(getattr(self.rpu_config, "device", None), CustomCompound):
+            return CustomCompoundTile(self)
         return RawTile.create(self, python_devices=True)
 
     def check_config(self, config: Any) -> None:
