@@ -357,7 +357,9 @@ def _planned_drift(entries: Entries, spec: _core.TileSpec, same: bool) -> dict[s
     of_one = {"current_t": (1,), "t": matrix, "w0": matrix, "previous_weights": matrix}
     expected = {f"{k}{ending}": shape for ending in spec.drifting for k, shape in of_one.items()}
     if not expected or set(given) != set(expected):
-        raise StateError(f"{Names.DRIFT}: expected entries {sorted(expected)}, got {sorted(given)}")
+        raise StateError(
+            f"{Names.DRIFT}: expected entries {sorted(expected)}, got {sorted(given)}"
+        )
     return {name: _drift(name, given[name], shape) for name, shape in expected.items()}
 
 
