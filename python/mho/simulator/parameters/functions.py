@@ -7,12 +7,11 @@ which it has built a tile.
 
 import hashlib
 import inspect
-import warnings
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
 from typing import Any, TypeVar
 
-from mho.exceptions import ConfigError
+from mho.exceptions import ConfigError, warn_caller
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -150,9 +149,8 @@ def decode(value: dict[str, Any], path: str) -> FunctionType:
     present = source_hash(function)
     kinds = [text.partition(":")[0] for text in (present, source)]
     if present != source and kinds[0] == kinds[1]:
-        warnings.warn(
+        warn_caller(
             f"{path}: the source of {key!r} is not the one that the state was saved with; the"
-            " present one is used",
-            stacklevel=2,
+            " present one is used"
         )
     return function

@@ -46,7 +46,7 @@ def plan_compound(
         entries: Entries of the tile without prefix; those of the raw tile are removed.
         saved: Configuration that the entries were written with.
         config: Configuration that the tile is to have.
-        only_present: Whether the state is that of the tile itself, which gets another configuration.
+        only_present: Whether the state is the tile's own, and its configuration another one.
 
     Raises:
         ConfigError: A configuration is invalid.

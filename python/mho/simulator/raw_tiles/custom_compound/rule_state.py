@@ -139,11 +139,11 @@ class RuleState:
         for name, value in self.states.items():
             if value.requires_grad:
                 raise ConfigError(f"rule: the state {name!r} requires gradients; use detach()")
-            if not all_finite(value):
-                raise ConfigError(f"rule: the state {name!r} has NaN or infinity")
             shape, dtype = self._layout[_STATES][name]
             if list(value.shape) != shape or value.dtype is not _DTYPES[dtype]:
                 raise ConfigError(f"rule: the state {name!r} was resized; change it in place")
+            if not all_finite(value):
+                raise ConfigError(f"rule: the state {name!r} has NaN or infinity")
 
     def clear(self) -> None:
         """Forget everything."""
