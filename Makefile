@@ -110,6 +110,7 @@ bench-gpu: ## Measure the speed on a graphics processor, write out/bench-gpu.jso
 docs: $(EXTENSION) ## Draw the figures of docs/ anew and build the documentation of the crate
 	$(BIN)/python docs/figures/mvm.py
 	$(BIN)/python docs/figures/devices.py
+	$(BIN)/python docs/figures/custom_rules.py
 	cargo doc --no-deps
 
 .PHONY: clean

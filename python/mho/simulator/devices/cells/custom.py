@@ -174,8 +174,8 @@ class CustomCompound(UnitCell):
             )
             require(known and callable(function), path, name, why)
         why = (
-            f"{function} has no name by which a state could find it; define it at the top level of a"
-            " module, put numbers into params, or set allow_unsaved=True"
+            f"{function} has no name by which a state could find it; define it at the top level of"
+            " a module, put numbers into params, or set allow_unsaved=True"
         )
         require(self.allow_unsaved or functions.is_storable(function), path, name, why)
 

@@ -85,8 +85,8 @@ class RuleState:
             found = self._made(name, shape, init, dtype)
         elif found.shape != shape or found.dtype is not dtype:
             raise ConfigError(
-                f"rule: the state {name!r} has shape {tuple(found.shape)} and {found.dtype} since it"
-                f" was first asked for, now {shape} and {dtype} are; give it another name"
+                f"rule: the state {name!r} has shape {tuple(found.shape)} and {found.dtype} since"
+                f" it was first asked for, now {shape} and {dtype} are; give it another name"
             )
         return found
 
