@@ -695,7 +695,7 @@ def test_states_of_other_cells_are_refused() -> None:
 
 
 def test_text_names_the_rule() -> None:
-    given = config(rules.ttv1, params={"fast_lr": 1.0, "every": 1})
+    given = config(rules.ttv1, params={"fast_lr": 1.0, "period": 1})
     text = given.to_json()
     assert "mho.simulator.devices.rules.tiki_taka:ttv1" in text
     AnalogTile(ROWS, COLUMNS, given)

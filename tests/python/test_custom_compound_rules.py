@@ -49,7 +49,7 @@ def pair(name: str, longest: int, forget: bool, batch: int) -> tuple[Trajectory,
     shared: dict[str, Any] = {"auto_scale": True, "forget_buffer": forget}
     if name == "ttv1":
         case = chain(TransferCompound, LR, 31, batch)
-        return case, in_python(case, rules.ttv1, fast_lr=G_FAST / LR, every=1)
+        return case, in_python(case, rules.ttv1, fast_lr=G_FAST / LR, period=1)
     if name == "ttv2":
         case = chain(ChoppedTransferCompound, LR, longest, batch, in_chop_prob=0.0, **shared)
         return case, in_python(case, rules.ttv2, **buffer)
@@ -89,3 +89,24 @@ def test_trajectories_are_those_of_the_core(
             found[RULE_NAMES.get(before, before)], values, rtol=0, atol=1e-6 * scale, err_msg=before
         )
     assert float(np.abs(expected["hidden_weights_1"]).max()) > 0.0
+
+
+@pytest.mark.parametrize("every", [1, 3, 9, 0])
+@pytest.mark.parametrize("name", ["ttv1", "ttv2", "c_ttv2", "agad"])
+def test_blocks_are_the_same_but_for_what_events_see(name: str, every: int) -> None:
+    """While the fast device does not move, it does not matter when a column is read."""
+    native, own = pair(name, 5, False, 1)
+    own.config.device.every = every
+    fast = np.random.default_rng(0).uniform(-0.3, 0.3, (3, 4)).astype(np.float32)
+    results = []
+    for case in (native, own):
+        tile = RealTile(3, 4, case.config)
+        # Averages that stay, so that the rate of the fast device is the same; its pulses are none.
+        tile.set_device(0, fast)
+        for _ in range(5):
+            tile.update(np.zeros((11, 4)), np.zeros((11, 3)), LR)
+        results.append([tile.read(name) for name in case.watched])
+    for expected, found in zip(*results, strict=True):
+        # In pulses: what is read is so many times as large, and so is its rounding.
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * 0.3 * LR / G_FAST)
+    assert float(np.abs(results[0][2]).max()) > 0.0

@@ -4,30 +4,34 @@ There both directions have the same size, and there alone does a device that col
 forget towards its offset instead of away from it. See Kim et al., arXiv:1907.10228.
 """
 
+import torch
+
 from mho.simulator.devices.cells.rule_tile import RuleTile
-from mho.simulator.devices.rules.tiki_taka import fast_rate, whole_pulses
+from mho.simulator.devices.rules.tiki_taka import columns, fast_rate, whole_pulses
 
 _MEAN_OF = 20
 
 
 def zero_shift(t: RuleTile) -> None:
-    """Spend the first samples on pulses in turn, remember where they lead, then do as `ttv2`.
+    """Spend the first calls on pulses in turn, remember where they lead, then do as `ttv2`.
 
     Parameters: those of `ttv2`, and `shifts`, the number of pulses for each crosspoint, one per
-    sample; `ln(1/delta) / (g kappa)` bring it up to the share `delta` of its distance, with `kappa`
+    call; `ln(1/delta) / (g kappa)` bring it up to the share `delta` of its distance, with `kappa`
     the slope of the difference of both directions, `1/w_max` for soft bounds.
 
     Args:
         t: Tile.
     """
     shifts, reference = int(t.p["shifts"]), t.state("R", t.D, t.X)
-    if t.count <= shifts:
-        sign = 1.0 if t.count % 2 else -1.0
+    done = t.state("shifted", 1, dtype=torch.int64)
+    if done < shifts:
+        done += 1
+        sign = 1.0 if done % 2 else -1.0
         t.pulses(0, slice(None), sign * reference.new_ones(t.X, t.D))
-        if t.count > shifts - _MEAN_OF:
-            reference += t.read(0, slice(None)).t() / min(_MEAN_OF, shifts)
+        if done > shifts - _MEAN_OF:
+            reference += t.read(0, slice(None)).T / min(_MEAN_OF, shifts)
         return
     t.update(0, t.x, t.d, fast_rate(t), int(t.p["bl"]))
-    k, h = t.cycle("k", t.X), t.state("H", t.D, t.X)
-    wanted = h[:, k] + t.lr / t.g[0] * (t.read(0, k) - reference[:, k])
-    t.pulses(1, k, whole_pulses(t, k, wanted))
+    for cols, _ in columns(t):
+        signal = t.read(0, cols) - reference[:, cols].T
+        t.pulses(1, cols, whole_pulses(t, cols, t.lr / t.g[0] * signal))
