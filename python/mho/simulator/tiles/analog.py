@@ -11,6 +11,7 @@ from mho.simulator.devices.cells.digital_rank_update import DigitalRankUpdateCel
 from mho.simulator.devices.cells.unit_cell import UnitCell
 from mho.simulator.devices.constant_step import ConstantStepDevice
 from mho.simulator.devices.crosspoint import CrosspointDevice
+from mho.simulator.devices.rules.residual import advance_warm_start
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.parts.write_verify import WriteVerify
@@ -54,6 +55,16 @@ class AnalogTile(TileWithPeriphery):
 
     program_weights = done_by("programming", WriteVerify.program_weights)
     drift_weights = done_by("tile", SimulatorTile.drift_weights)
+    run_rule = done_by("tile", SimulatorTile.run_rule, then="weights_edited")
+
+    def advance_warm_start(self) -> None:
+        """Go on to the next finer device in the warm start of residual learning, or end it.
+
+        Raises:
+            ConfigError: The rule of the tile has no warm start.
+            TileError: The tile has no rule.
+        """
+        self.run_rule(advance_warm_start)
 
 
 @register_config_class

@@ -266,6 +266,23 @@ class CustomCompoundTile(SimulatorTile):
             rule(view)
         self.rule.count.fill_(before + rows)
 
+    def run_rule(self, function: Any) -> None:
+        """Let a function act on the tile as its rule does, but without samples.
+
+        It is one transaction: on any error nothing is changed.
+
+        Args:
+            function: Function of a `RuleTile`.
+
+        Raises:
+            ConfigError: The function does what a rule may not.
+        """
+        with torch.no_grad(), on_host(), self.changes():
+            with _torch_draws_nothing():
+                function(RuleView(self))
+            self.rule.check()
+            self.put_together()
+
     @contextmanager
     def changes(self) -> Iterator[None]:
         """Put weights, states, counters and stream back, bit for bit, if the block raises."""

@@ -87,7 +87,7 @@ class RuleView:
 
     def _shown(self) -> tuple[Tensor, Tensor]:
         if self._samples is None:
-            raise ConfigError("weight: there are no samples while weights are put together")
+            raise ConfigError("weight: there are no samples outside of updates")
         return self._samples
 
     @property
