@@ -836,6 +836,68 @@ def test_another_rule_and_other_numbers() -> None:
     torch.testing.assert_close(made.tile.get_weights(), torch.full((ROWS, COLUMNS), 0.2))
 
 
+def test_another_length_of_writes() -> None:
+    made = tile(add_line, device(0.001), device(0.001))
+    new = copy.deepcopy(made.rpu_config)
+    new.device.transfer_update.desired_bl = 5
+    for expected in (0.031, 0.005):
+        made.tile.set_weights(torch.zeros(ROWS, COLUMNS))
+        run(made)
+        # The first value is beyond what 31 pulses, or 5, can write.
+        assert float(made.tile.get_weights()[0, 2]) == pytest.approx(expected)
+        made.replace_with(new)
+
+
+def in_place(t: RuleTile) -> None:
+    t.x.mul_(2.0)
+    t.d.zero_()
+
+
+@pytest.mark.parametrize("every", [0, 1, 3])
+def test_samples_belong_to_whoever_trains(every: int) -> None:
+    x, d = samples(4)
+    before = x.clone(), d.clone()
+    tile(in_place, every=every).tile.update(x, d)
+    assert torch.equal(x, before[0]) and torch.equal(d, before[1])
+
+
+def test_drift_is_part_of_the_state() -> None:
+    drifting = device()
+    drifting.drift.nu = 0.1
+    made = tile(write_all, drifting, device(), gamma_vec=[1.0, 1.0])
+    run(made)
+    made.drift_weights(10.0)
+    other = tile(write_all, drifting, device(), gamma_vec=[1.0, 1.0])
+    other.load_state_dict(through_file(made.state_dict()))
+    for current in (made, other):
+        current.drift_weights(1000.0)
+    assert_same(other, snapshot(made))
+    assert float(made.tile.get_weights().max()) < 0.29
+
+
+def count_up(t: RuleTile) -> None:
+    t.state("counted", 1).add_(1)
+    t.program(1, torch.full((t.D, t.X), 0.3))
+    if t.p["fails"]:
+        raise KeyError("rule")
+
+
+def test_functions_can_act_without_samples() -> None:
+    made = tile(nothing, params={"fails": 0})
+    made.run_rule(count_up)
+    assert float(made.get_hidden_parameters()["rule_counted"]) == 1.0
+    torch.testing.assert_close(made.tile.get_weights(), torch.full((ROWS, COLUMNS), 0.3))
+    made.rpu_config.device.params["fails"] = 1
+    before = snapshot(made)
+    with pytest.raises(KeyError):
+        made.run_rule(count_up)
+    with pytest.raises(ConfigError, match="no samples"):
+        made.run_rule(look)
+    with pytest.raises(ArgumentError, match="function: expected"):
+        made.run_rule(5)
+    assert_same(made, before)
+
+
 # --- in layers ------------------------------------------------------------------------------------
 
 

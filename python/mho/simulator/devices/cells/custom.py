@@ -70,8 +70,8 @@ class CustomCompound(UnitCell):
     """Accept lambdas and functions inside of functions, although a state cannot say which they
     are: it is read where a tile with the very same source was built before."""
 
-    def check(self, path: str = "") -> None:
-        """Check all fields, and make the functions known to texts that name them.
+    def check_for_tile(self, path: str = "device") -> None:
+        """Check all that a tile needs, and make the functions known to texts that name them.
 
         Args:
             path: Prefix of the field names in messages.
@@ -79,7 +79,7 @@ class CustomCompound(UnitCell):
         Raises:
             ConfigError: A field is unknown, has the wrong type or an impossible value.
         """
-        super().check(path)
+        self.check(path)
         number = len(self.unit_cell_devices)
         self._check_devices(path)
         for k, device in enumerate(self.unit_cell_devices):

@@ -1,7 +1,7 @@
 """What the rule of a `CustomCompound` sees of its tile, and what it can do there."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ class RuleTile(Protocol):
         """Configured bounds of each device, `(w_min, w_max)`; of a cell those of its first."""
 
     @property
-    def p(self) -> Mapping[str, float]:
+    def p(self) -> Mapping[str, Any]:
         """`params` of the compound."""
 
     @property

@@ -42,7 +42,8 @@ def erider_weight(t: RuleTile) -> Tensor:
         t: Tile.
     """
     beyond = t.weight(0) - t.state("S", t.D, t.X)
-    return t.weight(1) + t.p["gamma"] * signs(t) * beyond
+    gamma: float = t.p["gamma"]
+    return t.weight(1) + gamma * signs(t) * beyond
 
 
 def signs(t: RuleTile) -> Tensor:

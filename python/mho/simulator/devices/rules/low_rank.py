@@ -24,7 +24,7 @@ def low_rank(t: RuleTile) -> None:
     Args:
         t: Tile.
     """
-    due, rank, alpha = t.state("due", 1, dtype=torch.int64), int(t.p["rank"]), t.p["alpha"]
+    due, rank, alpha = t.state("due", 1, dtype=torch.int64), t.p["rank"], t.p["alpha"]
     if t.count > due:
         if due > 0:
             a, b = t.read(_A, slice(None)), t.read(_B, rows=slice(None))
@@ -32,7 +32,7 @@ def low_rank(t: RuleTile) -> None:
                 t.update(_C, b[q], -a[q], alpha)
         t.program(_A, torch.zeros(t.D, rank))
         t.program(_B, t.p["gain"] * math.sqrt(2 / t.X) * t.normal(rank, t.X))
-        due += int(t.p["period"])
+        due += t.p["period"]
     narrow, wide = t.product(_B, t.x), t.product(_A, t.d, transposed=True)
     t.update(_A, narrow, t.d, t.lr)
     t.update(_B, t.x, wide, t.lr)
@@ -44,4 +44,5 @@ def low_rank_weight(t: RuleTile) -> Tensor:
     Args:
         t: Tile.
     """
-    return t.weight(_C) + t.p["alpha"] * t.weight(_A) @ t.weight(_B)
+    alpha: float = t.p["alpha"]
+    return t.weight(_C) + alpha * t.weight(_A) @ t.weight(_B)

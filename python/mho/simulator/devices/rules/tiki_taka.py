@@ -25,7 +25,7 @@ def ttv1(t: RuleTile) -> None:
         t: Tile.
     """
     t.update(0, t.x, t.d, t.lr * t.p["fast_lr"])
-    for cols, _ in columns(t, int(t.p["period"])):
+    for cols, _ in columns(t, t.p["period"]):
         t.add(1, cols, t.lr * t.read(0, cols))
 
 
@@ -37,7 +37,7 @@ def ttv2(t: RuleTile) -> None:
     Args:
         t: Tile.
     """
-    t.update(0, t.x, t.d, fast_rate(t), int(t.p["bl"]))
+    t.update(0, t.x, t.d, fast_rate(t), t.p["bl"])
     for cols, _ in columns(t):
         t.pulses(1, cols, whole_pulses(t, cols, t.lr / t.g[0] * t.read(0, cols)))
 
@@ -51,7 +51,7 @@ def c_ttv2(t: RuleTile) -> None:
         t: Tile.
     """
     c = t.state("c", t.X, init=1)
-    t.update(0, t.x * c, t.d, fast_rate(t), int(t.p["bl"]))
+    t.update(0, t.x * c, t.d, fast_rate(t), t.p["bl"])
     for cols, _ in columns(t):
         sign = c[cols, None]
         t.pulses(1, cols, whole_pulses(t, cols, t.lr / t.g[0] * sign * t.read(0, cols)))
@@ -71,7 +71,7 @@ def agad(t: RuleTile) -> None:
     mean, past = t.state("M", t.D, t.X), t.state("P", t.D, t.X)
     period = max(math.ceil(1 / t.p["chop"]), 2)
     share = min(t.p["tail"] / period, 1.0)
-    t.update(0, t.x * c, t.d, fast_rate(t), int(t.p["bl"]))
+    t.update(0, t.x * c, t.d, fast_rate(t), t.p["bl"])
     for cols, sweep in columns(t):
         v = t.read(0, cols)
         past[:, cols] = torch.where(flipped[cols] > 0, mean[:, cols], past[:, cols])
@@ -115,8 +115,9 @@ def fast_rate(t: RuleTile) -> float:
             elif largest > 0:
                 mean = (1 - share) * mean + share * largest
         averages[i] = mean
-    scale = float(averages.prod())
-    return t.p["fast_lr"] * t.p["bl"] * t.g[0] / (scale if scale > 0 else 1.0)
+    scale = float(averages.prod()) or 1.0
+    rate: float = t.p["fast_lr"] * t.p["bl"] * t.g[0] / scale
+    return rate
 
 
 def whole_pulses(t: RuleTile, cols: slice, added: Tensor) -> Tensor:

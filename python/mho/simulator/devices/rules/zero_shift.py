@@ -22,7 +22,7 @@ def zero_shift(t: RuleTile) -> None:
     Args:
         t: Tile.
     """
-    shifts, reference = int(t.p["shifts"]), t.state("R", t.D, t.X)
+    shifts, reference = t.p["shifts"], t.state("R", t.D, t.X)
     done = t.state("shifted", 1, dtype=torch.int64)
     if done < shifts:
         done += 1
@@ -31,7 +31,7 @@ def zero_shift(t: RuleTile) -> None:
         if done > shifts - _MEAN_OF:
             reference += t.read(0, slice(None)).T / min(_MEAN_OF, shifts)
         return
-    t.update(0, t.x, t.d, fast_rate(t), int(t.p["bl"]))
+    t.update(0, t.x, t.d, fast_rate(t), t.p["bl"])
     for cols, _ in columns(t):
         signal = t.read(0, cols) - reference[:, cols].T
         t.pulses(1, cols, whole_pulses(t, cols, t.lr / t.g[0] * signal))

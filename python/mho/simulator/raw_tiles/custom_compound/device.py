@@ -125,6 +125,15 @@ class DeviceTile:
         """Return what is copied; parsed configurations are of this process."""
         return {"raw": self.raw, "_specs": {}, "_of": None}
 
+    def follow(self, config: DeviceConfig) -> None:
+        """Follow a new configuration.
+
+        Args:
+            config: Configuration, checked.
+        """
+        self.raw.follow(config)
+        self._specs = {}  # the parameters of writes may be others
+
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""

@@ -221,7 +221,7 @@ class RuleState:
         for registry, new in ((self.states, states), (self.cycles, cycles)):
             fresh = {}
             for name, value in new.items():
-                old = registry.get(name)
+                old: Any = registry.get(name)
                 fits = old is not None and old.shape == value.shape and old.dtype is value.dtype
                 fresh[name] = old.copy_(value) if fits else value.clone().contiguous()
             registry.clear()

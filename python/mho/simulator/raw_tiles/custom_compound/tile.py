@@ -12,6 +12,7 @@ from mho.settings import chosen_backend
 from mho.simulator.delegation import done_by
 from mho.simulator.devices.cells.custom import CustomCompound, compound_of
 from mho.simulator.parameters.arguments import check_flags, check_not_negative
+from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.finite import all_finite
 from mho.simulator.parameters.training import UpdateParameters
 from mho.simulator.raw_tiles.base import SimulatorTile
@@ -56,6 +57,7 @@ class CustomCompoundTile(SimulatorTile):
         """
         config: Any = owner.rpu_config
         assert isinstance(owner, nn.Module)
+        compound_of(config).check_for_tile()
         self._follow_cell(config)
         _refuse_backend(chosen_backend(config.runtime.backend)[0])
         with ordinary_tensors():
@@ -158,11 +160,12 @@ class CustomCompoundTile(SimulatorTile):
         self._follow_cell(config)
         self.products.follow(without_devices(config))
         for k, device in enumerate(self.devices):
-            device.raw.follow(device_config(self.cell, self.update_parameters, k))
+            device.follow(device_config(self.cell, self.update_parameters, k))
 
     def check(self, config: Any) -> None:
         """Refuse what it cannot do; see the base class."""
         cell = compound_of(config)
+        cell.check_for_tile()
         cell.check_update(config.update)
         _refuse_backend(config.runtime.backend or self.backend)
         self.products.check(without_devices(config))
@@ -244,8 +247,9 @@ class CustomCompoundTile(SimulatorTile):
             return
         if not (all_finite(x) and all_finite(d)):
             raise ArgumentError("x_input, d_input: values must be finite; found NaN or infinity")
-        if bias_input is not None:
-            x = torch.cat([x, x.new_full((rows, 1), bias_input)], 1)
+        # Copies: a rule may work in place, the samples belong to whoever trains.
+        columns = [] if bias_input is None else [x.new_full((rows, 1), bias_input)]
+        x, d = torch.cat([x, *columns], 1), d.clone()
         with torch.no_grad(), on_host(), self.changes():
             with _torch_draws_nothing():
                 self._apply_rule(x, d)
@@ -275,8 +279,12 @@ class CustomCompoundTile(SimulatorTile):
             function: Function of a `RuleTile`.
 
         Raises:
+            ArgumentError: It is no function.
             ConfigError: The function does what a rule may not.
         """
+        if not callable(function) or isinstance(function, (type, nn.Module)):
+            what = describe(function)
+            raise ArgumentError(f"function: expected a function of a RuleTile, got {what}")
         with torch.no_grad(), on_host(), self.changes():
             with _torch_draws_nothing():
                 function(RuleView(self))
@@ -363,9 +371,9 @@ class CustomCompoundTile(SimulatorTile):
     get_x_size = done_by("products", CoreTile.get_x_size)
     get_d_size = done_by("products", CoreTile.get_d_size)
     get_forward_parameters = done_by("products", CoreTile.get_forward_parameters)
-    set_forward_parameters = done_by("products", CoreTile.set_forward_parameters)
+    set_forward_parameters = done_by("products", SimulatorTile.set_forward_parameters)
     get_backward_parameters = done_by("products", CoreTile.get_backward_parameters)
-    set_backward_parameters = done_by("products", CoreTile.set_backward_parameters)
+    set_backward_parameters = done_by("products", SimulatorTile.set_backward_parameters)
     get_meta_parameters = done_by("products", CoreTile.get_meta_parameters)
 
     set_weights = done_by("maintenance", CompoundMaintenance.set_weights)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -61,7 +61,7 @@ class RuleView:
         self._samples: tuple[Tensor, Tensor] | None = None
         self.lr = parts.learning_rate
         self.g: Sequence[float] = tuple(device.granularity for device in parts.devices)
-        self.p: Mapping[str, float] = MappingProxyType(parts.cell.params)
+        self.p: Mapping[str, Any] = MappingProxyType(parts.cell.params)
         self.D, self.X, self.B = parts.get_d_size(), parts.get_x_size(), batch
         self.count = int(parts.rule.count)
 
