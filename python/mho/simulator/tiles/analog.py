@@ -15,6 +15,7 @@ from mho.simulator.devices.rules.residual import advance_warm_start
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.parts.write_verify import WriteVerify
+from mho.simulator.parts.zero_shift import zero_shift
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.core.python_device import check_python_device
 from mho.simulator.raw_tiles.core.tile import AnalogTile as RawTile
@@ -56,6 +57,32 @@ class AnalogTile(TileWithPeriphery):
     program_weights = done_by("programming", WriteVerify.program_weights)
     drift_weights = done_by("tile", SimulatorTile.drift_weights)
     run_rule = done_by("tile", SimulatorTile.run_rule, then="weights_edited")
+
+    def zero_shift(
+        self, n: int | None = None, device: int = 0, delta: float = 0.01, mode: str = "alternate"
+    ) -> int:
+        """Bring devices to their symmetry points by pulses, and make these points their zero.
+
+        Devices with a reference (`SoftBoundsReferenceDevice`, `PowStepReferenceDevice`,
+        `ReferenceUnitCell`) take their weight as reference, and are at zero then; others are left
+        at their symmetry points. All or nothing; see Kim et al., arXiv:1907.10228.
+
+        Args:
+            n: Pulses for each crosspoint; by default as many as bring a typical device to the share
+                `delta` of its distance, `ln(1/delta) / (g kappa)` with the step `g` and the slope
+                `kappa` of half the difference of steps down and up.
+            device: Device of a cell, the fast one of those that transfer; 0 otherwise.
+            delta: Share of the distance that may be left.
+            mode: `"alternate"`, up and down in turn, or `"random"`, which leaves more noise.
+
+        Returns:
+            Pulses for each crosspoint.
+
+        Raises:
+            ArgumentError: An argument is impossible; nothing is changed.
+            ConfigError: The tile has no pulsed devices.
+        """
+        return zero_shift(self, n, device, delta, mode)
 
     def advance_warm_start(self) -> None:
         """Go on to the next finer device in the warm start of residual learning, or end it.
