@@ -76,10 +76,11 @@ def ruled(dice: Dice) -> Any:
     device = configs.SoftBoundsDevice(count_pulses=True, lifetime=10.0, diffusion=0.01)
     cell = configs.CustomCompound(
         unit_cell_devices=[device, configs.LinearStepDevice()],
-        rule=dice.one([rules.agad, rules.c_ttv2]),
+        rule=dice.one([rules.agad, rules.c_ttv2, rules.residual]),
         every=dice.one([0, 1, 3]),
         params={"fast_lr": 0.5, "bl": 5, "n": 2, "forget": False, "chop": 0.3, "tail": 2.0},
     )
+    cell.params |= {"period": 2, "base": 2, "rate": 0.5, "growth": 1.2, "warm_start": True}
     return configs.UnitCellRPUConfig(device=cell)
 
 

@@ -202,6 +202,10 @@ GOOD: dict[str, Callable[[Place], Any]] = {
         p.tile.tile.get_x_size() if not p.tile.tile.moves else p.tile.in_size,
     ),
     "function": lambda p: count,
+    "zero_shift.n": lambda p: p.dice.one([1, 20]),
+    "zero_shift.device": lambda p: 0,
+    "zero_shift.delta": lambda p: 0.5,
+    "zero_shift.mode": lambda p: p.dice.one(["alternate", "random"]),
     "weight": Place.weights,
     "combined_weights": lambda p: p.dice.normal(
         p.tile.tile.get_d_size(), p.tile.tile.get_x_size(), scale=0.3

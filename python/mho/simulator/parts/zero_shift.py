@@ -49,7 +49,7 @@ def zero_shift(tile: Any, n: int | None, device: int, delta: float, mode: str) -
     Returns:
         Pulses for each crosspoint.
     """
-    if mode not in ("alternate", "random"):
+    if not isinstance(mode, str) or mode not in ("alternate", "random"):
         raise ArgumentError(f"mode: expected 'alternate' or 'random', got {describe(mode)}")
     delta = check_number("delta", delta)
     if not 0.0 < delta < 1.0:
