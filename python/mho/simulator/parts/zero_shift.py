@@ -23,7 +23,7 @@ from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.training import UpdateParameters
 from mho.simulator.raw_tiles.custom_compound.device import DEVICES, DeviceConfig, DeviceTile
 from mho.simulator.state.names import AnalogTileStateNames as Names
-from mho.simulator.state.ordinary import ordinary_tensors
+from mho.simulator.state.ordinary import on_host, ordinary_tensors
 from mho.simulator.state.seeds import mixed
 from mho.simulator.state.tensor_group import TensorGroup
 from mho.simulator.state.transaction import unchanged_on_error
@@ -54,12 +54,17 @@ def zero_shift(tile: Any, n: int | None, device: int, delta: float, mode: str) -
     delta = check_number("delta", delta)
     if not 0.0 < delta < 1.0:
         raise ArgumentError(f"delta: expected a share between 0 and 1, got {delta}")
+    with ordinary_tensors(), on_host():
+        return _shifted(tile, n, device, delta, mode)
+
+
+def _shifted(tile: Any, n: int | None, device: int, delta: float, mode: str) -> int:
     chosen, ending = _chosen(tile, device)
     number = pulses_needed(chosen, delta) if n is None else check_size("n", n)
     planes: dict[str, Tensor] = dict(tile.get_hidden_parameters())
     if not planes:
         raise ConfigError("update.pulse_type: the tile was built without devices to shift")
-    with ordinary_tensors(), unchanged_on_error([cast(nn.Module, tile)]):
+    with unchanged_on_error([cast(nn.Module, tile)]):
         inner = {k.removesuffix(ending): v for k, v in planes.items() if k.endswith(ending)}
         if not ending:
             inner[_WEIGHTS] = tile.tile.get_weights()

@@ -88,7 +88,7 @@ class HiddenByName:
             new[name] = value.detach().to("cpu", old.dtype)
             if not all_finite(new[name]):
                 raise ArgumentError(f"{name}: values must be finite")
-        with torch.no_grad(), self._changes_of_planes():
+        with self._changes_of_planes():
             for k, device in enumerate(self._raw.devices):
                 names = device.raw.get_hidden_parameter_names()
                 _set_device(device, [new[f"{name}_{k}"] for name in names], new[f"{_WEIGHTS}_{k}"])

@@ -64,7 +64,7 @@ class CompoundMaintenance:
         """
         spec = self._raw.products.spec
         new = check_weights(weight, (spec.d_size, spec.x_size))
-        with torch.no_grad(), self._raw.changes():
+        with self._raw.changes():
             self._write(new)
 
     def set_weights_uniform_random(self, bmin: float, bmax: float) -> None:
@@ -79,7 +79,7 @@ class CompoundMaintenance:
         """
         bmin, bmax = check_limits(bmin, bmax)
         tensors = self._raw.products.tensors
-        with torch.no_grad(), self._raw.changes():
+        with self._raw.changes():
             new = torch.empty_like(tensors.weights)
             _core.uniform_weights(new, bmin, bmax, tensors.seed, tensors.calls)
             self._write(new)
@@ -182,7 +182,7 @@ class CompoundMaintenance:
         self._each(reset)
 
     def _each(self, change: Callable[[DeviceTile], None]) -> None:
-        with torch.no_grad(), self._raw.changes():
+        with self._raw.changes():
             for device in self._raw.devices:
                 change(device)
             self._raw.put_together()

@@ -169,8 +169,7 @@ class RuleState:
                 registry.update(held)
             with torch.no_grad():
                 for tensor, value in values:
-                    tensor.detach().resize_(value.shape).copy_(value)
-                    tensor.requires_grad_(False)
+                    tensor.requires_grad_(False).resize_(value.shape).copy_(value)
             self._layout = json.loads(layout)
             raise
 

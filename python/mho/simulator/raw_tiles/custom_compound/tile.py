@@ -250,7 +250,7 @@ class CustomCompoundTile(SimulatorTile):
         # Copies: a rule may work in place, the samples belong to whoever trains.
         columns = [] if bias_input is None else [x.new_full((rows, 1), bias_input)]
         x, d = torch.cat([x, *columns], 1), d.clone()
-        with torch.no_grad(), on_host(), self.changes():
+        with self.changes():
             with _torch_draws_nothing():
                 self._apply_rule(x, d)
             self.rule.check()
@@ -285,7 +285,7 @@ class CustomCompoundTile(SimulatorTile):
         if not callable(function) or isinstance(function, (type, nn.Module)):
             what = describe(function)
             raise ArgumentError(f"function: expected a function of a RuleTile, got {what}")
-        with torch.no_grad(), on_host(), self.changes():
+        with self.changes():
             with _torch_draws_nothing():
                 function(RuleView(self))
             self.rule.check()
@@ -295,7 +295,7 @@ class CustomCompoundTile(SimulatorTile):
     def changes(self) -> Iterator[None]:
         """Put weights, states, counters and stream back, bit for bit, if the block raises."""
         self.share_stream()
-        with ExitStack() as stack:
+        with torch.no_grad(), on_host(), ExitStack() as stack:
             stack.enter_context(self.products.tensors.undone_on_error())
             for device in self.devices:
                 stack.enter_context(device.raw.tensors.undone_on_error())
