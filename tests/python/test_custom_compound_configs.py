@@ -128,7 +128,11 @@ def test_objects_can_be_rules() -> None:
     run(made)
     torch.testing.assert_close(made.tile.get_weights(), torch.full((ROWS, COLUMNS), 0.1))
     given = made.rpu_config
-    assert RPUConfigBase.from_json(given.to_json()) == given
+    text = given.to_json()
+    assert RPUConfigBase.from_json(text) == given
+    before = functions.source_hash(Decay.__call__)
+    with pytest.warns(UserWarning, match="source of 'Decay'"):
+        RPUConfigBase.from_json(text.replace(before, before[:-2] + "00"))
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,14 @@ def test_residual_learning_with_four_states() -> None:
     assert found == pytest.approx([1.158, 0.879], rel=0.25)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_warm_start_helps_unless_devices_are_very_coarse() -> None:
+    cold = {"warm_start": False}
+    assert Residual(4, fields=cold).median(0.5) == pytest.approx(0.608, rel=0.2)
+    assert Residual(4, 4, 0.4, cold).median(0.5) == pytest.approx(0.658, rel=0.2)
+
+
 def test_the_warm_start_goes_from_coarse_to_fine() -> None:
     torch.manual_seed(0)
     tile = AnalogTile(ROWS, COLUMNS, Residual(3, fields={"period": 1}).config())

@@ -146,11 +146,33 @@ def decode(value: dict[str, Any], path: str) -> FunctionType:
             f"{path}: the function {key!r} is unknown; import its module and decorate it with"
             " @mho.simulator.parameters.functions.register_function, or build a tile with it first"
         )
+    check_source(function, source, key, path)
+    return function
+
+
+def call_of(cls: type) -> FunctionType | None:
+    """Return what objects of a class do when they are called, None if they cannot be.
+
+    Args:
+        cls: Class.
+    """
+    found = next((vars(c)["__call__"] for c in cls.__mro__ if "__call__" in vars(c)), None)
+    return found if isinstance(found, FunctionType) else None
+
+
+def check_source(function: FunctionType, source: str, name: str, path: str) -> None:
+    """Warn if the source of a function is not the one that a text was written with.
+
+    Args:
+        function: Function.
+        source: Hash in the text.
+        name: Name of the function in the message.
+        path: Name of the field in the message.
+    """
     present = source_hash(function)
     kinds = [text.partition(":")[0] for text in (present, source)]
     if present != source and kinds[0] == kinds[1]:
         warn_caller(
-            f"{path}: the source of {key!r} is not the one that the state was saved with; the"
+            f"{path}: the source of {name!r} is not the one that the state was saved with; the"
             " present one is used"
         )
-    return function

@@ -97,10 +97,14 @@ def _encode_object(value: object, path: str) -> dict[str, Any]:
         raise ConfigError(
             f"{path or name}: {name} cannot be written as JSON; {registry.registration_hint(name)}"
         )
-    return {
+    text: dict[str, Any] = {
         "type": name,
         "params": {k: _encode(v, join(path, k)) for k, v in _state(value).items()},
     }
+    call = functions.call_of(type(value))
+    if call is not None:  # what it does is part of the text, as of a function
+        text["source"] = functions.source_hash(call)
+    return text
 
 
 def unwritable_classes(value: Any) -> Iterator[type]:
@@ -161,6 +165,8 @@ def _decode_object(value: dict[str, Any], path: str) -> Any:
     if dataclasses.is_dataclass(cls):
         params = _complete(cls, params, path)
     vars(obj).update(params)
+    if "source" in value and (call := functions.call_of(cls)) is not None:
+        functions.check_source(call, str(value["source"]), cls.__name__, path)
     return obj
 
 

@@ -152,7 +152,8 @@ def _pulse(scratch: DeviceTile, signs: Tensor) -> None:
     rows, columns = scratch.shape
     # A little more than one step, so that lines fire whatever rounding does.
     rate = scratch.granularity * (1.0 + 1e-6)
-    for some in signs.split(_AT_ONCE):
+    for start in range(0, len(signs), _AT_ONCE):
+        some = signs[start : start + _AT_ONCE]
         x, d = torch.ones(len(some), columns), -some[:, None].expand(-1, rows).contiguous()
         scratch.pulse(scratch.raw.spec, x, d, rate)
 

@@ -60,7 +60,9 @@ class RuleTile(Protocol):
     def count(self) -> int:
         """Number of samples so far, those of this call of the rule included."""
 
-    def update(self, device: int, x: Tensor, d: Tensor, lr: float | Tensor, bl: int = 0) -> None:
+    def update(
+        self, device: int, x: Tensor, d: Tensor, lr: float | Tensor, bl: int | None = None
+    ) -> None:
         """Give a device pulses of `-lr d x^T`, one sample after another.
 
         The pulses are those of `update` of the configuration of the tile.
@@ -70,7 +72,7 @@ class RuleTile(Protocol):
             x: Inputs of the device, `[columns]` or `[rows, columns]`.
             d: Gradients of its outputs, `[rows of the device]` or `[rows, rows of the device]`.
             lr: Learning rate.
-            bl: Length of the trains instead of `desired_bl`; 0 keeps that.
+            bl: Length of the trains instead of `desired_bl`.
 
         Raises:
             ArgumentError: A value is not finite.

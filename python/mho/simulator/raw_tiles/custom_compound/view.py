@@ -95,16 +95,18 @@ class RuleView:
         """Configured bounds of each device; see `RuleTile`."""
         return tuple(map(configured_bounds, self._parts.cell.unit_cell_devices))
 
-    def update(self, device: int, x: Tensor, d: Tensor, lr: float | Tensor, bl: int = 0) -> None:
+    def update(
+        self, device: int, x: Tensor, d: Tensor, lr: float | Tensor, bl: int | None = None
+    ) -> None:
         """Give a device pulses of `-lr d x^T`; see `RuleTile`."""
         one = self._device(device)
         rows, columns = one.shape
         inputs, errors = as_rows(x, columns, "x"), as_rows(d, rows, "d")
         if inputs.shape[0] != errors.shape[0]:
             raise InputError(f"x, d: as many rows, got {inputs.shape[0]} and {errors.shape[0]}")
-        if not isinstance(bl, int) or bl < 0:
-            raise ArgumentError(f"bl: expected a length of trains, or 0, got {bl}")
-        spec = one.spec("update", self._parts.update_parameters, bl)
+        if bl is not None and (not isinstance(bl, int) or bl < 1):
+            raise ArgumentError(f"bl: expected a length of trains, or None, got {bl}")
+        spec = one.spec("update", self._parts.update_parameters, bl or 0)
         one.pulse(spec, inputs, errors, float(lr))
 
     def add(
