@@ -48,6 +48,7 @@ LAYERS: list[list[set[str]]] = [
         {
             "mho.simulator.raw_tiles",
             "mho.simulator.raw_tiles.custom",
+            "mho.simulator.raw_tiles.custom_compound",
             "mho.simulator.raw_tiles.sliced",
             "mho.simulator.raw_tiles.transfer",
         }

@@ -17,9 +17,8 @@ from mho.simulator.parameters.arguments import check_index
 from mho.simulator.parameters.signatures import checked
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.ordinary import ordinary_tensors
+from mho.simulator.state.seeds import mixed
 from mho.simulator.tiles.module import TileModule
-
-_BITS = 2**64 - 1
 
 Stream = tuple[Tensor, Tensor]
 """Seed of a random stream and position in it, int64 `[1]` each."""
@@ -89,22 +88,6 @@ def fork_noise(model: nn.Module, worker: int) -> None:
         for stream in _streams(tile):
             _exchanged(stream)
             stream[0].fill_(mixed(int(stream[0]), worker + 1))
-
-
-def mixed(seed: int, number: int) -> int:
-    """Return a seed that depends on another one and on a number, as SplitMix64 derives it.
-
-    Args:
-        seed: Seed, 0 to 2**63 - 1.
-        number: Number of what gets a seed of its own.
-
-    Returns:
-        0 to 2**63 - 1. See Steele, Lea and Flood, OOPSLA 2014.
-    """
-    z = (seed + (number + 1) * 0x9E3779B97F4A7C15) & _BITS
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _BITS
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _BITS
-    return (z ^ (z >> 31)) >> 1
 
 
 def _tiles(model: nn.Module) -> list[TileModule]:

@@ -18,6 +18,7 @@ from mho.nn import AnalogLinear, AnalogLinearMapped, AnalogSequential
 from mho.nn.conversion import convert_to_analog
 from mho.optim import AnalogAdam, AnalogSGD
 from mho.simulator import configs
+from mho.simulator.devices import rules
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.custom import CustomRPUConfig
 from mho.simulator.tiles.module import TileModule
@@ -71,11 +72,25 @@ def rich(dice: Dice) -> Any:
     return configs.SingleRPUConfig(device=device)
 
 
+def ruled(dice: Dice) -> Any:
+    """Tiles whose update is a rule in Python."""
+    device = configs.SoftBoundsDevice(count_pulses=True, lifetime=10.0, diffusion=0.01)
+    cell = configs.CustomCompound(
+        unit_cell_devices=[device, configs.LinearStepDevice()],
+        rule=dice.one([rules.agad, rules.c_ttv2, rules.residual]),
+        every=dice.one([0, 1, 3]),
+        params={"fast_lr": 0.5, "bl": 5, "n": 2, "forget": False, "chop": 0.3, "tail": 2.0},
+    )
+    cell.params |= {"period": 2, "base": 2, "rate": 0.5, "growth": 1.2, "warm_start": True}
+    return configs.UnitCellRPUConfig(device=cell)
+
+
 KINDS: dict[str, Callable[[Dice], Any]] = {
     "pulsed": pulsed,
     "cell": lambda dice: dice.one(list(CELLS.values()))(),
     "rich": rich,
     "python device": lambda dice: configs.SingleRPUConfig(device=GoldenDevice()),
+    "rule": ruled,
     "ideal": lambda dice: configs.SingleRPUConfig(device=configs.IdealDevice()),
     "floating point": lambda dice: configs.FloatingPointRPUConfig(),
     "inference": lambda dice: inferring(configs.InferenceRPUConfig, dice),

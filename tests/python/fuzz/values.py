@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fuzz.dice import Dice
 from fuzz.subjects import Subject, another, edited
 from mho.inference import PCMLikeNoiseModel
+from mho.simulator.configs import RuleTile
 from mho.simulator.parameters.enums import WeightClipType, WeightRemapType
 from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapParameter
 
@@ -183,6 +184,11 @@ def flag(place: Place) -> bool:
     return place.dice.chance(0.5)
 
 
+def count(t: RuleTile) -> None:
+    """Act on a tile as a rule does."""
+    t.state("counted", 1).add_(1)
+
+
 GOOD: dict[str, Callable[[Place], Any]] = {
     "x_input": x_of,
     "x": x_of,
@@ -195,6 +201,11 @@ GOOD: dict[str, Callable[[Place], Any]] = {
         p.dice.randint(1, 9),
         p.tile.tile.get_x_size() if not p.tile.tile.moves else p.tile.in_size,
     ),
+    "function": lambda p: count,
+    "zero_shift.n": lambda p: p.dice.one([1, 20]),
+    "zero_shift.device": lambda p: 0,
+    "zero_shift.delta": lambda p: 0.5,
+    "zero_shift.mode": lambda p: p.dice.one(["alternate", "random"]),
     "weight": Place.weights,
     "combined_weights": lambda p: p.dice.normal(
         p.tile.tile.get_d_size(), p.tile.tile.get_x_size(), scale=0.3

@@ -6,6 +6,7 @@ from mho.simulator.devices import __all__ as _devices
 from mho.simulator.devices.cells import (
     BufferedTransferCompound,
     ChoppedTransferCompound,
+    CustomCompound,
     DifferenceUnitCell,
     DynamicTransferCompound,
     MixedPrecisionCompound,
@@ -23,6 +24,7 @@ __all__ = [
     "BufferedTransferCompound",
     "ChoppedTransferCompound",
     "CrosspointDevice",
+    "CustomCompound",
     "DifferenceUnitCell",
     "DriftParameter",
     "DynamicTransferCompound",

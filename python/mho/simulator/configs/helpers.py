@@ -5,12 +5,15 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mho.exceptions import ArgumentError
+from mho.simulator.devices import rules
 from mho.simulator.devices.cells.chopped_transfer import ChoppedTransferCompound
+from mho.simulator.devices.cells.custom import CustomCompound
 from mho.simulator.devices.cells.dynamic_transfer import DynamicTransferCompound
 from mho.simulator.devices.cells.mixed_precision import MixedPrecisionCompound
 from mho.simulator.devices.cells.transfer import TransferCompound
 from mho.simulator.devices.cells.vector import VectorUnitCell
 from mho.simulator.devices.crosspoint import CrosspointDevice
+from mho.simulator.devices.pulsed import PulsedDevice
 from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.enums import (
     BoundManagementType,
@@ -32,6 +35,8 @@ FAST = 3.0
 """Rate of `tune="fast"`: what float networks like as well that train at a tenth."""
 
 Factory = Callable[..., Any]
+
+_RANK = 4
 T = TypeVar("T")
 
 _ALIASES = {
@@ -47,6 +52,10 @@ _ALIASES = {
     "ttv4": "ttv4",
     "mp": "mp",
     "mixed-precision": "mp",
+    "residual": "residual",
+    "erider": "erider",
+    "e-rider": "erider",
+    "low-rank": "low-rank",
 }
 
 
@@ -65,11 +74,12 @@ def build_config(
 
     Args:
         algorithm: `sgd`; `tiki-taka`, `tt` or `ttv1`; `ttv2`; `chopped-ttv2`, `ttv3` or `c-ttv2`;
-            `agad` or `ttv4`; `mp` or `mixed-precision`. Case does not matter.
+            `agad` or `ttv4`; `mp` or `mixed-precision`; as rules in Python (`CustomCompound`)
+            `residual`, `erider` and `low-rank`. Case does not matter.
         device: Device, its class or a function that makes it; an instance is copied for each use.
         io_parameters: Parameters of all products, in the same forms.
         up_parameters: Parameters of all updates, in the same forms.
-        n_devices: Devices per crosspoint, for `sgd` only.
+        n_devices: Devices per crosspoint, for `sgd` and `residual` only.
         construction_seed: Seed of the spreads between devices, set on the outermost device.
         tune: Whether every tile is to derive the settings of the algorithm from its device and its
             size, with which it learns on every preset device; `"fast"` lets the weight follow three
@@ -90,6 +100,11 @@ def build_config(
     if name == "mp":
         cell = MixedPrecisionCompound(device=parts.device(), construction_seed=construction_seed)
         return DigitalRankUpdateRPUConfig(device=cell, update=parts.up(), **shared)
+    if name in ("residual", "erider", "low-rank"):
+        rule = _by_rule(name, parts, n_devices)
+        rule.construction_seed = construction_seed
+        update = parts.up(desired_bl=5) if name == "erider" else parts.up()
+        return UnitCellRPUConfig(device=rule, update=update, **shared)
     make = {"ttv1": _tiki_taka, "ttv2": _ttv2, "ttv3": _chopped_ttv2, "ttv4": _agad}[name]
     compound = make(parts)
     compound.construction_seed = construction_seed
@@ -209,4 +224,48 @@ def _agad(parts: _Parts) -> TransferCompound:
         units_in_mbatch=False,
         fast_lr=0.1,
         auto_scale=True,
+    )
+
+
+def _by_rule(name: str, parts: _Parts, n_devices: int) -> CustomCompound:
+    if name == "residual":
+        cell = _residual(parts, n_devices)
+    elif name == "erider":
+        cell = CustomCompound(
+            unit_cell_devices=parts.pair(),
+            rule=rules.erider,
+            weight=rules.erider_weight,
+            # arXiv:2602.21321, with the rates for small steps, which are below 0.05 there.
+            params={"fast_lr": 0.1, "eta": 0.02, "beta": 0.02, "chop": 0.05, "gamma": 0.1},
+        )
+    else:
+        cell = CustomCompound(
+            unit_cell_devices=[*parts.pair(), parts.device()],
+            rule=rules.low_rank,
+            weight=rules.low_rank_weight,
+            every=0,
+            shapes={0: ("D", _RANK), 1: (_RANK, "X")},
+            # Long periods win: the factors start anew after each.
+            params={"rank": _RANK, "period": 500, "alpha": 1.0, "gain": 1.0},
+        )
+    cell.transfer_forward, cell.transfer_update = parts.transfer_io(), parts.up()
+    return cell
+
+
+def _residual(parts: _Parts, number: int) -> CustomCompound:
+    if number < 2:
+        raise ArgumentError(f"n_devices: residual learning needs 2 or more, got {number}")
+    devices = [parts.device() for _ in range(number)]
+    first = devices[0]
+    if not isinstance(first, PulsedDevice):
+        raise ArgumentError(f"device: expected a pulsed device, got {describe(first)}")
+    # Best is a little more than one over the number of states, and stable below 1/sqrt(6); what is
+    # published lies between 0.1 for 16 states and 0.5 for 4.
+    gamma = min(max(2.5 / first.calc_num_states(), 0.1), 0.5)
+    return CustomCompound(
+        unit_cell_devices=[*devices],
+        rule=rules.residual,
+        every=0,
+        gamma_vec=[gamma ** (number - 1 - k) for k in range(number)],
+        params={"period": 5, "base": 5, "rate": 0.1, "growth": 1.2, "warm_start": True},
     )

@@ -3,8 +3,8 @@
 Everything that is not a number, boolean, string or None carries a tag: `{"type": "SingleRPUConfig",
 "params": {...}}` for objects, `{"enum": ["PulseType", "None"]}`, `{"tile": "AnalogTile"}`,
 `{"float": "inf"}`, `{"dict": [[key, value], ...]}`, `{"tuple": [...]}`, `{"tensor": [...], "dtype":
-"float32"}` and the same with `"array"`. Reading looks classes up by name in the registry and fills
-in their fields; no constructor and no other code runs.
+"float32"}` and the same with `"array"`; functions see `functions.py`. Reading looks classes up by
+name in the registry and fills in their fields; no constructor and no other code runs.
 """
 
 import dataclasses
@@ -12,13 +12,14 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from types import FunctionType
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from mho.exceptions import ConfigError
-from mho.simulator.parameters import enums, registry
+from mho.simulator.parameters import enums, functions, registry
 from mho.simulator.parameters.checking import describe, field_names, join
 from mho.simulator.parameters.wire import is_plain
 
@@ -93,17 +94,23 @@ def _encode_object(value: object, path: str) -> dict[str, Any]:
         return {"array": _encode(value.tolist(), path), "dtype": str(value.dtype)}
     if isinstance(value, type):
         return _encode_class(value, path)
+    if isinstance(value, FunctionType):
+        return functions.encode(value)
     name = type(value).__name__
     if not registry.is_config_class(type(value)):
         raise ConfigError(
             f"{path or name}: {name} cannot be written as JSON; {registry.registration_hint(name)}"
         )
-    return {
+    text: dict[str, Any] = {
         "type": name,
         "params": {
             k: v if is_plain(v) else _encode(v, join(path, k)) for k, v in _state(value).items()
         },
     }
+    call = functions.call_of(type(value))
+    if call is not None:  # what it does is part of the text, as of a function
+        text["source"] = functions.source_hash(call)
+    return text
 
 
 def unwritable_classes(value: Any) -> Iterator[type]:
@@ -153,7 +160,7 @@ def _decode(value: Any, path: str) -> Any:
     if not isinstance(value, dict):
         return value
     tag = next((tag for tag in _DECODERS if tag in value), None)
-    if tag is None or not set(value) <= {tag, "params", "dtype"}:
+    if tag is None or not set(value) <= {tag, "params", "dtype", "source"}:
         raise ConfigError(f"{path or 'JSON text'}: unknown entry with keys {sorted(value)}")
     return _DECODERS[tag](value, path)
 
@@ -165,6 +172,8 @@ def _decode_object(value: dict[str, Any], path: str) -> Any:
     if dataclasses.is_dataclass(cls):
         params = _complete(cls, params, path)
     vars(obj).update(params)
+    if "source" in value and (call := functions.call_of(cls)) is not None:
+        functions.check_source(call, str(value["source"]), cls.__name__, path)
     return obj
 
 
@@ -237,4 +246,5 @@ _DECODERS = {
     "tuple": _decode_tuple,
     "tensor": _decode_tensor,
     "array": _decode_array,
+    "function": functions.decode,
 }

@@ -6,6 +6,7 @@ one that equals what its factory makes, `always_show` shows it in any case.
 
 import dataclasses
 from enum import Enum
+from types import FunctionType
 from typing import Any
 
 _INDENT = "    "
@@ -40,7 +41,7 @@ def format_value(value: object) -> str:
     """Return a value as it would be written in code."""
     if isinstance(value, Enum):
         return str(value)
-    if isinstance(value, type):
+    if isinstance(value, (type, FunctionType)):
         return value.__name__
     if isinstance(value, str):
         return repr(value)

@@ -304,6 +304,14 @@ class SimulatorTile:
         """
         self.update(x, d, bias_input is not None)
 
+    def run_rule(self, function: Any) -> None:
+        """Let a function of a `RuleTile` act on the tile without samples, all or nothing.
+
+        Args:
+            function: Function.
+        """
+        raise TileError(f"run_rule: {type(self).__name__} has no rule; use a CustomCompound")
+
     def numbered(self) -> AbstractContextManager[int]:
         """Return a context with the number of a new call, for raw tiles that count them.
 

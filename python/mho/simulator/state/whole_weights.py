@@ -15,9 +15,9 @@ from mho.simulator.state.names import AnalogTileStateNames as Names
 # Parameters, buffers and modules of a tile, beside those that users add.
 _OWN = frozenset(
     (
-        *Names.get_field_names(), "alpha", "analog_tile_device", "bias", "drift_baseline",
-        "input_range", "input_range_update_idx", "programmed_weights",
-        "reference_combined_weights", "tile",
+        *Names.get_field_names(), "alpha", "analog_tile_device", "analog_tile_devices",
+        "analog_tile_rule", "bias", "drift_baseline", "input_range", "input_range_update_idx",
+        "programmed_weights", "reference_combined_weights", "tile",
     )
 )  # fmt: skip
 # What pruning and the norms of `torch.nn.utils` name parameters from which they compute others.

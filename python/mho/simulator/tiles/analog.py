@@ -6,16 +6,20 @@ from typing import Any
 from mho import pending
 from mho.simulator.autograd.function import AnalogFunction
 from mho.simulator.delegation import done_by
+from mho.simulator.devices.cells.custom import CustomCompound
 from mho.simulator.devices.cells.digital_rank_update import DigitalRankUpdateCell
 from mho.simulator.devices.cells.unit_cell import UnitCell
 from mho.simulator.devices.constant_step import ConstantStepDevice
 from mho.simulator.devices.crosspoint import CrosspointDevice
+from mho.simulator.devices.rules.residual import advance_warm_start
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.parts.write_verify import WriteVerify
+from mho.simulator.parts.zero_shift import zero_shift
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.core.python_device import check_python_device
 from mho.simulator.raw_tiles.core.tile import AnalogTile as RawTile
+from mho.simulator.raw_tiles.custom_compound.tile import CustomCompoundTile
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.io_managed import IOManagedRPUConfig
 from mho.simulator.tiles.module import TileModule
@@ -30,7 +34,7 @@ class AnalogTile(TileWithPeriphery):
     """Analog tile with a device at each crosspoint.
 
     Inputs and output gradients are collected during backward; an analog optimizer applies them as
-    pulses. The device is one of the core, or a `CustomPulsedDevice`.
+    pulses. The device is one of the core, a `CustomPulsedDevice`, or a `CustomCompound`.
     """
 
     known_backends = RawTile.known_backends
@@ -38,7 +42,9 @@ class AnalogTile(TileWithPeriphery):
     def _default_config(self) -> RPUConfigBase:
         return SingleRPUConfig()
 
-    def _create_raw_tile(self) -> RawTile:
+    def _create_raw_tile(self) -> RawTile | CustomCompoundTile:
+        if isinstance(getattr(self.rpu_config, "device", None), CustomCompound):
+            return CustomCompoundTile(self)
         return RawTile.create(self, python_devices=True)
 
     def check_config(self, config: Any) -> None:
@@ -51,6 +57,42 @@ class AnalogTile(TileWithPeriphery):
 
     program_weights = done_by("programming", WriteVerify.program_weights)
     drift_weights = done_by("tile", SimulatorTile.drift_weights)
+    run_rule = done_by("tile", SimulatorTile.run_rule, then="weights_edited")
+
+    def zero_shift(
+        self, n: int | None = None, device: int = 0, delta: float = 0.01, mode: str = "alternate"
+    ) -> int:
+        """Bring devices to their symmetry points by pulses, and make these points their zero.
+
+        Devices with a reference (`SoftBoundsReferenceDevice`, `PowStepReferenceDevice`,
+        `ReferenceUnitCell`) take their weight as reference, and are at zero then; others are left
+        at their symmetry points. All or nothing; see Kim et al., arXiv:1907.10228.
+
+        Args:
+            n: Pulses for each crosspoint; by default as many as bring a typical device to the share
+                `delta` of its distance, `ln(1/delta) / (g kappa)` with the step `g` and the slope
+                `kappa` of half the difference of steps down and up.
+            device: Device of a cell, the fast one of those that transfer; 0 otherwise.
+            delta: Share of the distance that may be left.
+            mode: `"alternate"`, up and down in turn, or `"random"`, which leaves more noise.
+
+        Returns:
+            Pulses for each crosspoint.
+
+        Raises:
+            ArgumentError: An argument is impossible; nothing is changed.
+            ConfigError: The tile has no pulsed devices.
+        """
+        return zero_shift(self, n, device, delta, mode)
+
+    def advance_warm_start(self) -> None:
+        """Go on to the next finer device in the warm start of residual learning, or end it.
+
+        Raises:
+            ConfigError: The rule of the tile has no warm start.
+            TileError: The tile has no rule.
+        """
+        self.run_rule(advance_warm_start)
 
 
 @register_config_class

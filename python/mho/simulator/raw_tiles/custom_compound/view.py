@@ -1,0 +1,230 @@
+"""A tile as its rule sees it."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from mho import _core
+from mho.exceptions import ArgumentError, ConfigError, InputError
+from mho.simulator.devices.cells.custom import CustomCompound
+from mho.simulator.devices.cells.rule_tile import Lines
+from mho.simulator.parameters.arguments import check_probability
+from mho.simulator.parameters.training import UpdateParameters
+from mho.simulator.raw_tiles.custom_compound.device import (
+    DeviceTile,
+    as_rows,
+    configured_bounds,
+    exact_train,
+)
+from mho.simulator.raw_tiles.custom_compound.rule_state import RuleState
+
+_DRAWS_PER_ROW = 1 << 12
+
+
+class Parts(Protocol):
+    """What the view of a tile is made of."""
+
+    cell: CustomCompound
+    update_parameters: UpdateParameters
+    devices: list[DeviceTile]
+    rule: RuleState
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the tile."""
+
+    @property
+    def stream(self) -> tuple[Tensor, Tensor]:
+        """Seed and number of the next call."""
+
+    def get_x_size(self) -> int:
+        """Return the number of columns."""
+
+    def get_d_size(self) -> int:
+        """Return the number of rows."""
+
+
+class RuleView:
+    """What a rule gets: a `RuleTile` during one update, or while weights are put together."""
+
+    def __init__(self, parts: Parts, batch: int = 0) -> None:
+        """See a tile.
+
+        Args:
+            parts: Raw tile.
+            batch: Number of samples of the update, 0 outside of updates.
+        """
+        self._parts, self._devices, self._rule = parts, parts.devices, parts.rule
+        self._samples: tuple[Tensor, Tensor] | None = None
+        self.lr = parts.learning_rate
+        self.g: Sequence[float] = tuple(device.granularity for device in parts.devices)
+        self.p: Mapping[str, Any] = MappingProxyType(parts.cell.params)
+        self.D, self.X, self.B = parts.get_d_size(), parts.get_x_size(), batch
+        self.count = int(parts.rule.count)
+
+    def show(self, x: Tensor, d: Tensor, count: int) -> None:
+        """Show samples to the rule.
+
+        Args:
+            x: Inputs.
+            d: Gradients of the outputs.
+            count: Number of samples so far, with these.
+        """
+        self._samples, self.count = (x, d), count
+
+    @property
+    def x(self) -> Tensor:
+        """Inputs since the last call; see `RuleTile`."""
+        return self._shown()[0]
+
+    @property
+    def d(self) -> Tensor:
+        """Gradients of the outputs since the last call; see `RuleTile`."""
+        return self._shown()[1]
+
+    def _shown(self) -> tuple[Tensor, Tensor]:
+        if self._samples is None:
+            raise ConfigError("weight: there are no samples outside of updates")
+        return self._samples
+
+    @property
+    def bounds(self) -> Sequence[tuple[float, float]]:
+        """Configured bounds of each device; see `RuleTile`."""
+        return tuple(map(configured_bounds, self._parts.cell.unit_cell_devices))
+
+    def update(
+        self, device: int, x: Tensor, d: Tensor, lr: float | Tensor, bl: int | None = None
+    ) -> None:
+        """Give a device pulses of `-lr d x^T`; see `RuleTile`."""
+        one = self._device(device)
+        rows, columns = one.shape
+        inputs, errors = as_rows(x, columns, "x"), as_rows(d, rows, "d")
+        if inputs.shape[0] != errors.shape[0]:
+            raise InputError(f"x, d: as many rows, got {inputs.shape[0]} and {errors.shape[0]}")
+        if bl is not None and (not isinstance(bl, int) or bl < 1):
+            raise ArgumentError(f"bl: expected a length of trains, or None, got {bl}")
+        spec = one.spec("update", self._parts.update_parameters, bl or 0)
+        one.pulse(spec, inputs, errors, float(lr))
+
+    def add(
+        self,
+        device: int,
+        cols: Lines | None = None,
+        values: Tensor | None = None,
+        *,
+        rows: Lines | None = None,
+    ) -> None:
+        """Write with pulses; see `RuleTile`."""
+        one = self._device(device)
+        lines, are_rows, _ = one.chosen(cols, rows)
+        update = self._parts.cell.transfer_update
+        # At this rate the line itself always fires, whatever the management.
+        rate = one.granularity * update.desired_bl
+        wanted = one.values(values, len(lines), are_rows, "values")
+        one.write(one.spec("write", update, 0), lines, wanted.div(-rate), are_rows, rate)
+
+    def pulses(
+        self,
+        device: int,
+        cols: Lines | None = None,
+        number: Tensor | None = None,
+        *,
+        rows: Lines | None = None,
+    ) -> None:
+        """Give every crosspoint of lines exactly so many pulses; see `RuleTile`."""
+        one = self._device(device)
+        lines, are_rows, _ = one.chosen(cols, rows)
+        wanted = one.values(number, len(lines), are_rows, "number")
+        if not torch.equal(wanted, wanted.round()):
+            raise ArgumentError("number: numbers of pulses must be whole; use round() or trunc()")
+        longest = int(wanted.abs().max()) if wanted.numel() else 0
+        if longest == 0:
+            return
+        update = exact_train(longest)
+        spec = one.spec("pulses", update, update.desired_bl)
+        one.write(spec, lines, wanted.neg(), are_rows, one.granularity)
+
+    def read(self, device: int, cols: Lines | None = None, *, rows: Lines | None = None) -> Tensor:
+        """Return lines as the array shows them; see `RuleTile`."""
+        one = self._device(device)
+        given = rows if cols is None else cols
+        if isinstance(given, slice) and (cols is None or rows is None):
+            return one.read(given, self._parts.cell.transfer_forward, cols is None)
+        lines, are_rows, single = one.chosen(cols, rows)
+        found = one.read(lines, self._parts.cell.transfer_forward, are_rows)
+        return found[0] if single else found
+
+    def product(self, device: int, values: Tensor, *, transposed: bool = False) -> Tensor:
+        """Return the product of a device with vectors; see `RuleTile`."""
+        one = self._device(device)
+        vectors = as_rows(values, one.lines(transposed), "values")
+        found = one.product(vectors, transposed)
+        return found[0] if values.dim() == 1 else found
+
+    def weight(self, device: int) -> Tensor:
+        """Return a copy of the weights of a device; see `RuleTile`."""
+        return self._device(device).weights.detach().clone()
+
+    def program(self, device: int, weight: Tensor) -> None:
+        """Set the weights of a device; see `RuleTile`."""
+        self._device(device).raw.set_weights(weight)
+
+    def reset(self, device: int, cols: Lines) -> None:
+        """Reset columns; see `RuleTile`."""
+        one = self._device(device)
+        for line in one.chosen(cols, None)[0]:
+            one.raw.reset_columns(line, 1)
+
+    def state(
+        self, name: str, *shape: int, init: float = 0.0, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Return a tensor that belongs to the tile; see `RuleTile`."""
+        return self._rule.state(name, shape, init, dtype)
+
+    def cycle(self, name: str, n: int) -> int:
+        """Return a counter and advance it; see `RuleTile`."""
+        return self._rule.cycle(name, n)
+
+    def coin(self, p: float, *shape: int) -> Tensor:
+        """Return draws that are true with a probability; see `RuleTile`."""
+        return self.uniform(*shape) < check_probability("p", float(p))
+
+    def normal(self, *shape: int) -> Tensor:
+        """Return standard normal draws; see `RuleTile`."""
+        out, (seed, calls) = _room(shape), self._parts.stream
+        _core.pulse_noise(out, out.shape[1], seed, _core.next_call(calls), 0)
+        return _shaped(out, shape)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Return uniform draws; see `RuleTile`."""
+        out, (seed, calls) = _room(shape), self._parts.stream
+        _core.uniform_weights(out, 0.0, 1.0, seed, calls)
+        return _shaped(out, shape)
+
+    def _device(self, index: int) -> DeviceTile:
+        number = len(self._devices)
+        if not isinstance(index, int) or not 0 <= index < number:
+            raise ArgumentError(f"device: expected 0 to {number - 1}, got {index}")
+        return self._devices[index]
+
+
+def _room(shape: tuple[int, ...]) -> Tensor:
+    """Return room for draws, in rows: their position is that of a crosspoint."""
+    number = 1
+    for size in shape:
+        if not isinstance(size, int) or size < 0:
+            raise ArgumentError(f"shape: expected sizes, got {shape}")
+        number *= size
+    rows = -(-number // _DRAWS_PER_ROW) or 1
+    columns = min(number, _DRAWS_PER_ROW) or 1
+    return torch.empty(rows, columns, dtype=torch.float32, device="cpu")
+
+
+def _shaped(draws: Tensor, shape: tuple[int, ...]) -> Tensor:
+    number = 1
+    for size in shape:
+        number *= size
+    return draws.flatten()[:number].reshape(shape)
