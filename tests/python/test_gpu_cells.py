@@ -199,3 +199,17 @@ def test_training_goes_on() -> None:
     weights = [model.get_weights()[0] for model in (card, host)]
     # Outputs may be one level of the ADC apart, and errors with them.
     assert float((weights[0] - weights[1]).abs().max()) < 0.1
+
+
+def test_devices_that_are_not_set_keep_their_weights() -> None:
+    host, card = twins(tile("ReferenceUnitCell"))
+    for each in (host, card):
+        each.set_hidden_update_index(1)
+    for number in range(2):
+        update([host, card], number)
+    for each in (host, card):
+        each.set_hidden_update_index(0)
+        each.set_weights(torch.full((ROWS, COLUMNS), 0.1))
+    kept = host.get_hidden_parameters()["hidden_weights_1"]
+    assert bool(kept.any())
+    assert_equal(card, host)

@@ -124,7 +124,8 @@ class GpuKernels:
             replaces_all: Nothing of the old weights is used, so they are not brought back.
         """
         with self._lock:
-            if replaces_all:
+            if replaces_all and not self._parsed.spec.is_cell:
+                # Cells keep the weights of devices that they do not write.
                 self._newer = False
             self.sync_to_host()
             try:
