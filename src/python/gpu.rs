@@ -59,18 +59,18 @@ pub(super) fn gpu_synchronize(py: Python<'_>) -> PyResult<()> {
 
 /// What is in the memory of the graphics processor.
 enum Tile {
-    Devices(GpuTile),
-    Cells(GpuCellTile),
+    Devices(Box<GpuTile>),
+    Cells(Box<GpuCellTile>),
 }
 
 impl Tile {
     fn new(spec: &PyTileSpec, adapter: Option<String>) -> Result<Self> {
         Ok(match &spec.crosspoints {
             Crosspoints::Devices(spec, _) => {
-                Self::Devices(GpuTile::new((**spec).clone(), &pick(adapter))?)
+                Self::Devices(Box::new(GpuTile::new((**spec).clone(), &pick(adapter))?))
             }
             Crosspoints::Cells(cells) => {
-                Self::Cells(GpuCellTile::new(cells.spec.clone(), &pick(adapter))?)
+                Self::Cells(Box::new(GpuCellTile::new(cells.spec.clone(), &pick(adapter))?))
             }
         })
     }
@@ -245,7 +245,9 @@ impl PyGpuTile {
 
     /// Reads weights and buffers of cells.
     fn read_cells(&self, state: State<'_>) -> PyResult<()> {
-        self.on_cells(&state, &mut Borrowed::default(), |tile, mut state| tile.read_weights(&mut state))
+        self.on_cells(&state, &mut Borrowed::default(), |tile, mut state| {
+            tile.read_weights(&mut state)
+        })
     }
 
     /// Writes hidden parameters of cells, and frozen values of their reads.
