@@ -23,6 +23,7 @@ from mho.simulator.configs import (
     SoftBoundsDevice,
     TransferCompound,
     UnitCellRPUConfig,
+    UpdateParameters,
     VectorUnitCell,
 )
 from mho.simulator.tiles import AnalogTile
@@ -59,6 +60,8 @@ def cells() -> list[Any]:
     read = IOParameters(is_perfect=True)
     written = LinearStepDevice(dw_min=0.01, dw_min_std=0.0, write_noise_std=0.5)
     chain: dict[str, Any] = {"transfer_forward": read, "gamma": 0.3}
+    # Pulses one by one, as there: where the processor adds them up, steps are a thousandth apart.
+    one_by_one = UpdateParameters(exact_pulses=True)
     return [
         VectorUnitCell(unit_cell_devices=[soft(), written]),
         ReferenceUnitCell(unit_cell_devices=[soft(), soft()]),
@@ -68,8 +71,11 @@ def cells() -> list[Any]:
             refresh_upper_thres=0.05,
             refresh_lower_thres=0.02,
             refresh_forward=read,
+            refresh_update=one_by_one,
         ),
-        TransferCompound(unit_cell_devices=[soft(), written, soft()], **chain),
+        TransferCompound(
+            unit_cell_devices=[soft(), written, soft()], transfer_update=one_by_one, **chain
+        ),
         BufferedTransferCompound(unit_cell_devices=[soft(), written], **chain),
         ChoppedTransferCompound(unit_cell_devices=[soft(), soft()], in_chop_prob=0.5, **chain),
         DynamicTransferCompound(unit_cell_devices=[soft(), soft()], in_chop_prob=0.5, **chain),
@@ -79,9 +85,10 @@ def cells() -> list[Any]:
 
 def config(cell: Any) -> Any:
     """Return the configuration with a cell."""
+    update = UpdateParameters(exact_pulses=True)
     if isinstance(cell, MixedPrecisionCompound):
-        return DigitalRankUpdateRPUConfig(device=cell)
-    return UnitCellRPUConfig(device=cell)
+        return DigitalRankUpdateRPUConfig(device=cell, update=update)
+    return UnitCellRPUConfig(device=cell, update=update)
 
 
 KINDS = [type(cell).__name__ for cell in cells()]
@@ -109,9 +116,14 @@ def assert_equal(found: AnalogTile, expected: AnalogTile) -> None:
     states = found.state_dict(), expected.state_dict()
     assert states[0].keys() == states[1].keys()
     compared = 0
+    in_pulses = isinstance(
+        expected.rpu_config.device, (ChoppedTransferCompound, DynamicTransferCompound)
+    )
     for name, value in states[1].items():
-        if isinstance(value, torch.Tensor):
-            torch.testing.assert_close(states[0][name], value, rtol=1e-6, atol=2e-6, msg=name)
+        if isinstance(value, torch.Tensor) and name != "analog_tile_config":
+            steps = 100.0 if in_pulses and "buffered_FP" in name else 1.0
+            atol = 2e-6 * steps
+            torch.testing.assert_close(states[0][name], value, rtol=1e-6, atol=atol, msg=name)
             compared += 1
     assert compared > 3
 
@@ -182,9 +194,10 @@ def test_readers_get_newer_weights_of_devices(read: str) -> None:
         assert bool(expected.any())
         update([host, card], 9)
         found = readers[read](card, name)
-        torch.testing.assert_close(
-            found, host.get_hidden_parameters()[name], rtol=1e-6, atol=2e-6, msg=name
-        )
+        newer = host.get_hidden_parameters()[name]
+        # Buffers count pulses of 0.01 each.
+        torch.testing.assert_close(found, newer, rtol=1e-6, atol=2e-4, msg=name)
+        assert float((newer - expected).abs().max()) > 1e-3
 
 
 def test_training_goes_on() -> None:

@@ -382,7 +382,7 @@ fn transfers_with_noisy_reads_and_trains() {
     for cell in all {
         let what = format!("{cell:?}");
         let cells = Cells::new([5, 21], cell, one_by_one(), &pick);
-        follow(cells, 8, 5, 0.1, 2e-4, &what);
+        follow(cells, 8, 5, 0.1, 1e-5, &what);
     }
 }
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from mho import _core
 from mho.exceptions import TileError
 from mho.settings import open_adapter
-from mho.simulator.raw_tiles.core.gpu.watched_buffers import peek
+from mho.simulator.raw_tiles.core.gpu.watched_buffers import peek, peek_all
 from mho.simulator.raw_tiles.core.kernels import check_finite
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.tensors import CoreTensors
@@ -118,7 +118,7 @@ class Mirror:
         """
         if not self._parsed.spec.is_cell:
             return None
-        hidden = dict.copy(self._tensors.hidden)
+        hidden = peek_all(self._tensors.hidden)
         return self._own()["buffer"], {**hidden, **self._tensors.cell}
 
     def _own(self) -> dict[str, Tensor]:
@@ -157,7 +157,7 @@ class Mirror:
             self._versions.put(_OWN, own)
 
     def _upload_devices(self, tile: _core.GpuTile) -> None:
-        hidden, state = dict.copy(self._tensors.hidden), self.state()
+        hidden, state = peek_all(self._tensors.hidden), self.state()
         for name in self._parsed.spec.weight_names:
             hidden.pop(name, None)
         reads = {name: value for name, value in self._tensors.cell.items() if _of_a_read(value)}

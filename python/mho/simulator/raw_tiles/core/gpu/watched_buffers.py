@@ -80,3 +80,12 @@ def peek(buffers: dict[str, Any], name: str) -> Any:
         name: Name of the buffer.
     """
     return dict.get(buffers, name)
+
+
+def peek_all(buffers: dict[str, Any]) -> dict[str, Any]:
+    """Return a plain dictionary of the buffers as the host has them.
+
+    Args:
+        buffers: Buffers by name.
+    """
+    return dict(dict.items(buffers))  # `dict.copy` reads by `__getitem__`
