@@ -183,7 +183,7 @@ pub(crate) fn refuse(device: &Device) -> Result<()> {
 mod tests {
     use super::super::adapter::adapters;
     use super::*;
-    use crate::tile::TileConfig;
+    use crate::config::TileConfig;
 
     #[test]
     fn failure_puts_weights_back() {
