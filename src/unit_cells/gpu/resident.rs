@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::super::one_sided::OneSided;
 use super::super::slots::Place;
-use super::super::spec::{CellSpec, Content, Rule};
+use super::super::spec::{CellSpec, Content, Leaf, Rule};
 use crate::config::UpdateParameters;
 use crate::devices::{Device, DeviceConfig, FloatingPoint};
 use crate::error::Result;
@@ -72,7 +71,7 @@ impl Resident {
         let storage = |name: &str, words| context.storage(name, words);
         let matrices =
             (0..spec.matrices).map(|_| storage("weights", cells)).collect::<Result<Vec<_>>>()?;
-        let leaf = |leaf: &super::super::spec::Leaf| {
+        let leaf = |leaf: &Leaf| {
             let weights = matrices[spec.nodes[leaf.node].matrix].clone();
             State::new(context, &leaf.device, weights)
         };
@@ -110,10 +109,7 @@ impl Resident {
 /// The reads of lines of a node.
 pub(super) fn read_of(spec: &CellSpec, node: usize) -> Option<&OneLine> {
     match &spec.nodes[node].content {
-        Content::Cell { rule: Rule::OneSided(rule), .. } => {
-            let OneSided { read, .. } = &**rule;
-            Some(read)
-        }
+        Content::Cell { rule: Rule::OneSided(rule), .. } => Some(&rule.read),
         Content::Cell { rule: Rule::Transfer(rule), .. } => Some(&rule.read),
         Content::Cell { .. } | Content::Device(_) => None,
     }

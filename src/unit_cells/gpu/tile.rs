@@ -38,7 +38,8 @@ pub struct GpuCellTile {
 
 impl GpuCellTile {
     /// A tile of `spec` on the picked adapter. Its state is written with [`GpuCellTile::write_weights`],
-    /// [`GpuCellTile::write_parameters`] and [`GpuCellTile::write_lines`].
+    /// [`GpuCellTile::write_parameters`] and [`GpuCellTile::write_reads`]; frozen values of products, where the
+    /// options have some, with [`GpuCellTile::write_lines`].
     ///
     /// # Errors
     /// [`Error::Backend`] without such an adapter or with too little memory, and as
