@@ -45,10 +45,11 @@ pub(super) fn gpu_open(py: Python<'_>, adapter: Option<String>) -> PyResult<Summ
 /// Refuses what tiles on a graphics processor cannot do; opens nothing.
 #[pyfunction]
 pub(super) fn gpu_check(spec: &Bound<'_, PyTileSpec>) -> PyResult<()> {
-    Ok(match &spec.get().crosspoints {
-        Crosspoints::Devices(spec, _) => GpuTile::check(spec)?,
-        Crosspoints::Cells(cells) => GpuCellTile::check(&cells.spec)?,
-    })
+    let checked = match &spec.get().crosspoints {
+        Crosspoints::Devices(spec, _) => GpuTile::check(spec),
+        Crosspoints::Cells(cells) => GpuCellTile::check(&cells.spec),
+    };
+    Ok(checked?)
 }
 
 /// Waits for all work on all opened adapters.
