@@ -10,14 +10,14 @@ use crate::hooks::DEVICE_CALLS;
 
 /// Bytes between the parameters of two dispatches: the largest alignment that an adapter may ask
 /// for.
-pub(super) const PARAMETER_BYTES: usize = 256;
+pub(crate) const PARAMETER_BYTES: usize = 256;
 
 /// Longest time between the end of the work and the callback that tells so.
 const CALLBACK: Duration = Duration::from_secs(10);
 
 /// A buffer that is made larger when needed and otherwise reused.
 #[derive(Debug, Default)]
-pub(super) struct Reused(Option<wgpu::Buffer>);
+pub(crate) struct Reused(Option<wgpu::Buffer>);
 
 impl Reused {
     /// The buffer, with room for `words` numbers of 32 bits.
@@ -63,10 +63,10 @@ impl Reused {
 }
 
 /// A buffer and how many of its first numbers are copied.
-pub(super) type Copy<'a> = (&'a wgpu::Buffer, usize);
+pub(crate) type Copy<'a> = (&'a wgpu::Buffer, usize);
 
 /// One dispatch of a kernel.
-pub(super) struct Step {
+pub(crate) struct Step {
     pub pipeline: Arc<Pipeline>,
     pub group: wgpu::BindGroup,
     /// Number of its parameters in their buffer.
@@ -76,13 +76,13 @@ pub(super) struct Step {
 
 impl Context {
     /// Largest number of 32-bit words that one buffer can hold.
-    pub(super) fn most_words(&self) -> usize {
+    pub(crate) fn most_words(&self) -> usize {
         let bytes = self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size);
         usize::try_from(bytes / 4).unwrap_or(usize::MAX)
     }
 
     /// A buffer for kernels with room for `words` numbers of 32 bits.
-    pub(super) fn storage(&self, label: &str, words: usize) -> Result<wgpu::Buffer> {
+    pub(crate) fn storage(&self, label: &str, words: usize) -> Result<wgpu::Buffer> {
         let most = self.most_words();
         if words > most {
             let cause = format!(
@@ -113,7 +113,7 @@ impl Context {
     }
 
     /// Writes `values` from number `first` on before the next submission.
-    pub(super) fn write<T: bytemuck::NoUninit>(
+    pub(crate) fn write<T: bytemuck::NoUninit>(
         &self,
         buffer: &wgpu::Buffer,
         first: usize,
@@ -125,7 +125,7 @@ impl Context {
     }
 
     /// Binds the parameters, then `buffers`, to `pipeline`.
-    pub(super) fn bind(
+    pub(crate) fn bind(
         &self,
         pipeline: &Pipeline,
         parameters: &wgpu::Buffer,
@@ -151,7 +151,7 @@ impl Context {
 
     /// Runs `steps` in order, in one submission; then copies numbers to `staging`, one buffer after
     /// another.
-    pub(super) fn submit(
+    pub(crate) fn submit(
         &self,
         steps: &[Step],
         staging: Option<&wgpu::Buffer>,
@@ -195,7 +195,7 @@ impl Context {
     }
 
     /// Waits for everything submitted and calls `f` with the first `words` numbers of `staging`.
-    pub(super) fn read<T: bytemuck::AnyBitPattern, R>(
+    pub(crate) fn read<T: bytemuck::AnyBitPattern, R>(
         &self,
         staging: &wgpu::Buffer,
         words: usize,
@@ -224,21 +224,21 @@ impl Context {
         Ok(result)
     }
 
-    /// Copies buffers to others of their size.
-    pub(super) fn copy<'a>(
+    /// Copies buffers to others, as much as fits.
+    pub(crate) fn copy<'a>(
         &self,
         pairs: impl Iterator<Item = (&'a wgpu::Buffer, &'a wgpu::Buffer)>,
     ) {
         let descriptor = wgpu::CommandEncoderDescriptor::default();
         let mut encoder = self.device.create_command_encoder(&descriptor);
         for (from, to) in pairs {
-            encoder.copy_buffer_to_buffer(from, 0, to, 0, from.size());
+            encoder.copy_buffer_to_buffer(from, 0, to, 0, from.size().min(to.size()));
         }
         self.send(encoder);
     }
 
     /// Fills `buffer` with zeros.
-    pub(super) fn clear(&self, buffer: &wgpu::Buffer) {
+    pub(crate) fn clear(&self, buffer: &wgpu::Buffer) {
         let descriptor = wgpu::CommandEncoderDescriptor::default();
         let mut encoder = self.device.create_command_encoder(&descriptor);
         encoder.clear_buffer(buffer, 0, None);
@@ -246,7 +246,7 @@ impl Context {
     }
 
     /// Copies the first numbers of `buffer` to `out`.
-    pub(super) fn download<T: bytemuck::Pod>(
+    pub(crate) fn download<T: bytemuck::Pod>(
         &self,
         buffer: &wgpu::Buffer,
         staging: &mut Reused,

@@ -30,13 +30,16 @@ impl Pick {
 /// An opened adapter, shared by all tiles on it.
 #[derive(Debug)]
 pub struct Context {
-    pub(super) device: wgpu::Device,
-    pub(super) queue: wgpu::Queue,
-    pub(super) limits: wgpu::Limits,
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
+    pub(crate) limits: wgpu::Limits,
     adapter: AdapterSummary,
     lost: Arc<OnceLock<String>>,
-    pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
+    pipelines: Mutex<HashMap<Composition, Arc<Pipeline>>>,
 }
+
+/// What a pipeline is made of: its kernel, its constants and the response of a device.
+type Composition = (&'static str, Vec<Constant>, Vec<&'static str>);
 
 /// Opened adapters by process, for a forked child cannot use those of its parent, and by what was
 /// asked for.
@@ -121,14 +124,14 @@ impl Context {
         contexts.iter().try_for_each(|context| context.synchronize())
     }
 
-    pub(super) fn wait(&self) -> Result<()> {
+    pub(crate) fn wait(&self) -> Result<()> {
         self.device.poll(wgpu::PollType::wait_indefinitely()).map(drop).map_err(|error| {
             Error::backend(format!("waiting failed: {error}"), "see the log of the driver")
         })
     }
 
     /// Runs `f` and returns what it reports to the device as an error instead of a panic.
-    pub(super) fn guard<R>(&self, what: &str, f: impl FnOnce() -> Result<R>) -> Result<R> {
+    pub(crate) fn guard<R>(&self, what: &str, f: impl FnOnce() -> Result<R>) -> Result<R> {
         // Makes the loss of the device visible.
         let _ = self.device.poll(wgpu::PollType::Poll);
         self.check_lost()?;
@@ -163,19 +166,20 @@ impl Context {
 
     /// The pipeline of `kernel` with `constants` and the `response` of a device, compiled by the
     /// first call.
-    pub(super) fn pipeline(
+    pub(crate) fn pipeline(
         &self,
         kernel: &'static Kernel,
         constants: &[Constant],
-        response: &[&str],
+        response: &[&'static str],
     ) -> Result<Arc<Pipeline>> {
-        let source = compose(kernel, constants, response);
-        if let Some(pipeline) = lock(&self.pipelines).get(&source) {
+        let composition = (kernel.name, constants.to_vec(), response.to_vec());
+        if let Some(pipeline) = lock(&self.pipelines).get(&composition) {
             return Ok(Arc::clone(pipeline));
         }
+        let source = compose(kernel, constants, response);
         let what = format!("compiling the kernel {}", kernel.name);
         let pipeline = self.guard(&what, || Ok(Arc::new(self.compile(kernel, &source))))?;
-        lock(&self.pipelines).insert(source, Arc::clone(&pipeline));
+        lock(&self.pipelines).insert(composition, Arc::clone(&pipeline));
         Ok(pipeline)
     }
 

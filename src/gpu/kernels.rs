@@ -2,7 +2,7 @@
 
 /// How a kernel uses a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+pub(crate) enum Access {
     /// Parameters, at an offset that each dispatch chooses.
     Uniform,
     /// Read only.
@@ -15,7 +15,7 @@ use Access::{Read, Uniform, Write};
 
 /// One kernel: WGSL files in the order of composition, and its bindings.
 #[derive(Debug)]
-pub(super) struct Kernel {
+pub(crate) struct Kernel {
     pub name: &'static str,
     pub parts: &'static [&'static str],
     pub access: &'static [Access],
@@ -28,22 +28,22 @@ macro_rules! wgsl {
     };
 }
 
-const RANDOM: &str = wgsl!("threefry");
+pub(crate) const RANDOM: &str = wgsl!("threefry");
 const NORMAL: &str = wgsl!("normal");
-const CONVERTER: &str = wgsl!("converter");
+pub(crate) const CONVERTER: &str = wgsl!("converter");
 const MVM: &str = wgsl!("mvm");
 const PRODUCT: &str = wgsl!("product");
 
 /// Draws of the generator.
-pub(super) static DRAWS: Kernel =
+pub(crate) static DRAWS: Kernel =
     Kernel { name: "draws", parts: &[RANDOM, NORMAL, wgsl!("draws")], access: &[Uniform, Write] };
 
 /// Lists the rows of the next pass.
-pub(super) static SELECT: Kernel =
+pub(crate) static SELECT: Kernel =
     Kernel { name: "select", parts: &[RANDOM, MVM, wgsl!("select")], access: &[Uniform, Write] };
 
 /// Noise management and input stage.
-pub(super) static INPUT: Kernel = Kernel {
+pub(crate) static INPUT: Kernel = Kernel {
     name: "input",
     parts: &[RANDOM, NORMAL, CONVERTER, MVM, wgsl!("input")],
     access: &[Uniform, Read, Write, Write, Write],
@@ -52,28 +52,28 @@ pub(super) static INPUT: Kernel = Kernel {
 const PRODUCT_ACCESS: &[Access] = &[Uniform, Read, Read, Read, Read, Write];
 
 /// Product in tiles of 16 rows.
-pub(super) static TILE_16: Kernel = Kernel {
+pub(crate) static TILE_16: Kernel = Kernel {
     name: "tile_16",
     parts: &[RANDOM, MVM, PRODUCT, wgsl!("tile_16")],
     access: PRODUCT_ACCESS,
 };
 
 /// Product in tiles of 64 rows.
-pub(super) static TILE_64: Kernel = Kernel {
+pub(crate) static TILE_64: Kernel = Kernel {
     name: "tile_64",
     parts: &[RANDOM, MVM, PRODUCT, wgsl!("tile_64")],
     access: PRODUCT_ACCESS,
 };
 
 /// Product in tiles of 128 rows.
-pub(super) static TILE_128: Kernel = Kernel {
+pub(crate) static TILE_128: Kernel = Kernel {
     name: "tile_128",
     parts: &[RANDOM, MVM, PRODUCT, wgsl!("tile_128")],
     access: PRODUCT_ACCESS,
 };
 
 /// Array and output stage.
-pub(super) static OUTPUT: Kernel = Kernel {
+pub(crate) static OUTPUT: Kernel = Kernel {
     name: "output",
     parts: &[RANDOM, NORMAL, CONVERTER, MVM, wgsl!("output")],
     access: &[Uniform, Read, Read, Read, Write, Write],
@@ -83,36 +83,36 @@ const CELLS: &str = wgsl!("cells");
 const PLANES: &str = wgsl!("planes");
 
 /// Draws stochastic pulse trains.
-pub(super) static TRAINS: Kernel = Kernel {
+pub(crate) static TRAINS: Kernel = Kernel {
     name: "trains",
     parts: &[RANDOM, NORMAL, CELLS, wgsl!("trains")],
     access: &[Uniform, Read, Read, Write],
 };
 
 /// Applies pulses; the response of a device comes before its last part.
-pub(super) static PULSE: Kernel = Kernel {
+pub(crate) static PULSE: Kernel = Kernel {
     name: "pulse",
     parts: &[RANDOM, NORMAL, CELLS, PLANES, wgsl!("pulse")],
     access: &[Uniform, Read, Read, Read, Read, Write, Write, Write],
 };
 
 /// Applies exact steps.
-pub(super) static EXACT: Kernel = Kernel {
+pub(crate) static EXACT: Kernel = Kernel {
     name: "exact",
     parts: &[RANDOM, NORMAL, CELLS, PLANES, wgsl!("exact")],
-    access: &[Uniform, Read, Read, Read, Write, Write],
+    access: &[Uniform, Read, Read, Read, Write, Write, Read],
 };
 
 /// Operations on the weights other than updates.
-pub(super) static LIFECYCLE: Kernel = Kernel {
+pub(crate) static LIFECYCLE: Kernel = Kernel {
     name: "lifecycle",
     parts: &[RANDOM, NORMAL, CELLS, PLANES, wgsl!("lifecycle")],
-    access: &[Uniform, Read, Write, Write],
+    access: &[Uniform, Read, Write, Write, Read],
 };
 
 /// A compiled kernel and the layout of its bindings.
 #[derive(Debug)]
-pub(super) struct Pipeline {
+pub(crate) struct Pipeline {
     pub pipeline: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
 }

@@ -1,13 +1,11 @@
 //! Operations on the weights other than products and pulses.
 
-use std::sync::Arc;
-
-use super::buffers::Step;
+use super::devices::Devices;
+use super::job::Job;
 use super::kernels::LIFECYCLE;
 use super::shaders::{Constant, compose, flags};
-use super::state::{Numbers, cell_grid};
+use super::state::{Numbers, Window};
 use super::tile::GpuTile;
-use super::words::Words;
 use crate::config::check_factor;
 use crate::devices::{
     DeviceConfig, PlaneRef, SMALL_LOSS, WeightClip, exact_limit, exact_loss, position,
@@ -31,8 +29,8 @@ enum Operation {
 pub(super) fn sources() -> Vec<(String, String)> {
     let mut all = Vec::new();
     for operation in 0..6 {
-        for bits in 0..8 {
-            let mut constants = flags(&["BOUNDED", "WRITES", "PERSISTENT"], bits);
+        for bits in 0..16 {
+            let mut constants = flags(&["BOUNDED", "WRITES", "PERSISTENT", "CHOSEN"], bits);
             constants.push(Constant::Word("OPERATION", operation));
             constants.push(Constant::Word("STORED", 0b0101_0101));
             let source = compose(&LIFECYCLE, &constants, &[]);
@@ -42,6 +40,9 @@ pub(super) fn sources() -> Vec<(String, String)> {
     all
 }
 
+/// A draw is an integer over this.
+const DRAWS: f64 = 16_777_216.0;
+
 impl GpuTile {
     /// Writes the hidden parameters, in the order of [`Device::hidden_names`](crate::devices::Device::hidden_names); the slot of the
     /// persistent weights is not read.
@@ -49,20 +50,8 @@ impl GpuTile {
     /// # Errors
     /// [`Error::Shape`] when they do not fit, [`Error::Backend`].
     pub fn set_planes(&mut self, planes: &[PlaneRef<'_>]) -> Result<()> {
-        let device = self.spec.device();
-        device.check_plane_shapes(planes)?;
-        let persistent = device.persistent_position();
-        let planes: Vec<_> = planes
-            .iter()
-            .enumerate()
-            .map(|(at, plane)| if Some(at) == persistent { PlaneRef::Values(&[]) } else { *plane })
-            .collect();
-        let cells = device.d_size() * device.x_size();
-        let context = Arc::clone(&self.context);
-        let planes = context
-            .guard("writing hidden parameters", || self.state.upload(&context, &planes, cells))?;
-        self.state.set_planes(planes);
-        Ok(())
+        let Self { context, spec, state, .. } = self;
+        state.set(context, spec.device(), planes)
     }
 
     /// Writes `weights` as [`Device::set_weights`](crate::devices::Device::set_weights) does: within the bounds of the cells, with write
@@ -75,15 +64,9 @@ impl GpuTile {
         let device = self.spec.device();
         Error::check_len("weights", weights.len(), device.d_size() * device.x_size())?;
         Error::check_finite("weights", weights)?;
-        let on_set = device.write_noise().is_some_and(|noise| noise.on_set);
-        let parameters = self.state.parameters(device, key, &Numbers::default())?;
-        self.restoring(|tile| {
-            tile.guarded("writing weights", |tile| {
-                tile.context.write(tile.state.pair()[0], 0, weights);
-                Ok(())
-            })?;
-            tile.run(Operation::Set, &parameters, on_set)
-        })
+        // Refuses before anything changes.
+        self.state.parameters(device, key, &Numbers::default())?;
+        self.restoring(|devices| devices.set_weights(weights, key))
     }
 
     /// Decay by `alpha` calls, see [`Device::decay`](crate::devices::Device::decay).
@@ -91,8 +74,55 @@ impl GpuTile {
     /// # Errors
     /// [`Error::Argument`] for an `alpha` that is negative or beyond f32, [`Error::Backend`].
     pub fn decay(&mut self, alpha: f64, key: Key) -> Result<()> {
+        self.devices().decay(alpha, key)
+    }
+
+    /// One step of a random walk, see [`Device::diffuse`](crate::devices::Device::diffuse).
+    ///
+    /// # Errors
+    /// [`Error::Backend`].
+    pub fn diffuse(&mut self, key: Key) -> Result<()> {
+        self.devices().diffuse(key)
+    }
+
+    /// Reset of columns, see [`Device::reset_columns`](crate::devices::Device::reset_columns).
+    ///
+    /// # Errors
+    /// As there, and [`Error::Backend`].
+    pub fn reset_columns(&mut self, start: usize, count: i64, prob: f64, key: Key) -> Result<()> {
+        self.devices().reset_columns(start, count, prob, key)
+    }
+
+    /// Clips the weights symmetrically, see [`Device::clip_weights`](crate::devices::Device::clip_weights).
+    ///
+    /// # Errors
+    /// As there, and [`Error::Backend`].
+    pub fn clip_weights(&mut self, clip: WeightClip, key: Key) -> Result<()> {
+        self.devices().clip_weights(clip, key)
+    }
+}
+
+impl Devices<'_> {
+    /// Writes weights within the bounds of the cells, with write noise where the device has it.
+    ///
+    /// # Errors
+    /// [`Error::Backend`].
+    pub(crate) fn set_weights(&mut self, weights: &[f32], key: Key) -> Result<()> {
+        self.guarded("writing weights", |devices| {
+            devices.context.write(devices.state.pair()[0], 0, weights);
+            Ok(())
+        })?;
+        let writes = self.device.write_noise().is_some_and(|noise| noise.on_set);
+        self.run_operation(Operation::Set, key, &Numbers::default(), writes)
+    }
+
+    /// Decay by `alpha` calls, see [`Device::decay`](crate::devices::Device::decay).
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an `alpha` that is negative or beyond f32, [`Error::Backend`].
+    pub(crate) fn decay(&mut self, alpha: f64, key: Key) -> Result<()> {
         check_factor("alpha", alpha)?;
-        let device = self.spec.device();
+        let device = self.device;
         if let Some(lifetime) = device.exact_lifetime() {
             let value = exact_loss(lifetime, alpha) as f32;
             let numbers = Numbers { value, ..Numbers::default() };
@@ -116,14 +146,14 @@ impl GpuTile {
     ///
     /// # Errors
     /// [`Error::Backend`].
-    pub fn diffuse(&mut self, key: Key) -> Result<()> {
-        let constant = match self.spec.device().config() {
+    pub(crate) fn diffuse(&mut self, key: Key) -> Result<()> {
+        let constant = match self.device.config() {
             DeviceConfig::FloatingPoint(device) => Some(device.diffusion),
             DeviceConfig::Ideal(device) => Some(device.diffusion),
             _ => None,
         };
         let constant = constant.map(|rate| rate.max(0.0) as f32);
-        let still = self.spec.device().hidden_constant("diffusion_rates") == Some(0.0);
+        let still = self.device.hidden_constant("diffusion_rates") == Some(0.0);
         if still || constant == Some(0.0) {
             return Ok(());
         }
@@ -139,8 +169,14 @@ impl GpuTile {
     ///
     /// # Errors
     /// As there, and [`Error::Backend`].
-    pub fn reset_columns(&mut self, start: usize, count: i64, prob: f64, key: Key) -> Result<()> {
-        let device = self.spec.device();
+    pub(crate) fn reset_columns(
+        &mut self,
+        start: usize,
+        count: i64,
+        prob: f64,
+        key: Key,
+    ) -> Result<()> {
+        let device = self.device;
         device.check_reset(start, prob)?;
         let std = match device.config() {
             DeviceConfig::Ideal(device) => device.reset_std,
@@ -155,8 +191,7 @@ impl GpuTile {
             planes: &planes,
             value: std.max(0.0) as f32,
             columns: [start, count],
-            // A draw is an integer over 2^24.
-            probability: (prob * 16_777_216.0).ceil() as u32,
+            probability: (prob * DRAWS).ceil() as u32,
             ..Numbers::default()
         };
         self.operate(Operation::Reset, key, &numbers)
@@ -166,9 +201,9 @@ impl GpuTile {
     ///
     /// # Errors
     /// As there, and [`Error::Backend`].
-    pub fn clip_weights(&mut self, clip: WeightClip, key: Key) -> Result<()> {
+    pub(crate) fn clip_weights(&mut self, clip: WeightClip, key: Key) -> Result<()> {
         clip.check()?;
-        let device = self.spec.device();
+        let device = self.device;
         let limit = match (clip, device.is_pulsed()) {
             (WeightClip::None, _) => return Ok(()),
             (WeightClip::FixedValue(limit), true) => {
@@ -192,43 +227,76 @@ impl GpuTile {
 
     /// Limit of the weights of an exact device, from all of them.
     fn limit(&mut self, clip: WeightClip) -> Result<Option<f32>> {
-        let device = self.spec.device();
+        let device = self.device;
         let keeps_zero = matches!(device.config(), DeviceConfig::FloatingPoint(_));
         let (cells, columns) = (device.d_size() * device.x_size(), device.x_size());
         let mut weights = memory::filled(0.0, cells)?;
-        self.weights(&mut weights)?;
+        let buffer = self.state.weights.clone();
+        self.read(&buffer, &mut weights)?;
         Ok(exact_limit(&weights, columns, clip, keeps_zero))
     }
 
-    fn operate(&mut self, operation: Operation, key: Key, numbers: &Numbers<'_>) -> Result<()> {
-        let device = self.spec.device();
-        let parameters = self.state.parameters(device, key, numbers)?;
-        self.run(operation, &parameters, device.write_noise().is_some())
+    /// Resets the cells of one column, those of the rows in `chosen` if it is given.
+    pub(crate) fn reset_column(
+        &self,
+        job: &mut Job,
+        column: usize,
+        chosen: Option<&wgpu::Buffer>,
+        key: Key,
+    ) -> Result<()> {
+        let numbers = Numbers {
+            planes: &[position::DECAY, position::RESET],
+            value: self.device.reset_std(),
+            columns: [column, 1],
+            probability: DRAWS as u32,
+            window: Some(Window { columns: [column, 1], rows: [0, self.device.d_size()] }),
+            ..Numbers::default()
+        };
+        let writes = self.device.write_noise().is_some();
+        self.add_operation(job, Operation::Reset, key, &numbers, writes, chosen)
     }
 
-    fn run(
+    fn operate(&mut self, operation: Operation, key: Key, numbers: &Numbers<'_>) -> Result<()> {
+        let writes = self.device.write_noise().is_some();
+        self.run_operation(operation, key, numbers, writes)
+    }
+
+    fn run_operation(
         &mut self,
         operation: Operation,
-        parameters: &(Words, Constant),
+        key: Key,
+        numbers: &Numbers<'_>,
         writes: bool,
     ) -> Result<()> {
+        self.run("changing weights", 1, |devices, job| {
+            devices.add_operation(job, operation, key, numbers, writes, None)
+        })
+    }
+
+    fn add_operation(
+        &self,
+        job: &mut Job,
+        operation: Operation,
+        key: Key,
+        numbers: &Numbers<'_>,
+        writes: bool,
+        chosen: Option<&wgpu::Buffer>,
+    ) -> Result<()> {
+        let Self { context, state, device, .. } = self;
+        let (words, stored) = state.parameters(device, key, numbers)?;
         let constants = [
-            Constant::Flag("BOUNDED", self.spec.device().is_pulsed()),
+            Constant::Flag("BOUNDED", device.is_pulsed()),
             Constant::Flag("WRITES", writes),
-            Constant::Flag("PERSISTENT", self.state.persistent.is_some()),
+            Constant::Flag("PERSISTENT", state.persistent.is_some()),
+            Constant::Flag("CHOSEN", chosen.is_some()),
             Constant::Word("OPERATION", operation as u32),
-            parameters.1,
+            stored,
         ];
-        let context = Arc::clone(&self.context);
-        let step = self.guarded("changing weights", |tile| {
-            let buffer = tile.scratch.parameters.parameters(&context, 1);
-            context.write(&buffer, 0, &parameters.0.0);
-            let pipeline = context.pipeline(&LIFECYCLE, &constants, &[])?;
-            let [state, visible] = tile.state.pair();
-            let group = context.bind(&pipeline, &buffer, &[&tile.state.planes, state, visible]);
-            let grid = cell_grid(tile.spec.device());
-            Ok(Step { pipeline, group, parameters: 0, grid })
-        })?;
-        self.submit("changing weights", &[step])
+        let pipeline = context.pipeline(&LIFECYCLE, &constants, &[])?;
+        let [weights, visible] = state.pair();
+        let buffers = [&state.planes, weights, visible, chosen.unwrap_or(&state.planes)];
+        let grid = numbers.window.unwrap_or(Window::whole(device)).grid();
+        job.add(context, pipeline, &words.0, &buffers, grid);
+        Ok(())
     }
 }

@@ -7,27 +7,33 @@
 //! between two levels of the ADC can end up on the other one.
 
 mod adapter;
-mod buffers;
-mod context;
+pub(crate) mod buffers;
+pub(crate) mod context;
+pub(crate) mod devices;
 mod draws;
 mod exact;
-mod kernels;
+pub(crate) mod job;
+pub(crate) mod kernels;
 mod lifecycle;
 mod parameters;
 mod plan;
-mod product;
-mod pulses;
-mod shaders;
+pub(crate) mod product;
+pub(crate) mod pulses;
+pub(crate) mod scratch;
+pub(crate) mod shaders;
+pub(crate) mod side;
 mod sources;
-mod state;
-mod tile;
-mod transaction;
+pub(crate) mod state;
+pub(crate) mod tile;
+pub(crate) mod transaction;
 mod uses;
-mod words;
+pub(crate) mod words;
 
 pub use adapter::{AdapterKind, AdapterSummary, adapters};
 pub use context::{Context, Pick};
 pub use product::Product;
 pub use pulses::{GpuUpdate, pulse_sources};
 pub use sources::sources;
+#[cfg(test)]
+pub(crate) use sources::tests::check_sources;
 pub use tile::{GpuTile, UNSUPPORTED};

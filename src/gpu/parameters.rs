@@ -16,8 +16,9 @@ mod manage {
     pub const WORST_CASE: u32 = 5;
 }
 
-/// Parameters of pass number `pass` of a product.
-pub(super) fn words(mvm: &Mvm, plan: &Plan, call: &Call, pass: u32) -> Vec<u32> {
+/// Parameters of pass number `pass` of a product; `places` are those of its inputs and of the scales by
+/// the running average.
+pub(super) fn words(mvm: &Mvm, plan: &Plan, call: &Call, pass: u32, places: [u32; 2]) -> Vec<u32> {
     let forward = mvm.direction == Direction::Forward;
     let (output_stride, input_stride) = if forward { (mvm.x_size, 1) } else { (1, mvm.x_size) };
     let mut words = Words::default();
@@ -37,6 +38,7 @@ pub(super) fn words(mvm: &Mvm, plan: &Plan, call: &Call, pass: u32) -> Vec<u32> 
     input(&mut words, mvm, call, forward);
     array(&mut words, mvm);
     output(&mut words, mvm, plan.factor);
+    words.word(places[0]).word(places[1]);
     words.0
 }
 

@@ -1,11 +1,17 @@
 //! The analog product on the graphics processor: the first pass of a block of samples in one
 //! submission, the repeated ones, where an output clipped, in another.
 
+use std::sync::Arc;
+
 use super::buffers::Step;
-use super::kernels::{INPUT, OUTPUT, SELECT};
+use super::context::Context;
+use super::job::Job;
+use super::kernels::{INPUT, OUTPUT, Pipeline, SELECT};
 use super::parameters;
 use super::plan::{Call, Plan, block_rows};
-use super::tile::{GpuTile, Side};
+use super::scratch::Scratch;
+use super::side::Side;
+use super::tile::GpuTile;
 use super::uses::Uses;
 use crate::error::{Error, Result};
 use crate::memory;
@@ -95,6 +101,15 @@ impl Product<'_> {
     }
 }
 
+/// A weight matrix that is read in one direction.
+pub(crate) struct Array<'a> {
+    pub context: &'a Context,
+    pub scratch: &'a mut Scratch,
+    pub weights: &'a wgpu::Buffer,
+    pub mvm: &'a Mvm,
+    pub side: &'a Side,
+}
+
 impl GpuTile {
     /// Analog product `y = W x` of a batch, see [`GpuTile::product`].
     ///
@@ -117,14 +132,42 @@ impl GpuTile {
     /// # Errors
     /// [`Error::Shape`] when slices do not fit, [`Error::Argument`] for a missing running average, [`Error::Backend`] when the device fails,
     /// [`Error::Interrupted`]; `running` is then as before.
+    pub fn product(&mut self, product: Product<'_>) -> Result<()> {
+        self.array(product.direction).product(product)
+    }
+
+    /// Seconds that the kernels of one product take, the mean of `runs` without transfers and
+    /// without repeated passes. Outputs are not read.
+    ///
+    /// # Errors
+    /// As [`GpuTile::product`].
+    pub fn time_product(&mut self, product: &Product<'_>, runs: usize) -> Result<f64> {
+        self.array(product.direction).time(product, runs)
+    }
+
+    fn array(&mut self, direction: Direction) -> Array<'_> {
+        let Self { context, spec, state, forward, backward, scratch } = self;
+        let side = match direction {
+            Direction::Forward => forward,
+            Direction::Backward => backward,
+        };
+        Array { context, scratch, weights: &state.weights, mvm: spec.mvm(direction), side }
+    }
+}
+
+impl Array<'_> {
+    /// Computes the product of a batch, see [`GpuTile::product`].
+    ///
+    /// # Errors
+    /// As there.
     pub fn product(&mut self, mut product: Product<'_>) -> Result<()> {
-        let mvm = self.spec.mvm(product.direction).clone();
-        let [samples, given, n_out] = product.sizes(&mvm)?;
+        let mvm = self.mvm;
+        let [samples, given, n_out] = product.sizes(mvm)?;
         if samples == 0 || n_out == 0 {
             return Ok(());
         }
-        let uses = Uses::of(&mvm);
-        let (averages, average) = product.averages(&mvm, samples, given)?;
+        let uses = Uses::of(mvm);
+        let (averages, average) = product.averages(mvm, samples, given)?;
         let strange = product.strange(samples, given)?;
         let mut finite = Vec::new();
         if !strange.is_empty() {
@@ -146,7 +189,7 @@ impl GpuTile {
             let part = first * n_out..(first + count) * n_out;
             let y = &mut product.y[part.clone()];
             let mask = product.mask.as_deref_mut().map(|mask| &mut mask[part]);
-            self.block(&mvm, &uses, call, [x, averages], y, mask)?;
+            self.block(&uses, call, [x, averages], y, mask)?;
         }
         for sample in strange {
             let part = sample * n_out..(sample + 1) * n_out;
@@ -161,50 +204,54 @@ impl GpuTile {
         Ok(())
     }
 
-    /// Seconds that the kernels of one product take, the mean of `runs` without transfers and
-    /// without repeated passes. Outputs are not read.
-    ///
-    /// # Errors
-    /// As [`GpuTile::product`].
-    pub fn time_product(&mut self, product: &Product<'_>, runs: usize) -> Result<f64> {
-        let mvm = self.spec.mvm(product.direction).clone();
-        let [samples, given, n_out] = product.sizes(&mvm)?;
-        let uses = Uses::of(&mvm);
+    fn time(&mut self, product: &Product<'_>, runs: usize) -> Result<f64> {
+        let mvm = self.mvm;
+        let [samples, given, n_out] = product.sizes(mvm)?;
+        let uses = Uses::of(mvm);
         let call = Call { key: product.key, first: 0, samples, given, bias: product.bias };
-        let plan = Plan::new(&mvm, &uses, &call, n_out, self.side(mvm.direction)?.factor);
-        let context = std::sync::Arc::clone(&self.context);
-        let (averages, _) = product.averages(&mvm, samples, given)?;
-        self.guarded("timing a product", |tile| {
+        self.side.check(mvm.direction.name())?;
+        let plan = Plan::new(mvm, &uses, &call, n_out, self.side.factor);
+        let (averages, _) = product.averages(mvm, samples, given)?;
+        self.guarded("timing a product", |array| {
+            let context = array.context;
             let inputs = [product.x, &averages[..]];
-            let mut steps = tile.steps(&mvm, &uses, &plan, &call, inputs, false)?;
-            steps.truncate(FIRST_PASS);
-            context.submit(&steps, None, &[]);
+            let (mut job, _) = array.prepare(&uses, &plan, &call, inputs, false)?;
+            job.steps.truncate(FIRST_PASS);
+            context.submit(&job.steps, None, &[]);
             context.wait()?;
             let start = std::time::Instant::now();
-            (0..runs).for_each(|_| context.submit(&steps, None, &[]));
+            (0..runs).for_each(|_| context.submit(&job.steps, None, &[]));
             context.wait()?;
             Ok(start.elapsed().as_secs_f64() / runs as f64)
         })
     }
 
+    /// Runs `f` and returns what it reports to the device as an error; working memory is then made anew.
+    fn guarded<R>(&mut self, what: &str, f: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
+        let result = self.context.guard(what, || f(self));
+        if result.is_err() {
+            *self.scratch = Scratch::default();
+        }
+        result
+    }
+
     fn block(
         &mut self,
-        mvm: &Mvm,
         uses: &Uses,
         call: Call,
         inputs: [&[f32]; 2],
         y: &mut [f32],
         mut mask: Option<&mut [u8]>,
     ) -> Result<()> {
-        let side = self.side(mvm.direction)?;
-        let plan = Plan::new(mvm, uses, &call, y.len() / call.samples, side.factor);
-        let context = std::sync::Arc::clone(&self.context);
-        self.guarded("computing a product", |tile| {
-            let steps = tile.steps(mvm, uses, &plan, &call, inputs, mask.is_some())?;
+        let mvm = self.mvm;
+        self.side.check(mvm.direction.name())?;
+        let plan = Plan::new(mvm, uses, &call, y.len() / call.samples, self.side.factor);
+        self.guarded("computing a product", |array| {
+            let context = array.context;
+            let (job, outputs) = array.prepare(uses, &plan, &call, inputs, mask.is_some())?;
             let words = y.len() * (1 + usize::from(mask.is_some()));
-            let outputs = tile.scratch.y.get(&context, "outputs", words)?;
-            let state = tile.scratch.state.get(&context, "rows to repeat", STATE_WORDS)?;
-            let staging = tile.scratch.staging.readable(&context, words + STATE_WORDS);
+            let state = array.scratch.state.get(context, "rows to repeat", STATE_WORDS)?;
+            let staging = array.scratch.staging.readable(context, words + STATE_WORDS);
             let copies = [(&state, STATE_WORDS), (&outputs, words)];
             let mut take = |values: &[u32]| {
                 let (state, values) = values.split_at(STATE_WORDS);
@@ -217,7 +264,7 @@ impl GpuTile {
                 state[1] != 0
             };
             // Outputs rarely clip: the other passes are submitted only when one did.
-            let (first, others) = steps.split_at(FIRST_PASS);
+            let (first, others) = job.steps.split_at(FIRST_PASS);
             context.submit(first, Some(&staging), &copies);
             let clipped = context.read(&staging, words + STATE_WORDS, &mut take)?;
             if clipped && !others.is_empty() {
@@ -228,35 +275,69 @@ impl GpuTile {
         })
     }
 
-    /// All dispatches of one block.
-    fn steps(
+    /// Dispatches of one block for inputs and scales of the host, and its outputs.
+    fn prepare(
         &mut self,
-        mvm: &Mvm,
         uses: &Uses,
         plan: &Plan,
         call: &Call,
         inputs: [&[f32]; 2],
         mask: bool,
-    ) -> Result<Vec<Step>> {
-        let context = std::sync::Arc::clone(&self.context);
-        let rows = call.samples;
-        let passes = self.write_parameters(mvm, plan, call);
-        let scratch = &mut self.scratch;
-        let x = scratch.x.get(&context, "inputs", inputs[0].len() + inputs[1].len())?;
+    ) -> Result<(Job, wgpu::Buffer)> {
+        let (context, scratch) = (self.context, &mut *self.scratch);
+        let x = scratch.x.get(context, "inputs", inputs[0].len() + inputs[1].len())?;
         context.write(&x, 0, inputs[0]);
         context.write(&x, inputs[0].len(), inputs[1]);
-        let prepared = scratch.prepared.get(&context, "line voltages", plan.voltage_words())?;
-        let scales = scratch.rows.get(&context, "scales", rows * 6)?;
-        let sums = scratch.sums.get(&context, "sums", plan.sum_words())?;
+        let words = call.samples * plan.n_out * (1 + usize::from(mask));
+        let outputs = scratch.y.get(context, "outputs", words)?;
+        let mut job = Job::new(context, scratch, passes(self.mvm));
+        let inputs = Inputs { x: &x, first: 0, averages: inputs[0].len() };
+        self.steps(&mut job, uses, plan, call, &inputs, &outputs, mask)?;
+        job.write(context);
+        Ok((job, outputs))
+    }
+
+    /// Adds the dispatches that read line number `line` of the array, as a product with 1 on this line and
+    /// 0 on all others, and all passes. `hot` is [`hot`]; the outputs go to `y`.
+    pub fn read_line(
+        &mut self,
+        job: &mut Job,
+        hot: &wgpu::Buffer,
+        line: usize,
+        key: Key,
+        y: &wgpu::Buffer,
+    ) -> Result<()> {
+        let mvm = self.mvm;
+        self.side.check(mvm.direction.name())?;
+        let (given, middle) = (mvm.n_in(), mvm.n_in() - 1);
+        let uses = Uses::of(mvm);
+        let call = Call { key, first: 0, samples: 1, given, bias: None };
+        let plan = Plan::new(mvm, &uses, &call, mvm.n_out(), self.side.factor);
+        // The largest input is 1 in all reads, and so is its average.
+        let inputs = Inputs { x: hot, first: middle - line, averages: middle };
+        self.steps(job, &uses, &plan, &call, &inputs, y, false)
+    }
+
+    /// Adds all dispatches of one block, whose outputs go to `y`.
+    #[allow(clippy::too_many_arguments, reason = "what one block is made of")]
+    fn steps(
+        &mut self,
+        job: &mut Job,
+        uses: &Uses,
+        plan: &Plan,
+        call: &Call,
+        inputs: &Inputs<'_>,
+        y: &wgpu::Buffer,
+        mask: bool,
+    ) -> Result<()> {
+        let Self { context, scratch, weights, mvm, side } = self;
+        let rows = call.samples;
+        let prepared = scratch.prepared.get(context, "line voltages", plan.voltage_words())?;
+        let scales = scratch.rows.get(context, "scales", rows * 6)?;
+        let sums = scratch.sums.get(context, "sums", plan.sum_words())?;
         // Its flags are set to zero by the first pass: a call that ends after it leaves them set.
-        let state = scratch.state.get(&context, "rows to repeat", 2 + 2 * rows)?;
-        let y = scratch.y.get(&context, "outputs", rows * plan.n_out * (1 + usize::from(mask)))?;
-        let parameters = scratch.parameters.parameters(&context, passes);
-        let Side { lines, asymmetry, .. } = match mvm.direction {
-            Direction::Forward => &self.forward,
-            Direction::Backward => &self.backward,
-        };
-        let asymmetry = asymmetry.as_ref().unwrap_or(&self.state.weights);
+        let state = scratch.state.get(context, "rows to repeat", 2 + 2 * rows)?;
+        let asymmetry = side.asymmetry.as_ref().unwrap_or(weights);
 
         let select = context.pipeline(&SELECT, &[], &[])?;
         let input = context.pipeline(&INPUT, &uses.input(), &[])?;
@@ -266,17 +347,18 @@ impl GpuTile {
         }
         let tile = context.pipeline(plan.tile, &constants, &[])?;
         let output = context.pipeline(&OUTPUT, &uses.output(mask), &[])?;
-        let select_group = context.bind(&select, &parameters, &[&state]);
-        let input_group = context.bind(&input, &parameters, &[&x, &state, &prepared, &scales]);
-        let buffers = [&state, &prepared, &self.state.weights, asymmetry, &sums];
-        let tile_group = context.bind(&tile, &parameters, &buffers);
-        let output_group = context.bind(&output, &parameters, &[&scales, &sums, lines, &state, &y]);
+        let select_group = job.bind(context, &select, &[&state]);
+        let input_group = job.bind(context, &input, &[inputs.x, &state, &prepared, &scales]);
+        let buffers = [&state, &prepared, *weights, asymmetry, &sums];
+        let tile_group = job.bind(context, &tile, &buffers);
+        let output_group = job.bind(context, &output, &[&scales, &sums, &side.lines, &state, y]);
 
-        let mut steps = Vec::with_capacity(4 * passes);
-        for pass in 0..passes {
-            let mut step = |pipeline, group: &wgpu::BindGroup, grid| {
-                let (pipeline, group) = (std::sync::Arc::clone(pipeline), group.clone());
-                steps.push(Step { pipeline, group, parameters: pass, grid });
+        for pass in 0..passes(mvm) {
+            let words = parameters::words(mvm, plan, call, pass as u32, inputs.places());
+            let parameters = job.place(&words);
+            let mut step = |pipeline: &Arc<Pipeline>, group: &wgpu::BindGroup, grid| {
+                let (pipeline, group) = (Arc::clone(pipeline), group.clone());
+                job.steps.push(Step { pipeline, group, parameters, grid });
             };
             if pass > 0 {
                 step(&select, &select_group, [1, 1, 1]);
@@ -285,20 +367,38 @@ impl GpuTile {
             step(&tile, &tile_group, plan.product_grid());
             step(&output, &output_group, plan.output_grid());
         }
-        Ok(steps)
+        Ok(())
     }
+}
 
-    /// Writes the parameters of all passes and counts those.
-    fn write_parameters(&mut self, mvm: &Mvm, plan: &Plan, call: &Call) -> usize {
-        let again = |pass: &u32| !mvm.perfect && mvm.repeats.again(*pass);
-        let passes = 1 + (0..).take_while(again).count();
-        let mut all = Vec::with_capacity(passes * super::buffers::PARAMETER_BYTES / 4);
-        for pass in 0..passes {
-            all.extend(parameters::words(mvm, plan, call, pass as u32));
-            all.resize((pass + 1) * super::buffers::PARAMETER_BYTES / 4, 0);
-        }
-        let buffer = self.scratch.parameters.parameters(&self.context, passes);
-        self.context.write(&buffer, 0, &all);
-        passes
+/// Inputs of a product in a buffer.
+struct Inputs<'a> {
+    x: &'a wgpu::Buffer,
+    /// Where the inputs begin, and the scales by the running average.
+    first: usize,
+    averages: usize,
+}
+
+impl Inputs<'_> {
+    fn places(&self) -> [u32; 2] {
+        [self.first as u32, self.averages as u32]
     }
+}
+
+/// A buffer for [`Array::read_line`] of arrays with `lines` lines.
+///
+/// # Errors
+/// [`Error::Backend`].
+pub(crate) fn hot(context: &Context, lines: usize) -> Result<wgpu::Buffer> {
+    let buffer = context.storage("lines that are read", 2 * lines - 1)?;
+    let mut values = memory::filled(0.0f32, 2 * lines - 1)?;
+    values[lines - 1] = 1.0;
+    context.write(&buffer, 0, &values);
+    Ok(buffer)
+}
+
+/// Passes of a product, with all that outputs which clip may need. Each has parameters of its own.
+pub(crate) fn passes(mvm: &Mvm) -> usize {
+    let again = |pass: &u32| !mvm.perfect && mvm.repeats.again(*pass);
+    1 + (0..).take_while(again).count()
 }

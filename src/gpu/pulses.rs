@@ -2,12 +2,12 @@
 //! through samples and slots in order.
 
 use std::ops::Range;
-use std::sync::Arc;
 
-use super::buffers::Step;
+use super::devices::Devices;
+use super::job::Job;
 use super::kernels::{EXACT, PULSE, TRAINS};
 use super::shaders::{Constant, compose, flags};
-use super::state::{Numbers, cell_grid};
+use super::state::{Numbers, Window};
 use super::tile::GpuTile;
 use crate::config::PulseType;
 use crate::devices::{DeviceConfig, Kernel, Response};
@@ -15,7 +15,9 @@ use crate::error::Result;
 use crate::memory;
 use crate::par::{self, Par};
 use crate::pulse::positions::{Kind, Positions};
+use crate::pulse::samples::Samples;
 use crate::pulse::scale::Scaling;
+use crate::pulse::source::{Source, Turn};
 use crate::pulse::trains::{SLICE_BLOCKS, Side, Slice, Thresholds};
 use crate::pulse::{Update, counted};
 use crate::rng::Key;
@@ -40,17 +42,29 @@ pub struct GpuUpdate<'a> {
 
 /// Numbers of the kinds of pulses in `pulse.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Mode {
+pub(crate) enum Mode {
     Stochastic = 0,
     MeanCount = 1,
     Implicit = 2,
+}
+
+impl Mode {
+    /// That of a type of pulses; `None` for exact steps.
+    pub(crate) fn of(pulse_type: PulseType) -> Option<Self> {
+        match pulse_type {
+            PulseType::None | PulseType::NoneWithDevice => None,
+            PulseType::MeanCount => Some(Self::MeanCount),
+            PulseType::DeterministicImplicit => Some(Self::Implicit),
+            PulseType::Stochastic | PulseType::StochasticCompressed => Some(Self::Stochastic),
+        }
+    }
 }
 
 /// Samples of one dispatch with deterministic pulses or exact steps. Their lines must fit one buffer,
 /// and some systems end what takes a card two seconds.
 const GROUP: usize = 256;
 
-/// What an update consists of, one submission each.
+/// What pulses consist of, one submission each.
 enum Parts {
     /// Samples with exact steps.
     Exact(Vec<Range<usize>>),
@@ -61,28 +75,28 @@ enum Parts {
 }
 
 impl Parts {
-    fn of(batch: &Update<'_>) -> Result<Self> {
-        let source = batch.source();
-        let samples = source.samples();
-        let mode = match batch.device.update().pulse_type {
-            _ if !batch.device.is_pulsed() => None,
-            PulseType::None | PulseType::NoneWithDevice => None,
-            PulseType::MeanCount => Some(Mode::MeanCount),
-            PulseType::DeterministicImplicit => Some(Mode::Implicit),
-            PulseType::Stochastic | PulseType::StochasticCompressed => Some(Mode::Stochastic),
-        };
+    fn of(source: &Source<'_>, samples: Samples<'_>, is_pulsed: bool) -> Result<Self> {
+        let mode = Mode::of(source.parameters.pulse_type).filter(|_| is_pulsed);
         let Some(mode) = mode else {
-            let group = |first| first..samples.min(first + GROUP);
-            return Ok(Self::Exact((0..samples).step_by(GROUP).map(group).collect()));
+            let groups = match samples {
+                Samples::From(Range { start, end }) => {
+                    let group = |first| Ok(first..end.min(first + GROUP));
+                    memory::collected((start..end).step_by(GROUP).map(group))?
+                }
+                Samples::Listed(list) => {
+                    memory::collected(list.iter().map(|sample| Ok(*sample..*sample + 1)))?
+                }
+            };
+            return Ok(Self::Exact(groups));
         };
         if mode == Mode::Stochastic {
-            let (mut chunks, mut parts) = (source.chunks((0..samples).into()), Vec::new());
+            let (mut chunks, mut parts) = (source.chunks(samples), Vec::new());
             while let Some(slices) = chunks.advance()? {
                 memory::push(&mut parts, memory::copied(slices)?)?;
             }
             return Ok(Self::Trains(parts));
         }
-        let scaled = memory::collected(source.scalings((0..samples).into()))?;
+        let scaled = memory::collected(source.scalings(samples))?;
         Ok(Self::Counted(mode, scaled.chunks(GROUP).map(<[_]>::to_vec).collect()))
     }
 
@@ -98,8 +112,8 @@ impl Parts {
 /// Every composition of the kernels, for checks.
 pub(super) fn sources() -> Vec<(String, String)> {
     let mut all = vec![("trains".to_owned(), compose(&TRAINS, &[], &[]))];
-    for bits in 0..4 {
-        let mut constants = flags(&["BOUNDED", "WRITES"], bits);
+    for bits in 0..8 {
+        let mut constants = flags(&["BOUNDED", "WRITES", "CONDITIONAL"], bits);
         constants.push(Constant::Word("STORED", 0b1111));
         all.push((format!("exact {constants:?}"), compose(&EXACT, &constants, &[])));
     }
@@ -115,11 +129,15 @@ pub(super) fn sources() -> Vec<(String, String)> {
 #[must_use]
 pub fn pulse_sources(name: &str, response: &Response) -> Vec<(String, String)> {
     let mut all = Vec::new();
+    let modes = [Mode::Stochastic, Mode::MeanCount, Mode::Implicit];
+    let turns = [Turn::Both, Turn::OnlyUp, Turn::OnlyDownAsUp];
     for bits in 0..16 {
-        for mode in [Mode::Stochastic, Mode::MeanCount, Mode::Implicit] {
-            let constants =
-                constants(mode, flags(&["NOISY", "WRITES", "COUNTS", "CONSTANT"], bits));
-            let constants = [constants, vec![Constant::Word("STORED", 0b1100_1111)]].concat();
+        for (at, mode) in modes.into_iter().enumerate() {
+            // All turns with every mode, and not with every flag.
+            let turn = turns[(at + bits as usize) % 3];
+            let flags = flags(&["NOISY", "WRITES", "COUNTS", "CONSTANT"], bits);
+            let stored = Constant::Word("STORED", 0b1100_1111);
+            let constants = [&flags[..], &constants(mode, turn), &[stored]].concat();
             let source = compose(&PULSE, &constants, response.parts);
             all.push((format!("pulse {name} {constants:?}"), source));
         }
@@ -127,9 +145,14 @@ pub fn pulse_sources(name: &str, response: &Response) -> Vec<(String, String)> {
     all
 }
 
-fn constants(mode: Mode, mut constants: Vec<Constant>) -> Vec<Constant> {
-    constants.push(Constant::Word("MODE", mode as u32));
-    constants
+/// Constants of the kernel of pulses beside its flags.
+fn constants(mode: Mode, turn: Turn) -> [Constant; 2] {
+    let turn = match turn {
+        Turn::Both => 0,
+        Turn::OnlyUp => 1,
+        Turn::OnlyDownAsUp => 2,
+    };
+    [Constant::Word("MODE", mode as u32), Constant::Word("TURN", turn)]
 }
 
 /// What a group of slices brings to the pulse kernel.
@@ -138,6 +161,24 @@ struct Group {
     /// draws of single pulses and of sums.
     slices: Vec<[u32; 4]>,
     mode: Mode,
+}
+
+/// Pulses in buffers, as the pulse kernel takes them.
+pub(crate) struct Pulses<'a> {
+    pub mode: Mode,
+    /// Which of them the devices take.
+    pub turn: Turn,
+    /// Whether steps that do not depend on the weight may be added up.
+    pub summed: bool,
+    /// Number of slices.
+    pub count: usize,
+    pub slices: &'a wgpu::Buffer,
+    /// Trains or pulses of the input and of the error lines.
+    pub trains: [&'a wgpu::Buffer; 2],
+    /// Where coincidences are counted.
+    pub counts: Option<&'a wgpu::Buffer>,
+    /// The cells that may have some, if not all.
+    pub window: Option<Window>,
 }
 
 impl GpuTile {
@@ -173,25 +214,52 @@ impl GpuTile {
         par::check_interrupt()?;
         // Refuses before anything changes.
         self.state.parameters(device, key, &Numbers::default())?;
-        let (parts, counts) = (Parts::of(&batch)?, batch.counts.take());
+        let source = batch.source();
+        let parts = Parts::of(&source, (0..source.samples()).into(), device.is_pulsed())?;
+        let counts = batch.counts.take();
         // One submission happens or it does not, but what comes after it may fail.
         if parts.len() <= 1 && counts.is_none() {
-            return self.run_update(&batch, &parts, false);
+            return self.devices().run_parts(&source, &parts, key, None);
         }
-        self.restoring(|tile| {
-            tile.clear_counts(counts.is_some())?;
-            tile.run_update(&batch, &parts, counts.is_some())?;
-            counts.map_or(Ok(()), |counts| tile.add_counts(counts))
+        self.restoring(|devices| {
+            let buffer = counts.as_ref().map(|_| devices.clear_counts()).transpose()?;
+            devices.run_parts(&source, &parts, key, buffer.as_ref())?;
+            match (counts, buffer) {
+                (Some(counts), Some(buffer)) => devices.add_counts(&buffer, counts),
+                _ => Ok(()),
+            }
         })
     }
+}
 
-    fn run_update(&mut self, batch: &Update<'_>, parts: &Parts, counted: bool) -> Result<()> {
+impl Devices<'_> {
+    /// Applies the pulses of some samples of `source`, one submission after another; `key` is that of their
+    /// noise.
+    pub(crate) fn apply(
+        &mut self,
+        source: &Source<'_>,
+        samples: Samples<'_>,
+        key: Key,
+    ) -> Result<()> {
+        let parts = Parts::of(source, samples, self.device.is_pulsed())?;
+        self.run_parts(source, &parts, key, None)
+    }
+
+    fn run_parts(
+        &mut self,
+        source: &Source<'_>,
+        parts: &Parts,
+        key: Key,
+        counts: Option<&wgpu::Buffer>,
+    ) -> Result<()> {
         for at in 0..parts.len() {
             par::check_interrupt()?;
             match parts {
-                Parts::Exact(parts) => self.exact(batch, &parts[at])?,
-                Parts::Counted(mode, parts) => self.counted(batch, &parts[at], *mode, counted)?,
-                Parts::Trains(parts) => self.stochastic(batch, at, &parts[at], counted)?,
+                Parts::Exact(parts) => self.exact(source, &parts[at], key)?,
+                Parts::Counted(mode, parts) => {
+                    self.counted(source, &parts[at], *mode, key, counts)?;
+                }
+                Parts::Trains(parts) => self.stochastic(source, at, &parts[at], key, counts)?,
             }
         }
         Ok(())
@@ -200,89 +268,97 @@ impl GpuTile {
     /// Applies the slices of chunk number `at`.
     fn stochastic(
         &mut self,
-        batch: &Update<'_>,
+        source: &Source<'_>,
         at: usize,
         slices: &[Slice],
-        counted: bool,
+        key: Key,
+        counts: Option<&wgpu::Buffer>,
     ) -> Result<()> {
         let positions = Positions::new(at, SLICE_BLOCKS * slices.len())?;
         let [high, sums] = [Kind::Pulses, Kind::CellSums].map(|kind| positions.column(kind, 0));
         let place = |(at, slice): (usize, &Slice)| {
             [slice.slots, positions.block(SLICE_BLOCKS * at), high, sums]
         };
-        let slots = slices.iter().enumerate().map(place).collect();
-        let group = Group { slices: slots, mode: Mode::Stochastic };
-        let steps = self.guarded("writing probabilities", |tile| {
-            let mut steps = Vec::with_capacity(3);
-            for side in batch.source().sides() {
-                steps.push(tile.trains(batch, side, slices, 1 + usize::from(side.is_d))?);
+        let places = slices.iter().enumerate().map(place).collect();
+        let group = Group { slices: places, mode: Mode::Stochastic };
+        self.run("drawing and applying pulses", 3, |devices, job| {
+            for side in source.sides() {
+                devices.host_trains(job, side, slices, source.key)?;
             }
-            steps.push(tile.pulse(batch, &group, counted)?);
-            Ok(steps)
-        })?;
-        self.submit("drawing and applying pulses", &steps)
+            devices.pulse(job, source, &group, key, counts)
+        })
     }
 
-    /// Draws the trains of one side.
-    fn trains(
+    /// Draws the trains of one side from probabilities that are written here.
+    fn host_trains(
         &mut self,
-        batch: &Update<'_>,
+        job: &mut Job,
         side: Side<'_>,
         slices: &[Slice],
-        parameters: usize,
-    ) -> Result<Step> {
-        let context = Arc::clone(&self.context);
-        let (lines, is_d) = (side.count(), side.is_d);
+        key: Key,
+    ) -> Result<()> {
+        let context = self.context;
+        let (lines, which) = (side.count(), usize::from(side.is_d));
         let (rows, samples) = rows_of(slices)?;
-        let thresholds = thresholds(side, &samples, batch.key)?;
-        let which = usize::from(is_d);
+        let thresholds = thresholds(side, &samples, key)?;
         let scratch = &mut self.scratch;
         let table =
-            scratch.thresholds[which].get(&context, "probabilities", 2 * lines * samples.len())?;
+            scratch.thresholds[which].get(context, "probabilities", 2 * lines * samples.len())?;
         context.write(&table, 0, &thresholds);
-        let buffer = scratch.slices[which].get(&context, "slices", 4 * rows.len())?;
+        let buffer = scratch.slices[which].get(context, "slices", 4 * rows.len())?;
         context.write(&buffer, 0, &rows);
-        let trains = scratch.trains[which].get(&context, "trains", lines * rows.len())?;
+        self.trains(job, side.is_d, [lines, rows.len()], [&buffer, &table], key)?;
+        Ok(())
+    }
+
+    /// Draws the trains of so many lines and slices of one side, from slices and probabilities in buffers.
+    pub(crate) fn trains(
+        &mut self,
+        job: &mut Job,
+        is_d: bool,
+        [lines, slices]: [usize; 2],
+        [rows, table]: [&wgpu::Buffer; 2],
+        key: Key,
+    ) -> Result<wgpu::Buffer> {
+        let context = self.context;
+        let which = usize::from(is_d);
+        let trains = self.scratch.trains[which].get(context, "trains", lines * slices)?;
         let numbers = Numbers { lines, is_d, ..Numbers::default() };
-        let (words, _) = self.state.parameters(batch.device, batch.key, &numbers)?;
-        let uniform = scratch.parameters.parameters(&context, 4);
-        context.write(&uniform, parameters * words.0.len(), &words.0);
+        let (words, _) = self.state.parameters(self.device, key, &numbers)?;
         let pipeline = context.pipeline(&TRAINS, &[], &[])?;
-        let group = context.bind(&pipeline, &uniform, &[&buffer, &table, &trains]);
-        let grid = [lines.div_ceil(64) as u32, rows.len() as u32, 1];
-        Ok(Step { pipeline, group, parameters, grid })
+        let grid = [lines.div_ceil(64) as u32, slices as u32, 1];
+        job.add(context, pipeline, &words.0, &[rows, table, &trains], grid);
+        Ok(trains)
     }
 
     fn counted(
         &mut self,
-        batch: &Update<'_>,
+        source: &Source<'_>,
         samples: &[(usize, Scaling)],
         mode: Mode,
-        counted: bool,
+        key: Key,
+        counts: Option<&wgpu::Buffer>,
     ) -> Result<()> {
-        let step = self.guarded("writing pulses of lines", |tile| {
-            let group = tile.write_lines(batch, samples, mode)?;
-            tile.pulse(batch, &group, counted)
-        })?;
-        self.submit("applying pulses", &[step])
+        self.run("applying pulses", 1, |devices, job| {
+            let group = devices.write_lines(source, samples, mode)?;
+            devices.pulse(job, source, &group, key, counts)
+        })
     }
 
     /// Writes the signed pulses of the lines of some samples.
     fn write_lines(
         &mut self,
-        batch: &Update<'_>,
+        source: &Source<'_>,
         samples: &[(usize, Scaling)],
         mode: Mode,
     ) -> Result<Group> {
-        let context = Arc::clone(&self.context);
-        let sizes = [batch.device.x_size(), batch.device.d_size()];
-        let [x_size, d_size] = sizes;
+        let Source { x_size, d_size, .. } = *source;
         let (mut x, mut d) = (memory::filled(0.0, x_size)?, memory::filled(0.0, d_size)?);
         let mut all =
             [memory::room(x_size * samples.len())?, memory::room(d_size * samples.len())?];
         let mut slices = memory::room(samples.len())?;
         for (sample, scaling) in samples {
-            counted::lines(&batch.source(), *sample, scaling, &mut x, &mut d);
+            counted::lines(source, *sample, scaling, &mut x, &mut d);
             all[0].extend(x.iter().map(|value| *value as f32));
             all[1].extend(d.iter().map(|value| *value as f32));
             let positions = Positions::new(*sample, counted::blocks(scaling))?;
@@ -291,71 +367,84 @@ impl GpuTile {
         }
         for (which, values) in all.iter().enumerate() {
             let buffer =
-                self.scratch.trains[which].get(&context, "pulses of lines", values.len())?;
-            context.write(&buffer, 0, values);
+                self.scratch.trains[which].get(self.context, "pulses of lines", values.len())?;
+            self.context.write(&buffer, 0, values);
         }
         Ok(Group { slices, mode })
     }
 
-    /// The pulse kernel on the trains of `group`.
-    fn pulse(&mut self, batch: &Update<'_>, group: &Group, counted: bool) -> Result<Step> {
-        let context = Arc::clone(&self.context);
-        let device = batch.device;
-        let first = device.first_extra();
-        let planes = [first, first + 1, first + 2, first + 3];
-        let numbers = Numbers { planes: &planes, count: group.slices.len(), ..Numbers::default() };
-        let (words, stored) = self.state.parameters(device, batch.key, &numbers)?;
-        let scratch = &mut self.scratch;
-        let uniform = scratch.parameters.parameters(&context, 4);
-        context.write(&uniform, 0, &words.0);
-        let slices = scratch.slices[2].get(&context, "slices", 4 * group.slices.len())?;
+    /// Applies the trains of `group`.
+    fn pulse(
+        &mut self,
+        job: &mut Job,
+        source: &Source<'_>,
+        group: &Group,
+        key: Key,
+        counts: Option<&wgpu::Buffer>,
+    ) -> Result<()> {
+        let (context, scratch) = (self.context, &mut self.scratch);
+        let slices = scratch.slices[2].get(context, "slices", 4 * group.slices.len())?;
         context.write(&slices, 0, &group.slices);
         let trains = [
-            scratch.trains[0].get(&context, "trains", 4)?,
-            scratch.trains[1].get(&context, "trains", 4)?,
+            scratch.trains[0].get(context, "trains", 4)?,
+            scratch.trains[1].get(context, "trains", 4)?,
         ];
-        let unused = self.state.unused.clone();
-        let counts = if counted { scratch.counts.get(&context, "counts", 4)? } else { unused };
-        let [state, visible] = self.state.pair();
-        let added_up = device.kernel() == Some(Kernel::Constant) && !device.update().exact_pulses;
-        let (parts, noisy) =
-            self.state.response.as_ref().map_or((&[][..], false), |response| {
-                (response.parts, response.constants[0] != 0.0)
-            });
-        let constants = constants(
-            group.mode,
-            vec![
-                Constant::Flag("NOISY", noisy),
-                Constant::Flag("WRITES", device.write_noise().is_some()),
-                Constant::Flag("COUNTS", counted),
-                Constant::Flag("CONSTANT", added_up),
-                stored,
-            ],
-        );
-        let pipeline = context.pipeline(&PULSE, &constants, parts)?;
-        let [x, d] = &trains;
-        let buffers = [&self.state.planes, x, d, &slices, state, visible, &counts];
-        let group = context.bind(&pipeline, &uniform, &buffers);
-        Ok(Step { pipeline, group, parameters: 0, grid: cell_grid(device) })
+        let pulses = Pulses {
+            mode: group.mode,
+            turn: source.turn,
+            summed: !source.parameters.exact_pulses,
+            count: group.slices.len(),
+            slices: &slices,
+            trains: [&trains[0], &trains[1]],
+            counts,
+            window: None,
+        };
+        self.pulses(job, &pulses, key)
     }
 
-    fn clear_counts(&mut self, counted: bool) -> Result<()> {
-        if !counted {
-            return Ok(());
-        }
-        let words = 2 * self.spec.d_size() * self.spec.x_size();
-        let context = Arc::clone(&self.context);
-        self.guarded("counting pulses", |tile| {
-            let counts = tile.scratch.counts.get(&context, "counts", words)?;
-            context.clear(&counts);
-            Ok(())
+    /// Applies pulses; `key` is that of their noise.
+    pub(crate) fn pulses(&self, job: &mut Job, pulses: &Pulses<'_>, key: Key) -> Result<()> {
+        let Self { context, state, device, .. } = self;
+        let first = device.first_extra();
+        let planes = [first, first + 1, first + 2, first + 3];
+        let Pulses { count, window, .. } = *pulses;
+        let numbers = Numbers { planes: &planes, count, window, ..Numbers::default() };
+        let (words, stored) = state.parameters(device, key, &numbers)?;
+        let [weights, visible] = state.pair();
+        let added_up = device.kernel() == Some(Kernel::Constant) && pulses.summed;
+        let (parts, noisy) = state
+            .response
+            .as_ref()
+            .map_or((&[][..], false), |response| (response.parts, response.constants[0] != 0.0));
+        let flags = [
+            Constant::Flag("NOISY", noisy),
+            Constant::Flag("WRITES", device.write_noise().is_some()),
+            Constant::Flag("COUNTS", pulses.counts.is_some()),
+            Constant::Flag("CONSTANT", added_up),
+        ];
+        let constants = [&flags[..], &constants(pulses.mode, pulses.turn), &[stored]].concat();
+        let pipeline = context.pipeline(&PULSE, &constants, parts)?;
+        let counts = pulses.counts.unwrap_or(&state.unused);
+        let [x, d] = pulses.trains;
+        let buffers = [&state.planes, x, d, pulses.slices, weights, visible, counts];
+        let grid = window.unwrap_or(Window::whole(device)).grid();
+        job.add(context, pipeline, &words.0, &buffers, grid);
+        Ok(())
+    }
+
+    /// A buffer for counts, with zeros.
+    fn clear_counts(&mut self) -> Result<wgpu::Buffer> {
+        let words = 2 * self.device.d_size() * self.device.x_size();
+        self.guarded("counting pulses", |devices| {
+            let counts = devices.scratch.counts.get(devices.context, "counts", words)?;
+            devices.context.clear(&counts);
+            Ok(counts)
         })
     }
 
-    fn add_counts(&mut self, counts: &mut [i64]) -> Result<()> {
+    fn add_counts(&mut self, buffer: &wgpu::Buffer, counts: &mut [i64]) -> Result<()> {
         let mut found = memory::filled(0u32, counts.len())?;
-        let buffer = self.scratch.counts.get(&self.context, "counts", counts.len())?;
-        self.read(&buffer, &mut found)?;
+        self.read(buffer, &mut found)?;
         counts.iter_mut().zip(found).for_each(|(count, found)| *count += i64::from(found));
         Ok(())
     }

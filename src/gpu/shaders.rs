@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::kernels::Kernel;
 
 /// A constant of a composition: the compiler removes what it switches off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Constant {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Constant {
     /// A condition.
     Flag(&'static str, bool),
     /// A number.
@@ -14,7 +14,7 @@ pub(super) enum Constant {
 }
 
 /// The source of `kernel`: its constants, then its parts, the response of a device before the last.
-pub(super) fn compose(kernel: &Kernel, constants: &[Constant], response: &[&str]) -> String {
+pub(crate) fn compose(kernel: &Kernel, constants: &[Constant], response: &[&str]) -> String {
     let mut source = String::with_capacity(1 << 14);
     for constant in constants {
         let _ = match constant {
@@ -29,12 +29,12 @@ pub(super) fn compose(kernel: &Kernel, constants: &[Constant], response: &[&str]
 }
 
 /// A composition that reads its parameters from a storage buffer.
-pub(super) fn with_parameters_in_storage(source: &str) -> String {
+pub(crate) fn with_parameters_in_storage(source: &str) -> String {
     source.replace("var<uniform> params", "var<storage, read> params")
 }
 
 /// One flag for each name, its value the bit at its position.
-pub(super) fn flags(names: &[&'static str], bits: u32) -> Vec<Constant> {
+pub(crate) fn flags(names: &[&'static str], bits: u32) -> Vec<Constant> {
     let flag = |(at, name): (usize, &&'static str)| Constant::Flag(name, bits >> at & 1 == 1);
     names.iter().enumerate().map(flag).collect()
 }

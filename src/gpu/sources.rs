@@ -40,7 +40,7 @@ pub fn sources() -> Vec<(String, String)> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
-mod tests {
+pub(crate) mod tests {
     use wgpu::naga::front::wgsl;
     use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
     use wgpu::naga::{AddressSpace, Module};
@@ -54,16 +54,16 @@ mod tests {
         used.map(|(_, variable)| module.types[variable.ty].inner.size(layouts)).collect()
     }
 
-    /// No adapter is needed: the compiler front end checks types, and the limits are those that
-    /// every adapter has.
-    #[test]
-    fn every_composition_is_valid_and_within_the_common_limits() {
-        let software = |(name, source): (String, String)| {
-            let changed = with_parameters_in_storage(&source);
-            assert_ne!(changed, source, "{name}");
+    /// Checks compositions. No adapter is needed: the compiler front end checks types, and the limits are
+    /// those that every adapter has.
+    pub(crate) fn check_sources(all: Vec<(String, String)>) {
+        let software = |(name, source): &(String, String)| {
+            let changed = with_parameters_in_storage(source);
+            assert_ne!(changed, *source, "{name}");
             (format!("{name} in software"), changed)
         };
-        for (name, source) in sources().into_iter().chain(sources().into_iter().map(software)) {
+        let others: Vec<_> = all.iter().map(software).collect();
+        for (name, source) in all.into_iter().chain(others) {
             let module = wgsl::parse_str(&source)
                 .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&source)));
             Validator::new(ValidationFlags::all(), Capabilities::empty())
@@ -78,5 +78,10 @@ mod tests {
             let [x, y, z] = module.entry_points[0].workgroup_size;
             assert!(x * y * z <= 256, "{name}");
         }
+    }
+
+    #[test]
+    fn every_composition_is_valid_and_within_the_common_limits() {
+        check_sources(sources());
     }
 }

@@ -13,7 +13,7 @@ const NO_PLANE: u32 = u32::MAX;
 
 /// Weights, hidden parameters and the response of the devices.
 #[derive(Debug)]
-pub(super) struct State {
+pub(crate) struct State {
     pub weights: wgpu::Buffer,
     /// Weights under the write noise, which the pulses act on.
     pub persistent: Option<wgpu::Buffer>,
@@ -31,21 +31,22 @@ pub(super) struct State {
 
 /// Hidden parameters in a buffer, with what [`State`] has to know of it.
 #[derive(Debug)]
-pub(super) struct Planes {
+struct Planes {
     buffer: wgpu::Buffer,
     places: Vec<(u32, f32)>,
     table: u32,
 }
 
 impl State {
-    pub fn new(context: &Context, device: &Device) -> Result<Self> {
+    /// The state of devices with these weights.
+    pub fn new(context: &Context, device: &Device, weights: wgpu::Buffer) -> Result<Self> {
         let cells = device.d_size() * device.x_size();
         let persistent = device
             .write_noise()
             .map(|_| context.storage("persistent weights", cells))
             .transpose()?;
         Ok(Self {
-            weights: context.storage("weights", cells)?,
+            weights,
             persistent,
             planes: context.storage("hidden parameters", 4)?,
             places: Vec::new(),
@@ -71,12 +72,7 @@ impl State {
 
     /// Uploads planes and the table behind them, into a buffer of their own: those in use stay as
     /// they are until all of it has worked.
-    pub fn upload(
-        &self,
-        context: &Context,
-        planes: &[PlaneRef<'_>],
-        cells: usize,
-    ) -> Result<Planes> {
+    fn upload(&self, context: &Context, planes: &[PlaneRef<'_>], cells: usize) -> Result<Planes> {
         let table = self.response.as_ref().map_or(&[][..], |response| &response.table);
         let stored =
             planes.iter().filter(|plane| matches!(plane, PlaneRef::Values(v) if !v.is_empty()));
@@ -101,9 +97,34 @@ impl State {
     }
 
     /// Uses planes that were uploaded.
-    pub fn set_planes(&mut self, planes: Planes) {
+    fn set_planes(&mut self, planes: Planes) {
         (self.planes, self.places, self.table) = (planes.buffer, planes.places, planes.table);
         self.known = true;
+    }
+
+    /// Writes the hidden parameters of `device`, in the order of [`Device::hidden_names`]; the slot of the
+    /// persistent weights is not read.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when they do not fit, [`Error::Backend`].
+    pub fn set(
+        &mut self,
+        context: &Context,
+        device: &Device,
+        planes: &[PlaneRef<'_>],
+    ) -> Result<()> {
+        device.check_plane_shapes(planes)?;
+        let persistent = device.persistent_position();
+        let planes: Vec<_> = planes
+            .iter()
+            .enumerate()
+            .map(|(at, plane)| if Some(at) == persistent { PlaneRef::Values(&[]) } else { *plane })
+            .collect();
+        let cells = device.d_size() * device.x_size();
+        let planes =
+            context.guard("writing hidden parameters", || self.upload(context, &planes, cells))?;
+        self.set_planes(planes);
+        Ok(())
     }
 
     /// Parameters of a kernel over the cells: planes 4 to 7 are those at `positions`, the reference
@@ -158,6 +179,10 @@ impl State {
         words.word(self.table).float(numbers.value);
         words.word(numbers.columns[0] as u32).word(numbers.columns[1] as u32);
         words.word(numbers.probability);
+        let window = numbers.window.unwrap_or(Window::whole(device));
+        for value in window.columns.into_iter().chain(window.rows) {
+            words.word(value as u32);
+        }
         words.0.resize(PARAMETER_BYTES / 4, 0);
         Ok((words, stored))
     }
@@ -165,7 +190,7 @@ impl State {
 
 /// What of the parameters depends on the kernel.
 #[derive(Debug, Default)]
-pub(super) struct Numbers<'a> {
+pub(crate) struct Numbers<'a> {
     /// Positions of planes 4 and up.
     pub planes: &'a [usize],
     /// Value in place of plane 4.
@@ -176,9 +201,25 @@ pub(super) struct Numbers<'a> {
     pub value: f32,
     pub columns: [usize; 2],
     pub probability: u32,
+    /// The cells that are looked at, if not all.
+    pub window: Option<Window>,
 }
 
-/// Workgroups of 64 columns and 4 rows, each of which may take more rows.
-pub(super) fn cell_grid(device: &Device) -> [u32; 3] {
-    [device.x_size().div_ceil(64) as u32, device.d_size().div_ceil(4).min(65535) as u32, 1]
+/// Neighbouring cells: the first column and how many there are, and the same of rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    pub columns: [usize; 2],
+    pub rows: [usize; 2],
+}
+
+impl Window {
+    /// All cells.
+    pub fn whole(device: &Device) -> Self {
+        Self { columns: [0, device.x_size()], rows: [0, device.d_size()] }
+    }
+
+    /// Workgroups of 64 columns and 4 rows, each of which may take more rows.
+    pub fn grid(self) -> [u32; 3] {
+        [self.columns[1].div_ceil(64) as u32, self.rows[1].div_ceil(4).min(65535) as u32, 1]
+    }
 }

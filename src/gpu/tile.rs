@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use super::buffers::{Reused, Step};
 use super::context::{Context, Pick};
+use super::devices::Devices;
+use super::scratch::Scratch;
+use super::side::Side;
 use super::state::State;
+use super::transaction::Kept;
 use crate::devices::{Device, DriftParameters};
 use crate::error::{Error, Result};
-use crate::mvm::{Direction, Lines, Mvm};
+use crate::mvm::{Direction, Lines};
+use crate::par;
 use crate::tile::TileSpec;
 
 /// Options that this backend refuses when a tile is built, and why.
@@ -15,40 +19,6 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[(
     "device.drift",
     "the drift of pulsed devices runs on the CPU only; set nu and w_noise_std to 0",
 )];
-
-/// Frozen values of one direction.
-#[derive(Debug)]
-pub(super) struct Side {
-    /// Per output line: noise, voltage offset, strength of the compression, nothing.
-    pub lines: wgpu::Buffer,
-    /// Factors on the weights for negative inputs.
-    pub asymmetry: Option<wgpu::Buffer>,
-    /// Factor that calibrates the output compression.
-    pub factor: f32,
-    /// Whether the values are there.
-    pub known: bool,
-}
-
-/// Working memory, reused from call to call.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    pub x: Reused,
-    pub prepared: Reused,
-    pub rows: Reused,
-    pub sums: Reused,
-    pub state: Reused,
-    pub y: Reused,
-    pub parameters: Reused,
-    /// Of the input and of the error lines.
-    pub thresholds: [Reused; 2],
-    pub trains: [Reused; 2],
-    /// Slices as the trains and as the pulses read them.
-    pub slices: [Reused; 3],
-    pub counts: Reused,
-    /// Weights before an update, and those under the write noise.
-    pub kept: [Reused; 2],
-    pub staging: Reused,
-}
 
 /// A tile on the graphics processor. Weights and hidden parameters stay there between calls; inputs
 /// and outputs of a call are slices of the host.
@@ -75,9 +45,10 @@ impl GpuTile {
         let shared = Arc::clone(&context);
         context.guard("building a tile", || {
             let cells = spec.d_size() * spec.x_size();
-            let state = State::new(&shared, spec.device())?;
-            let forward = Side::new(&shared, spec.mvm(Direction::Forward), cells)?;
-            let backward = Side::new(&shared, spec.mvm(Direction::Backward), cells)?;
+            let weights = shared.storage("weights", cells)?;
+            let state = State::new(&shared, spec.device(), weights)?;
+            let forward = Side::new(&shared, spec.mvm(Direction::Forward))?;
+            let backward = Side::new(&shared, spec.mvm(Direction::Backward))?;
             let scratch = Scratch::default();
             Ok(Self { context: shared, spec, state, forward, backward, scratch })
         })
@@ -121,7 +92,8 @@ impl GpuTile {
     /// [`Error::Shape`], [`Error::Backend`].
     pub fn weights(&mut self, weights: &mut [f32]) -> Result<()> {
         Error::check_len("weights", weights.len(), self.spec.d_size() * self.spec.x_size())?;
-        self.read(&self.state.weights.clone(), weights)
+        let buffer = self.state.weights.clone();
+        self.devices().read(&buffer, weights)
     }
 
     /// Writes the weights under the write noise as they are, for devices that have it.
@@ -146,43 +118,31 @@ impl GpuTile {
         let count = self.persistent_count();
         Error::check_len("persistent_weights", values.len(), count)?;
         let Some(buffer) = self.state.persistent.clone() else { return Ok(()) };
-        self.read(&buffer, values)
+        self.devices().read(&buffer, values)
     }
 
-    /// Runs `f` and returns what it reports to the device as an error. Working memory is then made
-    /// anew: a buffer that could not be made, or that is still mapped, would let all later calls fail.
-    pub(super) fn guarded<R>(
+    /// The devices at the crosspoints.
+    pub(super) fn devices(&mut self) -> Devices<'_> {
+        let Self { context, spec, state, scratch, .. } = self;
+        Devices { context, scratch, state, device: spec.device() }
+    }
+
+    /// Runs `work` on the weights. When it fails or panics they are put back, unless the device is
+    /// lost.
+    pub(super) fn restoring(
         &mut self,
-        what: &str,
-        f: impl FnOnce(&mut Self) -> Result<R>,
-    ) -> Result<R> {
-        let context = Arc::clone(&self.context);
-        let result = context.guard(what, || f(self));
+        work: impl FnOnce(&mut Devices<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut devices = self.devices();
+        let kept = devices.guarded("keeping weights", |devices| {
+            Kept::new(devices.context, &mut devices.scratch.kept, devices.state.live())
+        })?;
+        let result = par::guard(|| work(&mut devices));
         if result.is_err() {
-            self.scratch = Scratch::default();
+            // The first error tells more than one from here.
+            let _ = kept.put_back(&self.context);
         }
         result
-    }
-
-    /// Runs `steps` in one submission. What they need has been prepared in a guard of its own: after a
-    /// write that failed they would compute with the numbers of an earlier call.
-    pub(super) fn submit(&mut self, what: &str, steps: &[Step]) -> Result<()> {
-        self.guarded(what, |tile| {
-            tile.context.submit(steps, None, &[]);
-            Ok(())
-        })
-    }
-
-    /// Copies the first numbers of `buffer` to `out`.
-    pub(super) fn read<T: bytemuck::Pod>(
-        &mut self,
-        buffer: &wgpu::Buffer,
-        out: &mut [T],
-    ) -> Result<()> {
-        let context = Arc::clone(&self.context);
-        self.guarded("reading back", |tile| {
-            context.download(buffer, &mut tile.scratch.staging, out)
-        })
     }
 
     fn persistent_count(&self) -> usize {
@@ -196,46 +156,20 @@ impl GpuTile {
     /// [`Error::Shape`] when a slice that the options use does not fit. [`Error::Backend`]; products
     /// of that direction are then refused until the values are written.
     pub fn set_lines(&mut self, direction: Direction, lines: &Lines<'_>) -> Result<()> {
-        let mvm = self.spec.mvm(direction);
-        let packed = pack(mvm, lines)?;
-        let context = Arc::clone(&self.context);
+        let Self { context, spec, forward, backward, .. } = self;
         let side = match direction {
-            Direction::Forward => &mut self.forward,
-            Direction::Backward => &mut self.backward,
+            Direction::Forward => forward,
+            Direction::Backward => backward,
         };
-        if side.asymmetry.is_some() {
-            let cells = self.spec.d_size() * self.spec.x_size();
-            Error::check_len("w_asymmetry", lines.w_asymmetry.len(), cells)?;
-        }
-        // One of the two without the other would be values of no one.
-        side.known = false;
-        context.guard("writing frozen values", || {
-            if let Some(buffer) = &side.asymmetry {
-                context.write(buffer, 0, lines.w_asymmetry);
-            }
-            context.write(&side.lines, 0, &packed);
-            Ok(())
-        })?;
-        side.factor = lines.out_nonlinearity_factor;
-        side.known = true;
-        Ok(())
-    }
-
-    /// The frozen values of a direction.
-    pub(super) fn side(&self, direction: Direction) -> Result<&Side> {
-        let side = match direction {
-            Direction::Forward => &self.forward,
-            Direction::Backward => &self.backward,
-        };
-        if side.known {
-            return Ok(side);
-        }
-        let why = format!("the frozen values of the {} pass are not written", direction.name());
-        Err(Error::State { why })
+        side.set(context, spec.mvm(direction), lines)
     }
 }
 
-fn refuse(device: &Device) -> Result<()> {
+/// Refuses what devices on this backend cannot do.
+///
+/// # Errors
+/// [`Error::Unsupported`] for an option in [`UNSUPPORTED`].
+pub(crate) fn refuse(device: &Device) -> Result<()> {
     let drifts = |drift: &DriftParameters| drift.nu > 0.0 || drift.w_noise_std > 0.0;
     if device.config().pulsed().is_some_and(|pulsed| drifts(&pulsed.drift)) {
         let [(feature, why)] = UNSUPPORTED else { return Ok(()) };
@@ -244,37 +178,39 @@ fn refuse(device: &Device) -> Result<()> {
     Ok(())
 }
 
-impl Side {
-    fn new(context: &Context, mvm: &Mvm, cells: usize) -> Result<Self> {
-        let lines = context.storage("frozen values", 4 * mvm.n_out())?;
-        let used = mvm.read_asymmetry && !mvm.perfect;
-        let asymmetry = used.then(|| context.storage("read asymmetry", cells)).transpose()?;
-        let mut side = Self { lines, asymmetry, factor: 1.0, known: false };
-        if let (Ok(packed), None) = (pack(mvm, &Lines::default()), &side.asymmetry) {
-            context.write(&side.lines, 0, &packed);
-            side.known = true;
-        }
-        Ok(side)
-    }
-}
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::adapter::adapters;
+    use super::*;
+    use crate::config::TileConfig;
 
-/// The frozen values per output line that the kernels read.
-fn pack(mvm: &Mvm, lines: &Lines<'_>) -> Result<Vec<f32>> {
-    let n_out = mvm.n_out();
-    let used = |name: &'static str, used: bool, values: &[f32]| {
-        if used && !mvm.perfect { Error::check_len(name, values.len(), n_out) } else { Ok(()) }
-    };
-    used("out_noise_values", mvm.output.line_noise, lines.out_noise_values)?;
-    used("v_offset", mvm.array.offsets(), lines.v_offset)?;
-    used("out_nonlinearity", mvm.output.nonlinear, lines.out_nonlinearity)?;
-    let noise = |at: usize| {
-        if mvm.output.line_noise { lines.out_noise_values[at] } else { mvm.output.noise }
-    };
-    let value = |values: &[f32], at: usize| values.get(at).copied().unwrap_or(0.0);
-    Ok((0..n_out)
-        .flat_map(|at| {
-            let noise = if mvm.perfect { 0.0 } else { noise(at) };
-            [noise, value(lines.v_offset, at), value(lines.out_nonlinearity, at), 0.0]
-        })
-        .collect())
+    #[test]
+    fn failure_puts_weights_back() {
+        if adapters().is_empty() {
+            println!("skipped: no adapter; install mesa-vulkan-drivers for a software one");
+            return;
+        }
+        let spec = TileSpec::new(TileConfig::default(), 3, 5, false).unwrap();
+        let mut tile = GpuTile::new(spec, &Pick::Named("0".to_owned())).unwrap();
+        let [before, mut found] = [[0.25; 15], [0.0; 15]];
+        tile.set_weights(&before).unwrap();
+        let write = |devices: &mut Devices<'_>| {
+            let weights = devices.state.weights.clone();
+            devices.guarded("writing", |devices| {
+                devices.context.write(&weights, 0, &[0.5f32; 15]);
+                Ok(())
+            })
+        };
+        let failed = tile.restoring(|devices| {
+            write(devices)?;
+            Err(Error::Interrupted)
+        });
+        assert_eq!(failed, Err(Error::Interrupted));
+        tile.weights(&mut found).unwrap();
+        assert_eq!(found, before);
+        tile.restoring(write).unwrap();
+        tile.weights(&mut found).unwrap();
+        assert_eq!(found, [0.5; 15]);
+    }
 }

@@ -4,7 +4,7 @@ use crate::rng::Key;
 
 /// Writes 32-bit words in order.
 #[derive(Debug, Default)]
-pub(super) struct Words(pub Vec<u32>);
+pub(crate) struct Words(pub Vec<u32>);
 
 impl Words {
     pub fn word(&mut self, value: u32) -> &mut Self {

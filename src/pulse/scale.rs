@@ -20,7 +20,11 @@ const ROUNDING: f64 = 1e-6;
 
 /// Slots that trains without management and without a fixed length take beyond `desired_bl`, if they
 /// do: as many as keep the scale of all values at 1.
-fn free_slots(update: &UpdateParameters, granularity: f64, learning_rate: f64) -> Option<f64> {
+pub(crate) fn free_slots(
+    update: &UpdateParameters,
+    granularity: f64,
+    learning_rate: f64,
+) -> Option<f64> {
     let is_free = !update.fixed_bl && !update.update_bl_management;
     (is_free && learning_rate > granularity * update.desired_bl as f64)
         .then(|| (learning_rate / granularity * (1.0 - ROUNDING)).ceil().max(1.0))

@@ -41,6 +41,12 @@ impl Cells {
         names
     }
 
+    /// Names of the matrices that updates change, beside the visible weights.
+    pub(super) fn weight_names(&self) -> Vec<String> {
+        let changes = |slot: &&Slot| matches!(slot.kind, SlotKind::Weights | SlotKind::Buffer);
+        self.slots.iter().filter(changes).map(|slot| slot.name.clone()).collect()
+    }
+
     /// Name, dtype and length of all that is no matrix.
     pub(super) fn entries(&self) -> Vec<(String, &'static str, usize)> {
         let entry = |slot: &Slot| {

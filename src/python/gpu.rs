@@ -7,13 +7,16 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::array::{Borrowed, BytesMut, IntsMut};
+use super::cells::CellTensors;
 use super::gil::enter;
 use super::ops::{HiddenTensors, LineTensors, key, numbered};
 use super::spec::{Crosspoints, PyTileSpec, direction};
 use crate::devices::WeightClip;
 use crate::error::{Error, Result};
 use crate::gpu::{self, AdapterSummary, Context, GpuTile, GpuUpdate, Pick, Product};
-use crate::tile::TileSpec;
+use crate::rng::Key;
+use crate::unit_cells::gpu::GpuCellTile;
+use crate::unit_cells::{Batch, CellState};
 
 fn pick(adapter: Option<String>) -> Pick {
     adapter.map_or(Pick::Default, Pick::Named)
@@ -42,18 +45,11 @@ pub(super) fn gpu_open(py: Python<'_>, adapter: Option<String>) -> PyResult<Summ
 /// Refuses what tiles on a graphics processor cannot do; opens nothing.
 #[pyfunction]
 pub(super) fn gpu_check(spec: &Bound<'_, PyTileSpec>) -> PyResult<()> {
-    Ok(GpuTile::check(on_device(spec.get())?.0)?)
-}
-
-/// The tile of single devices, which is all that can be on a graphics processor.
-fn on_device(spec: &PyTileSpec) -> Result<(&TileSpec, &[&'static str])> {
-    match &spec.crosspoints {
-        Crosspoints::Devices(spec, names) => Ok((spec, names)),
-        Crosspoints::Cells(cells) => {
-            let why = "cells of several devices are on 'cpu' only";
-            Err(Error::config("device", format!("{}: {why}", cells.name())))
-        }
-    }
+    let checked = match &spec.get().crosspoints {
+        Crosspoints::Devices(spec, _) => GpuTile::check(spec),
+        Crosspoints::Cells(cells) => GpuCellTile::check(&cells.spec),
+    };
+    Ok(checked?)
 }
 
 /// Waits for all work on all opened adapters.
@@ -62,23 +58,138 @@ pub(super) fn gpu_synchronize(py: Python<'_>) -> PyResult<()> {
     enter(py, Context::synchronize_all)
 }
 
+/// What is in the memory of the graphics processor.
+enum Tile {
+    Devices(Box<GpuTile>),
+    Cells(Box<GpuCellTile>),
+}
+
+impl Tile {
+    fn new(spec: &PyTileSpec, adapter: Option<String>) -> Result<Self> {
+        Ok(match &spec.crosspoints {
+            Crosspoints::Devices(spec, _) => {
+                Self::Devices(Box::new(GpuTile::new((**spec).clone(), &pick(adapter))?))
+            }
+            Crosspoints::Cells(cells) => {
+                Self::Cells(Box::new(GpuCellTile::new(cells.spec.clone(), &pick(adapter))?))
+            }
+        })
+    }
+
+    fn context(&self) -> &Arc<Context> {
+        match self {
+            Self::Devices(tile) => tile.context(),
+            Self::Cells(tile) => tile.context(),
+        }
+    }
+}
+
+/// An operation on the weights beside updates.
+#[derive(Clone, Copy)]
+enum Operation {
+    Decay(f64),
+    Diffuse,
+    Reset { start: usize, count: i64, probability: f64 },
+    Clip(f32),
+}
+
+impl Operation {
+    fn on_devices(self, tile: &mut GpuTile, key: Key) -> Result<()> {
+        match self {
+            Self::Decay(alpha) => tile.decay(alpha, key),
+            Self::Diffuse => tile.diffuse(key),
+            Self::Reset { start, count, probability } => {
+                tile.reset_columns(start, count, probability, key)
+            }
+            Self::Clip(value) => tile.clip_weights(WeightClip::FixedValue(value), key),
+        }
+    }
+
+    fn on_cells(self, tile: &mut GpuCellTile, state: &CellState<'_>, key: Key) -> Result<()> {
+        match self {
+            Self::Decay(alpha) => tile.decay(state, alpha, key),
+            Self::Diffuse => tile.diffuse(state, key),
+            Self::Reset { start, count, probability } => {
+                tile.reset_columns(state, start, count, probability, key)
+            }
+            Self::Clip(value) => tile.clip_weights(state, WeightClip::FixedValue(value), key),
+        }
+    }
+}
+
+/// Tensors of the host: weights, and all else that stands at the crosspoints.
+type State<'py> = (Bound<'py, PyAny>, Bound<'py, PyDict>);
+
 /// `mho._core.GpuTile`.
 #[pyclass(frozen, name = "GpuTile", module = "mho._core")]
 pub(super) struct PyGpuTile {
     spec: Py<PyTileSpec>,
     context: Arc<Context>,
-    tile: Mutex<GpuTile>,
+    tile: Mutex<Tile>,
 }
 
 impl PyGpuTile {
     fn enter<R: Send>(
         &self,
         py: Python<'_>,
-        work: impl FnOnce(&mut GpuTile) -> Result<R> + Send,
+        work: impl FnOnce(&mut Tile) -> Result<R> + Send,
     ) -> PyResult<R> {
         // After a panic the caller builds the tile again from the tensors of the host.
         enter(py, || work(&mut self.tile.lock().unwrap_or_else(PoisonError::into_inner)))
     }
+
+    /// Runs `work` on single devices.
+    fn on_devices<R: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut GpuTile) -> Result<R> + Send,
+    ) -> PyResult<R> {
+        self.enter(py, |tile| match tile {
+            Tile::Devices(tile) => work(tile),
+            Tile::Cells(_) => Err(missing_state()),
+        })
+    }
+
+    /// Runs `work` on cells, with the tensors of their state.
+    fn on_cells<R: Send>(
+        &self,
+        (weight, hidden): &State<'_>,
+        borrowed: &mut Borrowed,
+        work: impl FnOnce(&mut GpuCellTile, CellState<'_>) -> Result<R> + Send,
+    ) -> PyResult<R> {
+        let spec = self.spec.get();
+        let Crosspoints::Cells(cells) = &spec.crosspoints else {
+            return Err(missing_state().into());
+        };
+        let mut tensors = CellTensors::new(cells, weight, hidden, borrowed)?;
+        self.enter(weight.py(), |tile| {
+            let lock = spec.lock.here();
+            let _write = lock.write();
+            match tile {
+                Tile::Devices(_) => Err(missing_state()),
+                Tile::Cells(tile) => work(tile, tensors.state()?),
+            }
+        })
+    }
+
+    fn operate(
+        &self,
+        operation: Operation,
+        seed: &Bound<'_, PyAny>,
+        calls: &Bound<'_, PyAny>,
+        state: Option<&State<'_>>,
+    ) -> PyResult<()> {
+        numbered(seed, calls, |key| match state {
+            None => self.on_devices(seed.py(), |tile| operation.on_devices(tile, key)),
+            Some(state) => self.on_cells(state, &mut Borrowed::default(), |tile, state| {
+                operation.on_cells(tile, &state, key)
+            }),
+        })
+    }
+}
+
+fn missing_state() -> Error {
+    Error::State { why: "cells go with their state, single devices without one".to_owned() }
 }
 
 #[pymethods]
@@ -86,13 +197,10 @@ impl PyGpuTile {
     #[new]
     #[pyo3(signature = (spec, adapter=None))]
     fn new(py: Python<'_>, spec: Bound<'_, PyTileSpec>, adapter: Option<String>) -> PyResult<Self> {
-        let own = on_device(spec.get())?.0.clone();
-        let tile = enter(py, || GpuTile::new(own, &pick(adapter)))?;
-        Ok(Self {
-            spec: spec.unbind(),
-            context: Arc::clone(tile.context()),
-            tile: Mutex::new(tile),
-        })
+        let own = spec.get();
+        let tile = enter(py, || Tile::new(own, adapter))?;
+        let context = Arc::clone(tile.context());
+        Ok(Self { spec: spec.unbind(), context, tile: Mutex::new(tile) })
     }
 
     #[getter]
@@ -102,33 +210,62 @@ impl PyGpuTile {
 
     fn write_weights(&self, weight: &Bound<'_, PyAny>) -> PyResult<()> {
         let values = Borrowed::default().floats("weight", weight)?;
-        self.enter(weight.py(), |tile| tile.set_weights(values.slice()))
+        self.enter(weight.py(), |tile| match tile {
+            Tile::Devices(tile) => tile.set_weights(values.slice()),
+            Tile::Cells(tile) => tile.write_visible(values.slice()),
+        })
     }
 
     fn read_weights(&self, weight: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut values = Borrowed::default().floats_mut("weight", weight)?;
-        self.enter(weight.py(), |tile| tile.weights(values.slice()))
+        self.on_devices(weight.py(), |tile| tile.weights(values.slice()))
     }
 
     fn write_hidden(&self, hidden: &Bound<'_, PyDict>) -> PyResult<()> {
-        let (spec, names) = on_device(self.spec.get())?;
+        let Crosspoints::Devices(spec, names) = &self.spec.get().crosspoints else {
+            return Err(missing_state().into());
+        };
         let mut tensors = HiddenTensors::new(spec, names, hidden, &mut Borrowed::default())?;
-        self.enter(hidden.py(), |tile| tile.set_planes(&tensors.borrow()?.0))
+        self.on_devices(hidden.py(), |tile| tile.set_planes(&tensors.borrow()?.0))
     }
 
     fn write_persistent(&self, persistent: &Bound<'_, PyAny>) -> PyResult<()> {
         let values = Borrowed::default().floats("persistent_weights", persistent)?;
-        self.enter(persistent.py(), |tile| tile.set_persistent(values.slice()))
+        self.on_devices(persistent.py(), |tile| tile.set_persistent(values.slice()))
     }
 
     fn read_persistent(&self, persistent: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut values = Borrowed::default().floats_mut("persistent_weights", persistent)?;
-        self.enter(persistent.py(), |tile| tile.persistent(values.slice()))
+        self.on_devices(persistent.py(), |tile| tile.persistent(values.slice()))
+    }
+
+    /// Writes weights and buffers of cells.
+    fn write_cells(&self, state: State<'_>) -> PyResult<()> {
+        self.on_cells(&state, &mut Borrowed::default(), |tile, state| tile.write_weights(&state))
+    }
+
+    /// Reads weights and buffers of cells.
+    fn read_cells(&self, state: State<'_>) -> PyResult<()> {
+        self.on_cells(&state, &mut Borrowed::default(), |tile, mut state| {
+            tile.read_weights(&mut state)
+        })
+    }
+
+    /// Writes hidden parameters of cells, and frozen values of their reads.
+    fn write_cell_parameters(&self, state: State<'_>) -> PyResult<()> {
+        self.on_cells(&state, &mut Borrowed::default(), |tile, state| {
+            tile.write_parameters(&state)?;
+            tile.write_reads(&state)
+        })
     }
 
     fn write_lines(&self, backward: bool, lines: &Bound<'_, PyDict>) -> PyResult<()> {
         let tensors = LineTensors::new(Some(lines), &mut Borrowed::default())?;
-        self.enter(lines.py(), |tile| tile.set_lines(direction(backward), &tensors.borrow()))
+        let direction = direction(backward);
+        self.enter(lines.py(), |tile| match tile {
+            Tile::Devices(tile) => tile.set_lines(direction, &tensors.borrow()),
+            Tile::Cells(tile) => tile.write_lines(direction, &tensors.borrow()),
+        })
     }
 
     #[pyo3(signature = (backward, x, y, seed, call, is_test, bias=None, lines=None, mask=None))]
@@ -153,7 +290,7 @@ impl PyGpuTile {
         let key = key(seed, call)?;
         let drop_last = backward && self.spec.get().analog_bias();
         self.enter(py, |tile| {
-            tile.product(Product {
+            let product = Product {
                 direction: direction(backward),
                 x: x.slice(),
                 bias,
@@ -163,11 +300,15 @@ impl PyGpuTile {
                 is_test,
                 running: running.as_mut().and_then(|tensor| tensor.slice().first_mut()),
                 mask: mask.as_mut().map(BytesMut::slice),
-            })
+            };
+            match tile {
+                Tile::Devices(tile) => tile.product(product),
+                Tile::Cells(tile) => tile.product(product),
+            }
         })
     }
 
-    #[pyo3(signature = (x, d, learning_rate, seed, calls, bias=None, counts=None))]
+    #[pyo3(signature = (x, d, learning_rate, seed, calls, bias=None, counts=None, state=None))]
     #[allow(clippy::too_many_arguments, reason = "mirrors the update of the processor")]
     fn update(
         &self,
@@ -178,13 +319,22 @@ impl PyGpuTile {
         calls: &Bound<'_, PyAny>,
         bias: Option<f32>,
         counts: Option<&Bound<'_, PyAny>>,
+        state: Option<State<'_>>,
     ) -> PyResult<()> {
         let py = x.py();
         let mut borrowed = Borrowed::default();
         let (x, d) = (borrowed.floats("x", x)?, borrowed.floats("d", d)?);
+        if let Some(state) = &state {
+            let batch = Batch { x: x.slice(), bias, d: d.slice(), learning_rate };
+            return numbered(seed, calls, |key| {
+                self.on_cells(state, &mut borrowed, |tile, mut state| {
+                    tile.update(&mut state, &batch, key)
+                })
+            });
+        }
         let mut counts = counts.map(|counts| borrowed.ints_mut("counts", counts)).transpose()?;
         numbered(seed, calls, |key| {
-            self.enter(py, |tile| {
+            self.on_devices(py, |tile| {
                 tile.update(GpuUpdate {
                     x: x.slice(),
                     bias,
@@ -197,14 +347,28 @@ impl PyGpuTile {
         })
     }
 
-    fn decay(&self, alpha: f64, seed: &Bound<'_, PyAny>, calls: &Bound<'_, PyAny>) -> PyResult<()> {
-        numbered(seed, calls, |key| self.enter(seed.py(), |tile| tile.decay(alpha, key)))
+    #[pyo3(signature = (alpha, seed, calls, state=None))]
+    fn decay(
+        &self,
+        alpha: f64,
+        seed: &Bound<'_, PyAny>,
+        calls: &Bound<'_, PyAny>,
+        state: Option<State<'_>>,
+    ) -> PyResult<()> {
+        self.operate(Operation::Decay(alpha), seed, calls, state.as_ref())
     }
 
-    fn diffuse(&self, seed: &Bound<'_, PyAny>, calls: &Bound<'_, PyAny>) -> PyResult<()> {
-        numbered(seed, calls, |key| self.enter(seed.py(), |tile| tile.diffuse(key)))
+    #[pyo3(signature = (seed, calls, state=None))]
+    fn diffuse(
+        &self,
+        seed: &Bound<'_, PyAny>,
+        calls: &Bound<'_, PyAny>,
+        state: Option<State<'_>>,
+    ) -> PyResult<()> {
+        self.operate(Operation::Diffuse, seed, calls, state.as_ref())
     }
 
+    #[pyo3(signature = (start, count, probability, seed, calls, state=None))]
     fn reset_columns(
         &self,
         start: usize,
@@ -212,20 +376,21 @@ impl PyGpuTile {
         probability: f64,
         seed: &Bound<'_, PyAny>,
         calls: &Bound<'_, PyAny>,
+        state: Option<State<'_>>,
     ) -> PyResult<()> {
-        numbered(seed, calls, |key| {
-            self.enter(seed.py(), |tile| tile.reset_columns(start, count, probability, key))
-        })
+        let operation = Operation::Reset { start, count, probability };
+        self.operate(operation, seed, calls, state.as_ref())
     }
 
+    #[pyo3(signature = (value, seed, calls, state=None))]
     fn clip_weights(
         &self,
         value: f32,
         seed: &Bound<'_, PyAny>,
         calls: &Bound<'_, PyAny>,
+        state: Option<State<'_>>,
     ) -> PyResult<()> {
-        let clip = WeightClip::FixedValue(value);
-        numbered(seed, calls, |key| self.enter(seed.py(), |tile| tile.clip_weights(clip, key)))
+        self.operate(Operation::Clip(value), seed, calls, state.as_ref())
     }
 
     /// Test hook: destroys the device as a driver that crashed would.

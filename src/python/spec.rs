@@ -233,6 +233,18 @@ impl PyTileSpec {
         }
     }
 
+    /// Names of the matrices that updates change, beside the weights themselves.
+    #[getter]
+    fn weight_names(&self) -> Vec<String> {
+        match &self.crosspoints {
+            Crosspoints::Devices(spec, names) => {
+                let persistent = spec.device().persistent_position();
+                persistent.map(|at| names[at].to_owned()).into_iter().collect()
+            }
+            Crosspoints::Cells(cells) => cells.weight_names(),
+        }
+    }
+
     /// Name, dtype and length of what a cell has in its state beside matrices.
     #[getter]
     fn cell_entries(&self) -> Vec<(String, &'static str, usize)> {

@@ -7,7 +7,7 @@ use crate::error::Result;
 /// What is kept of a buffer that gave pulses.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Memory {
-    momentum: f32,
+    pub(super) momentum: f32,
     forgets: bool,
 }
 
@@ -26,14 +26,16 @@ impl Memory {
         self.forgets
     }
 
+    /// How much of what was written is taken away, if not the whole buffer shrinks.
+    #[inline(always)]
+    pub(super) fn taken(&self) -> f32 {
+        1.0 - self.momentum.clamp(0.0, 1.0)
+    }
+
     /// What is left of `omega` after pulses worth `written`.
     #[inline(always)]
     pub(super) fn after(&self, omega: f32, written: f32) -> f32 {
-        if self.forgets {
-            self.momentum * omega
-        } else {
-            omega - (1.0 - self.momentum.clamp(0.0, 1.0)) * written
-        }
+        if self.forgets { self.momentum * omega } else { omega - self.taken() * written }
     }
 }
 
@@ -44,7 +46,7 @@ pub(super) struct Buffer {
     thres_scale: f64,
     /// Size of a write in steps of the target.
     pub(super) step: f64,
-    memory: Memory,
+    pub(super) memory: Memory,
 }
 
 impl Buffer {

@@ -17,7 +17,7 @@ pub(super) struct Chopper {
     auto_granularity: f64,
     /// Size of a write in steps of the slow device.
     pub(super) step: f64,
-    memory: Memory,
+    pub(super) memory: Memory,
     no_buffer: bool,
     pub(super) auto_scale: bool,
     auto_momentum: f64,
@@ -241,12 +241,24 @@ impl Chopper {
         f64::from(uniform) < self.out_prob
     }
 
+    /// Whether a buffer forgets before each transfer.
+    #[inline(always)]
+    pub(super) fn starts_anew(&self) -> bool {
+        self.no_buffer && self.reference.is_none()
+    }
+
+    /// Limit of what a buffer keeps, for so many pulses at most.
+    #[inline(always)]
+    pub(super) fn limit(&self, most: f32) -> Option<f32> {
+        let reference = self.reference.as_ref()?;
+        (reference.cap > 0.0 && !self.memory.forgets()).then_some(most * reference.cap)
+    }
+
     /// Adds a value to its buffer and takes whole pulses out, at most `most`; their number, of the sign of
     /// the buffer.
     #[inline(always)]
     pub(super) fn digest(&self, h: &mut f32, value: f32, most: f32) -> f32 {
-        let dynamic = self.reference.as_ref();
-        let kept = if self.no_buffer && dynamic.is_none() { 0.0 } else { *h };
+        let kept = if self.starts_anew() { 0.0 } else { *h };
         let omega = kept + value;
         if omega.abs() < 1.0 {
             *h = omega;
@@ -254,11 +266,7 @@ impl Chopper {
         }
         let pulses = omega.trunc().clamp(-most, most);
         let mut left = self.memory.after(omega, pulses);
-        if let Some(reference) = dynamic
-            && reference.cap > 0.0
-            && !self.memory.forgets()
-        {
-            let limit = most * reference.cap;
+        if let Some(limit) = self.limit(most) {
             left = left.clamp(-limit, limit);
         }
         *h = left;
@@ -267,6 +275,11 @@ impl Chopper {
 }
 
 impl Reference {
+    /// Weight of the newest read in the running mean.
+    pub(super) fn beta(&self) -> f32 {
+        self.beta
+    }
+
     /// The running mean after one more read.
     #[inline(always)]
     pub(super) fn averaged(&self, mean: f32, value: f32) -> f32 {

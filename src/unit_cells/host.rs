@@ -50,7 +50,7 @@ impl<'a> Host<'a, '_> {
         let plan = self.plan;
         match &self.spec.nodes[0].content {
             Content::Cell { rule: Rule::Mixed(mixed), .. } => {
-                Digital::new(self, mixed)?.run(self, mixed)?;
+                self.accumulate(mixed)?;
             }
             _ => plan.stages.iter().try_for_each(|stage| self.stage(stage))?,
         }
@@ -438,48 +438,17 @@ impl<'a> Host<'a, '_> {
         }
         Ok(())
     }
-}
 
-/// Inputs and errors that mixed precision adds up, quantised where that is wanted.
-struct Digital {
-    x: Option<Vec<f32>>,
-    d: Option<Vec<f32>>,
-}
-
-impl Digital {
-    fn new(host: &Host<'_, '_>, mixed: &Mixed) -> Result<Self> {
-        let (batch, spec) = (host.batch, host.spec);
-        let draw = host.key.stream(Stream::Quantise);
-        let [x, d] = mixed.quantisers();
-        let inputs = spec.x_size - usize::from(batch.bias.is_some());
-        let samples = batch.d.len() / spec.d_size;
-        let x = x.map(|quantiser| {
-            let mut all = memory::room(samples * spec.x_size)?;
-            for sample in 0..samples {
-                let first = all.len();
-                all.extend_from_slice(&batch.x[sample * inputs..][..inputs]);
-                all.extend(batch.bias);
-                quantiser.apply(&mut all[first..], draw, sample as u32, 0);
-            }
-            Ok::<_, Error>(all)
-        });
-        let d = d.map(|quantiser| {
-            let mut all = memory::copied(batch.d)?;
-            for (sample, d) in all.chunks_exact_mut(spec.d_size).enumerate() {
-                quantiser.apply(d, draw, sample as u32, 1);
-            }
-            Ok::<_, Error>(all)
-        });
-        Ok(Self { x: x.transpose()?, d: d.transpose()? })
-    }
-
-    fn run(&self, host: &mut Host<'_, '_>, mixed: &Mixed) -> Result<()> {
-        let (batch, spec, plan) = (host.batch, host.spec, host.plan);
+    /// Runs the stages of mixed precision.
+    fn accumulate(&mut self, mixed: &Mixed) -> Result<()> {
+        let (spec, plan) = (self.spec, self.plan);
+        let quantised = mixed.quantised(self.batch, [spec.d_size, spec.x_size], self.key)?;
+        let batch = quantised.batch(self.batch);
         let source = Source {
-            x: self.x.as_deref().unwrap_or(batch.x),
+            x: batch.x,
             x_size: spec.x_size,
-            bias: if self.x.is_some() { None } else { batch.bias },
-            d: self.d.as_deref().unwrap_or(batch.d),
+            bias: batch.bias,
+            d: batch.d,
             d_size: spec.d_size,
             parameters: spec.update(),
             granularity: mixed.granularity,
@@ -487,26 +456,26 @@ impl Digital {
             rates: &[],
             turn: Turn::Both,
             signs: [&[]; 2],
-            key: host.key,
+            key: self.key,
         };
-        let chi = host.buffer(0);
+        let chi = self.buffer(0);
         let mut hot = memory::filled(0.0, spec.d_size)?;
         for stage in &plan.stages {
             match stage {
                 Stage::Accumulate { samples } => {
-                    let (scale, chi) = (plan.rate as f32, &mut host.states[chi]);
+                    let (scale, chi) = (plan.rate as f32, &mut self.states[chi]);
                     gradient::add(&source, samples.clone(), scale, None, chi, |_| Ok(()))?;
                 }
                 Stage::Row { row, write } => {
-                    let steps = take_steps(&mut host.states[chi], *row, spec.x_size, mixed)?;
+                    let steps = take_steps(&mut self.states[chi], *row, spec.x_size, mixed)?;
                     if steps.iter().all(|steps| *steps == 0.0) {
                         continue;
                     }
                     hot[*row] = 1.0;
-                    host.write(write, [&steps, &hot], mixed.rate(), &mixed.write)?;
+                    self.write(write, [&steps, &hot], mixed.rate(), &mixed.write)?;
                     hot[*row] = 0.0;
                 }
-                other => host.stage(other)?,
+                other => self.stage(other)?,
             }
         }
         Ok(())

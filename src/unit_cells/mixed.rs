@@ -1,9 +1,11 @@
 //! Updates that are collected digitally and written in whole pulses.
 
+use super::batch::Batch;
 use super::config::MixedPrecisionCompound;
 use crate::config::{PulseType, UpdateParameters, finite, require};
-use crate::error::Result;
-use crate::rng::Draw;
+use crate::error::{Error, Result};
+use crate::memory;
+use crate::rng::{Draw, Key, Stream};
 
 /// The rule of [`MixedPrecisionCompound`].
 #[derive(Debug, Clone)]
@@ -23,7 +25,7 @@ pub(super) struct Mixed {
 
 /// Quantises values relative to the largest of a vector.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Quantiser {
+struct Quantiser {
     levels: f32,
     stochastic: bool,
 }
@@ -86,9 +88,39 @@ impl Mixed {
         self.granularity * self.transfer_lr
     }
 
-    /// The quantisers of inputs and of errors.
-    pub(super) fn quantisers(&self) -> [Option<Quantiser>; 2] {
-        self.quantisers
+    /// What is added up of a batch of a tile with `d_size` rows and `x_size` columns; `key` is that of the
+    /// call.
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::Error::Memory).
+    pub(super) fn quantised(
+        &self,
+        batch: &Batch<'_>,
+        [d_size, x_size]: [usize; 2],
+        key: Key,
+    ) -> Result<Quantised> {
+        let draw = key.stream(Stream::Quantise);
+        let [x, d] = self.quantisers;
+        let inputs = x_size - usize::from(batch.bias.is_some());
+        let samples = batch.d.len() / d_size;
+        let x = x.map(|quantiser| {
+            let mut all = memory::room(samples * x_size)?;
+            for sample in 0..samples {
+                let first = all.len();
+                all.extend_from_slice(&batch.x[sample * inputs..][..inputs]);
+                all.extend(batch.bias);
+                quantiser.apply(&mut all[first..], draw, sample as u32, 0);
+            }
+            Ok::<_, Error>(all)
+        });
+        let d = d.map(|quantiser| {
+            let mut all = memory::copied(batch.d)?;
+            for (sample, d) in all.chunks_exact_mut(d_size).enumerate() {
+                quantiser.apply(d, draw, sample as u32, 1);
+            }
+            Ok::<_, Error>(all)
+        });
+        Ok(Quantised { x: x.transpose()?, d: d.transpose()? })
     }
 
     /// Takes whole steps out of an accumulated value; their number.
@@ -101,9 +133,27 @@ impl Mixed {
     }
 }
 
+/// Inputs and errors that mixed precision adds up, quantised where that is wanted.
+pub(super) struct Quantised {
+    x: Option<Vec<f32>>,
+    d: Option<Vec<f32>>,
+}
+
+impl Quantised {
+    /// The batch with these values.
+    pub(super) fn batch<'a>(&'a self, batch: &Batch<'a>) -> Batch<'a> {
+        Batch {
+            x: self.x.as_deref().unwrap_or(batch.x),
+            bias: if self.x.is_some() { None } else { batch.bias },
+            d: self.d.as_deref().unwrap_or(batch.d),
+            learning_rate: batch.learning_rate,
+        }
+    }
+}
+
 impl Quantiser {
     /// Quantises one vector, number `sample` of its call; `side` is 0 for inputs and 1 for errors.
-    pub(super) fn apply(&self, values: &mut [f32], draw: Draw, sample: u32, side: u32) {
+    fn apply(&self, values: &mut [f32], draw: Draw, sample: u32, side: u32) {
         let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
         let width = if largest > 0.0 { largest / self.levels } else { 1.0 };
         for (at, value) in values.iter_mut().enumerate() {

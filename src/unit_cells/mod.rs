@@ -23,6 +23,7 @@
 //! | `schedule`, `plan` | what one call does |
 //! | `batch`, `host`, `update` | the call on the processor |
 //! | `tile` | a tile of cells that owns its state |
+//! | `gpu` | a tile of cells on a graphics processor |
 
 mod batch;
 mod buffer;
@@ -30,6 +31,8 @@ mod chopper;
 mod config;
 mod construct;
 mod counters;
+#[cfg(feature = "wgpu")]
+pub mod gpu;
 mod host;
 mod mirror;
 mod mixed;

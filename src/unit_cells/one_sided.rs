@@ -16,9 +16,9 @@ pub(super) struct OneSided {
     every: i64,
     in_batches: bool,
     /// Thresholds of the larger and of the smaller device, relative to `w_max`.
-    thresholds: [f32; 2],
+    pub(super) thresholds: [f32; 2],
     /// Configured largest weights of the two devices.
-    w_max: [f32; 2],
+    pub(super) w_max: [f32; 2],
     pub(super) read: OneLine,
     pub(super) write: UpdateParameters,
 }

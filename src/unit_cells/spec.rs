@@ -1,6 +1,8 @@
 //! A cell of several devices: its tree, its sizes and its rules. Immutable; everything that changes is
 //! state of the caller.
 
+use std::ops::Range;
+
 use super::buffer::Buffer;
 use super::chopper::Chopper;
 use super::config::{
@@ -225,7 +227,7 @@ impl CellSpec {
     }
 
     /// Leaves below a node: those of the members of a cell follow one another.
-    pub(super) fn leaves_of(&self, node: usize) -> impl Iterator<Item = usize> {
+    pub(super) fn leaves_of(&self, node: usize) -> Range<usize> {
         self.first_leaf(node)..self.end_of_leaves(node)
     }
 

@@ -1,8 +1,9 @@
 //! One call: checks, a plan, and one transaction around its stages.
 
 use super::batch::Batch;
+use super::counters::Counters;
 use super::host::Host;
-use super::plan::Outline;
+use super::plan::{Outline, Plan};
 use super::spec::CellSpec;
 use super::state::CellState;
 use crate::error::Result;
@@ -26,17 +27,9 @@ pub fn update(
     batch: &Batch<'_>,
     key: Key,
 ) -> Result<()> {
-    let samples = batch.samples(spec.d_size, spec.x_size)?;
-    if batch.learning_rate == 0.0 || samples == 0 {
-        return Ok(());
-    }
     let before = state.counters(spec);
     let mut counters = before.clone();
-    let source = source(spec, batch, key);
-    let largest = |sample| source.largest(sample);
-    let outline = Outline { samples, learning_rate: batch.learning_rate, largest: &largest };
-    let plan = spec.plan(&mut counters, &outline, key)?;
-    Source { rate: plan.rate, rates: &plan.rates, ..source }.check()?;
+    let Some(plan) = plan(spec, &mut counters, batch, key)? else { return Ok(()) };
     let planes = CellState::planes(&state.parameters);
     let mut persistent: Vec<Option<&mut [f32]>> = (0..spec.matrices).map(|_| None).collect();
     for (leaf, values) in spec.leaves.iter().zip(&mut state.persistent) {
@@ -59,8 +52,30 @@ pub fn update(
     Ok(())
 }
 
+/// What a call with this batch does, and counters after it; `None` if nothing happens at all.
+///
+/// # Errors
+/// As for [`update`], before anything changes.
+pub(super) fn plan(
+    spec: &CellSpec,
+    counters: &mut Counters,
+    batch: &Batch<'_>,
+    key: Key,
+) -> Result<Option<Plan>> {
+    let samples = batch.samples(spec.d_size, spec.x_size)?;
+    if batch.learning_rate == 0.0 || samples == 0 {
+        return Ok(None);
+    }
+    let source = source(spec, batch, key);
+    let largest = |sample| source.largest(sample);
+    let outline = Outline { samples, learning_rate: batch.learning_rate, largest: &largest };
+    let plan = spec.plan(counters, &outline, key)?;
+    Source { rate: plan.rate, rates: &plan.rates, ..source }.check()?;
+    Ok(Some(plan))
+}
+
 /// The batch as the source of its pulses.
-fn source<'a>(spec: &'a CellSpec, batch: &Batch<'a>, key: Key) -> Source<'a> {
+pub(super) fn source<'a>(spec: &'a CellSpec, batch: &Batch<'a>, key: Key) -> Source<'a> {
     Source {
         x: batch.x,
         x_size: spec.x_size,

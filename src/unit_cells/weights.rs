@@ -1,5 +1,7 @@
 //! Weights that are set, and what happens to weights beside updates.
 
+use std::ops::Range;
+
 use super::counters::Counters;
 use super::one_sided::{MINUS, PLUS};
 use super::slots::{Place, SlotKind};
@@ -41,7 +43,7 @@ impl CellSpec {
     }
 
     /// Cells with a fixed choice keep it.
-    fn keep_choices(&self, before: &Counters, counters: &mut Counters) {
+    pub(super) fn keep_choices(&self, before: &Counters, counters: &mut Counters) {
         for (number, node) in self.nodes.iter().enumerate() {
             if let Content::Cell { rule: Rule::Vector(vector), .. } = &node.content
                 && vector.sets_one()
@@ -52,7 +54,7 @@ impl CellSpec {
     }
 
     /// The weights of the leaves below a node for weights of the node that are set.
-    fn share(
+    pub(super) fn share(
         &self,
         node: usize,
         mut weights: Vec<f32>,
@@ -169,11 +171,16 @@ impl CellSpec {
         probability: f64,
         key: Key,
     ) -> Result<()> {
-        let node = if self.transfer().is_some() { self.members(0)[0] } else { 0 };
+        let leaves = self.reset_leaves();
         let reset = |device: &Device, cells: Cells<'_>, key| {
             device.reset_columns(cells, start, count, probability, key)
         };
-        self.with_leaves(state, self.leaves_of(node), key, reset)
+        self.with_leaves(state, leaves, key, reset)
+    }
+
+    /// Leaves whose columns are reset.
+    pub(super) fn reset_leaves(&self) -> Range<usize> {
+        self.leaves_of(if self.transfer().is_some() { self.members(0)[0] } else { 0 })
     }
 
     /// Numbers of the devices that drift, with the ending of the names of what each of them has in the

@@ -28,6 +28,11 @@ struct Params {
     first_column: u32,
     columns: u32,
     probability: u32,
+    // The cells of this dispatch.
+    window_column: u32,
+    window_columns: u32,
+    window_row: u32,
+    window_rows: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -5,17 +5,20 @@
 @group(0) @binding(3) var<storage, read> d: array<f32>;
 @group(0) @binding(4) var<storage, read_write> state: array<f32>;
 @group(0) @binding(5) var<storage, read_write> visible: array<f32>;
+// Whether there is anything to add, 0 or 1; always unless `CONDITIONAL` is set.
+@group(0) @binding(6) var<storage, read> wanted: array<u32>;
 
 @compute @workgroup_size(64, 4)
 fn main(
     @builtin(global_invocation_id) thread: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-    let column = thread.x;
-    if column >= params.x_size {
+    if thread.x >= params.window_columns {
         return;
     }
-    for (var row = thread.y; row < params.d_size; row += 4u * groups.y) {
+    let column = params.window_column + thread.x;
+    for (var line = thread.y; line < params.window_rows; line += 4u * groups.y) {
+        let row = params.window_row + line;
         update(row, column);
     }
 }
@@ -26,6 +29,9 @@ fn within_f32(value: f32) -> f32 {
 }
 
 fn update(row: u32, column: u32) {
+    if CONDITIONAL && wanted[0] == 0u {
+        return;
+    }
     let at = row * params.x_size + column;
     var cell: Cell;
     if BOUNDED {

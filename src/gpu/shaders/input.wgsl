@@ -2,7 +2,7 @@
 // src/mvm/input.rs. Writes the line voltages, the scale of the row and sums over its voltages.
 
 @group(0) @binding(0) var<uniform> params: Params;
-// Inputs `[samples, given]`, then the scales by the running average where those are used.
+// Inputs `[samples, given]`, and the scales by the running average where those are used.
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> state: array<u32>;
 @group(0) @binding(3) var<storage, read_write> prepared: array<f32>;
@@ -22,7 +22,7 @@ var<workgroup> partial: array<vec4<f32>, 256>;
 
 fn input_at(row: u32, column: u32) -> f32 {
     if column < params.given {
-        return x[row * params.given + column];
+        return x[params.x_first + row * params.given + column];
     }
     return params.bias;
 }
@@ -72,7 +72,7 @@ fn scale_of(row: u32, found: vec4<f32>) -> f32 {
         case MANAGE_ABS_MAX: { return cap(found.x); }
         case MANAGE_MAX: { return cap(found.y); }
         case MANAGE_CONSTANT: { return params.threshold; }
-        case MANAGE_AVERAGE: { return x[params.samples * params.given + row]; }
+        case MANAGE_AVERAGE: { return x[params.averages + row]; }
         case MANAGE_WORST_CASE: {
             let largest = cap(found.x);
             let wanted = divide(max(found.z, found.w) * params.assumed_wmax, params.scale_bound);

@@ -5,6 +5,9 @@
 @group(0) @binding(2) var<storage, read_write> state: array<f32>;
 @group(0) @binding(3) var<storage, read_write> visible: array<f32>;
 
+// Rows that are changed, those that are not 0; of all rows unless `CHOSEN` is set.
+@group(0) @binding(4) var<storage, read> chosen: array<u32>;
+
 const DIFFUSION: u32 = 13u;
 const RESET: u32 = 14u;
 
@@ -53,11 +56,15 @@ fn main(
     @builtin(global_invocation_id) thread: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-    let column = thread.x;
-    if column >= params.x_size {
+    if thread.x >= params.window_columns {
         return;
     }
-    for (var row = thread.y; row < params.d_size; row += 4u * groups.y) {
+    let column = params.window_column + thread.x;
+    for (var line = thread.y; line < params.window_rows; line += 4u * groups.y) {
+        let row = params.window_row + line;
+        if CHOSEN && chosen[row] == 0u {
+            continue;
+        }
         let at = row * params.x_size + column;
         var w = changed(state[at], row, column, at);
         if BOUNDED {

@@ -64,6 +64,9 @@ struct Params {
     adc_clips: u32,
     test_negative: u32,
     out_scale: f32,
+    // Where the inputs begin, and the scales by the running average.
+    x_first: u32,
+    averages: u32,
 }
 
 // Sums are over the inputs of both signs or of the positive sign, then of the negative sign.

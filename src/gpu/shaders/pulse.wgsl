@@ -27,6 +27,11 @@ const SEGMENT: u32 = 16u;
 const FAR: f32 = 6.0;
 const MAX_FLOAT: f32 = 3.40282347e+38;
 
+// Which pulses a device takes, and as what.
+const BOTH: u32 = 0u;
+const ONLY_UP: u32 = 1u;
+const ONLY_DOWN_AS_UP: u32 = 2u;
+
 struct Pulses {
     count: u32,
     up: bool,
@@ -48,7 +53,17 @@ fn nearest(value: f32) -> u32 {
     return u32(round(select(value, half, close)));
 }
 
+// Those of the pulses that the device takes.
 fn pulses_of(slice: u32, row: u32, column: u32) -> Pulses {
+    let pulses = coincidences(slice, row, column);
+    switch TURN {
+        case ONLY_UP: { return Pulses(select(0u, pulses.count, pulses.up), true); }
+        case ONLY_DOWN_AS_UP: { return Pulses(select(pulses.count, 0u, pulses.up), true); }
+        default: { return pulses; }
+    }
+}
+
+fn coincidences(slice: u32, row: u32, column: u32) -> Pulses {
     let d = d_trains[slice * params.d_size + row];
     let x = x_trains[slice * params.x_size + column];
     // A negative product of input and error calls for a larger weight.
@@ -126,11 +141,12 @@ fn main(
     @builtin(global_invocation_id) thread: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-    let column = thread.x;
-    if column >= params.x_size {
+    if thread.x >= params.window_columns {
         return;
     }
-    for (var row = thread.y; row < params.d_size; row += 4u * groups.y) {
+    let column = params.window_column + thread.x;
+    for (var line = thread.y; line < params.window_rows; line += 4u * groups.y) {
+        let row = params.window_row + line;
         update(row, column);
     }
 }

@@ -30,7 +30,7 @@ fn one() -> Vec<Crosspoint> {
     vec![DeviceConfig::SoftBounds(SoftBounds { pulsed, ..SoftBounds::default() }).into()]
 }
 
-fn cells() -> Vec<CellConfig> {
+pub fn cells() -> Vec<CellConfig> {
     let pair = || OneSidedUnitCell {
         unit_cell_devices: one(),
         refresh_every: 3,

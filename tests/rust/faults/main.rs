@@ -6,6 +6,8 @@
 
 #[cfg(feature = "wgpu")]
 mod card;
+#[cfg(feature = "wgpu")]
+mod card_cells;
 mod cells;
 mod host;
 

@@ -3,6 +3,7 @@
 //! Any adapter will do, a software one too; without one the tests print so and end.
 
 mod cases;
+mod cells;
 mod draws;
 mod failures;
 mod lifecycle;

@@ -20,7 +20,6 @@ from mho.simulator.raw_tiles.core.gpu.mirror import Mirror
 from mho.simulator.raw_tiles.core.gpu.watched_buffers import WatchedBuffers
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.tensors import CoreTensors
-from mho.simulator.state.names import PERSISTENT
 from mho.simulator.state.names import AnalogTileStateNames as Names
 
 _ALIVE: "weakref.WeakSet[GpuKernels]" = weakref.WeakSet()
@@ -59,11 +58,12 @@ class GpuKernels:
         Weights that an optimizer of torch trains are a parameter, which is always up to date.
         """
         owner = self._tensors.owner
-        watched: list[tuple[Module, str]] = [(self._tensors.group(Names.HIDDEN), PERSISTENT)]
+        hidden = self._parsed.spec.weight_names
+        watched: list[tuple[Module, list[str]]] = [(self._tensors.group(Names.HIDDEN), hidden)]
         if self._mirror.shared() is None:
-            watched.append((owner, Names.WEIGHTS))
-        for module, name in watched:
-            module._buffers = WatchedBuffers(module._buffers, name, self.sync_to_host)
+            watched.append((owner, [Names.WEIGHTS]))
+        for module, names in watched:
+            module._buffers = WatchedBuffers(module._buffers, names, self.sync_to_host)
         self._tensors.connect(owner)
 
     def remove(self) -> None:
@@ -125,7 +125,8 @@ class GpuKernels:
             replaces_all: Nothing of the old weights is used, so they are not brought back.
         """
         with self._lock:
-            if replaces_all:
+            if replaces_all and not self._parsed.spec.is_cell:
+                # Cells keep the weights of devices that they do not write.
                 self._newer = False
             self.sync_to_host()
             try:
@@ -170,14 +171,18 @@ class GpuKernels:
         counts = self._tensors.counts
         self._change(
             lambda tile, seed, calls: tile.update(
-                x, d, learning_rate, seed, calls, bias_input, counts
+                x, d, learning_rate, seed, calls, bias_input, counts, self._mirror.state()
             ),
             self._mirror.check_finite,
         )
 
     def operate(self, name: str, *arguments: float) -> None:
         """Run an operation on the weights; see `Kernels`."""
-        self._change(lambda tile, seed, calls: getattr(tile, name)(*arguments, seed, calls))
+        self._change(
+            lambda tile, seed, calls: getattr(tile, name)(
+                *arguments, seed, calls, self._mirror.state()
+            )
+        )
 
     def _change(
         self,

@@ -1,11 +1,12 @@
 """What a graphics processor has of the tensors of a raw tile."""
 
+import torch
 from torch import Tensor
 
 from mho import _core
 from mho.exceptions import TileError
 from mho.settings import open_adapter
-from mho.simulator.raw_tiles.core.gpu.watched_buffers import peek
+from mho.simulator.raw_tiles.core.gpu.watched_buffers import peek, peek_all
 from mho.simulator.raw_tiles.core.kernels import check_finite
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.tensors import CoreTensors
@@ -95,10 +96,13 @@ class Mirror:
         """
         if self.tile is None:
             raise TileError("backend: there is no tile on the graphics processor")
-        own = self._own()
-        self.tile.read_weights(own["buffer"])
-        if PERSISTENT in own:
-            self.tile.read_persistent(own[PERSISTENT])
+        own, state = self._own(), self.state()
+        if state is not None:
+            self.tile.read_cells(state)
+        else:
+            self.tile.read_weights(own["buffer"])
+            if PERSISTENT in own:
+                self.tile.read_persistent(own[PERSISTENT])
         if self.shared() is not None:
             self._tensors.count_write()
             self._versions.put(_OWN, own)  # seen: these are its own
@@ -106,6 +110,16 @@ class Mirror:
     def shared(self) -> Tensor | None:
         """Return the parameter by which optimizers of torch train the weights, if there is one."""
         return self._tensors.owner._parameters.get(Names.SHARED_WEIGHTS)
+
+    def state(self) -> tuple[Tensor, dict[str, Tensor]] | None:
+        """Return the tensors of the host of a tile of cells, whatever is newer; None for devices.
+
+        Counters and signs of cells are on the host all the time, and go with every call.
+        """
+        if not self._parsed.spec.is_cell:
+            return None
+        hidden = peek_all(self._tensors.hidden)
+        return self._own()["buffer"], {**hidden, **self._tensors.cell}
 
     def _own(self) -> dict[str, Tensor]:
         shared = self.shared()
@@ -115,9 +129,10 @@ class Mirror:
         if weights is None:
             raise TileError(f"{Names.WEIGHTS}: the tile has lost this buffer")
         own = {"buffer": weights}
-        persistent = peek(self._tensors.hidden, PERSISTENT)
-        if persistent is not None:
-            own[PERSISTENT] = persistent
+        for name in self._parsed.spec.weight_names:
+            value = peek(self._tensors.hidden, name)
+            if value is not None:
+                own[name] = value
         return own
 
     def _is_built(self) -> bool:
@@ -133,19 +148,32 @@ class Mirror:
             self._versions.forget(_OWN)
         elif self._versions.changed(_OWN, own):
             self._is_finite = False  # not known
-            tile.write_weights(own["buffer"])
-            if PERSISTENT in own:
-                tile.write_persistent(own[PERSISTENT])
+            if (state := self.state()) is not None:
+                tile.write_cells(state)
+            else:
+                tile.write_weights(own["buffer"])
+                if PERSISTENT in own:
+                    tile.write_persistent(own[PERSISTENT])
             self._versions.put(_OWN, own)
 
     def _upload_devices(self, tile: _core.GpuTile) -> None:
-        hidden = dict.copy(self._tensors.hidden)
-        hidden.pop(PERSISTENT, None)
-        if self._versions.changed(_HIDDEN, hidden):
-            tile.write_hidden(hidden)
-            self._versions.put(_HIDDEN, hidden)
+        hidden, state = peek_all(self._tensors.hidden), self.state()
+        for name in self._parsed.spec.weight_names:
+            hidden.pop(name, None)
+        reads = {name: value for name, value in self._tensors.cell.items() if _of_a_read(value)}
+        if self._versions.changed(_HIDDEN, hidden | reads):
+            if state is not None:
+                tile.write_cell_parameters(state)
+            else:
+                tile.write_hidden(hidden)
+            self._versions.put(_HIDDEN, hidden | reads)
         for backward, name in enumerate(_LINES):
             lines = self._tensors.lines[backward]
             if lines and self._versions.changed(name, lines):
                 tile.write_lines(bool(backward), lines)
                 self._versions.put(name, lines)
+
+
+def _of_a_read(value: Tensor) -> bool:
+    """Return whether an entry of a cell has frozen values, which no call changes."""
+    return value.dtype == torch.float32
