@@ -5,6 +5,8 @@ Five answers to one question, how well a small network reads scikit-learn's 8x8 
 * floating point: an ordinary torch network;
 * trained in memory: the same network on crossbars of ConstantStep or SoftBounds devices, where
   every weight change is made by pulses (``AnalogSGD``);
+* with ``--algorithm agad`` (or ``tt``, ``ttv2``, ``c-ttv2``, ``mp``) also trained in memory by that
+  algorithm, with the settings that ``tune`` derives for the device and the layers;
 * converted: the digital network moved to noisy crossbars with ``convert_to_analog``, as it is and
   after a few epochs of fine-tuning with the noise in the forward pass.
 
@@ -33,10 +35,14 @@ from mho.simulator.configs import (
     InferenceRPUConfig,
     SingleRPUConfig,
     SoftBoundsDevice,
+    SoftBoundsReferenceDevice,
+    build_config,
 )
+from mho.simulator.parameters.base import RPUConfigBase
 
 HIDDEN = 64
 BATCH = 10
+ALGORITHMS = ("tt", "ttv2", "c-ttv2", "agad", "mp")
 # Reading a noisy network several times tells its accuracy apart from the luck of one reading.
 READINGS = 10
 
@@ -74,14 +80,25 @@ def digital_network() -> nn.Sequential:
     return nn.Sequential(nn.Linear(64, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, 10))
 
 
-def in_memory_network(device: ConstantStepDevice | SoftBoundsDevice) -> nn.Sequential:
-    """Return the same network with both layers on crossbars of ``device``."""
-    config = SingleRPUConfig(device=device)
+def in_memory_network(config: RPUConfigBase) -> nn.Sequential:
+    """Return the same network with both layers on crossbars."""
     return nn.Sequential(
         AnalogLinear(64, HIDDEN, rpu_config=config),
         nn.Tanh(),
         AnalogLinear(HIDDEN, 10, rpu_config=config),
     )
+
+
+def in_memory_configs(algorithm: str | None) -> dict[str, RPUConfigBase]:
+    """Return crossbars of single devices, and of the cells of an algorithm if there is one."""
+    configs: dict[str, RPUConfigBase] = {
+        "in memory, ConstantStep": SingleRPUConfig(device=ConstantStepDevice()),
+        "in memory, SoftBounds": SingleRPUConfig(device=SoftBoundsDevice()),
+    }
+    if algorithm is not None:
+        tuned = build_config(algorithm, SoftBoundsReferenceDevice(), tune="fast")
+        configs[f"in memory, {algorithm}"] = tuned
+    return configs
 
 
 def inference_config() -> InferenceRPUConfig:
@@ -126,9 +143,14 @@ def train(
 
 
 def run_seed(
-    seed: int, data: Digits, epochs: int, bar: "tqdm[None]", results: dict[str, Result]
+    seed: int,
+    data: Digits,
+    epochs: int,
+    bar: "tqdm[None]",
+    results: dict[str, Result],
+    in_memory: dict[str, RPUConfigBase],
 ) -> None:
-    """Run all five models with one seed and append their accuracies to ``results``."""
+    """Run all models with one seed and append their accuracies to ``results``."""
 
     def trained(name: str, model: nn.Module, lr: float, epochs: int) -> nn.Module:
         bar.set_postfix_str(f"seed {seed}, {name}")
@@ -142,11 +164,8 @@ def run_seed(
 
     digital = trained("floating point", start(digital_network), 0.2, epochs)
     results["floating point"].final.append(accuracy(digital, data))
-    for name, device, lr in (
-        ("in memory, ConstantStep", ConstantStepDevice(), 0.1),
-        ("in memory, SoftBounds", SoftBoundsDevice(), 0.1),
-    ):
-        model = trained(name, start(lambda device=device: in_memory_network(device)), lr, epochs)
+    for name, config in in_memory.items():
+        model = trained(name, start(lambda config=config: in_memory_network(config)), 0.1, epochs)
         results[name].final.append(accuracy(model, data, READINGS))
 
     torch.manual_seed(seed)
@@ -180,24 +199,21 @@ def main() -> None:
         help="where the crossbars are computed; layers this small are faster on the processor",
     )
     parser.add_argument("--adapter", help="number or part of the name of a graphics processor")
+    parser.add_argument("--algorithm", choices=ALGORITHMS, help="train in memory by this one, too")
     options = parser.parse_args()
     mho.set_backend(options.backend, options.adapter)
 
     # Networks this small are faster without a second thread.
     torch.set_num_threads(1)
-    names = (
-        "floating point",
-        "in memory, ConstantStep",
-        "in memory, SoftBounds",
-        "converted",
-        "converted, fine-tuned",
-    )
+    in_memory = in_memory_configs(options.algorithm)
+    names = ("floating point", *in_memory, "converted", "converted, fine-tuned")
     results = {name: Result() for name in names}
     data = load_data()
-    epochs = options.seeds * (3 * options.epochs + max(1, options.epochs // 2))
+    trainings = (1 + len(in_memory)) * options.epochs + max(1, options.epochs // 2)
+    epochs = options.seeds * trainings
     with tqdm(total=epochs, unit="epoch", desc="digits") as bar:
         for seed in range(1, options.seeds + 1):
-            run_seed(seed, data, options.epochs, bar, results)
+            run_seed(seed, data, options.epochs, bar, results, in_memory)
     print_table(results)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     draw(results, options.output)

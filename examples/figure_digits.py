@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from digits import Result
 
 # Okabe-Ito colours, which stay apart for colour-blind readers.
-COLOURS = ("#000000", "#0072B2", "#D55E00", "#999999", "#009E73")
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#999999", "#009E73", "#CC79A7")
 
 
 def draw(results: dict[str, Result], path: Path) -> None:
@@ -28,7 +28,7 @@ def draw(results: dict[str, Result], path: Path) -> None:
         results: One entry per model, in the order in which they are drawn.
         path: The file to write.
     """
-    colours = dict(zip(results, COLOURS, strict=True))
+    colours = dict(zip(results, COLOURS, strict=False))
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     _draw_curves(left, results, colours)
     _draw_bars(right, results, colours)

@@ -5,7 +5,7 @@ use pyo3::types::PyDict;
 
 use super::array::{Borrowed, DoublesMut, Floats, FloatsMut, IntsMut, SignsMut};
 use super::gil::enter;
-use super::spec::PyTileSpec;
+use super::lock::TileLock;
 use crate::error::{Error, Result};
 use crate::rng::Key;
 use crate::unit_cells::{self, Batch, CellSpec, CellState, CellTileSpec, Entry, Slot, SlotKind};
@@ -118,11 +118,7 @@ impl<'a> CellTensors<'a> {
         Ok(Self { cells, weight, entries })
     }
 
-    fn tensor(
-        slot: &Slot,
-        tensor: &Bound<'_, PyAny>,
-        borrowed: &mut Borrowed,
-    ) -> PyResult<Tensor> {
+    fn tensor(slot: &Slot, tensor: &Bound<'_, PyAny>, borrowed: &mut Borrowed) -> PyResult<Tensor> {
         let read = match slot.kind {
             SlotKind::Parameter { .. } | SlotKind::Weights | SlotKind::Buffer | SlotKind::Lines => {
                 borrowed.floats_mut("hidden", tensor).map(Tensor::Floats)
@@ -169,14 +165,14 @@ fn check_names(cells: &Cells, hidden: &Bound<'_, PyDict>) -> PyResult<()> {
 
 /// Runs `change` on the state in the tensors, with the lock of the tile held.
 pub(super) fn on_state(
-    tile: &PyTileSpec,
+    lock: &TileLock,
     cells: &Cells,
     mut tensors: CellTensors<'_>,
     py: Python<'_>,
     change: impl FnOnce(&CellSpec, CellState<'_>) -> Result<()> + Send,
 ) -> PyResult<()> {
     enter(py, || {
-        let lock = tile.lock.here();
+        let lock = lock.here();
         let _write = lock.write();
         change(cells.spec.cells(), tensors.state()?)
     })
@@ -192,14 +188,14 @@ pub(super) struct CellBatch {
 
 /// Applies the update of all samples in order, in place.
 pub(super) fn update(
-    tile: &PyTileSpec,
+    lock: &TileLock,
     cells: &Cells,
     tensors: CellTensors<'_>,
     py: Python<'_>,
     batch: &CellBatch,
     key: Key,
 ) -> PyResult<()> {
-    on_state(tile, cells, tensors, py, |spec, state| {
+    on_state(lock, cells, tensors, py, |spec, state| {
         let CellBatch { x, bias, d, learning_rate } = batch;
         let (bias, learning_rate) = (*bias, *learning_rate);
         let batch = Batch { x: x.slice(), bias, d: d.slice(), learning_rate };

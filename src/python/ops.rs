@@ -332,7 +332,7 @@ pub(super) fn update(
             let tensors = CellTensors::new(cells, weight, hidden, &mut borrowed)?;
             let batch = CellBatch { x, bias, d, learning_rate };
             return numbered(seed, calls, |key| {
-                cells::update(tile, cells, tensors, py, &batch, key)
+                cells::update(&tile.lock, cells, tensors, py, &batch, key)
             });
         }
     };

@@ -66,8 +66,7 @@ impl Crosspoints {
             .is_ok_and(|kind: Kind| CellConfig::NAMES.contains(&&*kind.device.r#type));
         if !is_cell {
             let mut config = TileConfig::from_json(text)?;
-            if let (Some(Steps::Single(dw_min)), Some(pulsed)) =
-                (steps, config.device.pulsed_mut())
+            if let (Some(Steps::Single(dw_min)), Some(pulsed)) = (steps, config.device.pulsed_mut())
             {
                 pulsed.dw_min = dw_min;
             }
@@ -315,9 +314,9 @@ impl PyTileSpec {
         super::gil::enter(py, || {
             let values = tensors.iter_mut().map(|(number, tensor)| (*number, tensor.slice()));
             spec.device().construct_values(seed as u64, values.collect())?;
-            tensors
-                .iter_mut()
-                .try_for_each(|(number, tensor)| Error::check_drawn("device", names[*number], tensor.slice()))
+            tensors.iter_mut().try_for_each(|(number, tensor)| {
+                Error::check_drawn("device", names[*number], tensor.slice())
+            })
         })
     }
 

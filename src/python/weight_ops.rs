@@ -23,7 +23,11 @@ enum Operation {
     EnterBounds,
     Decay(f64),
     Diffuse,
-    Reset { start: usize, count: i64, probability: f64 },
+    Reset {
+        start: usize,
+        count: i64,
+        probability: f64,
+    },
     Clip(WeightClip),
 }
 
@@ -89,7 +93,7 @@ fn operate(
     // What is set is overwritten by the sum of what the devices take of it.
     let is_set = matches!(operation, Operation::Set);
     let set = if is_set { memory::copied(tensors.weights())? } else { Vec::new() };
-    cells::on_state(spec.get(), cells, tensors, spec.py(), |cell, state| {
+    cells::on_state(&spec.get().lock, cells, tensors, spec.py(), |cell, state| {
         operation.on_cell(cell, state, &set, key)
     })
 }
@@ -202,7 +206,7 @@ pub(super) fn drift(
     }
     let tensors = CellTensors::new(cells, weight, hidden, &mut borrowed)?;
     numbered(seed, calls, |key| {
-        cells::on_state(spec.get(), cells, tensors, spec.py(), |cell, state| {
+        cells::on_state(&spec.get().lock, cells, tensors, spec.py(), |cell, state| {
             let memories = memories.iter_mut().map(DriftTensors::borrow).collect::<Result<_>>()?;
             cell.drift(state, memories, delta_t, key)
         })

@@ -169,16 +169,8 @@ impl CellTile {
         backward_lines.check("backward")?;
         let (weights, entries) = (memory::filled(0.0, outputs * inputs)?, spec.cells.allocate()?);
         let slots = spec.cells.slots();
-        let mut tile = Self {
-            spec,
-            weights,
-            slots,
-            entries,
-            forward_lines,
-            backward_lines,
-            seed,
-            calls: 0,
-        };
+        let mut tile =
+            Self { spec, weights, slots, entries, forward_lines, backward_lines, seed, calls: 0 };
         tile.with_state(|spec, state| spec.construct(state, seed))?;
         Ok(tile)
     }

@@ -285,11 +285,22 @@ impl CellSpec {
                 (Place::Parameter { leaf, .. }, _, Some(values)) => {
                     planes[leaf].push(PlaneRef::Values(values));
                 }
-                (Place::Parameter { leaf, .. }, SlotKind::Parameter { constant: Some(value) }, None) => {
+                (
+                    Place::Parameter { leaf, .. },
+                    SlotKind::Parameter { constant: Some(value) },
+                    None,
+                ) => {
                     planes[leaf].push(PlaneRef::Constant(value));
                 }
                 (Place::Persistent(leaf), _, Some(_)) => planes[leaf].push(PlaneRef::Constant(0.0)),
-                (Place::Parameter { .. } | Place::Persistent(_) | Place::Matrix(_) | Place::Buffer(_), _, None) => {
+                (
+                    Place::Parameter { .. }
+                    | Place::Persistent(_)
+                    | Place::Matrix(_)
+                    | Place::Buffer(_),
+                    _,
+                    None,
+                ) => {
                     return Err(Error::State { why: format!("{} is missing", slot.name) });
                 }
                 _ => {}

@@ -22,7 +22,6 @@ from mho.documented import documented
 from mho.exceptions import ConfigError
 from mho.simulator import configs, parameters, presets
 from mho.simulator.parameters.enums import PulseType, WeightModifierType
-from mho.simulator.tiles import AnalogTile
 
 DATA = Path(__file__).parent / "data"
 PROMISED: dict[str, list[str]] = json.loads((DATA / "public_names.json").read_text())
@@ -89,13 +88,6 @@ def test_the_list_of_the_package_is_complete() -> None:
 UNBUILT: dict[str, Callable[[], object]] = {
     "QuantizedTorchInferenceTile": configs.QuantizedTorchInferenceRPUConfig,
     "TorchSimulatorTileIRDropT": configs.TorchInferenceRPUConfigIRDropT,
-    "device.type: OneSidedUnitCell": lambda: AnalogTile(
-        2,
-        2,
-        configs.UnitCellRPUConfig(
-            device=configs.OneSidedUnitCell(unit_cell_devices=[configs.SoftBoundsDevice()])
-        ),
-    ),
 }
 
 

@@ -150,7 +150,8 @@ def _encode_class(value: type, path: str) -> dict[str, str]:
 
 def _state(obj: object) -> Mapping[str, Any]:
     if dataclasses.is_dataclass(obj):
-        return {name: getattr(obj, name) for name in field_names(type(obj))}
+        cls: type = type(obj)
+        return {name: getattr(obj, name) for name in field_names(cls)}
     return vars(obj)
 
 

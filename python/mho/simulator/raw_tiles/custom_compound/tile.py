@@ -27,6 +27,7 @@ from mho.simulator.raw_tiles.custom_compound.products import without_devices
 from mho.simulator.raw_tiles.custom_compound.rule_state import RULE, RuleState
 from mho.simulator.raw_tiles.custom_compound.view import RuleView
 from mho.simulator.raw_tiles.rows import check_tensor, to_rows
+from mho.simulator.state.header import Steps
 from mho.simulator.state.ordinary import on_host, ordinary_tensors
 from mho.simulator.state.plan import LoadPlan
 from mho.simulator.state.seeds import mixed
@@ -192,7 +193,7 @@ class CustomCompoundTile(SimulatorTile):
         entries: dict[str, Any],
         saved: Any,
         config: Any,
-        saved_dw_min: float | None = None,
+        saved_dw_min: Steps | None = None,
         foreign: bool = False,
         only_present: bool = False,
     ) -> LoadPlan:
