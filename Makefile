@@ -9,8 +9,9 @@ unexport CONDA_PREFIX
 
 # RUST_PROFILE=develop compiles a change in seconds, to slow kernels; see Cargo.toml.
 RUST_PROFILE ?= release
-# Two processes of tests: more would take a gigabyte each.
-PYTEST := $(BIN)/python -m pytest -q -n 2
+# Two processes of tests: more would take a gigabyte each. Each takes half of the files, and who is done
+# helps the other: fixtures of files, compilers and adapters are made once.
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist worksteal
 EXTRAS := demo,test,lint,bench
 RUST_SOURCES := Cargo.toml pyproject.toml $(wildcard Cargo.lock) $(shell find src -name '*.rs' -o -name '*.wgsl')
 # Lint has its own target folder: maturin sets variables that would make cargo build pyo3 anew
@@ -111,6 +112,8 @@ docs: $(EXTENSION) ## Draw the figures of docs/ anew and build the documentation
 	$(BIN)/python docs/figures/mvm.py
 	$(BIN)/python docs/figures/devices.py
 	$(BIN)/python docs/figures/custom_rules.py
+	$(BIN)/python docs/figures/algorithms.py
+	$(BIN)/python docs/figures/torch_transfer.py
 	cargo doc --no-deps
 
 .PHONY: clean

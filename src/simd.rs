@@ -22,13 +22,24 @@ pub enum Level {
 }
 
 /// Work that is compiled for each level. `run` must be `#[inline(always)]` with all it calls.
-pub(crate) trait Work {
+pub(crate) trait Work: Sized {
     /// The type beside which the compiler puts the code, for it compiles module by module: the rule
     /// where the work depends on one, so that a device has its code apart from that of the others.
     type Home;
+    /// Whether this is what `run_shared` makes of other work: it is for that level only.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "one level"))]
+    const SHARED: bool = false;
 
     /// Does the work.
     fn run(self);
+
+    /// Does the work at [`Level::Baseline`] of x86, where a fused multiply-add is a call: code is several
+    /// times as long, for machines from before 2013. Work with a rule hands [`run`] the same with a pointer
+    /// to it, so that all devices share the code.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "one level"))]
+    fn run_shared(self) {
+        self.run();
+    }
 }
 
 /// The level in use; 0 before it was looked for.
@@ -94,17 +105,29 @@ fn detect() -> Level {
     Level::Baseline
 }
 
-/// Runs `work` with the widest instruction set that the machine has.
-#[cfg(target_arch = "x86_64")]
+/// Runs `work` with the widest instruction set that the machine has; within unit tests with the narrowest,
+/// for which the crate is compiled a second time then. `tests/rust` compares them, to the bit.
+#[cfg(all(target_arch = "x86_64", not(test)))]
 #[allow(unsafe_code)]
 pub(crate) fn run<W: Work>(work: W) {
+    if W::SHARED {
+        return W::Home::shared(work);
+    }
     match level() {
         // SAFETY: `level` never exceeds `detect`, which saw every feature that `avx512` enables.
         Level::Avx512 => unsafe { W::Home::avx512(work) },
         // SAFETY: as above, for the features that `avx2` enables.
         Level::Avx2 => unsafe { W::Home::avx2(work) },
-        Level::Baseline => W::Home::baseline(work),
+        Level::Baseline => work.run_shared(),
     }
+}
+
+#[cfg(all(target_arch = "x86_64", test))]
+pub(crate) fn run<W: Work>(work: W) {
+    if W::SHARED {
+        return W::Home::shared(work);
+    }
+    work.run_shared();
 }
 
 /// Runs `work` with what the target guarantees.
@@ -118,13 +141,21 @@ pub(crate) fn run<W: Work>(work: W) {
 /// that is compiled anew with every change.
 #[allow(unsafe_code)]
 trait Compiled {
+    #[cfg(not(target_arch = "x86_64"))]
     fn baseline(work: impl Work) {
+        work.run();
+    }
+
+    /// A function of its own: inlined where it is called, each device would have its code.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(never)]
+    fn shared(work: impl Work) {
         work.run();
     }
 
     /// # Safety
     /// The machine must have the features.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(test)))]
     #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vpopcntdq")]
     #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
     unsafe fn avx512(work: impl Work) {
@@ -133,7 +164,7 @@ trait Compiled {
 
     /// # Safety
     /// The machine must have the features.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(test)))]
     #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
     unsafe fn avx2(work: impl Work) {
         work.run();
@@ -145,7 +176,7 @@ impl<T> Compiled for T {}
 /// Runs `work` on the widest vectors of the machine. The stages of a product around its sums go
 /// this way as well, as closures without arguments, which must be `#[inline(always)]`: unlike
 /// [`run`], it takes AVX-512 without the population counts of vectors, which pulses need.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(test)))]
 #[inline(always)]
 pub(crate) fn vectors<W: WithSimd>(work: W) -> W::Output {
     let limited = match allowed() {
@@ -157,6 +188,12 @@ pub(crate) fn vectors<W: WithSimd>(work: W) -> W::Output {
         Some(simd) => pulp::Simd::vectorize(simd, work),
         None => pulp::Simd::vectorize(pulp::Scalar::new(), work),
     }
+}
+
+#[cfg(all(target_arch = "x86_64", test))]
+#[inline(always)]
+pub(crate) fn vectors<W: WithSimd>(work: W) -> W::Output {
+    pulp::Simd::vectorize(pulp::Scalar::new(), work)
 }
 
 /// Runs `work` on the vectors that the target guarantees.

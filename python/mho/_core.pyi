@@ -59,7 +59,7 @@ class TileSpec:
         d_size: int,
         x_size: int,
         analog_bias: bool = False,
-        dw_min: float | None = None,
+        dw_min: float | list[float] | None = None,
     ) -> TileSpec: ...
     @property
     def config(self) -> str: ...
@@ -165,11 +165,12 @@ def forward(
     is_test: bool,
     bias: float | None = None,
     lines: dict[str, Tensor] | None = None,
-    mask: Tensor | None = None,
+    want_mask: bool = False,
     factors: tuple[Tensor, ...] | None = None,
     offset: Tensor | None = None,
-) -> tuple[Tensor, int]:
-    """Number a call; return its outputs, times the factors and plus the offset, and its number."""
+) -> tuple[Tensor, Tensor | None, int]:
+    """Number a call; return its outputs, times the factors and plus the offset, which are clipped
+    (uint8) if that is wanted and any is, and its number."""
 
 def enter_range(x: Tensor, range: float) -> Tensor:
     """Return inputs clipped to the range and divided by it."""
@@ -222,7 +223,7 @@ def forward_grid(
 def backward_grid(parts: list[list[_GridTile]], samples: int, is_test: bool) -> Tensor:
     """Return transposed products in the same way; tiles have the number of their call."""
 
-def all_finite(values: Tensor) -> bool:
+def all_finite(*values: Tensor) -> bool:
     """Return whether no value of a contiguous float32 tensor is NaN or infinite."""
 
 def update(
@@ -269,8 +270,11 @@ def check_hidden(spec: TileSpec, hidden: dict[str, Tensor]) -> None:
 def check_state(spec: TileSpec, weight: Tensor, hidden: dict[str, Tensor]) -> None:
     """Raise for the state of a cell that cannot be used: entries missing, or counters outside."""
 
-def unexpected_dw_min(spec: TileSpec, hidden: dict[str, Tensor]) -> float | None:
-    """Return the ``dw_min`` that hidden parameters show, if the configuration has another one."""
+def unexpected_dw_min(spec: TileSpec, hidden: dict[str, Tensor]) -> float | list[float] | None:
+    """Return the ``dw_min`` that hidden parameters show, if the configuration has another one.
+
+    For a cell it is a list with that of each device.
+    """
 
 def drift(
     spec: TileSpec,

@@ -34,7 +34,6 @@ _MODULES = (
     "simulator.tiles.analog_mvm_irdrop_t",
     "simulator.tiles.quantized_inference_torch",
     "simulator.tiles.torch_tile_irdrop_t",
-    "simulator.tiles.transfer",
     "simulator.tiles.utils",
     "utils.analog_info",
     "utils.export",

@@ -2,7 +2,7 @@
 
 use super::Visitor;
 use super::common::{Cell, CellDraws, PulsedParameters};
-use super::device::Device;
+use super::device::{BASE, Device, position};
 use super::planes::Plane;
 use super::rule::{MAX_EXTRA, PulsedDevice};
 use crate::error::{Error, Result};
@@ -96,6 +96,7 @@ impl Visitor for Construct<'_> {
         }
         let pulsed = config.pulsed();
         let draws = Draws {
+            pulsed,
             draw: key.stream(Stream::Construct),
             needed: needed(pulsed),
             corrupt: pulsed.corrupt_devices_prob > 0.0,
@@ -121,10 +122,10 @@ impl Visitor for Construct<'_> {
 }
 
 /// The hidden parameters of some cells.
-fn construct<D: PulsedDevice>(
+fn construct(
     device: &Device,
-    config: &D,
-    draws: &Draws,
+    config: &dyn Adding,
+    draws: &Draws<'_>,
     mut span: Span<'_>,
 ) -> Result<()> {
     let len = span.len;
@@ -135,45 +136,148 @@ fn construct<D: PulsedDevice>(
     })
 }
 
-/// Turns the draws of some cells into their hidden parameters.
-struct Convert<'a, 'b, D> {
+/// What a device of any type adds to its cells.
+trait Adding: Sync {
+    /// [`PulsedDevice::extra`] of some cells.
+    fn add(
+        &self,
+        cells: &mut [Cell],
+        normals: &[[f64; MAX_EXTRA]],
+        extras: &mut [[f64; MAX_EXTRA]],
+    );
+}
+
+impl<D: PulsedDevice> Adding for D {
+    fn add(
+        &self,
+        cells: &mut [Cell],
+        normals: &[[f64; MAX_EXTRA]],
+        extras: &mut [[f64; MAX_EXTRA]],
+    ) {
+        const { assert!(D::EXTRA_DRAWS <= MAX_EXTRA) };
+        for ((cell, normals), extra) in cells.iter_mut().zip(normals).zip(extras) {
+            *extra = self.extra(cell, &normals[..D::EXTRA_DRAWS]);
+        }
+    }
+}
+
+/// Turns the draws of some cells into their hidden parameters. Compiled once, not with every device: most
+/// of it is what all have in common, and what a device adds has no vectors.
+struct Convert<'a, 'b> {
     device: &'a Device,
-    config: &'a D,
-    draws: &'a Draws,
+    config: &'a dyn Adding,
+    draws: &'a Draws<'a>,
     span: &'a mut Span<'b>,
     lines: &'a [f32],
 }
 
-impl<D: PulsedDevice> Work for Convert<'_, '_, D> {
-    type Home = D;
+impl Work for Convert<'_, '_> {
+    type Home = Self;
 
     #[inline(always)]
     fn run(self) {
-        const { assert!(D::EXTRA_DRAWS <= MAX_EXTRA) };
+        let (device, draws) = (self.device, self.draws);
+        let pulsed = draws.pulsed;
+        let is_special = draws.corrupt
+            || pulsed.dw_min_dtod_log_normal
+            || (device.analog_bias && pulsed.perfect_bias);
+        if is_special { self.cells::<false>() } else { self.cells::<true>() }
+    }
+}
+
+/// Values of [`LANES`] cells: those that all devices have, then those of the device.
+type Columns = [[f64; LANES]; BASE.len() + MAX_EXTRA];
+
+impl Convert<'_, '_> {
+    /// Without what a plain cell has not, which is known when this is compiled, the compiler takes
+    /// several cells at once.
+    #[inline(always)]
+    fn cells<const PLAIN: bool>(self) {
         let Self { device, config, draws, span, lines } = self;
-        let (pulsed, len) = (config.pulsed(), span.len);
-        let mut normals = [0.0; MAX_EXTRA];
+        let (mut pulsed, len) = (draws.pulsed.clone(), span.len);
+        if PLAIN {
+            pulsed.dw_min_dtod_log_normal = false;
+        }
+        let mut columns: Columns = [[0.0; LANES]; BASE.len() + MAX_EXTRA];
         for first in (0..len).step_by(LANES) {
             let count = LANES.min(len - first);
-            let mut cells = [Cell::default(); LANES];
-            let mut extras = [[0.0; MAX_EXTRA]; LANES];
-            for lane in 0..count {
-                let at = first + lane;
-                let bias = device.analog_bias && span.first + at + 1 == device.x_size();
-                for (number, value) in normals.iter_mut().enumerate().take(D::EXTRA_DRAWS) {
-                    *value = f64::from(lines[(NORMALS.len() + 2 + number) * len + at]);
+            let line = |number: usize| drawn(&lines[number * len + first..][..count]);
+            let mut normals = [[0.0; LANES]; NORMALS.len()];
+            for (number, values) in normals.iter_mut().enumerate() {
+                if draws.needed[number] {
+                    *values = line(number);
                 }
-                cells[lane] = pulsed.cell(&draws.cell(lines, len, at, bias && pulsed.perfect_bias));
-                extras[lane] = config.extra(&mut cells[lane], &normals[..D::EXTRA_DRAWS]);
+            }
+            let mut corrupt = [[0.0; LANES]; 2];
+            if !PLAIN && draws.corrupt {
+                corrupt = [line(NORMALS.len()), line(NORMALS.len() + 1)];
+            }
+            let mut own = [[0.0; MAX_EXTRA]; LANES];
+            for number in 0..draws.extra {
+                for (own, value) in own.iter_mut().zip(line(NORMALS.len() + 2 + number)) {
+                    own[number] = value;
+                }
+            }
+            let bias = (device.analog_bias && !PLAIN && pulsed.perfect_bias)
+                .then(|| device.x_size() - 1)
+                .and_then(|column| column.checked_sub(span.first + first));
+            let mut cells = [Cell::default(); LANES];
+            for (lane, cell) in cells.iter_mut().enumerate() {
+                *cell = pulsed.cell(&CellDraws {
+                    bounds: [normals[0][lane], normals[1][lane]],
+                    gain: normals[2][lane],
+                    asymmetry: normals[3][lane],
+                    diffusion: normals[4][lane],
+                    reset: normals[5][lane],
+                    lifetime: normals[6][lane],
+                    drift_nu: normals[7][lane],
+                    corrupt: (!PLAIN && draws.corrupt)
+                        .then(|| [corrupt[0][lane], corrupt[1][lane]]),
+                    perfect: !PLAIN && bias == Some(lane),
+                });
+            }
+            let mut extras = [[0.0; MAX_EXTRA]; LANES];
+            config.add(&mut cells, &own, &mut extras);
+            for (lane, (cell, extra)) in cells.iter().zip(&extras).enumerate() {
+                columns[position::MAX_BOUND][lane] = cell.max_bound;
+                columns[position::MIN_BOUND][lane] = cell.min_bound;
+                columns[position::UP][lane] = cell.up;
+                columns[position::DOWN][lane] = cell.down;
+                columns[position::DECAY][lane] = cell.decay_scale;
+                columns[position::DIFFUSION][lane] = cell.diffusion_rate;
+                columns[position::RESET][lane] = cell.reset_bias;
+                columns[position::DRIFT_NU][lane] = cell.drift_nu;
+                for number in 0..MAX_EXTRA {
+                    columns[BASE.len() + number][lane] = extra[number];
+                }
             }
             for (number, values) in &mut span.planes {
-                let values = values[first..first + count].iter_mut();
-                for (value, (cell, extra)) in values.zip(cells.iter().zip(&extras)) {
-                    *value = device.column(*number, cell, extra) as f32;
+                let column = match *number {
+                    number if number < BASE.len() => number,
+                    number => BASE.len() + (number - device.first_extra()),
+                };
+                for (value, cell) in values[first..][..count].iter_mut().zip(&columns[column]) {
+                    *value = *cell as f32;
                 }
             }
         }
     }
+}
+
+/// Draws of some cells, zero for those behind the last one.
+#[inline(always)]
+fn drawn(values: &[f32]) -> [f64; LANES] {
+    let mut cells = [0.0; LANES];
+    if let Ok(values) = <&[f32; LANES]>::try_from(values) {
+        for lane in 0..LANES {
+            cells[lane] = f64::from(values[lane]);
+        }
+    } else {
+        for (cell, value) in cells.iter_mut().zip(values) {
+            *cell = f64::from(*value);
+        }
+    }
+    cells
 }
 
 fn empty_plane(device: &Device, name: &str, cells: usize) -> Result<Plane> {
@@ -274,39 +378,23 @@ fn needed(pulsed: &PulsedParameters) -> [bool; NORMALS.len()] {
 
 /// What is drawn for each cell. In memory it is one line of cells after another: the [`NORMALS`],
 /// two uniforms of stuck devices, the normals of the device.
-struct Draws {
+struct Draws<'a> {
+    pulsed: &'a PulsedParameters,
     draw: Draw,
     needed: [bool; NORMALS.len()],
     corrupt: bool,
     extra: usize,
 }
 
-impl Draws {
+impl Draws<'_> {
     fn lines(&self) -> usize {
         NORMALS.len() + 2 + self.extra
-    }
-
-    #[inline(always)]
-    fn cell(&self, lines: &[f32], len: usize, at: usize, perfect: bool) -> CellDraws {
-        let value = |line: usize| f64::from(lines[line * len + at]);
-        let normal = |line: usize| if self.needed[line] { value(line) } else { 0.0 };
-        CellDraws {
-            bounds: [normal(0), normal(1)],
-            gain: normal(2),
-            asymmetry: normal(3),
-            diffusion: normal(4),
-            reset: normal(5),
-            lifetime: normal(6),
-            drift_nu: normal(7),
-            corrupt: self.corrupt.then(|| [value(NORMALS.len()), value(NORMALS.len() + 1)]),
-            perfect,
-        }
     }
 }
 
 /// Draws all lines of some cells.
 struct Fill<'a> {
-    draws: &'a Draws,
+    draws: &'a Draws<'a>,
     row: u32,
     first: usize,
     len: usize,
@@ -318,7 +406,7 @@ impl Work for Fill<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let Draws { draw, needed, corrupt, extra } = self.draws;
+        let Draws { draw, needed, corrupt, extra, .. } = self.draws;
         let (row, first) = (self.row, self.first);
         let mut lines = self.lines.chunks_exact_mut(self.len);
         for ((block, needed), line) in NORMALS.into_iter().zip(needed).zip(lines.by_ref()) {

@@ -2,6 +2,7 @@
 //!
 //! A pulsed device is one file and two lines here: its `mod` line and its entry in `devices!`.
 
+mod any_rule;
 mod clip;
 mod common;
 mod constant_step;
@@ -29,6 +30,7 @@ mod soft_bounds_reference;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use any_rule::AnyRule;
 pub use clip::WeightClip;
 #[cfg(feature = "wgpu")]
 pub(crate) use clip::exact_limit;
@@ -50,6 +52,7 @@ pub use pow_step::{PowRule, PowStep};
 pub use pow_step_reference::PowStepReference;
 pub use response::{MAX_CONSTANTS, Response};
 pub use rows::Cells;
+pub(crate) use rule::Shape;
 pub use rule::{Branch, CellRef, Kernel, MAX_EXTRA, PulsedDevice, Rule, WriteNoise};
 pub use soft_bounds::SoftBounds;
 pub use soft_bounds_reference::SoftBoundsReference;

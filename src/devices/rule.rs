@@ -51,6 +51,17 @@ impl Branch {
     }
 }
 
+/// What kernels must know of a rule before they see cells.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// [`Rule::LINEAR`].
+    pub linear: bool,
+    /// [`Rule::CONSTANT`].
+    pub constant: bool,
+    /// [`Rule::LOCAL`].
+    pub local: bool,
+}
+
 /// Response of one cell to pulses. Kernels evaluate it for many cells at once, so it is best
 /// written without branches.
 pub trait Rule: Copy + Debug + Send + Sync {
@@ -63,6 +74,16 @@ pub trait Rule: Copy + Debug + Send + Sync {
     const SMOOTH: bool = true;
     /// Whether [`Rule::localize`] does something.
     const LOCAL: bool = false;
+    /// Whether this stands for rules of other types; the constants above say nothing of those.
+    #[doc(hidden)]
+    const SHARED: bool = false;
+
+    /// What the constants say, of a rule that may be known at run time only.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn shape(self) -> Shape {
+        Shape { linear: Self::LINEAR, constant: Self::CONSTANT, local: Self::LOCAL }
+    }
 
     /// Turns the hidden parameters of a cell into the constants that the other functions read; done
     /// once per cell and update. Bounds come with the reference already subtracted.

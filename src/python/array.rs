@@ -8,6 +8,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
 
 use super::exchange;
 use crate::error::Error;
@@ -268,6 +269,20 @@ impl Borrowed {
         self.0.push(Borrow { argument, start, end, is_written });
         Ok(memory)
     }
+}
+
+/// A new uint8 tensor where `like` is, with these values.
+pub(super) fn uint8<'py>(
+    like: &Bound<'py, PyAny>,
+    shape: (usize, usize),
+    values: &[u8],
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = like.py();
+    let dtype = PyDict::new(py);
+    dtype.set_item(intern!(py, "dtype"), Dtype::Uint8.object(py)?)?;
+    let tensor = like.call_method(intern!(py, "new_empty"), shape, Some(&dtype))?;
+    slice_mut(memory("mask", &tensor, Dtype::Uint8)?).copy_from_slice(values);
+    Ok(tensor)
 }
 
 impl Floats {

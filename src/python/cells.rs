@@ -197,12 +197,29 @@ pub(super) fn update(
         let CellBatch { x, bias, d, learning_rate } = batch;
         let (bias, learning_rate) = (*bias, *learning_rate);
         let batch = Batch { x: x.slice(), bias, d: d.slice(), learning_rate };
+        state.check_finite()?;
         unit_cells::update(spec, state, &batch, key)
     })
 }
 
 /// Checks hidden parameters that are not written yet.
 pub(super) fn check_hidden(cells: &Cells, hidden: &Bound<'_, PyDict>) -> PyResult<()> {
+    with_hidden(cells, hidden, CellSpec::check_hidden)
+}
+
+/// Steps that hidden parameters show, if the configuration says others.
+pub(super) fn unexpected_dw_min(
+    cells: &Cells,
+    hidden: &Bound<'_, PyDict>,
+) -> PyResult<Option<Vec<f64>>> {
+    with_hidden(cells, hidden, CellSpec::unexpected_dw_min)
+}
+
+fn with_hidden<R>(
+    cells: &Cells,
+    hidden: &Bound<'_, PyDict>,
+    look: impl FnOnce(&CellSpec, &[Option<&[f32]>]) -> Result<R>,
+) -> PyResult<R> {
     check_names(cells, hidden)?;
     let mut borrowed = Borrowed::default();
     let mut values = Vec::with_capacity(cells.slots.len());
@@ -218,5 +235,5 @@ pub(super) fn check_hidden(cells: &Cells, hidden: &Bound<'_, PyDict>) -> PyResul
         values.push(read.transpose()?);
     }
     let values: Vec<_> = values.iter().map(|value| value.as_ref().map(Floats::slice)).collect();
-    Ok(cells.spec.cells().check_hidden(&values)?)
+    Ok(look(cells.spec.cells(), &values)?)
 }

@@ -12,6 +12,7 @@ use super::spec::{Crosspoints, PyTileSpec, direction};
 use super::team;
 use crate::devices::PlaneRef;
 use crate::error::{Error, Result};
+use crate::finite;
 use crate::mvm::{Direction, Lines, Request};
 use crate::par;
 use crate::pulse::{self, Update};
@@ -97,8 +98,36 @@ struct Tensors {
     weight: Floats,
     y: FloatsMut,
     lines: LineTensors,
-    mask: Option<BytesMut>,
+    mask: Option<Mask>,
     outputs: OutputTensors,
+}
+
+/// Where it is noted which outputs are clipped.
+enum Mask {
+    Given(BytesMut),
+    Own(Vec<u8>),
+}
+
+impl Mask {
+    fn slice(&mut self) -> &mut [u8] {
+        match self {
+            Self::Given(tensor) => tensor.slice(),
+            Self::Own(values) => values,
+        }
+    }
+
+    /// A tensor of the same kind as `x` with what was noted on the side, None if nothing is clipped.
+    fn noted<'py>(
+        &self,
+        x: &Bound<'py, PyAny>,
+        shape: (usize, usize),
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Self::Own(values) = self else { return Ok(None) };
+        if values.iter().fold(0, |all, value| all | value) == 0 {
+            return Ok(None);
+        }
+        array::uint8(x, shape, values).map(Some)
+    }
 }
 
 /// The numbers of a product.
@@ -111,7 +140,7 @@ struct Numbers {
 }
 
 impl Tensors {
-    fn run(mut self, py: Python<'_>, tile: &PyTileSpec, numbers: Numbers) -> PyResult<()> {
+    fn run(&mut self, py: Python<'_>, tile: &PyTileSpec, numbers: Numbers) -> PyResult<()> {
         let Numbers { direction, key, is_test, bias } = numbers;
         // In the backward pass an analog bias column is computed and dropped.
         let drop_last = direction == Direction::Backward && tile.analog_bias();
@@ -138,7 +167,7 @@ impl Tensors {
                 is_test,
                 lines: self.lines.borrow(),
                 running: running.as_mut().and_then(|tensor| tensor.slice().first_mut()),
-                mask: self.mask.as_mut().map(BytesMut::slice),
+                mask: self.mask.as_mut().map(Mask::slice),
             })?;
             outputs.apply(y, width)
         })
@@ -167,17 +196,18 @@ pub(super) fn mvm(
     let (x, weight) = (borrowed.floats("x", x)?, borrowed.floats("weight", weight)?);
     let y = borrowed.floats_mut("y", y)?;
     let lines = LineTensors::new(lines, &mut borrowed)?;
-    let mask = mask.map(|mask| borrowed.bytes_mut("mask", mask)).transpose()?;
+    let mask = mask.map(|mask| borrowed.bytes_mut("mask", mask)).transpose()?.map(Mask::Given);
     let outputs = OutputTensors::default();
-    let tensors = Tensors { x, weight, y, lines, mask, outputs };
+    let mut tensors = Tensors { x, weight, y, lines, mask, outputs };
     let numbers = Numbers { direction: direction(backward), key: key(seed, call)?, is_test, bias };
     tensors.run(py, spec.get(), numbers)
 }
 
 /// Numbers a call and returns its outputs, `[samples, out]`, with factors and offset of the
-/// periphery, and its number. A call that fails has not been one.
+/// periphery, where they are clipped if that is asked for and they are, and its number. A call that
+/// fails has not been one.
 #[pyfunction]
-#[pyo3(signature = (spec, x, weight, seed, calls, is_test, bias=None, lines=None, mask=None, factors=None, offset=None))]
+#[pyo3(signature = (spec, x, weight, seed, calls, is_test, bias=None, lines=None, want_mask=false, factors=None, offset=None))]
 #[allow(clippy::too_many_arguments, reason = "one flat call keeps the eager path short")]
 pub(super) fn forward<'py>(
     py: Python<'py>,
@@ -189,28 +219,29 @@ pub(super) fn forward<'py>(
     is_test: bool,
     bias: Option<f32>,
     lines: Option<&Bound<'py, PyDict>>,
-    mask: Option<&Bound<'py, PyAny>>,
+    want_mask: bool,
     factors: Option<&Bound<'py, PyTuple>>,
     offset: Option<&Bound<'py, PyAny>>,
-) -> PyResult<(Bound<'py, PyAny>, i64)> {
+) -> PyResult<(Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, i64)> {
     let tile = spec.get();
     let mut borrowed = Borrowed::default();
     let (rows, weight) = (borrowed.floats("x", x)?, borrowed.floats("weight", weight)?);
     let lines = LineTensors::new(lines, &mut borrowed)?;
-    let mask = mask.map(|mask| borrowed.bytes_mut("mask", mask)).transpose()?;
     let outputs = OutputTensors::new(factors, offset, &mut borrowed)?;
     let mvm = tile.mvm(Direction::Forward);
     let given = (mvm.n_in() - usize::from(bias.is_some())).max(1);
     let shape = (rows.len() / given, mvm.n_out());
     let output = x.call_method1(intern!(py, "new_empty"), shape)?;
     let y = Borrowed::fresh(&output)?;
-    let tensors = Tensors { x: rows, weight, y, lines, mask, outputs };
-    let call = array::numbered(calls, |call| {
+    let mask = want_mask.then(|| Mask::Own(vec![0; shape.0 * shape.1]));
+    let mut tensors = Tensors { x: rows, weight, y, lines, mask, outputs };
+    let (mask, call) = array::numbered(calls, |call| {
         let (direction, key) = (Direction::Forward, key(seed, call)?);
         tensors.run(py, tile, Numbers { direction, key, is_test, bias })?;
-        Ok(call)
+        let mask = tensors.mask.map(|mask| mask.noted(x, shape)).transpose()?.flatten();
+        Ok((mask, call))
     })?;
-    Ok((output, call))
+    Ok((output, mask, call))
 }
 
 /// Hidden planes of a tile of single devices, in the order of its names; missing ones are constants.
@@ -313,6 +344,10 @@ pub(super) fn update(
             let (planes, persistent) = hidden.borrow()?;
             let lock = tile.lock.here();
             let _write = lock.write();
+            if !finite::all_finite(weight.slice()) {
+                let why = "values must be finite; found NaN or infinity".to_owned();
+                return Err(Error::Argument { argument: "weights", why });
+            }
             pulse::update(Update {
                 device: spec.device(),
                 weights: weight.slice(),

@@ -30,6 +30,15 @@ pub(super) enum Crosspoints {
     Cells(Box<Cells>),
 }
 
+/// Mean step of a device, or of each device of a cell, instead of that of the configuration.
+#[derive(FromPyObject, IntoPyObject)]
+pub(super) enum Steps {
+    #[pyo3(transparent)]
+    Single(f64),
+    #[pyo3(transparent)]
+    Each(Vec<f64>),
+}
+
 /// As much of a configuration as tells what stands at the crosspoints.
 #[derive(Deserialize)]
 struct Kind {
@@ -46,7 +55,7 @@ impl Crosspoints {
         text: &str,
         [d_size, x_size]: [usize; 2],
         analog_bias: bool,
-        dw_min: Option<f64>,
+        steps: Option<Steps>,
     ) -> Result<Self> {
         let devices = |config: TileConfig| -> Result<Self> {
             let spec = TileSpec::new(config, d_size, x_size, analog_bias)?;
@@ -57,7 +66,9 @@ impl Crosspoints {
             .is_ok_and(|kind: Kind| CellConfig::NAMES.contains(&&*kind.device.r#type));
         if !is_cell {
             let mut config = TileConfig::from_json(text)?;
-            if let (Some(dw_min), Some(pulsed)) = (dw_min, config.device.pulsed_mut()) {
+            if let (Some(Steps::Single(dw_min)), Some(pulsed)) =
+                (steps, config.device.pulsed_mut())
+            {
                 pulsed.dw_min = dw_min;
             }
             return devices(config);
@@ -69,7 +80,11 @@ impl Crosspoints {
             let CellTileConfig { forward, backward, update, .. } = config;
             return devices(TileConfig { device, forward, backward, update });
         }
-        let spec = CellTileSpec::new(config, d_size, x_size, analog_bias)?;
+        let steps = match steps {
+            Some(Steps::Each(steps)) => steps,
+            _ => Vec::new(),
+        };
+        let spec = CellTileSpec::with_steps(config, d_size, x_size, analog_bias, &steps)?;
         Ok(Self::Cells(Box::new(Cells::new(spec))))
     }
 }
@@ -128,7 +143,7 @@ impl PyTileSpec {
         d_size: usize,
         x_size: usize,
         analog_bias: bool,
-        dw_min: Option<f64>,
+        dw_min: Option<Steps>,
     ) -> PyResult<Self> {
         let crosspoints = Crosspoints::new(config, [d_size, x_size], analog_bias, dw_min)?;
         Ok(Self { crosspoints, lock: TileLock::new() })

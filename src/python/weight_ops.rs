@@ -7,7 +7,7 @@ use super::array::{Borrowed, DoublesMut, FloatsMut};
 use super::cells::{self, CellTensors};
 use super::gil::enter;
 use super::ops::{HiddenTensors, PERSISTENT, numbered};
-use super::spec::{Crosspoints, PyTileSpec};
+use super::spec::{Crosspoints, PyTileSpec, Steps};
 use crate::devices::{Cells, Device, DriftState, WeightClip};
 use crate::error::{Error, Result};
 use crate::memory;
@@ -302,13 +302,18 @@ pub(super) fn clip_weights(
     on_weights(spec, weight, hidden, [seed, calls], clip)
 }
 
-/// `dw_min` that the hidden parameters of a device show, if the configuration says another one.
+/// `dw_min` that the hidden parameters show, of each device of a cell, if the configuration says others.
 #[pyfunction]
 pub(super) fn unexpected_dw_min(
     spec: &Bound<'_, PyTileSpec>,
     hidden: &Bound<'_, PyDict>,
-) -> PyResult<Option<f64>> {
-    let Crosspoints::Devices(spec, names) = &spec.get().crosspoints else { return Ok(None) };
+) -> PyResult<Option<Steps>> {
+    let (spec, names) = match &spec.get().crosspoints {
+        Crosspoints::Devices(spec, names) => (spec, names),
+        Crosspoints::Cells(cells) => {
+            return Ok(cells::unexpected_dw_min(cells, hidden)?.map(Steps::Each));
+        }
+    };
     let mut tensors = HiddenTensors::new(spec, names, hidden, &mut Borrowed::default())?;
-    Ok(spec.device().unexpected_dw_min(&tensors.borrow()?.0))
+    Ok(spec.device().unexpected_dw_min(&tensors.borrow()?.0).map(Steps::Single))
 }

@@ -30,6 +30,8 @@ pub struct CellSpec {
     pub(super) leaves: Vec<Leaf>,
     /// Number of weight matrices: the visible one comes first.
     pub(super) matrices: usize,
+    /// `dw_min` of each leaf instead of that of its configuration; empty without.
+    steps: Vec<f64>,
 }
 
 /// A cell, or a device of one.
@@ -86,6 +88,22 @@ impl CellSpec {
         x_size: usize,
         analog_bias: bool,
     ) -> Result<Self> {
+        Self::with_steps(config, update, d_size, x_size, analog_bias, &[])
+    }
+
+    /// As [`CellSpec::new`], with the `dw_min` of each device, as [`CellSpec::unexpected_dw_min`] finds them
+    /// in the order of the names; none for those of the configuration.
+    ///
+    /// # Errors
+    /// As there, and [`Error::Argument`] for another number of devices.
+    pub fn with_steps(
+        config: &CellConfig,
+        update: &UpdateParameters,
+        d_size: usize,
+        x_size: usize,
+        analog_bias: bool,
+        steps: &[f64],
+    ) -> Result<Self> {
         check_sizes(d_size, x_size)?;
         update.validate("update")?;
         let is_mixed = matches!(config, CellConfig::MixedPrecisionCompound(_));
@@ -110,8 +128,12 @@ impl CellSpec {
             nodes: Vec::new(),
             leaves: Vec::new(),
             matrices: 1,
+            steps: steps.to_vec(),
         };
         spec.add_cell(config, "device", None, 0)?;
+        if !steps.is_empty() {
+            Error::check_len("dw_min", steps.len(), spec.leaves.len())?;
+        }
         // A part of a key has 8 bits for the node.
         let most = usize::from(u8::MAX);
         let why = format!("a crosspoint may have {most} devices and cells at most");
@@ -281,8 +303,10 @@ impl CellSpec {
         config.validate(path)?;
         // All devices take the seed of the cell.
         let mut config = config.clone();
+        let step = self.steps.get(self.leaves.len()).copied();
         if let Some(pulsed) = config.pulsed_mut() {
             pulsed.construction_seed = 0;
+            pulsed.dw_min = step.unwrap_or(pulsed.dw_min);
         }
         let (d_size, x_size, analog_bias) = (self.d_size, self.x_size, self.analog_bias);
         // Pulses come from elsewhere.

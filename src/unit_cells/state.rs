@@ -5,6 +5,7 @@ use super::slots::{Place, Slot, SlotKind};
 use super::spec::CellSpec;
 use crate::devices::PlaneRef;
 use crate::error::{Error, Result};
+use crate::finite::all_finite;
 use crate::mvm::Lines;
 
 /// Values of one slot.
@@ -102,13 +103,15 @@ impl<'a> CellState<'a> {
                 (Place::Lines { node, name }, Values::Floats(values)) => {
                     state.lines.push((node, name, values));
                 }
-                (place, Values::Others(entry)) => state.counters.push((place, entry)),
+                (place, Values::Others(entry)) => {
+                    check_counters(spec, slot, &entry)?;
+                    state.counters.push((place, entry));
+                }
                 (_, Values::Floats(_)) => return Err(wrong_type(slot)),
             }
         }
         matrices.sort_by_key(|(number, _)| *number);
         state.matrices.extend(matrices.into_iter().map(|(_, values)| values));
-        state.check_counters(spec)?;
         Ok(state)
     }
 
@@ -120,41 +123,6 @@ impl<'a> CellState<'a> {
             }
             _ => Err(Error::State { why: format!("{} is missing", slot.name) }),
         }
-    }
-
-    /// Checks that counters point to what there is.
-    fn check_counters(&self, spec: &CellSpec) -> Result<()> {
-        let counters = self.counters(spec);
-        let lines = spec.transfer().map_or(0, |transfer| transfer.lines) as i64;
-        let below = |name: &str, value: i64, limit: i64| {
-            if (0..limit).contains(&value) {
-                return Ok(());
-            }
-            let why = format!("{name} must be between 0 and {}, got {value}", limit - 1);
-            Err(Error::State { why })
-        };
-        for (node, current) in counters.current.iter().enumerate() {
-            below("current_device_idx", *current, spec.members(node).len().max(1) as i64)?;
-        }
-        for line in &counters.lines {
-            below("current_slice_indices", *line, lines)?;
-        }
-        below("current_row_index", counters.row, spec.d_size as i64)?;
-        // Room for the updates of any call.
-        for updates in counters.updates.iter().chain([&counters.sweeps]) {
-            below("current_update_idx and transfer_counter", *updates, i64::MAX / 2)?;
-        }
-        let signs = counters.signs.iter().flatten();
-        if !signs.into_iter().all(|sign| *sign == 1 || *sign == -1) {
-            let why = "in_chopper and out_chopper must be 1 or -1".to_owned();
-            return Err(Error::State { why });
-        }
-        let reals = counters.averages.iter().chain([&counters.count_lr]);
-        if !reals.into_iter().all(|value| value.is_finite()) {
-            let why = "input_error_averages and count_lr must be finite".to_owned();
-            return Err(Error::State { why });
-        }
-        Ok(())
     }
 
     /// Planes of all leaves.
@@ -224,6 +192,20 @@ impl<'a> CellState<'a> {
         }
     }
 
+    /// Refuses weights and buffers that are not finite.
+    ///
+    /// # Errors
+    /// [`Error::Argument`].
+    pub fn check_finite(&self) -> Result<()> {
+        let persistent = self.persistent.iter().filter_map(|values| values.as_deref());
+        let mut all = self.matrices.iter().chain(&self.buffers).map(|values| &**values);
+        if all.all(all_finite) && persistent.into_iter().all(all_finite) {
+            return Ok(());
+        }
+        let why = "values must be finite; found NaN or infinity".to_owned();
+        Err(Error::Argument { argument: "weights", why })
+    }
+
     /// Device that updates reach, or that policies of a single one have chosen last; 0 for cells that do
     /// not choose.
     #[must_use]
@@ -285,6 +267,37 @@ pub(super) fn lines_of<'b>(
         }
     }
     found
+}
+
+/// Checks that counters point to what there is.
+fn check_counters(spec: &CellSpec, slot: &Slot, entry: &Entry<'_>) -> Result<()> {
+    let why = match (slot.place, entry) {
+        (place, Entry::Integers(values)) => {
+            let limit = match place {
+                Place::Current(node) => spec.members(node).len().max(1) as i64,
+                Place::NextLines => spec.transfer().map_or(0, |transfer| transfer.lines) as i64,
+                Place::Row => spec.d_size as i64,
+                // Room for the updates of any call.
+                _ => i64::MAX / 2,
+            };
+            let outside = values.iter().find(|value| !(0..limit).contains(*value));
+            outside.map(|value| format!("must be between 0 and {}, got {value}", limit - 1))
+        }
+        (Place::Switched, Entry::Signs(values)) => {
+            let outside = values.iter().any(|value| !(0..=1).contains(value));
+            outside.then(|| "must be 0 or 1".to_owned())
+        }
+        (_, Entry::Signs(values)) => {
+            let outside = values.iter().any(|sign| *sign != 1 && *sign != -1);
+            outside.then(|| "must be 1 or -1".to_owned())
+        }
+        (_, Entry::Reals(values)) => {
+            let outside = values.iter().any(|value| !value.is_finite());
+            outside.then(|| "must be finite".to_owned())
+        }
+        (_, Entry::Floats(_)) => None,
+    };
+    why.map_or(Ok(()), |why| Err(Error::State { why: format!("{} {why}", slot.name) }))
 }
 
 /// Values of an entry, apart from what is stored at the end of a call.

@@ -84,9 +84,24 @@ impl CellTileSpec {
         x_size: usize,
         analog_bias: bool,
     ) -> Result<Self> {
+        Self::with_steps(config, d_size, x_size, analog_bias, &[])
+    }
+
+    /// As [`CellTileSpec::new`], with other steps of the devices, see [`CellSpec::with_steps`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_steps(
+        config: CellTileConfig,
+        d_size: usize,
+        x_size: usize,
+        analog_bias: bool,
+        steps: &[f64],
+    ) -> Result<Self> {
         config.forward.validate("forward")?;
         config.backward.validate("backward")?;
-        let cells = CellSpec::new(&config.device, &config.update, d_size, x_size, analog_bias)?;
+        let CellTileConfig { device, update, .. } = &config;
+        let cells = CellSpec::with_steps(device, update, d_size, x_size, analog_bias, steps)?;
         let forward = Mvm::new(&config.forward, Direction::Forward, d_size, x_size)?;
         let backward = Mvm::new(&config.backward, Direction::Backward, d_size, x_size)?;
         Ok(Self { config, cells, forward, backward })

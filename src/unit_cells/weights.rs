@@ -231,14 +231,43 @@ impl CellSpec {
     /// [`Error::Shape`], [`Error::State`] for a missing one, and [`Error::Argument`] for values that are not
     /// finite or that devices cannot have.
     pub fn check_hidden(&self, values: &[Option<&[f32]>]) -> Result<()> {
+        for (leaf, planes) in self.leaves.iter().zip(&self.planes_in(values)?) {
+            leaf.device.check_planes(planes)?;
+        }
+        Ok(())
+    }
+
+    /// `dw_min` of each device that the steps in its hidden parameters show, if one of them is not as the
+    /// configuration says; see [`Device::unexpected_dw_min`].
+    ///
+    /// # Errors
+    /// As [`CellSpec::check_hidden`].
+    pub fn unexpected_dw_min(&self, values: &[Option<&[f32]>]) -> Result<Option<Vec<f64>>> {
+        let planes = self.planes_in(values)?;
+        let mut is_expected = true;
+        let mut steps = Vec::with_capacity(self.leaves.len());
+        for (leaf, planes) in self.leaves.iter().zip(&planes) {
+            let found = leaf.device.unexpected_dw_min(planes);
+            let own = leaf.device.config().pulsed().map_or(0.0, |pulsed| pulsed.dw_min);
+            // The steps of a mirror image are those of the device that it mirrors.
+            let found = found.filter(|_| leaf.mirror.is_none());
+            is_expected &= found.is_none();
+            steps.push(found.unwrap_or(own));
+        }
+        Ok((!is_expected).then_some(steps))
+    }
+
+    /// Hidden parameters of each leaf in values for the entries of [`CellSpec::slots`], which are checked.
+    fn planes_in<'b>(&self, values: &[Option<&'b [f32]>]) -> Result<Vec<Vec<PlaneRef<'b>>>> {
         let slots = self.slots();
         Error::check_len("hidden", values.len(), slots.len())?;
-        let mut planes: Vec<Vec<PlaneRef<'_>>> = self.leaves.iter().map(|_| Vec::new()).collect();
+        let mut planes: Vec<Vec<PlaneRef<'b>>> = self.leaves.iter().map(|_| Vec::new()).collect();
         for (slot, values) in slots.iter().zip(values) {
-            if let Some(values) = values {
-                let name = || format!("{}: {} values instead of {}", slot.name, values.len(), slot.len);
-                if values.len() != slot.len {
-                    return Err(Error::State { why: name() });
+            if let Some(values) = *values {
+                let len = values.len();
+                if len != slot.len {
+                    let why = format!("{}: {len} values instead of {}", slot.name, slot.len);
+                    return Err(Error::State { why });
                 }
                 if !values.iter().all(|value| value.is_finite()) {
                     let why = format!("{}: values must be finite", slot.name);
@@ -259,10 +288,7 @@ impl CellSpec {
                 _ => {}
             }
         }
-        for (leaf, planes) in self.leaves.iter().zip(&planes) {
-            leaf.device.check_planes(planes)?;
-        }
-        Ok(())
+        Ok(planes)
     }
 
     /// Brings weights into bounds after either was written from outside, and adds them up: those of the

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from cells_for_tests import CELLS
 from mho.inference import (
     HermesNoiseModel,
     PCMLikeNoiseModel,
@@ -464,8 +465,13 @@ def _device_cases() -> dict[str, Case]:
     return {f"device_{name}": case(make) for name, make in (DEVICES | PRESETS).items()}
 
 
+def _cell_cases() -> dict[str, Case]:
+    return {f"cell_{name}": pulsed(linear(make)) for name, make in CELLS.items()}
+
+
 CASES: dict[str, Case] = {
     **_core_cases(),
+    **_cell_cases(),
     **_torch_cases(),
     **_container_cases(),
     **_device_cases(),
@@ -522,14 +528,15 @@ def _with_pulses(pulse_type: PulseType) -> SingleRPUConfig:
 
 # Updates without pulses are products, whose rounding differs between machines.
 PULSES = (PulseType.STOCHASTIC, PulseType.MEAN_COUNT, PulseType.DETERMINISTIC_IMPLICIT)
-STREAMS: dict[str, Callable[[], SingleRPUConfig]] = {
+STREAMS: dict[str, Callable[[], Any]] = {
     **{name: partial(_all_of, make) for name, make in (DEVICES | PRESETS).items()},
     "GoldenDevice": partial(_all_of, GoldenDevice),
     **{kind.name: partial(_with_pulses, kind) for kind in PULSES},
+    **{f"cell_{name}": make for name, make in CELLS.items()},
 }
 
 
-def stream(config: SingleRPUConfig) -> dict[str, Any]:
+def stream(config: Any) -> dict[str, Any]:
     """Return the seed that a tile draws from torch, and checksums of all that it then draws itself.
 
     Updates get fixed inputs and gradients, so that there is no product in the numbers.
@@ -563,6 +570,13 @@ def stream(config: SingleRPUConfig) -> dict[str, Any]:
 _NOT_KEPT = {
     "analog_no_bias",
     "analog_scales",
+    "cell_chopped_rows",
+    "cell_mixed_exact",
+    "cell_one_sided_mirrored",
+    "cell_transfer_reset",
+    "cell_transfer_rows",
+    "cell_vector_fixed",
+    "cell_vector_random",
     "device_CapacitorPresetDevice",
     "device_EcRamMOPresetDevice",
     "device_EcRamPresetDevice",

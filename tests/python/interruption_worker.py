@@ -1,6 +1,6 @@
 """Interrupts changes of weights at random times; prints how many, and what each interruption left.
 
-Usage: python interruption_worker.py CASE INTERRUPTIONS, where CASE is a name in `CASES`.
+Usage: python interruption_worker.py INTERRUPTIONS CASE..., where each CASE is a name in `CASES`.
 """
 
 import copy
@@ -82,7 +82,11 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def interrupt_tile(tile: AnalogTile, change: Callable[[AnalogTile], object], times: int) -> None:
+Counts = dict[str, int]
+"""How often an interruption left a state."""
+
+
+def interrupt_tile(tile: AnalogTile, change: Callable[[AnalogTile], object], times: int) -> Counts:
     """Interrupt changes of one tile, after each of which it is as before, or all is done."""
     found = {"before": 0, "complete": 0}
     trials = [copy.deepcopy(tile) for _ in range(4)]
@@ -98,22 +102,22 @@ def interrupt_tile(tile: AnalogTile, change: Callable[[AnalogTile], object], tim
             continue
         assert same(after, before) or same(after, complete), "partial"
         found["before" if same(after, before) else "complete"] += 1
-    print(json.dumps(found))
+    return found
 
 
-def updates(device: Any, samples: int = SAMPLES) -> Callable[[int], None]:
+def updates(device: Any, samples: int = SAMPLES) -> Callable[[int], list[Counts]]:
     """Return what interrupts updates of a tile with a device."""
 
-    def run(times: int) -> None:
+    def run(times: int) -> list[Counts]:
         torch.manual_seed(3)
         tile = AnalogTile(SIZE, SIZE, SingleRPUConfig(device=device))
         x, d = torch.randn(samples, SIZE), 0.1 * torch.randn(samples, SIZE)
-        interrupt_tile(tile, lambda tile: tile.update(x, d), times)
+        return [interrupt_tile(tile, lambda tile: tile.update(x, d), times)]
 
     return run
 
 
-def operations(times: int) -> None:
+def operations(times: int) -> list[Counts]:
     """Interrupt what changes weights without pulses."""
     device = PowStepDevice(write_noise_std=0.5, lifetime=100.0, diffusion=0.01)
     device.drift.nu = 0.1
@@ -126,12 +130,15 @@ def operations(times: int) -> None:
         lambda tile: tile.tile.set_weights(weight),
         lambda tile: tile.tile.set_weights_uniform_random(-0.1, 0.1),
     ]
+    found = []
     for change in changes:
         torch.manual_seed(4)
-        interrupt_tile(AnalogTile(SIZE, SIZE, SingleRPUConfig(device=device)), change, times)
+        tile = AnalogTile(SIZE, SIZE, SingleRPUConfig(device=device))
+        found.append(interrupt_tile(tile, change, times))
+    return found
 
 
-def steps(times: int) -> None:
+def steps(times: int) -> list[Counts]:
     """Interrupt steps of an optimizer: each tile is as before or all is done, no record is left."""
     torch.manual_seed(5)
     config = SingleRPUConfig(device=SoftBoundsDevice(count_pulses=True))
@@ -163,10 +170,10 @@ def steps(times: int) -> None:
         assert not any(kept) or not any(changed), (kept, changed)
         if happened:
             found["complete" if all(changed) else "between" if any(changed) else "before"] += 1
-    print(json.dumps(found))
+    return [found]
 
 
-CASES: dict[str, Callable[[int], None]] = {
+CASES: dict[str, Callable[[int], list[Counts]]] = {
     "sums": updates(ConstantStepDevice(count_pulses=True)),
     "segments": updates(SoftBoundsDevice(count_pulses=True)),
     "write-noise": updates(PowStepDevice(count_pulses=True, write_noise_std=0.5)),
@@ -179,4 +186,7 @@ CASES: dict[str, Callable[[int], None]] = {
 if __name__ == "__main__":
     signal.signal(signal.SIGALRM, interrupt)
     torch.set_num_threads(1)
-    CASES[sys.argv[1]](int(sys.argv[2]))
+    for case in sys.argv[2:]:
+        # An interruption within `torch.no_grad` may have left it so.
+        torch.set_grad_enabled(True)
+        print(json.dumps({"case": case, "found": CASES[case](int(sys.argv[1]))}), flush=True)

@@ -117,7 +117,8 @@ def fork_while_updating() -> None:
     # Threads of torch itself do not survive a fork.
     torch.set_num_threads(1)
     tile = AnalogLinear(512, 512, bias=False, rpu_config=SingleRPUConfig()).analog_module
-    x = torch.ones(400, 512)
+    # An update takes half a second, several times what passes between two forks.
+    x = torch.ones(50, 512)
     stop = threading.Event()
 
     def update() -> None:

@@ -344,6 +344,18 @@ def test_noise_of_a_seed() -> None:
     assert not torch.equal(made.tile.get_weights(), results[0]["analog_tile_weights"])
 
 
+def test_noise_of_a_seed_leaves_the_stream_where_it_is() -> None:
+    made = busy_tile()
+    run(made, 3)
+    calls = made._buffers["analog_tile_calls"]
+    assert calls is not None
+    before = calls.data_ptr(), int(calls)
+    with mho.same_noise(made, 5):
+        run(made, 4)
+    # Other processes may share that memory.
+    assert (calls.data_ptr(), int(calls)) == before
+
+
 def test_compiled_and_eager_training_are_the_same() -> None:
     torch._dynamo.reset()
     torch.manual_seed(0)

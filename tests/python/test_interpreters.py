@@ -9,6 +9,8 @@ import pytest
 # Seconds; without the refusal, the import of torch waits for ever.
 LIMIT = 60
 
+NAMES = ["mho", "mho.nn", "mho._core"]
+
 CODE = """
 import sys
 import {module} as interpreters
@@ -18,15 +20,16 @@ if first:
     import mho.simulator.tiles
 CODE = '''
 try:
-    import {name}
+    import NAME
 except ImportError as error:
     print("refused:", error, flush=True)
 else:
     print("imported", flush=True)
 '''
-interpreter = interpreters.create()
-interpreters.run_string(interpreter, CODE)
-interpreters.destroy(interpreter)
+for name in sys.argv[2:]:
+    interpreter = interpreters.create()
+    interpreters.run_string(interpreter, CODE.replace("NAME", name))
+    interpreters.destroy(interpreter)
 if first:
     import torch
     from mho.nn import AnalogLinear
@@ -35,16 +38,18 @@ print("done")
 """
 
 
-@pytest.mark.parametrize("order", ["first", "alone"])
-@pytest.mark.parametrize("name", ["mho", "mho.nn", "mho._core"])
-def test_import_is_refused(order: str, name: str) -> None:
+# Loading torch takes longer than all names.
+@pytest.mark.parametrize(
+    ("order", "names"), [("first", NAMES), *(("alone", [name]) for name in NAMES)]
+)
+def test_import_is_refused(order: str, names: list[str]) -> None:
     known = [n for n in ("_interpreters", "_xxsubinterpreters") if importlib.util.find_spec(n)]
     if not known:
         pytest.skip("this Python has no module for interpreters")
-    code = CODE.format(module=known[0], name=name)
-    result = subprocess.run(
-        [sys.executable, "-c", code, order], capture_output=True, text=True, timeout=LIMIT
-    )
+    command = [sys.executable, "-c", CODE.format(module=known[0]), order, *names]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
     lines = result.stdout.splitlines()
-    assert lines and lines[0].startswith("refused: mho: torch works in the first"), result
-    assert lines[1:] == ["done"] and result.returncode == 0, result.stderr[-2000:]
+    assert len(lines) == len(names) + 1, result
+    for line in lines[:-1]:
+        assert line.startswith("refused: mho: torch works in the first"), result
+    assert lines[-1] == "done" and result.returncode == 0, result.stderr[-2000:]

@@ -34,20 +34,25 @@ BITS = """
 import hashlib, sys, torch, mho
 from mho.simulator.configs import ConstantStepDevice, SingleRPUConfig, SoftBoundsDevice
 from mho.simulator.tiles import AnalogTile
-found = hashlib.sha256()
-for device in (SoftBoundsDevice(diffusion=0.01, lifetime=100.0), ConstantStepDevice()):
-    torch.manual_seed(1)
-    tile = AnalogTile(300, 400, SingleRPUConfig(device=device))
-    x, d = torch.randn(60, 400), torch.randn(60, 300)
-    with torch.no_grad():
-        found.update(tile(x).numpy().tobytes())
-    found.update(tile.tile.backward(d).numpy().tobytes())
-    tile.update(x, d)
-    tile.tile.decay_weights(1.0)
-    tile.tile.diffuse_weights()
-    tile.tile.reset_columns(390, 30, 0.5)
-    found.update(tile.tile.get_weights().numpy().tobytes())
-print(mho.thread_team().runtime.split()[0], found.hexdigest())
+for chosen in (None, 1):  # the number of the environment first
+    if chosen is not None:
+        torch.set_num_threads(chosen)
+        mho.set_num_threads(chosen)
+        assert mho.get_num_threads() == chosen
+    found = hashlib.sha256()
+    for device in (SoftBoundsDevice(diffusion=0.01, lifetime=100.0), ConstantStepDevice()):
+        torch.manual_seed(1)
+        tile = AnalogTile(300, 400, SingleRPUConfig(device=device))
+        x, d = torch.randn(60, 400), torch.randn(60, 300)
+        with torch.no_grad():
+            found.update(tile(x).numpy().tobytes())
+        found.update(tile.tile.backward(d).numpy().tobytes())
+        tile.update(x, d)
+        tile.tile.decay_weights(1.0)
+        tile.tile.diffuse_weights()
+        tile.tile.reset_columns(390, 30, 0.5)
+        found.update(tile.tile.get_weights().numpy().tobytes())
+    print(mho.thread_team().runtime.split()[0], found.hexdigest())
 """
 
 
@@ -63,14 +68,14 @@ def run(program: str, **environment: str) -> list[str]:
 
 
 def test_bits_are_equal_on_all_threads() -> None:
-    found = [
-        run(BITS, MHO_THREAD_TEAM=team, OMP_NUM_THREADS=threads, RAYON_NUM_THREADS=threads)
-        for team, threads in (("rayon", "1"), ("rayon", "3"), ("torch", "1"), ("torch", "3"))
-    ]
-    assert len({bits for _, bits in found}) == 1
-    assert [name for name, _ in found[:2]] == ["rayon", "rayon"]
+    words = []
+    for team in ("rayon", "torch"):
+        words += run(BITS, MHO_THREAD_TEAM=team, OMP_NUM_THREADS="3", RAYON_NUM_THREADS="3")
+    names, bits = words[::2], words[1::2]
+    assert len(bits) == 4 and len(set(bits)) == 1
+    assert names[:2] == ["rayon", "rayon"]
     if IS_OPENMP:
-        assert [name for name, _ in found[2:]] == ["OpenMP", "OpenMP"]
+        assert names[2:] == ["OpenMP", "OpenMP"]
 
 
 NUMBERS = """

@@ -20,6 +20,9 @@ from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.seeds import mixed
 from mho.simulator.tiles.module import TileModule
 
+Stream = tuple[Tensor, Tensor]
+"""Seed of a random stream and position in it, int64 `[1]` each."""
+
 
 @checked
 @contextmanager
@@ -43,18 +46,20 @@ def same_noise(model: nn.Module, seed: int) -> Iterator[None]:
     if check_index("seed", seed) < 0:
         raise ArgumentError(f"seed: expected an integer >= 0, got {seed}")
     devices = {p.device for p in (*model.parameters(), *model.buffers()) if p.is_cuda}
-    streams = list(map(_stream, tiles))
-    kept = [_exchanged(stream) for stream in streams]
+    streams = list(map(_streams, tiles))
+    kept = [[_exchanged(stream) for stream in own] for own in streams]
     with torch.random.fork_rng(devices=[device.index for device in devices]):
         torch.manual_seed(mixed(seed, 0))
-        for i, stream in enumerate(streams):
-            for value, new in zip(stream, (mixed(seed, i + 1), 0), strict=False):
-                value.fill_(new)
+        for i, own in enumerate(streams):
+            for k, (of_seed, calls) in enumerate(own):
+                of_seed.fill_(_apart(mixed(seed, i + 1), k))
+                calls.fill_(0)
         try:
             yield
         finally:
-            for stream, before in zip(streams, kept, strict=True):
-                _put_back(stream, before)
+            for own, before in zip(streams, kept, strict=True):
+                for stream, values in zip(own, before, strict=True):
+                    _put_back(stream, values)
 
 
 @checked
@@ -80,24 +85,36 @@ def fork_noise(model: nn.Module, worker: int) -> None:
     drawn = int(torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64, device="cpu"))
     torch.manual_seed(mixed(drawn, worker + 1))
     for tile in tiles:
-        stream = _stream(tile)
-        _exchanged(stream)
-        for seed in stream[:1]:
-            seed.fill_(mixed(int(seed), worker + 1))
+        for stream in _streams(tile):
+            _exchanged(stream)
+            stream[0].fill_(mixed(int(stream[0]), worker + 1))
 
 
 def _tiles(model: nn.Module) -> list[TileModule]:
     return [module for module in model.modules() if isinstance(module, TileModule)]
 
 
-def _stream(tile: TileModule) -> list[Tensor]:
-    """Return seed and position of the random stream of a tile of the core; others have none."""
-    values = (tile._buffers.get(name) for name in (Names.SEED, Names.CALLS))
-    return [value for value in values if value is not None]
+def _apart(seed: int, number: int) -> int:
+    """Return the seed of one of several streams of a tile; the first one has that of the tile."""
+    return mixed(seed, number - 1) if number else seed
+
+
+def _streams(tile: TileModule) -> list[Stream]:
+    """Return seed and position of the random streams of a tile.
+
+    Tiles of the core have one, those made of several arrays one for each of them, others none. The
+    devices of a `CustomCompound` share the position of their tile, and their seeds follow its seed.
+    """
+    found: dict[int, Stream] = {}
+    for module in tile.modules():
+        seed, calls = (module._buffers.get(name) for name in (Names.SEED, Names.CALLS))
+        if seed is not None and calls is not None:
+            found.setdefault(id(calls), (seed, calls))
+    return list(found.values())
 
 
 @ordinary_tensors()
-def _exchanged(stream: list[Tensor]) -> list[Tensor]:
+def _exchanged(stream: Stream) -> list[Tensor]:
     """Give a stream memory of its own, with the same values, and return what it had before."""
     before = [value.data for value in stream]
     for value in stream:
@@ -106,6 +123,6 @@ def _exchanged(stream: list[Tensor]) -> list[Tensor]:
 
 
 @ordinary_tensors()
-def _put_back(stream: list[Tensor], before: list[Tensor]) -> None:
+def _put_back(stream: Stream, before: list[Tensor]) -> None:
     for value, data in zip(stream, before, strict=True):
         value.data = data

@@ -23,7 +23,7 @@ from mho.optim.after_step import work_of
 from mho.optim.context import AnalogContext, context_of
 from mho.optim.param_groups import regroup
 from mho.optim.place_in_model import layer_of
-from mho.optim.trace import apply_trace, gradient_norm, is_finite, total_norm
+from mho.optim.trace import apply_trace, are_finite, gradient_norm, total_norm
 from mho.simulator.parameters.arguments import (
     as_number,
     check_flag,
@@ -229,14 +229,15 @@ class AnalogOptimizerMixin(Optimizer):
         with torch.no_grad():
             try:
                 for context, group in contexts:
-                    sign = -factor if group.get("maximize") else factor
-                    apply_trace(context, group.get("lr"), sign)
+                    rate = group.get("lr")
+                    if rate is not None:
+                        context.analog_tile.set_learning_rate(float(rate))
+                    unused = 0.0 if rate is not None and rate == 0 else None
+                    apply_trace(context, unused, -factor if group.get("maximize") else factor)
             except BaseException:
                 self._drop_records()
                 raise
-            for context, group in contexts:
-                if group.get("lr") is not None:
-                    context.analog_tile.set_learning_rate(float(group["lr"]))
+            for context, _ in contexts:
                 work_of(context.analog_tile, self)
         self._errors_are_unscaled = False
         return result
@@ -256,9 +257,10 @@ class AnalogOptimizerMixin(Optimizer):
     def _drop_assigned(contexts: _Contexts) -> None:
         """Drop gradients of zeros that were assigned to pulsed weights, and refuse others."""
         for context, _ in contexts:
-            if context.use_torch_update or context.grad is None:
+            gradient = None if context.use_torch_update else context.assigned_gradient()
+            if gradient is None:
                 continue
-            if bool(context.grad.count_nonzero()):
+            if bool(gradient.count_nonzero()):
                 raise ArgumentError(
                     f"{layer_of(context.analog_tile)}: pulsed weights have no gradient, and one"
                     " that is assigned cannot act on them; use update(x, d) of the tile"
@@ -267,14 +269,15 @@ class AnalogOptimizerMixin(Optimizer):
 
     def _check_records(self, contexts: _Contexts) -> None:
         """Refuse recorded vectors that no tile can use, before anything is changed by them."""
-        for context, group in contexts:
-            used = context.requires_grad and group.get("lr") != 0 and not context.use_torch_update
-            if used and not is_finite(context):
-                self._drop_records()
-                raise ArgumentError(
-                    f"{layer_of(context.analog_tile)}: recorded inputs and gradients must be"
-                    " finite; found NaN or infinity. What was recorded for this step is dropped"
-                )
+        used = [context for context, group in contexts if _is_used(context, group)]
+        if are_finite(used):
+            return
+        wrong = next(context for context in used if not are_finite([context]))
+        self._drop_records()
+        raise ArgumentError(
+            f"{layer_of(wrong.analog_tile)}: recorded inputs and gradients must be finite; found"
+            " NaN or infinity. What was recorded for this step is dropped"
+        )
 
     def _drop_records(self) -> None:
         self._errors_are_unscaled = False
@@ -505,17 +508,24 @@ def _contexts_of(group: dict[str, Any]) -> Iterator[AnalogContext]:
 
 def _check_options(group: dict[str, Any]) -> None:
     """Refuse options that cannot act on the weights of a group."""
-    for context in _contexts_of(group):
+    contexts = list(_contexts_of(group))
+    if contexts:
         _check(group.get("lr"))
-        if context.use_torch_update:
-            continue
-        for name, reason in _REFUSED.items():
-            if group.get(name):
-                raise ArgumentError(
-                    f"{name}: has no meaning for the pulsed weights of"
-                    f" {layer_of(context.analog_tile)}: {reason}. Give the parameters of type"
-                    f" AnalogContext a group of their own with {name}={type(group[name])(0)}"
-                )
+    name = next((name for name in _REFUSED if group.get(name)), None)
+    pulsed = next((context for context in contexts if not context.use_torch_update), None)
+    if name is not None and pulsed is not None:
+        raise ArgumentError(
+            f"{name}: has no meaning for the pulsed weights of {layer_of(pulsed.analog_tile)}:"
+            f" {_REFUSED[name]}. Give the parameters of type AnalogContext a group of their own"
+            f" with {name}={type(group[name])(0)}"
+        )
+
+
+def _is_used(context: AnalogContext, group: dict[str, Any]) -> bool:
+    """Return whether a step applies what a context has recorded, if anything."""
+    if context.use_torch_update or not context.has_gradient():
+        return False
+    return context.is_trained() and bool(group.get("lr") != 0)
 
 
 def _is_pulsed(context: AnalogContext) -> bool:

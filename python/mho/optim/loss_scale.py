@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
 from mho.optim.context import context_of
-from mho.optim.trace import is_finite
+from mho.optim.trace import are_finite
 
 Found = dict[torch.device, Tensor]
 
@@ -43,7 +43,7 @@ def _look_at_records(
     used = [one for one in recorded if one.requires_grad and not one.use_torch_update]
     if used:
         infinities = enter(none.device, none)
-        if not all(map(is_finite, used)):
+        if not are_finite(used):
             infinities.fill_(1.0)
 
 

@@ -1,6 +1,7 @@
 """Recorded pairs of inputs and output gradients: as matrices of rows, and as one tile update."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ def apply_trace(context: AnalogContext, learning_rate: Any, factor: float = 1.0)
     if context.use_torch_update or not context.has_gradient():
         return
     pairs = context.take_pairs()
-    if context.requires_grad and learning_rate != 0:
+    if learning_rate != 0 and context.is_trained():
         if factor != 1.0:
             pairs = [pair._replace(d=pair.d * factor) for pair in pairs]
         _update(context, pairs, learning_rate)
@@ -47,13 +48,14 @@ def _update(context: AnalogContext, pairs: list[Pair], learning_rate: Any) -> No
         tile.update_indexed(pair.x, pair.d)
 
 
-def is_finite(context: AnalogContext) -> bool:
-    """Return whether no record of a context contains NaN or infinity.
+def are_finite(contexts: Iterable[AnalogContext]) -> bool:
+    """Return whether no record of some contexts contains NaN or infinity.
 
     Args:
-        context: Context of a tile.
+        contexts: Contexts of tiles.
     """
-    return all(all_finite(pair.x) and all_finite(pair.d) for pair in context.pairs())
+    pairs = [pair for context in contexts for pair in context.pairs()]
+    return all_finite(*[pair.x for pair in pairs], *[pair.d for pair in pairs])
 
 
 def gradient_norm(context: AnalogContext, norm_type: float) -> float:

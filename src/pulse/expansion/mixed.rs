@@ -77,7 +77,7 @@ impl Pulses {
             middle[lane] = 0.5f32.mul_add(straight[lane], start[lane]);
             middle[lane] = clip(middle[lane], cells.min_bound[lane], cells.max_bound[lane]);
         }
-        let (up, down) = if R::LINEAR {
+        let (up, down) = if rule.shape().linear {
             (up.shifted(start, &middle), down.shifted(start, &middle))
         } else {
             (Branches::new(rule, cells, &middle, true), Branches::new(rule, cells, &middle, false))
@@ -99,7 +99,7 @@ impl Pulses {
         let mut fits = [0; LANES];
         for lane in 0..LANES {
             let path = self.path(lane, start, &middle, &up, &down);
-            let at = if R::LINEAR { start[lane] } else { middle[lane] };
+            let at = if rule.shape().linear { start[lane] } else { middle[lane] };
             let smooth = rule.smooth(at, cells.cell(lane));
             let idle = self.up[lane] + self.down[lane] == 0.0;
             let fit = idle

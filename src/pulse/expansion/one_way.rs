@@ -8,7 +8,7 @@
 use super::limits::{
     KINK_MARGIN, MARGIN, MAX_BEND, MAX_CHANGE, MAX_SPREAD, MAX_STEP, growth, log_ratio,
 };
-use crate::devices::{Branch, Rule};
+use crate::devices::{Branch, Rule, Shape};
 use crate::pulse::cells::LaneCells;
 use crate::pulse::trains::SIGN;
 use crate::rng::LANES;
@@ -60,6 +60,7 @@ impl OneWay {
     ) -> ([f32; LANES], [u32; LANES]) {
         // Short loops over arrays of lanes, on copies of which the compiler knows that they do not
         // overlap: that is what it vectorises.
+        let shape = rule.shape();
         let (cells, start, n, up) = (&{ *cells }, *start, self.n, self.up);
         let (mut mean, mut noise, mut slope) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
         for lane in 0..LANES {
@@ -71,7 +72,7 @@ impl OneWay {
         for lane in 0..LANES {
             several |= n[lane] > 1.0;
         }
-        if !R::CONSTANT && !several {
+        if !shape.constant && !several {
             let mut moved = [0.0; LANES];
             for lane in 0..LANES {
                 let one = noise[lane].mul_add(xi[lane], mean[lane]) + start[lane];
@@ -82,7 +83,7 @@ impl OneWay {
         }
         // Linear steps are the same function wherever they are expanded.
         let mut middle = start;
-        if !R::LINEAR {
+        if !shape.linear {
             for lane in 0..LANES {
                 let half = 0.5 * n[lane];
                 let bent = (0.5 * half).mul_add(slope[lane], 1.0);
@@ -96,7 +97,7 @@ impl OneWay {
             let branch = rule.branch(middle[lane], up[lane] != 0, cell);
             let bounds = [cell.min_bound, cell.max_bound];
             let run = Run { n: n[lane], start: start[lane], middle: middle[lane], branch };
-            let (after, fit) = run.settle::<R>(xi[lane], rule.smooth(middle[lane], cell), bounds);
+            let (after, fit) = run.settle(shape, xi[lane], rule.smooth(middle[lane], cell), bounds);
             let one = noise[lane].mul_add(xi[lane], mean[lane]) + start[lane];
             let single = n[lane] == 1.0;
             let idle = n[lane] == 0.0;
@@ -119,22 +120,22 @@ struct Run {
 impl Run {
     /// Weight after the pulses, and whether the expansion holds on the way there.
     #[inline(always)]
-    fn settle<R: Rule>(&self, xi: f32, smooth: [f32; 2], bounds: [f32; 2]) -> (f32, bool) {
+    fn settle(&self, shape: Shape, xi: f32, smooth: [f32; 2], bounds: [f32; 2]) -> (f32, bool) {
         let Self {
             n,
             start,
             middle,
             branch: Branch { mean, slope, curvature, noise, noise_slope },
         } = *self;
-        if R::CONSTANT {
+        if shape.constant {
             let (change, sigma) = (n * mean, n.sqrt() * noise.abs());
             let inside = inside(start, start + change, MARGIN * sigma, bounds);
             return (sigma.mul_add(xi, change) + start, inside);
         }
-        let from = if R::LINEAR { 0.0 } else { start - middle };
+        let from = if shape.linear { 0.0 } else { start - middle };
         let log = n * log_ratio(slope);
         let rate = log * slope;
-        let pull = if R::LINEAR {
+        let pull = if shape.linear {
             log * mean
         } else {
             let curved = n * curvature * (mean * mean);
@@ -151,12 +152,12 @@ impl Run {
         let square_at = |at: f32| noise_at(at) * noise_at(at);
         let rest = (4.0 * whole).mul_add(square_at(half), square_at(to));
         let sum = (whole * whole).mul_add(square_at(from), rest);
-        let at_half = if R::LINEAR { half } else { 0.0 };
+        let at_half = if shape.linear { half } else { 0.0 };
         let (mid_noise, mid_mean) = (noise_at(at_half), slope.mul_add(at_half, mean));
         let early = mid_noise * mid_noise.mul_add(slope, noise_slope * mid_mean);
         let variance = n * larger(sum.mul_add(1.0 / 6.0, -(whole * early)), 0.0);
         let sigma = variance.sqrt();
-        let bent = if R::LINEAR {
+        let bent = if shape.linear {
             0.0
         } else {
             // What curvature adds at the start grows until the end.
@@ -177,7 +178,7 @@ impl Run {
             & (steps <= MAX_STEP)
             & (n * steps <= MAX_CHANGE)
             & (n * noise_slope * noise_slope <= MAX_SPREAD)
-            & (R::LINEAR | (reach * curvature.abs() <= MAX_BEND * steps));
+            & (shape.linear | (reach * curvature.abs() <= MAX_BEND * steps));
         (after, fits)
     }
 }

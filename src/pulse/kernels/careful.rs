@@ -8,7 +8,7 @@
 use super::limits::FEW;
 use super::line::{Fired, Line, PULSES, place};
 use super::queue::{Numbers, Waiting};
-use crate::devices::Rule;
+use crate::devices::{AnyRule, Rule};
 use crate::pulse::cells::LaneCells;
 use crate::pulse::coincidences::Coincidences;
 use crate::pulse::expansion::limits::MARGIN;
@@ -16,7 +16,7 @@ use crate::pulse::expansion::mixed::Pulses;
 use crate::pulse::positions::{Kind, Positions};
 use crate::pulse::trains::SLICE_BLOCKS;
 use crate::rng::{Draw, LANES, UNUSED, normal_lanes};
-use crate::simd::Work;
+use crate::simd::{self, Work};
 
 /// Parts of a segment.
 const PARTS: usize = 4;
@@ -42,6 +42,7 @@ pub(super) struct Careful<'a, R> {
 
 impl<R: Rule> Work for Careful<'_, R> {
     type Home = R;
+    const SHARED: bool = R::SHARED;
 
     #[inline(always)]
     fn run(mut self) {
@@ -68,6 +69,12 @@ impl<R: Rule> Work for Careful<'_, R> {
         columns.clear();
         single.clear();
         (self.line.careful, self.line.single) = (columns, single);
+    }
+
+    fn run_shared(self) {
+        let Self { trains, rule, draw, positions, row, index, segment, line } = self;
+        let rule = AnyRule::new(&rule);
+        simd::run(Careful { trains, rule, draw, positions, row, index, segment, line });
     }
 }
 
@@ -109,7 +116,7 @@ impl<R: Rule> Careful<'_, R> {
     /// Looks up the constants near the weights of some columns.
     #[inline(always)]
     fn localize(&mut self, columns: &[u32]) {
-        if !R::LOCAL {
+        if !self.rule.shape().local {
             return;
         }
         for column in columns {
@@ -123,7 +130,7 @@ impl<R: Rule> Careful<'_, R> {
     /// Applies part number `index` to some columns; those for which it is too long go to `single`.
     #[inline(always)]
     fn part(&mut self, index: usize, fired: &[Fired], columns: &[u32], single: &mut Vec<u32>) {
-        let mut group = Group::new(columns, self.line.near::<R>(), self.line);
+        let mut group = Group::new(columns, self.line.near(self.rule.shape().local), self.line);
         let mut x = [[0; LANES]; SLICES];
         self.gather(fired, columns, &mut x);
         let mut xi = [0.0; LANES];
@@ -154,66 +161,66 @@ impl<R: Rule> Careful<'_, R> {
     /// Pulse after pulse for some columns, in ascending order.
     #[inline(always)]
     fn one_by_one(&mut self, fired: &[Fired], columns: &[u32]) {
+        let block = |columns: &[u32]| columns.first().map(|column| place(*column).0);
+        let blocks = || columns.chunk_by(|a, b| place(*a).0 == place(*b).0);
         let mut scattered = std::mem::take(&mut self.line.scattered);
-        for crowd in columns.chunk_by(|a, b| place(*a).0 == place(*b).0) {
-            if crowd.len() >= CROWD {
-                self.crowd(fired, crowd);
-            } else {
-                scattered.extend(crowd);
-            }
-        }
-        for columns in scattered.chunks(LANES) {
-            self.scattered(fired, columns);
+        blocks().filter(|few| few.len() < CROWD).for_each(|few| scattered.extend(few));
+        let crowds = blocks().filter(|many| many.len() >= CROWD).map(|many| (many, block(many)));
+        let mut gathered = [[0; LANES]; SLICES];
+        // One place for both, for the code of the walk is long.
+        for (columns, block) in crowds.chain(scattered.chunks(LANES).map(|some| (some, None))) {
+            self.walk(fired, columns, block, &mut gathered);
         }
         scattered.clear();
         self.line.scattered = scattered;
     }
 
-    /// Pulse after pulse for columns of one block.
+    /// Pulse after pulse for up to [`LANES`] columns, those of `block`, or wherever they are.
     #[inline(always)]
-    fn crowd(&mut self, fired: &[Fired], columns: &[u32]) {
-        let Some(block) = columns.first().map(|column| place(*column).0) else { return };
+    fn walk(
+        &mut self,
+        fired: &[Fired],
+        columns: &[u32],
+        block: Option<usize>,
+        gathered: &mut [[u32; LANES]; SLICES],
+    ) {
         let mut all = [UNUSED; LANES];
-        for column in columns {
-            all[place(*column).1] = *column;
+        let mut group = if let Some(block) = block {
+            columns.iter().for_each(|column| all[place(*column).1] = *column);
+            Group { cells: self.line.cells[block], w: self.line.w[block] }
+        } else {
+            all[..columns.len()].copy_from_slice(columns);
+            Group::new(columns, &self.line.cells, self.line)
+        };
+        let slices = if block.is_some() { fired.len() } else { SLICES };
+        for fired in fired.chunks(slices) {
+            if block.is_none() {
+                self.gather(fired, columns, gathered);
+            }
+            let in_place = block.map(|block| &self.trains.x[block * self.trains.slices * LANES..]);
+            group.w = self.pulses(fired, &all, in_place, gathered, &group);
         }
-        let x = &self.trains.x[block * self.trains.slices * LANES..];
-        let words = fired.iter().filter_map(|fired| {
-            let x = x[fired.slice as usize * LANES..].first_chunk::<LANES>()?;
-            Some((x, fired.d))
-        });
-        let (cells, w) = (self.line.cells[block], self.line.w[block]);
-        self.line.w[block] = self.walk(fired, &all, words, &cells, &w);
+        match block {
+            Some(block) => self.line.w[block] = group.w,
+            None => group.store(columns, self.line),
+        }
     }
 
-    /// Pulse after pulse for up to [`LANES`] columns, wherever they are.
+    /// Weights after the pulses of some slices, one after another. The words of all slices of a block are
+    /// `in_place`, or those of these slices `gathered`.
     #[inline(always)]
-    fn scattered(&mut self, fired: &[Fired], columns: &[u32]) {
-        let mut group = Group::new(columns, &self.line.cells, self.line);
-        let mut all = [UNUSED; LANES];
-        all[..columns.len()].copy_from_slice(columns);
-        let mut x = [[0; LANES]; SLICES];
-        for fired in fired.chunks(SLICES) {
-            self.gather(fired, columns, &mut x);
-            let words = x.iter().zip(fired.iter().map(|fired| fired.d));
-            group.w = self.walk(fired, &all, words, &group.cells, &group.w);
-        }
-        group.store(columns, self.line);
-    }
-
-    /// Weights after the pulses of some slices, one after another.
-    #[inline(always)]
-    fn walk<'x>(
+    fn pulses(
         &self,
         fired: &[Fired],
         columns: &[u32; LANES],
-        mut words: impl Iterator<Item = (&'x [u32; LANES], u32)>,
-        cells: &LaneCells,
-        w: &[f32; LANES],
+        in_place: Option<&[u32]>,
+        gathered: &[[u32; LANES]; SLICES],
+        group: &Group,
     ) -> [f32; LANES] {
         let used = columns.map(|column| if column == UNUSED { 0 } else { u32::MAX });
         let at = self.positions_of(Kind::Pulses, columns);
         let first = fired.first().map_or(0, |fired| fired.slice as usize * SLICE_BLOCKS);
+        let Group { cells, w } = group;
         let waiting = Waiting::new(
             first,
             w,
@@ -228,11 +235,16 @@ impl<R: Rule> Careful<'_, R> {
             #[inline(always)]
             |lane, w, up, xi| cells.clip(lane, w, self.rule.step(w, up, cells.cell(lane), xi)),
         );
+        let mut words = fired.iter().enumerate();
         waiting.walk(
             #[inline(always)]
             || {
-                let (x, d) = words.next()?;
-                let mut pulses = Numbers::new(x, d);
+                let (index, fired) = words.next()?;
+                let x = match in_place {
+                    Some(x) => x[fired.slice as usize * LANES..].first_chunk::<LANES>()?,
+                    None => gathered.get(index)?,
+                };
+                let mut pulses = Numbers::new(x, fired.d);
                 let mut up = [0; LANES];
                 for lane in 0..LANES {
                     pulses.count[lane] &= used[lane];

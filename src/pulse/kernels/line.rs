@@ -1,6 +1,5 @@
 //! A row of crosspoints with steps that depend on the weight, and the slices in which it fires.
 
-use crate::devices::Rule;
 use crate::error::Result;
 use crate::memory;
 use crate::pulse::cells::LaneCells;
@@ -39,12 +38,12 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Memory for a row with `columns` cells.
-    pub(super) fn new<R: Rule>(columns: usize) -> Result<Self> {
+    /// Memory for a row with `columns` cells; `local` if the rule has constants near the weights.
+    pub(super) fn new(columns: usize, local: bool) -> Result<Self> {
         let blocks = columns.div_ceil(LANES);
         Ok(Self {
             cells: memory::filled(LaneCells::default(), blocks)?,
-            local: memory::filled(LaneCells::default(), if R::LOCAL { blocks } else { 0 })?,
+            local: memory::filled(LaneCells::default(), if local { blocks } else { 0 })?,
             w: memory::filled([0.0; LANES], blocks)?,
             loaded: memory::filled(false, blocks)?,
             touched: memory::filled(false, blocks * LANES)?,
@@ -54,10 +53,10 @@ impl Line {
         })
     }
 
-    /// The constants that hold near the weights.
+    /// The constants that hold near the weights; `local` as above.
     #[inline(always)]
-    pub(super) fn near<R: Rule>(&self) -> &[LaneCells] {
-        if R::LOCAL { &self.local } else { &self.cells }
+    pub(super) fn near(&self, local: bool) -> &[LaneCells] {
+        if local { &self.local } else { &self.cells }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::queue::Numbers;
-use crate::devices::{Rule, WriteNoise};
+use crate::devices::{AnyRule, Rule, WriteNoise};
 use crate::error::Result;
 use crate::memory;
 use crate::pulse::cells::{Planes, Target};
@@ -121,6 +121,7 @@ struct OneByOne<'a, 'b, R> {
 
 impl<R: Rule> Work for OneByOne<'_, '_, R> {
     type Home = R;
+    const SHARED: bool = R::SHARED;
 
     #[inline(always)]
     fn run(mut self) {
@@ -147,6 +148,21 @@ impl<R: Rule> Work for OneByOne<'_, '_, R> {
             }
             self.rows.refresh(local, &touched, self.write_noise, self.key);
         }
+    }
+
+    fn run_shared(self) {
+        let rule = AnyRule::new(&self.rule);
+        simd::run(OneByOne {
+            rule,
+            rows: self.rows,
+            planes: self.planes,
+            pulses: self.pulses,
+            window: self.window,
+            key: self.key,
+            positions: self.positions,
+            write_noise: self.write_noise,
+            touched: self.touched,
+        });
     }
 }
 

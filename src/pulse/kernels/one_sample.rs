@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::queue::Numbers;
-use crate::devices::{Rule, WriteNoise};
+use crate::devices::{AnyRule, Rule, WriteNoise};
 use crate::error::Result;
 use crate::memory;
 use crate::pulse::cells::{LaneCells, Planes, Target};
@@ -82,6 +82,7 @@ struct OneSample<'a, 'b, R> {
 
 impl<R: Rule> Work for OneSample<'_, '_, R> {
     type Home = R;
+    const SHARED: bool = R::SHARED;
 
     #[inline(always)]
     fn run(mut self) {
@@ -105,6 +106,23 @@ impl<R: Rule> Work for OneSample<'_, '_, R> {
             careful.clear();
             self.rows.refresh(local, &touched, self.write_noise, self.key);
         }
+    }
+
+    fn run_shared(self) {
+        let rule = AnyRule::new(&self.rule);
+        simd::run(OneSample {
+            rule,
+            rows: self.rows,
+            planes: self.planes,
+            trains: self.trains,
+            window: self.window,
+            key: self.key,
+            draw: self.draw,
+            positions: self.positions,
+            write_noise: self.write_noise,
+            touched: self.touched,
+            careful: self.careful,
+        });
     }
 }
 
@@ -172,7 +190,7 @@ impl<'a, R: Rule> OneSample<'a, '_, R> {
         let at = local * columns + column;
         let cells = self.planes.lanes(self.rows.first + local, column).prepare(self.rule);
         let w = load(self.rows.state, at, lanes);
-        let cells = if R::LOCAL { cells.localize(self.rule, &w) } else { cells };
+        let cells = if self.rule.shape().local { cells.localize(self.rule, &w) } else { cells };
         let (moved, fits) = pulses.settle(self.rule, &cells, xi, &w);
         store(&moved, &mut self.rows.state[at..at + lanes]);
         if fits != [u32::MAX; LANES] {

@@ -7,7 +7,7 @@
 
 use super::careful::Careful;
 use super::line::{Fired, Line, PULSES};
-use crate::devices::{Rule, WriteNoise};
+use crate::devices::{AnyRule, Rule, WriteNoise};
 use crate::error::Result;
 use crate::pulse::cells::{Planes, Target};
 use crate::pulse::coincidences::Coincidences;
@@ -42,7 +42,7 @@ pub(crate) fn apply<R: Rule>(
     let block_ns = (HEIGHT * planes.x_size) as f64 * (6.0 + 0.3 * trains.slices as f64);
     let mut blocks = state.split(HEIGHT)?;
     for_each(&mut blocks, block_ns, |rows| {
-        let line = Line::new::<R>(planes.x_size)?;
+        let line = Line::new(planes.x_size, rule.shape().local)?;
         simd::run(Segments { rows, planes, trains, rule, key, positions, write_noise, line });
         Ok(())
     })
@@ -61,6 +61,7 @@ struct Segments<'a, 'b, R> {
 
 impl<R: Rule> Work for Segments<'_, '_, R> {
     type Home = R;
+    const SHARED: bool = R::SHARED;
 
     #[inline(always)]
     fn run(mut self) {
@@ -76,6 +77,12 @@ impl<R: Rule> Work for Segments<'_, '_, R> {
                 self.store(local, &mut line);
             }
         }
+    }
+
+    fn run_shared(self) {
+        let Self { rows, planes, trains, rule, key, positions, write_noise, line } = self;
+        let rule = AnyRule::new(&rule);
+        simd::run(Segments { rows, planes, trains, rule, key, positions, write_noise, line });
     }
 }
 
@@ -108,7 +115,7 @@ impl<R: Rule> Segments<'_, '_, R> {
         let lanes = LANES.min(columns - column);
         let cells = self.planes.lanes(self.rows.first + local, column).prepare(self.rule);
         let w = load(self.rows.state, local * columns + column, lanes);
-        if R::LOCAL {
+        if self.rule.shape().local {
             line.local[block] = cells.localize(self.rule, &w);
         }
         (line.cells[block], line.w[block]) = (cells, w);
@@ -194,7 +201,7 @@ impl<R: Rule> Segments<'_, '_, R> {
     #[inline(always)]
     fn settle(&self, block: usize, pulses: &Pulses, xi: &[f32; LANES], line: &mut Line) {
         // Copies, of which the compiler knows that they do not overlap.
-        let (cells, mut w) = (line.near::<R>()[block], line.w[block]);
+        let (cells, mut w) = (line.near(self.rule.shape().local)[block], line.w[block]);
         let fits = pulses.settle(self.rule, &cells, xi, &mut w);
         line.w[block] = w;
         if fits != [u32::MAX; LANES] {

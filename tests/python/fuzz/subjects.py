@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from cells_for_tests import CELLS
 from fuzz.dice import Dice
 from golden import GoldenConfig, GoldenDevice, GoldenModel
 from mho import inference
@@ -86,6 +87,7 @@ def ruled(dice: Dice) -> Any:
 
 KINDS: dict[str, Callable[[Dice], Any]] = {
     "pulsed": pulsed,
+    "cell": lambda dice: dice.one(list(CELLS.values()))(),
     "rich": rich,
     "python device": lambda dice: configs.SingleRPUConfig(device=GoldenDevice()),
     "rule": ruled,
@@ -95,7 +97,7 @@ KINDS: dict[str, Callable[[Dice], Any]] = {
     "torch": lambda dice: inferring(configs.TorchInferenceRPUConfig, dice),
     "custom": lambda dice: dice.one([CustomRPUConfig, GoldenConfig])(),
 }
-WEIGHTS = {"pulsed": 5, "inference": 3, "torch": 2}  # how often, where not once
+WEIGHTS = {"pulsed": 4, "cell": 4, "inference": 3, "torch": 2}  # how often, where not once
 
 
 PARTS = ("tile", "layer", "mapped", "model", "wrapped")

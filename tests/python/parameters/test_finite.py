@@ -54,3 +54,13 @@ def test_values_that_the_core_cannot_read(bad: float) -> None:
     assert found.data_ptr() % 4 != 0
     assert all_finite(found) == math.isfinite(bad)
     assert torch.func.grad(lambda v: v.sum() * all_finite(v))(values).all() == math.isfinite(bad)
+
+
+def test_one_bad_value_tells_among_all_tensors() -> None:
+    """Tensors that the core reads and others may be mixed."""
+    values = list(VIEWS.values())
+    assert all_finite(*values) and all_finite()
+    for at in range(len(values)):
+        bad = values[at].detach().clone(memory_format=torch.contiguous_format)
+        bad.view(-1)[-1:].fill_(math.nan)
+        assert not all_finite(*values[:at], bad, *values[at + 1 :])

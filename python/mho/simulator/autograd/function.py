@@ -237,8 +237,7 @@ def gradients(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
     d = to_rows(d_output, tile.out_size, tile.out_trans, "grad_output")
     needs_context, _, needs_x, needs_weight, _, needs_range, needs_bias = ctx.needs_input_grad
     d_bias = d.sum(0, dtype=ctx.bias.dtype) if needs_bias else None
-    # Asking is much cheaper than a copy of the gradients, and most batches clip nothing.
-    clipped = mask if mask is not None and bool(mask.any()) else None
+    clipped = mask  # None for most batches, which clip nothing
     if clipped is not None and tile.backward_factor > 0.0 and not tile.has_custom_hooks:
         # Positive factors keep zeros what they are: put in before them, once for all.
         d, clipped = d.masked_fill(clipped.view(torch.bool), 0.0), None

@@ -15,6 +15,10 @@ from mho.simulator.state.names import AnalogTileStateNames as Names
 
 _RUNNING = "running_abs_max"
 _NOT_IN_GRAPHS = "tiles on 'wgpu' are not part of graphs; call to_backend('cpu') first"
+_PYTHON_NOT_IN_GRAPHS = (
+    "tile_class: tiles whose products or updates are written in Python are not part of graphs; use"
+    " a tile class of the core, such as AnalogTile"
+)
 
 
 @dataclass
@@ -111,9 +115,10 @@ def graph_forward(tile: GraphTile, x_input: Tensor) -> Tensor:
         ConfigError: The configuration needs state that compiled graphs cannot change.
         InputError: Wrong number of features or dtype.
     """
-    if tile.tile.backend != "cpu":
+    if tile.tile.backend != "cpu" or tile.tile.kernels is None:
         if _is_exporting():
-            raise TileError(f"backend: {_NOT_IN_GRAPHS}")
+            is_python = tile.tile.kernels is None
+            raise TileError(_PYTHON_NOT_IN_GRAPHS if is_python else f"backend: {_NOT_IN_GRAPHS}")
         output: Tensor = _outside_of_graphs(tile, x_input)
         return output
     plan = tile._graph
@@ -168,7 +173,7 @@ def _eager(tile: GraphTile, x_input: Tensor) -> Tensor:
 # takes longer to load than all the rest of torch.
 _outside_of_graphs: Any = torch._compile._disable_dynamo(_eager)
 _outside_of_graphs._torchdynamo_disable = True
-_outside_of_graphs._torchdynamo_disable_msg = _NOT_IN_GRAPHS
+_outside_of_graphs._torchdynamo_disable_msg = f"{_NOT_IN_GRAPHS}. {_PYTHON_NOT_IN_GRAPHS}"
 
 
 def _is_exporting() -> bool:

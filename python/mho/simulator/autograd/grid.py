@@ -321,6 +321,8 @@ def _one_by_one(
         for d in d_parts:
             product, at = next(products), len(d_trained)
             seen, mask, r = kept[at : at + 3]
+            if mask is not None and not bool(mask.any()):
+                mask = None
             seen = rows if seen is None else seen
             context, weight, range_ = needs[at : at + 3]
             saved = (part, None if r is None else rows, seen, mask, r)

@@ -33,7 +33,9 @@ class RepeatableTile(Protocol):
 
     input_processing: InputRange
     _buffers: dict[str, Tensor | None]
-    _modules: dict[str, nn.Module | None]
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Yield the tile and everything in it."""
 
 
 class _Region:
@@ -170,11 +172,13 @@ def _place(tile: RepeatableTile | None) -> tuple[list[_Region], list[Tensor] | N
 
 def _changed_by_calls(tile: RepeatableTile) -> list[Tensor]:
     """Return the tensors that decide about a call beside weights and input, and change with it."""
-    buffers, lines = tile._buffers, tile._modules.get(Names.FORWARD_LINES)
+    # Of tiles made of several arrays each one counts its calls.
+    counters = [module._buffers.get(Names.CALLS) for module in tile.modules()]
+    lines = [module._modules.get(Names.FORWARD_LINES) for module in tile.modules()]
     candidates = (
-        buffers.get(Names.CALLS),
-        buffers.get("input_range_update_idx"),
-        None if lines is None else lines._buffers.get(_RUNNING),
+        *counters,
+        tile._buffers.get("input_range_update_idx"),
+        *(None if group is None else group._buffers.get(_RUNNING) for group in lines),
         tile.input_processing.value(),
     )
     return [value for value in candidates if value is not None]

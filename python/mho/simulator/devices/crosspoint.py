@@ -60,6 +60,10 @@ class CrosspointDevice(ConfigBase):
             ConfigError: It cannot; the message names the field.
         """
 
+    def single_devices(self) -> list["CrosspointDevice"]:
+        """Return the devices that it is made of, cells within cells taken apart."""
+        return [self]
+
     def requires_diffusion(self) -> bool:
         """Return whether weights diffuse, which the tile then does after each mini-batch."""
         return bool(getattr(self, "diffusion", 0.0) > 0.0)

@@ -38,7 +38,9 @@ def check(obj: object, path: str = "") -> None:
     hints = field_types(type(obj))
     _check_names(obj, hints, path)
     for name, hint in hints.items():
-        _check_value(getattr(obj, name), hint, join(path, name))
+        value = getattr(obj, name)
+        if not _is_plain(value, hint):
+            _check_value(value, hint, join(path, name))
 
 
 def check_attributes(obj: object, path: str = "") -> None:
@@ -126,6 +128,16 @@ def field_types(cls: type) -> Mapping[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
+@cache
+def field_names(cls: type) -> tuple[str, ...]:
+    """Return the names of the fields of a dataclass, in field order.
+
+    Args:
+        cls: Dataclass.
+    """
+    return tuple(field.name for field in dataclasses.fields(cls))
+
+
 def _evaluated(cls: type) -> dict[str, Any]:
     try:
         return typing.get_type_hints(cls)
@@ -146,6 +158,8 @@ def type_name(hint: Any) -> str:
 
 
 def _check_names(obj: object, hints: Mapping[str, Any], path: str) -> None:
+    if vars(obj).keys() == hints.keys():
+        return
     cls = type(obj).__name__
     for name in vars(obj):
         if name not in hints:

@@ -11,24 +11,21 @@ from mho.exceptions import InputError
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
-def all_finite(values: Tensor) -> bool:
-    """Return whether all values are finite.
+def all_finite(*values: Tensor) -> bool:
+    """Return whether all values of all tensors are finite.
 
     Args:
-        values: Dense tensor of real numbers.
+        values: Dense tensors of real numbers.
     """
-    if (
-        values.dtype is torch.float32
-        and type(values) in _PLAIN
-        and values.is_cpu
-        and values.is_contiguous()
-        and not values.is_neg()
-        and not torch.compiler.is_compiling()
-    ):
+    if all(type(value) in _PLAIN for value in values) and not torch.compiler.is_compiling():
         try:
-            return _core.all_finite(values)
-        except InputError:  # unaligned, or a wrapper
+            return _core.all_finite(*values)
+        except InputError:  # of another dtype, device or layout, unaligned, or a wrapper
             pass  # torch can read what the core cannot
+    return all(_is_finite(value) for value in values)
+
+
+def _is_finite(values: Tensor) -> bool:
     if not values.is_floating_point():
         return True
     # A sum shows NaN and infinities, in one pass that makes no other tensor. Where it is itself

@@ -20,9 +20,13 @@ import torch
 
 from mho.exceptions import ConfigError
 from mho.simulator.parameters import enums, functions, registry
-from mho.simulator.parameters.checking import describe, join
+from mho.simulator.parameters.checking import describe, field_names, join
+from mho.simulator.parameters.wire import is_plain
 
 T = TypeVar("T")
+
+_PLAIN = frozenset((bool, int, float, str, type(None)))
+"""Types of values that stand for themselves."""
 
 
 def dumps(obj: object) -> str:
@@ -93,13 +97,15 @@ def _encode_object(value: object, path: str) -> dict[str, Any]:
     if isinstance(value, FunctionType):
         return functions.encode(value)
     name = type(value).__name__
-    if registry.registered_config_classes().get(name) is not type(value):
+    if not registry.is_config_class(type(value)):
         raise ConfigError(
             f"{path or name}: {name} cannot be written as JSON; {registry.registration_hint(name)}"
         )
     text: dict[str, Any] = {
         "type": name,
-        "params": {k: _encode(v, join(path, k)) for k, v in _state(value).items()},
+        "params": {
+            k: v if is_plain(v) else _encode(v, join(path, k)) for k, v in _state(value).items()
+        },
     }
     call = functions.call_of(type(value))
     if call is not None:  # what it does is part of the text, as of a function
@@ -124,16 +130,17 @@ def unwritable_classes(value: Any) -> Iterator[type]:
 
 def _unwritable(value: Any) -> Iterator[type]:
     cls = type(value)
-    if registry.registered_config_classes().get(cls.__name__) is not cls:
+    if not registry.is_config_class(cls):
         yield cls
     for item in _state(value).values():
-        yield from unwritable_classes(item)
+        if type(item) not in _PLAIN:
+            yield from unwritable_classes(item)
 
 
 def _encode_class(value: type, path: str) -> dict[str, str]:
     if registry.registered_tile_classes().get(value.__name__) is value:
         return {"tile": value.__name__}
-    if registry.registered_config_classes().get(value.__name__) is value:
+    if registry.is_config_class(value):
         return {"class": value.__name__}
     raise ConfigError(
         f"{path}: {describe(value)} cannot be written as JSON; decorate it with"
@@ -143,7 +150,7 @@ def _encode_class(value: type, path: str) -> dict[str, str]:
 
 def _state(obj: object) -> Mapping[str, Any]:
     if dataclasses.is_dataclass(obj):
-        return {field.name: getattr(obj, field.name) for field in dataclasses.fields(obj)}
+        return {name: getattr(obj, name) for name in field_names(type(obj))}
     return vars(obj)
 
 

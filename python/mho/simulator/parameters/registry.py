@@ -1,8 +1,10 @@
 """Tables of the classes that JSON text may name: tile classes and configuration classes.
 
-Classes enter themselves when their module is imported. Reading a text imports nothing.
+Classes enter themselves when their module is imported. Reading a text imports nothing but modules
+of this package that have announced their classes.
 """
 
+import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TypeVar
@@ -15,6 +17,8 @@ ClassT = TypeVar("ClassT", bound=type)
 
 _TILES: dict[str, type] = {}
 _CONFIGS: dict[str, type] = {}
+_ANNOUNCED: dict[str, str] = {}
+"""Modules by the names of configuration classes that enter themselves when they are imported."""
 
 
 def register_tile_class(cls: ClassT) -> ClassT:
@@ -51,6 +55,15 @@ def register_config_class(cls: ClassT) -> ClassT:
     return documented(_register(_CONFIGS, cls, "configuration class"))
 
 
+def announce_config_classes(modules: Mapping[str, str]) -> None:
+    """Tell of configuration classes whose modules are imported when somebody names one.
+
+    Args:
+        modules: Names of modules by names of the classes in them, which they register.
+    """
+    _ANNOUNCED.update(modules)
+
+
 def tile_class(name: str) -> type:
     """Return the tile class of a name.
 
@@ -79,6 +92,7 @@ def config_class(name: str) -> type:
     Raises:
         ConfigError: No configuration class of this name is registered.
     """
+    _import_announced(name)
     if name not in _CONFIGS and pending.is_pending(name):
         raise ConfigError(pending.message(name))
     if name not in _CONFIGS:
@@ -95,7 +109,18 @@ def registered_tile_classes() -> Mapping[str, type]:
 
 def registered_config_classes() -> Mapping[str, type]:
     """Return a read-only view of the configuration classes registered so far."""
+    for name in _ANNOUNCED:
+        _import_announced(name)
     return MappingProxyType(_CONFIGS)
+
+
+def is_config_class(cls: type) -> bool:
+    """Return whether a class can be read from the JSON text of a configuration.
+
+    Args:
+        cls: Any class.
+    """
+    return _CONFIGS.get(cls.__name__) is cls
 
 
 def registration_hint(name: str) -> str:
@@ -107,6 +132,8 @@ def registration_hint(name: str) -> str:
 
 
 def _register(table: dict[str, type], cls: ClassT, what: str) -> ClassT:
+    if table is _CONFIGS and _ANNOUNCED.get(cls.__name__) != cls.__module__:
+        _import_announced(cls.__name__)
     known = table.get(cls.__name__)
     # A reloaded module or a notebook cell run twice defines the same class again; the newer one
     # counts.
@@ -117,6 +144,11 @@ def _register(table: dict[str, type], cls: ClassT, what: str) -> ClassT:
         )
     table[cls.__name__] = cls
     return cls
+
+
+def _import_announced(name: str) -> None:
+    if name in _ANNOUNCED and name not in _CONFIGS:
+        importlib.import_module(_ANNOUNCED[name])
 
 
 def _origin(cls: type) -> tuple[str, str]:

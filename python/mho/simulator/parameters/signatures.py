@@ -50,10 +50,10 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     Args:
         function: Function or method; calls with other names than its own stay a `TypeError`.
     """
-    signature = inspect.signature(function)
 
     @wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        signature = _signature(function)
         given = signature.bind(*args, **kwargs)
         hints = _hints(function)
         for name, value in given.arguments.items():
@@ -64,6 +64,12 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         return function(*given.args, **given.kwargs)
 
     return short_traceback(called)
+
+
+@cache
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature, which is not looked for while modules are imported."""
+    return inspect.signature(function)
 
 
 @cache

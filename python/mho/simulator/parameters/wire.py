@@ -1,6 +1,5 @@
 """Conversion of checked configuration values to what the core reads as JSON."""
 
-import dataclasses
 import json
 import math
 from collections.abc import Iterable
@@ -24,10 +23,25 @@ def fields_to_wire(obj: Any, path: str, names: Iterable[str] | None = None) -> d
     Raises:
         ConfigError: A value cannot be expressed; the message names the field.
     """
-    chosen = [f.name for f in dataclasses.fields(obj)] if names is None else names
     cls: type = type(obj)
     hints = field_types(cls)
-    return {n: value_to_wire(getattr(obj, n), join(path, n), hints[n]) for n in chosen}
+    values = {name: getattr(obj, name) for name in (hints if names is None else names)}
+    return {
+        name: value if is_plain(value) else value_to_wire(value, join(path, name), hints[name])
+        for name, value in values.items()
+    }
+
+
+def is_plain(value: object) -> bool:
+    """Return whether a value stands in JSON text as it is, as most do.
+
+    Args:
+        value: Any value; an integer does not, for where a number is expected it becomes one.
+    """
+    kind = type(value)
+    if kind is float:
+        return math.isfinite(value)  # type: ignore[arg-type]
+    return kind is bool or kind is str or value is None
 
 
 def value_to_wire(value: object, path: str, hint: Any = None) -> Any:

@@ -23,9 +23,27 @@ def clock(tile: Any) -> float:
 
     Args:
         tile: Tile whose devices drift.
+
+    Raises:
+        ModuleError: The devices of a cell count time in different units.
     """
-    passed = tile.get_submodule(Names.DRIFT)._buffers.get("current_t")
-    return 0.0 if passed is None else float(passed) * tile.rpu_config.device.drift.t_0
+    # All devices of a cell drift together.
+    ending = tile.tile.spec.drifting[0]
+    passed = tile.get_submodule(Names.DRIFT)._buffers.get(f"current_t{ending}")
+    unit = _unit(tile)
+    return 0.0 if passed is None else float(passed) * unit
+
+
+def _unit(tile: Any) -> float:
+    """Return the unit of time of the devices in seconds."""
+    devices = tile.rpu_config.device.single_devices()
+    units = {device.drift.t_0 for device in devices if device.drift.nu != 0.0}
+    if len(units) > 1:
+        raise ModuleError(
+            f"drift.t_0: the devices of a {type(tile.rpu_config.device).__name__} count time in"
+            f" {sorted(units)} s; give them one unit, or call tile.drift_weights"
+        )
+    return float(units.pop()) if units else 1.0
 
 
 def check_drift(name: str, tile: Any, t_inference: float) -> None:
@@ -64,6 +82,7 @@ def restart_clock(tile: Any) -> None:
     Args:
         tile: Tile.
     """
-    child = tile._modules.get(Names.DRIFT)
-    if isinstance(child, torch.nn.Module):
-        child._buffers.clear()
+    for module in tile.modules():  # of several arrays, each has its own
+        child = module._modules.get(Names.DRIFT)
+        if isinstance(child, torch.nn.Module):
+            child._buffers.clear()

@@ -249,8 +249,7 @@ def gradient(
         d: Gradient of the clipped input, same shape.
         r: Positive range of the forward call, shape `[1]`.
         params: Settings of the range.
-        clipped: Non-zero where an output sat at the bound of the converter; None if outputs are not
-            bounded.
+        clipped: Non-zero where an output sat at the bound of the converter; None if none did.
 
     Returns:
         Shape `[1]`.

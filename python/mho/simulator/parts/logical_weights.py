@@ -86,8 +86,10 @@ class LogicalWeights(Part):
         scaled = check_flag("apply_weight_scaling", apply_weight_scaling)
         combined, digital = self._combined(weight, bias)
         scales = self._new_scales(combined, weight_scaling_omega) if scaled else None
-        raw = combined if scales is None else combined / scales.reshape(-1, 1)
-        check_weights(raw, (raw.shape[0], raw.shape[1]))
+        raw = combined
+        if scales is not None:
+            raw = combined / scales.reshape(-1, 1)
+            check_weights(raw, (raw.shape[0], raw.shape[1]))
         if check_flag("realistic", realistic):
             with unchanged_on_error([cast(nn.Module, self._tile)]):
                 self._write(raw, digital, scaled, scales)

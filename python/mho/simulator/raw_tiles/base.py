@@ -13,6 +13,7 @@ from mho.settings import check_backend
 from mho.simulator.parameters.arguments import check_mapping
 from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapParameter
 from mho.simulator.raw_tiles.rows import check_tensor
+from mho.simulator.state.header import Steps
 from mho.simulator.state.plan import LoadPlan
 
 
@@ -46,8 +47,8 @@ class SimulatorTile:
     kernels: object | None = None
     """Kernels of the core, None if it computes otherwise."""
 
-    dw_min: float | None = None
-    """Mean step of the devices, None if it is that of the configuration."""
+    dw_min: Steps | None = None
+    """Mean step of the devices, of each one of a cell; None if it is that of the configuration."""
 
     def connect(self, owner: nn.Module) -> None:
         """Find the state again after the module that owns it was copied.
@@ -127,7 +128,7 @@ class SimulatorTile:
         entries: dict[str, Any],
         saved: Any,
         config: Any,
-        saved_dw_min: float | None = None,
+        saved_dw_min: Steps | None = None,
         foreign: bool = False,
         only_present: bool = False,
     ) -> LoadPlan:
@@ -260,8 +261,8 @@ class SimulatorTile:
             offset: Added to the outputs at last, shape `[out]`.
 
         Returns:
-            Outputs `[batch, out]`, mask of clipped outputs (uint8, same shape) or None, and the
-            number of the call.
+            Outputs `[batch, out]`, mask of clipped outputs (uint8, same shape) or None if none is,
+            and the number of the call.
         """
         output = self.forward(rows, bias_input is not None, is_test=is_test)
         for factor in factors or ():

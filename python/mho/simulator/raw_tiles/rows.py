@@ -1,5 +1,7 @@
 """Conversion between tensors of any rank and the rows that kernels take."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -137,6 +139,8 @@ def to_rows(value: Tensor, size: int, features_first: bool, name: str) -> Tensor
     Raises:
         InputError: `value` does not have `size` features or is no real tensor.
     """
+    if not features_first and _are_rows(value, size):
+        return value
     check_tensor(value, name)
     check_features(value, size, features_first, name)
     # Kernels read the memory, which such a view has not negated; torch resolves it for operators.
@@ -147,6 +151,22 @@ def to_rows(value: Tensor, size: int, features_first: bool, name: str) -> Tensor
     elif value.dim() == 2 and value.is_contiguous():
         return value
     return value.reshape(batch_count(value.shape[:-1]), size).contiguous()
+
+
+def _are_rows(value: Any, size: int) -> bool:
+    """Return whether a value is what `to_rows` returns, as most are."""
+    return (
+        type(value) is Tensor
+        and value.layout is torch.strided
+        and value.is_cpu
+        and not value.is_nested
+        and value.is_floating_point()
+        and value.dim() == 2
+        and value.shape[1] == size
+        and value.is_contiguous()
+        and not torch.compiler.is_compiling()
+        and not value.is_neg()
+    )
 
 
 def from_rows(rows: Tensor, batch: tuple[int, ...], features_first: bool) -> Tensor:

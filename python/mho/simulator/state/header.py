@@ -16,11 +16,14 @@ from mho.simulator.state.names import AnalogTileStateNames as Names
 FORMAT = 1
 _TEXTS = (Names.MHO_VERSION, "tile_class", Names.RPU_CONFIG)
 _HEADER_KEYS = {"format", "learning_rate", *_TEXTS}
+Steps = float | list[float]
+"""Mean step of a device, or of each device of a cell."""
+
 _OPTIONAL_KEYS = {"dw_min"}
 
 
 def encode_header(
-    tile_class: str, config: RPUConfigBase, learning_rate: float | None, dw_min: float | None
+    tile_class: str, config: RPUConfigBase, learning_rate: float | None, dw_min: Steps | None
 ) -> Tensor:
     """Return class, configuration and learning rate of a tile as UTF-8 JSON text in a uint8 tensor.
 
@@ -28,7 +31,8 @@ def encode_header(
         tile_class: Name of its class.
         config: Its configuration.
         learning_rate: Its raw learning rate, None if it has none.
-        dw_min: Mean step of its devices if that is not the one of the configuration.
+        dw_min: Mean step of its devices, of each one of a cell, if that is not the one of the
+            configuration.
 
     Raises:
         ConfigError: The configuration contains a class that is not registered.
@@ -77,8 +81,10 @@ def decode_header(value: object) -> dict[str, Any]:
     for name in _TEXTS:
         if not isinstance(header[name], str):
             raise StateError(f"{Names.CONFIG}: {name} must be text, got {header[name]!r}")
-    for name in ("learning_rate", "dw_min"):
-        _check_number(name, header.get(name))
+    _check_number("learning_rate", header.get("learning_rate"))
+    steps = header.get("dw_min")
+    for step in steps if isinstance(steps, list) else [steps]:
+        _check_number("dw_min", step)
     return header
 
 

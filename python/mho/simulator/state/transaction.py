@@ -22,6 +22,11 @@ def nobody_sees() -> Iterator[None]:
         _unseen.reset(token)
 
 
+def is_seen() -> bool:
+    """Return whether somebody can see what a change that raises has left."""
+    return not _unseen.get()
+
+
 @contextmanager
 def unchanged_on_error(tiles: Iterable[nn.Module]) -> Iterator[None]:
     """Put tiles back, bit for bit, if the block raises.
@@ -32,7 +37,7 @@ def unchanged_on_error(tiles: Iterable[nn.Module]) -> Iterator[None]:
     Args:
         tiles: Tiles that the block may change.
     """
-    saved = [] if _unseen.get() else [_Snapshot(tile) for tile in tiles]
+    saved = [] if not is_seen() else [_Snapshot(tile) for tile in tiles]
     try:
         yield
     except BaseException:

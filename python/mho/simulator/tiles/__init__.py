@@ -14,6 +14,7 @@ from mho.simulator.tiles.custom import CustomSimulatorTile, CustomTile
 from mho.simulator.tiles.floating_point import FloatingPointTile
 from mho.simulator.tiles.inference import InferenceTile, InferenceTileWithPeriphery
 from mho.simulator.tiles.inference_torch import TorchInferenceTile
+from mho.simulator.tiles.transfer import TorchTransferTile
 
 __all__ = [
     "AnalogTile",
@@ -25,6 +26,7 @@ __all__ = [
     "TileModuleArray",
     "TorchInferenceTile",
     "TorchSimulatorTile",
+    "TorchTransferTile",
 ]
 
 pending.explain(__name__)

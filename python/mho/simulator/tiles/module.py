@@ -320,7 +320,8 @@ class TileModule(nn.Module):
 
     def extra_repr(self) -> str:
         """Return kind and size of a raw tile that is not shown as a child."""
-        return "" if isinstance(self.tile, nn.Module) else self.tile.get_brief_info()
+        is_child = isinstance(self.tile, nn.Module) and not isinstance(self.tile, TensorGroup)
+        return "" if is_child else self.tile.get_brief_info()
 
     def is_floating_point(self) -> bool:
         """Return True: tiles hold floating-point values."""

@@ -1,5 +1,6 @@
 """Tiles with a digital periphery: the way of a product through the parts of a tile."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -263,7 +264,7 @@ class TileWithPeriphery(TileModule):
             factors = (alpha,) if factors is None else (*factors, alpha)
         raw: Any = self.tile
         output: Tensor = raw.kernels.forward(
-            x, self.bias_input(), is_test, None, None, factors, parameters["bias"]
+            x, self.bias_input(), is_test, None, False, factors, parameters["bias"]
         )[0]
         return output
 
@@ -385,11 +386,10 @@ class TileWithPeriphery(TileModule):
             pairs: What the context had collected; None takes its present trace, which is kept.
 
         Raises:
-            ArgumentError: They are no pairs, or a value is not finite; nothing is changed by that
-                update.
+            ArgumentError: They are no pairs, or a value is not finite; that update changes nothing.
         """
         pairs = self.analog_ctx.pairs() if pairs is None else pairs
-        with torch.no_grad():
+        with torch.no_grad() if torch.is_grad_enabled() else nullcontext():
             for run in grouped_pairs(pairs):
                 x = joined([to_rows(p.x, self.in_size, self.in_trans, "x_input") for p in run])
                 d = joined([to_rows(p.d, self.out_size, self.out_trans, "d_input") for p in run])

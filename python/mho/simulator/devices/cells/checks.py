@@ -1,10 +1,14 @@
 """Checks of values of cells that depend on each other or on the number of devices."""
 
+import warnings
 from collections.abc import Sequence
 
 from mho.exceptions import ConfigError
 from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters.checking import describe, join
+from mho.simulator.parameters.io import IOParameters
+
+_warned: set[str] = set()
 
 
 def require(holds: bool, path: str, name: str, why: str) -> None:
@@ -86,3 +90,24 @@ def require_steps(device: CrosspointDevice, path: str) -> None:
             f"{path}: its change by one pulse must be positive, got {step:g}; check dw_min and the"
             " shape of the steps"
         )
+
+
+def warn_of_management(read: IOParameters, path: str) -> None:
+    """Warn, once, of noise or bound management that was chosen for reads of single lines.
+
+    They have none: their inputs are ones and zeros. The defaults of a product are no choice.
+
+    Args:
+        read: How lines are read.
+        path: Its path.
+    """
+    usual = IOParameters()
+    for name in ("noise_management", "bound_management"):
+        given = getattr(read, name)
+        if given is getattr(usual, name) or given.name == "NONE" or join(path, name) in _warned:
+            continue
+        warnings.warn(
+            f"{join(path, name)}: {given} does not act on reads of columns and rows; use NONE",
+            stacklevel=2,
+        )
+        _warned.add(join(path, name))

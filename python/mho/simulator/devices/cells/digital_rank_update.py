@@ -34,6 +34,10 @@ class DigitalRankUpdateCell(CrosspointDevice):
         """
         self.device.check_update(update)
 
+    def single_devices(self) -> list[CrosspointDevice]:
+        """Return the devices that it is made of, cells within cells taken apart."""
+        return self.device.single_devices()
+
     def requires_diffusion(self) -> bool:
         """Return whether the weights of the device diffuse."""
         return self.device.requires_diffusion()

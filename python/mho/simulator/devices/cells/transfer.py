@@ -3,9 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from mho.simulator.devices.cells.checks import require, require_one_each, require_probability
+from mho.simulator.devices.cells.checks import (
+    require,
+    require_one_each,
+    require_probability,
+    warn_of_management,
+)
 from mho.simulator.devices.cells.unit_cell import UnitCell
 from mho.simulator.devices.crosspoint import CrosspointDevice
+from mho.simulator.parameters.checking import join
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.training import UpdateParameters
@@ -98,6 +104,7 @@ class TransferCompound(UnitCell):
         require(not self.gamma_vec or self.gamma_vec[-1] != 0.0, path, "gamma_vec", why)
         reads = self.n_reads_per_transfer
         require(reads >= 1, path, "n_reads_per_transfer", f"must be positive, got {reads}")
+        warn_of_management(self.transfer_forward, join(path, "transfer_forward"))
         self._check_reset(path)
         return params
 

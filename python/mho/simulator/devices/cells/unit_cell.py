@@ -27,6 +27,10 @@ class UnitCell(CrosspointDevice):
         """Return those of `unit_cell_devices` that the cell is made of."""
         return self.unit_cell_devices
 
+    def single_devices(self) -> list[CrosspointDevice]:
+        """Return the devices that it is made of, cells within cells taken apart."""
+        return [one for device in self.used_devices() for one in device.single_devices()]
+
     def check_update(self, update: UpdateParameters) -> None:
         """Refuse exact updates of the sum, which would be lost: it follows from the devices.
 

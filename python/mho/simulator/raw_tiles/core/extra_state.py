@@ -12,6 +12,7 @@ from mho.exceptions import ArgumentError, StateError
 from mho.simulator.parameters.arguments import check_flag, check_mapping, check_not_negative
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.tensors import CoreTensors
+from mho.simulator.state.header import Steps
 
 _DRIFT = "drift."
 
@@ -28,7 +29,8 @@ def dump(learning_rate: float, tensors: CoreTensors, parsed: ParsedConfig) -> di
     """
     extra: dict[str, list[Any]] = {"learning_rate": [learning_rate]}
     if parsed.dw_min is not None:
-        extra["dw_min"] = [parsed.dw_min]
+        steps = parsed.dw_min
+        extra["dw_min"] = steps if isinstance(steps, list) else [steps]
     return extra | {name: value.flatten().tolist() for name, value in _tensors(tensors).items()}
 
 
@@ -64,7 +66,10 @@ def load(
             f" {sorted(map(str, unknown))}"
         )
     rate: float = _number(extra, "learning_rate", learning_rate)
-    dw_min: float | None = _number(extra, "dw_min", parsed.dw_min)
+    dw_min: Steps | None = _number(extra, "dw_min", parsed.dw_min)
+    if parsed.spec.is_cell and "dw_min" in extra:
+        number = len(extra["dw_min"])
+        dw_min = [_number({"dw_min": extra["dw_min"][at:]}, "dw_min", 0.0) for at in range(number)]
     known = fresh | _tensors(tensors)
     new = {n: _tensor(n, extra[n], known[n]) for n in known if n in extra}
     spec = parsed.parse(parsed.text, dw_min)
@@ -72,9 +77,13 @@ def load(
     if given and given != set(fresh):
         raise StateError(f"extra: drift needs all of {sorted(fresh)}, got {sorted(given)}")
     cell = {name: new.get(name, value) for name, value in tensors.cell.items()}
-    _core.check_state(spec, tensors.weights.clone(), {**tensors.hidden, **cell})
+    _core.check_state(spec, tensors.weights.clone(), tensors.devices | cell)
     parsed.adopt(parsed.text, spec, dw_min)
     _store(tensors, new, spec)
+    if tensors.cell:
+        # The weights of a cell are a sum with its signs.
+        _core.enter_bounds(spec, tensors.weights, tensors.devices)
+        tensors.count_write()
     return rate
 
 

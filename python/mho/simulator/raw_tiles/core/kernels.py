@@ -44,11 +44,11 @@ class Kernels(Protocol):
         bias_input: float | None,
         is_test: bool,
         weight: Tensor | None = None,
-        mask: Tensor | None = None,
+        want_mask: bool = False,
         factors: tuple[Tensor, ...] | None = None,
         offset: Tensor | None = None,
-    ) -> tuple[Tensor, int]:
-        """Return the product of a batch of rows, scaled and offset, and the number of the call.
+    ) -> tuple[Tensor, Tensor | None, int]:
+        """Return the product of a batch of rows, where it is clipped, and the number of the call.
 
         A call that raises has not been one.
 
@@ -57,7 +57,7 @@ class Kernels(Protocol):
             bias_input: Input of the analog bias column, None without one.
             is_test: Evaluation mode.
             weight: Weights to take instead of the own ones.
-            mask: Set where the output was clipped, uint8; None if nobody wants to know.
+            want_mask: Also tell which outputs were clipped: uint8, None if none was.
             factors: Of the outputs, one after another, shape `[1]` or `[out]` each.
             offset: Added to the outputs at last, shape `[out]`.
 
@@ -177,17 +177,17 @@ class HostKernels:
         bias_input: float | None,
         is_test: bool,
         weight: Tensor | None = None,
-        mask: Tensor | None = None,
+        want_mask: bool = False,
         factors: tuple[Tensor, ...] | None = None,
         offset: Tensor | None = None,
-    ) -> tuple[Tensor, int]:
-        """Return a product and the number of the call; see `Kernels`."""
+    ) -> tuple[Tensor, Tensor | None, int]:
+        """Return a product, its mask and the number of the call; see `Kernels`."""
         tensors = self._tensors
         state = tensors.state
         return _core.forward(
             self._parsed.spec, rows, state[Names.WEIGHTS] if weight is None else weight,
             state[Names.SEED], state[Names.CALLS], is_test, bias_input, tensors.lines[0] or None,
-            mask, factors, offset,
+            want_mask, factors, offset,
         )  # fmt: skip
 
     def in_grid(
@@ -208,7 +208,7 @@ class HostKernels:
             column: The first one that is an input of this tile.
             weight: Weights to take instead of the own ones.
             call: Number of the call; None for the next one.
-            mask: As for `forward`.
+            mask: Set where the output was clipped, uint8; None if nobody wants to know.
             factors: As for `forward`.
         """
         tensors = self._tensors
@@ -233,7 +233,6 @@ class HostKernels:
     def update(self, x: Tensor, d: Tensor, learning_rate: float, bias_input: float | None) -> None:
         """Update the weights in place; see `Kernels`."""
         tensors = self._tensors
-        check_finite(tensors.weights)
         _core.update(
             self._parsed.spec, tensors.weights, tensors.devices, x, d, learning_rate,
             tensors.seed, tensors.calls, bias_input, tensors.counts,

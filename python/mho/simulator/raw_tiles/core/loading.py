@@ -16,6 +16,7 @@ from mho.simulator.raw_tiles.core.lines import LineValues
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig, device_of
 from mho.simulator.raw_tiles.core.tensors import CoreTensors
 from mho.simulator.raw_tiles.weight_limits import check_weights
+from mho.simulator.state.header import Steps
 from mho.simulator.state.names import PERSISTENT
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.plan import LoadPlan
@@ -28,7 +29,7 @@ Entries = dict[str, Any]
 # the machine that saved and on the one that loads.
 _ROUNDING = 2.0**-22
 
-# Sums of the weights of several devices, each below one in size, may round otherwise on another machine.
+# Sums of the weights of several devices, about one in size, may round otherwise on another machine.
 _SUM = 1e-6
 
 _REALS = ("input_error_averages", "count_lr")
@@ -52,7 +53,7 @@ def plan(
     entries: Entries,
     saved: RPUConfigBase,
     config: RPUConfigBase,
-    saved_dw_min: float | None = None,
+    saved_dw_min: Steps | None = None,
     foreign: bool = False,
     keeps_state: bool = False,
 ) -> LoadPlan:
@@ -106,8 +107,7 @@ def plan(
     result.steps.append(lambda: tensors.store_planes(hidden, spec))
     _plan_counts(tensors, entries, spec, same=same, result=result)
     lines[Names.DRIFT] = _planned_drift(entries, spec, same=same)
-    if spec.is_cell:
-        lines[Names.CELL] = cell
+    result.steps.append(lambda: tensors.store_cell(cell))
     for name, values in lines.items():
         group = tensors.group(name)
         result.steps.append(lambda group=group, values=values: group.replace(values))  # type: ignore[misc]
@@ -194,7 +194,7 @@ def _check_precision(entries: Entries) -> None:
 
 
 def _is_double(name: str) -> bool:
-    """Return whether an entry is in float64; those of the devices of a cell end in their numbers."""
+    """Return whether an entry is in float64; numbers of the devices of a cell end its name."""
     return re.sub(r"(_\d+)*$", "", name) in _DOUBLES
 
 
@@ -223,7 +223,7 @@ def _check_bounds(
     weights of a cell are the sum of those of its devices.
     """
     inside = weights.clone()
-    planes = {k: v.clone() for k, v in (_without_visible(spec, hidden) | cell).items()}
+    planes = {k: v.clone() for k, v in {**_without_visible(spec, hidden), **cell}.items()}
     _core.enter_bounds(spec, inside, planes)
     pairs = {f"{Names.HIDDEN}.{name}": (hidden[name], planes[name]) for name in _held(hidden)}
     if spec.is_cell or not pairs:
@@ -357,9 +357,7 @@ def _planned_drift(entries: Entries, spec: _core.TileSpec, same: bool) -> dict[s
     of_one = {"current_t": (1,), "t": matrix, "w0": matrix, "previous_weights": matrix}
     expected = {f"{k}{ending}": shape for ending in spec.drifting for k, shape in of_one.items()}
     if not expected or set(given) != set(expected):
-        raise StateError(
-            f"{Names.DRIFT}: expected entries {sorted(expected)}, got {sorted(given)}"
-        )
+        raise StateError(f"{Names.DRIFT}: expected entries {sorted(expected)}, got {sorted(given)}")
     return {name: _drift(name, given[name], shape) for name, shape in expected.items()}
 
 

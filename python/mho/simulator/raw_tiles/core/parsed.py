@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mho import _core, pending
 from mho.exceptions import ConfigError
+from mho.simulator.state.header import Steps
 
 
 class ParsedConfig:
@@ -32,7 +33,7 @@ class ParsedConfig:
         """
         self.out_size, self.in_size, self.analog_bias = out_size, in_size, analog_bias
         self.text = text
-        self.dw_min: float | None = None
+        self.dw_min: Steps | None = None
         self.spec = self._parse(text, None)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -44,7 +45,7 @@ class ParsedConfig:
         self.__dict__.update(state)
         self.spec = self._parse(self.text, self.dw_min)
 
-    def parse(self, text: str, dw_min: float | None = None) -> _core.TileSpec:
+    def parse(self, text: str, dw_min: Steps | None = None) -> _core.TileSpec:
         """Return another configuration parsed for these sizes; this one stays in force.
 
         Args:
@@ -58,14 +59,14 @@ class ParsedConfig:
             return self.spec
         return self._parse(text, dw_min)
 
-    def _parse(self, text: str, dw_min: float | None) -> _core.TileSpec:
+    def _parse(self, text: str, dw_min: Steps | None) -> _core.TileSpec:
         columns = self.in_size + int(self.analog_bias)
         try:
             return _core.TileSpec(text, self.out_size, columns, self.analog_bias, dw_min)
         except ConfigError as error:
             raise _readable(error) from error
 
-    def adopt(self, text: str, spec: _core.TileSpec, dw_min: float | None = None) -> None:
+    def adopt(self, text: str, spec: _core.TileSpec, dw_min: Steps | None = None) -> None:
         """Put another configuration in force.
 
         Args:
@@ -75,7 +76,7 @@ class ParsedConfig:
         """
         self.text, self.spec, self.dw_min = text, spec, dw_min
 
-    def dw_min_for(self, text: str) -> float | None:
+    def dw_min_for(self, text: str) -> Steps | None:
         """Return the own mean step of the devices, which belongs to no others.
 
         Args:
@@ -87,7 +88,7 @@ class ParsedConfig:
 
     def estimated(
         self, text: str, spec: _core.TileSpec, planes: Mapping[str, Tensor]
-    ) -> tuple[_core.TileSpec, float | None]:
+    ) -> tuple[_core.TileSpec, Steps | None]:
         """Return a configuration that agrees with the mean step of planes, and its own `dw_min`.
 
         Args:
@@ -95,15 +96,20 @@ class ParsedConfig:
             spec: The same, parsed.
             planes: Values of all hidden parameters, shape `[out, x_size]` each.
         """
-        dw_min = _core.unexpected_dw_min(spec, dict(planes))
+        given = {name: value for name, value in planes.items() if name != spec.visible_name}
+        dw_min = _core.unexpected_dw_min(spec, given)
         if dw_min is None:
             return spec, self.dw_min if spec is self.spec else None
         warnings.warn(
             f"dw_min: the steps of the hidden parameters do not fit that of {spec.device}; the tile"
-            f" uses {dw_min:g} from now on",
+            f" uses {_shown(dw_min)} from now on",
             stacklevel=2,
         )
         return self.parse(text, dw_min), dw_min
+
+
+def _shown(dw_min: Steps) -> str:
+    return ", ".join(f"{step:g}" for step in (dw_min if isinstance(dw_min, list) else [dw_min]))
 
 
 def device_of(text: str) -> object:

@@ -8,6 +8,7 @@ from mho.exceptions import TileError
 from mho.simulator.devices.custom import CustomPulsedDevice
 from mho.simulator.parameters.finite import all_finite
 from mho.simulator.raw_tiles.core.tensors import CoreTensors
+from mho.simulator.state.header import Steps
 from mho.simulator.state.names import PERSISTENT
 
 _MOST = torch.iinfo(torch.int64).max
@@ -25,7 +26,7 @@ class PythonSteps:
         tensors: CoreTensors,
         planes: dict[str, Tensor],
         device: CustomPulsedDevice,
-        dw_min: float | None,
+        dw_min: Steps | None,
         call: int,
     ) -> None:
         """Copy the state.
@@ -38,7 +39,8 @@ class PythonSteps:
             call: Number of the call.
         """
         self._tensors, self._device, self._call = tensors, device, call
-        self._dw_min = device.dw_min if dw_min is None else dw_min
+        # Devices in Python stand alone: there is one step.
+        self._dw_min = dw_min if isinstance(dw_min, float) else device.dw_min
         self._planes = planes
         self._bounds = [self._planes[name].clone() for name in ("min_bound", "max_bound")]
         acting = self._persistent()

@@ -13,6 +13,7 @@ from mho.simulator.state.names import PERSISTENT
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.tensor_group import TensorGroup, as_tensor
+from mho.simulator.state.transaction import is_seen
 
 # As torch types them; entries that are None do not occur here.
 Buffers = dict[str, Any]
@@ -164,6 +165,9 @@ class CoreTensors:
 
         For changes in several steps, between any two of which Python may raise `KeyboardInterrupt`.
         """
+        if not is_seen():
+            yield
+            return
         changed = [self.state[name] for name in (Names.WEIGHTS, Names.CALLS, Names.COUNTS)]
         changed += self.devices.values() if self.cell else [self.hidden.get(PERSISTENT)]
         changed += self.drift.values()
@@ -258,6 +262,21 @@ class CoreTensors:
         else:
             old.copy_(value)
 
+    def store_cell(self, entries: Mapping[str, Tensor]) -> None:
+        """Hold what a cell has beside matrices, and nothing of another cell.
+
+        Args:
+            entries: Its entries by name; empty for a single device.
+        """
+        if not entries:
+            self.owner._modules.pop(Names.CELL, None)
+            self.cell = {}
+            return
+        if Names.CELL not in self.owner._modules:
+            self.owner.add_module(Names.CELL, TensorGroup())
+        self.group(Names.CELL).replace(entries)
+        self.cell = self.group(Names.CELL)._buffers
+
     def drop_added(self) -> None:
         """Forget all hidden parameters beside those of the core."""
         if DEVICE in self.owner._modules:
@@ -271,10 +290,10 @@ class CoreTensors:
         Args:
             spec: Configuration.
         """
-        drift = {}
+        drift: Buffers = {}
         for ending in spec.drifting:
-            shown = self.hidden.get(f"{_WEIGHTS}{ending}", self.weights)
-            acting = self.hidden.get(f"{PERSISTENT}{ending}", shown)
+            shown: Any = self.hidden.get(f"{_WEIGHTS}{ending}", self.weights)
+            acting: Any = self.hidden.get(f"{PERSISTENT}{ending}", shown)
             drift[f"current_t{ending}"] = torch.zeros(1, dtype=torch.float64, device="cpu")
             drift[f"t{ending}"] = torch.zeros(acting.shape, dtype=torch.float64, device="cpu")
             drift[f"w0{ending}"] = acting.detach().clone()

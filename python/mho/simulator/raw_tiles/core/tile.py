@@ -25,9 +25,11 @@ from mho.simulator.raw_tiles.core.python_device import PythonDevice, custom_devi
 from mho.simulator.raw_tiles.core.tensors import DEVICE, CoreTensors
 from mho.simulator.raw_tiles.given_values import named_values
 from mho.simulator.raw_tiles.rows import batch_shape, check_tensor, from_rows, to_rows
+from mho.simulator.state.header import Steps
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.plan import LoadPlan
+from mho.simulator.state.transaction import nobody_sees
 
 BACKENDS = ("cpu", "wgpu")
 """Where tiles of the core can run."""
@@ -109,7 +111,8 @@ class CoreTile(SimulatorTile):
         self.tensors = CoreTensors(owner, self.parsed.spec, seed)
         self.python = PythonDevice(self.tensors, self.parsed) if python_devices else None
         self._use(HostKernels(self.tensors, self.parsed))
-        self.set_weights_uniform_random(-_INITIAL_RANGE, _INITIAL_RANGE)
+        with nobody_sees():
+            self.set_weights_uniform_random(-_INITIAL_RANGE, _INITIAL_RANGE)
 
     @classmethod
     def create(cls: type[_RawT], owner: CoreTileOwner, *, python_devices: bool = False) -> _RawT:
@@ -188,8 +191,8 @@ class CoreTile(SimulatorTile):
         return self.parsed.analog_bias
 
     @property
-    def dw_min(self) -> float | None:  # type: ignore[override]
-        """Mean step of the devices, None if it is that of the configuration."""
+    def dw_min(self) -> Steps | None:  # type: ignore[override]
+        """Mean step of the devices; see the base class."""
         return self.parsed.dw_min
 
     def connect(self, owner: nn.Module) -> None:
@@ -267,7 +270,7 @@ class CoreTile(SimulatorTile):
         entries: dict[str, Any],
         saved: Any,
         config: Any,
-        saved_dw_min: float | None = None,
+        saved_dw_min: Steps | None = None,
         foreign: bool = False,
         only_present: bool = False,
     ) -> LoadPlan:
@@ -371,11 +374,7 @@ class CoreTile(SimulatorTile):
         offset: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None, int]:
         """Return the product of a batch of rows; see the base class."""
-        mask = None
-        if want_mask:
-            mask = rows.new_empty((rows.shape[0], self.parsed.out_size), dtype=torch.uint8)
-        y, call = self.kernels.forward(rows, bias_input, is_test, weight, mask, factors, offset)
-        return y, mask, call
+        return self.kernels.forward(rows, bias_input, is_test, weight, want_mask, factors, offset)
 
     def enter_range(self, values: Tensor, magnitude: Tensor) -> Tensor:
         """Return inputs clipped to a range and divided by it; see the base class."""
@@ -465,8 +464,8 @@ class CoreTile(SimulatorTile):
 
     def after_step(self, config: Any) -> bool:
         """Let the weights diffuse and decay if the devices do; returns whether they changed."""
-        diffuses = config.device.requires_diffusion()
-        decays = config.device.requires_decay()
+        diffuses: bool = config.device.requires_diffusion()
+        decays: bool = config.device.requires_decay()
         if diffuses:
             self.diffuse_weights()
         if decays:

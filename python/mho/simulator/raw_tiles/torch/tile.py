@@ -41,6 +41,7 @@ from mho.simulator.raw_tiles.given_values import as_vector, named_values
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.raw_tiles.torch.product import AnalogMVM
 from mho.simulator.state.entries import Entry, check_entry, check_module_entries
+from mho.simulator.state.header import Steps
 from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.plan import LoadPlan, load_with_tile
 from mho.simulator.state.whole_weights import check_whole
@@ -202,7 +203,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         entries: dict[str, Any],
         saved: Any,
         config: Any,
-        saved_dw_min: float | None = None,
+        saved_dw_min: Steps | None = None,
         foreign: bool = False,
         only_present: bool = False,
     ) -> LoadPlan:

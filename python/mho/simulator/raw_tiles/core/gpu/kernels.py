@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+import torch
 from torch import Tensor
 from torch.nn import Module
 
@@ -139,20 +140,21 @@ class GpuKernels:
         bias_input: float | None,
         is_test: bool,
         weight: Tensor | None = None,
-        mask: Tensor | None = None,
+        want_mask: bool = False,
         factors: tuple[Tensor, ...] | None = None,
         offset: Tensor | None = None,
-    ) -> tuple[Tensor, int]:
-        """Return a product and the number of the call; see `Kernels`."""
+    ) -> tuple[Tensor, Tensor | None, int]:
+        """Return a product, its mask and the number of the call; see `Kernels`."""
         tensors, out_size = self._tensors, self._parsed.out_size
         y = rows.new_empty(rows.shape[0], out_size)
+        mask = torch.empty_like(y, dtype=torch.uint8) if want_mask else None
         lines = tensors.lines[0] or None
         with self._lock, self._reported(), tensors.numbered() as call:
             tile = self._uploaded(weight)
             tile.mvm(False, rows, y, tensors.seed, call, is_test, bias_input, lines, mask)
             if factors is not None or offset is not None:
                 _core.scale_and_offset(y, out_size, factors, offset)
-        return y, call
+        return y, mask if mask is not None and bool(mask.any()) else None, call
 
     def backward(
         self, rows: Tensor, y: Tensor, call: int, is_test: bool, weight: Tensor | None
