@@ -192,7 +192,7 @@ class CustomCompoundTile(SimulatorTile):
         entries: dict[str, Any],
         saved: Any,
         config: Any,
-        saved_dw_min: float | None = None,
+        saved_dw_min: float | list[float] | None = None,
         foreign: bool = False,
         only_present: bool = False,
     ) -> LoadPlan:
