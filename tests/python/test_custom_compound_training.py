@@ -1,6 +1,6 @@
 """Rules in Python on the task of regression of `test_training_algorithms.py`.
 
-The errors are those of a prototype in NumPy of each rule, medians over a few seeds. Few devices that
+The errors are those of a prototype in NumPy of each rule, medians over a few seeds. Devices that
 hardly move decide about them, so they differ by a fifth from seed to seed.
 """
 
