@@ -163,6 +163,7 @@ VALID: dict[str, Callable[[], Any]] = {
     "scaler": lambda: torch.amp.GradScaler("cpu"),
     "state_dict": lambda: AnalogSGD(model().parameters(), lr=0.1).state_dict(),
     "optimizer_cls": lambda: torch.optim.Adam,
+    "step": lambda: lambda: None,
 }
 # Arguments with a default that makes a call slow.
 QUICK = {"n_steps": 20, "n_loops": 1, "n_pulses": 20, "max_iter": 1}
@@ -179,12 +180,12 @@ INTERNAL = {
 NO_CONSTRUCTORS = {
     "TileModule", "TileWithPeriphery", "AnalogFunction", "InputRangeForward", "UniformQuantize",
     "AnalogTile", "FloatingPointTile", "ContextTile", "Pair", "Backend", "ReportEntry",
-    "ThreadTeam",
+    "ThreadTeam", "TransferTrace",
 }  # fmt: skip
 # What such an argument does when it is called is up to it.
 CALLED = {
     "device", "io_parameters", "up_parameters", "specific_rpu_config_fun", "tile_module_class",
-    "closure", "fn",
+    "closure", "fn", "step",
 }  # fmt: skip
 
 

@@ -671,10 +671,10 @@ def damaged(name: str, value: Any) -> dict[str, Any]:
     ("name", "value", "message"),
     [
         ("tile.in_chopper", 0, "signs must be 1 or -1"),
-        ("tile.in_chopper", torch.ones(IN), "int8 tensor of shape"),
+        ("tile.in_chopper", torch.ones(IN), "int8 of shape"),
         ("tile.in_chopper_switched", 3, "0 or 1"),
         ("tile.hidden_weight", float("nan"), "finite"),
-        ("tile.hidden_weight", torch.zeros(OUT, IN), r"tensor of shape \(4, 3\)"),
+        ("tile.hidden_weight", torch.zeros(OUT, IN), r"of shape \(4, 3\)"),
         ("tile.current_slice_indices", IN, "expected 0 to 3, got 4"),
         ("tile.transfer_counter", -1, "must be a count"),
         ("tile.count_lr", -1.0, "not be negative"),
@@ -720,7 +720,7 @@ def test_states_of_other_cells_do_not_fit() -> None:
     state = trained(DynamicTransferCompound, 3).state_dict()
     tile.set_load_rpu_config_state(False)
     before = everything(tile)
-    with pytest.raises(StateError, match=r"^tile: the state is that of a DynamicTransferCompound"):
+    with pytest.raises(StateError, match=r"^tile: the state is that of DynamicTransferCompound"):
         tile.load_state_dict(state)
     assert differences(before, everything(tile)) == []
 
@@ -744,7 +744,7 @@ def test_the_configuration_can_be_replaced() -> None:
     assert torch.equal(tile.tile.get_weights(), planes["slow_weight"])
     config.device.transfer_columns = False
     before = everything(tile)
-    with pytest.raises(StateError, match=r"of columns, but the tile has a .* of rows"):
+    with pytest.raises(StateError, match=r"of columns, but the tile has .* of rows"):
         tile.replace_with(config)
     assert differences(before, everything(tile)) == []
 

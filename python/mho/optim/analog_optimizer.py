@@ -511,9 +511,11 @@ def _check_options(group: dict[str, Any]) -> None:
     contexts = list(_contexts_of(group))
     if contexts:
         _check(group.get("lr"))
-    name = next((name for name in _REFUSED if group.get(name)), None)
     pulsed = next((context for context in contexts if not context.use_torch_update), None)
-    if name is not None and pulsed is not None:
+    if pulsed is None:
+        return
+    name = next((name for name in _REFUSED if group.get(name)), None)
+    if name is not None:
         raise ArgumentError(
             f"{name}: has no meaning for the pulsed weights of {layer_of(pulsed.analog_tile)}:"
             f" {_REFUSED[name]}. Give the parameters of type AnalogContext a group of their own"

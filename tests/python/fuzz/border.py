@@ -231,7 +231,7 @@ def _forward(made: Made) -> Arguments:
         "is_test": made.dice.chance(0.5),
         "bias": None,
         "lines": lines or None,
-        "mask": made.tensor("mask", made.samples, made.rows, dtype=torch.uint8),
+        "want_mask": made.dice.chance(0.5),
         "factors": _factors(made),
         "offset": made.dice.choice([None, made.tensor("offset", made.rows)]),
     }
@@ -287,6 +287,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Made], Arguments], set[str]]] = {
     ),
     "enter_bounds": (Made.cells, {"weight", "persistent_weights"}),
     "check_hidden": (_hidden, set()),
+    "check_state": (Made.cells, set()),
     "unexpected_dw_min": (_hidden, set()),
     "drift": (
         _drift,
@@ -307,7 +308,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Made], Arguments], set[str]]] = {
     ),
     "uniform_weights": (_uniform, {"weight", "calls"}),
     "next_call": (lambda made: {"calls": made.arena.put("calls", torch.tensor([3]))}, {"calls"}),
-    "forward": (_forward, {"calls", "mask", "running_abs_max"}),
+    "forward": (_forward, {"calls", "running_abs_max"}),
     "forward_grid": (lambda made: _grid(made, False), {"calls", "mask", "running_abs_max"}),
     "backward_grid": (lambda made: _grid(made, True), {"running_abs_max"}),
     "all_finite": (lambda made: {"values": made.weight()}, set()),

@@ -83,6 +83,9 @@ def test_refused() -> None:
         compute_transfer(tile, lambda: stepper(tile), 2, [(5, 0)])
     with pytest.raises(ArgumentError, match="crosspoints"):
         compute_transfer(tile, lambda: stepper(tile), 2, [])
+    for bad in ([1, 2], [(1, None)], [(1, 2, 3)], [("a", 0)]):
+        with pytest.raises(ArgumentError, match="crosspoints"):
+            compute_transfer(tile, lambda: stepper(tile), 2, bad)
     with pytest.raises(ArgumentError, match="n_steps"):
         compute_transfer(tile, lambda: stepper(tile), 0)
     with pytest.raises(TileError, match="unit cells"):

@@ -40,7 +40,7 @@ def _unit(tile: Any) -> float:
     units = {device.drift.t_0 for device in devices if device.drift.nu != 0.0}
     if len(units) > 1:
         raise ModuleError(
-            f"drift.t_0: the devices of a {type(tile.rpu_config.device).__name__} count time in"
+            f"drift.t_0: the devices of {type(tile.rpu_config.device).__name__} count time in"
             f" {sorted(units)} s; give them one unit, or call tile.drift_weights"
         )
     return float(units.pop()) if units else 1.0

@@ -181,7 +181,12 @@ def _points(tile: Any, crosspoints: Sequence[tuple[int, int]] | None) -> list[tu
     if crosspoints is None:
         number = min(_SHOWN, *shape)
         return [tuple(at * size // number for size in shape) for at in range(number)]
-    points = [(int(row), int(column)) for row, column in crosspoints]
+    try:
+        points = [(int(row), int(column)) for row, column in crosspoints]
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"crosspoints: expected pairs of row and column, got {crosspoints!r:.80}"
+        ) from error
     outside = [p for p in points if not all(0 <= at < n for at, n in zip(p, shape, strict=True))]
     if outside or not points:
         raise ArgumentError(

@@ -116,7 +116,7 @@ class CustomCompound(UnitCell):
             ConfigError: Always, with what to do.
         """
         raise ConfigError(
-            f"{path or 'device'}: the rule of a {type(self).__name__} is in Python, which needs an"
+            f"{path or 'device'}: the rule of {type(self).__name__} is in Python, which needs an"
             " AnalogTile that was built with it; it can neither stand in a cell nor come into a"
             " living tile. Build a new AnalogTile"
         )
@@ -133,7 +133,7 @@ class CustomCompound(UnitCell):
         super().check_update(update)
         if update.pulse_type is PulseType.NONE:
             raise ConfigError(
-                f"update.pulse_type: without pulses the rule of a {type(self).__name__} would not"
+                f"update.pulse_type: without pulses the rule of {type(self).__name__} would not"
                 " be used; for exact updates use SingleRPUConfig"
             )
 

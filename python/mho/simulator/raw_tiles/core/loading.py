@@ -133,7 +133,7 @@ def check_edit(parsed: ParsedConfig, config: Any) -> None:
         )
     if spec.cell_entries != parsed.spec.cell_entries:
         raise TileModuleError(
-            f"device: this change of a {spec.device} cannot be made in a living tile, whose"
+            f"device: this change of {spec.device} cannot be made in a living tile, whose"
             " counters, signs and lines of reads are made when it is built; build a new tile"
         )
 
@@ -304,8 +304,8 @@ def _plan_cell(
     given = _take(entries, Names.CELL)
     if old_spec.cell_entries != spec.cell_entries:
         raise StateError(
-            f"{Names.CELL}: the state is that of a {old_spec.device} with"
-            f" {[name for name, *_ in old_spec.cell_entries]}, but the tile has a {spec.device}"
+            f"{Names.CELL}: the state is that of {old_spec.device} with"
+            f" {[name for name, *_ in old_spec.cell_entries]}, but the tile has {spec.device}"
             f" with {[name for name, *_ in spec.cell_entries]}"
         )
     cell = {}
@@ -322,7 +322,7 @@ def _plan_cell(
             raise StateError(f"{Names.CELL}.{name}: values must be finite")
         cell[name] = value.detach()
     if unknown := set(given) - set(cell) - {name for name, *_ in spec.cell_entries}:
-        raise StateError(f"{Names.CELL}: a {spec.device} has no {sorted(unknown)}")
+        raise StateError(f"{Names.CELL}: {spec.device} has no {sorted(unknown)}")
     return cell
 
 

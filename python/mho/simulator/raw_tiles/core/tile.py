@@ -11,6 +11,7 @@ from mho import _core
 from mho.exceptions import ConfigError, InputError
 from mho.settings import adapter_name, check_backend, chosen_backend, get_adapter
 from mho.simulator.delegation import done_by
+from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters.arguments import check_flag, check_flags, check_not_negative
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.raw_tiles.base import SimulatorTile
@@ -464,8 +465,10 @@ class CoreTile(SimulatorTile):
 
     def after_step(self, config: Any) -> bool:
         """Let the weights diffuse and decay if the devices do; returns whether they changed."""
-        diffuses: bool = config.device.requires_diffusion()
-        decays: bool = config.device.requires_decay()
+        device = getattr(config, "device", None)
+        if not isinstance(device, CrosspointDevice):
+            return False
+        diffuses, decays = device.requires_diffusion(), device.requires_decay()
         if diffuses:
             self.diffuse_weights()
         if decays:

@@ -128,7 +128,7 @@ class RuleState:
 
     def _check_name(self, what: str, name: str) -> None:
         if not isinstance(name, str) or not name.isidentifier():
-            raise ConfigError(f"rule: the name of a {what} must be an identifier, got {name!r}")
+            raise ConfigError(f"rule: the name of each {what} must be an identifier, got {name!r}")
 
     def check(self) -> None:
         """Refuse what the rule may not leave behind.

@@ -64,7 +64,7 @@ def checked_buffer(name: str, value: Any, like: Tensor) -> Tensor:
     fits = isinstance(value, Tensor) and value.dtype is like.dtype and value.shape == like.shape
     if not fits:
         raise InputError(
-            f"{name}: expected a {like.dtype} tensor of shape {tuple(like.shape)}, got"
+            f"{name}: expected a tensor of {like.dtype} of shape {tuple(like.shape)}, got"
             f" {describe_value(value)}"
         )
     why = _fault(name.rpartition(".")[2], value)

@@ -65,7 +65,7 @@ def plan(
     )
     if {n: v.shape for n, v in old_names.items()} != {n: v.shape for n, v in fresh.items()}:
         raise StateError(
-            f"tile: the state is that of a {_kind(saved)}, but the tile has a {_kind(config)};"
+            f"tile: the state is that of {_kind(saved)}, but the tile has {_kind(config)};"
             " build a new tile"
         )
     result.missing += [f"tile.{name}" for name in fresh if name not in own]
