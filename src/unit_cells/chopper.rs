@@ -276,6 +276,7 @@ impl Chopper {
 
 impl Reference {
     /// Weight of the newest read in the running mean.
+    #[cfg(feature = "wgpu")]
     pub(super) fn beta(&self) -> f32 {
         self.beta
     }
