@@ -153,6 +153,40 @@ def to_rows(value: Tensor, size: int, features_first: bool, name: str) -> Tensor
     return value.reshape(batch_count(value.shape[:-1]), size).contiguous()
 
 
+def to_float_rows(value: Tensor, size: int, features_first: bool, name: str) -> Tensor:
+    """Return rows of what a tile gets that computes in float32, checked and without gradients.
+
+    Args:
+        value: Tensor with any number of batch axes.
+        size: Number of features.
+        features_first: Whether features are the first axis.
+        name: Name of the argument in messages.
+
+    Raises:
+        InputError: No tensor, of another dtype, or with another number of features.
+    """
+    check_tensor(value, name)
+    if value.dtype is not torch.float32:
+        raise InputError(f"{name}: expected dtype torch.float32, got {value.dtype}; use .float()")
+    return to_rows(value.detach(), size, features_first, name)
+
+
+def check_pairs(x: Tensor, d: Tensor) -> None:
+    """Refuse rows of an update that are no pairs.
+
+    Args:
+        x: Rows of inputs.
+        d: Rows of gradients of the outputs.
+
+    Raises:
+        InputError: Their numbers differ.
+    """
+    if x.shape[0] != d.shape[0]:
+        raise InputError(
+            f"d_input: expected as many samples as x_input ({x.shape[0]}), got {d.shape[0]}"
+        )
+
+
 def _are_rows(value: Any, size: int) -> bool:
     """Return whether a value is what `to_rows` returns, as most are."""
     return (

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mho import _core
-from mho.exceptions import ConfigError, InputError
+from mho.exceptions import ConfigError
 from mho.settings import adapter_name, check_backend, chosen_backend, get_adapter
 from mho.simulator.delegation import done_by
 from mho.simulator.devices.crosspoint import CrosspointDevice
@@ -25,7 +25,7 @@ from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.core.python_device import PythonDevice, custom_device
 from mho.simulator.raw_tiles.core.tensors import DEVICE, CoreTensors
 from mho.simulator.raw_tiles.given_values import named_values
-from mho.simulator.raw_tiles.rows import batch_shape, check_tensor, from_rows, to_rows
+from mho.simulator.raw_tiles.rows import batch_shape, check_pairs, from_rows, to_float_rows
 from mho.simulator.state.header import Steps
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.ordinary import ordinary_tensors
@@ -325,7 +325,7 @@ class CoreTile(SimulatorTile):
         bias, in_trans, out_trans, is_test = check_flags(
             bias=bias, in_trans=in_trans, out_trans=out_trans, is_test=is_test
         )
-        rows = _rows(x_input, self.spec.x_size - int(bias), in_trans, "x_input")
+        rows = to_float_rows(x_input, self.spec.x_size - int(bias), in_trans, "x_input")
         y = self.run_forward(rows, 1.0 if bias else None, is_test)[0]
         return from_rows(y, batch_shape(x_input, in_trans), out_trans)
 
@@ -339,7 +339,7 @@ class CoreTile(SimulatorTile):
     ) -> Tensor:
         """Return gradients of the inputs without those of an analog bias; see the base class."""
         _, in_trans, out_trans = check_flags(bias=bias, in_trans=in_trans, out_trans=out_trans)
-        rows = _rows(d_input, self.spec.d_size, in_trans, "d_input")
+        rows = to_float_rows(d_input, self.spec.d_size, in_trans, "d_input")
         with self.numbered() as call:
             y = self.run_backward(rows, call)
         return from_rows(y, batch_shape(d_input, in_trans), out_trans)
@@ -360,8 +360,8 @@ class CoreTile(SimulatorTile):
             InputError: Wrong number of features or samples, dtype or device.
         """
         bias, in_trans, out_trans = check_flags(bias=bias, in_trans=in_trans, out_trans=out_trans)
-        x = _rows(x_input, self.spec.x_size - int(bias), in_trans, "x_input")
-        d = _rows(d_input, self.spec.d_size, out_trans, "d_input")
+        x = to_float_rows(x_input, self.spec.x_size - int(bias), in_trans, "x_input")
+        d = to_float_rows(d_input, self.spec.d_size, out_trans, "d_input")
         self.run_update(x, d, 1.0 if bias else None)
 
     def run_forward(
@@ -396,10 +396,7 @@ class CoreTile(SimulatorTile):
             ArgumentError: A value is not finite.
             InputError: The shapes do not match.
         """
-        if x.shape[0] != d.shape[0]:
-            raise InputError(
-                f"d_input: expected as many samples as x_input ({x.shape[0]}), got {d.shape[0]}"
-            )
+        check_pairs(x, d)
         if self.learning_rate == 0.0 or x.shape[0] == 0:
             return
         if self.python is not None and self.python.takes_steps:
@@ -565,13 +562,6 @@ class AnalogTile(CoreTile):
 
 class FloatingPointTile(CoreTile):
     """Raw tile that computes exactly."""
-
-
-def _rows(value: Tensor, size: int, features_first: bool, name: str) -> Tensor:
-    check_tensor(value, name)
-    if value.dtype is not torch.float32:
-        raise InputError(f"{name}: expected dtype torch.float32, got {value.dtype}; use .float()")
-    return to_rows(value.detach(), size, features_first, name)
 
 
 def _refuse_python_device(config: Any, owner: object) -> None:

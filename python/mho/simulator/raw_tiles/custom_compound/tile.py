@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import ArgumentError, ConfigError, InputError
+from mho.exceptions import ArgumentError, ConfigError
 from mho.settings import chosen_backend
 from mho.simulator.delegation import done_by
 from mho.simulator.devices.cells.custom import CustomCompound, compound_of
@@ -26,7 +26,7 @@ from mho.simulator.raw_tiles.custom_compound.maintenance import CompoundMaintena
 from mho.simulator.raw_tiles.custom_compound.products import without_devices
 from mho.simulator.raw_tiles.custom_compound.rule_state import RULE, RuleState
 from mho.simulator.raw_tiles.custom_compound.view import RuleView
-from mho.simulator.raw_tiles.rows import check_tensor, to_rows
+from mho.simulator.raw_tiles.rows import check_pairs, to_float_rows
 from mho.simulator.state.header import Steps
 from mho.simulator.state.ordinary import on_host, ordinary_tensors
 from mho.simulator.state.plan import LoadPlan
@@ -233,20 +233,17 @@ class CustomCompoundTile(SimulatorTile):
             InputError: Wrong number of features or samples, dtype or device.
         """
         bias, in_trans, out_trans = check_flags(bias=bias, in_trans=in_trans, out_trans=out_trans)
-        x = _rows(x_input, self.get_x_size() - int(bias), in_trans, "x_input")
-        d = _rows(d_input, self.get_d_size(), out_trans, "d_input")
+        x = to_float_rows(x_input, self.get_x_size() - int(bias), in_trans, "x_input")
+        d = to_float_rows(d_input, self.get_d_size(), out_trans, "d_input")
         self.run_update(x, d, 1.0 if bias else None)
 
     def run_update(self, x: Tensor, d: Tensor, bias_input: float | None) -> None:
         """Let the rule act on samples; see `update`."""
         rows = x.shape[0]
-        if rows != d.shape[0]:
-            raise InputError(
-                f"d_input: expected as many samples as x_input ({rows}), got {d.shape[0]}"
-            )
+        check_pairs(x, d)
         if self.learning_rate == 0.0 or rows == 0:
             return
-        if not (all_finite(x) and all_finite(d)):
+        if not all_finite(x, d):
             raise ArgumentError("x_input, d_input: values must be finite; found NaN or infinity")
         # Copies: a rule may work in place, the samples belong to whoever trains.
         columns = [] if bias_input is None else [x.new_full((rows, 1), bias_input)]
@@ -435,10 +432,3 @@ def _check_weights(value: object, shape: tuple[int, ...]) -> None:
         )
     if not all_finite(value):
         raise ConfigError("weight: must return finite numbers, got NaN or infinity")
-
-
-def _rows(value: Tensor, size: int, features_first: bool, name: str) -> Tensor:
-    check_tensor(value, name)
-    if value.dtype is not torch.float32:
-        raise InputError(f"{name}: expected dtype torch.float32, got {value.dtype}; use .float()")
-    return to_rows(value.detach(), size, features_first, name)

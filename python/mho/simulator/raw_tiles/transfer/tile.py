@@ -25,7 +25,13 @@ from mho.simulator.parameters.inference import WeightClipParameter
 from mho.simulator.parameters.registry import register_tile_class
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.core.tile import CoreTile
-from mho.simulator.raw_tiles.rows import batch_shape, check_tensor, from_rows, to_rows
+from mho.simulator.raw_tiles.rows import (
+    batch_shape,
+    check_pairs,
+    check_tensor,
+    from_rows,
+    to_float_rows,
+)
 from mho.simulator.raw_tiles.transfer import algorithm, saved_state
 from mho.simulator.raw_tiles.transfer.buffers import fresh_buffers
 from mho.simulator.raw_tiles.transfer.inner import InnerTile, inner_configs
@@ -280,7 +286,7 @@ class TransferSimulatorTile(SimulatorTile, TensorGroup):
             InputError: Wrong number of features or dtype.
         """
         self._check_layout(bias, in_trans, out_trans)
-        rows = _rows(x_input, self.x_size, "x_input")
+        rows = to_float_rows(x_input, self.x_size, False, "x_input")
         y = self.run_forward(rows, None, check_flag("is_test", is_test))[0]
         return from_rows(y, batch_shape(x_input, False), False)
 
@@ -306,7 +312,7 @@ class TransferSimulatorTile(SimulatorTile, TensorGroup):
             InputError: Wrong number of features or dtype.
         """
         self._check_layout(bias, in_trans, out_trans)
-        rows = _rows(d_input, self.d_size, "d_input")
+        rows = to_float_rows(d_input, self.d_size, False, "d_input")
         with self.numbered() as call:
             y = self.run_backward(rows, call)
         return from_rows(y, batch_shape(d_input, False), False)
@@ -337,7 +343,8 @@ class TransferSimulatorTile(SimulatorTile, TensorGroup):
             InputError: Wrong number of features or samples, or dtype; nothing is changed.
         """
         self._check_layout(bias, in_trans, out_trans)
-        x, d = _rows(x_input, self.x_size, "x_input"), _rows(d_input, self.d_size, "d_input")
+        x = to_float_rows(x_input, self.x_size, False, "x_input")
+        d = to_float_rows(d_input, self.d_size, False, "d_input")
         self.run_update(x, d, None)
 
     def _check_layout(self, bias: bool, in_trans: bool, out_trans: bool) -> None:
@@ -373,13 +380,10 @@ class TransferSimulatorTile(SimulatorTile, TensorGroup):
             ConfigError: More than one transfer is due in this call.
             InputError: The shapes do not match.
         """
-        if x.shape[0] != d.shape[0]:
-            raise InputError(
-                f"d_input: expected as many samples as x_input ({x.shape[0]}), got {d.shape[0]}"
-            )
+        check_pairs(x, d)
         if self.learning_rate == 0.0 or x.shape[0] == 0:
             return
-        if not all_finite(x) or not all_finite(d):
+        if not all_finite(x, d):
             raise ArgumentError("x_input, d_input: values must be finite; found NaN or infinity")
         algorithm.checked_period(self.cell, x.shape[0])
         with self._update_undone_on_error():
@@ -590,10 +594,3 @@ class TransferSimulatorTile(SimulatorTile, TensorGroup):
     def get_meta_parameters(self) -> Any:
         """Return the cell."""
         return self.cell
-
-
-def _rows(value: Tensor, size: int, name: str) -> Tensor:
-    check_tensor(value, name)
-    if value.dtype is not torch.float32:
-        raise InputError(f"{name}: expected dtype torch.float32, got {value.dtype}; use .float()")
-    return to_rows(value.detach(), size, False, name)
