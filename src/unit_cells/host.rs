@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use super::batch::Batch;
-use super::counters::Counters;
 use super::mixed::Mixed;
 use super::one_sided::{MINUS, OneSided, PLUS};
 use super::plan::Plan;
+use super::progress::Progress;
 use super::schedule::{Line, Run, Stage, Write};
 use super::spec::{CellSpec, Content, Rule};
 use super::state::lines_of;
@@ -35,10 +35,7 @@ pub(super) struct Host<'a, 't> {
     pub(super) lines: &'a [(usize, &'static str, &'a mut [f32])],
     /// Weight matrices, then buffers.
     pub(super) states: &'a mut [Tracked<'t>],
-    /// Counters before the call, of which the signs follow the stages.
-    pub(super) counters: Counters,
-    /// Nodes whose weights are not yet the sum of those of their members.
-    pub(super) stale: Vec<bool>,
+    pub(super) progress: Progress,
 }
 
 /// Rows of one task of a sum.
@@ -79,13 +76,11 @@ impl<'a> Host<'a, '_> {
                 _ => Ok(()),
             },
             Stage::Flip { line } => {
-                self.counters.signs[0][*line] *= -1;
-                self.stale[0] = true;
+                self.progress.flip(*line);
                 Ok(())
             }
             Stage::FlipOutputs { lines } => {
-                lines.iter().for_each(|line| self.counters.signs[1][*line] *= -1);
-                self.stale[0] = true;
+                self.progress.flip_outputs(lines);
                 Ok(())
             }
             // Those of mixed precision.
@@ -103,15 +98,6 @@ impl<'a> Host<'a, '_> {
         self.spec.nodes[self.spec.leaves[leaf].node].matrix
     }
 
-    /// Marks what depends on the weights of a leaf.
-    fn touch(&mut self, leaf: usize) {
-        let mut node = self.spec.leaves[leaf].node;
-        while let Some(parent) = self.spec.nodes[node].parent {
-            self.stale[parent] = true;
-            node = parent;
-        }
-    }
-
     /// Applies pulses to a leaf.
     fn apply(&mut self, leaf: usize, source: &Source<'_>, run: &Run, event: u32) -> Result<()> {
         let of = &self.spec.leaves[leaf];
@@ -120,17 +106,14 @@ impl<'a> Host<'a, '_> {
         let source = Source { turn: of.turn, ..*source };
         let matrix = self.matrix(leaf);
         apply(&target, &source, run.samples(), &mut self.states[matrix])?;
-        self.touch(leaf);
+        self.progress.touch(self.spec, leaf);
         Ok(())
     }
 
     fn pulses(&mut self, leaf: usize, run: &Run, event: u32) -> Result<()> {
         let (spec, batch, plan) = (self.spec, self.batch, self.plan);
-        let signs = self.counters.signs.clone();
-        let signs = match spec.transfer() {
-            Some(transfer) if !transfer.columns => [&signs[1][..], &signs[0]],
-            _ => [&signs[0][..], &signs[1]],
-        };
+        let [of_x, of_d] = self.progress.signs(spec)?;
+        let signs = [&of_x[..], &of_d];
         let source = Source {
             x: batch.x,
             x_size: spec.x_size,
@@ -218,7 +201,7 @@ impl<'a> Host<'a, '_> {
                 self.subtract_reference(transfer, line, &mut values)?;
                 let h = self.buffer(0);
                 let mut sums = self.values(h, transfer, line.line)?;
-                let [inputs, outputs] = &self.counters.signs;
+                let [inputs, outputs] = &self.progress.counters.signs;
                 let scale = line.scale * f32::from(inputs[line.line]);
                 for ((h, value), sign) in sums.iter_mut().zip(&mut values).zip(outputs) {
                     let signed = scale * f32::from(*sign) * *value;
@@ -337,7 +320,7 @@ impl<'a> Host<'a, '_> {
                 rows.refresh(row, &touched, noise, key);
             }
         }
-        self.touch(leaf);
+        self.progress.touch(self.spec, leaf);
         Ok(())
     }
 
@@ -402,7 +385,7 @@ impl<'a> Host<'a, '_> {
 
     /// Makes the weights of a node the sum of those of its members, where they are not.
     fn sum(&mut self, node: usize) -> Result<()> {
-        if !std::mem::take(&mut self.stale[node]) {
+        if !self.progress.take_stale(node) {
             return Ok(());
         }
         let spec = self.spec;
@@ -417,7 +400,7 @@ impl<'a> Host<'a, '_> {
         }
         let columns = spec.x_size;
         for (at, (member, gamma)) in members.iter().zip(gamma).enumerate() {
-            let signs = if at == 0 { spec.signs(node, &self.counters) } else { None };
+            let signs = if at == 0 { spec.signs(node, &self.progress.counters) } else { None };
             let from = spec.nodes[*member].matrix;
             let Ok([sum, from]) = self.states.get_disjoint_mut([matrix, from]) else {
                 let why = "a cell is a member of itself".to_owned();

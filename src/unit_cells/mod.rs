@@ -21,7 +21,7 @@
 //! | `construct` | a new cell |
 //! | `sum`, `weights` | the weight of a cell, and operations on the weights |
 //! | `schedule`, `plan` | what one call does |
-//! | `batch`, `host`, `update` | the call on the processor |
+//! | `batch`, `progress`, `host`, `update` | the call on the processor |
 //! | `tile` | a tile of cells that owns its state |
 //! | `gpu` | a tile of cells on a graphics processor |
 
@@ -38,6 +38,7 @@ mod mirror;
 mod mixed;
 mod one_sided;
 mod plan;
+mod progress;
 mod schedule;
 mod slots;
 mod spec;

@@ -4,10 +4,10 @@ use super::batch::Batch;
 use super::counters::Counters;
 use super::host::Host;
 use super::plan::{Outline, Plan};
+use super::progress::Progress;
 use super::spec::CellSpec;
 use super::state::CellState;
 use crate::error::Result;
-use crate::memory;
 use crate::pulse::source::{Source, Turn};
 use crate::pulse::transaction::{self, State};
 use crate::rng::Key;
@@ -43,10 +43,10 @@ pub fn update(
         let columns = spec.x_size;
         states.push(State { weights, persistent: None, counts: None, columns });
     }
-    let stale = memory::filled(false, spec.nodes.len())?;
+    let progress = Progress::new(spec, before)?;
     transaction::run(states, |states| {
         let (plan, planes, lines) = (&plan, &planes, &state.lines);
-        Host { spec, batch, plan, key, planes, lines, states, counters: before, stale }.run()
+        Host { spec, batch, plan, key, planes, lines, states, progress }.run()
     })?;
     state.store(&counters);
     Ok(())

@@ -6,6 +6,7 @@ use super::super::counters::Counters;
 use super::super::mixed::Mixed;
 use super::super::one_sided::{MINUS, OneSided, PLUS};
 use super::super::plan::Plan;
+use super::super::progress::Progress;
 use super::super::schedule::{Line, Stage, Write};
 use super::super::spec::{CellSpec, Content, Rule};
 use super::super::transfer::{Kind, Transfer};
@@ -29,10 +30,7 @@ use crate::rng::Key;
 pub(super) struct Engine<'a> {
     pub(super) spec: &'a CellSpec,
     pub(super) resident: &'a mut Resident,
-    /// Counters before the call, of which the signs follow the stages.
-    pub(super) counters: Counters,
-    /// Nodes whose weights are not yet the sum of those of their members.
-    pub(super) stale: Vec<bool>,
+    pub(super) progress: Progress,
     /// Key of the call.
     pub(super) key: Key,
 }
@@ -50,8 +48,8 @@ impl<'a> Engine<'a> {
         counters: Counters,
         key: Key,
     ) -> Result<Self> {
-        let stale = memory::filled(false, spec.nodes.len())?;
-        Ok(Self { spec, resident, counters, stale, key })
+        let progress = Progress::new(spec, counters)?;
+        Ok(Self { spec, resident, progress, key })
     }
 
     /// Runs all stages of a plan.
@@ -76,16 +74,13 @@ impl<'a> Engine<'a> {
             Stage::Pulses { leaf, run, event } => {
                 let spec = self.spec;
                 let of = &spec.leaves[*leaf];
-                let signs = self.counters.signs.clone();
-                let signs = match spec.transfer() {
-                    Some(transfer) if !transfer.columns => [&signs[1][..], &signs[0]],
-                    _ => [&signs[0][..], &signs[1]],
-                };
+                let [of_x, of_d] = self.progress.signs(spec)?;
+                let signs = [&of_x[..], &of_d];
                 let (rate, rates, turn) = (plan.rate, &plan.rates[..], of.turn);
                 let source = Source { rate, rates, turn, signs, ..source(spec, batch, self.key) };
                 let key = self.key(of.node, *event);
                 self.resident.devices(spec, *leaf).apply(&source, run.samples(), key)?;
-                self.touch(*leaf);
+                self.progress.touch(self.spec, *leaf);
                 Ok(())
             }
             Stage::Transfer(line) => match self.spec.transfer() {
@@ -106,13 +101,11 @@ impl<'a> Engine<'a> {
                 _ => Ok(()),
             },
             Stage::Flip { line } => {
-                self.counters.signs[0][*line] *= -1;
-                self.stale[0] = true;
+                self.progress.flip(*line);
                 Ok(())
             }
             Stage::FlipOutputs { lines } => {
-                lines.iter().for_each(|line| self.counters.signs[1][*line] *= -1);
-                self.stale[0] = true;
+                self.progress.flip_outputs(lines);
                 Ok(())
             }
             Stage::Accumulate { samples } => {
@@ -135,15 +128,6 @@ impl<'a> Engine<'a> {
     /// Key of a node in an event.
     fn key(&self, node: usize, event: u32) -> Key {
         self.key.part(node as u8, event)
-    }
-
-    /// Marks what depends on the weights of a leaf.
-    fn touch(&mut self, leaf: usize) {
-        let mut node = self.spec.leaves[leaf].node;
-        while let Some(parent) = self.spec.nodes[node].parent {
-            self.stale[parent] = true;
-            node = parent;
-        }
     }
 
     /// Prepares dispatches, `most` of them at most, and runs them.
@@ -218,7 +202,7 @@ impl<'a> Engine<'a> {
             write.add(engine.resident, spec, job, engine.key)
         })?;
         if line.writes {
-            line.write.leaves.iter().for_each(|leaf| self.touch(*leaf));
+            line.write.leaves.iter().for_each(|leaf| self.progress.touch(self.spec, *leaf));
         }
         Ok(())
     }
@@ -244,7 +228,7 @@ impl<'a> Engine<'a> {
                 (1, Some(line.from), buffer.step * target)
             }
             Kind::Chopped(chopper) => {
-                let [inputs, outputs] = &self.counters.signs;
+                let [inputs, outputs] = &self.progress.counters.signs;
                 let scale = line.scale * f32::from(inputs[line.line]);
                 let outputs: Vec<f32> = outputs.iter().map(|sign| f32::from(*sign)).collect();
                 self.resident.context.write(&self.resident.lines.across, 0, &outputs);
@@ -279,7 +263,7 @@ impl<'a> Engine<'a> {
     ) -> Result<()> {
         let key = self.key(self.spec.leaves[leaf].node, event);
         self.resident.devices(self.spec, leaf).reset_column(job, column, chosen, key)?;
-        self.touch(leaf);
+        self.progress.touch(self.spec, leaf);
         Ok(())
     }
 
@@ -359,13 +343,13 @@ impl<'a> Engine<'a> {
                 LineWrite { write, is_column: false, line: row, values: &values, rate, parameters };
             write.add(engine.resident, spec, job, engine.key)
         })?;
-        write.leaves.iter().for_each(|leaf| self.touch(*leaf));
+        write.leaves.iter().for_each(|leaf| self.progress.touch(self.spec, *leaf));
         Ok(())
     }
 
     /// Makes the weights of a node the sum of those of its members, where they are not.
     pub(super) fn sum(&mut self, node: usize) -> Result<()> {
-        if !std::mem::take(&mut self.stale[node]) {
+        if !self.progress.take_stale(node) {
             return Ok(());
         }
         let spec = self.spec;
@@ -380,7 +364,7 @@ impl<'a> Engine<'a> {
         }
         self.job("adding up weights", members.len(), |engine, job| {
             let Resident { context, matrices, lines, .. } = &*engine.resident;
-            let signs = spec.signs(node, &engine.counters);
+            let signs = spec.signs(node, &engine.progress.counters);
             if let Some([rows, columns]) = signs {
                 let signs: Vec<f32> =
                     rows.iter().chain(columns).map(|sign| f32::from(*sign)).collect();
@@ -427,7 +411,7 @@ impl<'a> Engine<'a> {
 
     /// Makes the weights of all nodes the sums of those of their members.
     pub(super) fn sum_all(&mut self) -> Result<()> {
-        self.stale.fill(true);
+        self.progress.touch_all();
         self.sum(0)
     }
 }
