@@ -55,15 +55,11 @@ impl<'a> Coincidences<'a> {
         self.d[first * self.slices..end].iter().any(|d| d & !SIGN != 0)
     }
 
-    /// Columns from the first to the last line that fires, in whole multiples of `width`: a write to
-    /// one column must not look at all others of the row.
-    pub(crate) fn window(&self, width: usize) -> Range<usize> {
+    /// Blocks of columns from the first to the last line that fires: what is done with some columns must
+    /// not look at all others of the row.
+    pub(crate) fn window(&self) -> Range<usize> {
         let blocks = self.x.chunks_exact(self.slices * LANES);
-        let fires = |words: &[u32]| words.iter().fold(0, |any, word| any | word) & !SIGN != 0;
-        let mut firing = blocks.enumerate().filter(|(_, words)| fires(words)).map(|(at, _)| at);
-        let Some(first) = firing.next() else { return 0..0 };
-        let end = (firing.next_back().unwrap_or(first) + 1) * LANES;
-        first * LANES / width * width..end.next_multiple_of(width)
+        window(blocks.map(|words| words.iter().fold(0, |any, word| any | word) & !SIGN != 0))
     }
 
     /// Words of the input lines of a block of columns in slice `at`.
@@ -85,6 +81,13 @@ pub(crate) struct Trains<'a> {
     pub(crate) words: usize,
 }
 
+/// Numbers from the first to the last `true`.
+fn window(fires: impl DoubleEndedIterator<Item = bool> + ExactSizeIterator) -> Range<usize> {
+    let mut firing = fires.enumerate().filter(|(_, fires)| *fires).map(|(at, _)| at);
+    let Some(first) = firing.next() else { return 0..0 };
+    first..firing.next_back().unwrap_or(first) + 1
+}
+
 impl Trains<'_> {
     /// Runs `f` with the trains of some slices.
     ///
@@ -101,6 +104,15 @@ impl Trains<'_> {
             Turn::Both => f(Trains { x, d, words }),
             turn => one_sided::packed(x, d, turn, |x, d| f(Trains { x, d, words: 2 * words })),
         })
+    }
+
+    /// As [`Coincidences::window`].
+    pub(crate) fn window(&self) -> Range<usize> {
+        let blocks = self.x.chunks_exact(self.words * 2 * LANES);
+        window(blocks.map(|words| {
+            let bits = words.chunks_exact(2 * LANES).flat_map(|word| &word[..LANES]);
+            bits.fold(0, |any, word| any | word) != 0
+        }))
     }
 }
 

@@ -122,7 +122,8 @@ pub(crate) struct Side<'a> {
     pub(crate) is_d: bool,
     /// Whether the signs of all values count as their opposite.
     pub(crate) flipped: bool,
-    /// Signs of the lines, by which their values are multiplied; empty for none.
+    /// Signs of the lines, by which their values are multiplied, 0 for those without pulses; empty for
+    /// none.
     pub(crate) signs: &'a [i8],
     /// Bin width of the probabilities, 0 for none.
     pub(crate) res: f64,
@@ -150,6 +151,9 @@ impl Side<'_> {
         {
             out[self.lines - first] = bias;
         }
+        for (value, sign) in out.iter_mut().zip(self.signs.iter().skip(first)) {
+            *value = if *sign == 0 { 0.0 } else { *value };
+        }
         out
     }
 
@@ -161,6 +165,12 @@ impl Side<'_> {
             *flip ^= if *sign < 0 { SIGN } else { 0 };
         }
         flips
+    }
+
+    /// Whether no line of a block gives pulses, whatever its values.
+    fn is_silent(&self, block: usize) -> bool {
+        let mut signs = self.signs.iter().skip(block * LANES).take(LANES).peekable();
+        signs.peek().is_some() && signs.all(|sign| *sign == 0)
     }
 
     fn scale(&self, scaling: &Scaling) -> f64 {
@@ -300,6 +310,9 @@ pub(crate) fn draw<L: Layout>(
     let draw_block = |(at, words): (usize, &mut [L::Word])| {
         let fill = |side: Side<'_>, block: usize, words: &mut [L::Word]| {
             words.fill(L::Word::default());
+            if side.is_silent(block) {
+                return;
+            }
             simd::run(Block { side, slices, key, layout, first: block * LANES, words });
         };
         match (first + at).checked_sub(x_blocks) {

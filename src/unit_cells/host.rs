@@ -56,7 +56,9 @@ impl<'a> Host<'a, '_> {
 
     fn stage(&mut self, stage: &Stage) -> Result<()> {
         match stage {
-            Stage::Pulses { leaf, run, event } => self.pulses(*leaf, run, *event),
+            Stage::Pulses { leaf, run, lines, event } => {
+                self.pulses(*leaf, run, lines.as_ref(), *event)
+            }
             Stage::Transfer(line) => match self.spec.transfer() {
                 Some(transfer) => self.transfer(transfer, line),
                 None => Ok(()),
@@ -110,9 +112,15 @@ impl<'a> Host<'a, '_> {
         Ok(())
     }
 
-    fn pulses(&mut self, leaf: usize, run: &Run, event: u32) -> Result<()> {
+    fn pulses(
+        &mut self,
+        leaf: usize,
+        run: &Run,
+        lines: Option<&Range<usize>>,
+        event: u32,
+    ) -> Result<()> {
         let (spec, batch, plan) = (self.spec, self.batch, self.plan);
-        let [of_x, of_d] = self.progress.signs(spec)?;
+        let [of_x, of_d] = self.progress.signs(spec, lines)?;
         let signs = [&of_x[..], &of_d];
         let source = Source {
             x: batch.x,

@@ -53,7 +53,8 @@ impl CellSpec {
         batch: &Outline<'_>,
         key: Key,
     ) -> Result<Plan> {
-        let schedule = Schedule::new(self.leaves.len());
+        let lines = self.transfer().map_or(0, |transfer| transfer.lines);
+        let schedule = Schedule::new(self.leaves.len(), lines);
         let mut planner = Planner { spec: self, counters, batch, key, schedule, rates: Vec::new() };
         let Content::Cell { rule, .. } = &self.nodes[0].content else {
             return Ok(Plan { stages: Vec::new(), rate: 0.0, rates: Vec::new() });
@@ -188,6 +189,10 @@ impl Planner<'_> {
             // The last device has nowhere to transfer to.
             for from in 0..members.len() - 1 {
                 if periods[from] > 0 && self.counters.updates[0] % periods[from] == 0 {
+                    if sample + 1 == batch {
+                        // No sample comes that others could wait for.
+                        self.schedule.flush(spec.leaves_of(members[from]))?;
+                    }
                     self.transfer(transfer, from)?;
                 }
             }
@@ -239,8 +244,8 @@ impl Planner<'_> {
         let (source, target) = (members[from], members[from + 1]);
         let event = self.schedule.events(1)?;
         let write = self.write(target, event);
-        self.schedule.flush(self.spec.leaves_of(source))?;
-        self.schedule.flush(self.spec.leaves_of(target))?;
+        self.schedule.flush_line(self.spec.leaves_of(source), line)?;
+        self.schedule.flush_line(self.spec.leaves_of(target), line)?;
         let Counters { count_lr, sweeps, .. } = *self.counters;
         let renews = self.counters.switched.get_mut(line).is_some_and(|s| std::mem::take(s) != 0);
         let chopper = self.spec.chopper();
@@ -278,6 +283,8 @@ impl Planner<'_> {
             self.schedule.push(Stage::Flip { line })?;
         }
         if outputs {
+            // These signs are those of all lines that are transferred.
+            self.schedule.flush(self.spec.leaves_of(self.spec.members(0)[0]))?;
             let mut lines = Vec::new();
             for (line, sign) in self.counters.signs[1].iter_mut().enumerate() {
                 if chopper.flips_output(draw.uniform(line as u32, 0, block::OUTPUT)) {

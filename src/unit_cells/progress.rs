@@ -1,5 +1,7 @@
 //! What the stages of a call have changed beside weights, and which weights have to be added up.
 
+use std::ops::Range;
+
 use super::counters::Counters;
 use super::spec::CellSpec;
 use crate::error::Result;
@@ -54,14 +56,29 @@ impl Progress {
         self.stale[0] = true;
     }
 
-    /// Copies of the signs of the inputs and of the errors of a batch.
+    /// Signs of the inputs and of the errors of a batch: of those lines that are transferred, the ones
+    /// outside `lines`, if some are given, get 0.
     ///
     /// # Errors
     /// [`Error::Memory`](crate::Error::Memory).
-    pub(super) fn signs(&self, spec: &CellSpec) -> Result<[Vec<i8>; 2]> {
-        let [lines, others] = &self.counters.signs;
+    pub(super) fn signs(
+        &self,
+        spec: &CellSpec,
+        lines: Option<&Range<usize>>,
+    ) -> Result<[Vec<i8>; 2]> {
+        let [of_lines, others] = &self.counters.signs;
+        let transferred = match (lines, spec.transfer()) {
+            (Some(lines), Some(transfer)) => {
+                let mut signs = memory::filled(0, transfer.lines)?;
+                for line in lines.clone() {
+                    signs[line] = of_lines.get(line).copied().unwrap_or(1);
+                }
+                signs
+            }
+            _ => memory::copied(of_lines)?,
+        };
+        let others = memory::copied(others)?;
         let are_inputs = spec.transfer().is_none_or(|transfer| transfer.columns);
-        let [x, d] = if are_inputs { [lines, others] } else { [others, lines] };
-        Ok([memory::copied(x)?, memory::copied(d)?])
+        Ok(if are_inputs { [transferred, others] } else { [others, transferred] })
     }
 }

@@ -51,8 +51,8 @@ pub(super) struct Line {
 /// One step of a call. Nodes and leaves are numbers of those of the specification.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Stage {
-    /// Pulses of the batch.
-    Pulses { leaf: usize, run: Run, event: u32 },
+    /// Pulses of the batch, of some of the lines that are transferred or of all crosspoints.
+    Pulses { leaf: usize, run: Run, lines: Option<Range<usize>>, event: u32 },
     /// Transfer of a line from device to device.
     Transfer(Line),
     /// Reset of a column of all devices of a node.
@@ -73,18 +73,34 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Schedule {
     stages: Vec<Stage>,
-    /// Samples whose pulses each leaf has not yet taken.
-    waiting: Vec<Vec<usize>>,
+    /// What each leaf has not yet taken.
+    waiting: Vec<Waiting>,
+    /// Number of lines that are transferred one by one, 0 without.
+    lines: usize,
     events: u32,
 }
+
+/// Samples whose pulses a leaf has not yet taken. What is done with one line needs those of this line only:
+/// the others wait, for samples that come together are faster by far. So each block of lines has its own
+/// number of samples that it has taken already.
+#[derive(Debug, Clone)]
+struct Waiting {
+    samples: Vec<usize>,
+    taken: Vec<usize>,
+}
+
+/// Lines of a block: those of one evaluation of the generator, whose trains are drawn together.
+const BLOCK: usize = crate::rng::LANES;
 
 /// Events that a call may have: as many as the part of a key can tell apart.
 const MOST_EVENTS: usize = 1 << 24;
 
 impl Schedule {
-    /// Nothing yet, for so many leaves.
-    pub(super) fn new(leaves: usize) -> Self {
-        Self { stages: Vec::new(), waiting: vec![Vec::new(); leaves], events: 0 }
+    /// Nothing yet, for so many leaves and lines that are transferred.
+    pub(super) fn new(leaves: usize, lines: usize) -> Self {
+        let taken = vec![0; lines.div_ceil(BLOCK).max(1)];
+        let waiting = vec![Waiting { samples: Vec::new(), taken }; leaves];
+        Self { stages: Vec::new(), waiting, lines, events: 0 }
     }
 
     /// Numbers of `count` new events, from the one that is returned on; 0 is none of them.
@@ -103,23 +119,55 @@ impl Schedule {
 
     /// Lets a leaf take the pulses of a sample, some time before the next stage that it takes part in.
     pub(super) fn pulse(&mut self, leaf: usize, sample: usize) -> Result<()> {
-        memory::push(&mut self.waiting[leaf], sample)
+        memory::push(&mut self.waiting[leaf].samples, sample)
     }
 
     /// Lets some leaves take what waits for them.
     pub(super) fn flush(&mut self, leaves: impl Iterator<Item = usize>) -> Result<()> {
         for leaf in leaves {
-            let samples = std::mem::take(&mut self.waiting[leaf]);
-            let (Some(first), Some(last)) = (samples.first(), samples.last()) else { continue };
-            let run = if last - first + 1 == samples.len() {
-                Run::Neighbours(*first..*last + 1)
-            } else {
-                Run::Any(samples)
-            };
-            let event = self.events(1)?;
-            self.push(Stage::Pulses { leaf, run, event })?;
+            let blocks = self.waiting[leaf].taken.len();
+            let mut first = 0;
+            while first < blocks {
+                let taken = &self.waiting[leaf].taken[first..];
+                let alike = taken.iter().take_while(|count| **count == taken[0]).count();
+                self.take(leaf, first..first + alike)?;
+                first += alike;
+            }
+            let Waiting { samples, taken } = &mut self.waiting[leaf];
+            samples.clear();
+            taken.fill(0);
         }
         Ok(())
+    }
+
+    /// Lets some leaves take what waits for a line that is transferred.
+    pub(super) fn flush_line(
+        &mut self,
+        leaves: impl Iterator<Item = usize>,
+        line: usize,
+    ) -> Result<()> {
+        let block = line / BLOCK;
+        for leaf in leaves {
+            self.take(leaf, block..block + 1)?;
+        }
+        Ok(())
+    }
+
+    /// Lets some blocks of lines of a leaf take what waits for them; all have taken as much.
+    fn take(&mut self, leaf: usize, blocks: Range<usize>) -> Result<()> {
+        let Waiting { samples, taken } = &mut self.waiting[leaf];
+        let new = &samples[taken[blocks.start]..];
+        let (Some(first), Some(last)) = (new.first(), new.last()) else { return Ok(()) };
+        let run = if last - first + 1 == new.len() {
+            Run::Neighbours(*first..*last + 1)
+        } else {
+            Run::Any(memory::copied(new)?)
+        };
+        let is_all = blocks == (0..taken.len());
+        let lines = BLOCK * blocks.start..self.lines.min(BLOCK * blocks.end);
+        taken[blocks].fill(samples.len());
+        let event = self.events(1)?;
+        self.push(Stage::Pulses { leaf, run, lines: (!is_all).then_some(lines), event })
     }
 
     /// Adds a stage, whose leaves have been flushed.

@@ -60,7 +60,10 @@ impl Pulses<'_> {
     /// Columns from the first to the last one that has pulses, in whole blocks.
     fn window(&self) -> Range<usize> {
         match self {
-            Self::Trains(trains) => trains.window(LANES),
+            Self::Trains(trains) => {
+                let blocks = trains.window();
+                blocks.start * LANES..blocks.end * LANES
+            }
             Self::Products(products) => products.window(),
         }
     }

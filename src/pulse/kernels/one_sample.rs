@@ -34,9 +34,8 @@ pub(crate) fn apply<R: Rule>(
 ) -> Result<()> {
     let planes = Planes::new(target);
     let (key, write_noise) = (target.key, target.device.write_noise());
-    let window = trains.window(BLOCKS * LANES);
-    let window = window.start..window.end.min(planes.x_size);
-    let block_ns = (HEIGHT * window.len()) as f64 * (1.5 + 0.3 * trains.slices as f64);
+    let window = trains.window();
+    let block_ns = (HEIGHT * window.len() * LANES) as f64 * (1.5 + 0.3 * trains.slices as f64);
     let mut blocks = state.split(HEIGHT)?;
     // A write to one row is no work for several threads.
     blocks.retain(|rows| trains.any_fires(rows.first, HEIGHT));
@@ -67,7 +66,7 @@ struct OneSample<'a, 'b, R> {
     rows: &'a mut Rows<'b>,
     planes: Planes<'a>,
     trains: Coincidences<'a>,
-    /// Columns that may have pulses.
+    /// Blocks of columns that may have pulses.
     window: Range<usize>,
     rule: R,
     key: Key,
@@ -97,8 +96,10 @@ impl<R: Rule> Work for OneSample<'_, '_, R> {
                 continue;
             }
             self.rows.save(local);
-            for first in self.window.clone().step_by(BLOCKS * LANES) {
-                self.blocks(local, first, d, &mut touched, &mut careful);
+            let Range { start, end } = self.window;
+            for group in start / BLOCKS..end.div_ceil(BLOCKS) {
+                let part = start.max(group * BLOCKS)..end.min((group + 1) * BLOCKS);
+                self.blocks(local, part, d, &mut touched, &mut careful);
             }
             for group in careful.chunks(LANES) {
                 self.one_by_one(local, d, group);
@@ -127,28 +128,28 @@ impl<R: Rule> Work for OneSample<'_, '_, R> {
 }
 
 impl<'a, R: Rule> OneSample<'a, '_, R> {
-    /// Applies the pulses of [`BLOCKS`] blocks of columns from `first` on.
+    /// Applies the pulses of some blocks of columns that share their draws.
     #[inline(always)]
     fn blocks(
         &mut self,
         local: usize,
-        first: usize,
+        blocks: Range<usize>,
         d: &[u32],
         touched: &mut [bool],
         careful: &mut Vec<u32>,
     ) {
         let columns = self.planes.x_size;
         let (mut normals, mut drawn) = ([[0.0; LANES]; BLOCKS], false);
-        for block in 0..(columns - first).div_ceil(LANES).min(BLOCKS) {
-            let column = first + block * LANES;
-            let pulses = OneWay::count(self.words(column / LANES).zip(d));
+        for block in blocks {
+            let column = block * LANES;
+            let pulses = OneWay::count(self.words(block).zip(d));
             let any = pulses.n.iter().fold(0, |any, n| any | n.to_bits()) != 0;
             if any && !drawn {
-                normals = self.normals(self.rows.first + local, first);
+                normals = self.normals(self.rows.first + local, block / BLOCKS * BLOCKS * LANES);
                 drawn = true;
             }
             if any {
-                self.block(local, column, &pulses, &normals[block], careful);
+                self.block(local, column, &pulses, &normals[block % BLOCKS], careful);
             }
             let lanes = LANES.min(columns - column);
             if let Some(touched) = touched.get_mut(column..column + lanes) {

@@ -5,6 +5,8 @@
 //! [`expansion::mixed`](crate::pulse::expansion::mixed) has them; where it is too long for that, the crosspoint goes to
 //! [`careful`](super::careful).
 
+use std::ops::Range;
+
 use super::careful::Careful;
 use super::line::{Fired, Line, PULSES};
 use crate::devices::{AnyRule, Rule, WriteNoise};
@@ -39,11 +41,23 @@ pub(crate) fn apply<R: Rule>(
 ) -> Result<()> {
     let planes = Planes::new(target);
     let (key, write_noise) = (target.key, target.device.write_noise());
-    let block_ns = (HEIGHT * planes.x_size) as f64 * (6.0 + 0.3 * trains.slices as f64);
+    let window = trains.window();
+    let block_ns = (HEIGHT * window.len() * LANES) as f64 * (6.0 + 0.3 * trains.slices as f64);
     let mut blocks = state.split(HEIGHT)?;
     for_each(&mut blocks, block_ns, |rows| {
         let line = Line::new(planes.x_size, rule.shape().local)?;
-        simd::run(Segments { rows, planes, trains, rule, key, positions, write_noise, line });
+        let window = window.clone();
+        simd::run(Segments {
+            rows,
+            planes,
+            trains,
+            window,
+            rule,
+            key,
+            positions,
+            write_noise,
+            line,
+        });
         Ok(())
     })
 }
@@ -52,6 +66,8 @@ struct Segments<'a, 'b, R> {
     rows: &'a mut Rows<'b>,
     planes: Planes<'a>,
     trains: Coincidences<'a>,
+    /// Blocks of columns that may have pulses.
+    window: Range<usize>,
     rule: R,
     key: Key,
     positions: Positions,
@@ -80,9 +96,19 @@ impl<R: Rule> Work for Segments<'_, '_, R> {
     }
 
     fn run_shared(self) {
-        let Self { rows, planes, trains, rule, key, positions, write_noise, line } = self;
+        let Self { rows, planes, trains, window, rule, key, positions, write_noise, line } = self;
         let rule = AnyRule::new(&rule);
-        simd::run(Segments { rows, planes, trains, rule, key, positions, write_noise, line });
+        simd::run(Segments {
+            rows,
+            planes,
+            trains,
+            window,
+            rule,
+            key,
+            positions,
+            write_noise,
+            line,
+        });
     }
 }
 
@@ -125,7 +151,8 @@ impl<R: Rule> Segments<'_, '_, R> {
     fn store(&mut self, local: usize, line: &mut Line) {
         let columns = self.planes.x_size;
         let state = &mut self.rows.state[local * columns..(local + 1) * columns];
-        for ((state, w), loaded) in state.chunks_mut(LANES).zip(&line.w).zip(&mut line.loaded) {
+        let blocks = state.chunks_mut(LANES).zip(&line.w).zip(&mut line.loaded);
+        for ((state, w), loaded) in blocks.skip(self.window.start).take(self.window.len()) {
             if std::mem::take(loaded) {
                 store(w, state);
             }
@@ -139,9 +166,10 @@ impl<R: Rule> Segments<'_, '_, R> {
         let draw = self.key.stream(Stream::CycleToCycle);
         let row = (self.rows.first + local) as u32;
         for (index, segment) in fired.split_inclusive(|fired| fired.last).enumerate() {
-            for first in (0..line.w.len()).step_by(BLOCKS) {
+            let Range { start, end } = self.window;
+            for first in (start / BLOCKS * BLOCKS..end).step_by(BLOCKS) {
                 let (mut normals, mut drawn) = ([[0.0; LANES]; BLOCKS], false);
-                for block in first..line.w.len().min(first + BLOCKS) {
+                for block in start.max(first)..end.min(first + BLOCKS) {
                     let pulses = self.count(local, block, segment, line);
                     let active = pulses.active();
                     if active == [0; LANES] {

@@ -9,6 +9,7 @@
 //! [`sums_near_bound`](super::sums_near_bound).
 
 use std::hint::black_box;
+use std::ops::Range;
 
 use super::limits::{MARGIN, SEGMENT};
 use super::sums_near_bound::NearBound;
@@ -43,12 +44,15 @@ pub(crate) fn apply(
 ) -> Result<()> {
     let planes = Planes::new(target);
     let key = target.key;
-    let block_ns = (TASK * planes.x_size) as f64 * (2.0 + 0.15 * trains.words as f64);
+    let window = trains.window();
+    let window = window.start * LANES..planes.x_size.min(window.end * LANES);
+    let block_ns = (TASK * window.len()) as f64 * (2.0 + 0.15 * trains.words as f64);
     let mut blocks = state.split(TASK)?;
     for_each(&mut blocks, block_ns, |rows| {
-        let mut result = Ok(());
-        simd::run(Constant { rows, planes, trains, key, positions, std, result: &mut result });
-        result
+        let (window, mut done) = (window.clone(), Ok(()));
+        let result = &mut done;
+        simd::run(Constant { rows, planes, trains, window, key, positions, std, result });
+        done
     })
 }
 
@@ -56,6 +60,8 @@ struct Constant<'a, 'b, 'c> {
     rows: &'a mut Rows<'b>,
     planes: Planes<'a>,
     trains: Trains<'a>,
+    /// Columns that may have pulses.
+    window: Range<usize>,
     key: Key,
     positions: Positions,
     std: f32,
@@ -131,9 +137,10 @@ impl Constant<'_, '_, '_> {
     fn row(&mut self, local: usize, busy: u32, near: &mut NearBound<'_>) {
         let (row, columns) = (self.rows.first + local, self.planes.x_size);
         self.rows.save(local);
-        for first in (0..columns).step_by(WIDTH) {
+        for first in (self.window.start / WIDTH * WIDTH..self.window.end).step_by(WIDTH) {
             let (mut normals, mut drawn) = ([[0.0; LANES]; PARTS], false);
-            for (part, column) in (first..columns).step_by(LANES).take(PARTS).enumerate() {
+            for part in self.parts(first) {
+                let column = first + part * LANES;
                 let (mut pulses, mut any, mut rest) = ([([0; LANES], [0; LANES]); SPARSE], 0, busy);
                 for pulses in &mut pulses {
                     if rest != 0 {
@@ -181,21 +188,27 @@ impl Constant<'_, '_, '_> {
         sums: &mut Sums,
         near: &mut NearBound<'_>,
     ) {
-        let columns = self.planes.x_size;
         for local in rows {
             self.rows.save(*local);
         }
-        for first in (0..columns).step_by(WIDTH) {
+        for first in (self.window.start / WIDTH * WIDTH..self.window.end).step_by(WIDTH) {
             self.stage(rows, first, staged);
-            for block in 0..WIDTH.min(columns - first).div_ceil(LANES) {
+            for part in self.parts(first) {
                 for (place, local) in rows.iter().enumerate() {
-                    self.scan(*local, place, first, block, staged, sums);
+                    self.scan(*local, place, first, part, staged, sums);
                 }
             }
             for (place, local) in rows.iter().enumerate() {
                 self.settle(*local, place, first, sums, near);
             }
         }
+    }
+
+    /// Blocks of [`LANES`] columns, counted from column `first` on, that may have pulses.
+    #[inline(always)]
+    fn parts(&self, first: usize) -> Range<usize> {
+        let end = self.window.end.min(first + WIDTH) - first;
+        self.window.start.saturating_sub(first) / LANES..end.div_ceil(LANES)
     }
 
     #[inline(always)]
@@ -268,8 +281,9 @@ impl Constant<'_, '_, '_> {
     ) {
         let (mean, deviation) = (&sums.mean[place], &sums.deviation[place]);
         let columns = self.planes.x_size;
+        let parts = self.parts(first);
         let (mut noisy, mut lost) = (false, false);
-        for part in deviation {
+        for part in &deviation[parts.clone()] {
             let signs = signs(part);
             (noisy, lost) = (noisy | signs.0, lost | signs.1);
         }
@@ -277,7 +291,8 @@ impl Constant<'_, '_, '_> {
         if noisy {
             normals = self.normals(self.rows.first + local, first);
         }
-        for (part, column) in (first..columns).step_by(LANES).take(PARTS).enumerate() {
+        for part in parts {
+            let column = first + part * LANES;
             let lanes = LANES.min(columns - column);
             let at = local * columns + column;
             let w = load(self.rows.state, at, lanes);

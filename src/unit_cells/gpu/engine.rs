@@ -71,10 +71,10 @@ impl<'a> Engine<'a> {
 
     fn stage(&mut self, batch: &Batch<'_>, plan: &Plan, stage: &Stage) -> Result<()> {
         match stage {
-            Stage::Pulses { leaf, run, event } => {
+            Stage::Pulses { leaf, run, lines, event } => {
                 let spec = self.spec;
                 let of = &spec.leaves[*leaf];
-                let [of_x, of_d] = self.progress.signs(spec)?;
+                let [of_x, of_d] = self.progress.signs(spec, lines.as_ref())?;
                 let signs = [&of_x[..], &of_d];
                 let (rate, rates, turn) = (plan.rate, &plan.rates[..], of.turn);
                 let source = Source { rate, rates, turn, signs, ..source(spec, batch, self.key) };
