@@ -13,7 +13,7 @@ RUST_PROFILE ?= release
 # helps the other: fixtures of files, compilers and adapters are made once.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist worksteal
 EXTRAS := demo,test,lint,bench
-RUST_SOURCES := Cargo.toml pyproject.toml $(wildcard Cargo.lock) $(shell find src -name '*.rs' -o -name '*.wgsl')
+RUST_SOURCES := Cargo.toml src/python/Cargo.toml pyproject.toml $(wildcard Cargo.lock) $(shell find src -name '*.rs' -o -name '*.wgsl')
 # Lint has its own target folder: maturin sets variables that would make cargo build pyo3 anew
 # each time the two alternate.
 LINT_CARGO := CARGO_TARGET_DIR=target/lint cargo
@@ -78,11 +78,12 @@ lint: lint-rust lint-python ## Check format, lints, types and documentation
 
 .PHONY: lint-rust
 lint-rust: $(SETUP)
-	$(BIN)/python tools/check_cycles.py
+	$(BIN)/python tools/check_cycles.py src
+	$(BIN)/python tools/check_cycles.py src/python
 	cargo fmt --all --check
 	$(LINT_CARGO) clippy --quiet --workspace --all-targets -- -D warnings
-	$(LINT_CARGO) clippy --quiet --all-targets --features python,wgpu -- -D warnings
-	RUSTDOCFLAGS='-D warnings' $(LINT_CARGO) doc --quiet --no-deps --features python,wgpu
+	$(LINT_CARGO) clippy --quiet --workspace --all-targets --features mho-core/wgpu,mho-python/wgpu -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(LINT_CARGO) doc --quiet --no-deps --features wgpu
 
 .PHONY: lint-python
 lint-python: $(EXTENSION)

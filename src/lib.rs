@@ -30,12 +30,11 @@ pub mod finite;
 pub mod gpu;
 #[doc(hidden)]
 pub mod hooks;
-pub(crate) mod memory;
+#[doc(hidden)]
+pub mod memory;
 pub mod mvm;
 pub mod par;
 pub mod pulse;
-#[cfg(feature = "python")]
-mod python;
 pub mod rng;
 pub(crate) mod scratch;
 mod simd;

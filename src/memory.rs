@@ -26,7 +26,7 @@ pub(crate) fn filled<T: Clone>(value: T, len: usize) -> Result<Vec<T>> {
 }
 
 /// A copy.
-pub(crate) fn copied<T: Copy>(values: &[T]) -> Result<Vec<T>> {
+pub fn copied<T: Copy>(values: &[T]) -> Result<Vec<T>> {
     let mut copy = room(values.len())?;
     copy.extend_from_slice(values);
     Ok(copy)

@@ -428,8 +428,8 @@ impl Tile {
 /// Fills `weights` with uniform draws in `[low, high)`.
 ///
 /// # Errors
-/// [`Error::Memory`](crate::Error::Memory).
-pub(crate) fn fill_uniform(weights: &mut [f32], low: f32, high: f32, key: Key) -> Result<()> {
+/// [`Error::Memory`].
+pub fn fill_uniform(weights: &mut [f32], low: f32, high: f32, key: Key) -> Result<()> {
     /// Weights of one task, whole chunks of draws: some microseconds of work.
     const PIECE: usize = 128 * CHUNK;
     const DRAW_NS: f64 = 0.7;

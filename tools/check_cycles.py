@@ -97,9 +97,12 @@ class File:
 
 
 def read(root: Path) -> dict[Module, File]:
-    """Return all files below `root` by their modules."""
+    """Return all files of the crate below `root` by their modules."""
     files = {}
+    others = [manifest.parent for manifest in root.rglob("*/Cargo.toml")]
     for path in sorted(root.rglob("*.rs")):
+        if any(other in path.parents for other in others):
+            continue
         parts = path.relative_to(root).with_suffix("").parts
         module = parts[:-1] if parts[-1] in ("mod", "lib", "main") else parts
         files[module] = File(path, module)

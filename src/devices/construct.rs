@@ -51,11 +51,7 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape), and those of [`Device::construct`].
-    pub(crate) fn construct_values(
-        &self,
-        seed: u64,
-        values: Vec<(usize, &mut [f32])>,
-    ) -> Result<()> {
+    pub fn construct_values(&self, seed: u64, values: Vec<(usize, &mut [f32])>) -> Result<()> {
         let own = self.config().pulsed().map_or(0, |pulsed| pulsed.construction_seed);
         let seed = if own == 0 { seed } else { own as u64 };
         self.construct_part(Key::new(seed, 0), values)

@@ -208,7 +208,8 @@ impl Device {
     }
 
     /// Position of the slot of the persistent weights.
-    pub(crate) fn persistent_position(&self) -> Option<usize> {
+    #[must_use]
+    pub fn persistent_position(&self) -> Option<usize> {
         self.traits.write_noise.map(|_| BASE.len())
     }
 

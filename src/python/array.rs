@@ -4,6 +4,7 @@
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::error::{PyResult, Raised};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -11,7 +12,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 use super::exchange;
-use crate::error::Error;
+use mho_core::Error;
 
 static DTYPES: PyOnceLock<[Py<PyAny>; 5]> = PyOnceLock::new();
 
@@ -44,7 +45,7 @@ impl Dtype {
         let all = DTYPES.get_or_try_init(py, || {
             let torch = py.import("torch")?;
             let get = |name| torch.getattr(name).map(Bound::unbind);
-            PyResult::Ok([
+            PyResult::<_, PyErr>::Ok([
                 get("float32")?,
                 get("int64")?,
                 get("uint8")?,
@@ -89,7 +90,7 @@ fn memory(argument: &'static str, tensor: &Bound<'_, PyAny>, dtype: Dtype) -> Py
 /// As [`memory`], from the attributes of the tensor, and with the reason if it does not fit.
 fn asked(argument: &'static str, tensor: &Bound<'_, PyAny>, dtype: Dtype) -> PyResult<Memory> {
     let py = tensor.py();
-    let layout = |why: String| PyErr::from(Error::Layout { argument, why });
+    let layout = |why: String| Raised::from(Error::Layout { argument, why });
     let given = tensor.getattr(intern!(py, "dtype"))?;
     if !given.is(dtype.object(py)?) {
         return Err(layout(format!("must have dtype {}, got {given}", dtype.name())));
@@ -105,7 +106,7 @@ fn asked(argument: &'static str, tensor: &Bound<'_, PyAny>, dtype: Dtype) -> PyR
     // Sparse tensors and other wrappers have none.
     let no_memory = |error: PyErr| match error.is_instance_of::<PyRuntimeError>(py) {
         true => layout(format!("has no memory of its own: {error}")),
-        false => error,
+        false => error.into(),
     };
     let address = tensor.call_method0(intern!(py, "data_ptr")).map_err(no_memory)?;
     let address: usize = address.extract()?;
@@ -129,7 +130,7 @@ fn check_elements(
     len: usize,
 ) -> PyResult<()> {
     let py = tensor.py();
-    let layout = |why: String| PyErr::from(Error::Layout { argument, why });
+    let layout = |why: String| Raised::from(Error::Layout { argument, why });
     // Imaginary parts of conjugates are the only negated views that torch makes; several of their
     // elements are not contiguous. Complex tensors, which may be conjugates, have another dtype.
     if len == 1 && tensor.call_method0(intern!(py, "is_neg"))?.is_truthy()? {
@@ -148,11 +149,12 @@ fn check_elements(
 static CLASSES: PyOnceLock<[Py<PyAny>; 2]> = PyOnceLock::new();
 
 fn classes(py: Python<'_>) -> PyResult<&[Py<PyAny>; 2]> {
-    CLASSES.get_or_try_init(py, || {
+    let classes = CLASSES.get_or_try_init(py, || {
         let torch = py.import("torch")?;
         let parameter = torch.getattr("nn")?.getattr("Parameter")?;
-        PyResult::Ok([torch.getattr("Tensor")?.unbind(), parameter.unbind()])
-    })
+        PyResult::<_, PyErr>::Ok([torch.getattr("Tensor")?.unbind(), parameter.unbind()])
+    })?;
+    Ok(classes)
 }
 
 /// Whether an object is of one of the two usual classes of tensors, told by their address.
@@ -162,7 +164,7 @@ fn is_plain(object: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 fn is_tensor(object: &Bound<'_, PyAny>) -> PyResult<bool> {
-    object.is_instance(classes(object.py())?[0].bind(object.py()))
+    Ok(object.is_instance(classes(object.py())?[0].bind(object.py()))?)
 }
 
 fn type_name(object: &Bound<'_, PyAny>) -> String {

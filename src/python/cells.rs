@@ -1,14 +1,15 @@
 //! Unit cells: their names for Python, and their state as tensors.
 
+use super::error::{PyResult, Raised};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::array::{Borrowed, DoublesMut, Floats, FloatsMut, IntsMut, SignsMut};
 use super::gil::enter;
 use super::lock::TileLock;
-use crate::error::{Error, Result};
-use crate::rng::Key;
-use crate::unit_cells::{self, Batch, CellSpec, CellState, CellTileSpec, Entry, Slot, SlotKind};
+use mho_core::rng::Key;
+use mho_core::unit_cells::{self, Batch, CellSpec, CellState, CellTileSpec, Entry, Slot, SlotKind};
+use mho_core::{Error, Result};
 
 /// A tile of cells, with the entries of its state.
 pub(super) struct Cells {
@@ -144,11 +145,12 @@ impl<'a> CellTensors<'a> {
 }
 
 /// An error of the border with the name of the entry in its message.
-fn named(py: Python<'_>, name: &str, error: PyErr) -> PyErr {
+fn named(py: Python<'_>, name: &str, error: Raised) -> Raised {
+    let error = PyErr::from(error);
     let text = error.value(py).to_string();
     match text.strip_prefix("hidden: ") {
-        Some(why) => PyErr::from_type(error.get_type(py), format!("{name}: {why}")),
-        None => error,
+        Some(why) => PyErr::from_type(error.get_type(py), format!("{name}: {why}")).into(),
+        None => error.into(),
     }
 }
 

@@ -6,8 +6,8 @@ use pyo3::{
     import_exception,
 };
 
-use super::gil;
-use crate::error::Error;
+use super::signals;
+use mho_core::Error;
 
 import_exception!(mho.exceptions, ArgumentError);
 import_exception!(mho.exceptions, BackendError);
@@ -16,10 +16,29 @@ import_exception!(mho.exceptions, InputError);
 import_exception!(mho.exceptions, InternalError);
 import_exception!(mho.exceptions, TileError);
 
-impl From<Error> for PyErr {
+/// An exception on its way to Python. A type of its own, for neither [`Error`] nor [`PyErr`] is one of this
+/// crate, and the translation between them has to be.
+pub(super) struct Raised(PyErr);
+
+/// What functions of the border return.
+pub(super) type PyResult<T, E = Raised> = std::result::Result<T, E>;
+
+impl From<Raised> for PyErr {
+    fn from(raised: Raised) -> Self {
+        raised.0
+    }
+}
+
+impl From<PyErr> for Raised {
+    fn from(error: PyErr) -> Self {
+        Self(error)
+    }
+}
+
+impl From<Error> for Raised {
     fn from(error: Error) -> Self {
         let text = error.to_string();
-        match error {
+        Self(match error {
             Error::Config { .. } | Error::Unsupported { .. } => ConfigError::new_err(text),
             Error::Shape { .. } | Error::Layout { .. } => InputError::new_err(text),
             Error::Argument { .. } => ArgumentError::new_err(text),
@@ -29,8 +48,8 @@ impl From<Error> for PyErr {
             Error::Panic(_) => InternalError::new_err(text),
             // The signal handler's own exception, normally KeyboardInterrupt.
             Error::Interrupted => {
-                gil::take_pending().unwrap_or_else(|| PyKeyboardInterrupt::new_err(text))
+                signals::take_pending().unwrap_or_else(|| PyKeyboardInterrupt::new_err(text))
             }
-        }
+        })
     }
 }

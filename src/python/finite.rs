@@ -1,11 +1,12 @@
 //! Whether the numbers in tensors are finite.
 
+use super::error::PyResult;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::array::Borrowed;
 use super::gil::enter;
-use crate::finite;
+use mho_core::finite;
 
 /// Whether no value of any of these tensors is NaN or infinite.
 #[pyfunction]

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::error::PyResult;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -11,12 +12,12 @@ use super::cells::CellTensors;
 use super::gil::enter;
 use super::ops::{HiddenTensors, LineTensors, key, numbered};
 use super::spec::{Crosspoints, PyTileSpec, direction};
-use crate::devices::WeightClip;
-use crate::error::{Error, Result};
-use crate::gpu::{self, AdapterSummary, Context, GpuTile, GpuUpdate, Pick, Product};
-use crate::rng::Key;
-use crate::unit_cells::gpu::GpuCellTile;
-use crate::unit_cells::{Batch, CellState};
+use mho_core::devices::WeightClip;
+use mho_core::gpu::{self, AdapterSummary, Context, GpuTile, GpuUpdate, Pick, Product};
+use mho_core::rng::Key;
+use mho_core::unit_cells::gpu::GpuCellTile;
+use mho_core::unit_cells::{Batch, CellState};
+use mho_core::{Error, Result};
 
 fn pick(adapter: Option<String>) -> Pick {
     adapter.map_or(Pick::Default, Pick::Named)
@@ -395,6 +396,6 @@ impl PyGpuTile {
 
     /// Test hook: destroys the device as a driver that crashed would.
     fn destroy_device(&self) {
-        crate::hooks::destroy_device(&self.context);
+        mho_core::hooks::destroy_device(&self.context);
     }
 }

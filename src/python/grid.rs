@@ -1,5 +1,6 @@
 //! The product of a layer that is split over several tiles, on borrowed tensors: one call for all.
 
+use super::error::PyResult;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -10,9 +11,9 @@ use super::lock;
 use super::ops::{LineTensors, key};
 use super::periphery::OutputTensors;
 use super::spec::{PyTileSpec, direction};
-use crate::mvm::periphery::Outputs;
-use crate::mvm::{Columns, Grid, GridTile};
-use crate::rng::Key;
+use mho_core::mvm::periphery::Outputs;
+use mho_core::mvm::{Columns, Grid, GridTile};
+use mho_core::rng::Key;
 
 /// One tile, as Python gives it: specification, inputs of its part or of the whole layer, their first
 /// column, weights, seed, calls or number of the call, lines, mask and factors.
@@ -112,7 +113,7 @@ fn run<'py, R>(
 ) -> PyResult<(Bound<'py, PyAny>, R)> {
     let tiles: Vec<&Given<'py>> = given.iter().flatten().collect();
     let (Some((_, x, ..)), Some(first)) = (tiles.first(), given.first()) else {
-        return Err(crate::Error::Argument {
+        return Err(mho_core::Error::Argument {
             argument: "parts",
             why: "must have a tile".to_owned(),
         }
@@ -128,7 +129,7 @@ fn run<'py, R>(
     // Checked here because the outputs are made of it: every sample has an input at least.
     if parts.iter().flatten().any(|tile| tile.x.len() < samples) {
         let (expected, got) = (format!("{samples} samples"), "fewer elements".to_owned());
-        return Err(crate::Error::Shape { argument: "x", expected, got }.into());
+        return Err(mho_core::Error::Shape { argument: "x", expected, got }.into());
     }
     let direction = direction(backward);
     let width: usize = first.iter().map(|tile| tile.0.get().mvm(direction).n_out()).sum();

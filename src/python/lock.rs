@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::error::PyResult;
 use arc_swap::{ArcSwap, Guard};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;

@@ -1,5 +1,6 @@
 //! The verbs on borrowed tensors.
 
+use super::error::PyResult;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -10,14 +11,14 @@ use super::gil::enter;
 use super::periphery::OutputTensors;
 use super::spec::{Crosspoints, PyTileSpec, direction};
 use super::team;
-use crate::devices::PlaneRef;
-use crate::error::{Error, Result};
-use crate::finite;
-use crate::mvm::{Direction, Lines, Request};
-use crate::par;
-use crate::pulse::{self, Update};
-use crate::rng::Key;
-use crate::tile::{self, TileSpec};
+use mho_core::devices::PlaneRef;
+use mho_core::finite;
+use mho_core::mvm::{Direction, Lines, Request};
+use mho_core::par;
+use mho_core::pulse::{self, Update};
+use mho_core::rng::Key;
+use mho_core::tile::{self, TileSpec};
+use mho_core::{Error, Result};
 
 /// Hidden plane that kernels write: the weight before write noise.
 pub(super) const PERSISTENT: &str = "persistent_weights";
@@ -394,5 +395,5 @@ pub(super) fn get_num_threads(py: Python<'_>) -> usize {
 /// Test hook: makes a kernel of the next update of this process panic half-way.
 #[pyfunction]
 pub(super) fn panic_in_next_update() {
-    crate::hooks::panic_in_block(1);
+    mho_core::hooks::panic_in_block(1);
 }

@@ -1,12 +1,13 @@
 //! The digital periphery of a product on borrowed tensors.
 
+use super::error::PyResult;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::array::{Borrowed, Floats};
 use super::gil::enter;
-use crate::mvm::periphery::{self, Outputs};
+use mho_core::mvm::periphery::{self, Outputs};
 
 /// Borrowed factors and offset of outputs.
 #[derive(Default)]

@@ -1,14 +1,15 @@
 //! Pulses and their noise for devices whose steps are computed in Python.
 
+use super::error::PyResult;
 use pyo3::prelude::*;
 
 use super::array::Borrowed;
 use super::gil::enter;
 use super::ops::key;
 use super::spec::PyTileSpec;
-use crate::error::{Error, Result};
-use crate::pulse::counts::{self, Sample};
-use crate::rng::{Key, Stream};
+use mho_core::pulse::counts::{self, Sample};
+use mho_core::rng::{Key, Stream};
+use mho_core::{Error, Result};
 
 /// Writes the pulses of sample `at` of a batch into `counts`; up is positive.
 #[pyfunction]

@@ -1,5 +1,6 @@
 //! The parsed configuration as a frozen Python class.
 
+use super::error::PyResult;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyDict};
 
@@ -8,12 +9,12 @@ use serde::Deserialize;
 use super::array::Borrowed;
 use super::cells::{CellTensors, Cells};
 use super::lock::TileLock;
-use crate::config::{PulseType, TileConfig};
-use crate::devices::{Device, DeviceConfig, Ideal, Plane};
-use crate::error::{Error, Result};
-use crate::mvm::{Direction, Mvm};
-use crate::tile::TileSpec;
-use crate::unit_cells::{CellConfig, CellTileConfig, CellTileSpec};
+use mho_core::config::{PulseType, TileConfig};
+use mho_core::devices::{Device, DeviceConfig, Ideal, Plane};
+use mho_core::mvm::{Direction, Mvm};
+use mho_core::tile::TileSpec;
+use mho_core::unit_cells::{CellConfig, CellTileConfig, CellTileSpec};
+use mho_core::{Error, Result};
 
 /// `mho._core.TileSpec`.
 #[pyclass(frozen, name = "TileSpec", module = "mho._core")]
@@ -344,12 +345,12 @@ impl PyTileSpec {
 
 /// The values as bytes in the order of this machine, from which Python makes a tensor.
 fn bytes<'py>(py: Python<'py>, values: &[f32]) -> PyResult<Bound<'py, PyByteArray>> {
-    PyByteArray::new_with(py, size_of_val(values), |bytes| {
+    Ok(PyByteArray::new_with(py, size_of_val(values), |bytes| {
         for (out, value) in bytes.chunks_exact_mut(size_of::<f32>()).zip(values) {
             out.copy_from_slice(&value.to_ne_bytes());
         }
         Ok(())
-    })
+    })?)
 }
 
 /// JSON of the default tile configuration with the named device.

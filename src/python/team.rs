@@ -13,7 +13,7 @@ use std::ffi::{c_char, c_int, c_uint, c_void};
 use libloading::Library;
 use pyo3::prelude::*;
 
-use crate::par::{Team, num_threads, set_team, team_name};
+use mho_core::par::{Team, num_threads, set_team, team_name};
 
 type Region = unsafe extern "C" fn(*mut c_void);
 type GompParallel = unsafe extern "C" fn(Region, *mut c_void, c_uint, c_uint);

@@ -1,5 +1,6 @@
 //! Operations on the weights of a tile other than pulses, on borrowed tensors.
 
+use super::error::{PyResult, Raised};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -8,11 +9,11 @@ use super::cells::{self, CellTensors};
 use super::gil::enter;
 use super::ops::{HiddenTensors, PERSISTENT, numbered};
 use super::spec::{Crosspoints, PyTileSpec, Steps};
-use crate::devices::{Cells, Device, DriftState, WeightClip};
-use crate::error::{Error, Result};
-use crate::memory;
-use crate::rng::Key;
-use crate::unit_cells::{CellSpec, CellState};
+use mho_core::devices::{Cells, Device, DriftState, WeightClip};
+use mho_core::memory;
+use mho_core::rng::Key;
+use mho_core::unit_cells::{CellSpec, CellState};
+use mho_core::{Error, Result};
 
 /// An operation on the weights of a tile.
 #[derive(Clone, Copy)]
@@ -227,7 +228,7 @@ impl DriftTensors {
         let get = |name: &'static str| {
             let name = format!("{name}{ending}");
             let missing = || Error::State { why: format!("drift value {name:?} is missing") };
-            Ok::<_, PyErr>(state.get_item(&name)?.ok_or_else(missing)?)
+            Ok::<_, Raised>(state.get_item(&name)?.ok_or_else(missing)?)
         };
         Ok(Self {
             clock: borrowed.doubles_mut("current_t", &get("current_t")?)?,

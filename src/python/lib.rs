@@ -13,6 +13,7 @@ mod lock;
 mod ops;
 mod periphery;
 mod pulses;
+mod signals;
 mod spec;
 mod team;
 mod weight_ops;
@@ -22,7 +23,7 @@ use pyo3::prelude::*;
 /// Extension module `mho._core`.
 #[pymodule(gil_used = false)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    crate::par::set_interrupt_check(gil::interrupted);
+    mho_core::par::set_interrupt_check(signals::interrupted);
     lock::watch_forks(module)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<spec::PyTileSpec>()?;
