@@ -57,10 +57,10 @@ def learnable(
 ) -> IOManagedRPUConfig | Explanation:
     """Return a configuration with settings that follow from its device and the size of a tile.
 
-    There are rules for the compounds of `tt`, `ttv2`, `c-ttv2`, `agad` and `mp` of `build_config`,
-    with any devices. Set are the pulses per vector, the periods of transfers and choppers, the
-    scale of the buffer and the pulses per transfer, so that the weight follows the gradient at `v`
-    times the learning rate of the optimizer; everything else stays. docs/tuning.md has the rules.
+    There are rules for the compounds of `tt`, `ttv2`, `c-ttv2`, `agad`, `mp` and `residual` of
+    `build_config`, with any devices. Set are the pulses per vector, the periods of transfers and
+    choppers, the scale of the buffer and the pulses per transfer, so that the weight follows the
+    gradient at `v` times the learning rate of the optimizer; everything else stays. docs/tuning.md has the rules.
 
     `build_config(..., tune=True)` does the same in every tile, for its own size.
 

@@ -194,9 +194,30 @@ def three_devices() -> UnitCellRPUConfig:
     return UnitCellRPUConfig(device=TransferCompound([soft(), soft(), soft()]))
 
 
+@pytest.mark.parametrize(("states", "number"), [(2, 8), (4, 4), (10, 3), (16, 2), (1000, 2)])
+def test_residual_learning_has_as_many_devices_as_a_byte_needs(states: int, number: int) -> None:
+    given = build_config("residual", soft(dw_min=2.0 / states), n_devices=3)
+    config = learnable(given, 7, 5, v=3.0)
+    cell, gamma = config.device, min(max(2.5 / states, 0.1), 0.5)
+    assert len(cell.unit_cell_devices) == number
+    assert cell.gamma_vec == pytest.approx([gamma ** (number - 1 - k) for k in range(number)])
+    assert cell.params == {
+        "period": 1, "base": 5, "rate": 0.1, "growth": 1.2, "warm_start": True, "fast": 3.0,
+    }  # fmt: skip
+    tile = AnalogTile(5, 7, config)
+    tile.update(torch.rand(3, 7), torch.rand(3, 5))
+
+
+def test_residual_learning_keeps_devices_that_differ() -> None:
+    given = build_config("residual", soft(dw_min=0.5), n_devices=3)
+    given.device.unit_cell_devices[2] = soft(dw_min=0.1)
+    assert learnable(given, 7, 5).device.unit_cell_devices == given.device.unit_cell_devices
+
+
 @pytest.mark.parametrize(
     ("call", "error", "named"),
     [
+        (lambda: learnable(build_config("erider", soft()), 3, 2), ConfigError, "device.rule"),
         (lambda: learnable(None, 3, 2), ArgumentError, "config"),  # type: ignore[call-overload]
         (lambda: learnable(SingleRPUConfig(), 3, 2), ConfigError, "device: .*ConstantStepDevice"),
         (lambda: learnable(InferenceRPUConfig(), 3, 2), ConfigError, "device"),

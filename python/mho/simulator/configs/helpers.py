@@ -14,6 +14,7 @@ from mho.simulator.devices.cells.transfer import TransferCompound
 from mho.simulator.devices.cells.vector import VectorUnitCell
 from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.devices.pulsed import PulsedDevice
+from mho.simulator.devices.rules.residual import weights_of_devices
 from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.enums import (
     BoundManagementType,
@@ -259,13 +260,10 @@ def _residual(parts: _Parts, number: int) -> CustomCompound:
     first = devices[0]
     if not isinstance(first, PulsedDevice):
         raise ArgumentError(f"device: expected a pulsed device, got {describe(first)}")
-    # Best is a little more than one over the number of states, and stable below 1/sqrt(6); what is
-    # published lies between 0.1 for 16 states and 0.5 for 4.
-    gamma = min(max(2.5 / first.calc_num_states(), 0.1), 0.5)
     return CustomCompound(
         unit_cell_devices=[*devices],
         rule=rules.residual,
         every=0,
-        gamma_vec=[gamma ** (number - 1 - k) for k in range(number)],
+        gamma_vec=weights_of_devices(first.calc_num_states(), number),
         params={"period": 5, "base": 5, "rate": 0.1, "growth": 1.2, "warm_start": True},
     )

@@ -13,10 +13,12 @@ from typing import Any
 from mho.exceptions import ConfigError
 from mho.simulator.devices.cells.buffered_transfer import BufferedTransferCompound
 from mho.simulator.devices.cells.chopped_transfer import ChoppedTransferCompound
+from mho.simulator.devices.cells.custom import CustomCompound
 from mho.simulator.devices.cells.dynamic_transfer import DynamicTransferCompound
 from mho.simulator.devices.cells.mixed_precision import MixedPrecisionCompound
 from mho.simulator.devices.cells.transfer import TransferCompound
 from mho.simulator.devices.crosspoint import CrosspointDevice
+from mho.simulator.devices.rules.residual import residual, weights_of_devices
 from mho.simulator.parameters.tuning import TuningParameter
 from mho.simulator.tuning import gains
 from mho.simulator.tuning.asymmetry import FLOOR, Asymmetry, asymmetry, bounds
@@ -54,6 +56,14 @@ MOST_STATES = 1e6
 
 VECTORS_PER_WRITE = 64
 """Vectors that mixed precision collects before it writes, at the rate of the learning rate."""
+
+LEVELS, MOST_DEVICES = 256, 8
+"""Values that the weight of residual learning is to have, as a byte does, and the most devices for
+that: what is published has two to eight."""
+
+RESIDUAL = {"period": 1, "base": 5, "rate": 0.1, "growth": 1.2}
+"""Periods and rates of residual learning, coarse devices rarely. Published trainings, which are ten
+times as long, transfer every fifth batch; in a short one that is too rare for a sweep."""
 
 GRADIENT = 0.2
 """Largest input times largest error of a sample, before a loss is averaged over the samples."""
@@ -125,7 +135,10 @@ def tuned(config: Any, out_size: int, in_size: int, parameters: TuningParameter)
             f"device: there are no settings to derive for {type(device).__name__}; use one of"
             f" {known}, or leave tuning off"
         )
-    config.core_wire()
+    if isinstance(device, CustomCompound):
+        device.check_for_tile()
+    else:
+        config.core_wire()
     own = copy.deepcopy(config)
     if "tuning" in vars(own):
         own.tuning = None
@@ -265,6 +278,37 @@ def _mixed_precision(
     )
 
 
+def _residual(config: Any, out_size: int, in_size: int, parameters: TuningParameter) -> Explanation:
+    """As many devices as the weight needs, each a digit."""
+    cell: CustomCompound = config.device
+    if cell.rule is not residual:
+        raise ConfigError(
+            "device.rule: the settings of the rule `residual` can be derived; leave tuning off"
+        )
+    devices = cell.unit_cell_devices
+    low, high = bounds(devices[0])
+    step, slope = devices[0].calc_weight_granularity(), asymmetry(devices[0])
+    states = (high - low) / step
+    # Devices that somebody chose one by one stay.
+    if all(device == devices[0] for device in devices):
+        digits = math.ceil(math.log(LEVELS) / math.log(max(states, 2.0)))
+        number = min(max(digits, 2), MOST_DEVICES)
+        cell.unit_cell_devices = [copy.deepcopy(devices[0]) for _ in range(number)]
+    cell.gamma_vec = weights_of_devices(states, len(cell.unit_cell_devices))
+    cell.params = {**cell.params, **RESIDUAL, "fast": parameters.v}
+    return Explanation(
+        config=config,
+        rows=out_size,
+        columns=in_size,
+        rate=parameters.v,
+        slow_step=step,
+        kappa=slope.kappa,
+        symmetry_point=slope.symmetry_point,
+        states=states,
+        sweep=float(RESIDUAL["period"] * parameters.batch * in_size),
+    )
+
+
 def _counted(gain: float, found: Forgetting, table: Explanation) -> float:
     """Return the gain that the slow device follows, no more than it can wait for."""
     table.gain = counted = min(gain, float(LONGEST_WAIT))
@@ -327,5 +371,6 @@ RULES: dict[type, Rule] = {
     ChoppedTransferCompound: _chopped,
     DynamicTransferCompound: _dynamic,
     MixedPrecisionCompound: _mixed_precision,
+    CustomCompound: _residual,
 }
 """Rule by class of the cell; subclasses have that of the nearest one that is here."""

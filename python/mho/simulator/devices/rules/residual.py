@@ -21,12 +21,13 @@ def residual(t: RuleTile) -> None:
     `rate * growth**(n - 1 - j)`. While there is a warm start, device 0 transfers straight to device
     `warm_start` instead, and the others not at all.
 
-    Parameters: `period`, `base`, `rate`, `growth`; `warm_start`, whether to begin with one.
+    Parameters: `period`, `base`, `rate`, `growth`; `warm_start`, whether to begin with one; `fast`,
+    a factor of the learning rate of the fine device, 1 where it is missing.
 
     Args:
         t: Tile, with `every=0`.
     """
-    t.update(0, t.x, t.d, t.lr)
+    t.update(0, t.x, t.d, t.p.get("fast", 1.0) * t.lr)
     last = len(t.g) - 1
     calls = t.state("calls", 1, dtype=torch.int64).add_(1)
     warm = int(warm_start(t))
@@ -35,6 +36,20 @@ def residual(t: RuleTile) -> None:
             k = t.cycle(f"k{j}", t.X)
             value = t.p["rate"] * t.p["growth"] ** (last - j) * t.read(j, k)
             t.add(warm if warm else j + 1, k, value)
+
+
+def weights_of_devices(states: float, number: int) -> list[float]:
+    """Return what the devices count in the weight, powers of a ratio that fits their steps.
+
+    Best is a ratio a little more than one over the number of states, and one below 1/sqrt(6) is
+    stable; what is published lies between 0.1 for 16 states and 0.5 for 4.
+
+    Args:
+        states: Steps between the bounds of a device.
+        number: Number of devices.
+    """
+    gamma = min(max(2.5 / states, 0.1), 0.5)
+    return [gamma ** (number - 1 - k) for k in range(number)]
 
 
 def warm_start(t: RuleTile) -> Tensor:
