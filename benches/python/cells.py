@@ -56,9 +56,13 @@ def cell_rows(libraries: list[Library], threads: int) -> Iterator[Row]:
         }
         name = f"update, {algorithm}, {SIZE}x{SIZE}, batch {BATCH}, {regime}"
         yield Row(name, threads, measure(works, budget=2.0), target)
+    ours = libraries[0]
+    for algorithm in ALGORITHMS:
+        tile = cell_tile(ours, named(algorithm), 0.01)
+        state = sum(value.nbytes for value in tile.state_dict().values()) / SIZE**2
+        yield Row(f"memory, {algorithm}, {SIZE}x{SIZE}", threads, {}, "", {"bytes of state": state})
     for regime in SHOWN:
         x, d, lr = update_input(regime)
-        ours = libraries[0]
         works = {
             "one": repeated_update(pulsed_tile(ours, DEVICE, lr), x, d),
             ours.name: repeated_update(cell_tile(ours, pair, lr), x, d),

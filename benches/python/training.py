@@ -12,7 +12,11 @@ from libraries import Library
 from timing import Row, Work, measure
 
 SAMPLES, BATCH = 1000, 50
-EPOCHS = {"ConstantStep": ">= 5 aihwkit", "hardware-aware": ">= 4 aihwkit"}
+EPOCHS = {
+    "ConstantStep": ">= 4 aihwkit",
+    "TTv2": ">= 100 aihwkit",
+    "hardware-aware": ">= 4 aihwkit",
+}
 
 
 def config(library: Library, kind: str) -> object:
@@ -20,6 +24,8 @@ def config(library: Library, kind: str) -> object:
     configs = library.configs
     if kind == "hardware-aware":
         return configs.InferenceRPUConfig()
+    if kind == "TTv2":
+        return configs.build_config("ttv2", configs.SoftBoundsReferenceDevice())
     return configs.SingleRPUConfig(device=configs.ConstantStepDevice())
 
 

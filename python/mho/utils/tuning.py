@@ -60,7 +60,8 @@ def learnable(
     There are rules for the compounds of `tt`, `ttv2`, `c-ttv2`, `agad`, `mp` and `residual` of
     `build_config`, with any devices. Set are the pulses per vector, the periods of transfers and
     choppers, the scale of the buffer and the pulses per transfer, so that the weight follows the
-    gradient at `v` times the learning rate of the optimizer; everything else stays. docs/tuning.md has the rules.
+    gradient at `v` times the learning rate of the optimizer; everything else stays. docs/tuning.md
+    has the rules.
 
     `build_config(..., tune=True)` does the same in every tile, for its own size.
 
