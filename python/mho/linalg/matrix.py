@@ -130,8 +130,8 @@ class AnalogMatrix(_LinearOperator):  # type: ignore[misc]
             TileError: The weights of torch tiles follow gradients only.
         """
         factor = check_number("alpha", alpha)
-        x = torch.atleast_2d(self._as_input("x_matrix", x_matrix))
-        d = torch.atleast_2d(self._as_input("d_matrix", d_matrix))
+        x = _as_rows(self._as_input("x_matrix", x_matrix))
+        d = _as_rows(self._as_input("d_matrix", d_matrix))
         if x.shape[:-1] != d.shape[:-1]:
             raise InputError(
                 f"x_matrix, d_matrix: expected one number of rows, got shapes {tuple(x.shape)} and"
@@ -156,8 +156,7 @@ class AnalogMatrix(_LinearOperator):  # type: ignore[misc]
         """Return products of rows in the kind of what was given."""
         x = self._as_input("matrix", values)
         with torch.no_grad():
-            # Tiles take rows; a vector is one of them.
-            y = product(torch.atleast_2d(x))
+            y = product(_as_rows(x))
             y = y.squeeze(0) if x.dim() == 1 else y
         if isinstance(values, Tensor):
             return y
@@ -187,6 +186,10 @@ def _as_matrix(matrix: Any) -> Tensor:
     if values.dim() != 2 or values.numel() == 0:
         raise ArgumentError(f"matrix: expected shape [out, in], got {tuple(values.shape)}")
     return values if values.is_floating_point() else values.float()
+
+
+def _as_rows(x: Tensor) -> Tensor:
+    return x.unsqueeze(0) if x.dim() == 1 else x
 
 
 def _numpy_type(dtype: torch.dtype) -> "np.dtype[Any]":

@@ -161,7 +161,7 @@ def _weights(
             f"conductance_data, params: layer {name!r} needs {sum(sizes)} conductances and"
             f" {len(tiles)} dictionaries, got {values.numel()} and {len(params[name])}"
         )
-    for tile, part, own in zip(tiles, values.split(sizes), params[name], strict=True):
+    for tile, part, own in zip(tiles, torch.split(values, sizes), params[name], strict=True):
         matrix = part.reshape(tile.out_size, tile.in_size)
         yield converter.convert_back_to_weights([matrix], own)
 

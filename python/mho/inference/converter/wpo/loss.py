@@ -151,8 +151,8 @@ def loss_weights(
 def _read(module: Any) -> Tensor:
     """Return the weights of a tile or an array in evaluation, corrected for drift, `[out, in]`."""
     if isinstance(module, TileModuleArray):
-        parts = [torch.cat([_read(tile) for tile in tiles]) for tiles in module.array]  # type: ignore[union-attr]
-        return torch.cat(parts, dim=1)
+        grid: Any = module.array
+        return torch.cat([torch.cat([_read(tile) for tile in tiles]) for tiles in grid], dim=1)
     weight, _ = module.get_weights()
     factor = module.programming.output_factor()
     read: Tensor = weight if factor is None else weight * factor.cpu().reshape(-1, 1)
