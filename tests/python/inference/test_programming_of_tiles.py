@@ -195,3 +195,75 @@ def test_former_place_of_the_models_warns() -> None:
     with pytest.warns(FutureWarning, match="mho.inference"):
         module = importlib.import_module("mho.simulator.noise_models")
     assert module.PCMLikeNoiseModel is PCMLikeNoiseModel
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_exponents_belong_to_the_programming(cls: Any) -> None:
+    """Drift is that of the programming at every call; read noise is drawn anew."""
+    torch.manual_seed(8)
+    weights = torch.rand(4, 6) - 0.5
+    tile = tile_of(cls, PCMLikeNoiseModel(), GlobalDriftCompensation(), weights)
+    tile.drift_weights(DAY)
+    exponents, first = [p.clone() for p in tile.drift_noise_parameters], tile.tile.get_weights()
+    tile.drift_weights(DAY)
+    assert all(map(torch.equal, exponents, tile.drift_noise_parameters))
+    assert not torch.equal(tile.tile.get_weights(), first)
+    tile.program_weights()
+    assert not torch.equal(tile.drift_noise_parameters[0], exponents[0])
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_reading_by_products_sees_the_factor(cls: Any) -> None:
+    torch.manual_seed(9)
+    weights = torch.rand(10, 20) - 0.5
+    tile = tile_of(cls, PCMLikeNoiseModel(), GlobalDriftCompensation(), weights)
+    tile.drift_weights(DAY)
+    exact, read = tile.get_weights()[0], tile.get_weights(realistic=True)[0]
+    torch.testing.assert_close(read, exact * tile.alpha, rtol=1e-4, atol=1e-5)
+
+
+def test_analog_bias_is_programmed_and_read() -> None:
+    """It is a column like any other: one more line to read out, and noise of its own."""
+    torch.manual_seed(10)
+    config = InferenceRPUConfig()
+    config.mapping.digital_bias = False
+    layer = AnalogLinear(3, 50, rpu_config=config).eval()
+    weight, bias = torch.rand(50, 3) - 0.5, torch.rand(50) - 0.5
+    layer.set_weights(weight, bias)
+    layer.drift_analog_weights(1.0)
+    tile: Any = layer.analog_module
+    assert torch.equal(tile.drift_readout_tensor, torch.eye(4))
+    assert tile.programmed_weights.shape == (50, 4)
+    drifted = layer.get_weights()[1]
+    assert drifted is not None and not torch.equal(drifted, bias)
+    read = layer.get_weights(realistic=True)[1]
+    assert read is not None
+    # The default products have noise of 6 % of an output of 1, over 30 vectors.
+    assert float((read - drifted * tile.alpha).std()) < 0.1
+
+
+class Failing(PCMLikeNoiseModel):
+    """Fails at the second device of a weight."""
+
+    calls = 0
+
+    def apply_programming_noise_to_conductance(self, g_target: torch.Tensor) -> torch.Tensor:
+        type(self).calls += 1
+        if self.calls % 2 == 0:
+            raise RuntimeError("no such device")
+        return super().apply_programming_noise_to_conductance(g_target)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.filterwarnings("ignore:.*register_config_class")
+def test_programming_that_fails_changes_nothing(keep: bool) -> None:
+    weights = torch.rand(4, 6) - 0.5
+    model = PCMLikeNoiseModel(keep_conductances=True)
+    tile = tile_of(InferenceRPUConfig, model, GlobalDriftCompensation(), weights)
+    tile.drift_weights(DAY)
+    before = {name: value.clone() for name, value in tile.state_dict().items()}
+    with pytest.raises(RuntimeError, match="no such device"):
+        tile.program_weights(noise_model=Failing(keep_conductances=keep))
+    after = tile.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
