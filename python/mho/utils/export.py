@@ -154,7 +154,7 @@ def _weights(
     for what, given in (("conductance_data", data), ("params", params)):
         if name not in given:
             raise ArgumentError(f"{what}: lacks layer {name!r}")
-    values = torch.as_tensor(data[name], dtype=torch.float32).flatten()
+    values = torch.as_tensor(data[name], dtype=torch.float32, device="cpu").flatten()
     sizes = [tile.out_size * tile.in_size for tile in tiles]
     if values.numel() != sum(sizes) or len(params[name]) != len(tiles):
         raise ArgumentError(
@@ -224,7 +224,7 @@ def _fusion_load_csv(file_name: str | Path, header: list[str]) -> dict[str, Tens
         )
     try:
         return {
-            name: torch.tensor([float(value) for value in row])
+            name: torch.tensor([float(value) for value in row], device="cpu")
             for name, row in zip(names[0], rows, strict=True)
         }
     except ValueError as error:

@@ -80,7 +80,7 @@ def downsample_weight_distribution(weights: Tensor, shape: Sequence[int]) -> Ten
             f"weights, shape: expected at least one value each, got {weights.numel()} and {count}"
         )
     values = weights.detach().cpu().flatten().double().sort().values
-    position = torch.linspace(0, len(values) - 1, count, dtype=torch.float64)
+    position = torch.linspace(0, len(values) - 1, count, dtype=torch.float64, device="cpu")
     below = position.floor().long().clamp(max=max(len(values) - 2, 0))
     above = (below + 1).clamp(max=len(values) - 1)
     result = torch.lerp(values[below], values[above], position - below)

@@ -123,10 +123,10 @@ def denormalize(x: Tensor, d: Cube) -> tuple[list[float], list[list[float]]]:
     spans = [factor * (d.g_max - d.g_min) for factor in f_lst]
     total = sum(spans)
     reach = float(of_range) * (total - SMALLEST_RANGE * total) + SMALLEST_RANGE * total
-    grid = torch.linspace(-reach, reach, 2 * d.nbins - 1, dtype=torch.float64)[: d.points]
+    weights = torch.linspace(-reach, reach, 2 * d.nbins - 1, dtype=x.dtype, device=x.device)
     shares, places = reformat_x_g(of_conductances, len(f_lst), d.symmetric)
     g_lst: list[list[float]] = []
-    left = grid
+    left = weights[: d.points]
     for j, (factor, span) in enumerate(zip(f_lst, spans, strict=True)):
         behind = span_of_remaining_pairs(spans, j)
         low, high = (left - behind).clamp(min=-span), (left + behind).clamp(max=span)
