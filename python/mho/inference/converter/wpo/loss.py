@@ -21,6 +21,7 @@ from mho.nn.modules.linear import AnalogLinear
 from mho.simulator.parameters.arguments import check_size
 from mho.simulator.parameters.finite import all_finite
 from mho.simulator.parameters.signatures import checked
+from mho.simulator.state.transaction import nobody_sees
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.inference import InferenceRPUConfig
 
@@ -219,7 +220,8 @@ def loss_fxn(x: Any, *args: bytes) -> float:
     vars(next(layer.analog_tiles()).rpu_config)["noise_model"] = with_converter(
         problem.rpu_config, converter
     )
-    with torch.random.fork_rng(devices=[]):
+    # The layer is that of the search alone: no copies for the case of an error.
+    with torch.random.fork_rng(devices=[]), nobody_sees():
         torch.manual_seed(problem.seed + zlib.crc32(point.tobytes()))
         return _loss_of(problem, layer)
 
