@@ -145,7 +145,7 @@ def test_states_without_what_the_conductances_stand_for() -> None:
         tile.load_state_dict({**state, "programmed_conductances.1": torch.rand(4, 4)})
     del state["reference_combined_weights"]
     tile.load_state_dict(state)
-    with pytest.raises(TileError, match="programmed_conductances: .* call program_weights"):
+    with pytest.raises(TileError, match=r"programmed_conductances: .* call program_weights"):
         tile.drift_weights(1.0)
     tile.program_weights()
     tile.drift_weights(1.0)
