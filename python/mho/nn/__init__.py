@@ -9,12 +9,24 @@ from mho.nn.averaging import match_scales
 from mho.nn.conversion import convert_to_analog, convert_to_digital
 from mho.nn.editing import edit_config
 from mho.nn.modules.container import AnalogSequential, AnalogWrapper
+from mho.nn.modules.conv import AnalogConv1d, AnalogConv2d, AnalogConv3d
+from mho.nn.modules.conv_mapped import (
+    AnalogConv1dMapped,
+    AnalogConv2dMapped,
+    AnalogConv3dMapped,
+)
 from mho.nn.modules.ddp import prepare_for_ddp
 from mho.nn.modules.linear import AnalogLinear
 from mho.nn.modules.linear_mapped import AnalogLinearMapped
 from mho.nn.report import ConversionReport, ReportEntry, conversion_report
 
 __all__ = [
+    "AnalogConv1d",
+    "AnalogConv1dMapped",
+    "AnalogConv2d",
+    "AnalogConv2dMapped",
+    "AnalogConv3d",
+    "AnalogConv3dMapped",
     "AnalogLinear",
     "AnalogLinearMapped",
     "AnalogSequential",

@@ -26,6 +26,12 @@ from mho.nn.leftovers import (
 )
 from mho.nn.modules.base import AnalogLayerBase
 from mho.nn.modules.container import AnalogContainerBase, AnalogSequential, AnalogWrapper
+from mho.nn.modules.conv import AnalogConv1d, AnalogConv2d, AnalogConv3d
+from mho.nn.modules.conv_mapped import (
+    AnalogConv1dMapped,
+    AnalogConv2dMapped,
+    AnalogConv3dMapped,
+)
 from mho.nn.modules.linear import AnalogLinear
 from mho.nn.modules.linear_mapped import AnalogLinearMapped
 from mho.nn.modules.location import raise_in_layer
@@ -45,6 +51,12 @@ from mho.simulator.parts.clipping import warning_of_clipping
 from mho.simulator.tiles.module import TileModule
 
 __all__ = [
+    "AnalogConv1d",
+    "AnalogConv1dMapped",
+    "AnalogConv2d",
+    "AnalogConv2dMapped",
+    "AnalogConv3d",
+    "AnalogConv3dMapped",
     "AnalogLinear",
     "AnalogLinearMapped",
     "AnalogSequential",

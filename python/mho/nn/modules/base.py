@@ -36,6 +36,9 @@ class AnalogLayerBase(_Mixin):
     IS_CONTAINER: ClassVar[bool] = False
     """Whether the module only holds analog layers instead of being one."""
 
+    OWN_ENTRIES: ClassVar[tuple[str, ...]] = ("analog_module",)
+    """Attributes that a digital layer in the place of this one does not have."""
+
     def __prepare_scriptable__(self) -> NoReturn:
         """Refuse `torch.jit.script`, which asks every module below a model by this method.
 
