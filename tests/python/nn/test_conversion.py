@@ -428,7 +428,7 @@ def test_any_model_of_torch(perfect_config: SingleRPUConfig) -> None:
     """Modules without an analog counterpart stay what they are."""
     model = nn.ModuleDict(
         {
-            "conv": nn.Sequential(nn.Conv2d(3, 4, 3, groups=1), nn.BatchNorm2d(4), nn.GELU()),
+            "conv": nn.Sequential(nn.ConvTranspose2d(3, 4, 3), nn.BatchNorm2d(4), nn.GELU()),
             "rnn": nn.LSTM(4, 4, 2, bidirectional=True),
             "attention": nn.MultiheadAttention(4, 2),
             "list": nn.ModuleList([nn.Linear(2, 2), None or nn.Identity()]),
@@ -446,7 +446,7 @@ class TestReport:
     def test_reasons(self, perfect_config: SingleRPUConfig) -> None:
         model = nn.ModuleDict(
             {
-                "conv": nn.Conv2d(3, 4, 3),
+                "conv": nn.ConvTranspose2d(3, 4, 3),
                 "norm": nn.BatchNorm2d(4),
                 "act": nn.GELU(),
                 "rnn": nn.LSTM(4, 4),
@@ -474,7 +474,7 @@ class TestReport:
             "lazy",
             "kept",
         ]
-        assert "no analog layer for Conv2d" in reasons["conv"]
+        assert "no analog layer for ConvTranspose2d" in reasons["conv"]
         assert "no analog layer for LSTM" in reasons["rnn"]
         assert "no analog layer for MultiheadAttention" in reasons["attention"]
         assert "MultiheadAttention" in reasons["attention.out_proj"]
@@ -489,7 +489,7 @@ class TestReport:
             conversion_report(3)  # type: ignore[arg-type]
 
     def test_nothing_converted_is_said(self, perfect_config: SingleRPUConfig) -> None:
-        for model in (nn.Conv2d(1, 1, 1), nn.ReLU()):
+        for model in (nn.ConvTranspose2d(1, 1, 1), nn.ReLU()):
             with pytest.warns(UserWarning, match="nothing was converted") as caught:
                 convert_to_analog(model, perfect_config)
             assert caught[0].filename == __file__

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from mho.exceptions import (
     AnalogBiasConfigError,
-    ArgumentError,
     ConfigError,
     ModuleError,
     short_traceback,
@@ -222,9 +221,7 @@ class AnalogConv1dMapped(_AnalogConvNdMapped):
         sizes: tuple[Any, ...] = (
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
         )  # fmt: skip
-        super().__init__(
-            sizes, bias, padding_mode, rpu_config, tile_module_class, use_indexed
-        )
+        super().__init__(sizes, bias, padding_mode, rpu_config, tile_module_class, use_indexed)
 
 
 @register_analog(nn.Conv2d, mapped=True)
@@ -277,9 +274,7 @@ class AnalogConv2dMapped(_AnalogConvNdMapped):
         sizes: tuple[Any, ...] = (
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
         )  # fmt: skip
-        super().__init__(
-            sizes, bias, padding_mode, rpu_config, tile_module_class, use_indexed
-        )
+        super().__init__(sizes, bias, padding_mode, rpu_config, tile_module_class, use_indexed)
 
 
 @register_analog(nn.Conv3d, mapped=True)
@@ -332,6 +327,4 @@ class AnalogConv3dMapped(_AnalogConvNdMapped):
         sizes: tuple[Any, ...] = (
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
         )  # fmt: skip
-        super().__init__(
-            sizes, bias, padding_mode, rpu_config, tile_module_class, use_indexed
-        )
+        super().__init__(sizes, bias, padding_mode, rpu_config, tile_module_class, use_indexed)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from mho.exceptions import ArgumentError, InputError, short_traceback
-from mho.nn.conversion_table import register_analog
 from mho.nn.modules import loading
 from mho.nn.modules.base import AnalogLayerBase
 from mho.nn.modules.construction import build, weights_follow
@@ -103,7 +102,7 @@ class _AnalogConvNd(AnalogLayerBase, _ConvNd):
         nn.Module.__init__(self)  # that of torch would allocate and draw digital weights
         arguments = self._checked(sizes)
         bias = check_flag("bias", bias)
-        if padding_mode not in _PADDING_MODES:
+        if not isinstance(padding_mode, str) or padding_mode not in _PADDING_MODES:
             raise ArgumentError(
                 f"padding_mode: expected one of {', '.join(_PADDING_MODES)}, got {padding_mode!r}"
             )
@@ -118,7 +117,11 @@ class _AnalogConvNd(AnalogLayerBase, _ConvNd):
         pairs = list(digital._reversed_padding_repeated_twice)
         padding = tuple((pairs[i], pairs[i + 1]) for i in range(len(pairs) - 2, -1, -2))
         self._patches = Patches(
-            self.kernel_size, self.stride, self.dilation, padding, self.padding_mode  # type: ignore[arg-type]
+            self.kernel_size,
+            self.stride,
+            self.dilation,
+            padding,
+            self.padding_mode,
         )
         self.use_indexed = check_flag("use_indexed", use_indexed)
         self.fold_indices = self.image_sizes = self.input_size = None
@@ -142,9 +145,7 @@ class _AnalogConvNd(AnalogLayerBase, _ConvNd):
                 check_size(name, one)
         if isinstance(padding, str):
             if padding not in ("same", "valid"):
-                raise ArgumentError(
-                    f"padding: expected sizes, 'same' or 'valid', got {padding!r}"
-                )
+                raise ArgumentError(f"padding: expected sizes, 'same' or 'valid', got {padding!r}")
             if padding == "same" and any(s != 1 for s in self._per_axis("stride", stride)):
                 raise ArgumentError("padding: 'same' needs stride 1")
         else:
@@ -157,9 +158,7 @@ class _AnalogConvNd(AnalogLayerBase, _ConvNd):
         if not isinstance(value, Sequence):
             return [value]
         if isinstance(value, str) or len(value) != self.RANK:
-            raise ArgumentError(
-                f"{name}: expected one size or {self.RANK} of them, got {value!r}"
-            )
+            raise ArgumentError(f"{name}: expected one size or {self.RANK} of them, got {value!r}")
         return value
 
     def _make_tiles(self, rpu_config: Any, tile_module_class: type | None, bias: bool) -> None:
@@ -197,9 +196,7 @@ class _AnalogConvNd(AnalogLayerBase, _ConvNd):
         """Shape that spreads a vector of all output channels over the output."""
         return (-1, *(1,) * self.RANK)
 
-    def get_tile_size(
-        self, in_channels: int, groups: int, kernel_size: tuple[int, ...]
-    ) -> int:
+    def get_tile_size(self, in_channels: int, groups: int, kernel_size: tuple[int, ...]) -> int:
         """Return the number of inputs of a patch.
 
         Args:
@@ -270,6 +267,7 @@ class _AnalogConvNd(AnalogLayerBase, _ConvNd):
     ) -> None:  # fmt: skip
         if strict and loading.is_digital_entry(state_dict, prefix):
             error_msgs.append(loading.digital_entry(prefix))
+            return
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
@@ -326,9 +324,7 @@ class _AnalogConvNd(AnalogLayerBase, _ConvNd):
         try:
             images = self._as_batch(x_input)
             sizes = self._patches.out_sizes(tuple(images.shape[2:]))
-            output = images_of(
-                self._product(self._rows(images)), sizes, are_channels_last(images)
-            )
+            output = images_of(self._product(self._rows(images)), sizes, are_channels_last(images))
         except InputError as error:
             raise_located(error, self)
         return output if x_input.dim() == images.dim() else output.squeeze(0)
@@ -398,7 +394,7 @@ class _AnalogConvNd(AnalogLayerBase, _ConvNd):
 
     def extra_repr(self) -> str:
         """Return the arguments of the layer and the name of the configuration."""
-        text = _ConvNd.extra_repr(self)
+        text: str = _ConvNd.extra_repr(self)  # type: ignore[no-untyped-call]
         if self.use_indexed:
             text += ", use_indexed=True"
         return self._with_config_name(text)

@@ -104,7 +104,7 @@ class Cut:
         Returns:
             Shape `[..., out_size]`.
         """
-        pieces = iter(torch.split(x_input, self.in_sizes * self.groups, dim=-1))
+        pieces = iter(torch.split(x_input, self._columns(), dim=-1))
         outputs = []
         for grid in self.grids(tiles):
             output: Tensor | None = None
@@ -123,7 +123,7 @@ class Cut:
             tiles: What `build` returned.
             d_input: Gradients of the outputs, shape `[..., out_size]`.
         """
-        pieces = torch.split(d_input, self.out_sizes * self.groups, dim=-1)
+        pieces = torch.split(d_input, self._rows(), dim=-1)
         count, parts = len(self.out_sizes), []
         for group, grid in enumerate(self.grids(tiles)):
             own = pieces[group * count : (group + 1) * count]
@@ -140,8 +140,8 @@ class Cut:
             x_input: Inputs of the layer, shape `[..., in_size]`.
             d_input: Gradients of the outputs, shape `[..., out_size]`.
         """
-        columns = iter(torch.split(x_input, self.in_sizes * self.groups, dim=-1))
-        rows = torch.split(d_input, self.out_sizes * self.groups, dim=-1)
+        columns = iter(torch.split(x_input, self._columns(), dim=-1))
+        rows = torch.split(d_input, self._rows(), dim=-1)
         count = len(self.out_sizes)
         for group, grid in enumerate(self.grids(tiles)):
             for part in grid:
@@ -159,8 +159,10 @@ class Cut:
         """
         blocks = torch.split(weight, sum(self.out_sizes), dim=0)
         for block, grid in zip(blocks, self.grids(tiles), strict=True):
-            for columns, part in zip(torch.split(block, self.in_sizes, 1), grid, strict=True):
-                for rows, tile in zip(torch.split(columns, self.out_sizes, 0), part, strict=True):
+            for columns, part in zip(torch.split(block, list(self.in_sizes), 1), grid, strict=True):
+                for rows, tile in zip(
+                    torch.split(columns, list(self.out_sizes), 0), part, strict=True
+                ):
                     tile.set_weights(rows, **kwargs)
 
     def read(self, tiles: nn.ModuleList, **kwargs: Any) -> Tensor:
@@ -183,9 +185,7 @@ class Cut:
         """
         return self._joined(self.call_all(tiles, "get_pulse_counters"))
 
-    def call_all(
-        self, tiles: nn.ModuleList, method: str, *args: Any, **kwargs: Any
-    ) -> list[Any]:
+    def call_all(self, tiles: nn.ModuleList, method: str, *args: Any, **kwargs: Any) -> list[Any]:
         """Return the results of a method of all tiles, one after the other.
 
         Args:
@@ -201,6 +201,12 @@ class Cut:
         if not callable(getattr(every[0], method, None)):
             raise TileModuleError(f"{type(every[0]).__name__} has no method {method!r}")
         return [getattr(tile, method)(*args, **kwargs) for tile in every]
+
+    def _columns(self) -> list[int]:
+        return list(self.in_sizes * self.groups)
+
+    def _rows(self) -> list[int]:
+        return list(self.out_sizes * self.groups)
 
     def _joined(self, values: list[Tensor]) -> Tensor:
         """Return matrices of all tiles, in the order of `all_tiles`, as one."""
