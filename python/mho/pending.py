@@ -18,10 +18,6 @@ _MODULES = (
     "nn.low_precision_modules.quantization_states",
     "nn.low_precision_modules.quantized_base_modules",
     "nn.low_precision_modules.quantized_input_module",
-    "nn.modules.rnn",
-    "nn.modules.rnn.cells",
-    "nn.modules.rnn.layers",
-    "nn.modules.rnn.rnn",
     "simulator.tiles.analog_mvm_irdrop_t",
     "simulator.tiles.quantized_inference_torch",
     "simulator.tiles.torch_tile_irdrop_t",
@@ -33,13 +29,6 @@ _MODULES = (
 _NAMES = {
     "inference.calibration": ("calibrate_quantization_ranges",),
     "inference.calibration.calibration": ("calibrate_quantization_ranges",),
-    "nn": (
-        "AnalogGRUCell",
-        "AnalogLSTMCell",
-        "AnalogLSTMCellCombinedWeight",
-        "AnalogRNN",
-        "AnalogVanillaRNNCell",
-    ),
     "simulator.configs.configs": (
         "QuantizedTileModuleArray",
         "QuantizedTorchInferenceTile",

@@ -49,7 +49,7 @@ from mho.inference.compensation.drift import (
     PerColumnDriftCompensation,
 )
 from mho.inference.converter.wpo.programme import Cube
-from mho.nn import AnalogLinear, AnalogSequential
+from mho.nn import AnalogLinear, AnalogLSTMCell, AnalogSequential
 from mho.optim import AnalogAdam, AnalogOptimizer, AnalogSGD
 from mho.optim.context import AnalogContext
 from mho.simulator.configs import (
@@ -133,6 +133,10 @@ VALID: dict[str, Callable[[], Any]] = {
     "in_channels": lambda: IN,
     "out_channels": lambda: OUT,
     "kernel_size": lambda: 2,
+    "input_size": lambda: IN,
+    "hidden_size": lambda: OUT,
+    "bias": lambda: True,
+    "cell": lambda: AnalogLSTMCell,
     "out_features": lambda: OUT,
     "entries": list,
     "data": lambda: torch.zeros(OUT, IN),
@@ -205,7 +209,8 @@ INTERNAL = {
 NO_CONSTRUCTORS = {
     "TileModule", "TileWithPeriphery", "AnalogFunction", "InputRangeForward", "UniformQuantize",
     "AnalogTile", "FloatingPointTile", "ContextTile", "Pair", "Backend", "ReportEntry",
-    "ThreadTeam", "TransferTrace",
+    "ThreadTeam", "TransferTrace", "ConvertedGRU", "ConvertedGRUCell", "ConvertedLSTM",
+    "ConvertedLSTMCell", "ConvertedRNN", "ConvertedRNNCell", "ModularRNN", "LSTMState",
 }  # fmt: skip
 # What such an argument does when it is called is up to it.
 CALLED = {

@@ -18,6 +18,13 @@ from mho.nn.modules.conv_mapped import (
 from mho.nn.modules.ddp import prepare_for_ddp
 from mho.nn.modules.linear import AnalogLinear
 from mho.nn.modules.linear_mapped import AnalogLinearMapped
+from mho.nn.modules.rnn.cells import (
+    AnalogGRUCell,
+    AnalogLSTMCell,
+    AnalogLSTMCellCombinedWeight,
+    AnalogVanillaRNNCell,
+)
+from mho.nn.modules.rnn.rnn import AnalogRNN
 from mho.nn.report import ConversionReport, ReportEntry, conversion_report
 
 __all__ = [
@@ -27,9 +34,14 @@ __all__ = [
     "AnalogConv2dMapped",
     "AnalogConv3d",
     "AnalogConv3dMapped",
+    "AnalogGRUCell",
+    "AnalogLSTMCell",
+    "AnalogLSTMCellCombinedWeight",
     "AnalogLinear",
     "AnalogLinearMapped",
+    "AnalogRNN",
     "AnalogSequential",
+    "AnalogVanillaRNNCell",
     "AnalogWrapper",
     "ConversionReport",
     "ReportEntry",

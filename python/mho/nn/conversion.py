@@ -35,9 +35,17 @@ from mho.nn.modules.conv_mapped import (
 from mho.nn.modules.linear import AnalogLinear
 from mho.nn.modules.linear_mapped import AnalogLinearMapped
 from mho.nn.modules.location import raise_in_layer
+from mho.nn.modules.rnn.converted import (
+    ConvertedGRU,
+    ConvertedGRUCell,
+    ConvertedLSTM,
+    ConvertedLSTMCell,
+    ConvertedRNN,
+    ConvertedRNNCell,
+)
 from mho.nn.replacement import (
     Replacement,
-    is_layer,
+    is_one_layer,
     submodule,
     subtrees,
     warn_of_untied_parameters,
@@ -61,6 +69,12 @@ __all__ = [
     "AnalogLinearMapped",
     "AnalogSequential",
     "AnalogWrapper",
+    "ConvertedGRU",
+    "ConvertedGRUCell",
+    "ConvertedLSTM",
+    "ConvertedLSTMCell",
+    "ConvertedRNN",
+    "ConvertedRNNCell",
     "RPUConfigGeneric",
     "convert_to_analog",
     "convert_to_digital",
@@ -190,7 +204,7 @@ def convert_to_analog(
     warn_of_references(walk.replaced(), root)
     for name, names in replace.computed:
         warn_of_computed_weights(name, names)
-    if not any(is_layer(new) for _, new in walk.replaced()):
+    if not any(is_one_layer(new) for _, new in walk.replaced()):
         _warn_of_nothing(root, rpu_config)
     without_fused_path(root)
     if ensure_analog_root and module_name == "" and not isinstance(root, AnalogLayerBase):
@@ -232,7 +246,9 @@ class _ToAnalog:
         if self.choose_config is None:
             return given
         config = self.choose_config(name, digital, given)
-        is_layer = not issubclass(analog_class, AnalogContainerBase)
+        is_layer = (
+            not issubclass(analog_class, AnalogContainerBase) or analog_class.STANDS_FOR_LAYER
+        )
         if config is None and self.rpu_config is not None and is_layer:
             # What a function without `return` returns would stand for the default of the layer.
             where = f" for {name!r}" if name else ""

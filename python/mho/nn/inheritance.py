@@ -85,6 +85,7 @@ def inherit(digital: nn.Module, analog: nn.Module) -> None:
     """
     computed = computed_names(digital)
     left_out = {*_LEFT_OUT, *getattr(digital, "OWN_ENTRIES", ())}
+    left_out.update(getattr(analog, "digital_entries", tuple)())
     for name in _HOOK_TABLES:
         _take_hooks(digital, analog, name)
     analog._is_full_backward_hook = digital._is_full_backward_hook
