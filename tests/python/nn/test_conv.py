@@ -606,6 +606,8 @@ class TestAsAModule:
         torch._dynamo.reset()
         compiled = torch.compile(layer, fullgraph=True, backend="eager")
         torch.testing.assert_close(compiled(x), expected, **CLOSE)
+        if kind == "inference" and not hasattr(torch.compiler, "is_exporting"):
+            return  # export of core tiles needs torch 2.7
         exported = torch.export.export(layer, (x,)).module()
         torch.testing.assert_close(exported(x), expected, **CLOSE)
 

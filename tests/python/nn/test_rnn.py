@@ -533,6 +533,8 @@ class TestAsModules:
             torch._dynamo.reset()
             compiled = torch.compile(network, fullgraph=True, backend="eager")
             assert_close(compiled(x), expected)
+            if kind == "inference" and not hasattr(torch.compiler, "is_exporting"):
+                continue  # export of core tiles needs torch 2.7
             exported = torch.export.export(network, (x,)).module()
             assert_close(exported(x), expected)
 

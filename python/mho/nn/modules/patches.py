@@ -138,9 +138,9 @@ class Patches:
             table: Table for their size.
         """
         flat = images.flatten(1)
-        constants = flat.new_tensor([0.0, 1.0]).expand(flat.shape[0], 2)
+        constants = flat.new_zeros(flat.shape[0], 1), flat.new_ones(flat.shape[0], 1)
         places = table.t().reshape(-1)
-        rows = torch.cat([constants, flat], dim=1).index_select(1, places)
+        rows = torch.cat([*constants, flat], dim=1).index_select(1, places)
         return rows.view(flat.shape[0], table.shape[1], table.shape[0])
 
     def _padded(self, images: Tensor) -> Tensor:

@@ -181,6 +181,7 @@ class AnalogRNN(AnalogContainerBase, nn.Module):
             (cell, self.input_size, *rest),
             (cell, directions * self.hidden_size, *rest),
         )
+        self._widths = _widths(self.rnn.get_zero_state(1))
         self.reset_parameters(xavier)
 
     @ordinary_tensors()
@@ -269,9 +270,9 @@ class AnalogRNN(AnalogContainerBase, nn.Module):
             input = input.transpose(0, 1) if self.batch_first else input
             count = input.shape[1]
         if states is None:
-            states = _zero_states(self, input, count)
+            states = _zeros(self._widths, count, data_of(input))
         else:
-            states = _selected(_checked(states, self.rnn.get_zero_state(1), count), order)
+            states = _selected(_checked(states, self._widths, count), order)
         output, new_states = self.rnn(input, states)
         if isinstance(output, Tensor) and self.batch_first:
             output = output.transpose(0, 1)
@@ -314,11 +315,20 @@ def check_sequence(sequence: object, size: int, time_axis: int) -> None:
         raise InputError("input: expected sequences of one step or more, got none")
 
 
-def _zero_states(rnn: AnalogRNN, sequence: Any, count: int) -> list[Any]:
-    if count == 0:  # zero states are made for sequences that are there
-        empty = rnn.get_zero_state(1)
-        return [_nested(lambda part: part[:0], state) for state in empty]
-    return rnn.get_zero_state(count)
+def _widths(state: Any) -> Any:
+    """Return the number of features of each tensor of a state, in its form."""
+    if isinstance(state, Tensor):
+        return state.shape[1]
+    parts = [_widths(part) for part in state]
+    return parts if isinstance(state, list) else tuple(parts)
+
+
+def _zeros(widths: Any, count: int, like: Tensor) -> Any:
+    """Return a state of zeros for some sequences."""
+    if isinstance(widths, int):
+        return like.new_zeros(count, widths)
+    parts = [_zeros(part, count, like) for part in widths]
+    return parts if isinstance(widths, list) else tuple(parts)
 
 
 def _nested(function: Callable[..., Tensor], state: Any) -> Any:
@@ -335,21 +345,21 @@ def _selected(states: list[Any], order: Tensor | None) -> list[Any]:
     return [_nested(lambda part: part.index_select(0, order), state) for state in states]
 
 
-def _checked(state: Any, like: Any, count: int) -> Any:
-    """Return given states in the form of zero states.
+def _checked(state: Any, widths: Any, count: int) -> Any:
+    """Return a given state in the form of the cells.
 
     Raises:
-        InputError: They are others.
+        InputError: It is another one.
     """
-    if isinstance(like, Tensor):
-        if isinstance(state, Tensor) and tuple(state.shape) == (count, like.shape[1]):
+    if isinstance(widths, int):
+        if isinstance(state, Tensor) and tuple(state.shape) == (count, widths):
             return state
-        expected = f"a tensor [N, hidden_size] = {(count, like.shape[1])}"
+        expected = f"a tensor [N, hidden_size] = {(count, widths)}"
     else:
-        if isinstance(state, (list, tuple)) and len(state) == len(like):
-            parts = [_checked(one, other, count) for one, other in zip(state, like, strict=True)]
-            return parts if isinstance(like, list) else tuple(parts)
-        expected = f"{len(like)} parts"
+        if isinstance(state, (list, tuple)) and len(state) == len(widths):
+            parts = [_checked(*both, count) for both in zip(state, widths, strict=True)]
+            return parts if isinstance(widths, list) else tuple(parts)
+        expected = f"{len(widths)} parts"
     given = f"shape {tuple(state.shape)}" if isinstance(state, Tensor) else type(state).__name__
     raise InputError(
         f"states: expected {expected} where {given} is; states have the form of those that"
