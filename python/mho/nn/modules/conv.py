@@ -1,12 +1,11 @@
 """Convolutions whose products are computed by crossbars."""
 
-from typing import Any
-
 from torch import nn
 
 from mho.exceptions import short_traceback
 from mho.nn.conversion_table import register_analog
-from mho.nn.modules.conv_nd import Sizes, _AnalogConvNd
+from mho.nn.modules.conv_nd import _AnalogConvNd
+from mho.nn.modules.kernel_layer import Sizes
 from mho.simulator.parameters.base import RPUConfigBase
 
 
@@ -65,10 +64,12 @@ class AnalogConv1d(_AnalogConvNd):
                 ``rpu_config`` is not an instance of a configuration.
             ConfigError: A value of the configuration is invalid; the message names the field.
         """
-        sizes: tuple[Any, ...] = (
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
-        )  # fmt: skip
-        super().__init__(sizes, bias, padding_mode, rpu_config, tile_module_class, use_indexed)
+        arguments = {
+            "in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size,
+            "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
+            "padding_mode": padding_mode,
+        }  # fmt: skip
+        super().__init__(arguments, bias, rpu_config, tile_module_class, use_indexed)
 
 
 @register_analog(nn.Conv2d)
@@ -126,10 +127,12 @@ class AnalogConv2d(_AnalogConvNd):
                 ``rpu_config`` is not an instance of a configuration.
             ConfigError: A value of the configuration is invalid; the message names the field.
         """
-        sizes: tuple[Any, ...] = (
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
-        )  # fmt: skip
-        super().__init__(sizes, bias, padding_mode, rpu_config, tile_module_class, use_indexed)
+        arguments = {
+            "in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size,
+            "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
+            "padding_mode": padding_mode,
+        }  # fmt: skip
+        super().__init__(arguments, bias, rpu_config, tile_module_class, use_indexed)
 
 
 @register_analog(nn.Conv3d)
@@ -187,7 +190,9 @@ class AnalogConv3d(_AnalogConvNd):
                 ``rpu_config`` is not an instance of a configuration.
             ConfigError: A value of the configuration is invalid; the message names the field.
         """
-        sizes: tuple[Any, ...] = (
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
-        )  # fmt: skip
-        super().__init__(sizes, bias, padding_mode, rpu_config, tile_module_class, use_indexed)
+        arguments = {
+            "in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size,
+            "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
+            "padding_mode": padding_mode,
+        }  # fmt: skip
+        super().__init__(arguments, bias, rpu_config, tile_module_class, use_indexed)

@@ -12,7 +12,8 @@ from mho.exceptions import (
     short_traceback,
 )
 from mho.nn.conversion_table import register_analog
-from mho.nn.modules.conv_nd import Sizes, _AnalogConvNd
+from mho.nn.modules.conv_nd import _AnalogConvNd
+from mho.nn.modules.kernel_layer import Sizes
 from mho.simulator.parameters.arguments import check_tile_module_class
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.mapping import MappableRPU
@@ -218,10 +219,12 @@ class AnalogConv1dMapped(_AnalogConvNdMapped):
             ConfigError: A value of the configuration is invalid; the message names the field.
             ModuleError: The kernel of one channel does not fit on a tile.
         """
-        sizes: tuple[Any, ...] = (
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
-        )  # fmt: skip
-        super().__init__(sizes, bias, padding_mode, rpu_config, tile_module_class, use_indexed)
+        arguments = {
+            "in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size,
+            "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
+            "padding_mode": padding_mode,
+        }  # fmt: skip
+        super().__init__(arguments, bias, rpu_config, tile_module_class, use_indexed)
 
 
 @register_analog(nn.Conv2d, mapped=True)
@@ -271,10 +274,12 @@ class AnalogConv2dMapped(_AnalogConvNdMapped):
             ConfigError: A value of the configuration is invalid; the message names the field.
             ModuleError: The kernel of one channel does not fit on a tile.
         """
-        sizes: tuple[Any, ...] = (
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
-        )  # fmt: skip
-        super().__init__(sizes, bias, padding_mode, rpu_config, tile_module_class, use_indexed)
+        arguments = {
+            "in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size,
+            "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
+            "padding_mode": padding_mode,
+        }  # fmt: skip
+        super().__init__(arguments, bias, rpu_config, tile_module_class, use_indexed)
 
 
 @register_analog(nn.Conv3d, mapped=True)
@@ -324,7 +329,9 @@ class AnalogConv3dMapped(_AnalogConvNdMapped):
             ConfigError: A value of the configuration is invalid; the message names the field.
             ModuleError: The kernel of one channel does not fit on a tile.
         """
-        sizes: tuple[Any, ...] = (
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
-        )  # fmt: skip
-        super().__init__(sizes, bias, padding_mode, rpu_config, tile_module_class, use_indexed)
+        arguments = {
+            "in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size,
+            "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
+            "padding_mode": padding_mode,
+        }  # fmt: skip
+        super().__init__(arguments, bias, rpu_config, tile_module_class, use_indexed)
