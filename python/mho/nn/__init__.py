@@ -15,6 +15,11 @@ from mho.nn.modules.conv_mapped import (
     AnalogConv2dMapped,
     AnalogConv3dMapped,
 )
+from mho.nn.modules.conv_transpose import (
+    AnalogConvTranspose1d,
+    AnalogConvTranspose2d,
+    AnalogConvTranspose3d,
+)
 from mho.nn.modules.ddp import prepare_for_ddp
 from mho.nn.modules.linear import AnalogLinear
 from mho.nn.modules.linear_mapped import AnalogLinearMapped
@@ -34,6 +39,9 @@ __all__ = [
     "AnalogConv2dMapped",
     "AnalogConv3d",
     "AnalogConv3dMapped",
+    "AnalogConvTranspose1d",
+    "AnalogConvTranspose2d",
+    "AnalogConvTranspose3d",
     "AnalogGRUCell",
     "AnalogLSTMCell",
     "AnalogLSTMCellCombinedWeight",

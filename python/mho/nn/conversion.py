@@ -32,6 +32,11 @@ from mho.nn.modules.conv_mapped import (
     AnalogConv2dMapped,
     AnalogConv3dMapped,
 )
+from mho.nn.modules.conv_transpose import (
+    AnalogConvTranspose1d,
+    AnalogConvTranspose2d,
+    AnalogConvTranspose3d,
+)
 from mho.nn.modules.linear import AnalogLinear
 from mho.nn.modules.linear_mapped import AnalogLinearMapped
 from mho.nn.modules.location import raise_in_layer
@@ -65,6 +70,9 @@ __all__ = [
     "AnalogConv2dMapped",
     "AnalogConv3d",
     "AnalogConv3dMapped",
+    "AnalogConvTranspose1d",
+    "AnalogConvTranspose2d",
+    "AnalogConvTranspose3d",
     "AnalogLinear",
     "AnalogLinearMapped",
     "AnalogSequential",

@@ -428,7 +428,7 @@ def test_any_model_of_torch(perfect_config: SingleRPUConfig) -> None:
     """Modules without an analog counterpart stay what they are."""
     model = nn.ModuleDict(
         {
-            "conv": nn.Sequential(nn.ConvTranspose2d(3, 4, 3), nn.BatchNorm2d(4), nn.GELU()),
+            "embedding": nn.Sequential(nn.Embedding(3, 4), nn.BatchNorm2d(4), nn.GELU()),
             "bag": nn.EmbeddingBag(4, 4),
             "attention": nn.MultiheadAttention(4, 2),
             "list": nn.ModuleList([nn.Linear(2, 2), None or nn.Identity()]),
@@ -446,7 +446,7 @@ class TestReport:
     def test_reasons(self, perfect_config: SingleRPUConfig) -> None:
         model = nn.ModuleDict(
             {
-                "conv": nn.ConvTranspose2d(3, 4, 3),
+                "pairs": nn.Bilinear(3, 4, 3),
                 "norm": nn.BatchNorm2d(4),
                 "act": nn.GELU(),
                 "bag": nn.EmbeddingBag(4, 4),
@@ -465,7 +465,7 @@ class TestReport:
         assert [entry.name for entry in report.converted] == ["head"]
         reasons = {entry.name: entry.reason for entry in report.digital}
         assert list(reasons) == [
-            "conv",
+            "pairs",
             "norm",
             "bag",
             "attention",
@@ -474,7 +474,7 @@ class TestReport:
             "lazy",
             "kept",
         ]
-        assert "no analog layer for ConvTranspose2d" in reasons["conv"]
+        assert "no analog layer for Bilinear" in reasons["pairs"]
         assert "no analog layer for EmbeddingBag" in reasons["bag"]
         assert "no analog layer for MultiheadAttention" in reasons["attention"]
         assert "MultiheadAttention" in reasons["attention.out_proj"]
@@ -489,7 +489,7 @@ class TestReport:
             conversion_report(3)  # type: ignore[arg-type]
 
     def test_nothing_converted_is_said(self, perfect_config: SingleRPUConfig) -> None:
-        for model in (nn.ConvTranspose2d(1, 1, 1), nn.ReLU()):
+        for model in (nn.Bilinear(1, 1, 1), nn.ReLU()):
             with pytest.warns(UserWarning, match="nothing was converted") as caught:
                 convert_to_analog(model, perfect_config)
             assert caught[0].filename == __file__

@@ -6,15 +6,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from mho.exceptions import ArgumentError, InputError
+from mho.exceptions import InputError
 from mho.nn.modules.kernel_layer import KernelLayer
 from mho.nn.modules.location import raise_located
 from mho.nn.modules.module_call import call
 from mho.nn.modules.patches import Patches, are_channels_last, images_of
-from mho.simulator.parameters.arguments import check_flag, check_tile_module_class
+from mho.simulator.parameters.arguments import check_flag
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.state.ordinary import on_host
-from mho.simulator.tiles.array import TileModuleArray
 
 
 class _AnalogConvNd(KernelLayer):
@@ -80,24 +79,7 @@ class _AnalogConvNd(KernelLayer):
         )
 
     def _make_tiles(self, rpu_config: Any, tile_module_class: type | None, bias: bool) -> None:
-        rows, columns = self.out_channels, self.in_features
-        chosen: Any = tile_module_class
-        if chosen is None and self.groups > 1:
-            chosen = getattr(rpu_config, "tile_array_class", None) or TileModuleArray
-        elif chosen is None:
-            chosen = rpu_config.get_default_tile_module_class(rows, columns)
-        check_tile_module_class(chosen)
-        self.analog_module: Any
-        if self.groups == 1:
-            self.analog_module = chosen(rows, columns, rpu_config, bias)
-            return
-        if not (isinstance(chosen, type) and issubclass(chosen, TileModuleArray)):
-            raise ArgumentError(
-                f"tile_module_class: a convolution of {self.groups} groups has a tile for each;"
-                f" leave it out, or give a class of TileModuleArray, got {chosen!r}"
-            )
-        columns *= self.groups
-        self.analog_module = chosen(rows, columns, rpu_config, bias, groups=self.groups)
+        self._make_tile(self.out_channels, self.in_features, rpu_config, tile_module_class, bias)
 
     @property
     def in_features(self) -> int:

@@ -25,13 +25,16 @@ from mho.simulator.parameters.arguments import (
     check_instance,
     check_rpu_config,
     check_size,
+    check_tile_module_class,
 )
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parts.clipping import unwatched, warning_of_clipping
 from mho.simulator.raw_tiles.rows import check_tensor
+from mho.simulator.state.entries import Entry, check_entry
 from mho.simulator.state.ordinary import on_host
 from mho.simulator.state.transaction import nobody_sees
 from mho.simulator.tiles.analog import SingleRPUConfig
+from mho.simulator.tiles.array import TileModuleArray
 
 KernelT = TypeVar("KernelT", bound="KernelLayer")
 Sizes = int | tuple[int, ...]
@@ -92,6 +95,39 @@ class KernelLayer(AnalogLayerBase, _ConvNd):
     def _make_tiles(self, rpu_config: Any, tile_module_class: type | None, bias: bool) -> None:
         """Make the tiles."""
         raise NotImplementedError
+
+    def _make_tile(
+        self, rows: int, columns: int, rpu_config: Any, tile_module_class: Any, bias: bool
+    ) -> None:
+        """Make `analog_module`: a tile or an array, with tiles for each group.
+
+        Args:
+            rows: Number of outputs of all groups.
+            columns: Number of inputs of one group.
+            rpu_config: Configuration.
+            tile_module_class: As in the constructor.
+            bias: Whether the tiles, or the array, have a bias.
+
+        Raises:
+            ArgumentError: There are groups, and the class is not one of arrays.
+        """
+        chosen: Any = tile_module_class
+        if chosen is None and self.groups > 1:
+            chosen = getattr(rpu_config, "tile_array_class", None) or TileModuleArray
+        elif chosen is None:
+            chosen = rpu_config.get_default_tile_module_class(rows, columns)
+        check_tile_module_class(chosen)
+        self.analog_module: Any
+        if self.groups == 1:
+            self.analog_module = chosen(rows, columns, rpu_config, bias)
+            return
+        if not (isinstance(chosen, type) and issubclass(chosen, TileModuleArray)):
+            raise ArgumentError(
+                f"tile_module_class: a convolution of {self.groups} groups has a tile for each;"
+                f" leave it out, or give a class of TileModuleArray, got {chosen!r}"
+            )
+        columns *= self.groups
+        self.analog_module = chosen(rows, columns, rpu_config, bias, groups=self.groups)
 
     def _check(
         self, *, in_channels: int, out_channels: int, kernel_size: Any, stride: Any, padding: Any,
@@ -190,6 +226,9 @@ class KernelLayer(AnalogLayerBase, _ConvNd):
         if strict and loading.is_digital_entry(state_dict, prefix):
             error_msgs.append(loading.digital_entry(prefix))
             return
+        name = f"{prefix}bias"
+        if self._parameters.get("bias") is not None and name in state_dict:
+            check_entry(name, state_dict[name], Entry(((self.out_channels,),)))
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )

@@ -9,7 +9,9 @@ from torch.nn import functional
 
 from mho.exceptions import InputError
 
-_CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+"""Memory format with the channels last, by number of axes of an image."""
+
 # Modes of padding by their name in layers, as `torch.nn.functional.pad` calls them.
 _MODES = {mode: mode for mode in ("reflect", "replicate", "circular")} | {"zeros": "constant"}
 
@@ -156,7 +158,7 @@ def are_channels_last(images: Tensor) -> bool:
     Args:
         images: Shape `[N, C, *sizes]`.
     """
-    order = _CHANNELS_LAST.get(images.dim() - 2)
+    order = CHANNELS_LAST.get(images.dim() - 2)
     return (
         order is not None
         and images.is_contiguous(memory_format=order)
