@@ -135,6 +135,14 @@ def test_objects_can_be_rules() -> None:
         RPUConfigBase.from_json(text.replace(before, before[:-2] + "00"))
 
 
+def no_argument() -> None:
+    """Take nothing."""
+
+
+def two_arguments(t: RuleTile, other: int) -> None:
+    """Take too much."""
+
+
 @pytest.mark.parametrize(
     ("fields", "match"),
     [
@@ -150,6 +158,9 @@ def test_objects_can_be_rules() -> None:
         ({"shapes": {0: ("D", "Y")}}, r"device\.shapes\[0\]"),
         ({"shapes": {0: ("D", 0)}}, r"device\.shapes\[0\]"),
         ({"shapes": {0: ("D", 2)}, "gamma_vec": [1.0, 1.0]}, r"device\.shapes\[0\]"),
+        ({"rule": no_argument}, r"device\.rule: .*one argument"),
+        ({"rule": two_arguments}, r"device\.rule: .*one argument"),
+        ({"weight": no_argument}, r"device\.weight: .*one argument"),
         ({"params": {"a": "b"}}, r"device\.params"),
         ({"transfer_update": UpdateParameters(pulse_type=PulseType.NONE)}, "transfer_update"),
     ],

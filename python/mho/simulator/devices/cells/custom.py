@@ -1,5 +1,6 @@
 """Cell whose update is a function in Python."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FunctionType
@@ -178,6 +179,8 @@ class CustomCompound(UnitCell):
             " a module, put numbers into params, or set allow_unsaved=True"
         )
         require(self.allow_unsaved or functions.is_storable(function), path, name, why)
+        why = f"expected a function of one argument, the tile, got {name}{_signature(function)}"
+        require(_takes_one(function), path, name, why)
 
     def _check_shapes(self, path: str) -> None:
         number = len(self.unit_cell_devices)
@@ -192,6 +195,26 @@ class CustomCompound(UnitCell):
             square = shape == ("D", "X") or not self.gamma_vec or self.gamma_vec[k] == 0.0
             why = "a device of another shape cannot be part of the sum; give it no weight there"
             require(square or self.weight is not None, path, name, why)
+
+
+def _signature(function: Any) -> str:
+    try:
+        return str(inspect.signature(function))
+    except (TypeError, ValueError):
+        return "(...)"
+
+
+def _takes_one(function: Any) -> bool:
+    """Return whether a function can be called with one argument; true where nobody can tell."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return True
+    try:
+        signature.bind(None)
+    except TypeError:
+        return False
+    return True
 
 
 def _is_size(size: object) -> bool:
