@@ -95,8 +95,9 @@ def plan_edit(tile: EditedTile, obj: object, name: str, old: Any) -> Callable[[]
     paths = [join(path, name) for path in _paths(tile.rpu_config, obj)]
     if not paths:  # the object was part of the configuration once
         return lambda: None
-    for path in paths:
-        refuse_fixed(path, old, vars(obj).get(name, MISSING))
+    if name not in getattr(type(obj), "free_fields", ()):
+        for path in paths:
+            refuse_fixed(path, old, vars(obj).get(name, MISSING))
     check_config(tile, tile.rpu_config)
     tile.tile.check_edit(tile.rpu_config)
     return lambda: _act(tile)

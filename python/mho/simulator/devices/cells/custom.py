@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FunctionType
-from typing import Any
+from typing import Any, ClassVar
 
 from mho.exceptions import ConfigError
 from mho.simulator.devices.cells.checks import (
@@ -40,6 +40,9 @@ class CustomCompound(UnitCell):
     and forgets states and counters of the rule.
     """
 
+    free_fields: ClassVar[tuple[str, ...]] = ("params",)
+    """Fields that may be changed while a tile lives, as no others of a device."""
+
     rule: Callable[..., Any] | None = None
     """Function at the top level of a module, or an object that can be called, of a registered
     class. Called with a `RuleTile`."""
@@ -59,7 +62,8 @@ class CustomCompound(UnitCell):
     `RuleTile` after every update."""
 
     params: dict[str, bool | int | float] = field(default_factory=dict, metadata={"hide_if": {}})
-    """Numbers that the rule finds as `t.p`."""
+    """Numbers that the rule finds as `t.p`. Those of a tile, `tile.rpu_config.device.params`, may be
+    changed and act from the next update on."""
 
     transfer_forward: IOParameters = field(default_factory=IOParameters)
     """How the rule reads; noise and bound management do not act."""
