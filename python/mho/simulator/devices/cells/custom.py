@@ -62,8 +62,8 @@ class CustomCompound(UnitCell):
     `RuleTile` after every update."""
 
     params: dict[str, bool | int | float] = field(default_factory=dict, metadata={"hide_if": {}})
-    """Numbers that the rule finds as `t.p`. Those of a tile, `tile.rpu_config.device.params`, may be
-    changed and act from the next update on."""
+    """Numbers that the rule finds as `t.p`. Those of a tile, `tile.rpu_config.device.params`, may
+    be changed and act from the next update on."""
 
     transfer_forward: IOParameters = field(default_factory=IOParameters)
     """How the rule reads; noise and bound management do not act."""
