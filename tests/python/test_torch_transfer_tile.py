@@ -377,6 +377,8 @@ REFUSED: dict[str, Callable[[], Any]] = {
     r"device\.experimental_correct_accumulation: ": accumulated,
     r"device\.step: .*use a positive one": lambda: made(step=-1.0),
     r"device\.transfer_update\.pulse_type: ": lambda: made(transfer_update=NOTHING),
+    r"device\.transfer_every: must be finite": lambda: made(transfer_every=float("inf")),
+    r"device\.gamma: must be finite and at most": lambda: made(gamma=1e30),
     r"device\.unit_cell_devices: .*got 3 devices": lambda: changed(
         unit_cell_devices=[device(), device(), device()]
     ),

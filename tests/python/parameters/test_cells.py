@@ -71,6 +71,7 @@ REFUSED: list[tuple[str, Callable[[], Any]]] = [
     # Lists with one value per device.
     ("gamma_vec", lambda: cell(VectorUnitCell, gamma_vec=[1.0])),
     ("gamma_vec", lambda: cell(VectorUnitCell, gamma_vec=[1.0, 1.0, 1.0])),
+    ("gamma_vec", lambda: cell(VectorUnitCell, gamma_vec=[0.0, 0.0])),
     *(("gamma_vec", lambda c=c: cell(c, gamma_vec=[1.0])) for c in CHAINS),
     *(("gamma_vec", lambda c=c: cell(c, gamma_vec=[1.0, 0.0])) for c in CHAINS),
     *(("transfer_every_vec", lambda c=c: cell(c, transfer_every_vec=[1.0])) for c in CHAINS),
@@ -108,6 +109,12 @@ REFUSED: list[tuple[str, Callable[[], Any]]] = [
     (
         "with_reset_prob",
         lambda: cell(TransferCompound, with_reset_prob=0.1, transfer_columns=False),
+    ),
+    # Only chopped cells know an automatic period; there would be no transfer at all.
+    *(("transfer_every", lambda c=c: cell(c, transfer_every=-1.0)) for c in CHAINS[:2]),
+    *(
+        ("transfer_every_vec", lambda c=c: cell(c, transfer_every_vec=[1.0, -1.0]))
+        for c in CHAINS[:2]
     ),
     ("thres_scale", lambda: cell(BufferedTransferCompound, thres_scale=0.0)),
     *(("n_reads_per_transfer", lambda c=c: cell(c, n_reads_per_transfer=2)) for c in CHAINS[2:]),
@@ -220,7 +227,7 @@ ACCEPTED: list[Callable[[], Any]] = [
     lambda: cell(OneSidedUnitCell, 1, copy_inverted=True),
     lambda: cell(OneSidedUnitCell, 2, copy_inverted=True),
     PCMPresetUnitCell,
-    lambda: cell(TransferCompound, 4, gamma_vec=[0.0, 0.0, 0.0, 2.0], transfer_every=-1.0),
+    lambda: cell(TransferCompound, 4, gamma_vec=[0.0, 0.0, 0.0, 2.0], transfer_every=0.0),
     lambda: cell(TransferCompound, n_reads_per_transfer=100, random_selection=True),
     lambda: cell(TransferCompound, with_reset_prob=1.0),
     lambda: cell(BufferedTransferCompound, 3, transfer_lr_vec=[1.0, 0.5, 0.0]),
