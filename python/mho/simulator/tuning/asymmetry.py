@@ -23,6 +23,9 @@ Array = NDArray[np.float64]
 FLOOR = 1e-3
 """Least asymmetry that settings are derived from: without any, memories are endless."""
 
+NO_PULL = 1e-2
+"""Asymmetry below which a device remembers longer than any training: nothing relaxes."""
+
 _POINTS = 401
 # Cells that choose a device for each vector are averaged over as many vectors; a multiple of the
 # numbers of devices that cells usually have.
