@@ -30,6 +30,7 @@ from custom_compounds import (
     write_all,
 )
 from mho.exceptions import ArgumentError, ConfigError, TileError, TileModuleError
+from mho.nn import AnalogLinearMapped, edit_config
 from mho.simulator.configs import (
     CustomCompound,
     InferenceRPUConfig,
@@ -255,6 +256,22 @@ def test_params_of_a_living_tile(change: Any) -> None:
     assert made.rpu_config.device.params == {"a": 3.0} and not made.rpu_config.device.shapes
     assert_same(made, before)
     assert type(copy.deepcopy(made.rpu_config.device.params)) is dict
+
+
+def test_params_of_several_tiles() -> None:
+    """By name in a whole model, and by the configuration of an array."""
+    given = config(fields, params={"a": 1.0})
+    given.mapping.max_input_size = 3
+    model = torch.nn.Sequential(AnalogLinearMapped(4, 3, False, given), torch.nn.Sigmoid())
+    tiles = list(model[0].analog_tiles())
+    assert len(tiles) == 2
+    edit_config(model, "device.params", {"a": 2.0})
+    assert [tile.rpu_config.device.params for tile in tiles] == 2 * [{"a": 2.0}]
+    model[0].analog_module.rpu_config.device.params["a"] = 3.0
+    assert [tile.rpu_config.device.params for tile in tiles] == 2 * [{"a": 3.0}]
+    with pytest.raises(ConfigError, match=r"device\.params\['a'\]"):
+        edit_config(model, "device.params", {"a": "b"})
+    assert [tile.rpu_config.device.params for tile in tiles] == 2 * [{"a": 3.0}]
 
 
 def test_another_length_of_writes() -> None:
