@@ -399,6 +399,20 @@ def test_what_it_does_not_do_is_refused(message: str) -> None:
         tile_of(config)
 
 
+@pytest.mark.parametrize("cell", [ChoppedTransferCompound, DynamicTransferCompound])
+def test_a_buffer_that_overflows_changes_nothing(cell: type[Any]) -> None:
+    tile = tile_of(made(cell))
+    tile.set_learning_rate(1e38)
+    before = {name: value.clone() for name, value in tile.state_dict().items()}
+    x, d = torch.ones(1, tile.in_size), torch.ones(1, tile.out_size)
+    with pytest.raises(ArgumentError, match=r"device\.transfer_lr: .*overflow"):
+        for _ in range(3):
+            tile.update(x, d)
+            before = {name: value.clone() for name, value in tile.state_dict().items()}
+    assert all(torch.equal(tile.state_dict()[name], value) for name, value in before.items())
+    assert bool(torch.isfinite(tile.tile.hidden_weight).all())
+
+
 def test_errors_of_the_core_name_the_fields_of_the_cell() -> None:
     config = made()
     config.device.transfer_forward = IOParameters(nm_decay=5.0)

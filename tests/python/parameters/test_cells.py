@@ -124,6 +124,9 @@ REFUSED: list[tuple[str, Callable[[], Any]]] = [
     *(("in_chop_prob", lambda c=c: cell(c, in_chop_prob=-0.5)) for c in CHAINS[2:]),
     *(("out_chop_prob", lambda c=c: cell(c, out_chop_prob=1.5)) for c in CHAINS[2:]),
     *(("auto_momentum", lambda c=c: cell(c, auto_momentum=-1.0)) for c in CHAINS[2:]),
+    # A buffer that grows by itself is infinite after some hundred writes.
+    *(("momentum", lambda c=c: cell(c, momentum=1.5)) for c in CHAINS[1:]),
+    *(("momentum", lambda c=c: cell(c, momentum=-0.1)) for c in CHAINS[1:]),
     ("in_chop_prob", lambda: cell(DynamicTransferCompound, in_chop_prob=0.0)),
     ("tail_weightening", lambda: cell(DynamicTransferCompound, tail_weightening=-1.0)),
     (
