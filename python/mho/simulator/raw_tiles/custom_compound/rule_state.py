@@ -131,6 +131,14 @@ class RuleState:
         counter.fill_((value + 1) % n)
         return value
 
+    def length_of(self, name: str) -> int:
+        """Return the number of values of a cycle.
+
+        Args:
+            name: Its name.
+        """
+        return int(self._layout[_CYCLES][name])
+
     def _check_name(self, what: str, name: str) -> None:
         if not isinstance(name, str) or not name.isidentifier():
             raise ConfigError(f"rule: the name of each {what} must be an identifier, got {name!r}")
