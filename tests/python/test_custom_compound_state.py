@@ -247,6 +247,9 @@ def failing_call(t: RuleTile) -> None:
         (lambda t: t.state("q", 2, init=300, dtype=torch.uint8), ConfigError, "'q': init"),
         (lambda t: t.state("q", 2, init=0.5, dtype=torch.int64), ConfigError, "'q': init"),
         (lambda t: t.cycle("k", True), ConfigError, "'k'"),
+        (lambda t: setattr(t, "H", torch.zeros(2)), ConfigError, r"t\.H: .* t\.state\('H'"),
+        (lambda t: setattr(t, "lr", 2.0), ConfigError, r"t\.lr: cannot be set"),
+        (lambda t: t.weights(0), AttributeError, "no attribute 'weights'"),
     ],
 )
 def test_bad_calls_name_the_argument(call: Any, error: type[Exception], match: str) -> None:

@@ -54,6 +54,18 @@ class Parts(Protocol):
 class RuleView:
     """What a rule gets: a `RuleTile` during one update, or while weights are put together."""
 
+    _parts: Parts
+    _devices: list[DeviceTile]
+    _rule: RuleState
+    _samples: tuple[Tensor, Tensor] | None
+    lr: float
+    g: Sequence[float]
+    p: Mapping[str, Any]
+    D: int
+    X: int
+    B: int
+    count: int
+
     def __init__(self, parts: Parts, batch: int = 0) -> None:
         """See a tile.
 
@@ -61,13 +73,35 @@ class RuleView:
             parts: Raw tile.
             batch: Number of samples of the update, 0 outside of updates.
         """
-        self._parts, self._devices, self._rule = parts, parts.devices, parts.rule
-        self._samples: tuple[Tensor, Tensor] | None = None
-        self.lr = parts.learning_rate
-        self.g: Sequence[float] = tuple(device.granularity for device in parts.devices)
-        self.p: Mapping[str, Any] = MappingProxyType(parts.cell.params)
-        self.D, self.X, self.B = parts.get_d_size(), parts.get_x_size(), batch
-        self.count = int(parts.rule.count)
+        # Past `__setattr__`, which is for rules.
+        vars(self).update(
+            _parts=parts,
+            _devices=parts.devices,
+            _rule=parts.rule,
+            _samples=None,
+            lr=parts.learning_rate,
+            g=tuple(device.granularity for device in parts.devices),
+            p=MappingProxyType(parts.cell.params),
+            D=parts.get_d_size(),
+            X=parts.get_x_size(),
+            B=batch,
+            count=int(parts.rule.count),
+        )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse: what a rule puts here would be lost after the call.
+
+        Args:
+            name: Name.
+            value: Value.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(
+            f"rule: t.{name}: cannot be set; take a variable, or t.state({name!r}, ...) for what is"
+            " to last"
+        )
 
     def close(self) -> None:
         """End the view: whoever has kept it can change nothing outside of the call of the rule."""
@@ -80,7 +114,8 @@ class RuleView:
                 "rule: the call of the rule is over, and its tile cannot be changed through it any"
                 " more; do not keep what the rule was called with"
             )
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        what = f"{type(self).__name__!r} object has no attribute {name!r}"
+        raise AttributeError(what, name=name, obj=self)
 
     def show(self, x: Tensor, d: Tensor, count: int) -> None:
         """Show samples to the rule.
@@ -90,7 +125,7 @@ class RuleView:
             d: Gradients of the outputs.
             count: Number of samples so far, with these.
         """
-        self._samples, self.count = (x, d), count
+        vars(self).update(_samples=(x, d), count=count)
 
     @property
     def x(self) -> Tensor:
