@@ -395,6 +395,16 @@ def test_extra_values_come_back() -> None:
         other.load_extra({k: v for k, v in extra.items() if k != "rule_count"}, strict=True)
 
 
+@pytest.mark.parametrize("number", [COLUMNS, -1, 2**70, 1.5, "a", [[1]]])
+def test_extra_counters_that_cannot_be_are_refused(number: Any) -> None:
+    made = busy_tile()
+    run(made)
+    before = snapshot(made)
+    with pytest.raises(TileError, match="rule_cycle_k"):
+        made.tile.load_extra({"rule_count": [3], "rule_cycle_k": [number]})
+    assert_same(made, before)
+
+
 def test_pulses_are_counted() -> None:
     made = tile(set_pulses, device(0.001, count_pulses=True), device(0.002))
     run(made)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mho.simulator.devices.cells.one_sided import OneSidedUnitCell
 from mho.simulator.devices.cells.unit_cell import UnitCell
 from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.devices.soft_bounds_pmax import SoftBoundsPmaxDevice
@@ -22,6 +23,9 @@ Array = NDArray[np.float64]
 
 FLOOR = 1e-3
 """Least asymmetry that settings are derived from: without any, memories are endless."""
+
+NO_PULL = 1e-2
+"""Asymmetry below which a device remembers longer than any training: nothing relaxes."""
 
 _POINTS = 401
 # Cells that choose a device for each vector are averaged over as many vectors; a multiple of the
@@ -102,9 +106,14 @@ def steps(device: CrosspointDevice) -> tuple[Array, Array, Array]:
 def bounds(device: CrosspointDevice) -> tuple[float, float]:
     """Return the mean bounds of the weight of a device; those of a cell are of its first device.
 
+    The weight of a one-sided pair is the difference of both.
+
     Args:
         device: Device or cell.
     """
+    if isinstance(device, OneSidedUnitCell) and device.unit_cell_devices:
+        low, high = bounds(device.unit_cell_devices[0])
+        return low - high, high - low
     if isinstance(device, SoftBoundsPmaxDevice):
         values = device.soft_bounds_values()
         return values["w_min"], values["w_max"]

@@ -21,7 +21,7 @@ from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.devices.rules.residual import residual, weights_of_devices
 from mho.simulator.parameters.tuning import TuningParameter
 from mho.simulator.tuning import gains
-from mho.simulator.tuning.asymmetry import FLOOR, Asymmetry, asymmetry, bounds
+from mho.simulator.tuning.asymmetry import FLOOR, NO_PULL, Asymmetry, asymmetry, bounds
 from mho.simulator.tuning.explanation import Explanation, read_noise
 from mho.simulator.tuning.remarks import add_remarks
 
@@ -29,9 +29,6 @@ Buffered = BufferedTransferCompound | ChoppedTransferCompound
 
 LONGEST_TRAIN = 31
 """Most pulses that a vector, or a transfer, asks for."""
-
-NO_PULL = 1e-2
-"""Asymmetry below which a device remembers longer than any training: nothing relaxes."""
 
 LONGEST_WAIT = 16
 """Sweeps that the fast device is given to collect, even if it remembers more: a slow device that

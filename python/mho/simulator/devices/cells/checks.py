@@ -57,6 +57,20 @@ def require_probability(value: float, path: str, name: str) -> None:
     require(0.0 <= value <= 1.0, path, name, f"must be in 0..1, got {describe(value)}")
 
 
+def require_momentum(value: float, path: str) -> None:
+    """Refuse a buffer that grows by itself: after some hundred writes it would be infinite.
+
+    Args:
+        value: Fraction of the buffer that stays after a write.
+        path: Path of the cell.
+
+    Raises:
+        ConfigError: It is no fraction.
+    """
+    why = f"is the fraction of the buffer that stays, in 0..1, got {describe(value)}"
+    require(0.0 <= value <= 1.0, path, "momentum", why)
+
+
 def require_pulsed(device: CrosspointDevice, path: str) -> None:
     """Refuse a device that pulses of a cell cannot reach.
 
