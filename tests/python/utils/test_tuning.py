@@ -241,7 +241,6 @@ def test_residual_learning_keeps_devices_that_differ() -> None:
         (lambda: learnable(build_config("tt", soft(dw_min=-1)), 3, 2), ConfigError, "dw_min"),
         (lambda: build_config("sgd", soft(), tune=True), ArgumentError, "tune"),
         (lambda: build_config("erider", soft(), tune=True), ArgumentError, "tune: erider"),
-        (lambda: build_config("Residual", soft(), tune="fast", n_devices=3), ArgumentError, "tune"),
         (lambda: build_config("low-rank", soft(), tune=True), ArgumentError, "tune"),
         (lambda: build_config("tt", soft(), tune="quick"), ArgumentError, "tune"),
         (lambda: build_config("tt", soft(), n_devices=3), ArgumentError, "n_devices: tt"),
