@@ -25,3 +25,27 @@ fn step_noise(mean: f32, w: f32, up: bool, cell: Cell) -> f32 {
     let full = cell.extra.y * (fma(params.rule[2].x, abs(w), params.rule[1].w) + abs(mean));
     return params.rule[0].x * select(mean, full, params.rule[2].y != 0.0);
 }
+
+fn flow(w: f32, up: bool, u: f32, cell: Cell) -> f32 {
+    let z = fma(cell.extra.x, w, params.rule[1].z);
+    let gamma = select(params.rule[1].x, params.rule[0].w, up);
+    let amplitude = select(params.rule[0].z, params.rule[0].y, up);
+    let rest = max(1.0 - amplitude * exp_of(gamma * z), 0.0);
+    if rest <= 0.0 {
+        return w;
+    }
+    let rate = gamma * cell.extra.x;
+    let size = select(-cell.down, cell.up, up);
+    let t = -rate * size * u;
+    let grows = t > 1.0;
+    let change = expm1_of(select(t, -t, grows));
+    let x = select(rest, 1.0 - rest, grows) * change;
+    if x <= -1.0 {
+        return w + select(-1e30, 1e30, size > 0.0);
+    }
+    let log = ln_1p_of(x);
+    if grows {
+        return w - (log + t) / rate;
+    }
+    return w + size * u * rest * ratio_of(change, t) * ratio_of(log, x);
+}

@@ -53,7 +53,7 @@ pub use pow_step_reference::PowStepReference;
 pub use response::{MAX_CONSTANTS, Response};
 pub use rows::Cells;
 pub(crate) use rule::Shape;
-pub use rule::{Branch, CellRef, Kernel, MAX_EXTRA, PulsedDevice, Rule, WriteNoise};
+pub use rule::{Branch, CellRef, Kernel, MAX_EXTRA, PulsedDevice, Reach, Rule, WriteNoise};
 pub use soft_bounds::SoftBounds;
 pub use soft_bounds_reference::SoftBoundsReference;
 

@@ -50,7 +50,7 @@ pub(crate) struct Source<'a> {
     /// Which of the pulses count.
     pub(crate) turn: Turn,
     /// Signs, 1 or -1, by which the inputs (one more with `bias`) and the errors are multiplied; empty
-    /// for none. Exact updates do not know them.
+    /// for none. Neither exact updates nor infinitely fine steps know them.
     pub(crate) signs: [&'a [i8]; 2],
     /// Key of the trains.
     pub(crate) key: Key,

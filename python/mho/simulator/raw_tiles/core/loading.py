@@ -131,6 +131,11 @@ def check_edit(parsed: ParsedConfig, config: Any) -> None:
             f"update.pulse_type: cannot be changed in a living tile from {parsed.spec.device} to"
             f" {spec.device} devices, which are drawn when a tile is built; build a new tile"
         )
+    if spec.flows != parsed.spec.flows:
+        raise TileModuleError(
+            "device.dw_min: cannot be changed to or from 0 in a living tile, whose steps are drawn"
+            " when it is built; build a new tile"
+        )
     if spec.cell_entries != parsed.spec.cell_entries:
         raise TileModuleError(
             f"device: this change of {spec.device} cannot be made in a living tile, whose"
@@ -278,6 +283,12 @@ def _plan_hidden(
         raise StateError(
             f"{Names.HIDDEN}: the state is that of device {old_spec.device} with parameters"
             f" {old_spec.hidden_names}, but the tile has {spec.device} with {spec.hidden_names}"
+        )
+    if old_spec.flows != spec.flows:
+        fine, coarse = ("the state", "the tile") if old_spec.flows else ("the tile", "the state")
+        raise StateError(
+            f"{Names.HIDDEN}: {fine} has dw_min = 0, where steps are factors, and {coarse} has steps"
+            " in units of the weight; load the state with its configuration"
         )
     shape = (spec.d_size, spec.x_size)
     given = _take(entries, Names.HIDDEN)
