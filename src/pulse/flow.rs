@@ -567,7 +567,7 @@ mod tests {
             // Long enough for all pulses: relative to `dw_min`, not to the granularity.
             let parameters = UpdateParameters { desired_bl: 2000, ..UpdateParameters::default() };
             let device = Device::new(&config, &parameters, 2, 5, false).unwrap();
-            let planes: Vec<_> = rig.planes.iter().map(|(name, plane)| match *name {
+            let planes = rig.planes.iter().map(|(name, plane)| match *name {
                 "dwmin_up" | "dwmin_down" => Plane::Constant(1e-4),
                 "slope_up" | "slope_down" => {
                     let values: Vec<f32> = plane.values().iter().map(|v| v * 1e-4).collect();

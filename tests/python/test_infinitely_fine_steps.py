@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mho import _core
-from mho.exceptions import ArgumentError, ConfigError, StateError, TileError, TileModuleError
+from mho.exceptions import ArgumentError, ConfigError, StateError, TileModuleError
 from mho.simulator.configs import (
     BufferedTransferCompound,
     ChoppedTransferCompound,
@@ -38,7 +38,7 @@ from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.tiles import AnalogTile
 from mho.simulator.tiles.transfer import TorchTransferTile
-from mho.utils.visualization import compute_pulse_response
+from mho.utils.visualization import estimate_n_steps, get_tile_for_plotting
 from pulsed import PULSED, Array, build, cases, cells_of, formula, put, raw
 
 ROWS, COLUMNS = 5, 17
@@ -89,10 +89,12 @@ def test_weights_follow_the_response(name: str, at: int, mode: UpdateMode) -> No
     tile = tile_of(build(name, at, dw_min=0.0), update=UpdateParameters(update_mode=mode))
     device, cell = tile.rpu_config.device, cells_of(tile)
     expected = start(tile)
-    x, d = samples(tile)
+    # One step across several nodes is no flow, and grows with their slopes.
+    x, d = samples(tile, size=0.3 if mode is UpdateMode.FLOW else 0.03)
+    many = len(getattr(device, "piecewise_up", ())) > 10
+    steps = 1 if mode is UpdateMode.EULER else 30_000 if many else 3000
     for inputs, errors in zip(x, d, strict=True):
         change = -np.outer(errors.double(), inputs.double())
-        steps = 1 if mode is UpdateMode.EULER else 3000
         expected = followed(name, device, cell, expected, change, steps)
     tile.update(x, d)
     # Constants of the devices have single precision, and powers and exponentials a relative error of
@@ -282,9 +284,9 @@ def test_calls_that_need_pulses_refuse() -> None:
         build_config("tt", FINE, tune=True).for_tile(4, 4)
     config = SingleRPUConfig(device=FINE)
     with pytest.raises(ConfigError, match="granularity"):
-        compute_pulse_response(config)
+        estimate_n_steps(config)
     with pytest.raises(ConfigError, match="dw_min"):
-        compute_pulse_response(config, n_steps=10)
+        get_tile_for_plotting(config, 3)
     counts = torch.zeros(ROWS, COLUMNS, dtype=torch.int64)
     x, d = samples(tile)
     with pytest.raises(ConfigError, match="dw_min"):
@@ -297,9 +299,10 @@ def test_states_of_steps_and_of_fine_steps_do_not_mix() -> None:
     fine, coarse = tile_of(SoftBoundsDevice(dw_min=0.0)), tile_of(SoftBoundsDevice())
     for source, target in ((fine, coarse), (coarse, fine)):
         before = {name: value.clone() for name, value in target.state_dict().items()}
-        target.load_rpu_config = False
+        target.set_load_rpu_config_state(False, False)
         with pytest.raises(StateError, match="dw_min = 0"):
-            target.load_state_dict(source.state_dict(), load_rpu_config=False)
+            target.load_state_dict(source.state_dict())
+        target.set_load_rpu_config_state(True, False)
         assert all(torch.equal(before[k], v) for k, v in target.state_dict().items())
     coarse.load_state_dict(fine.state_dict())
     assert coarse.rpu_config.device.flows()
@@ -308,9 +311,11 @@ def test_states_of_steps_and_of_fine_steps_do_not_mix() -> None:
 def test_edits_of_a_living_tile() -> None:
     for before, after in ((0.0, 0.001), (0.001, 0.0)):
         tile = tile_of(SoftBoundsDevice(dw_min=before))
-        tile.rpu_config.device.dw_min = after
         with pytest.raises(TileModuleError, match="dw_min"):
-            tile.update(*samples(tile))
+            tile.rpu_config.device.dw_min = after
+        other = SingleRPUConfig(device=SoftBoundsDevice(dw_min=after))
+        with pytest.raises(StateError, match="dw_min = 0"):
+            tile.replace_with(other)
     tile = tile_of(SoftBoundsDevice(dw_min=0.0))
     tile.rpu_config.update.update_mode = UpdateMode.EULER
     cell, expected = cells_of(tile), start(tile)
@@ -445,7 +450,6 @@ def test_trouble_in_python_changes_nothing() -> None:
     x[1, 2] = math.nan
     with pytest.raises(ArgumentError, match="x"):
         tile.update(x, d)
-    tile.rpu_config.device.step = lambda *_: torch.zeros(1)  # type: ignore[method-assign]
     assert all(torch.equal(before[k], v) for k, v in tile.state_dict().items())
 
 

@@ -131,11 +131,6 @@ def check_edit(parsed: ParsedConfig, config: Any) -> None:
             f"update.pulse_type: cannot be changed in a living tile from {parsed.spec.device} to"
             f" {spec.device} devices, which are drawn when a tile is built; build a new tile"
         )
-    if spec.flows != parsed.spec.flows:
-        raise TileModuleError(
-            "device.dw_min: cannot be changed to or from 0 in a living tile, whose steps are drawn"
-            " when it is built; build a new tile"
-        )
     if spec.cell_entries != parsed.spec.cell_entries:
         raise TileModuleError(
             f"device: this change of {spec.device} cannot be made in a living tile, whose"
