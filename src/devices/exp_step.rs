@@ -1,11 +1,12 @@
 //! Steps that fall exponentially with the weight.
 
 use super::common::PulsedParameters;
-use super::math::{self, exp, expm1, ln_1p, ratio};
+use super::math::{self, exp, exp_and_expm1, ln_near_1, ratio};
 use super::response::Response;
 use super::rule::{Branch, CellRef, PulsedDevice, Rule, WriteNoise, select, write_noise};
 use crate::config::{finite, params, require};
 use crate::error::Result;
+use crate::simd::larger;
 
 params! {
     /// Device with exponential steps, fitted to resistive memory (Gong et al., "Signal and noise
@@ -133,25 +134,28 @@ impl Rule for ExpStepRule {
         self.std
     }
 
-    /// With `k = gamma dz/dw` and what is left of the step, `q = 1 - A e^(gamma z)`, the flow
+    /// With `k = gamma dz/dw`, what a step has lost, `p = A e^(gamma z)`, and what is left, `q = 1 - p`, the flow
     /// `e^(-k w) -> B + (e^(-k w) - B) e^t` with `B = A e^(gamma b)` and `t = -k size u` is
-    /// `w - ln(1 + q (e^t - 1)) / k`, where small changes keep their digits. A step that has ended stays so.
+    /// `w - ln(p + q e^t) / k`. Small changes keep their digits as `ln(1 + q (e^t - 1))`, and steps that grow do not
+    /// overflow as `t + ln(q + p e^-t)`. A step that has ended stays so.
     #[inline(always)]
     fn flow(self, w: f32, up: bool, u: f32, cell: CellRef) -> f32 {
-        let rest = 1.0 - self.decrease(w, up, cell);
-        let rest = select(rest > 0.0, rest, 0.0);
+        let lost = self.decrease(w, up, cell);
+        let rest = 1.0 - lost;
         let rate = select(up, self.gamma[0], self.gamma[1]) * cell.extra[SCALE];
         let size = select(up, cell.up, -cell.down);
         let t = -rate * size * u;
-        // Where steps grow on the way, e^t is taken out of the logarithm, so that nothing overflows.
-        let grows = t > 1.0;
-        let change = expm1(select(grows, -t, t));
-        let x = select(grows, 1.0 - rest, rest) * change;
-        let log = ln_1p(x);
+        let (far, grows) = (t.abs() > 1.0, t > 1.0);
+        let [power, change] = exp_and_expm1(select(grows, -t, t));
+        let x = rest * change;
+        let sum = select(grows, lost.mul_add(power, rest), rest.mul_add(power, lost));
+        let sum = select(far, sum, 1.0 + x);
+        let log = ln_near_1(larger(sum, f32::MIN_POSITIVE), select(far, 1.0, x));
         let near = size * u * rest * ratio(change, t) * ratio(log, x);
-        let moved = select(grows, -(log + t) / rate, near);
+        let moved = select(far, -(log + select(grows, t, 0.0)) / rate, near);
         // A negative amplitude lets steps grow beyond all limits before the end.
-        let moved = select(x > -1.0, moved, FAR.copysign(size));
+        let moved = select(sum > 0.0, moved, FAR.copysign(size));
+        let moved = select(lost == 0.0, size * u, moved);
         w + select(rest > 0.0, moved, 0.0)
     }
 }

@@ -40,16 +40,28 @@ fn reduced(t: f32) -> (f32, f32, f32) {
 /// `e^t - 1`, between -1 and the largest value that [`exp2`] returns; small ones keep their digits.
 #[inline(always)]
 pub(crate) fn expm1(t: f32) -> f32 {
+    exp_and_expm1(t)[1]
+}
+
+/// `e^t` and `e^t - 1`.
+#[inline(always)]
+pub(crate) fn exp_and_expm1(t: f32) -> [f32; 2] {
     let (x, p, scale) = reduced(t * std::f32::consts::LOG2_E);
-    (p * x).mul_add(scale, scale - 1.0)
+    [p.mul_add(x, 1.0) * scale, (p * x).mul_add(scale, scale - 1.0)]
 }
 
 /// `ln(1 + x)` for `x > -1`; small ones keep their digits.
 #[inline(always)]
 pub(crate) fn ln_1p(x: f32) -> f32 {
-    let small = x.abs() < 0.25;
-    let (mantissa, exponent) = split(1.0 + x);
-    let mantissa = select(small, x, mantissa);
+    ln_near_1(1.0 + x, x)
+}
+
+/// `ln(y)` of a positive normal number, from `y - 1` where that is small, for it has more digits then.
+#[inline(always)]
+pub(crate) fn ln_near_1(y: f32, less_1: f32) -> f32 {
+    let small = less_1.abs() < 0.25;
+    let (mantissa, exponent) = split(y);
+    let mantissa = select(small, less_1, mantissa);
     let exponent = select(small, 0.0, exponent);
     exponent.mul_add(std::f32::consts::LN_2, rng::ln_1p(mantissa))
 }
@@ -121,6 +133,25 @@ mod tests {
         }
         assert_eq!(exp2(0.0).to_bits(), 1.0f32.to_bits());
         assert!(exp2(1e9).is_finite() && exp2(-1e9) > 0.0);
+    }
+
+    #[test]
+    fn small_numbers_keep_their_digits() {
+        for i in -4000i32..=4000 {
+            let size = 10f32.powf(-8.0 + 2.5e-3 * i.abs() as f32);
+            let x = if i < 0 { -size } else { size };
+            if x < 80.0 {
+                let exact = f64::from(x).exp_m1();
+                let rounding = 6e-8 * f64::from(x.abs()) * std::f64::consts::LOG2_E;
+                assert!((f64::from(expm1(x)) / exact - 1.0).abs() < 4e-7 + rounding, "{x}");
+            }
+            if x > -1.0 {
+                let exact = f64::from(x).ln_1p();
+                assert!((f64::from(ln_1p(x)) / exact - 1.0).abs() < 4e-7, "{x}");
+            }
+        }
+        assert_eq!([expm1(0.0), ln_1p(0.0), ratio(0.0, 0.0)], [0.0, 0.0, 1.0]);
+        assert!(expm1(-1e9) == -1.0 && expm1(1e9).is_finite());
     }
 
     #[test]

@@ -285,10 +285,6 @@ pub trait PulsedDevice: Clone + Debug + Default + Send + Sync {
 
 /// [`WriteNoise`] of the two fields that describe it. It is relative to the step, and absolute where steps are
 /// infinitely fine.
-pub(super) fn write_noise(
-    std: f64,
-    on_set: bool,
-    pulsed: &PulsedParameters,
-) -> Option<WriteNoise> {
+pub(super) fn write_noise(std: f64, on_set: bool, pulsed: &PulsedParameters) -> Option<WriteNoise> {
     (std > 0.0).then_some(WriteNoise { std: (std * pulsed.unit()) as f32, on_set })
 }

@@ -65,7 +65,11 @@ impl PulsedDevice for SoftBoundsReference {
     }
 
     fn response(&self) -> Response {
-        self.rule().response(&[math::WGSL, linear::WGSL, include_str!("soft_bounds_reference.wgsl")])
+        self.rule().response(&[
+            math::WGSL,
+            linear::WGSL,
+            include_str!("soft_bounds_reference.wgsl"),
+        ])
     }
 
     fn write_noise(&self) -> Option<WriteNoise> {

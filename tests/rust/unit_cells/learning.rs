@@ -236,10 +236,8 @@ fn errors_of_the_published_algorithms() {
 #[test]
 #[ignore = "minutes in a slow build"]
 fn infinitely_fine_steps() {
-    let sgd = VectorUnitCell {
-        unit_cell_devices: vec![device(0.0, 0.0)],
-        ..VectorUnitCell::default()
-    };
+    let sgd =
+        VectorUnitCell { unit_cell_devices: vec![device(0.0, 0.0)], ..VectorUnitCell::default() };
     let error = Task::new(CellConfig::VectorUnitCell(sgd), 0.01).median();
     println!("sgd: {error:.3}");
     assert!((error / 0.365 - 1.0).abs() < 0.3, "{error}");
