@@ -103,8 +103,8 @@ def test_infinitely_fine_steps(name: str, at: int, mode: UpdateMode) -> None:
         # A step across several nodes lets roundings grow with the slopes between them.
         tile.tile.set_learning_rate(0.05 if mode is UpdateMode.FLOW else 5e-4)
         tile.update(x, d)
-    # Each sample rounds a weight and the change of it a few times; changes are up to 0.3, and powers
-    # and exponentials have a relative error of 1e-6.
+    # Each sample rounds a weight and the change of it a few times; changes are up to 0.3, and
+    # powers and exponentials have a relative error of 1e-6.
     atol = 2 * ULP * SAMPLES
     torch.testing.assert_close(gpu.tile.get_weights(), host.tile.get_weights(), rtol=0, atol=atol)
 

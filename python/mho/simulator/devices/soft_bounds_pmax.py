@@ -24,8 +24,8 @@ class SoftBoundsPmaxDevice(SoftBoundsDevice):
     With $B = (r_{max} - r_{min}) / (1 - e^{-\alpha p_{max}})$, `n` pulses up from `range_min` give
     $r_{min} + B (1 - e^{-\alpha n})$ and reach `range_max` at `p_max`, and `n` pulses down from
     `range_max` give $r_{max} - B (1 - e^{-\alpha n})$, to second order in `alpha`. The fields
-    `dw_min`, `up_down`, `w_max` and `w_min` follow from these and stay None; `dw_min` may be zero for
-    infinitely fine steps between the bounds that follow.
+    `dw_min`, `up_down`, `w_max` and `w_min` follow from these and stay None; `dw_min` may be zero
+    for infinitely fine steps between the bounds that follow.
     """
 
     dw_min: float | None = _derived()  # type: ignore[assignment]

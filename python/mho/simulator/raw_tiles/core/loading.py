@@ -282,8 +282,8 @@ def _plan_hidden(
     if old_spec.flows != spec.flows:
         fine, coarse = ("the state", "the tile") if old_spec.flows else ("the tile", "the state")
         raise StateError(
-            f"{Names.HIDDEN}: {fine} has dw_min = 0, where steps are factors, and {coarse} has steps"
-            " in units of the weight; load the state with its configuration"
+            f"{Names.HIDDEN}: {fine} has dw_min = 0, where steps are factors, and {coarse} steps in"
+            " units of the weight; load the state with its configuration"
         )
     shape = (spec.d_size, spec.x_size)
     given = _take(entries, Names.HIDDEN)

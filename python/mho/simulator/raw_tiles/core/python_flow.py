@@ -18,7 +18,7 @@ _STEPS = 8
 
 
 class PythonFlow:
-    """One update: the weights follow `dw/du = step(w) - w` on a copy, which `store` makes the weights."""
+    """One update: a copy of the weights follows the steps, and `store` makes it the weights."""
 
     def __init__(
         self,
