@@ -10,7 +10,7 @@ use super::pulses::turn_number;
 use super::shaders::{Constant, compose, flags};
 use super::state::{Numbers, Window};
 use crate::config::{UpdateMode, UpdateParameters};
-use crate::devices::{DeviceConfig, Response};
+use crate::devices::Response;
 use crate::error::Result;
 use crate::memory;
 use crate::pulse::source::{Source, Turn};
@@ -33,17 +33,13 @@ impl Way {
     }
 }
 
-/// Every composition of the kernels, for checks.
+/// Every composition of the kernel of exact updates, for checks.
 pub(super) fn sources() -> Vec<(String, String)> {
     let mut all = Vec::new();
     for bits in 0..8 {
         let mut constants = flags(&["BOUNDED", "WRITES", "CONDITIONAL"], bits);
         constants.push(Constant::Word("STORED", 0b1111));
         all.push((format!("exact {constants:?}"), compose(&EXACT, &constants, &[])));
-    }
-    for name in DeviceConfig::PULSED {
-        let response = DeviceConfig::pulsed_default(name).and_then(|device| device.response());
-        all.extend(response.iter().flat_map(|response| flow_sources(name, response)));
     }
     all
 }

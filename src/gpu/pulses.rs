@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::devices::Devices;
+use super::exact::flow_sources;
 use super::job::Job;
 use super::kernels::{PULSE, TRAINS};
 use super::shaders::{Constant, compose, flags};
@@ -120,7 +121,7 @@ pub(super) fn sources() -> Vec<(String, String)> {
     all
 }
 
-/// Every composition of the kernel of pulses with the response of one device, as
+/// Every composition of the kernels of pulses and of infinitely fine steps with the response of one device, as
 /// [`sources`](super::sources) has them for all.
 #[must_use]
 pub fn pulse_sources(name: &str, response: &Response) -> Vec<(String, String)> {
@@ -138,6 +139,7 @@ pub fn pulse_sources(name: &str, response: &Response) -> Vec<(String, String)> {
             all.push((format!("pulse {name} {constants:?}"), source));
         }
     }
+    all.extend(flow_sources(name, response));
     all
 }
 
