@@ -40,6 +40,8 @@ from mho.simulator.tiles import AnalogTile
 from mho.simulator.tiles.transfer import TorchTransferTile
 from mho.utils.visualization import estimate_n_steps, get_tile_for_plotting
 from pulsed import PULSED, Array, build, cases, cells_of, formula, put, raw
+from test_training_algorithms import device as task_device
+from test_training_algorithms import error_of
 
 ROWS, COLUMNS = 5, 17
 
@@ -461,3 +463,13 @@ def test_alternating_changes_lead_to_the_symmetry_point() -> None:
     tile.update(torch.ones(4000, 1), d)
     point = (1.0 - 0.7) / (1.0 / 0.6 + 0.7 / 0.6)
     assert float(tile.tile.get_weights()) == pytest.approx(point, abs=0.005)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("name", "lr", "expected"), [("sgd", 0.01, 0.364), ("tt", 0.03, 0.029)])
+def test_the_asymmetry_stays(name: str, lr: float, expected: float) -> None:
+    """Plain training learns no better than with many states; transfers lose their granularity."""
+    config = build_config(name, task_device(dw_min=0.0), perfect())
+    found = float(np.median([error_of(config, lr, seed) for seed in range(7)]))
+    assert found == pytest.approx(expected, rel=0.2)
