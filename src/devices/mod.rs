@@ -115,7 +115,10 @@ macro_rules! devices {
                 match self {
                     Self::FloatingPoint(device) => device.validate(path),
                     Self::Ideal(device) => device.validate(path),
-                    $(Self::$name(device) => device.validate(path),)*
+                    $(Self::$name(device) => {
+                        device.validate(path)?;
+                        rule::check_write_noise(device, path)
+                    })*
                 }
             }
 

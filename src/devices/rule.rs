@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use super::common::{Cell, PulsedParameters};
 use super::response::Response;
+use crate::config::require;
 use crate::error::Result;
 pub(crate) use crate::simd::{clip, select};
 
@@ -281,6 +282,20 @@ pub trait PulsedDevice: Clone + Debug + Default + Send + Sync {
     fn adjusts_bounds(&self) -> bool {
         false
     }
+}
+
+/// Checks that write noise which has become absolute is one that was meant so: that of measured devices is many
+/// steps.
+pub(super) fn check_write_noise<D: PulsedDevice>(device: &D, path: &str) -> Result<()> {
+    let pulsed = device.pulsed();
+    let range = (pulsed.w_max - pulsed.w_min) as f32;
+    let std = device.write_noise().map_or(0.0, |noise| noise.std);
+    let fits = !pulsed.flows() || range == 0.0 || std <= range;
+    let why = format!(
+        "with dw_min = 0 it is in units of the weight, and {std} exceeds their range; multiply it by the \
+         former dw_min"
+    );
+    require(fits, path, "write_noise_std", why)
 }
 
 /// [`WriteNoise`] of the two fields that describe it. It is relative to the step, and absolute where steps are

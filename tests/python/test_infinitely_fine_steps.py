@@ -36,6 +36,7 @@ from mho.simulator.configs import (
 from mho.simulator.devices import rules
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.presets import ReRamESPresetDevice
 from mho.simulator.tiles import AnalogTile
 from mho.simulator.tiles.transfer import TorchTransferTile
 from mho.utils.visualization import estimate_n_steps, get_tile_for_plotting
@@ -215,6 +216,8 @@ FINE, COARSE = SoftBoundsDevice(dw_min=0.0), SoftBoundsDevice()
     [
         (SingleRPUConfig(device=SoftBoundsDevice(dw_min=-1e-9)), r"device\.dw_min"),
         (SingleRPUConfig(device=SoftBoundsDevice(dw_min=0.0, count_pulses=True)), "count_pulses"),
+        (SingleRPUConfig(device=SoftBoundsDevice(dw_min=0.0, write_noise_std=1.3)), "write_noise"),
+        (SingleRPUConfig(device=ReRamESPresetDevice(dw_min=0.0)), "write_noise_std"),
         (SingleRPUConfig(device=FINE, update=UpdateParameters(res=0.1)), r"update\.res"),
         (SingleRPUConfig(device=FINE, update=UpdateParameters(sto_round=True)), r"update\.sto_ro"),
         (build_config("ttv2", FINE), "dw_min"),
