@@ -20,4 +20,4 @@ pub(crate) use macros::params;
 pub use tile::TileConfig;
 pub(crate) use tile::read_json;
 pub(crate) use update::MAX_SLOTS;
-pub use update::{PulseType, UpdateParameters};
+pub use update::{PulseType, UpdateMode, UpdateParameters};

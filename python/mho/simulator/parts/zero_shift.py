@@ -64,6 +64,11 @@ def zero_shift(tile: Any, n: int | None, device: int, delta: float, mode: str) -
 
 def _shifted(tile: Any, n: int | None, device: int, delta: float, mode: str) -> int:
     chosen, ending = _chosen(tile, device)
+    if chosen.flows():
+        raise ConfigError(
+            "device.dw_min: 0 makes steps infinitely fine, so there are no pulses that could shift"
+            " the device; give it a step"
+        )
     number = pulses_needed(chosen, delta) if n is None else check_size("n", n)
     planes: dict[str, Tensor] = dict(tile.get_hidden_parameters())
     if not planes:

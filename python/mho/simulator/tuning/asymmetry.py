@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mho.exceptions import ConfigError
 from mho.simulator.devices.cells.one_sided import OneSidedUnitCell
 from mho.simulator.devices.cells.unit_cell import UnitCell
 from mho.simulator.devices.crosspoint import CrosspointDevice
@@ -56,8 +57,13 @@ def asymmetry(device: CrosspointDevice) -> Asymmetry:
         device: Device of the core, one written in Python, or a cell of devices.
 
     Raises:
-        ConfigError: The device is invalid or takes no pulses; the message names the field.
+        ConfigError: The device is invalid, takes no pulses or has infinitely fine steps; the
+            message names the field.
     """
+    if device.flows():
+        raise ConfigError(
+            "device.dw_min: 0 makes steps infinitely fine; settings follow from the size of a step"
+        )
     mean = copy.deepcopy(device)
     _without_spreads(mean)
     weights, up, down = steps(mean)

@@ -91,6 +91,8 @@ def require_pulsed(device: CrosspointDevice, path: str) -> None:
 def require_steps(device: CrosspointDevice, path: str) -> None:
     """Refuse a device without a step from which the number of pulses could follow.
 
+    Infinitely fine steps are none that could be wrong; which cells can take them the core says.
+
     Args:
         device: Device of a cell, valid otherwise.
         path: Its path.
@@ -99,7 +101,7 @@ def require_steps(device: CrosspointDevice, path: str) -> None:
         ConfigError: Its mean change by one pulse is not positive.
     """
     step = device.calc_weight_granularity()
-    if not step > 0.0:
+    if not (step > 0.0 or device.flows()):
         raise ConfigError(
             f"{path}: its change by one pulse must be positive, got {step:g}; check dw_min and the"
             " shape of the steps"

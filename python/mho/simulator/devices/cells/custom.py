@@ -92,6 +92,8 @@ class CustomCompound(UnitCell):
             require_pulsed(device, name)
             device.to_wire(name)
             require_steps(device, name)
+            why = "must be positive: rules count pulses in steps of their devices"
+            require(not device.flows(), name, "dw_min", why)
         require(self.every >= 0, path, "every", f"must not be negative, got {self.every}")
         require(self.rule is not None, path, "rule", "is missing; give a function of one argument")
         self._check_function("rule", path)

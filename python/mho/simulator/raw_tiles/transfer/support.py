@@ -29,6 +29,9 @@ def check_config(config: Any) -> None:
             f" {type(cell).__name__}; {_NATIVE} for other devices"
         )
     config.core_wire()  # checks all values, and what the cell itself asks of them
+    if any(device.flows() for device in cell.used_devices()):
+        why = "counts pulses, and with dw_min = 0 there are none; give both devices a step"
+        raise ConfigError(f"device.unit_cell_devices: {NAME} {why}")
     if nominal_period(cell) < 0.0:
         name = "transfer_every_vec" if cell.transfer_every_vec else "transfer_every"
         _refuse(f"device.{name}", "has no automatic period; give a positive one", _NATIVE)
