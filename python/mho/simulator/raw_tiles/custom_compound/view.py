@@ -14,7 +14,7 @@ from mho.simulator.devices.cells.custom import CustomCompound
 from mho.simulator.devices.cells.rule_tile import Lines
 from mho.simulator.parameters.arguments import check_index, check_number, check_probability
 from mho.simulator.parameters.checking import describe
-from mho.simulator.parameters.training import UpdateParameters
+from mho.simulator.parameters.training import MOST_PULSES, UpdateParameters
 from mho.simulator.raw_tiles.custom_compound.device import (
     DeviceTile,
     as_rows,
@@ -24,8 +24,6 @@ from mho.simulator.raw_tiles.custom_compound.device import (
 from mho.simulator.raw_tiles.custom_compound.rule_state import RuleState
 
 _DRAWS_PER_ROW = 1 << 12
-# Longest train of the core.
-_MOST_PULSES = 65535
 
 
 class Parts(Protocol):
@@ -194,9 +192,9 @@ class RuleView:
         most = float(wanted.abs().max()) if wanted.numel() else 0.0
         if most == 0.0:
             return
-        if most > _MOST_PULSES:
+        if most > MOST_PULSES:
             raise ArgumentError(
-                f"number: expected at most {_MOST_PULSES} pulses in one call, got {most:.0f}"
+                f"number: expected at most {MOST_PULSES} pulses in one call, got {most:.0f}"
             )
         longest = int(most)
         update = exact_train(longest)
@@ -270,9 +268,9 @@ class RuleView:
 def _length(bl: Any) -> int:
     """Return the length of trains."""
     whole = isinstance(bl, numbers.Integral) and not isinstance(bl, bool)
-    if not whole or not 1 <= int(bl) <= _MOST_PULSES:
+    if not whole or not 1 <= int(bl) <= MOST_PULSES:
         raise ArgumentError(
-            f"bl: expected a length of trains, 1 to {_MOST_PULSES}, or None, got {describe(bl)}"
+            f"bl: expected a length of trains, 1 to {MOST_PULSES}, or None, got {describe(bl)}"
         )
     return int(bl)
 
