@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mho.exceptions import ConfigError
+from mho.simulator.devices.bounds import bounds
 from mho.simulator.devices.cells.buffered_transfer import BufferedTransferCompound
 from mho.simulator.devices.cells.chopped_transfer import ChoppedTransferCompound
 from mho.simulator.devices.cells.dynamic_transfer import DynamicTransferCompound
@@ -20,7 +21,7 @@ from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters.training import MOST_PULSES
 from mho.simulator.parameters.tuning import TuningParameter
 from mho.simulator.tuning import gains
-from mho.simulator.tuning.asymmetry import FLOOR, NO_PULL, Asymmetry, asymmetry, bounds
+from mho.simulator.tuning.asymmetry import FLOOR, NO_PULL, Asymmetry, asymmetry
 from mho.simulator.tuning.explanation import Explanation, read_noise
 from mho.simulator.tuning.remarks import add_remarks
 

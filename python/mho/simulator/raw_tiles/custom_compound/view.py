@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mho import _core
 from mho.exceptions import ArgumentError, ConfigError, InputError
+from mho.simulator.devices.bounds import bounds
 from mho.simulator.devices.cells.custom import CustomCompound
 from mho.simulator.devices.cells.rule_tile import Lines
 from mho.simulator.parameters.arguments import check_index, check_number, check_probability
@@ -18,7 +19,6 @@ from mho.simulator.parameters.training import MOST_PULSES, UpdateParameters
 from mho.simulator.raw_tiles.custom_compound.device import (
     DeviceTile,
     as_rows,
-    configured_bounds,
     exact_train,
 )
 from mho.simulator.raw_tiles.custom_compound.rule_state import RuleState
@@ -143,7 +143,7 @@ class RuleView:
     @property
     def bounds(self) -> Sequence[tuple[float, float]]:
         """Configured bounds of each device; see `RuleTile`."""
-        return tuple(map(configured_bounds, self._parts.cell.unit_cell_devices))
+        return tuple(map(bounds, self._parts.cell.unit_cell_devices))
 
     def update(
         self, device: int, x: Tensor, d: Tensor, lr: float | Tensor, bl: int | None = None
