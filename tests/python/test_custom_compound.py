@@ -35,9 +35,11 @@ from mho.optim import AnalogSGD
 from mho.simulator.configs import (
     ConstantStepDevice,
     IOParameters,
+    OneSidedUnitCell,
     ReferenceUnitCell,
     RuleTile,
     SoftBoundsDevice,
+    SoftBoundsPmaxDevice,
     UnitCellRPUConfig,
     UpdateParameters,
 )
@@ -85,6 +87,14 @@ def test_fields() -> None:
 
 def write_to_params(t: RuleTile) -> None:
     t.p["a"] = 2.0  # type: ignore[index]
+
+
+def test_bounds_are_those_of_the_weight() -> None:
+    pair = OneSidedUnitCell([SoftBoundsDevice(w_max=0.8, w_min=0.0)])
+    made = tile(fields, SoftBoundsPmaxDevice(), pair, device())
+    run(made)
+    values = SoftBoundsPmaxDevice().soft_bounds_values()
+    assert SEEN[0][2][:2] == ((values["w_min"], values["w_max"]), (-0.8, 0.8))
 
 
 def test_parameters_are_read_only() -> None:

@@ -29,7 +29,7 @@ from custom_compounds import (
     tile,
     write_all,
 )
-from mho.exceptions import ArgumentError, ConfigError, TileError, TileModuleError
+from mho.exceptions import ArgumentError, ConfigError, StateError, TileError, TileModuleError
 from mho.nn import AnalogLinearMapped, edit_config
 from mho.simulator.configs import (
     CustomCompound,
@@ -111,6 +111,60 @@ def test_functions_without_a_name_are_refused() -> None:
         other = tile(rule, allow_unsaved=True)
         other.load_state_dict(made.state_dict())
         assert_same(other, snapshot(made))
+
+
+def scaled(factor: Any) -> Any:
+    def write(t: RuleTile) -> None:
+        t.program(1, torch.full((t.D, t.X), float(factor)))
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(0.1, 0.2), (torch.tensor(0.1), torch.tensor(0.2)), (np.float64(0.1), np.float64(0.2))],
+)
+def test_functions_of_one_source_are_kept_apart(first: Any, second: Any) -> None:
+    """A state does not exchange a rule for one that closes over another value."""
+    made = [tile(scaled(value), allow_unsaved=True) for value in (first, second)]
+    states = [one.state_dict() for one in made]
+    for one, state, value in zip(made, states, (first, second), strict=True):
+        one.load_state_dict(state)
+        run(one)
+        torch.testing.assert_close(
+            one.tile.get_weights(), torch.full((ROWS, COLUMNS), float(value))
+        )
+    twin = tile(scaled(copy.copy(first)), allow_unsaved=True)
+    twin.load_state_dict(states[0])
+    run(twin)
+    torch.testing.assert_close(twin.tile.get_weights(), torch.full((ROWS, COLUMNS), float(first)))
+
+
+def test_closures_of_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The only one of its source is taken, with a warning; of several none."""
+    log: list[int] = []
+    made = tile(lambda t: log.append(t.count), allow_unsaved=True)
+    run(made)
+    state = made.state_dict()
+    made.load_state_dict(state)  # the list has changed, it is the same one
+    saved = tile(scaled(0.1), allow_unsaved=True).state_dict()
+    monkeypatch.setattr(functions, "_KNOWN", {})
+    present = tile(scaled(0.2), allow_unsaved=True)
+    with pytest.warns(UserWarning, match="closes over other values"):
+        present.load_state_dict(saved)
+    run(present)
+    assert float(present.tile.get_weights()[0, 0]) == pytest.approx(0.2)
+    tile(scaled(0.3), allow_unsaved=True)
+    with pytest.raises((ConfigError, StateError), match="unknown"):
+        present.load_state_dict(saved)
+
+
+def test_defaults_of_lambdas_keep_them_apart() -> None:
+    made = [tile(lambda t, k=k: SEEN.append(k), allow_unsaved=True) for k in (1, 2)]  # type: ignore[misc]
+    for one in made:
+        one.load_state_dict(one.state_dict())
+        run(one)
+    assert SEEN == [1, 2]
 
 
 @register_config_class

@@ -429,6 +429,36 @@ class SoftInPython(CustomPulsedDevice):
         return weight + (size if noise is None else size * (1.0 + self.dw_min_std * noise))
 
 
+@pytest.mark.parametrize("columns", [True, False])
+def test_transfers_may_be_cut_anywhere(columns: bool) -> None:
+    """Only the lines that are read follow the samples one by one; the others wait for more."""
+
+    def trained(parts: list[int]) -> list[torch.Tensor]:
+        torch.manual_seed(1)
+        cell = TransferCompound(
+            unit_cell_devices=[SoftBoundsDevice(dw_min=0.0), SoftBoundsDevice(dw_min=0.0)],
+            transfer_every=1.0,
+            units_in_mbatch=False,
+            transfer_columns=columns,
+            transfer_forward=IOParameters(is_perfect=True),
+            gamma=0.5,
+            fast_lr=0.1,
+        )
+        tile = AnalogTile(38, 41, UnitCellRPUConfig(device=cell))
+        tile.tile.set_learning_rate(0.1)
+        x, d = samples(tile, 30)
+        for some in zip(x.split(parts), d.split(parts), strict=True):
+            tile.update(*some)
+        hidden = tile.get_hidden_parameters()
+        return [hidden["hidden_weights_0"], hidden["hidden_weights_1"]]
+
+    whole = trained([30])
+    for parts in ([1] * 30, [7, 23]):
+        for found, expected in zip(trained(parts), whole, strict=True):
+            torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+    assert all(weights.abs().max() > 0.01 for weights in whole)
+
+
 @pytest.mark.parametrize("mode", UpdateMode)
 @pytest.mark.parametrize("write_noise_std", [0.0, 0.02])
 def test_devices_in_python(mode: UpdateMode, write_noise_std: float) -> None:

@@ -20,6 +20,7 @@ from mho.simulator.configs import (
     ReferenceUnitCell,
     SingleRPUConfig,
     SoftBoundsDevice,
+    SoftBoundsPmaxDevice,
     SoftBoundsReferenceDevice,
     UnitCellRPUConfig,
 )
@@ -165,8 +166,13 @@ def test_devices_of_mixed_precision() -> None:
             assert float(symmetry_point(planes).square().mean().sqrt()) < 0.02
 
 
-@pytest.mark.parametrize("device", [SoftBoundsDevice(w_min=0.0, w_max=1.0), PCMPresetDevice()])
-def test_a_bound_at_zero(device: Any) -> None:
+@pytest.mark.parametrize(
+    "device",
+    [SoftBoundsDevice(w_min=0.0, w_max=1.0), PCMPresetDevice(), SoftBoundsPmaxDevice()],
+    ids=lambda device: type(device).__name__,
+)
+def test_bounds_of_all_kinds(device: Any) -> None:
+    """At zero, or not configured but derived."""
     tile = AnalogTile(2, 3, SingleRPUConfig(device=device))
     assert tile.zero_shift() > 0
 

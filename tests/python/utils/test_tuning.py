@@ -178,10 +178,19 @@ def test_explanation_is_a_table() -> None:
     assert found.memory == pytest.approx(64 / found.leak)
 
 
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("dw_min", [1e-7, 1e-5, 1.9])
+def test_devices_of_any_number_of_states_are_built(name: str, dw_min: float) -> None:
+    config = build_config(name, soft(1.0, -1.0, dw_min=dw_min), tune=True)
+    tile = AnalogTile(3, 4, config)
+    tile.update(torch.ones(2, 4), torch.ones(2, 3))
+    assert bool(torch.isfinite(tile.tile.get_weights()).all())
+
+
 def test_devices_without_end() -> None:
     endless = ConstantStepDevice(w_max=1e15, w_min=-1e15)
     assert learnable(build_config("agad", endless), 7, 5).device.transfer_update.desired_bl == 31
-    assert learnable(build_config("mp", endless), 7, 5).update.desired_bl == 1_000_000
+    assert learnable(build_config("mp", endless), 7, 5).update.desired_bl == 65535
 
 
 def test_perfect_reads_have_no_noise() -> None:

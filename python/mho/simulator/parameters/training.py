@@ -6,6 +6,9 @@ from mho.simulator.parameters.config_base import ConfigBase
 from mho.simulator.parameters.enums import PulseType, UpdateMode
 from mho.simulator.parameters.registry import register_config_class
 
+MOST_PULSES = 65535
+"""Largest `desired_bl`, the longest train of pulses that the core makes."""
+
 
 @register_config_class
 @dataclass

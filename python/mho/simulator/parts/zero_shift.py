@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError, ConfigError
+from mho.simulator.devices.bounds import bounds
 from mho.simulator.devices.cells.digital_rank_update import DigitalRankUpdateCell
 from mho.simulator.devices.cells.one_sided import OneSidedUnitCell
 from mho.simulator.devices.cells.reference import ReferenceUnitCell
@@ -123,7 +124,7 @@ def _slope(device: CrosspointDevice) -> float:
     for name in vars(typical):
         if name.endswith(("_dtod", "_std")):
             vars(typical)[name] = 0.0
-    low, high = float(getattr(device, "w_min", -1.0)), float(getattr(device, "w_max", 1.0))
+    low, high = bounds(device)
     middle = 0.0 if low < 0.0 < high else (low + high) / 2
     far = 0.05 * min(high - middle, middle - low)
     start, change = torch.tensor([[middle - far, middle + far]]), []

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mho.exceptions import ConfigError
-from mho.simulator.devices.cells.one_sided import OneSidedUnitCell
+from mho.simulator.devices.bounds import bounds
 from mho.simulator.devices.cells.unit_cell import UnitCell
 from mho.simulator.devices.crosspoint import CrosspointDevice
-from mho.simulator.devices.soft_bounds_pmax import SoftBoundsPmaxDevice
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.training import UpdateParameters
@@ -107,25 +106,6 @@ def steps(device: CrosspointDevice) -> tuple[Array, Array, Array]:
             tile.update(one_by_one, one_by_one.new_full((vectors, _POINTS), sign))
             moved.append((tile.get_weights().double() - before).mean(1).numpy())
     return weights, moved[0], -moved[1]
-
-
-def bounds(device: CrosspointDevice) -> tuple[float, float]:
-    """Return the mean bounds of the weight of a device; those of a cell are of its first device.
-
-    The weight of a one-sided pair is the difference of both.
-
-    Args:
-        device: Device or cell.
-    """
-    if isinstance(device, OneSidedUnitCell) and device.unit_cell_devices:
-        low, high = bounds(device.unit_cell_devices[0])
-        return low - high, high - low
-    if isinstance(device, SoftBoundsPmaxDevice):
-        values = device.soft_bounds_values()
-        return values["w_min"], values["w_max"]
-    if isinstance(device, UnitCell) and device.unit_cell_devices:
-        return bounds(device.unit_cell_devices[0])
-    return float(getattr(device, "w_min", -1.0)), float(getattr(device, "w_max", 1.0))
 
 
 def _tile(device: CrosspointDevice, columns: int) -> AnalogTile:

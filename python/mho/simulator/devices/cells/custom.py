@@ -73,7 +73,8 @@ class CustomCompound(UnitCell):
 
     allow_unsaved: bool = False
     """Accept lambdas and functions inside of functions, although a state cannot say which they
-    are: it is read where a tile with the very same source was built before."""
+    are: it is read where a tile with the very same source, and the same captured values, was built
+    before."""
 
     def check_for_tile(self, path: str = "device") -> None:
         """Check all that a tile needs, and make the functions known to texts that name them.

@@ -40,7 +40,10 @@ class RuleTile(Protocol):
 
     @property
     def bounds(self) -> Sequence[tuple[float, float]]:
-        """Configured bounds of each device, `(w_min, w_max)`; of a cell those of its first."""
+        """Bounds of each device without spreads, `(w_min, w_max)`.
+
+        Of a cell those of its first device, of a one-sided pair those of the difference.
+        """
 
     @property
     def p(self) -> Mapping[str, Any]:

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 
 from mho import _core
-from mho.exceptions import ArgumentError, ConfigError, InputError
+from mho.exceptions import ArgumentError, InputError
 from mho.simulator.devices.cells.custom import CustomCompound
 from mho.simulator.devices.cells.rule_tile import Lines
-from mho.simulator.devices.cells.unit_cell import UnitCell
 from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters import wire
 from mho.simulator.parameters.checking import describe
@@ -373,20 +372,6 @@ def exact_train(longest: int) -> UpdateParameters:
     length = max(_SHORTEST_TRAIN, 1 << (longest - 1).bit_length())
     kind = PulseType.DETERMINISTIC_IMPLICIT
     return UpdateParameters(pulse_type=kind, desired_bl=length, update_bl_management=True)
-
-
-def configured_bounds(device: CrosspointDevice) -> tuple[float, float]:
-    """Return the bounds in a configuration; of a cell those of its first device.
-
-    Args:
-        device: Device or cell.
-    """
-    while isinstance(device, UnitCell):
-        device = device.unit_cell_devices[0]
-    low, high = getattr(device, "w_min", None), getattr(device, "w_max", None)
-    if low is None or high is None:
-        raise ConfigError(f"device: {type(device).__name__} has no bounds")
-    return float(low), float(high)
 
 
 def _with_update(text: str, update: UpdateParameters) -> str:

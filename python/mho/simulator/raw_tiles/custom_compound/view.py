@@ -10,22 +10,20 @@ from torch import Tensor
 
 from mho import _core
 from mho.exceptions import ArgumentError, ConfigError, InputError
+from mho.simulator.devices.bounds import bounds
 from mho.simulator.devices.cells.custom import CustomCompound
 from mho.simulator.devices.cells.rule_tile import Lines
 from mho.simulator.parameters.arguments import check_index, check_number, check_probability
 from mho.simulator.parameters.checking import describe
-from mho.simulator.parameters.training import UpdateParameters
+from mho.simulator.parameters.training import MOST_PULSES, UpdateParameters
 from mho.simulator.raw_tiles.custom_compound.device import (
     DeviceTile,
     as_rows,
-    configured_bounds,
     exact_train,
 )
 from mho.simulator.raw_tiles.custom_compound.rule_state import RuleState
 
 _DRAWS_PER_ROW = 1 << 12
-# Longest train of the core.
-_MOST_PULSES = 65535
 
 
 class Parts(Protocol):
@@ -145,7 +143,7 @@ class RuleView:
     @property
     def bounds(self) -> Sequence[tuple[float, float]]:
         """Configured bounds of each device; see `RuleTile`."""
-        return tuple(map(configured_bounds, self._parts.cell.unit_cell_devices))
+        return tuple(map(bounds, self._parts.cell.unit_cell_devices))
 
     def update(
         self, device: int, x: Tensor, d: Tensor, lr: float | Tensor, bl: int | None = None
@@ -194,9 +192,9 @@ class RuleView:
         most = float(wanted.abs().max()) if wanted.numel() else 0.0
         if most == 0.0:
             return
-        if most > _MOST_PULSES:
+        if most > MOST_PULSES:
             raise ArgumentError(
-                f"number: expected at most {_MOST_PULSES} pulses in one call, got {most:.0f}"
+                f"number: expected at most {MOST_PULSES} pulses in one call, got {most:.0f}"
             )
         longest = int(most)
         update = exact_train(longest)
@@ -270,9 +268,9 @@ class RuleView:
 def _length(bl: Any) -> int:
     """Return the length of trains."""
     whole = isinstance(bl, numbers.Integral) and not isinstance(bl, bool)
-    if not whole or not 1 <= int(bl) <= _MOST_PULSES:
+    if not whole or not 1 <= int(bl) <= MOST_PULSES:
         raise ArgumentError(
-            f"bl: expected a length of trains, 1 to {_MOST_PULSES}, or None, got {describe(bl)}"
+            f"bl: expected a length of trains, 1 to {MOST_PULSES}, or None, got {describe(bl)}"
         )
     return int(bl)
 
