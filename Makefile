@@ -115,6 +115,7 @@ docs: $(EXTENSION) ## Draw the figures of docs/ anew and build the documentation
 	$(BIN)/python docs/figures/torch_transfer.py
 	$(BIN)/python docs/figures/learning.py
 	$(BIN)/python docs/figures/custom_rules.py
+	$(BIN)/python docs/figures/hardware_aware.py
 	cargo doc --no-deps
 
 .PHONY: clean

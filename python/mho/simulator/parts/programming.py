@@ -10,6 +10,7 @@ from mho.inference.noise.base import BaseNoiseModel
 from mho.simulator.parameters.arguments import check_flag
 from mho.simulator.parameters.times import check_time
 from mho.simulator.parts.base import Part, PartOwner
+from mho.simulator.parts.modified_weights import ModifiedWeights
 from mho.simulator.parts.reference_weights import ReferenceWeights
 from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.state.entries import Entry, assign
@@ -25,6 +26,7 @@ class DriftingTile(PartOwner, Protocol):
     """What programming needs of its tile."""
 
     reference_weights: ReferenceWeights
+    modified: ModifiedWeights
     drift_noise_parameters: list[Any] | None
     drift_readout_tensor: Tensor | None
 
@@ -131,6 +133,7 @@ class Programming(Part):
         buffers[_WEIGHTS] = weights
         tile.drift_noise_parameters = _Numbered(parameters)
         tile.tile.set_weights(weights)
+        tile.modified.forget()
         compensation = self._compensation()
         if compensation is not None:
             baseline, tile.drift_readout_tensor = compensation.init_baseline(tile)
@@ -172,6 +175,7 @@ class Programming(Part):
         model = self._noise_model(None)
         drifted = model.apply_drift_noise(programmed.clone(), parameters, t_inference)
         tile.tile.set_weights(drifted.to(programmed))
+        tile.modified.forget()
         compensation, baseline = self._compensation(), buffers[_BASELINE]
         if compensation is not None and baseline is not None:
             self._compensate(compensation, baseline)
