@@ -106,9 +106,11 @@ def test_remapping_with_limited_scales(cls: Any) -> None:
     # A reference above the smallest scale takes its place, one below does nothing.
     assert remapped(cls, max_scale_ref=5.0, **changes)[1].tolist() == [10.0, 3.0]
     assert remapped(cls, max_scale_ref=2.0, **changes)[1].tolist() == [6.0, 3.0]
-    # Where a scale is zero there is no smallest one.
-    changes["learned"] = (3.0, 0.0)
-    assert float(remapped(cls, **changes)[1][0]) == pytest.approx(12.0)
+    # Where training has taken a scale to zero there is no smallest one.
+    params = WeightRemapParameter(type=CHANNEL, max_scale_range=2.0)
+    tile = cls(remap=params).create_tile(2, 3)
+    tile.tile.set_weights(V)
+    assert tile.tile.remap_weights(params, torch.tensor([3.0, 0.0])).tolist() == [12.0, 1.0]
 
 
 def test_remapping_of_the_whole_tile() -> None:

@@ -50,6 +50,7 @@ X = torch.linspace(-1.0, 1.0, 30).reshape(5, 6)
 def step(layer: Any, lr: float = 0.1) -> Tensor:
     """Train with one mini-batch; returns the output."""
     optimizer = AnalogSGD(layer.parameters(), lr=lr)
+    optimizer.zero_grad()
     y: Tensor = layer(X)
     y.square().mean().backward()
     optimizer.step()
@@ -140,6 +141,7 @@ def test_steps_change_the_clean_weights(cls: Any) -> None:
     step(layer)
     before = layer.get_weights()[0]
     optimizer = AnalogSGD(layer.parameters(), lr=0.5)
+    optimizer.zero_grad()
     y = layer(X)
     d = torch.randn_like(y)
     y.backward(d)
@@ -175,7 +177,7 @@ def test_order_of_what_follows_a_step() -> None:
     tile = layer.analog_module
     tile.tile.set_weights(torch.tensor([[0.8, 0.14], [-0.3, 0.02]]))
     tile.post_update_step()
-    assert tile.get_weights(False)[0].tolist() == pytest.approx([[1.0, 0.7], [-1.0, 0.1]])
+    torch.testing.assert_close(tile.get_weights(False)[0], torch.tensor([[1.0, 0.7], [-1.0, 0.1]]))
     assert tile.get_modified_weights(False)[0].tolist() == [[1.0, 0.5], [-1.0, 0.0]]
     # Logical weights have the scales.
     torch.testing.assert_close(
@@ -476,7 +478,7 @@ def test_a_matrix_is_dropped_where_nothing_modifies() -> None:
     assert KEY not in layer.state_dict()
     layer.load_state_dict(state, load_rpu_config=False)
     assert KEY not in layer.state_dict()
-    layer.load_state_dict(state)
+    layer.load_state_dict(state, load_rpu_config=True)
     assert KEY in layer.state_dict()
     tile.replace_with(config_of(InferenceRPUConfig, std_dev=0.2))
     assert KEY in layer.state_dict()
@@ -578,13 +580,7 @@ def test_transforms_of_functions_of_the_input(cls: Any) -> None:
     layer(X[0])
     weight = layer.analog_module.get_modified_weights()[0]
     torch.manual_seed(7)
-    if cls is TorchInferenceRPUConfig:
-        weight = None  # drawn in the pass, nobody sees which
-    slope = torch.func.jacrev(layer, argnums=0)(X[0]) if weight is not None else None
-    if slope is not None:
-        torch.testing.assert_close(slope, weight)
-    else:
-        assert torch.func.jacrev(layer)(X[0]).shape == (4, 6)
+    torch.testing.assert_close(torch.func.jacrev(layer)(X[0]), weight)
 
 
 @pytest.mark.parametrize("cls", CONFIGS)
@@ -607,11 +603,11 @@ def test_activation_checkpoints(cls: Any, reentrant: bool) -> None:
 @pytest.mark.parametrize("cls", CONFIGS)
 @pytest.mark.parametrize("kind", list(T))
 def test_training_with_every_kind(cls: Any, kind: WeightModifierType) -> None:
-    """The loss of the clean weights falls, whatever the passes see."""
+    """The loss of the clean weights falls, of tangents (`DOREFA`) that of the modified ones."""
     strengths = {
         T.DISCRETIZE: {"res": 0.05},
         T.DISCRETIZE_ADD_NORMAL: {"res": 0.05, "std_dev": 0.02},
-        T.DOREFA: {"res": 0.05, "dorefa_clip": 0.6},
+        T.DOREFA: {"res": 0.05, "enable_during_test": True, "rel_to_actual_wmax": False},
         T.MULT_NORMAL: {"std_dev": 0.1},
         T.ADD_NORMAL: {"std_dev": 0.05},
         T.POLY: {"std_dev": 1.0},
@@ -637,6 +633,4 @@ def test_training_with_every_kind(cls: Any, kind: WeightModifierType) -> None:
         loss().backward()
         optimizer.step()
     layer.eval()
-    # DOREFA trains weights whose tangents, scaled to its clip, are those of the target.
-    factor = 0.7 if kind is T.DOREFA else 0.1
-    assert float(loss().detach()) < factor * before
+    assert float(loss().detach()) < 0.1 * before

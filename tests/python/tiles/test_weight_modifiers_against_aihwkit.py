@@ -1,4 +1,4 @@
-"""Modified, clipped and remapped weights have the distribution that an installed aihwkit gives them."""
+"""Modified, clipped and remapped weights are distributed as those of an installed aihwkit."""
 
 from typing import Any
 

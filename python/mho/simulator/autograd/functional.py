@@ -196,8 +196,8 @@ def functional_forward(tile: FunctionalTile, x: Tensor) -> Tensor:
     r = None if range_ is None else positive(range_)
     mask = clipped if tile.handle_output_bound else None
     if used is not weight:
-        weight = Valued.apply(used, weight)  # type: ignore[assignment]
-    output: Tensor = Valued.apply(value, linear_product(tile, x, weight, r, mask))  # type: ignore[arg-type]
+        weight = Valued.apply(used, weight)
+    output: Tensor = Valued.apply(value, linear_product(tile, x, weight, r, mask))
     return output
 
 

@@ -1,8 +1,10 @@
 """The modifier of the weights of a configuration, checked, as the core takes it."""
 
+import math
 from dataclasses import fields
 
 from mho import _core
+from mho.exceptions import ConfigError
 from mho.simulator.parameters import wire
 from mho.simulator.parameters.arguments import check_parameters
 from mho.simulator.parameters.inference import WeightModifierParameter
@@ -23,4 +25,7 @@ def parsed(params: WeightModifierParameter) -> _core.WeightModifier:
         ConfigError: A value is impossible; the message names the field.
     """
     check_parameters("modifier", params, WeightModifierParameter)
+    for i, value in enumerate(params.coeffs):
+        if not math.isfinite(value):  # JSON text has no infinity, and a list no place for none
+            raise ConfigError(f"modifier.coeffs[{i}]: must be finite, got {value}")
     return _core.WeightModifier(wire.dumps(wire.fields_to_wire(params, "modifier", _NAMES)))
