@@ -126,6 +126,12 @@ impl<'a> Formula<'a> {
         let Cells { row, first, weights, modified } = cells;
         match self {
             Self::Keep => modified.copy_from_slice(weights),
+            Self::Levels { levels, noise } if levels.step == 0.0 => {
+                let normals = normals(draw, row, first, weights.len());
+                for ((out, w), xi) in modified.iter_mut().zip(weights).zip(&normals) {
+                    *out = noise.mul_add(*xi, *w);
+                }
+            }
             Self::Levels { levels, noise } => {
                 modified.copy_from_slice(weights);
                 levels.round(modified, draw, row, first);
