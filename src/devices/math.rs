@@ -91,7 +91,7 @@ pub(crate) fn pow_unit(x: f32, gamma: f32) -> f32 {
 
 /// Base-2 logarithm of a positive normal number.
 #[inline(always)]
-fn log2(x: f32) -> f32 {
+pub(crate) fn log2(x: f32) -> f32 {
     let (mantissa, exponent) = split(x);
     rng::ln_1p(mantissa).mul_add(std::f32::consts::LOG2_E, exponent)
 }
