@@ -31,9 +31,7 @@ _MODULES = (
     "nn.modules.rnn.layers",
     "nn.modules.rnn.rnn",
     "simulator.noise_models",
-    "simulator.tiles.analog_mvm_irdrop_t",
     "simulator.tiles.quantized_inference_torch",
-    "simulator.tiles.torch_tile_irdrop_t",
     "simulator.tiles.utils",
     "utils.analog_info",
     "utils.export",
@@ -57,7 +55,6 @@ _NAMES = {
     "simulator.configs.configs": (
         "QuantizedTileModuleArray",
         "QuantizedTorchInferenceTile",
-        "TorchSimulatorTileIRDropT",
     ),
     "simulator.configs.devices": ("parameters_to_bindings",),
     "simulator.parameters.helpers": (

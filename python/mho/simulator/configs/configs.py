@@ -30,6 +30,7 @@ from mho.simulator.parameters.quantization import ActivationQuantConfig
 from mho.simulator.parameters.runtime import RuntimeParameter
 from mho.simulator.parameters.training import UpdateParameters
 from mho.simulator.raw_tiles.torch.tile import TorchSimulatorTile
+from mho.simulator.raw_tiles.torch.tile_ir_drop import TorchSimulatorTileIRDropT
 from mho.simulator.tiles.analog import (
     AnalogTile,
     DigitalRankUpdateRPUConfig,
@@ -81,6 +82,7 @@ __all__ = [
     "TorchInferenceRPUConfigIRDropT",
     "TorchInferenceTile",
     "TorchSimulatorTile",
+    "TorchSimulatorTileIRDropT",
     "TransferCompound",
     "UnitCell",
     "UnitCellRPUConfig",

@@ -22,6 +22,7 @@ from mho.simulator.parameters.registry import (
 from mho.simulator.parts.input_range import InputRangeForward
 from mho.simulator.parts.programming import Programming
 from mho.simulator.raw_tiles.torch.tile import TorchSimulatorTile
+from mho.simulator.raw_tiles.torch.tile_ir_drop import TorchSimulatorTileIRDropT
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.base import SimulatorTileWrapper
 from mho.simulator.tiles.ineffective import warn_of_ineffective
@@ -164,7 +165,7 @@ def _registered(name: str) -> Callable[[], type]:
 class TorchInferenceRPUConfigIRDropT(TorchInferenceRPUConfig):
     """Inference tile that computes in torch with time-dependent voltage loss along the lines."""
 
-    simulator_tile_class: type = field(default_factory=_registered("TorchSimulatorTileIRDropT"))
+    simulator_tile_class: type = TorchSimulatorTileIRDropT
     """Class that computes the product."""
 
     forward: IOParametersIRDropT = field(default_factory=IOParametersIRDropT)
