@@ -87,7 +87,6 @@ def test_the_list_of_the_package_is_complete() -> None:
 
 UNBUILT: dict[str, Callable[[], object]] = {
     "QuantizedTorchInferenceTile": configs.QuantizedTorchInferenceRPUConfig,
-    "TorchSimulatorTileIRDropT": configs.TorchInferenceRPUConfigIRDropT,
 }
 
 
