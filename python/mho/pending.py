@@ -18,12 +18,6 @@ _MODULES = (
     "inference.converter.wpo",
     "linalg",
     "linalg.matrix",
-    "nn.low_precision_conversion",
-    "nn.low_precision_modules",
-    "nn.low_precision_modules.conversion_utils",
-    "nn.low_precision_modules.quantization_states",
-    "nn.low_precision_modules.quantized_base_modules",
-    "nn.low_precision_modules.quantized_input_module",
     "nn.modules.conv",
     "nn.modules.conv_mapped",
     "nn.modules.rnn",
@@ -31,7 +25,6 @@ _MODULES = (
     "nn.modules.rnn.layers",
     "nn.modules.rnn.rnn",
     "simulator.noise_models",
-    "simulator.tiles.quantized_inference_torch",
     "simulator.tiles.utils",
     "utils.analog_info",
     "utils.export",
@@ -52,10 +45,6 @@ _NAMES = {
         "AnalogRNN",
         "AnalogVanillaRNNCell",
     ),
-    "simulator.configs.configs": (
-        "QuantizedTileModuleArray",
-        "QuantizedTorchInferenceTile",
-    ),
     "simulator.configs.devices": ("parameters_to_bindings",),
     "simulator.parameters.helpers": (
         "ALL_SKIP_FIELD",
@@ -69,9 +58,7 @@ _NAMES = {
         "FloatingPointTileParameter",
         "PulsedBaseResistiveDeviceParameter",
     ),
-    "simulator.tiles": ("QuantizedTorchInferenceTile",),
     "simulator.tiles.analog": ("AnalogTileWithoutPeriphery",),
-    "simulator.tiles.array": ("QuantizedTileModuleArray",),
     "simulator.tiles.rpucuda": ("MAP_TILE_CLASS_TO_CUDA",),
 }
 

@@ -88,8 +88,12 @@ def tall(classes: Iterable[type]) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count > MOST_ANCESTORS}
 
 
+# It is a `TorchInferenceTile` for `isinstance` in ported scripts, as in aihwkit.
+TALL = {"mho.simulator.tiles.quantized_inference_torch.QuantizedTorchInferenceTile": 3}
+
+
 def test_classes_have_few_ancestors() -> None:
-    assert tall(classes_of(FOLDERS)) == {}
+    assert tall(classes_of(FOLDERS)) == TALL
 
 
 def test_tall_classes_are_found() -> None:
@@ -160,7 +164,14 @@ def ownership_faults(tile: Any) -> list[str]:
     return faults
 
 
-KINDS = ("AnalogTile", "CustomTile", "FloatingPointTile", "InferenceTile", "TorchInferenceTile")
+KINDS = (
+    "AnalogTile",
+    "CustomTile",
+    "FloatingPointTile",
+    "InferenceTile",
+    "QuantizedTorchInferenceTile",
+    "TorchInferenceTile",
+)
 
 
 @cache

@@ -1,6 +1,5 @@
 """Names of the configurations of tiles; each stands in the file of the tile that it asks for."""
 
-from mho import pending
 from mho.inference.compensation.base import BaseDriftCompensation
 from mho.inference.compensation.drift import GlobalDriftCompensation
 from mho.inference.noise.base import BaseNoiseModel
@@ -37,16 +36,19 @@ from mho.simulator.tiles.analog import (
     SingleRPUConfig,
     UnitCellRPUConfig,
 )
-from mho.simulator.tiles.array import TileModuleArray
+from mho.simulator.tiles.array import QuantizedTileModuleArray, TileModuleArray
 from mho.simulator.tiles.floating_point import FloatingPointRPUConfig, FloatingPointTile
 from mho.simulator.tiles.inference import InferenceRPUConfig, InferenceTile
 from mho.simulator.tiles.inference_torch import (
-    QuantizedTorchInferenceRPUConfig,
     TorchInferenceRPUConfig,
     TorchInferenceRPUConfigIRDropT,
     TorchInferenceTile,
 )
 from mho.simulator.tiles.io_managed import IOManagedRPUConfig
+from mho.simulator.tiles.quantized_inference_torch import (
+    QuantizedTorchInferenceRPUConfig,
+    QuantizedTorchInferenceTile,
+)
 
 __all__ = [
     "ActivationQuantConfig",
@@ -74,7 +76,9 @@ __all__ = [
     "PrePostProcessingRPU",
     "PulseType",
     "PulsedDevice",
+    "QuantizedTileModuleArray",
     "QuantizedTorchInferenceRPUConfig",
+    "QuantizedTorchInferenceTile",
     "RuntimeParameter",
     "SingleRPUConfig",
     "TileModuleArray",
@@ -92,5 +96,3 @@ __all__ = [
     "WeightRemapParameter",
     "tile_parameters_to_bindings",
 ]
-
-pending.explain(__name__)

@@ -1,6 +1,5 @@
 """Inference tile that computes in torch: any device and dtype, gradients by autograd."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +11,7 @@ from mho.simulator.parameters.arguments import check_flag
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.enums import WeightClipType, WeightRemapType
 from mho.simulator.parameters.io import IOParametersIRDropT
-from mho.simulator.parameters.pre_post import PrePostProcessingParameterQuant
-from mho.simulator.parameters.quantization import ActivationQuantConfig
-from mho.simulator.parameters.registry import (
-    register_config_class,
-    register_tile_class,
-    tile_class,
-)
+from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.parts.input_range import InputRangeForward
 from mho.simulator.parts.programming import Programming
 from mho.simulator.raw_tiles.torch.tile import TorchSimulatorTile
@@ -39,7 +32,6 @@ __all__ = [
     "ArgumentError",
     "InferenceTileWithPeriphery",
     "InputRangeForward",
-    "QuantizedTorchInferenceRPUConfig",
     "SimulatorTileWrapper",
     "TileModule",
     "TorchInferenceRPUConfig",
@@ -155,11 +147,6 @@ class TorchInferenceRPUConfig(InferenceRPUConfig):
     """Class that computes the product."""
 
 
-def _registered(name: str) -> Callable[[], type]:
-    """Return a default factory for a class that is not built yet; its error says so."""
-    return lambda: tile_class(name)
-
-
 @register_config_class
 @dataclass
 class TorchInferenceRPUConfigIRDropT(TorchInferenceRPUConfig):
@@ -170,23 +157,3 @@ class TorchInferenceRPUConfigIRDropT(TorchInferenceRPUConfig):
 
     forward: IOParametersIRDropT = field(default_factory=IOParametersIRDropT)
     """Non-idealities of the forward product, in training and evaluation."""
-
-
-@register_config_class
-@dataclass
-class QuantizedTorchInferenceRPUConfig(TorchInferenceRPUConfig):
-    """Inference tile that computes in torch and quantises the digital values around it."""
-
-    tile_class: type = field(default_factory=_registered("QuantizedTorchInferenceTile"))
-    """Class of the tile."""
-
-    tile_array_class: type | None = field(default_factory=_registered("QuantizedTileModuleArray"))
-    """Class that holds the tiles of a layer that is split."""
-
-    act_quant_config: ActivationQuantConfig | None = None
-    """Quantisation of the summed outputs of a layer that is split."""
-
-    pre_post: PrePostProcessingParameterQuant = field(
-        default_factory=PrePostProcessingParameterQuant
-    )
-    """Digital processing."""
