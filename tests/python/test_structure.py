@@ -287,8 +287,9 @@ def look_up(name: str) -> type | None:
     return found
 
 
-# Methods of features that are not built: convolutions over an index table, the quantised periphery,
-# weights as a sum with a delta, weight modifiers. A method that is there now leaves the list.
+# Methods of features that are not built: convolutions over an index table, weights as a sum with a
+# delta, weight modifiers; and a quantised periphery of tiles other than the quantised one. A method
+# that is there now leaves the list.
 PENDING_METHODS = {
     "RPUCudaSimulatorTileWrapper.reset_delta_weights",
     "RPUCudaSimulatorTileWrapper.set_delta_weights",
@@ -301,6 +302,15 @@ PENDING_METHODS = {
 }
 
 
+# Steps of a search that is done in another way.
+OTHER_METHODS = {
+    "MSE_Estimator.forward(data)",
+    "MSE_Estimator.golden_asym_range_loss",
+    "MSE_Estimator.golden_asym_shift_loss",
+    "MSE_Estimator.golden_sym_loss",
+}
+
+
 def test_classes_have_the_methods_of_the_standard() -> None:
     """With the same parameters, but for what is not built yet."""
     found: set[str] = set()
@@ -308,7 +318,7 @@ def test_classes_have_the_methods_of_the_standard() -> None:
         cls = look_up(name)
         if cls is not None and name.rpartition(".")[2] not in SHARED:
             found |= lacking(cls, promised(name))
-    assert found == PENDING_METHODS
+    assert found == PENDING_METHODS | OTHER_METHODS
 
 
 def test_only_pending_classes_are_absent() -> None:

@@ -114,7 +114,7 @@ class _Quantization:
         return result if config is None else QuantizedInputModule(result, config)
 
     def _entry(self, module: nn.Module, name: str) -> QuantizedModuleConfig | None:
-        by_class: dict[Any, QuantizedModuleConfig] = self.map.module_qconfig_map  # type: ignore[assignment]
+        by_class: dict[Any, QuantizedModuleConfig] = self.map.module_qconfig_map
         return self.map.instance_qconfig_map.get(name) or by_class.get(type(module))
 
     def _quantized(self, module: nn.Module, name: str, entry: QuantizedModuleConfig) -> nn.Module:

@@ -74,7 +74,7 @@ def append_default_conversions(quantization_map: QuantizationMap) -> None:
     Args:
         quantization_map: Map, changed in place.
     """
-    known: dict[Any, QuantizedModuleConfig] = quantization_map.module_qconfig_map  # type: ignore[assignment]
+    known: dict[Any, QuantizedModuleConfig] = quantization_map.module_qconfig_map
     for digital, quantized in DEFAULT_CONVERSIONS.items():
         entry = QuantizedModuleConfig(quantized, quantization_map.default_qconfig)
         known.setdefault(digital, entry)

@@ -57,7 +57,8 @@ class QuantConv2d(QuantizationHijacker, nn.Conv2d):
             bias: Shape `[out_channels]`.
             offsets: Not used.
         """
-        return self._conv_forward(x, weight, bias)
+        convolved: Tensor = self._conv_forward(x, weight, bias)
+        return convolved
 
 
 class QuantLayerNorm(QuantizationHijacker, nn.LayerNorm):

@@ -21,9 +21,6 @@ activations_list: list[type[nn.Module]] = [
 class QuantizationHijacker(QuantizedModule):
     """Comes first among the bases of a layer and calls its computation with quantised weights."""
 
-    weight: Tensor
-    bias: Tensor | None
-
     def __init__(self, *args: Any, activation: nn.Module | None = None, **kwargs: Any) -> None:
         """Build the layer.
 
@@ -56,7 +53,7 @@ class QuantizationHijacker(QuantizedModule):
 
     def get_weight_bias(self) -> tuple[Any, Tensor | None]:
         """Return weights and bias in full precision; None where the layer has none."""
-        return self.weight, getattr(self, "bias", None)
+        return getattr(self, "weight", None), getattr(self, "bias", None)
 
     def run_forward(
         self, x: Tensor, weight: Any, bias: Tensor | None, offsets: Any = None

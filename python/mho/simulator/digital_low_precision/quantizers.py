@@ -189,7 +189,9 @@ class QuantizerBase(nn.Module):
         delta: Any = self._spread(self.delta, x_float)
         level = round_ste_func(x_float / delta) + self._spread(self.zero_point, x_float)
         low, high = self._spread(self.int_min, x_float), self._spread(self.int_max, x_float)
-        return torch.clamp(level, low, high)  # type: ignore[call-overload, no-any-return]
+        # Not torch.clamp, which halves the gradient at a limit that is a tensor, where the largest
+        # value of a range always is.
+        return torch.where(level > high, high, torch.where(level < low, low, level))
 
     def forward(self, x_float: Tensor) -> Tensor:
         """Return the nearest levels.

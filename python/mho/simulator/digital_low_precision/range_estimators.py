@@ -198,7 +198,7 @@ class RunningMinMaxEstimator(RangeEstimatorBase):
         return past * self.current_xmin + now * low, past * self.current_xmax + now * high
 
 
-class MSE_Estimator(RangeEstimatorBase):  # noqa: N801
+class MSE_Estimator(RangeEstimatorBase):
     """Range of the latest batch whose levels change the values least, by their squared error.
 
     For symmetric levels one threshold is searched. Asymmetric ones have two: first a common factor
@@ -260,7 +260,7 @@ class MSE_Estimator(RangeEstimatorBase):  # noqa: N801
         """
         low = x_float.new_zeros(x_float.shape[0]) if x_min is None else x_min.clamp(max=0.0)
         high = x_float.amax(dim=1) if x_max is None else x_max
-        levels, bits = self._levels(), self._levels().n_bits
+        levels, bits = self._levels(), int(self._levels().n_bits)
         high = high.clamp(min=0.0)
         if levels.symmetric:
             signed = low < 0.0
@@ -268,7 +268,10 @@ class MSE_Estimator(RangeEstimatorBase):  # noqa: N801
             smallest = torch.where(signed, -(2.0 ** (bits - 1)), 0.0)
             step = (torch.maximum(-low, high) / largest).clamp(min=levels.eps).unsqueeze(1)
             ticks = (x_float / step).round()
-            return torch.clamp(ticks, smallest.unsqueeze(1), largest.unsqueeze(1)) * step
+            symmetric: Tensor = (
+                torch.clamp(ticks, smallest.unsqueeze(1), largest.unsqueeze(1)) * step
+            )
+            return symmetric
         step = ((high - low) / (2.0**bits - 1.0)).clamp(min=levels.eps).unsqueeze(1)
         zero = (-low.unsqueeze(1) / step).round()
         ticks = ((x_float / step).round() + zero).clamp(0.0, 2.0**bits - 1.0)

@@ -1,5 +1,6 @@
 """Digital values around a tile with few bits: scale, bias, and outputs."""
 
+import functools
 from typing import Any, Protocol
 
 import torch
@@ -213,12 +214,15 @@ class QuantizedPeriphery(Part):
             child, _, rest = name.partition(".")
             self._child(child).store(rest, value)
 
-    def times_scale(self, outputs: Tensor, view: tuple[int, ...]) -> Tensor:
-        """Return outputs of the array times the quantised factor.
+    def apply_quant_periphery_scales(
+        self, x_output: Tensor, dim: int, is_test: bool = False
+    ) -> Tensor:
+        """Return outputs of the array times the quantised product of range and scales.
 
         Args:
-            outputs: Any shape.
-            view: Shape that spreads a vector of all outputs over them.
+            x_output: Outputs, features on axis `dim`.
+            dim: Axis of the features.
+            is_test: Not used: whether ranges follow the data is a matter of the mode.
         """
         tile = self._tile
         factors = (
@@ -228,22 +232,29 @@ class QuantizedPeriphery(Part):
         )
         present = [factor for factor in factors if factor is not None]
         if not present:
-            return outputs
-        scale = present[0]
-        for factor in present[1:]:
-            scale = scale * factor
-        return outputs * self._child(SCALE)(scale).view(view if scale.numel() > 1 else (1,))
+            return x_output
+        scale: Tensor = self._child(SCALE)(functools.reduce(torch.mul, present))
+        if scale.numel() > 1:
+            scale = scale.view(tile.get_tensor_view(x_output.dim(), dim))
+        return x_output * scale
 
-    def bias(self, bias: Tensor) -> Tensor:
-        """Return the quantised bias.
+    def add_quant_periphery_bias(
+        self, output: Tensor, tensor_view: tuple[int, ...] | None = None, is_test: bool = False
+    ) -> Tensor:
+        """Return outputs with the quantised digital bias, if there is one.
 
         Args:
-            bias: Digital bias, `[out_size]`.
+            output: Outputs, features on the last axis.
+            tensor_view: Shape that spreads a vector of all outputs over them.
+            is_test: Not used, as for the scales.
         """
+        bias = self._tile._parameters["bias"]
+        if bias is None:
+            return output
         quantized: Tensor = self._child(BIAS)(bias)
-        return quantized
+        return output + (quantized if tensor_view is None else quantized.view(tensor_view))
 
-    def outputs(self, values: Tensor) -> Tensor:
+    def quantize_outputs(self, values: Tensor) -> Tensor:
         """Return the quantised outputs of the tile.
 
         Args:

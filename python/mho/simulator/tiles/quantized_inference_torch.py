@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from mho.exceptions import TorchTileConfigError
+from mho.simulator.delegation import done_by
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.pre_post import PrePostProcessingParameterQuant
 from mho.simulator.parameters.quantization import ActivationQuantConfig
@@ -75,12 +76,18 @@ class QuantizedTorchInferenceTile(TorchInferenceTile):
         return x_output * factor
 
     def _finish_output(self, output: Tensor, tensor_view: tuple[int, ...] | None) -> Tensor:
-        view = self.get_tensor_view(output.dim()) if tensor_view is None else tensor_view
-        output = self.quantized_periphery.times_scale(output, view)
-        bias = self._parameters["bias"]
-        if bias is not None:
-            output = output + self.quantized_periphery.bias(bias).view(view)
-        return self.quantized_periphery.outputs(output).to(self.io_dtype)
+        view = () if tensor_view is None else tensor_view
+        dim = next((axis for axis, size in enumerate(view) if size != 1), -1)
+        output = self.apply_quant_periphery_scales(output, dim, not self.training)
+        output = self.add_quant_periphery_bias(output, tensor_view, not self.training)
+        return self.quantized_periphery.quantize_outputs(output).to(self.io_dtype)
+
+    apply_quant_periphery_scales = done_by(
+        "quantized_periphery", QuantizedPeriphery.apply_quant_periphery_scales
+    )
+    add_quant_periphery_bias = done_by(
+        "quantized_periphery", QuantizedPeriphery.add_quant_periphery_bias
+    )
 
 
 @register_config_class

@@ -148,7 +148,7 @@ def converter_of(config: Any) -> BaseConductanceConverter:
 
 def rows_of(config: Any) -> int:
     """Return the rows of the crossbar; zero is as many as there are inputs."""
-    return max(0, config.mapping.max_input_size)
+    return max(0, int(config.mapping.max_input_size))
 
 
 class _TimedArray:
