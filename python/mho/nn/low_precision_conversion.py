@@ -17,6 +17,7 @@ from mho.nn.low_precision_modules.quantized_input_module import QuantizedInputMo
 from mho.nn.modules.base import AnalogLayerBase
 from mho.simulator.digital_low_precision.config_utils import convert_configs_to_kwargs_dict
 from mho.simulator.parameters.quantization import QuantizationMap, QuantizedModuleConfig
+from mho.simulator.parameters.signatures import checked
 from mho.simulator.tiles.base import TileModuleBase
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 
+@checked
 def convert_to_quantized(model: nn.Module, quantization_map: QuantizationMap) -> nn.Module:
     """Return a copy of a model whose layers are quantised, with quantisation switched on.
 
@@ -48,18 +50,13 @@ def convert_to_quantized(model: nn.Module, quantization_map: QuantizationMap) ->
     Raises:
         ArgumentError: An argument has the wrong type, or a name of the map is not in the model.
     """
-    if not isinstance(model, nn.Module):
-        raise ArgumentError(f"model: expected a module, got {type(model).__name__}")
-    if not isinstance(quantization_map, QuantizationMap):
-        raise ArgumentError(
-            f"quantization_map: expected QuantizationMap, got {type(quantization_map).__name__}"
-        )
     _check_names(model, quantization_map)
     converted = quantize_model(copy.deepcopy(model), quantization_map)
     enable_quant_states(converted)
     return converted
 
 
+@checked
 def quantize_model(
     model: nn.Module, quantization_map: QuantizationMap, model_name: str = ""
 ) -> nn.Module:

@@ -14,6 +14,7 @@ from mho.nn.low_precision_modules.quantized_base_modules import (
 from mho.simulator.digital_low_precision.quantizers import QuantizerBase
 from mho.simulator.digital_low_precision.range_estimators import RangeEstimatorBase
 from mho.simulator.parameters.quantization import QuantizationMap, QuantizedModuleConfig
+from mho.simulator.parameters.signatures import checked
 
 __all__ = [
     "DEFAULT_CONVERSIONS",
@@ -66,6 +67,7 @@ _ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
 }
 
 
+@checked
 def append_default_conversions(quantization_map: QuantizationMap) -> None:
     """Add the default conversions to a map, with its default configuration.
 
@@ -80,6 +82,7 @@ def append_default_conversions(quantization_map: QuantizationMap) -> None:
         known.setdefault(digital, entry)
 
 
+@checked
 def get_module_args(module: nn.Module, activation: nn.Module | None = None) -> dict[str, Any]:
     """Return the arguments that build a layer like a given one, and its quantised twin.
 

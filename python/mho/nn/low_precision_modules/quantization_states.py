@@ -9,6 +9,7 @@ from torch import nn
 
 from mho.simulator.digital_low_precision.base_quantized_classes import QuantizedModule
 from mho.simulator.digital_low_precision.quantization_manager import QuantizationManager
+from mho.simulator.parameters.signatures import checked
 
 __all__ = [
     "QuantizedModule",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 
+@checked
 def quantized_weights(model: nn.Module) -> None:
     """Quantise the weights of all modules.
 
@@ -41,6 +43,7 @@ def quantized_weights(model: nn.Module) -> None:
         module.quantized_weights()
 
 
+@checked
 def full_precision_weights(model: nn.Module) -> None:
     """Quantise no weights.
 
@@ -51,6 +54,7 @@ def full_precision_weights(model: nn.Module) -> None:
         module.full_precision_weights()
 
 
+@checked
 def quantized_acts(model: nn.Module) -> None:
     """Quantise the outputs of all modules.
 
@@ -61,6 +65,7 @@ def quantized_acts(model: nn.Module) -> None:
         module.quantized_acts()
 
 
+@checked
 def full_precision_acts(model: nn.Module) -> None:
     """Quantise no outputs.
 
@@ -71,6 +76,7 @@ def full_precision_acts(model: nn.Module) -> None:
         module.full_precision_acts()
 
 
+@checked
 def quantized(model: nn.Module) -> None:
     """Quantise weights and outputs.
 
@@ -81,6 +87,7 @@ def quantized(model: nn.Module) -> None:
         module.quantized()
 
 
+@checked
 def full_precision(model: nn.Module) -> None:
     """Quantise nothing.
 
@@ -91,6 +98,7 @@ def full_precision(model: nn.Module) -> None:
         module.full_precision()
 
 
+@checked
 def learn_ranges(model: nn.Module) -> None:
     """Make all ranges trainable; optimizers have to be told of the new parameters.
 
@@ -101,6 +109,7 @@ def learn_ranges(model: nn.Module) -> None:
         module.learn_ranges()
 
 
+@checked
 def fix_ranges(model: nn.Module) -> None:
     """Keep all ranges.
 
@@ -111,6 +120,7 @@ def fix_ranges(model: nn.Module) -> None:
         module.fix_ranges()
 
 
+@checked
 def fix_act_ranges(model: nn.Module) -> None:
     """Keep the ranges of outputs.
 
@@ -121,6 +131,7 @@ def fix_act_ranges(model: nn.Module) -> None:
         manager.fix_ranges()
 
 
+@checked
 def fix_weight_ranges(model: nn.Module) -> None:
     """Keep the ranges of weights.
 
@@ -131,6 +142,7 @@ def fix_weight_ranges(model: nn.Module) -> None:
         manager.fix_ranges()
 
 
+@checked
 def estimate_ranges(model: nn.Module) -> None:
     """Let all ranges follow every batch.
 
@@ -141,6 +153,7 @@ def estimate_ranges(model: nn.Module) -> None:
         module.estimate_ranges()
 
 
+@checked
 def estimate_act_ranges(model: nn.Module) -> None:
     """Let the ranges of outputs follow every batch.
 
@@ -151,6 +164,7 @@ def estimate_act_ranges(model: nn.Module) -> None:
         manager.estimate_ranges()
 
 
+@checked
 def estimate_ranges_train(model: nn.Module) -> None:
     """Let all ranges follow every batch in training only.
 
@@ -161,6 +175,7 @@ def estimate_ranges_train(model: nn.Module) -> None:
         module.estimate_ranges_train()
 
 
+@checked
 def reset_act_ranges(model: nn.Module) -> None:
     """Forget the ranges of outputs; they are estimated again.
 
@@ -171,6 +186,7 @@ def reset_act_ranges(model: nn.Module) -> None:
         manager.reset_ranges()
 
 
+@checked
 def set_quant_state(model: nn.Module, weight_quant: bool, act_quant: bool) -> None:
     """Choose what is quantised.
 
@@ -183,6 +199,7 @@ def set_quant_state(model: nn.Module, weight_quant: bool, act_quant: bool) -> No
     (quantized_acts if act_quant else full_precision_acts)(model)
 
 
+@checked
 def enable_quant_states(model: nn.Module) -> None:
     """Quantise weights and outputs, with ranges that follow the batches of training.
 

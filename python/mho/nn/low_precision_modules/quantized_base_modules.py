@@ -12,6 +12,7 @@ from mho.simulator.digital_low_precision.base_quantized_classes import (
 )
 from mho.simulator.digital_low_precision.base_quantized_model import QuantizedModel
 from mho.simulator.digital_low_precision.hijacker import QuantizationHijacker
+from mho.simulator.parameters.signatures import checked
 
 __all__ = [
     "FP32Acts",
@@ -144,6 +145,7 @@ class _QuantizedNorm(QuantizationHijacker, nn.BatchNorm2d):
 class QuantBatchNorm2d(QuantizedModel):
     """Batch normalisation with quantised factors and outputs, made of one in full precision."""
 
+    @checked
     def __init__(self, org_model: nn.Module, **quant_params: Any) -> None:
         """Take over parameters and statistics.
 

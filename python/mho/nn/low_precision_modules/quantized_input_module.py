@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from mho.simulator.digital_low_precision.base_quantized_classes import QuantizedActivation
 from mho.simulator.digital_low_precision.config_utils import convert_act_config_to_kwargs_dict
 from mho.simulator.parameters.quantization import ActivationQuantConfig
+from mho.simulator.parameters.signatures import checked
 
 __all__ = [
     "ActivationQuantConfig",
@@ -19,6 +20,7 @@ __all__ = [
 class QuantizedInputModule(nn.Module):
     """Quantises the first argument of a module."""
 
+    @checked
     def __init__(self, module: nn.Module, act_quant_config: ActivationQuantConfig) -> None:
         """Put a quantiser before a module.
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from mho.simulator.digital_low_precision.quantization_manager import QuantizationManager
 from mho.simulator.digital_low_precision.quantizers import QMethods
 from mho.simulator.parameters.enums import RangeEstimators
+from mho.simulator.parameters.signatures import checked
 
 
 class FP32Acts(nn.Module):
@@ -31,6 +32,7 @@ class QuantizedModule(nn.Module):
     full precision until it is switched on.
     """
 
+    @checked
     def __init__(
         self,
         *args: Any,
@@ -164,6 +166,7 @@ class QuantizedModule(nn.Module):
 class QuantizedActivation(QuantizedModule):
     """Quantises values that pass through."""
 
+    @checked
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Set how values are quantised.
 

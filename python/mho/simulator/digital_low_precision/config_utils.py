@@ -17,6 +17,7 @@ from mho.simulator.parameters.range_estimators import (
     MSEEstimatorParams,
     RunningMinMaxEstimatorParams,
 )
+from mho.simulator.parameters.signatures import checked
 
 __all__ = [
     "CrossEntropyEstimatorParams",
@@ -35,6 +36,7 @@ _ARGUMENTS = {"range_opt_method": "opt_method"}
 """Arguments of estimators whose names are not those of the fields."""
 
 
+@checked
 def convert_act_config_to_kwargs_dict(act_quant_config: ActivationQuantConfig) -> dict[str, Any]:
     """Return the arguments of a quantised module that say how it quantises its outputs.
 
@@ -49,6 +51,7 @@ def convert_act_config_to_kwargs_dict(act_quant_config: ActivationQuantConfig) -
     }
 
 
+@checked
 def convert_weight_config_to_kwargs_dict(weight_quant_config: WeightQuantConfig) -> dict[str, Any]:
     """Return the arguments of a quantised module that say how it quantises its weights.
 
@@ -64,6 +67,7 @@ def convert_weight_config_to_kwargs_dict(weight_quant_config: WeightQuantConfig)
     }
 
 
+@checked
 def convert_configs_to_kwargs_dict(quant_config: QuantizationConfig) -> dict[str, Any]:
     """Return the arguments of a quantised module.
 

@@ -1,15 +1,19 @@
 """A quantiser together with what decides about its range."""
 
+from collections.abc import Callable
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import StateError
+from mho.exceptions import ArgumentError, StateError
 from mho.simulator.digital_low_precision.quantizers import QMethods, QuantizerBase
 from mho.simulator.digital_low_precision.range_estimators import ESTIMATORS, RangeEstimatorBase
 from mho.simulator.parameters.enums import RangeEstimators
+from mho.simulator.parameters.signatures import checked
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 class Qstates(Enum):
@@ -38,6 +42,7 @@ class QuantizationManager(nn.Module):
     quantizer: QuantizerBase
     range_estimator: RangeEstimatorBase
 
+    @checked
     def __init__(
         self,
         qmethod: QMethods = QMethods.symmetric_uniform,
@@ -68,16 +73,12 @@ class QuantizationManager(nn.Module):
         """
         super().__init__()
         self.per_channel = bool(per_channel)
-        self.quantizer = qmethod.cls(
-            **{"n_bits": 8, **(qparams or {})}, per_channel=self.per_channel, axis=axis
-        )
-        self.range_estimator = ESTIMATORS[init].cls(
-            **(init_params or {}),
-            per_channel=self.per_channel,
-            quantizer=self.quantizer,
-            axis=axis,
-            n_groups=n_groups,
-        )
+        shared = {"per_channel": self.per_channel, "axis": axis}
+        levels = {"n_bits": 8, **(qparams or {}), **shared}
+        self.quantizer = _built("qparams", qmethod.cls, levels)
+        search = {**(init_params or {}), **shared, "quantizer": self.quantizer}
+        search["n_groups"] = n_groups
+        self.range_estimator = _built("init_params", ESTIMATORS[init].cls, search)
         self.register_buffer("_qstate", torch.zeros(1))
         self.state = Qstates.estimate_ranges
         if x_min is not None and x_max is not None:
@@ -91,7 +92,8 @@ class QuantizationManager(nn.Module):
 
     def _enter(self, state: Qstates) -> None:
         self.state = state
-        self._qstate.fill_(float(state.value))
+        if "_qstate" in self._buffers:
+            self._qstate.fill_(float(state.value))
         self.quantizer.learning = state is Qstates.learn_ranges
 
     def estimate_ranges(self) -> None:
@@ -170,3 +172,11 @@ class QuantizationManager(nn.Module):
     def extra_repr(self) -> str:
         """Return the state."""
         return f"state={self.state.name}"
+
+
+def _built(name: str, cls: Callable[..., ModuleT], arguments: dict[str, Any]) -> ModuleT:
+    """Return a module; names of arguments that it does not know are those of an argument here."""
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise ArgumentError(f"{name}: {error}") from error

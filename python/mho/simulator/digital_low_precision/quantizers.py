@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import AihwkitException, ArgumentError
+from mho.simulator.parameters.signatures import checked
 
 _EPS = 1e-8
 
@@ -79,6 +80,7 @@ class QuantizerBase(nn.Module):
     _signed: Tensor
     _zero_float: Tensor
 
+    @checked
     def __init__(
         self,
         n_bits: int,
@@ -289,6 +291,7 @@ class SymmetricUniformQuantizer(QuantizerBase):
     The latter if no value of the range was negative.
     """
 
+    @checked
     def __init__(
         self,
         n_bits: int,
@@ -342,6 +345,7 @@ class SymmetricUniformQuantizer(QuantizerBase):
 class AsymmetricUniformQuantizer(QuantizerBase):
     """Levels `step * (k - zero)` with `k` from 0 to `2^n - 1` and a whole number for zero."""
 
+    @checked
     def __init__(
         self,
         n_bits: int,

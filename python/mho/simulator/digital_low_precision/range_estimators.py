@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mho.exceptions import AihwkitException, ArgumentError
 from mho.simulator.digital_low_precision.quantizers import QuantizerBase
 from mho.simulator.parameters.enums import OptMethod, RangeEstimators
+from mho.simulator.parameters.signatures import checked
 
 _GOLDEN = 0.6180339887498949
 _STEPS = 30
@@ -34,6 +35,7 @@ class RangeEstimatorBase(nn.Module):
     current_xmax: Tensor
     _is_set: Tensor
 
+    @checked
     def __init__(
         self,
         per_channel: bool = False,
@@ -136,6 +138,7 @@ class RangeEstimatorBase(nn.Module):
 class CurrentMinMaxEstimator(RangeEstimatorBase):
     """Range of the latest batch."""
 
+    @checked
     def __init__(self, percentile: float | None = None, *args: Any, **kwargs: Any) -> None:
         """Set how many extreme values are left out.
 
@@ -177,6 +180,7 @@ class AllMinMaxEstimator(RangeEstimatorBase):
 class RunningMinMaxEstimator(RangeEstimatorBase):
     """Exponential average of the ranges of all batches."""
 
+    @checked
     def __init__(self, momentum: float = 0.9, *args: Any, **kwargs: Any) -> None:
         """Set the weight of the past.
 
@@ -205,6 +209,7 @@ class MSE_Estimator(RangeEstimatorBase):
     on the range of the data, then each end by itself.
     """
 
+    @checked
     def __init__(
         self,
         num_candidates: int = 100,
@@ -335,6 +340,7 @@ class CrossEntropyEstimator(MSE_Estimator):
     The loss is the cross entropy of the softmax along the last axis. Logits have one range.
     """
 
+    @checked
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Set the search.
 

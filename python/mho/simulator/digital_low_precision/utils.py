@@ -6,7 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from mho.simulator.parameters.signatures import checked
 
+
+@checked
 def to_numpy(tensor: Tensor) -> npt.NDArray[Any]:
     """Return the values of a tensor on the host, without its graph.
 

@@ -49,7 +49,7 @@ class RangeFollower(QuantizationManager):
     def __init__(self) -> None:
         """Build it switched off."""
         super().__init__(qparams={"n_bits": _UNUSED_BITS})
-        self._non_persistent_buffers_set.add("_qstate")
+        del self._qstate  # it is always the same
         self.register_buffer("_batches", torch.zeros(1))
         self.estimate_ranges_train()
 
