@@ -85,7 +85,7 @@ def draw_modes(axes: Any, weight: Tensor, x: Tensor) -> None:
         "BIT_WISE": {"mv_type": AnalogMVType.BIT_WISE},
     }
     steps = {"ONE_PASS": 64, "SPLIT_MODE": 8 + 8, "BIT_WISE": 6 * 2}
-    for place, (name, changes) in enumerate(modes.items()):
+    for place, changes in enumerate(modes.values()):
         quiet = product(weight, x, ir_drop_rs=0.35, **changes)
         noisy = product(weight, x, ir_drop_rs=0.35, out_noise=0.02, **changes)
         for shift, y, colour in ((-0.2, quiet, COLOURS[1]), (0.2, noisy, COLOURS[3])):

@@ -2,8 +2,6 @@
 
 import copy
 import io
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -453,12 +451,3 @@ def test_compiled_and_exported(learn: bool) -> None:
     layer.eval()
     exported = torch.export.export(layer, (x,)).module(check_guards=False)
     torch.testing.assert_close(exported(x), layer(x))
-
-
-def test_examples_of_the_page_run() -> None:
-    text = (Path(__file__).parents[3] / "docs" / "low_precision.md").read_text()
-    page: dict[str, Any] = {}
-    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 2
-    for block in blocks:
-        exec(compile(block, "docs/low_precision.md", "exec"), page)

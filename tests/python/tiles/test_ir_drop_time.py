@@ -2,8 +2,6 @@
 
 import copy
 import math
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -559,12 +557,3 @@ def test_default_configuration_of_a_layer() -> None:
     layer.drift_analog_weights(3600.0)
     assert torch.isfinite(layer(torch.rand(2, 10))).all()
     assert torch.isfinite(layer.analog_module.tile.backward(torch.rand(2, 3))).all()
-
-
-def test_examples_of_the_page_run() -> None:
-    text = (Path(__file__).parents[3] / "docs" / "ir_drop_time.md").read_text()
-    page: dict[str, Any] = {}
-    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 2
-    for block in blocks:
-        exec(compile(block, "docs/ir_drop_time.md", "exec"), page)
