@@ -418,6 +418,7 @@ def test_precisions(kind: str) -> None:
     assert casted(torch.rand(10, 6, dtype=dtype)).dtype is dtype
 
 
+@pytest.mark.filterwarnings("ignore:.*cpu.amp.autocast.*:FutureWarning")  # of torch 2.4 itself
 def test_recomputed_in_a_checkpoint() -> None:
     layer, other = layer_with(config_with(4, 4)), layer_with(config_with(4, 4))
     for scale in (1.0, 2.0, 0.5):
@@ -449,5 +450,6 @@ def test_compiled_and_exported(learn: bool) -> None:
     for scale in (1.0, 2.0):
         torch.testing.assert_close(compiled(scale * x), layer(scale * x))
     layer.eval()
-    exported = torch.export.export(layer, (x,)).module(check_guards=False)
+    model = torch.nn.Sequential(layer)  # torch 2.4 trips over absent buffers of a root
+    exported = torch.export.export(model, (x,)).module()
     torch.testing.assert_close(exported(x), layer(x))

@@ -433,7 +433,8 @@ def test_compiled_and_exported(mode: MV, training: bool) -> None:
     layer = AnalogLinear(4, 2, rpu_config=config_with(mv_type=mode, ir_drop_rs=100.0))
     layer.train(training)
     x = torch.rand(3, 4)
-    exported = torch.export.export(layer, (x,)).module(check_guards=False)
+    model = torch.nn.Sequential(layer)  # torch 2.4 trips over absent buffers of a root
+    exported = torch.export.export(model, (x,)).module()
     torch.testing.assert_close(exported(x), layer(x))
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x), layer(x))

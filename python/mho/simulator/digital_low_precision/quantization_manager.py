@@ -90,7 +90,12 @@ class QuantizationManager(nn.Module):
         """Number of bits."""
         return self.quantizer.n_bits
 
-    def _enter(self, state: Qstates) -> None:
+    def enter(self, state: Qstates) -> None:
+        """Choose when the range changes.
+
+        Args:
+            state: When.
+        """
         self.state = state
         if "_qstate" in self._buffers:
             self._qstate.fill_(float(state.value))
@@ -98,20 +103,20 @@ class QuantizationManager(nn.Module):
 
     def estimate_ranges(self) -> None:
         """Let the range follow every batch."""
-        self._enter(Qstates.estimate_ranges)
+        self.enter(Qstates.estimate_ranges)
 
     def fix_ranges(self) -> None:
         """Keep the range; if there is none, the next batch gives it."""
-        self._enter(Qstates.fix_ranges)
+        self.enter(Qstates.fix_ranges)
 
     def learn_ranges(self) -> None:
         """Make the range trainable; optimizers have to be told of the new parameters."""
         self.quantizer.make_range_trainable()
-        self._enter(Qstates.learn_ranges)
+        self.enter(Qstates.learn_ranges)
 
     def estimate_ranges_train(self) -> None:
         """Let the range follow every batch in training, and keep it in evaluation."""
-        self._enter(Qstates.estimate_ranges_train)
+        self.enter(Qstates.estimate_ranges_train)
 
     def is_learning(self) -> bool:
         """Return whether the range is trained."""
@@ -166,7 +171,7 @@ class QuantizationManager(nn.Module):
             state = Qstates(int(given.item()))
             if state is Qstates.learn_ranges:
                 self.quantizer.make_range_trainable()
-            self._enter(state)
+            self.enter(state)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def extra_repr(self) -> str:

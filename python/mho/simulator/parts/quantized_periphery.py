@@ -112,8 +112,13 @@ class RangeFollower(QuantizationManager):
         self.quantizer.learning = learned_after is not None
         self.train(self.training)
 
-    def _enter(self, state: Any) -> None:
-        super()._enter(state)
+    def enter(self, state: Any) -> None:
+        """Choose when the range changes; learned steps stay so.
+
+        Args:
+            state: When.
+        """
+        super().enter(state)
         self.quantizer.learning = self.learned_after is not None
 
     def forward(self, x: Tensor) -> Tensor:

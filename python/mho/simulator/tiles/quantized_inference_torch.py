@@ -76,8 +76,7 @@ class QuantizedTorchInferenceTile(TorchInferenceTile):
         return x_output * factor
 
     def _finish_output(self, output: Tensor, tensor_view: tuple[int, ...] | None) -> Tensor:
-        view = () if tensor_view is None else tensor_view
-        dim = next((axis for axis, size in enumerate(view) if size != 1), -1)
+        dim = -1 if tensor_view is None else _axis_of(tensor_view)
         output = self.apply_quant_periphery_scales(output, dim, not self.training)
         output = self.add_quant_periphery_bias(output, tensor_view, not self.training)
         return self.quantized_periphery.quantize_outputs(output).to(self.io_dtype)
@@ -88,6 +87,14 @@ class QuantizedTorchInferenceTile(TorchInferenceTile):
     add_quant_periphery_bias = done_by(
         "quantized_periphery", QuantizedPeriphery.add_quant_periphery_bias
     )
+
+
+def _axis_of(view: tuple[int, ...]) -> int:
+    """Return the axis over which a view spreads a vector."""
+    for axis, size in enumerate(view):
+        if size != 1:
+            return axis
+    return -1  # of a single output
 
 
 @register_config_class

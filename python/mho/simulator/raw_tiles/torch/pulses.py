@@ -78,7 +78,7 @@ def phases(io: IOParametersIRDropT) -> list[Phase]:
     largest, scale = full_scale(io), io.ir_drop_time_step_resolution_scale
     if io.mv_type is AnalogMVType.ONE_PASS:
         return [Phase(1, largest, int((largest + 1) * scale + _TOLERANCE))]
-    bits = (largest + 1).bit_length() - 1
+    bits = round(math.log2(largest + 1))
     if io.mv_type is AnalogMVType.BIT_WISE:
         return [Phase(2**bit, 1, 2) for bit in range(bits)]
     shift = io.split_mode_bit_shift
@@ -113,7 +113,7 @@ def problems(io: IOParametersIRDropT) -> list[tuple[str, str]]:
 
 
 def _problems_of_bits(io: IOParametersIRDropT, levels: int) -> list[tuple[str, str]]:
-    name, bits = io.mv_type.name, levels.bit_length() - 1
+    name, bits = io.mv_type.name, round(math.log2(levels))
     if levels != 2**bits:
         return [("inp_res", f"{name} needs a whole number of bits n: 1 / (2^n - 2)")]
     if io.inp_noise > 0.0:
