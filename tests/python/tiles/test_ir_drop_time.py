@@ -30,6 +30,7 @@ from mho.simulator.parameters.enums import (
     RPUDataType,
 )
 from mho.simulator.tiles import TorchInferenceTile
+from mho.simulator.tiles.analog_mvm_irdrop_t import AnalogMVMIRDropT
 from mho.simulator.tiles.torch_tile_irdrop_t import TorchSimulatorTileIRDropT
 
 NM, BM, MV = NoiseManagementType, BoundManagementType, AnalogMVType
@@ -547,6 +548,11 @@ def test_what_the_array_cannot_be_built_of() -> None:
     config.forward = IOParameters()
     with pytest.raises(ConfigError, match="forward: expected IOParametersIRDropT"):
         TorchInferenceTile(2, 4, config)
+    with pytest.raises(ConfigError, match="ir_drop_segments"):
+        AnalogMVMIRDropT.matmul(W, torch.rand(2, 4), IOParametersIRDropT(), is_test=True)
+    with pytest.raises(ConfigError, match="per_batch_sample"):
+        io = IOParametersIRDropT(**QUIET)
+        AnalogMVMIRDropT.matmul(W.expand(2, 2, 4), torch.rand(2, 4), io, is_test=True)
     TorchInferenceTile(2, 9, config_with(ir_drop=0.0))
     TorchInferenceTile(2, 9, config_with(is_perfect=True, inp_res=-1.0))
 

@@ -83,6 +83,8 @@ class AnalogMVMIRDropT(AnalogMVM):
                 "modifier.per_batch_sample: voltage loss over time needs one weight matrix for all"
                 " samples; set it to False, or forward.ir_drop to 0"
             )
+        if drops:
+            _check_rows(io, phys_input_size or weight.shape[1], weight.shape[1])
         if g_converter is None:
             g_converter = SinglePairConductanceConverter()
         return _TimedArray(cls, weight, io, drops, g_converter, phys_input_size)
@@ -126,13 +128,17 @@ def check_array(io: IOParameters, x_size: int, config: Any) -> None:
             "noise_model.g_converter: time-stepped products need pairs of devices for positive and"
             f" negative weights, {type(converter_of(config)).__name__} has {len(pair)} per weight"
         )
-    rows = rows_of(config) or x_size
-    if io.ir_drop > 0.0 and rows < x_size:
+    if io.ir_drop > 0.0:
+        _check_rows(io, rows_of(config) or x_size, x_size)
+
+
+def _check_rows(io: IOParametersIRDropT, rows: int, x_size: int) -> None:
+    if rows < x_size:
         raise ConfigError(
             f"mapping.max_input_size: {rows} rows do not hold {x_size} inputs; a layer is split"
             " over several tiles, a single tile is not"
         )
-    if io.ir_drop > 0.0 and rows % io.ir_drop_segments:
+    if rows % io.ir_drop_segments:
         raise ConfigError(
             f"forward.ir_drop_segments: must divide the {rows} rows of the crossbar"
             f" (mapping.max_input_size, or the inputs if that is 0), got {io.ir_drop_segments}"
