@@ -453,3 +453,19 @@ def test_compiled_and_exported(learn: bool) -> None:
     model = torch.nn.Sequential(layer)  # torch 2.4 trips over absent buffers of a root
     exported = torch.export.export(model, (x,)).module()
     torch.testing.assert_close(exported(x), layer(x))
+
+
+@pytest.mark.parametrize("size", [0, 3])
+def test_made_wherever(size: int) -> None:
+    """On the host whatever the default device is, and of ordinary tensors."""
+    config = config_with(8, 8, max_input_size=size, max_output_size=0)
+    with torch.device("meta"):
+        layer = AnalogLinear(4, 3, rpu_config=config)
+    assert {v.device.type for v in layer.state_dict().values()} == {"cpu"}
+    with torch.inference_mode():
+        layer = AnalogLinear(4, 3, rpu_config=config)
+        layer(torch.rand(2, 4))
+        layer.analog_module.rpu_config.act_quant_config = ActivationQuantConfig(5, False)
+        layer(torch.rand(2, 4))
+    assert not any(value.is_inference() for value in layer.state_dict().values())
+    layer(torch.rand(2, 4)).sum().backward()

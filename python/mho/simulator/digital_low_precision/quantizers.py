@@ -230,8 +230,9 @@ class QuantizerBase(nn.Module):
     def _write(self, name: str, value: Tensor) -> None:
         present: Tensor = getattr(self, name)
         if present.shape != value.shape:  # the number of channels is known from now on
-            present.data = value.to(present.dtype)
-        elif isinstance(present, nn.Parameter):
+            with torch.inference_mode(False):  # it is written in training as well
+                present.data = torch.zeros(value.shape, dtype=present.dtype, device=present.device)
+        if isinstance(present, nn.Parameter):
             present.data.copy_(value)  # a graph may hold it, which needs its sign only
         else:
             present.copy_(value)

@@ -85,7 +85,10 @@ class RangeEstimatorBase(nn.Module):
         low, high = self._of_batch(x.to(self.current_xmin.dtype))
         finite = torch.isfinite(low) & torch.isfinite(high)
         if low.shape != self.current_xmin.shape:  # the number of channels is known from now on
-            self.current_xmin, self.current_xmax = torch.zeros_like(low), torch.zeros_like(low)
+            with torch.inference_mode(False):  # they are written in training as well
+                like = {"dtype": low.dtype, "device": low.device}
+                self.current_xmin = torch.zeros(low.shape, **like)
+                self.current_xmax = torch.zeros(low.shape, **like)
         joined = self._joined(low, high)
         is_set = self._is_set > 0.0
         for present, first, later in zip(

@@ -18,6 +18,7 @@ from mho.simulator.parts.base import Part
 from mho.simulator.parts.input_range import InputRange
 from mho.simulator.parts.scales import ScaledTile, Scales
 from mho.simulator.state.entries import Entry
+from mho.simulator.state.ordinary import on_host, ordinary_tensors
 
 SCALE, BIAS, OUTPUT = "out_scale_quantizer", "bias_quantizer", "act_quantizer"
 _UNUSED_BITS = 8
@@ -93,6 +94,17 @@ class RangeFollower(QuantizationManager):
         if settings == self._settings:
             return
         self._settings = settings
+        with ordinary_tensors(), on_host():
+            self._rebuild(n_bits, method, estimator, options, learned_after)
+
+    def _rebuild(
+        self,
+        n_bits: int,
+        method: QMethods,
+        estimator: RangeEstimators,
+        options: dict[str, Any],
+        learned_after: int | None,
+    ) -> None:
         self.is_on, self.learned_after = n_bits > 0, learned_after
         bits = n_bits if self.is_on else _UNUSED_BITS
         old, seen = self.quantizer, self.range_estimator
@@ -192,7 +204,8 @@ class QuantizedPeriphery(Part):
     def _child(self, name: str) -> RangeFollower:
         present = self._tile._modules.get(name)
         if present is None:
-            present = RangeFollower().to(self._tile.device)
+            with on_host():
+                present = RangeFollower().to(self._tile.device)
             present.train(self._tile.training)
             self._tile.add_module(name, present)
         assert isinstance(present, RangeFollower)
@@ -292,6 +305,7 @@ def check_bits(config: Any) -> None:
         )
     if config.act_quant_config is not None and config.act_quant_config.n_bits > 0:
         try:
-            RangeFollower().follow_outputs(config.act_quant_config)
+            with on_host():
+                RangeFollower().follow_outputs(config.act_quant_config)
         except ArgumentError as error:
             raise ConfigError(f"act_quant_config.range_estimator_params.{error}") from error

@@ -24,7 +24,7 @@ from mho.simulator.raw_tiles.rows import (
     check_tensor,
 )
 from mho.simulator.state.entries import Entry, check_entry
-from mho.simulator.state.ordinary import keep_ordinary, ordinary_tensors
+from mho.simulator.state.ordinary import keep_ordinary, on_host, ordinary_tensors
 from mho.simulator.state.transaction import unchanged_on_error
 from mho.simulator.tiles.base import TileModuleBase
 from mho.simulator.tiles.editing import SharedView
@@ -280,8 +280,9 @@ class QuantizedTileModuleArray(TileModuleArray):
             kwargs: Passed to the tiles.
         """
         super().__init__(out_size, in_size, rpu_config, bias, **kwargs)
-        self.bias_quantizer = RangeFollower().to(self.device)
-        self.act_quantizer = RangeFollower().to(self.device)
+        with on_host():
+            self.bias_quantizer = RangeFollower().to(self.device)
+            self.act_quantizer = RangeFollower().to(self.device)
         self._follow_config()
 
     def _follow_config(self) -> None:
