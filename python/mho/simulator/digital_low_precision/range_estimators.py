@@ -86,7 +86,7 @@ class RangeEstimatorBase(nn.Module):
         finite = torch.isfinite(low) & torch.isfinite(high)
         if low.shape != self.current_xmin.shape:  # the number of channels is known from now on
             with torch.inference_mode(False):  # they are written in training as well
-                like = {"dtype": low.dtype, "device": low.device}
+                like: dict[str, Any] = {"dtype": low.dtype, "device": low.device}
                 self.current_xmin = torch.zeros(low.shape, **like)
                 self.current_xmax = torch.zeros(low.shape, **like)
         joined = self._joined(low, high)
