@@ -111,6 +111,8 @@ bench-gpu: ## Measure the speed on a graphics processor, write out/bench-gpu.jso
 .PHONY: docs
 docs: $(EXTENSION) ## Draw the figures of docs/ anew and build the documentation of the crate
 	$(BIN)/python docs/figures/mvm.py
+	$(BIN)/python docs/figures/ir_drop_time.py
+	$(BIN)/python docs/figures/low_precision.py
 	$(BIN)/python docs/figures/devices.py
 	$(BIN)/python docs/figures/algorithms.py
 	$(BIN)/python docs/figures/torch_transfer.py
