@@ -114,6 +114,7 @@ docs: $(EXTENSION) ## Draw the figures of docs/ anew and build the documentation
 	$(BIN)/python docs/figures/devices.py
 	$(BIN)/python docs/figures/algorithms.py
 	$(BIN)/python docs/figures/torch_transfer.py
+	$(BIN)/python docs/figures/inference.py
 	$(BIN)/python docs/figures/learning.py
 	$(BIN)/python docs/figures/custom_rules.py
 	cargo doc --no-deps

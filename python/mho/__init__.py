@@ -1,7 +1,7 @@
 """Analog in-memory computing for PyTorch: layers whose weights are conductances.
 
 Subpackages are loaded at their first use, since torch takes a second: `mho.nn`, `mho.optim`,
-`mho.simulator`, `mho.inference`, `mho.utils`, `mho.compat`.
+`mho.simulator`, `mho.inference`, `mho.linalg`, `mho.utils`, `mho.compat`.
 """
 
 import importlib
@@ -18,6 +18,7 @@ __all__ = [
     "ThreadTeam",
     "__version__",
     "backends",
+    "calibrate",
     "fork_noise",
     "get_backend",
     "get_num_threads",
@@ -31,9 +32,15 @@ __all__ = [
 interpreters.refuse_further_ones()
 pending.install()
 
-_SUBPACKAGES = frozenset(("compat", "exceptions", "inference", "nn", "optim", "simulator", "utils"))
+_SUBPACKAGES = frozenset(
+    ("compat", "exceptions", "inference", "linalg", "nn", "optim", "simulator", "utils")
+)
 # Functions of the package that need torch.
-_LATER = {"fork_noise": "nn.noise", "same_noise": "nn.noise"}
+_LATER = {
+    "calibrate": "inference.calibration.calibration",
+    "fork_noise": "nn.noise",
+    "same_noise": "nn.noise",
+}
 
 
 def __getattr__(name: str) -> Any:

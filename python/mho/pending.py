@@ -12,12 +12,6 @@ from types import ModuleType
 from typing import Any
 
 _MODULES = (
-    "inference.calibration",
-    "inference.calibration.calibration",
-    "inference.converter.fusion",
-    "inference.converter.wpo",
-    "linalg",
-    "linalg.matrix",
     "nn.low_precision_conversion",
     "nn.low_precision_modules",
     "nn.low_precision_modules.conversion_utils",
@@ -30,17 +24,17 @@ _MODULES = (
     "nn.modules.rnn.cells",
     "nn.modules.rnn.layers",
     "nn.modules.rnn.rnn",
-    "simulator.noise_models",
     "simulator.tiles.analog_mvm_irdrop_t",
     "simulator.tiles.quantized_inference_torch",
     "simulator.tiles.torch_tile_irdrop_t",
     "simulator.tiles.utils",
     "utils.analog_info",
-    "utils.export",
     "utils.fitting",
     "utils.legacy",
 )
 _NAMES = {
+    "inference.calibration": ("calibrate_quantization_ranges",),
+    "inference.calibration.calibration": ("calibrate_quantization_ranges",),
     "nn": (
         "AnalogConv1d",
         "AnalogConv1dMapped",

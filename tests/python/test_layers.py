@@ -70,6 +70,7 @@ LAYERS: list[list[set[str]]] = [
             "mho.inference.converter.wpo",
             "mho.linalg",
             "mho.simulator.digital_low_precision",
+            "mho.simulator.noise_models",
             "mho.utils",
         }
     ],

@@ -45,6 +45,7 @@ def has(module: object, name: str) -> bool:
         return False
 
 
+@pytest.mark.filterwarnings("ignore:mho.simulator.noise_models is now:FutureWarning")
 @pytest.mark.parametrize("module", [m for m in PROMISED if m not in PENDING_MODULES])
 def test_names_can_be_imported(module: str) -> None:
     found = importlib.import_module(module)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 from torch import nn
+from tqdm import tqdm
 
 from mho.exceptions import ModuleError
 from mho.inference.noise.base import BaseNoiseModel
@@ -16,7 +17,9 @@ class ProgrammableModule(Protocol):
 
     training: bool
 
-    def program_analog_weights(self, noise_model: BaseNoiseModel | None = None) -> None:
+    def program_analog_weights(
+        self, noise_model: BaseNoiseModel | None = None, verbose: bool = False
+    ) -> None:
         """Program the weights of all tiles below."""
 
     def drift_analog_weights(self, t_inference: float | str = 0.0) -> None:
@@ -27,17 +30,24 @@ class ProgrammableModule(Protocol):
 
 
 @checked
-def program_analog_weights(model: nn.Module, noise_model: BaseNoiseModel | None = None) -> None:
+def program_analog_weights(
+    model: nn.Module, noise_model: BaseNoiseModel | None = None, verbose: bool = False
+) -> None:
     """Program the weights of all tiles of a model, each once.
 
     Args:
         model: Model with analog layers anywhere in it, in evaluation mode.
         noise_model: Noise of the programming, instead of that of the configurations.
+        verbose: Show a progress bar over the analog layers, or over the tiles of an analog model.
 
     Raises:
         ModuleError: The model or one of its analog modules is in training mode.
     """
-    for module in _analog_roots(model, "program_analog_weights"):
+    roots = _analog_roots(model, "program_analog_weights")
+    if len(roots) == 1 and verbose:
+        roots[0].program_analog_weights(noise_model, verbose)
+        return
+    for module in tqdm(roots, "programming", disable=not verbose, unit="layer"):
         module.program_analog_weights(noise_model)
 
 

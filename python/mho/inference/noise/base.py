@@ -23,16 +23,33 @@ class BaseNoiseModel(AttributeConfig):
     g_converter: BaseConductanceConverter
     """Conversion between weights and conductances."""
 
+    # An attribute of objects that differ from it only: saved configurations stay what they are.
+    keep_conductances: bool = False
+    """Whether drift starts from the conductances that programming arrived at.
+
+    Otherwise it starts from the programmed weights, converted anew: the error of the idle device of
+    a pair moves to the other one, and the largest weight gets the largest conductance. Decided when
+    weights are programmed.
+    """
+
     @checked
-    def __init__(self, g_converter: BaseConductanceConverter | None = None) -> None:
+    def __init__(
+        self,
+        g_converter: BaseConductanceConverter | None = None,
+        keep_conductances: bool = False,
+    ) -> None:
         """Set the conversion.
 
         Args:
             g_converter: Conversion between weights and conductances, copied;
                 `SinglePairConductanceConverter()` by default.
+            keep_conductances: Let drift start from the conductances that programming arrived at,
+                instead of from the programmed weights, converted anew.
         """
         chosen = SinglePairConductanceConverter() if g_converter is None else g_converter
         self.g_converter = copy.deepcopy(chosen)
+        if keep_conductances:
+            self.keep_conductances = True
 
     def __str__(self, exclude_keys: list[str] | None = None, keys: list[str] | None = None) -> str:
         """Return the class with its attributes.
@@ -73,12 +90,52 @@ class BaseNoiseModel(AttributeConfig):
         Returns:
             The programmed weights, and the drift parameters of each device of a weight.
         """
+        programmed, drift_parameters, params = self.program_devices(weights)
+        return self.g_converter.convert_back_to_weights(programmed, params), drift_parameters
+
+    @checked
+    @torch.no_grad()
+    def program_devices(self, weights: Tensor) -> tuple[list[Tensor], list[Any], dict[str, Any]]:
+        """Return the conductances that programming of weights arrives at.
+
+        Args:
+            weights: Target weights, shape `[out, in]`.
+
+        Returns:
+            Conductances in microsiemens and drift parameters, one of each per device of a weight,
+            and what converts conductances back to weights.
+        """
         targets, params = self.g_converter.convert_to_conductances(weights)
         programmed, drift_parameters = [], []
         for g_target in targets:
             programmed.append(self.apply_programming_noise_to_conductance(g_target))
             drift_parameters.append(self.generate_drift_coefficients(g_target))
-        return self.g_converter.convert_back_to_weights(programmed, params), drift_parameters
+        return programmed, drift_parameters, params
+
+    @checked
+    @torch.no_grad()
+    def read_devices(
+        self,
+        weights: Tensor,
+        conductances: list[Tensor],
+        drift_noise_parameters: list[Any],
+        t_inference: float,
+    ) -> Tensor:
+        """Return weights as they are read some time after their devices were programmed.
+
+        Args:
+            weights: Target weights of the programming, shape `[out, in]`: they decide how
+                conductances are weights.
+            conductances: As returned by `program_devices`.
+            drift_noise_parameters: As returned by `program_devices`.
+            t_inference: Time between programming and reading, in seconds.
+
+        Raises:
+            ArgumentError: The number of parameters is not that of the devices of a weight.
+        """
+        _, params = self.g_converter.convert_to_conductances(weights)
+        read = self._read(conductances, drift_noise_parameters, t_inference)
+        return self.g_converter.convert_back_to_weights(read, params)
 
     @checked
     @torch.no_grad()
@@ -99,15 +156,7 @@ class BaseNoiseModel(AttributeConfig):
             ArgumentError: The number of parameters is not that of the devices of a weight.
         """
         programmed, params = self.g_converter.convert_to_conductances(weights)
-        if len(drift_noise_parameters) != len(programmed):
-            raise ArgumentError(
-                f"drift_noise_parameters: expected {len(programmed)}, one per device of a weight,"
-                f" got {len(drift_noise_parameters)}"
-            )
-        read = [
-            self.apply_drift_noise_to_conductance(g_prog, drift_parameter, t_inference)
-            for g_prog, drift_parameter in zip(programmed, drift_noise_parameters, strict=True)
-        ]
+        read = self._read(programmed, drift_noise_parameters, t_inference)
         return self.g_converter.convert_back_to_weights(read, params)
 
     @checked
@@ -142,6 +191,19 @@ class BaseNoiseModel(AttributeConfig):
             t_inference: Time between programming and reading, in seconds.
         """
         raise NotImplementedError(f"{type(self).__name__} lacks apply_drift_noise_to_conductance")
+
+    def _read(
+        self, programmed: list[Tensor], drift_noise_parameters: list[Any], t_inference: float
+    ) -> list[Tensor]:
+        if len(drift_noise_parameters) != len(programmed):
+            raise ArgumentError(
+                f"drift_noise_parameters: expected {len(programmed)}, one per device of a weight,"
+                f" got {len(drift_noise_parameters)}"
+            )
+        return [
+            self.apply_drift_noise_to_conductance(g_prog, drift_parameter, t_inference)
+            for g_prog, drift_parameter in zip(programmed, drift_noise_parameters, strict=True)
+        ]
 
     def _program_and_read(self, g_target: Tensor, t_inference: float) -> Tensor:
         g_prog = self.apply_programming_noise_to_conductance(g_target)

@@ -47,6 +47,7 @@ class StateIndependentNoiseModel(BaseNoiseModel):
         t_0: float = 20.0,
         read_noise_scale: float = 1.0,
         t_read: float = 250.0e-9,
+        keep_conductances: bool = False,
     ) -> None:
         """Set the parameters.
 
@@ -63,11 +64,13 @@ class StateIndependentNoiseModel(BaseNoiseModel):
             t_0: Time between programming and the first moment with drift, in seconds.
             read_noise_scale: Factor on the read noise.
             t_read: Duration of a read, in seconds.
+            keep_conductances: Let drift start from the conductances that programming arrived at,
+                instead of from the programmed weights, converted anew.
 
         Raises:
             ArgumentError: `t_0` or `t_read` is not positive, or the range of the pair is not valid.
         """
-        super().__init__(g_converter or SinglePairConductanceConverter(g_max=g_max))
+        super().__init__(g_converter or SinglePairConductanceConverter(g_max), keep_conductances)
         self.g_max = converter_g_max(self.g_converter, g_max)
         self.prog_coeff = list(_PROG_COEFF if prog_coeff is None else prog_coeff)
         self.prog_noise_scale = prog_noise_scale

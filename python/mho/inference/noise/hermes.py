@@ -98,6 +98,7 @@ class HermesNoiseModel(BaseNoiseModel):
         read_noise_scale: float = 1.0,
         drift_scale: float = 1.0,
         prog_coeff_g_max_reference: float | None = None,
+        keep_conductances: bool = False,
     ) -> None:
         """Set the parameters.
 
@@ -117,6 +118,8 @@ class HermesNoiseModel(BaseNoiseModel):
             drift_scale: Factor on the drift exponents.
             prog_coeff_g_max_reference: Largest conductance that own coefficients hold for in
                 microsiemens, that of the converter by default.
+            keep_conductances: Let drift start from the conductances that programming arrived at,
+                instead of from the programmed weights, converted anew.
 
         Raises:
             AssertedArgumentError: `num_devices` is not 1 or 2, or `g_max` is larger than the
@@ -129,7 +132,9 @@ class HermesNoiseModel(BaseNoiseModel):
         if g_max is not None and g_max > chip.g_max:
             raise AssertedArgumentError(f"g_max: must be at most {chip.g_max}, got {g_max}")
         pair_g_max = chip.g_max if g_max is None else g_max
-        super().__init__(g_converter or SinglePairConductanceConverter(g_max=pair_g_max))
+        super().__init__(
+            g_converter or SinglePairConductanceConverter(pair_g_max), keep_conductances
+        )
         self.g_max = converter_g_max(self.g_converter, pair_g_max)
         self.num_devices = num_devices
         self.t_0 = chip.t_0 if t_0 is None else t_0

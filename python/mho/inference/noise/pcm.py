@@ -56,6 +56,7 @@ class PCMLikeNoiseModel(BaseNoiseModel):
         read_noise_scale: float = 1.0,
         drift_scale: float = 1.0,
         prog_coeff_g_max_reference: float | None = None,
+        keep_conductances: bool = False,
     ) -> None:
         """Set the parameters.
 
@@ -73,11 +74,13 @@ class PCMLikeNoiseModel(BaseNoiseModel):
             drift_scale: Factor on the drift exponents.
             prog_coeff_g_max_reference: Largest conductance that own coefficients hold for in
                 microsiemens, that of the converter by default.
+            keep_conductances: Let drift start from the conductances that programming arrived at,
+                instead of from the programmed weights, converted anew.
 
         Raises:
             ArgumentError: `t_0` or `t_read` is not positive, or the range of the pair is not valid.
         """
-        super().__init__(g_converter or SinglePairConductanceConverter(g_max=g_max))
+        super().__init__(g_converter or SinglePairConductanceConverter(g_max), keep_conductances)
         self.g_max = converter_g_max(self.g_converter, g_max)
         if prog_coeff is None:
             self.prog_coeff_g_max_reference = _PROG_COEFF_G_MAX
@@ -165,6 +168,7 @@ class CustomDriftPCMLikeNoiseModel(PCMLikeNoiseModel):
         read_noise_scale: float = 1.0,
         drift_scale: float = 1.0,
         prog_coeff_g_max_reference: float | None = None,
+        keep_conductances: bool = False,
     ) -> None:
         """Set the parameters.
 
@@ -181,6 +185,7 @@ class CustomDriftPCMLikeNoiseModel(PCMLikeNoiseModel):
             read_noise_scale: As in `PCMLikeNoiseModel`.
             drift_scale: As in `PCMLikeNoiseModel`.
             prog_coeff_g_max_reference: As in `PCMLikeNoiseModel`.
+            keep_conductances: As in `PCMLikeNoiseModel`.
 
         Raises:
             AssertedArgumentError: The drift model is not valid.
@@ -196,6 +201,7 @@ class CustomDriftPCMLikeNoiseModel(PCMLikeNoiseModel):
             read_noise_scale,
             drift_scale,
             prog_coeff_g_max_reference,
+            keep_conductances,
         )
         _check_drift_model(custom_drift_model)
         self.custom_drift_model = {key: list(custom_drift_model[key]) for key in _DRIFT_KEYS}

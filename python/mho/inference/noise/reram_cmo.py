@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from mho.exceptions import ArgumentError
+from mho.exceptions import ArgumentError, warn_caller
 from mho.inference.converter.single_device import SingleDeviceConductanceConverter
 from mho.inference.noise.base import BaseNoiseModel
 from mho.inference.noise.conductance import read_noise_growth
@@ -13,6 +13,7 @@ from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.signatures import checked
 
 _COEFFICIENTS = {0.2: (0.00081107, 0.00106879), 2.0: (0.0112185391, 0.01129027418)}
+_DEFAULT_RANGE = 2e-2
 _DECAY = {"mean": (-0.08900206,), "std": (0.04201137, 0.41183342)}
 _READ = {"K": 0.0277316483, "t_read": 1e-6}
 
@@ -46,7 +47,8 @@ class ReRamCMONoiseModel(BaseNoiseModel):
         drift_scale: float = 1.0,
         decay_dict: dict[str, list[float]] | None = None,
         read_dict: dict[str, float] | None = None,
-        acceptance_range: float = 2e-2,
+        acceptance_range: float = _DEFAULT_RANGE,
+        keep_conductances: bool = False,
     ) -> None:
         """Set the parameters.
 
@@ -61,13 +63,16 @@ class ReRamCMONoiseModel(BaseNoiseModel):
             decay_dict: Relaxation over the logarithm of time: slope of the `mean`, slope and offset
                 of the `std`.
             read_dict: Strength `K` of the read noise and duration `t_read` of a read in seconds.
-            acceptance_range: Acceptance range of the verify loop in percent; the smallest of the
-                table if it has no such entry.
+            acceptance_range: Acceptance range of the verify loop in percent: 2 is two percent. The
+                smallest of the table if it has no such entry, as for the default; a warning says so
+                for other values.
+            keep_conductances: Let drift start from the conductances that programming arrived at,
+                instead of from the programmed weights, converted anew.
 
         Raises:
             ArgumentError: A table lacks an entry, or the limits are negative or not in order.
         """
-        super().__init__(SingleDeviceConductanceConverter(g_max=g_max, g_min=g_min))
+        super().__init__(SingleDeviceConductanceConverter(g_max, g_min), keep_conductances)
         self.g_max = self.g_converter.g_max
         self.g_min = self.g_converter.g_min
         table = _COEFFICIENTS if coeff_dict is None else coeff_dict
@@ -80,6 +85,11 @@ class ReRamCMONoiseModel(BaseNoiseModel):
         self.drift_scale = drift_scale
         self.acceptance_range = acceptance_range
         self.check_values()
+        if acceptance_range not in (_DEFAULT_RANGE, *self.coeff_dict):
+            warn_caller(
+                f"acceptance_range: the table has none of {acceptance_range} percent; taking"
+                f" {min(self.coeff_dict)} of {sorted(self.coeff_dict)} percent"
+            )
 
     @checked
     @torch.no_grad()

@@ -38,6 +38,7 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
         g_max: float | None = None,
         noise_scale: float = 1.0,
         coeff_g_max_reference: float | None = None,
+        keep_conductances: bool = False,
     ) -> None:
         """Set the parameters.
 
@@ -51,11 +52,13 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
             noise_scale: Factor on the spread.
             coeff_g_max_reference: Largest conductance that the coefficients hold for in
                 microsiemens, that of the converter by default.
+            keep_conductances: Keep the targets in the scale of the programmed weights, instead of
+                converting the programmed weights anew.
 
         Raises:
             ArgumentError: The range of the pair is not valid, or there are no times.
         """
-        super().__init__(g_converter or SinglePairConductanceConverter(g_max=g_max))
+        super().__init__(g_converter or SinglePairConductanceConverter(g_max), keep_conductances)
         self.g_max = converter_g_max(self.g_converter, g_max)
         table = _COEFFICIENTS if coeff_dic is None else coeff_dic
         self.coeff_dic = {float(t): list(coefficients) for t, coefficients in table.items()}

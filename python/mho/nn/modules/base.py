@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from mho.exceptions import ModuleError, TileModuleError, short_traceback, warn_caller
 from mho.inference.noise.base import BaseNoiseModel
 from mho.nn.modules import ddp, loading
-from mho.simulator.parameters.arguments import check_function, check_rpu_config
+from mho.simulator.parameters.arguments import check_flag, check_function, check_rpu_config
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.times import check_time
 from mho.simulator.parts.device_drift import check_drift, drift_to, drifts
@@ -296,12 +297,15 @@ class AnalogLayerBase(_Mixin):
         )
 
     @short_traceback
-    def program_analog_weights(self, noise_model: BaseNoiseModel | None = None) -> None:
+    def program_analog_weights(
+        self, noise_model: BaseNoiseModel | None = None, verbose: bool = False
+    ) -> None:
         """Program the weights of all tiles, with the errors of a real programming.
 
         Args:
             noise_model: Model of the programming noise for inference tiles; it replaces the one of
                 the configuration. None takes that one.
+            verbose: Show a progress bar over the tiles.
 
         Raises:
             ModuleError: The module is in training mode, or a noise model is given although there
@@ -309,20 +313,17 @@ class AnalogLayerBase(_Mixin):
         """
         self._require_eval("program_analog_weights")
         tiles = list(self._tiles())
-        if noise_model is None:
-            with unchanged_on_error(tile for _, tile in tiles):
-                for _, tile in tiles:
-                    tile.program_weights()
-            return
+        silent = not check_flag("verbose", verbose)
         pulsed = [n for n, tile in tiles if not isinstance(tile, InferenceTileWithPeriphery)]
-        if pulsed:
+        if pulsed and noise_model is not None:
             raise ModuleError(
                 f"noise_model: tile {pulsed[0]!r} is programmed with pulses of its devices;"
                 " leave the noise model out"
             )
+        chosen = {} if noise_model is None else {"noise_model": noise_model}
         with unchanged_on_error(tile for _, tile in tiles):
-            for _, tile in tiles:
-                tile.program_weights(noise_model=noise_model)
+            for _, tile in tqdm(tiles, "programming", disable=silent, unit="tile"):
+                tile.program_weights(**chosen)
 
     @short_traceback
     def remap_analog_weights(self, weight_scaling_omega: float | None = 1.0) -> None:

@@ -1,5 +1,6 @@
 """Programming, drift and drift compensation of inference tiles."""
 
+import copy
 from typing import Any, Protocol, cast
 
 import torch
@@ -17,6 +18,7 @@ from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.transaction import unchanged_on_error
 
 _PARAMETERS = "drift_noise_parameters"
+_CONDUCTANCES = "programmed_conductances"
 _WEIGHTS = "programmed_weights"
 _BASELINE = "drift_baseline"
 
@@ -26,7 +28,9 @@ class DriftingTile(PartOwner, Protocol):
 
     reference_weights: ReferenceWeights
     drift_noise_parameters: list[Any] | None
+    programmed_conductances: list[Any] | None
     drift_readout_tensor: Tensor | None
+    compensated_by: Any
 
 
 class _Numbered(list[Any]):
@@ -39,6 +43,14 @@ class _Numbered(list[Any]):
         if name.isdecimal() and int(name) < len(self):
             return self[int(name)]
         raise AttributeError(f"{name!r}: there are {len(self)} items")
+
+
+def _there(values: list[Any] | None, device: torch.device | None) -> list[Any]:
+    """Return the tensors of a list on a device: lists do not move with a tile."""
+    return [
+        value.to(device) if device is not None and isinstance(value, Tensor) else value
+        for value in values or ()
+    ]
 
 
 class Programming(Part):
@@ -72,22 +84,22 @@ class Programming(Part):
             _BASELINE: Entry(alpha, required=False),
             # An empty tensor stands for a device that does not drift.
             f"{_PARAMETERS}.*": Entry(((0,), matrix), required=False),
+            f"{_CONDUCTANCES}.*": Entry((matrix,), required=False),
         }
 
     def store(self, name: str, value: Tensor | None) -> None:
         """Take over an entry; see the base class."""
-        if name == f"{_PARAMETERS}.*":
-            self._tile.drift_noise_parameters = None
-        elif name.startswith(f"{_PARAMETERS}."):
+        listing, _, index = name.partition(".")
+        if index:
             kept = None if value is None or value.numel() == 0 else value.clone()
-            before = self._tile.drift_noise_parameters or []
-            self._tile.drift_noise_parameters = _Numbered([*before, kept])
+            before = getattr(self._tile, listing) or []
+            setattr(self._tile, listing, None if index == "*" else _Numbered([*before, kept]))
         elif value is None:
             self._tile._buffers[name] = None
         else:
             assign(self._tile, name, value)
         if name == _BASELINE:
-            self._tile.drift_readout_tensor = None
+            self._tile.drift_readout_tensor = self._tile.compensated_by = None
 
     def listed(self) -> dict[str, Tensor]:
         """Return the entries of a saved state that are no buffers.
@@ -96,8 +108,10 @@ class Programming(Part):
             TileError: A noise model has drawn something that is no tensor.
         """
         entries = {}
-        for i, value in enumerate(self._tile.drift_noise_parameters or []):
-            name = f"{_PARAMETERS}.{i}"
+        listed = [(_PARAMETERS, i, value) for i, value in enumerate(self._parameters())]
+        listed += [(_CONDUCTANCES, i, value) for i, value in enumerate(self._conductances())]
+        for listing, i, value in listed:
+            name = f"{listing}.{i}"
             if value is not None and not isinstance(value, Tensor):
                 raise TileError(f"{name}: expected a tensor or None, got {type(value).__name__}")
             entries[name] = torch.empty(0, device="cpu") if value is None else value
@@ -126,16 +140,28 @@ class Programming(Part):
         tile, buffers = self._tile, self._tile._buffers
         vars(tile.rpu_config)["noise_model"] = model  # checked, and nothing else follows it
         reference = tile.reference_weights.aim(from_reference)
-        programmed, parameters = model.apply_programming_noise(reference.clone())
+        if model.keep_conductances:
+            conductances, parameters, params = model.program_devices(reference.clone())
+            programmed = model.g_converter.convert_back_to_weights(conductances, params)
+            tile.programmed_conductances = _Numbered(conductances)
+        else:
+            programmed, parameters = model.apply_programming_noise(reference.clone())
+            tile.programmed_conductances = None
         weights = programmed.to(reference)
         buffers[_WEIGHTS] = weights
         tile.drift_noise_parameters = _Numbered(parameters)
         tile.tile.set_weights(weights)
+        buffers[_BASELINE] = tile.compensated_by = None
         compensation = self._compensation()
         if compensation is not None:
-            baseline, tile.drift_readout_tensor = compensation.init_baseline(tile)
-            buffers[_BASELINE] = baseline
-            self._reset_factor()
+            self._take_baseline(compensation)
+        self._reset_factor()
+
+    def _take_baseline(self, compensation: Any) -> None:
+        """Read out the weights, which are those that were programmed."""
+        tile = self._tile
+        tile._buffers[_BASELINE], tile.drift_readout_tensor = compensation.init_baseline(tile)
+        tile.compensated_by = copy.deepcopy(compensation)
 
     def _noise_model(self, noise_model: BaseNoiseModel | None) -> BaseNoiseModel:
         config = self._tile.rpu_config
@@ -167,20 +193,53 @@ class Programming(Part):
         tile, buffers = self._tile, self._tile._buffers
         if buffers[_WEIGHTS] is None or tile.drift_noise_parameters is None:
             self._program(True, self._noise_model(None))
-        programmed, parameters = buffers[_WEIGHTS], tile.drift_noise_parameters
-        assert programmed is not None and parameters is not None
-        model = self._noise_model(None)
-        drifted = model.apply_drift_noise(programmed.clone(), parameters, t_inference)
+        programmed = buffers[_WEIGHTS]
+        assert programmed is not None
+        compensation = self._compensation()
+        if compensation is not None and not self._has_baseline_of(compensation):
+            # The configuration had another compensation, or none, when the weights were programmed.
+            tile.tile.set_weights(programmed)
+            self._take_baseline(compensation)
+        drifted = self._drifted(programmed, self._noise_model(None), t_inference)
         tile.tile.set_weights(drifted.to(programmed))
-        compensation, baseline = self._compensation(), buffers[_BASELINE]
-        if compensation is not None and baseline is not None:
-            self._compensate(compensation, baseline)
+        if compensation is not None:
+            self._compensate(compensation)
 
-    def _compensate(self, compensation: Any, baseline: Tensor) -> None:
+    def _drifted(self, programmed: Tensor, model: BaseNoiseModel, t_inference: float) -> Tensor:
+        """Return the weights as they are read."""
+        parameters = self._parameters(programmed.device)
+        conductances = self._conductances(programmed.device)
+        if not conductances:
+            return model.apply_drift_noise(programmed.clone(), parameters, t_inference)
+        target = self._tile.reference_weights.aim(True)
+        return model.read_devices(target.clone(), conductances, parameters, t_inference)
+
+    def _parameters(self, device: torch.device | None = None) -> list[Any]:
+        return _there(self._tile.drift_noise_parameters, device)
+
+    def _conductances(self, device: torch.device | None = None) -> list[Any]:
+        return _there(self._tile.programmed_conductances, device)
+
+    def _has_baseline_of(self, compensation: Any) -> bool:
+        if self._tile._buffers[_BASELINE] is None:
+            return False
+        # A baseline from a file has no name; the shape tells factors per tile and per output apart.
+        known = self._tile.compensated_by
+        return known == compensation if known is not None else self._fits(compensation)
+
+    def _fits(self, compensation: Any) -> bool:
+        tile = self._tile
+        baseline = tile._buffers[_BASELINE]
+        assert baseline is not None
+        one = compensation.readout(torch.ones(1, tile.out_size, dtype=torch.float32, device="cpu"))
+        return bool(one.numel() == baseline.numel())
+
+    def _compensate(self, compensation: Any) -> None:
         tile = self._tile
         if tile.drift_readout_tensor is None:
             tile.drift_readout_tensor = compensation.get_readout_tensor(self.drift_readout_size())
         output = self.drift_readout(tile.drift_readout_tensor)
+        baseline = tile._buffers[_BASELINE]
         tile._buffers["alpha"] = compensation.apply(output, baseline).to(self._factor())
 
     def drift_readout_size(self) -> int:
@@ -209,7 +268,7 @@ class Programming(Part):
         """Drop what belongs to earlier weights."""
         self._tile.reference_weights.forget()
         self._tile._buffers[_WEIGHTS] = self._tile._buffers[_BASELINE] = None
-        self._tile.drift_noise_parameters = None
+        self._tile.drift_noise_parameters = self._tile.programmed_conductances = None
         self._reset_factor()
 
     def _factor(self) -> Tensor:

@@ -168,6 +168,60 @@ class TileModuleArray(nn.Module):
             return output
         return output + (self.bias if tensor_view is None else self.bias.view(tensor_view))
 
+    def backward(self, d_input: Tensor) -> Tensor:
+        """Return gradients of the inputs, without autograd.
+
+        Args:
+            d_input: Gradients of the outputs, shape `[..., out_size]`.
+
+        Returns:
+            Shape `[..., in_size]`.
+
+        Raises:
+            InputError: Wrong number of features, dtype or device.
+        """
+        check_tensor(d_input, "d_input")
+        check_features(d_input, self.out_size, False, "d_input")
+        parts = []
+        for tiles in self._grid():
+            pieces = torch.split(d_input.detach(), self.out_sizes, dim=-1)
+            back = [tile.backward(d) for tile, d in zip(tiles, pieces, strict=True)]
+            parts.append(torch.stack(back).sum(dim=0))
+        return torch.cat(parts, dim=-1)
+
+    def update(self, x_input: Tensor, d_input: Tensor) -> None:
+        """Update the weights of all tiles; on any error nothing is changed.
+
+        Args:
+            x_input: Inputs of the layer, shape `[..., in_size]`.
+            d_input: Gradients of the outputs, shape `[..., out_size]`.
+
+        Raises:
+            ArgumentError: A value is not finite.
+            InputError: Wrong number of features or samples, dtype or device.
+            TileError: The weights follow a gradient that autograd computes.
+        """
+        for name, value, size in (
+            ("x_input", x_input, self.in_size),
+            ("d_input", d_input, self.out_size),
+        ):
+            check_tensor(value, name)
+            check_features(value, size, False, name)
+        with unchanged_on_error([tile for tiles in self._grid() for tile in tiles]):
+            columns = torch.split(x_input.detach(), self.in_sizes, dim=-1)
+            rows = torch.split(d_input.detach(), self.out_sizes, dim=-1)
+            for x, tiles in zip(columns, self._grid(), strict=True):
+                for d, tile in zip(rows, tiles, strict=True):
+                    tile.update(x, d)
+
+    def set_learning_rate(self, learning_rate: float | None) -> None:
+        """Set the learning rate of the updates of all tiles.
+
+        Args:
+            learning_rate: Not negative; None keeps it.
+        """
+        self._apply_to_tiles("set_learning_rate", learning_rate)
+
     @ordinary_tensors()
     def _apply(self, fn: Any, recurse: bool = True) -> "TileModuleArray":
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call,no-any-return]

@@ -97,7 +97,9 @@ class InferenceTile(TileWithPeriphery):
     programmed_weights: Tensor | None
     drift_baseline: Tensor | None
     drift_noise_parameters: list[Any] | None
+    programmed_conductances: list[Any] | None = None
     drift_readout_tensor: Tensor | None
+    compensated_by: Any = None
 
     def __init__(
         self,
