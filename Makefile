@@ -117,6 +117,7 @@ docs: $(EXTENSION) ## Draw the figures of docs/ anew and build the documentation
 	$(BIN)/python docs/figures/inference.py
 	$(BIN)/python docs/figures/learning.py
 	$(BIN)/python docs/figures/custom_rules.py
+	$(BIN)/python docs/figures/hardware_aware.py
 	cargo doc --no-deps
 
 .PHONY: clean

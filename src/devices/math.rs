@@ -47,7 +47,7 @@ pub(crate) fn pow_unit(x: f32, gamma: f32) -> f32 {
 
 /// Base-2 logarithm of a positive normal number.
 #[inline(always)]
-fn log2(x: f32) -> f32 {
+pub(crate) fn log2(x: f32) -> f32 {
     // Bits of the root of 1/2: the mantissa comes to lie around 1, where the logarithm keeps its
     // relative precision.
     const SQRT_HALF: u32 = 0x3f35_04f3;

@@ -14,7 +14,7 @@ mod ideal;
 mod lifecycle;
 mod linear;
 mod linear_step;
-mod math;
+pub(crate) mod math;
 mod nodes;
 mod piecewise_step;
 mod planes;

@@ -21,7 +21,7 @@ from mho import pending
 from mho.documented import documented
 from mho.exceptions import ConfigError
 from mho.simulator import configs, parameters, presets
-from mho.simulator.parameters.enums import PulseType, WeightModifierType
+from mho.simulator.parameters.enums import PulseType
 
 DATA = Path(__file__).parent / "data"
 PROMISED: dict[str, list[str]] = json.loads((DATA / "public_names.json").read_text())
@@ -96,14 +96,6 @@ UNBUILT: dict[str, Callable[[], object]] = {
 def test_configurations_say_what_is_not_built(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"^{name} is not built yet$"):
         UNBUILT[name]()
-
-
-@pytest.mark.parametrize("config", [configs.InferenceRPUConfig, configs.TorchInferenceRPUConfig])
-def test_modifiers_say_that_they_are_not_built(config: Any) -> None:
-    chosen = config()
-    chosen.modifier.type = WeightModifierType.ADD_NORMAL
-    with pytest.raises(ConfigError, match=r"^modifier\.type: ADD_NORMAL is not built yet"):
-        chosen.tile_class(2, 2, chosen)
 
 
 @pytest.mark.parametrize("module", PENDING_NAMES)

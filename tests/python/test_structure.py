@@ -277,7 +277,7 @@ def look_up(name: str) -> type | None:
 
 
 # Methods of features that are not built: convolutions over an index table, the quantised periphery,
-# weights as a sum with a delta, weight modifiers. A method that is there now leaves the list.
+# weights as a sum with a delta. A method that is there now leaves the list.
 PENDING_METHODS = {
     "RPUCudaSimulatorTileWrapper.reset_delta_weights",
     "RPUCudaSimulatorTileWrapper.set_delta_weights",
@@ -286,7 +286,6 @@ PENDING_METHODS = {
     "TileWithPeriphery.backward_indexed",
     "TileWithPeriphery.joint_forward_indexed",
     "TileWithPeriphery.update_indexed",
-    "TorchSimulatorTile.modify_weight",
 }
 
 

@@ -1,9 +1,10 @@
 //! Every instruction set that this machine has, beside the widest.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use mho_core::config::{AnalogMvType, IoParameters, WeightNoise};
+use mho_core::config::{AnalogMvType, IoParameters, ModifierParameters, ModifierType, WeightNoise};
 use mho_core::devices::{Device, DeviceConfig};
 use mho_core::hooks::{Level, level, limit};
+use mho_core::modifier::Modifier;
 use mho_core::mvm::{Direction, Lines, Mvm, Request};
 use mho_core::pulse::{self, Update};
 use mho_core::rng::{Key, Stream};
@@ -35,6 +36,17 @@ fn instruction_sets() {
                 assert!(bits == first, "{name}, {samples} samples, {exact_pulses}, {level:?}");
             }
         }
+    }
+    for kind in [
+        ModifierType::DiscretizeAddNormal,
+        ModifierType::MultNormal,
+        ModifierType::Dorefa,
+        ModifierType::ProgNoise,
+        ModifierType::PcmNoise,
+    ] {
+        let mut found = levels.iter().map(|level| at(*level, || modified(kind)));
+        let first = found.next().unwrap();
+        assert!(found.all(|bits| bits == first), "{kind:?}");
     }
     for direction in [Direction::Forward, Direction::Backward] {
         for (d_size, x_size) in [(1, 1), (3, 5), (67, 131), (256, 77)] {
@@ -76,6 +88,27 @@ fn updated(name: &str, samples: usize, exact_pulses: bool) -> Vec<u32> {
     })
     .unwrap();
     weights.into_iter().map(f32::to_bits).collect()
+}
+
+/// Modified weights.
+fn modified(kind: ModifierType) -> Vec<u32> {
+    const COLUMNS: usize = 190;
+    let parameters = ModifierParameters {
+        kind,
+        std_dev: 0.7,
+        res: 0.1,
+        sto_round: true,
+        pdrop: 0.1,
+        pcm_t_inference: 3600.0,
+        pcm_prob_at_gmax: 0.1,
+        pcm_prob_at_random: 0.1,
+        ..ModifierParameters::default()
+    };
+    let weights = normals(50 * COLUMNS, 7, 0.3);
+    let mut out = vec![0.0; weights.len()];
+    let modifier = Modifier::new(&parameters).unwrap();
+    modifier.modify(&weights, &mut out, COLUMNS, Key::new(5, 1)).unwrap();
+    out.into_iter().map(f32::to_bits).collect()
 }
 
 /// Everything at once, so that every stage of a product runs.

@@ -20,16 +20,13 @@ from mho.simulator.parameters.registry import (
     tile_class,
 )
 from mho.simulator.parts.input_range import InputRangeForward
+from mho.simulator.parts.modified_weights import ModifiedWeights
 from mho.simulator.parts.programming import Programming
 from mho.simulator.raw_tiles.torch.tile import TorchSimulatorTile
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.base import SimulatorTileWrapper
 from mho.simulator.tiles.ineffective import warn_of_ineffective
-from mho.simulator.tiles.inference import (
-    InferenceRPUConfig,
-    InferenceTileWithPeriphery,
-    check_modifier,
-)
+from mho.simulator.tiles.inference import InferenceRPUConfig, InferenceTileWithPeriphery
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.periphery import TileWithPeriphery
 
@@ -67,6 +64,7 @@ class TorchInferenceTile(TileWithPeriphery):
 
     tile: TorchSimulatorTile
 
+    modified_weights: Tensor | None = None
     alpha: Tensor
     programmed_weights: Tensor | None
     drift_baseline: Tensor | None
@@ -122,7 +120,6 @@ class TorchInferenceTile(TileWithPeriphery):
                 " TorchInferenceRPUConfig"
             )
         simulator.check_rpu_config_support(config)
-        check_modifier(config)
         ignored = getattr(simulator, "ignored_fields", ())
         warn_of_ineffective(type(self).__name__, config, ignored)
 
@@ -139,6 +136,7 @@ class TorchInferenceTile(TileWithPeriphery):
     drift_weights = done_by("programming", Programming.drift_weights)
     drift_readout_size = done_by("programming", Programming.drift_readout_size)
     drift_readout = done_by("programming", Programming.drift_readout)
+    get_modified_weights = done_by("modified", ModifiedWeights.get_modified_weights)
 
 
 @register_config_class
