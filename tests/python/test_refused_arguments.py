@@ -43,10 +43,12 @@ from mho.inference import (
     SinglePairConductanceConverter,
     StateIndependentNoiseModel,
 )
+from mho.inference.calibration import InputRangeCalibrationType
 from mho.inference.compensation.drift import (
     GlobalDriftCompensationWithExactReference,
     PerColumnDriftCompensation,
 )
+from mho.inference.converter.wpo.programme import Cube
 from mho.nn import AnalogLinear, AnalogSequential
 from mho.optim import AnalogAdam, AnalogOptimizer, AnalogSGD
 from mho.optim.context import AnalogContext
@@ -64,6 +66,7 @@ from mho.simulator.parameters.base import ConfigBase
 from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapParameter
 from mho.simulator.tiles import InferenceTile
 from mho.simulator.tiles.custom import CustomRPUConfig
+from mho.utils.export import fusion_export
 from unchanged import everything
 
 OUT, IN = 3, 4
@@ -73,6 +76,7 @@ PENDING: list[str] = json.loads((DATA / "pending_names.json").read_text())["modu
 OWN = ["mho", "mho.nn", "mho.inference", "mho.optim", "mho.compat"]
 
 DRIFT = {"g_lst": [0.0, 25.0], "nu_mean_lst": [0.1, 0.1], "nu_std_lst": [0.0, 0.0]}
+CUBE = Cube((1.0,), 0.0, 25.0, True, 6, False, 0.1, 5.0, 0.0)
 PAIR = CustomPairConductanceConverter([1.0], [[0.0, 25.0], [25.0, 0.0]])
 
 
@@ -163,6 +167,24 @@ VALID: dict[str, Callable[[], Any]] = {
     "scaler": lambda: torch.amp.GradScaler("cpu"),
     "state_dict": lambda: AnalogSGD(model().parameters(), lr=0.1).state_dict(),
     "optimizer_cls": lambda: torch.optim.Adam,
+    "calibration_type": lambda: InputRangeCalibrationType.MAX,
+    "dataloader": lambda: [torch.rand(2, IN)],
+    "conductance_data": lambda: fusion_export(model())[0],
+    "g_converter_baseline": SinglePairConductanceConverter,
+    "d": lambda: CUBE,
+    "x": lambda: torch.full((CUBE.size,), 0.5),
+    "x_g": lambda: torch.rand(6),
+    "len_f_lst": lambda: 2,
+    "symmetric": lambda: True,
+    "span_of_each_pair": lambda: [1.0, 2.0],
+    "ind": lambda: 0,
+    "shape": lambda: [2, 2],
+    "t_steps": lambda: [1.0],
+    "test_weights": lambda: torch.randn(IN, OUT),
+    "max_abs_weight_unitless": lambda: 1.0,
+    "loss_baseline": lambda: 1.0,
+    "loss_margin": lambda: 0.1,
+    "matrix": lambda: 0.1 * torch.randn(OUT, IN),
     "step": lambda: lambda: None,
 }
 # Arguments with a default that makes a call slow.
@@ -174,7 +196,7 @@ INTERNAL = {
     "be_stepped_by", "store", "scale_errors", "connect", "create", "follow", "check", "plan",
     "check_entries", "product", "run_forward", "run_backward", "run_update", "to_wire",
     "enter_range", "check_edit", "check_precision",
-    "compatible_with",
+    "compatible_with", "loss_fxn", "stop_criterion",
 }  # fmt: skip
 # Abstract, made by what stands above, or those of torch with own names.
 NO_CONSTRUCTORS = {
@@ -193,7 +215,9 @@ def public(kind: Callable[[Any], bool]) -> dict[str, Any]:
     """Return the promised objects of a kind, each once, by the last part of its name."""
     found: dict[int, tuple[str, Any]] = {}
     for module in [*(name for name in NAMES if name not in PENDING), *OWN]:
-        there = importlib.import_module(module)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # a former place of others
+            there = importlib.import_module(module)
         for name in sorted({*NAMES.get(module, []), *getattr(there, "__all__", [])}):
             value = getattr(there, name, None)
             if kind(value):
@@ -270,9 +294,9 @@ def as_before() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_functions(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     function = FUNCTIONS[name]
-    if function.__module__.startswith("mho.utils"):
+    if function.__module__.startswith("mho.utils.visualization"):
         pytest.importorskip("matplotlib")
         plt = pyplot()
         monkeypatch.setattr("mho.utils.visualization_web.DEVICES", ())
@@ -288,6 +312,19 @@ def test_functions(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
                 pass
 
         assert raw_problems(name, inside) == []
+    elif name == "calibrate":
+
+        def block(**given: Any) -> None:
+            with function(**given):
+                given["model"](torch.rand(2, IN))
+
+        block.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+        assert raw_problems(name, block) == []
+    elif name.startswith("fusion_"):
+        monkeypatch.chdir(tmp_path)
+        params = fusion_export(model())[1]
+        monkeypatch.setitem(VALID, "params", lambda: params)
+        assert raw_problems(name, function, allowed=(OSError, RuntimeError)) == []
     else:
         assert raw_problems(name, function) == []
 

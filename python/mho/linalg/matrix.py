@@ -166,10 +166,13 @@ class AnalogMatrix(_LinearOperator):  # type: ignore[misc]
         """Return a tensor for the tile: one as it is, an array cast to what the tile computes."""
         if isinstance(values, Tensor):
             return values.detach()
-        if np.iscomplexobj(values):
-            raise InputError(f"{name}: conductances are real, got {np.asarray(values).dtype}")
-        # A copy: arrays may be read-only or of the other byte order.
-        given = torch.from_numpy(np.array(values, dtype=np.float64))
+        try:
+            if np.iscomplexobj(values):
+                raise InputError(f"{name}: conductances are real numbers, got complex ones")
+            # A copy: arrays may be read-only or of the other byte order.
+            given = torch.from_numpy(np.array(values, dtype=np.float64))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"{name}: expected an array of numbers: {error}") from error
         return given.to(self._tile.device, self._io_dtype())
 
     def _io_dtype(self) -> torch.dtype:

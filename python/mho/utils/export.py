@@ -100,6 +100,7 @@ def fusion_import(
             Nothing is changed.
         TileError: There are no analog layers, or a tile is of another class.
         OSError: The file cannot be read.
+        RuntimeError: The state does not fit the model, as torch says it. No tile is changed.
     """
     converter = FusionConductanceConverter() if g_converter is None else g_converter
     layers = list(_layers(analog_model))

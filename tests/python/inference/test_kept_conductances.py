@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from mho.exceptions import ConfigError
+from mho.exceptions import ConfigError, InputError, TileError
 from mho.inference import (
     BaseNoiseModel,
     DualPairConductanceConverter,
@@ -135,6 +135,20 @@ def test_state_has_the_conductances(cls: Any) -> None:
     # A state without them takes them away.
     other.load_state_dict(tile_with(PCMLikeNoiseModel(), weights, cls).state_dict())
     assert not other.programmed_conductances
+
+
+def test_states_without_what_the_conductances_stand_for() -> None:
+    tile = tile_with(PCMLikeNoiseModel(keep_conductances=True), torch.rand(4, 3) - 0.5)
+    tile.program_weights()
+    state = tile.state_dict()
+    with pytest.raises(InputError, match=r"programmed_conductances\.1: expected shape"):
+        tile.load_state_dict({**state, "programmed_conductances.1": torch.rand(4, 4)})
+    del state["reference_combined_weights"]
+    tile.load_state_dict(state)
+    with pytest.raises(TileError, match=r"programmed_conductances: .* call program_weights"):
+        tile.drift_weights(1.0)
+    tile.program_weights()
+    tile.drift_weights(1.0)
 
 
 def test_decided_when_weights_are_programmed() -> None:

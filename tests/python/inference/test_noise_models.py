@@ -153,6 +153,7 @@ def test_wan_honours_a_reference() -> None:
     assert spread == pytest.approx(1.103 / 2, rel=5 / math.sqrt(2 * 200_000))
 
 
+@pytest.mark.filterwarnings("ignore:acceptance_range")
 @pytest.mark.parametrize(("key", "used"), [(0.02, 0.2), (0.2, 0.2), (2.0, 2.0), (5.0, 0.2)])
 def test_cmo_acceptance_range(key: float, used: float) -> None:
     torch.manual_seed(3)

@@ -1,15 +1,18 @@
-"""Every field of the input range does something, in both kinds of inference tiles."""
+"""Every field of the input range does something, in inference tiles and in pulsed ones."""
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 
 from mho.simulator.configs import (
+    IdealDevice,
     InferenceRPUConfig,
     InputRangeParameter,
     IOParameters,
+    SingleRPUConfig,
     TorchInferenceRPUConfig,
 )
 from mho.simulator.parameters.enums import BoundManagementType, NoiseManagementType
@@ -17,7 +20,11 @@ from mho.simulator.parameters.enums import BoundManagementType, NoiseManagementT
 WEIGHTS = torch.tensor([[0.5, -0.25], [0.1, 0.8], [0.3, 0.2]])
 # Two of eight inputs are beyond the range of 1, and two of twelve outputs beyond the bound of 0.5.
 INPUTS = torch.tensor([[0.5, 0.1], [0.2, 2.0], [3.0, 0.1], [0.1, 0.4]])
-CLASSES = [InferenceRPUConfig, TorchInferenceRPUConfig]
+CLASSES: list[Any] = [
+    InferenceRPUConfig,
+    TorchInferenceRPUConfig,
+    partial(SingleRPUConfig, device=IdealDevice(), backward=IOParameters(is_perfect=True)),
+]
 
 
 def outcome(cls: Any, **fields: Any) -> tuple[torch.Tensor, float, float | None]:
@@ -102,6 +109,7 @@ def test_clipped_outputs_enlarge_the_range_in_training(cls: Any) -> None:
     )  # fmt: skip
     tile = config.tile_class(3, 2, config)
     tile.set_weights(WEIGHTS)
+    tile.analog_ctx.requires_grad_(False)
     optimizer = torch.optim.SGD([tile.input_range], lr=0.5)
     x = torch.rand(64, 2, generator=torch.Generator().manual_seed(1)) * 2.0
 

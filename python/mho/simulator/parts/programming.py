@@ -187,6 +187,7 @@ class Programming(Part):
         Raises:
             ArgumentError: The time is negative or none; nothing is changed.
             ConfigError: There is no noise model.
+            TileError: A state had conductances without the weights that they were programmed for.
         """
         t_inference = check_time("t_inference", t_inference)
         with unchanged_on_error([cast(nn.Module, self._tile)]):
@@ -215,6 +216,11 @@ class Programming(Part):
         conductances = self._conductances(programmed.device)
         if not conductances:
             return model.apply_drift_noise(programmed.clone(), parameters, t_inference)
+        if not self._tile.reference_weights.is_kept():
+            raise TileError(
+                "programmed_conductances: the weights that they were programmed for are missing;"
+                " call program_weights"
+            )
         target = self._tile.reference_weights.aim(True)
         return model.read_devices(target.clone(), conductances, parameters, t_inference)
 
@@ -235,8 +241,9 @@ class Programming(Part):
         tile = self._tile
         baseline = tile._buffers[_BASELINE]
         assert baseline is not None
-        one = compensation.readout(torch.ones(1, tile.out_size, dtype=torch.float32, device="cpu"))
-        return bool(one.numel() == baseline.numel())
+        sizes = (self.drift_readout_size(), tile.out_size)
+        some = compensation.readout(torch.ones(sizes, dtype=torch.float32, device="cpu"))
+        return bool(some.numel() == baseline.numel())
 
     def _compensate(self, compensation: Any) -> None:
         tile = self._tile

@@ -18,7 +18,10 @@ from mho.inference.converter.base import BaseConductanceConverter
 from mho.inference.converter.custom_pair import CustomPairConductanceConverter
 from mho.inference.converter.wpo.programme import Cube, denormalize
 from mho.nn.modules.linear import AnalogLinear
+from mho.simulator.parameters.arguments import check_size
+from mho.simulator.parameters.finite import all_finite
 from mho.simulator.parameters.signatures import checked
+from mho.simulator.state.transaction import nobody_sees
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.inference import InferenceRPUConfig
 
@@ -74,11 +77,9 @@ def downsample_weight_distribution(weights: Tensor, shape: Sequence[int]) -> Ten
     Raises:
         ArgumentError: There are no weights, or the result would have none.
     """
-    count = math.prod(shape)
-    if weights.numel() == 0 or count < 1:
-        raise ArgumentError(
-            f"weights, shape: expected at least one value each, got {weights.numel()} and {count}"
-        )
+    count = math.prod(check_size("shape", size) for size in shape)
+    if weights.numel() == 0 or not all_finite(weights):
+        raise ArgumentError("weights: expected finite values, at least one")
     values = weights.detach().cpu().flatten().double().sort().values
     position = torch.linspace(0, len(values) - 1, count, dtype=torch.float64, device="cpu")
     below = position.floor().long().clamp(max=max(len(values) - 2, 0))
@@ -93,7 +94,12 @@ def shuffle_weights(weights: Tensor) -> Tensor:
 
     Args:
         weights: Shape `[rows, ...]`.
+
+    Raises:
+        ArgumentError: It is a single value.
     """
+    if weights.dim() == 0:
+        raise ArgumentError("weights: expected rows, got a single value")
     return weights[torch.randperm(len(weights), device=weights.device)]
 
 
@@ -127,7 +133,8 @@ def loss_weights(
         margin. Infinity if the loss is not a number.
 
     Raises:
-        ArgumentError: The weights do not fit the layer, or there are no times.
+        ArgumentError: The weights do not fit the layer, there are no times, or largest weight or
+            baseline are not positive.
         ModuleError: The layer is in training mode.
     """
     sizes = (model.in_features, model.out_features)
@@ -135,6 +142,11 @@ def loss_weights(
         raise ArgumentError(
             f"test_weights, t_steps: expected weights [in, out] = {list(sizes)} and a time, got"
             f" {list(test_weights.shape)} and {list(t_steps)}"
+        )
+    if not max_abs_weight_unitless > 0.0 or not (get_baseline or loss_baseline > 0.0):
+        raise ArgumentError(
+            "max_abs_weight_unitless, loss_baseline: expected positive numbers, got"
+            f" {max_abs_weight_unitless} and {loss_baseline}"
         )
     wanted = (test_weights.t() if tuple(test_weights.shape) == sizes else test_weights).cpu()
     total = 0.0
@@ -174,6 +186,7 @@ def with_converter(config: InferenceRPUConfig, g_converter: BaseConductanceConve
     return model
 
 
+@checked
 def loss_rpu_config(d: Problem) -> float:
     """Return the loss with the conversion that the configuration of a problem has itself.
 
@@ -207,7 +220,8 @@ def loss_fxn(x: Any, *args: bytes) -> float:
     vars(next(layer.analog_tiles()).rpu_config)["noise_model"] = with_converter(
         problem.rpu_config, converter
     )
-    with torch.random.fork_rng(devices=[]):
+    # The layer is that of the search alone: no copies for the case of an error.
+    with torch.random.fork_rng(devices=[]), nobody_sees():
         torch.manual_seed(problem.seed + zlib.crc32(point.tobytes()))
         return _loss_of(problem, layer)
 

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mho.exceptions import ArgumentError
+from mho.simulator.parameters.arguments import check_size
+from mho.simulator.parameters.signatures import checked
+
 SMALLEST_RANGE = 0.05
 """Smallest conductance of the largest weight, as a fraction of that of all devices."""
 
@@ -63,6 +67,12 @@ class Cube:
         return self.free_factors + int(not self.use_max_kw) + blocks * self.points
 
 
+def _check_point(x: Tensor, d: Cube) -> None:
+    if tuple(x.shape) != (d.size,):
+        raise ArgumentError(f"x: expected shape ({d.size},), got {tuple(x.shape)}")
+
+
+@checked
 def partition_parameters(x: Tensor, d: Cube) -> tuple[Tensor, Tensor, Tensor]:
     """Return the coordinates of factors, of the range of weights, and of conductances.
 
@@ -72,13 +82,18 @@ def partition_parameters(x: Tensor, d: Cube) -> tuple[Tensor, Tensor, Tensor]:
 
     Returns:
         Shapes `[d.free_factors]`, `[1]` and `[rest]`; without a coordinate of the range, it is 1.
+
+    Raises:
+        ArgumentError: The point has another number of coordinates.
     """
+    _check_point(x, d)
     factors, rest = x[: d.free_factors], x[d.free_factors :]
     if d.use_max_kw:
         return factors, x.new_ones(1), rest
     return factors, rest[:1], rest[1:]
 
 
+@checked
 def reformat_x_g(x_g: Tensor, len_f_lst: int, symmetric: bool) -> tuple[Tensor, Tensor]:
     """Return what pairs take of the weight, and where in their range they lie.
 
@@ -89,22 +104,37 @@ def reformat_x_g(x_g: Tensor, len_f_lst: int, symmetric: bool) -> tuple[Tensor, 
 
     Returns:
         Both `[pairs, weights]`; the last pair takes all that is left, so its share is 1.
+
+    Raises:
+        ArgumentError: There are no pairs, or the coordinates are not so many blocks.
     """
+    check_size("len_f_lst", len_f_lst)
+    if x_g.dim() != 1 or x_g.numel() == 0 or x_g.numel() % (2 * len_f_lst - 1):
+        raise ArgumentError(
+            f"x_g: expected {2 * len_f_lst - 1} blocks of coordinates, got shape {tuple(x_g.shape)}"
+        )
     blocks = x_g.reshape(2 * len_f_lst - 1, -1)
     shares = torch.cat([blocks[1::2], torch.ones_like(blocks[:1])])
     return shares, blocks[::2]
 
 
+@checked
 def span_of_remaining_pairs(span_of_each_pair: Sequence[float], ind: int) -> float:
     """Return what the pairs behind one can represent together.
 
     Args:
         span_of_each_pair: Largest weight of each pair, in microsiemens.
-        ind: Number of the pair.
+        ind: Number of the pair, from 0 on.
+
+    Raises:
+        ArgumentError: There is no such pair.
     """
+    if not 0 <= ind < len(span_of_each_pair):
+        raise ArgumentError(f"ind: expected 0 to {len(span_of_each_pair) - 1}, got {ind}")
     return float(sum(span_of_each_pair[ind + 1 :]))
 
 
+@checked
 def denormalize(x: Tensor, d: Cube) -> tuple[list[float], list[list[float]]]:
     """Return the programme of a point, in the form of `CustomPairConductanceConverter`.
 
@@ -115,7 +145,13 @@ def denormalize(x: Tensor, d: Cube) -> tuple[list[float], list[list[float]]]:
     Returns:
         Factor of each pair, and two lists of conductances in microsiemens per pair, for equally
         spaced weights from the smallest to the largest.
+
+    Raises:
+        ArgumentError: The point has another number of coordinates, or is outside of the cube.
     """
+    _check_point(x, d)
+    if not bool(((x >= 0.0) & (x <= 1.0)).all()):
+        raise ArgumentError("x: expected coordinates between 0 and 1")
     x = x.double()
     of_factors, of_range, of_conductances = partition_parameters(x, d)
     found = iter((of_factors * (d.f_max - d.f_min) + d.f_min).tolist())
