@@ -1,20 +1,21 @@
 //! What becomes of a weight, by kind of modifier.
 
+use super::normals::{BLOCK, fill_normal};
 use super::pcm::Pcm;
 use crate::config::{ModifierParameters, ModifierType};
 use crate::devices::math::exp;
-use crate::rng::{CHUNK, Draw};
+use crate::rng::Draw;
 
 /// Blocks of the draws of an element, by what they are for; those of `pcm` follow.
 pub(super) const NOISE: u32 = 0;
 const ROUND: u32 = 1;
 pub(super) const DROP: u32 = 2;
 
-/// Neighbouring weights of one row, at most [`CHUNK`], and what they become.
+/// Neighbouring weights of one row, at most [`BLOCK`], and what they become.
 pub(super) struct Cells<'a> {
     /// Number of the row.
     pub(super) row: u32,
-    /// Column of the first cell, a multiple of [`CHUNK`].
+    /// Column of the first cell, a multiple of [`BLOCK`].
     pub(super) first: usize,
     /// Weights.
     pub(super) weights: &'a [f32],
@@ -62,7 +63,7 @@ impl Levels {
             return;
         }
         if self.is_random {
-            let mut uniforms = [0.0; CHUNK];
+            let mut uniforms = [0.0; BLOCK];
             let uniforms = &mut uniforms[..values.len()];
             draw.fill_uniform_from(first, row, ROUND, uniforms);
             for (value, u) in values.iter_mut().zip(&*uniforms) {
@@ -129,17 +130,15 @@ impl<'a> Formula<'a> {
                 modified.copy_from_slice(weights);
                 levels.round(modified, draw, row, first);
                 if *noise > 0.0 {
-                    let mut normals = [0.0; CHUNK];
-                    let normals = normals_of(draw, row, first, &mut normals[..weights.len()]);
-                    for (out, xi) in modified.iter_mut().zip(normals) {
+                    let normals = normals(draw, row, first, weights.len());
+                    for (out, xi) in modified.iter_mut().zip(&normals) {
                         *out = noise.mul_add(*xi, *out);
                     }
                 }
             }
             Self::Proportional { noise } => {
-                let mut normals = [0.0; CHUNK];
-                let normals = normals_of(draw, row, first, &mut normals[..weights.len()]);
-                for ((out, w), xi) in modified.iter_mut().zip(weights).zip(normals) {
+                let normals = normals(draw, row, first, weights.len());
+                for ((out, w), xi) in modified.iter_mut().zip(weights).zip(&normals) {
                     *out = (w * noise).mul_add(*xi, *w);
                 }
             }
@@ -150,11 +149,10 @@ impl<'a> Formula<'a> {
                 levels.round(modified, draw, row, first);
             }
             Self::Polynomial { coeffs, wmax, noise, keeps_sign } => {
-                let mut normals = [0.0; CHUNK];
-                let normals = normals_of(draw, row, first, &mut normals[..weights.len()]);
+                let normals = normals(draw, row, first, weights.len());
                 let strengths = &mut polynomial(coeffs, *wmax, weights)[..weights.len()];
                 strengths.iter_mut().for_each(|strength| *strength *= noise);
-                let cells = modified.iter_mut().zip(weights).zip(&*strengths).zip(normals);
+                let cells = modified.iter_mut().zip(weights).zip(&*strengths).zip(&normals);
                 for (((out, w), strength), xi) in cells {
                     let noisy = strength.mul_add(*xi, *w);
                     let kept = if *w < 0.0 { -noisy.abs() } else { noisy.abs() };
@@ -168,20 +166,21 @@ impl<'a> Formula<'a> {
 
 /// Standard normal draws of the cells.
 #[inline(always)]
-fn normals_of<'n>(draw: &Draw, row: u32, first: usize, normals: &'n mut [f32]) -> &'n [f32] {
-    draw.fill_normal_from(first, row, NOISE, normals);
+fn normals(draw: &Draw, row: u32, first: usize, len: usize) -> [f32; BLOCK] {
+    let mut normals = [0.0; BLOCK];
+    fill_normal(draw, [first, len], row, NOISE, &mut normals);
     normals
 }
 
 /// The polynomial of `|w| / wmax`, with the constant term first.
 #[inline(always)]
-fn polynomial(coeffs: &[f32], wmax: f32, weights: &[f32]) -> [f32; CHUNK] {
-    let (mut relative, mut values) = ([0.0f32; CHUNK], [0.0f32; CHUNK]);
+fn polynomial(coeffs: &[f32], wmax: f32, weights: &[f32]) -> [f32; BLOCK] {
+    let (mut relative, mut values) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
     for (relative, w) in relative.iter_mut().zip(weights) {
         *relative = w.abs() / wmax;
     }
     for coeff in coeffs.iter().rev() {
-        for at in 0..CHUNK {
+        for at in 0..BLOCK {
             values[at] = values[at].mul_add(relative[at], *coeff);
         }
     }

@@ -8,18 +8,21 @@
 //! | file | what it is for |
 //! | --- | --- |
 //! | `formula` | what becomes of a weight, by kind |
+//! | `normals` | normal draws |
 //! | `pcm` | phase-change memory |
 
 mod formula;
+mod normals;
 mod pcm;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use self::formula::{Cells, DROP, Formula};
+use self::normals::BLOCK;
 use crate::config::{ModifierParameters, ModifierType};
 use crate::error::{Error, Result};
 use crate::par::Par;
-use crate::rng::{CHUNK, Draw, Key, Stream};
+use crate::rng::{Draw, Key, Stream};
 use crate::simd::{self, Work, larger};
 
 /// A checked modifier of weights.
@@ -32,8 +35,8 @@ pub struct Modifier {
 /// Cells of one task, about: some microseconds of work.
 const CELLS: usize = 1 << 13;
 /// Nanoseconds per cell and draw, per cell without, and per cell for the largest one.
-const DRAW_NS: f64 = 1.5;
-const CELL_NS: f64 = 0.5;
+const DRAW_NS: f64 = 0.7;
+const CELL_NS: f64 = 0.3;
 const READ_NS: f64 = 0.1;
 /// Partial maxima that are kept beside each other.
 const LANES: usize = 16;
@@ -191,13 +194,13 @@ impl Work for Rows<'_> {
         let rows = self.weights.chunks_exact(columns).zip(self.modified.chunks_exact_mut(columns));
         for (local, (row, out)) in rows.enumerate() {
             let number = (self.first + local) as u32;
-            for (chunk, (weights, out)) in row.chunks(CHUNK).zip(out.chunks_mut(CHUNK)).enumerate()
+            for (chunk, (weights, out)) in row.chunks(BLOCK).zip(out.chunks_mut(BLOCK)).enumerate()
             {
-                let first = chunk * CHUNK;
+                let first = chunk * BLOCK;
                 let cells = Cells { row: number, first, weights, modified: &mut *out };
                 self.formula.apply(&self.draw, cells);
                 if self.pdrop > 0.0 {
-                    let mut uniforms = [0.0; CHUNK];
+                    let mut uniforms = [0.0; BLOCK];
                     let uniforms = &mut uniforms[..out.len()];
                     self.draw.fill_uniform_from(first, number, DROP, uniforms);
                     for (w, u) in out.iter_mut().zip(&*uniforms) {

@@ -5,13 +5,18 @@
 //! compensation is assumed.
 
 use super::formula::{Cells, NOISE};
+use super::normals::{BLOCK, fill_normal};
 use crate::config::ModifierParameters;
 use crate::devices::math::{exp2, log2};
-use crate::rng::{CHUNK, Draw};
-use crate::simd::clip;
+use crate::rng::Draw;
+use crate::simd::{clip, larger, smaller};
 
 /// Programming noise as a polynomial of the relative conductance.
 const PROGRAMMING: [f32; 3] = [0.263_48, 1.965, -1.1731];
+/// Least relative conductances that logarithms see: of the read noise, where its bound holds long since,
+/// and in base 2 of the drift, `log2(1e-6)`.
+const LEAST: f32 = 1e-12;
+const LEAST_LOG_OF_DRIFT: f32 = -19.931_568;
 /// Time of a read in seconds.
 const T_READ: f64 = 250e-9;
 
@@ -71,97 +76,94 @@ impl Pcm {
         1.0 + used.iter().sum::<f64>() + stuck.iter().sum::<f64>()
     }
 
-    /// Writes what becomes of some weights.
+    /// Writes what becomes of some weights. Loops go over whole chunks, which the compiler vectorises.
     #[inline(always)]
     pub(super) fn apply(&self, draw: &Draw, cells: Cells<'_>) {
         let Cells { row, first, weights, modified } = cells;
         let len = weights.len();
-        let mut draws = [[0.0f32; CHUNK]; 2];
-        let mut g = [0.0f32; CHUNK];
-        for (g, w) in g.iter_mut().zip(weights) {
-            let conductance = w.clamp(-self.wmax, self.wmax) * self.per_weight;
+        let (mut g, mut signs) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
+        for ((g, sign), w) in g.iter_mut().zip(&mut signs).zip(weights) {
+            let conductance = clip_to(*w, self.wmax) * self.per_weight;
             *g = if conductance.abs() <= self.zero { 0.0 } else { conductance };
+            *sign = if *g < 0.0 { -1.0 } else { 1.0 };
         }
-        for (out, g) in modified.iter_mut().zip(&g) {
-            *out = if *g < 0.0 { -1.0 } else { 1.0 };
-        }
-        let g = &mut g[..len];
-        self.stick(draw, row, first, g, &mut draws);
-        let [normals, others] = &mut draws;
-        let (normals, others) = (&mut normals[..len], &mut others[..len]);
-        draw.fill_normal_from(first, row, NOISE, normals);
+        self.stick(draw, row, first, len, &mut g);
+        let mut normals = [0.0f32; BLOCK];
+        fill_normal(draw, [first, len], row, NOISE, &mut normals);
         let [a, b, c] = PROGRAMMING;
-        // What is at zero stays there: the noise of the others never makes a zero.
-        let mut idle = [0.0f32; CHUNK];
-        for at in 0..len {
-            idle[at] = f32::from(u8::from(g[at] == 0.0));
+        for at in 0..BLOCK {
+            // What is at zero stays there.
+            signs[at] = if g[at] == 0.0 { 0.0 } else { signs[at] };
             let relative = g[at].abs() / self.g_max;
             let strength = self.noise * c.mul_add(relative, b).mul_add(relative, a);
             g[at] = strength.mul_add(normals[at], g[at]);
         }
-        let programmed = &mut *normals;
-        programmed.copy_from_slice(g);
+        let mut logarithms = [0.0f32; BLOCK];
+        if self.log2_time.is_some() || self.read > 0.0 {
+            for at in 0..BLOCK {
+                logarithms[at] = log2_of(g[at].abs() / self.g_max, LEAST);
+            }
+        }
         if let Some(log2_time) = self.log2_time {
-            draw.fill_normal_from(first, row, DRIFT, others);
-            for at in 0..len {
-                let log = log2_of(programmed[at].abs() / self.g_max, 1e-6);
-                let spread = (-0.0125f32).mul_add(log * std::f32::consts::LN_2, -0.0059);
-                let exponent = (clip(spread, 0.008, 0.045) * others[at]).abs();
-                g[at] *= exp2(-exponent * log2_time);
+            fill_normal(draw, [first, len], row, DRIFT, &mut normals);
+            for at in 0..BLOCK {
+                let log = larger(logarithms[at], LEAST_LOG_OF_DRIFT) * std::f32::consts::LN_2;
+                let spread = clip((-0.0125f32).mul_add(log, -0.0059), 0.008, 0.045);
+                g[at] *= exp2(-(spread * normals[at]).abs() * log2_time);
             }
         }
         if self.read > 0.0 {
-            draw.fill_normal_from(first, row, READ, others);
-            for at in 0..len {
-                let power = exp2(0.65 * log2_of(programmed[at].abs() / self.g_max, 1e-12));
-                let strength = (0.0088 / power.max(1e-3)).min(0.2);
-                g[at] = (g[at].abs() * strength * self.read).mul_add(others[at], g[at]);
+            fill_normal(draw, [first, len], row, READ, &mut normals);
+            for at in 0..BLOCK {
+                let strength = smaller(0.0088 / larger(exp2(0.65 * logarithms[at]), 1e-3), 0.2);
+                g[at] = (g[at].abs() * strength * self.read).mul_add(normals[at], g[at]);
             }
         }
-        for at in 0..len {
-            let size = g[at].abs() / self.per_weight;
-            modified[at] = if idle[at] > 0.0 { 0.0 } else { modified[at] * size };
+        for ((out, g), sign) in modified.iter_mut().zip(&g).zip(&signs) {
+            *out = sign * (g.abs() / self.per_weight);
         }
     }
 
     /// Moves the conductances of stuck devices to where they are stuck.
     #[inline(always)]
-    fn stick(
-        &self,
-        draw: &Draw,
-        row: u32,
-        first: usize,
-        g: &mut [f32],
-        draws: &mut [[f32; CHUNK]; 2],
-    ) {
-        let [chances, values] = draws;
-        let (chances, values) = (&mut chances[..g.len()], &mut values[..g.len()]);
+    fn stick(&self, draw: &Draw, row: u32, first: usize, len: usize, g: &mut [f32; BLOCK]) {
+        let (mut chances, mut values) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
         if self.at_reset > 0.0 {
-            draw.fill_uniform_from(first, row, RESET, chances);
-            for (g, chance) in g.iter_mut().zip(&*chances) {
-                *g = if *chance < self.at_reset { 0.0 } else { *g };
+            draw.fill_uniform_from(first, row, RESET, &mut chances[..len]);
+            for at in 0..BLOCK {
+                g[at] = if chances[at] < self.at_reset { 0.0 } else { g[at] };
             }
         }
         if self.at_gmax > 0.0 {
-            draw.fill_uniform_from(first, row, FULL, chances);
-            draw.fill_uniform_from(first, row, SIDE, values);
-            for ((g, chance), side) in g.iter_mut().zip(&*chances).zip(&*values) {
-                let full = if *side < 0.5 { self.g_max } else { -self.g_max };
-                *g = if *chance < self.at_gmax { *g + full } else { *g };
+            draw.fill_uniform_from(first, row, FULL, &mut chances[..len]);
+            draw.fill_uniform_from(first, row, SIDE, &mut values[..len]);
+            for at in 0..BLOCK {
+                let full = if values[at] < 0.5 { self.g_max } else { -self.g_max };
+                g[at] = if chances[at] < self.at_gmax { g[at] + full } else { g[at] };
             }
         }
         if self.at_random > 0.0 {
-            draw.fill_uniform_from(first, row, ANYWHERE, chances);
-            draw.fill_uniform_from(first, row, VALUE, values);
-            for ((g, chance), value) in g.iter_mut().zip(&*chances).zip(&*values) {
+            draw.fill_uniform_from(first, row, ANYWHERE, &mut chances[..len]);
+            draw.fill_uniform_from(first, row, VALUE, &mut values[..len]);
+            for at in 0..BLOCK {
                 // Above 0, up to 1.
-                let size = (1.0 - value) * self.g_max;
-                let anywhere = if *g > 0.0 { size } else { -size };
-                *g = if *chance < self.at_random { anywhere } else { *g };
+                let size = (1.0 - values[at]) * self.g_max;
+                let anywhere = if g[at] > 0.0 { size } else { -size };
+                g[at] = if chances[at] < self.at_random { anywhere } else { g[at] };
             }
         }
-        g.iter_mut().for_each(|g| *g = g.clamp(-self.g_max, self.g_max));
+        for at in 0..BLOCK {
+            g[at] = clip_to(g[at], self.g_max);
+        }
     }
+}
+
+/// A value between `-bound` and `bound`, or NaN.
+#[inline(always)]
+fn clip_to(value: f32, bound: f32) -> f32 {
+    // The second operand comes back where one is NaN.
+    let value = smaller(bound, value);
+    larger(-bound, value)
 }
 
 /// Base-2 logarithm of `x`, at least that of `least`.

@@ -52,8 +52,10 @@ from mho.simulator.parameters.enums import (
     PulseType,
     RPUDataType,
     WeightClipType,
+    WeightModifierType,
     WeightRemapType,
 )
+from mho.simulator.parameters.inference import WeightModifierParameter
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.tiles import AnalogTile, CustomSimulatorTile, InferenceTile
 from mho.simulator.tiles.custom import CustomRPUConfig
@@ -327,6 +329,14 @@ def on_torch(noise_model: Any = None, out_noise_std: float = 0.0) -> TorchInfere
     return config
 
 
+def modified(config: Any) -> Any:
+    """Return the configuration with a modifier that rounds, adds noise and drops weights."""
+    config.modifier = WeightModifierParameter(
+        type=WeightModifierType.DISCRETIZE_ADD_NORMAL, res=0.1, std_dev=0.05, pdrop=0.1
+    )
+    return config
+
+
 def limited(config: Any) -> Any:
     """Return the configuration with clipping and remapping after each step."""
     config.clip.type, config.clip.fixed_value = WeightClipType.FIXED_VALUE, 0.4
@@ -421,6 +431,7 @@ def _core_cases() -> dict[str, Case]:
             linear(lambda: with_mapping(inference(), digital_bias=False)), program, drift
         ),
         "inference_limited": trained(linear(lambda: limited(inference()))),
+        "inference_modified": trained(linear(lambda: modified(inference()))),
         "inference_preset": trained(linear(presets.StandardHWATrainingPreset), program),
         "inference_unshared": trained(unshared),
     }

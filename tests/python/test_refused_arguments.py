@@ -63,7 +63,11 @@ from mho.simulator.configs import (
     UpdateParameters,
 )
 from mho.simulator.parameters.base import ConfigBase
-from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapParameter
+from mho.simulator.parameters.inference import (
+    WeightClipParameter,
+    WeightModifierParameter,
+    WeightRemapParameter,
+)
 from mho.simulator.tiles import InferenceTile
 from mho.simulator.tiles.custom import CustomRPUConfig
 from mho.utils.export import fusion_export
@@ -156,6 +160,9 @@ VALID: dict[str, Callable[[], Any]] = {
     "bmax": lambda: 0.1,
     "clip": WeightClipParameter,
     "remap": WeightRemapParameter,
+    "inp_weight": lambda: torch.zeros(OUT, IN),
+    "modifier": WeightModifierParameter,
+    "batch_size": lambda: 2,
     "weight_remap_params": WeightRemapParameter,
     "scales": lambda: torch.ones(OUT),
     "hook": lambda: len,
@@ -194,7 +201,8 @@ QUICK = {"n_steps": 20, "n_loops": 1, "n_pulses": 20, "max_iter": 1}
 INTERNAL = {
     "raise_if_readonly_write_target", "raise_readonly_error", "is_inplace_operation",
     "be_stepped_by", "store", "scale_errors", "connect", "create", "follow", "check", "plan",
-    "check_entries", "product", "run_forward", "run_backward", "run_update", "to_wire",
+    "check_entries", "product", "run_forward", "run_backward", "run_update", "run_modifier",
+    "to_wire",
     "enter_range", "check_edit", "check_precision",
     "compatible_with", "loss_fxn", "stop_criterion",
 }  # fmt: skip

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.checkpoint import checkpoint
 
 import mho
+from adapters import needed_adapter
 from mho.exceptions import ConfigError, InputError, StateError, TileError
 from mho.nn import AnalogLinear, AnalogLinearMapped, AnalogSequential
 from mho.optim import AnalogSGD
@@ -270,6 +271,25 @@ def test_any_optimizer_of_torch_draws() -> None:
     layer(X).square().mean().backward()
     optimizer.step()
     assert layer.analog_module.modified_weights is not None
+
+
+def test_on_graphics_processors() -> None:
+    """Drawn on the host, with the bits of a tile there, and used by the products there."""
+    layer, twin = layer_of(InferenceRPUConfig), layer_of(InferenceRPUConfig)
+    layer.to_backend("wgpu", needed_adapter())
+    for each in (layer, twin):
+        each.set_weights(*twin.get_weights())
+        each.analog_module.post_update_step()
+    modified, bias = layer.analog_module.get_modified_weights()
+    assert torch.equal(modified, twin.analog_module.get_modified_weights()[0])
+    x = X.clone().requires_grad_()
+    y = layer(x)
+    torch.testing.assert_close(y, X @ modified.t() + bias)
+    d = torch.randn_like(y)
+    y.backward(d)
+    torch.testing.assert_close(x.grad, d @ modified)
+    torch.testing.assert_close(layer.eval()(X), clean(twin))
+    torch.testing.assert_close(layer.train()(X), y.detach())
 
 
 # Arrays

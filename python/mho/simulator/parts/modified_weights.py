@@ -86,7 +86,7 @@ class ModifiedWeights(Part):
         if matrix is None:
             # Of its own from the beginning: an interruption leaves weights that are not modified.
             matrix = tile.modified_weights = tile.tile.get_weights().detach()
-        tile.tile.modify_weights(self._modifier(), matrix)
+        tile.tile.run_modifier(self._modifier(), matrix)
 
     def in_use(self, is_test: bool, weight: Tensor | None) -> Tensor | None:
         """Return the weights of a pass: the modified ones, or the given ones.

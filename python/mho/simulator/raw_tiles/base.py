@@ -500,14 +500,14 @@ class SimulatorTile:
         """
         raise self._lacks("reset_columns")
 
-    def modify_weights(self, modifier: Any, modified: Tensor) -> None:
+    def run_modifier(self, modifier: Any, modified: Tensor) -> None:
         """Write what a modifier makes of the weights, which stay.
 
         Args:
             modifier: Modifier, as `modifier.parsed` returns it.
             modified: Written, shape `[out, x_size]`.
         """
-        raise self._lacks("modify_weights")
+        raise self._lacks("run_modifier")
 
     def clip_weights(self, weight_clipper_params: WeightClipParameter) -> None:
         """Clip the weights in place.

@@ -128,7 +128,7 @@ class Maintenance:
         with self._kernels.on_host():
             return weight_limits.remap_(self._tensors.weights, params, scales)
 
-    def modify_weights(self, modifier: _core.WeightModifier, modified: Tensor) -> None:
+    def run_modifier(self, modifier: _core.WeightModifier, modified: Tensor) -> None:
         """Write what a modifier makes of the weights, which stay.
 
         Args:

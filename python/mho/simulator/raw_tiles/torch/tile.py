@@ -35,13 +35,19 @@ from mho.simulator.parameters.inference import (
 from mho.simulator.parameters.io import BOUNDS, LARGEST, IOParameters
 from mho.simulator.parameters.registry import register_tile_class
 from mho.simulator.parameters.signatures import checked
-from mho.simulator.raw_tiles import modifier, weight_limits
+from mho.simulator.raw_tiles import weight_limits
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.given_values import as_vector, named_values
+from mho.simulator.raw_tiles.modifier import parsed
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.raw_tiles.torch.modifier import modify_weight
 from mho.simulator.raw_tiles.torch.product import AnalogMVM
-from mho.simulator.state.entries import Entry, check_entry, check_module_entries
+from mho.simulator.state.entries import (
+    Entry,
+    check_entry,
+    check_module_entries,
+    describe_value,
+)
 from mho.simulator.state.header import Steps
 from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.plan import LoadPlan, load_with_tile
@@ -132,7 +138,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
                     f" missing in {describe(rpu_config)}"
                 )
         cls._check_forward(rpu_config)
-        modifier.parsed(rpu_config.modifier)
+        parsed(rpu_config.modifier)
         check_parameters("clip", rpu_config.clip, WeightClipParameter)
         weight_limits.check_remap(rpu_config.remap)
 
@@ -340,12 +346,15 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
 
     def _modified(self, weight: Tensor, changes: WeightModifierParameter, x: Tensor) -> Tensor:
         """Return the weights of a pass, and keep them for who wants to see them."""
-        new = self.modify_weight(weight, changes, len(x) if x.dim() > 1 else 1)
+        batch_size = len(x) if x.dim() > 1 else 1
+        samples = batch_size if changes.per_batch_sample and batch_size > 0 else None
+        new = modify_weight(weight, changes, samples)
         if not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()):
             vars(self)["modified_weights"] = new.detach()
         return new
 
     @staticmethod
+    @checked
     def modify_weight(
         inp_weight: Tensor, modifier: WeightModifierParameter, batch_size: int
     ) -> Tensor:
@@ -359,9 +368,20 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         Returns:
             Shape `[out, in]`, or `[batch_size, out, in]` with `per_batch_sample` if anything is
             drawn.
+
+        Raises:
+            ArgumentError: The parameters are none, or `batch_size` is not positive.
+            ConfigError: A value of them is impossible; the message names the field.
+            InputError: The weights are no matrix of floating-point numbers.
         """
-        per_sample = modifier.per_batch_sample and batch_size > 0
-        return modify_weight(inp_weight, modifier, batch_size if per_sample else None)
+        check_tensor(inp_weight, "inp_weight")
+        if inp_weight.dim() != 2 or not inp_weight.is_floating_point():
+            raise InputError(
+                f"inp_weight: expected a floating-point matrix, got {describe_value(inp_weight)}"
+            )
+        parsed(modifier)
+        samples = check_size("batch_size", batch_size)
+        return modify_weight(inp_weight, modifier, samples if modifier.per_batch_sample else None)
 
     @torch.no_grad()
     def backward(
