@@ -90,4 +90,12 @@ def _draw_training(axes: Axes, results: Results) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_title("(b) trained in memory", loc="left", fontsize="medium")
-    axes.legend(loc="center right", bbox_to_anchor=(1.0, 0.55), frameon=False)
+    handles = [line for line in axes.lines if line.get_label() in results.curves]
+    axes.legend(
+        handles=handles,
+        loc="center right",
+        bbox_to_anchor=(1.03, 0.48),
+        frameon=False,
+        fontsize=7,
+        handlelength=1.6,
+    )
