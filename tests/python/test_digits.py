@@ -133,5 +133,4 @@ def test_hardware_aware_networks_lose_less_than_a_third_in_a_year(digits: Any) -
     assert converted.mean() > 5.0, "the task is too easy to tell the networks apart"
     excess = aware - converted / 3
     bound = excess.mean() + ONE_SIDED_95 * excess.std() / math.sqrt(len(excess))
-    print("lost", lost, "bound", bound)
     assert bound < 0.0, f"lost: converted {converted.tolist()}, hardware-aware {aware.tolist()}"
