@@ -48,7 +48,7 @@ $(EXTENSION): $(PACKAGES) $(RUST_SOURCES)
 dev: $(EXTENSION) ## Build the extension and install the package for editing
 
 .PHONY: demo
-demo: $(EXTENSION) ## Train and adapt classifiers of handwritten digits, draw out/digits.png
+demo: $(EXTENSION) ## Classifiers of handwritten digits on a chip and trained in memory, draw out/digits.png
 	$(BIN)/python examples/digits.py
 
 .PHONY: test
@@ -120,6 +120,7 @@ docs: $(EXTENSION) ## Draw the figures of docs/ anew and build the documentation
 	$(BIN)/python docs/figures/learning.py
 	$(BIN)/python docs/figures/custom_rules.py
 	$(BIN)/python docs/figures/hardware_aware.py
+	$(BIN)/python examples/digits.py --output docs/figures/digits.png
 	cargo doc --no-deps
 
 .PHONY: clean

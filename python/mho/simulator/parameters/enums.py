@@ -109,7 +109,7 @@ class PulseType(Enum):
     """Stochastic pulse trains, one coincidence after the other."""
 
     NONE_WITH_DEVICE = "NoneWithDevice"
-    """Exact number of pulses per crosspoint, applied through the device."""
+    """Exact digital update, clipped to the bounds of the devices; their steps play no part."""
 
     MEAN_COUNT = "MeanCount"
     """Expected number of coincidences, rounded."""
