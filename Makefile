@@ -48,7 +48,7 @@ $(EXTENSION): $(PACKAGES) $(RUST_SOURCES)
 dev: $(EXTENSION) ## Build the extension and install the package for editing
 
 .PHONY: demo
-demo: $(EXTENSION) ## Train and adapt classifiers of handwritten digits, draw out/digits.png
+demo: $(EXTENSION) ## Classifiers of handwritten digits on a chip and trained in memory, draw out/digits.png
 	$(BIN)/python examples/digits.py
 
 .PHONY: test
@@ -111,6 +111,8 @@ bench-gpu: ## Measure the speed on a graphics processor, write out/bench-gpu.jso
 .PHONY: docs
 docs: $(EXTENSION) ## Draw the figures of docs/ anew and build the documentation of the crate
 	$(BIN)/python docs/figures/mvm.py
+	$(BIN)/python docs/figures/ir_drop_time.py
+	$(BIN)/python docs/figures/low_precision.py
 	$(BIN)/python docs/figures/devices.py
 	$(BIN)/python docs/figures/algorithms.py
 	$(BIN)/python docs/figures/torch_transfer.py
@@ -118,6 +120,8 @@ docs: $(EXTENSION) ## Draw the figures of docs/ anew and build the documentation
 	$(BIN)/python docs/figures/learning.py
 	$(BIN)/python docs/figures/custom_rules.py
 	$(BIN)/python docs/figures/networks.py
+	$(BIN)/python docs/figures/hardware_aware.py
+	$(BIN)/python examples/digits.py --output docs/figures/digits.png
 	cargo doc --no-deps
 
 .PHONY: clean

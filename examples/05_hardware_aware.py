@@ -5,7 +5,7 @@ from torch.nn.functional import mse_loss
 
 from mho.nn import AnalogLinear
 from mho.optim import AnalogSGD
-from mho.simulator.configs import InferenceRPUConfig
+from mho.simulator.configs import InferenceRPUConfig, WeightModifierType
 
 torch.manual_seed(1)
 truth = torch.nn.Linear(16, 4)
@@ -18,6 +18,9 @@ config.forward.out_res = 1 / (2**8 - 2)
 config.forward.out_noise = 0.05
 config.mapping.weight_scaling_omega = 0.6
 config.mapping.learn_out_scaling = True
+# What programming will leave of the weights, drawn anew after each step.
+config.modifier.type = WeightModifierType.ADD_NORMAL
+config.modifier.std_dev = 0.05
 
 model = AnalogLinear(16, 4, rpu_config=config)
 optimizer = AnalogSGD(model.parameters(), lr=0.1)

@@ -1,21 +1,28 @@
-"""Classifiers of handwritten digits: digital, trained in memory, and adapted to analog inference.
+"""Handwritten digits on analog crossbars: programmed and ageing, or trained in memory.
 
-Five answers to one question, how well a small network reads scikit-learn's 8x8 digits:
+A small network reads scikit-learn's 8x8 digits. Four hidden layers of 24 units make it sensitive:
+errors of every layer go through all that follow.
 
-* floating point: an ordinary torch network;
-* trained in memory: the same network on crossbars of ConstantStep or SoftBounds devices, where
-  every weight change is made by pulses (``AnalogSGD``);
-* with ``--algorithm agad`` (or ``tt``, ``ttv2``, ``c-ttv2``, ``mp``) also trained in memory by that
-  algorithm, with the settings that ``tune`` derives for the device and the layers;
-* converted: the digital network moved to noisy crossbars with ``convert_to_analog``, as it is and
-  after a few epochs of fine-tuning with the noise in the forward pass.
+* Floating point: an ordinary torch network.
+* Converted: its weights programmed onto a chip of phase-change memory, with converters and noise
+  of ``StandardHWATrainingPreset``. Then the chip ages for a year, with and without compensation of
+  its drift.
+* Hardware-aware: the same after some epochs of training with the noise of weights and products,
+  by ``hardware_aware.py``.
+* Trained in memory: the same network on crossbars of ConstantStep or SoftBoundsReference devices,
+  where every weight change is made by pulses (``AnalogSGD``), and on the latter also by the
+  algorithm of ``--algorithm``, with the settings that ``tune`` derives.
 
 Everything runs offline. ``torch.manual_seed`` determines every number that is printed.
 """
 
 import argparse
-from collections.abc import Callable
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,24 +34,35 @@ from tqdm import tqdm
 
 import mho
 from figure_digits import draw
-from mho.nn import AnalogLinear
-from mho.nn.conversion import convert_to_analog
+from hardware_aware import hardware_aware
+from mho.nn import AnalogLinear, convert_to_analog, edit_config
 from mho.optim import AnalogSGD
 from mho.simulator.configs import (
     ConstantStepDevice,
-    InferenceRPUConfig,
     SingleRPUConfig,
-    SoftBoundsDevice,
     SoftBoundsReferenceDevice,
     build_config,
 )
 from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.presets import StandardHWATrainingPreset
 
-HIDDEN = 64
-BATCH = 10
-ALGORITHMS = ("tt", "ttv2", "c-ttv2", "agad", "mp")
-# Reading a noisy network several times tells its accuracy apart from the luck of one reading.
-READINGS = 10
+HIDDEN = (24, 24, 24, 24)
+ALGORITHMS = {
+    "tt": "Tiki-Taka",
+    "ttv2": "TTv2",
+    "c-ttv2": "c-TTv2",
+    "agad": "AGAD",
+    "mp": "mixed precision",
+}
+AGES = {
+    "1 s": 1.0,
+    "1 min": 60.0,
+    "1 hour": 3600.0,
+    "1 day": 86400.0,
+    "1 month": 30 * 86400.0,
+    "1 year": 365 * 86400.0,
+}
+"""Seconds since programming, by the names of the ticks of the figure."""
 
 
 @dataclass
@@ -57,140 +75,201 @@ class Digits:
     test_y: Tensor
 
 
-@dataclass
-class Result:
-    """Test accuracies in percent: of every seed, and per epoch where the model was trained."""
+class Batches:
+    """Shuffled batches of the training images; faster than a ``DataLoader`` for rows this short."""
 
-    final: list[float] = field(default_factory=list)
-    curves: list[list[float]] = field(default_factory=list)
+    def __init__(self, data: Digits, size: int) -> None:
+        self.data, self.size = data, size
+
+    def __len__(self) -> int:
+        return -(-len(self.data.train_x) // self.size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for chosen in torch.randperm(len(self.data.train_x)).split(self.size):
+            yield self.data.train_x[chosen], self.data.train_y[chosen]
+
+
+@dataclass
+class Results:
+    """Test accuracies in percent."""
+
+    floating_point: list[float] = field(default_factory=list)
+    """Of every network."""
+    ageing: dict[tuple[str, bool], list[list[float]]] = field(default_factory=dict)
+    """By network and whether drift is compensated: of every chip, at all `AGES`."""
+    curves: dict[str, list[list[float]]] = field(default_factory=dict)
+    """By devices: of every network trained in memory, after every epoch."""
 
 
 def load_data() -> Digits:
-    """Return 1437 images for training and 360 for testing, the same split in every run."""
+    """Return 1078 images for training and 719 for testing, the same split in every run."""
     images, labels = load_digits(return_X_y=True)
     parts = train_test_split(
-        (images / 16).astype(np.float32), labels, test_size=0.2, random_state=0, stratify=labels
+        (images / 16).astype(np.float32), labels, test_size=0.4, random_state=0, stratify=labels
     )
     train_x, test_x, train_y, test_y = (torch.from_numpy(part) for part in parts)
     return Digits(train_x, train_y, test_x, test_y)
 
 
-def digital_network() -> nn.Sequential:
-    """Return the floating-point network."""
-    return nn.Sequential(nn.Linear(64, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, 10))
+def network(config: RPUConfigBase | None = None) -> nn.Sequential:
+    """Return the untrained network, in floating point or on crossbars."""
+    sizes = (64, *HIDDEN, 10)
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        if config is None:
+            layers.append(nn.Linear(inputs, outputs))
+        else:
+            layers.append(AnalogLinear(inputs, outputs, rpu_config=config))
+        layers.append(nn.ReLU())
+    return nn.Sequential(*layers[:-1])
 
 
-def in_memory_network(config: RPUConfigBase) -> nn.Sequential:
-    """Return the same network with both layers on crossbars."""
-    return nn.Sequential(
-        AnalogLinear(64, HIDDEN, rpu_config=config),
-        nn.Tanh(),
-        AnalogLinear(HIDDEN, 10, rpu_config=config),
+def accuracy(model: nn.Module, data: Digits) -> float:
+    """Return the share of correct test digits in percent."""
+    model.eval()
+    with torch.no_grad():
+        correct = model(data.test_x).argmax(1) == data.test_y
+    return 100 * correct.double().mean().item()
+
+
+def train(
+    model: nn.Module, optimizer: torch.optim.Optimizer, data: Digits, epochs: int, batch: int
+) -> list[float]:
+    """Train with one cycle of the learning rate; return the test accuracy after every epoch."""
+    batches = Batches(data, batch)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        optimizer.param_groups[0]["lr"],
+        total_steps=epochs * len(batches),
+        cycle_momentum=False,
     )
+    curve = []
+    for _ in range(epochs):
+        model.train()
+        for x, target in batches:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), target).backward()
+            optimizer.step()
+            scheduler.step()
+        curve.append(accuracy(model, data))
+    return curve
+
+
+def ages(analog: nn.Module, data: Digits, chips: int) -> dict[bool, list[list[float]]]:
+    """Program chips and let them age.
+
+    Returns:
+        Accuracies of every chip at all `AGES`, by whether drift is compensated.
+    """
+    compensation = StandardHWATrainingPreset().drift_compensation
+    found: dict[bool, list[list[float]]] = {True: [], False: []}
+    for _ in range(chips):
+        mho.inference.program_analog_weights(analog.eval())
+        chip: dict[bool, list[float]] = {True: [], False: []}
+        for age in AGES.values():
+            mho.inference.drift_analog_weights(analog, age)
+            chip[True].append(accuracy(analog, data))
+            edit_config(analog, "drift_compensation", None)
+            chip[False].append(accuracy(analog, data))
+            edit_config(analog, "drift_compensation", compensation)
+        for compensated, accuracies in chip.items():
+            found[compensated].append(accuracies)
+    return found
+
+
+def digital_network(seed: int, data: Digits, epochs: int = 60) -> nn.Module:
+    """Return a trained floating-point network."""
+    torch.manual_seed(seed)
+    model = network()
+    train(model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), data, epochs, 64)
+    return model
+
+
+def converted(model: nn.Module, data: Digits) -> nn.Module:
+    """Return a network on analog tiles whose input ranges are calibrated."""
+    analog = convert_to_analog(model, StandardHWATrainingPreset()).eval()
+    with mho.calibrate(analog, quantile=0.999, absolute=True):
+        analog(data.train_x)
+    return analog
+
+
+def inference(seed: int, epochs: int, chips: int) -> Results:
+    """Train one network, program it onto chips as it is and after hardware-aware training."""
+    data = load_data()
+    digital = digital_network(seed, data, 3 * epochs)
+    results = Results(floating_point=[accuracy(digital, data)])
+    chip = StandardHWATrainingPreset()
+    aware, _ = hardware_aware(digital, Batches(data, 64), chip, epochs=epochs, quiet=True)
+    for name, analog in (("converted", converted(digital, data)), ("hardware-aware", aware)):
+        for compensated, found in ages(analog, data, chips).items():
+            results.ageing[name, compensated] = found
+    return results
 
 
 def in_memory_configs(algorithm: str | None) -> dict[str, RPUConfigBase]:
     """Return crossbars of single devices, and of the cells of an algorithm if there is one."""
     configs: dict[str, RPUConfigBase] = {
-        "in memory, ConstantStep": SingleRPUConfig(device=ConstantStepDevice()),
-        "in memory, SoftBounds": SingleRPUConfig(device=SoftBoundsDevice()),
+        "SGD, ConstantStep": SingleRPUConfig(device=ConstantStepDevice()),
+        "SGD, SoftBoundsReference": SingleRPUConfig(device=SoftBoundsReferenceDevice()),
     }
     if algorithm is not None:
         tuned = build_config(algorithm, SoftBoundsReferenceDevice(), tune="fast")
-        configs[f"in memory, {algorithm}"] = tuned
+        configs[f"{ALGORITHMS[algorithm]}, SoftBoundsReference"] = tuned
     return configs
 
 
-def inference_config() -> InferenceRPUConfig:
-    """Return crossbars with a 4-bit DAC and strong read noise, the weights scaled to fill them."""
-    config = InferenceRPUConfig()
-    config.forward.inp_res = 1 / (2**4 - 2)
-    config.forward.out_noise = 1.0
-    config.mapping.weight_scaling_omega = 1.0
-    config.mapping.weight_scaling_columnwise = True
-    return config
-
-
-def accuracy(model: nn.Module, data: Digits, readings: int = 1) -> float:
-    """Return the share of correct test digits in percent, averaged over ``readings``."""
-    model.eval()
-    with torch.no_grad():
-        correct = [model(data.test_x).argmax(1) == data.test_y for _ in range(readings)]
-    return 100 * torch.stack(correct).double().mean().item()
-
-
-def train(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    data: Digits,
-    epochs: int,
-    bar: "tqdm[None]",
-) -> list[float]:
-    """Train with shuffled batches; return the test accuracy in percent after every epoch."""
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-    curve = []
-    for _ in range(epochs):
-        model.train()
-        for chosen in torch.randperm(len(data.train_x)).split(BATCH):
-            optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(data.train_x[chosen]), data.train_y[chosen])
-            loss.backward()
-            optimizer.step()
-        scheduler.step()
-        curve.append(accuracy(model, data))
-        bar.update()
-    return curve
-
-
-def run_seed(
-    seed: int,
-    data: Digits,
-    epochs: int,
-    bar: "tqdm[None]",
-    results: dict[str, Result],
-    in_memory: dict[str, RPUConfigBase],
-) -> None:
-    """Run all models with one seed and append their accuracies to ``results``."""
-
-    def trained(name: str, model: nn.Module, lr: float, epochs: int) -> nn.Module:
-        bar.set_postfix_str(f"seed {seed}, {name}")
-        curve = train(model, AnalogSGD(model.parameters(), lr=lr), data, epochs, bar)
-        results[name].curves.append(curve)
-        return model
-
-    def start(build: Callable[[], nn.Module]) -> nn.Module:
-        torch.manual_seed(seed)
-        return build()
-
-    digital = trained("floating point", start(digital_network), 0.2, epochs)
-    results["floating point"].final.append(accuracy(digital, data))
-    for name, config in in_memory.items():
-        model = trained(name, start(lambda config=config: in_memory_network(config)), 0.1, epochs)
-        results[name].final.append(accuracy(model, data, READINGS))
-
+def in_memory(seed: int, name: str, algorithm: str | None, epochs: int) -> Results:
+    """Train one network by pulses."""
     torch.manual_seed(seed)
-    analog = convert_to_analog(digital, inference_config())
-    results["converted"].final.append(accuracy(analog, data, READINGS))
-    trained("converted, fine-tuned", analog, 0.05, max(1, epochs // 2))
-    results["converted, fine-tuned"].final.append(accuracy(analog, data, READINGS))
+    model = network(in_memory_configs(algorithm)[name])
+    curve = train(model, AnalogSGD(model.parameters(), lr=0.2), load_data(), epochs, 10)
+    return Results(curves={name: [curve]})
 
 
-def print_table(results: dict[str, Result]) -> None:
-    """Print mean and standard deviation over the seeds."""
-    seeds = len(next(iter(results.values())).final)
-    print(f"\nTest accuracy in percent, {seeds} seeds")
-    print(f"{'model':28}{'mean':>8}{'std':>8}{'worst':>8}")
-    for name, result in results.items():
-        final = np.array(result.final)
-        spread = final.std(ddof=1) if seeds > 1 else 0.0
-        print(f"{name:28}{final.mean():8.1f}{spread:8.1f}{final.min():8.1f}")
+def merge(results: Results, more: Results) -> None:
+    """Append the networks and chips of ``more``."""
+    results.floating_point += more.floating_point
+    for network_, chips in more.ageing.items():
+        results.ageing.setdefault(network_, []).extend(chips)
+    for name, curves in more.curves.items():
+        results.curves.setdefault(name, []).extend(curves)
+
+
+def print_table(results: Results) -> None:
+    """Print means and standard deviations over the chips, or over the networks."""
+
+    def cells(values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> str:
+        spread = values.std(0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1])
+        pairs = zip(values.mean(0), spread, strict=True)
+        return "".join(f"{mean:7.1f} ±{std:4.1f}" for mean, std in pairs)
+
+    networks = len(results.floating_point)
+    chips = len(next(iter(results.ageing.values())))
+    print(f"\nTest accuracy in percent, {networks} networks")
+    print(f"{'floating point':34}{cells(np.array(results.floating_point)[:, None])}")
+    print(f"\nPhase-change memory, {chips} chips{'':{34 - 24 - len(str(chips))}}", end="")
+    print("".join(f"{age:>13}" for age in AGES))
+    for (name, compensated), accuracies in results.ageing.items():
+        label = f"{name}, {'' if compensated else 'not '}compensated"
+        print(f"{label:34}{cells(np.array(accuracies))}")
+    print("\nTrained in memory")
+    for name, curves in results.curves.items():
+        print(f"{name:34}{cells(np.array(curves)[:, -1:])}")
+
+
+def prepare(backend: str, adapter: str | None) -> None:
+    """Set up a process."""
+    # Networks this small are faster without a second thread.
+    torch.set_num_threads(1)
+    mho.set_backend(backend, adapter)
 
 
 def main() -> None:
     """Run the comparison, print the table and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=5, help="number of repetitions")
-    parser.add_argument("--epochs", type=int, default=15, help="epochs of every training")
+    parser.add_argument("--seeds", type=int, default=3, help="number of networks")
+    parser.add_argument("--chips", type=int, default=8, help="chips per network")
+    parser.add_argument("--epochs", type=int, default=20, help="epochs of every training")
     parser.add_argument("--output", type=Path, default=Path("out/digits.png"))
     parser.add_argument(
         "--backend",
@@ -199,24 +278,33 @@ def main() -> None:
         help="where the crossbars are computed; layers this small are faster on the processor",
     )
     parser.add_argument("--adapter", help="number or part of the name of a graphics processor")
-    parser.add_argument("--algorithm", choices=ALGORITHMS, help="train in memory by this one, too")
+    parser.add_argument(
+        "--algorithm", choices=(*ALGORITHMS, "none"), default="ttv2", help="of training in memory"
+    )
     options = parser.parse_args()
-    mho.set_backend(options.backend, options.adapter)
+    algorithm = None if options.algorithm == "none" else options.algorithm
 
-    # Networks this small are faster without a second thread.
-    torch.set_num_threads(1)
-    in_memory = in_memory_configs(options.algorithm)
-    names = ("floating point", *in_memory, "converted", "converted, fine-tuned")
-    results = {name: Result() for name in names}
-    data = load_data()
-    trainings = (1 + len(in_memory)) * options.epochs + max(1, options.epochs // 2)
-    epochs = options.seeds * trainings
-    with tqdm(total=epochs, unit="epoch", desc="digits") as bar:
+    results = Results()
+    # Processes that are spawned can use a graphics processor; forked ones could not.
+    workers = ProcessPoolExecutor(
+        min(os.cpu_count() or 1, 8),
+        multiprocessing.get_context("spawn"),
+        prepare,
+        (options.backend, options.adapter),
+    )
+    with workers:
+        jobs: list[Future[Results]] = []
         for seed in range(1, options.seeds + 1):
-            run_seed(seed, data, options.epochs, bar, results, in_memory)
+            jobs.append(workers.submit(inference, seed, options.epochs, options.chips))
+            for name in in_memory_configs(algorithm):
+                jobs.append(workers.submit(in_memory, seed, name, algorithm, options.epochs))
+        for _ in tqdm(as_completed(jobs), total=len(jobs), unit="network", desc="digits"):
+            pass
+    for job in jobs:
+        merge(results, job.result())
     print_table(results)
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    draw(results, options.output)
+    draw(results, AGES, options.output)
     print(f"\nFigure: {options.output}")
 
 

@@ -20,7 +20,8 @@
 //! ```
 //!
 //! [`devices`] has the devices, [`config`] all settings, which also come as JSON, [`mvm`] and [`pulse`]
-//! what a tile does on slices of its owner's memory, and [`par`] the threads.
+//! what a tile does on slices of its owner's memory, [`modifier`] what training for inference makes of
+//! weights, and [`par`] the threads.
 
 pub mod config;
 pub mod devices;
@@ -32,6 +33,7 @@ pub mod gpu;
 pub mod hooks;
 #[doc(hidden)]
 pub mod memory;
+pub mod modifier;
 pub mod mvm;
 pub mod par;
 pub mod pulse;

@@ -80,8 +80,8 @@ def programming() -> None:
         programmed = model.apply_programming_noise_to_conductance(g.expand(-1, 20_000))
         left.plot(g / g_max, (programmed - g).std(dim=1) / g_max * 100, color=colour, label=label)
     left.set(xlabel=r"target $g / g_{max}$", ylabel=r"programming error (% of $g_{max}$)")
-    left.set_ylim(0)
-    left.legend(fontsize=8)
+    left.set_ylim(0, 13)  # room for the legend
+    left.legend(fontsize=8, loc="upper right", ncols=2)
     model = PCMLikeNoiseModel()
     levels = torch.tensor([0.1, 0.3, 0.5, 0.7, 1.0]).repeat(2000, 1)
     weights, parameters = model.apply_programming_noise(levels)

@@ -8,6 +8,7 @@ from torch import Tensor
 __all__ = [
     "GpuTile",
     "TileSpec",
+    "WeightModifier",
     "__version__",
     "all_finite",
     "backward_grid",
@@ -30,6 +31,7 @@ __all__ = [
     "gpu_open",
     "gpu_synchronize",
     "join_openmp",
+    "modify_weights",
     "mvm",
     "next_call",
     "panic_in_next_update",
@@ -76,6 +78,8 @@ class TileSpec:
     @property
     def is_cell(self) -> bool: ...
     @property
+    def flows(self) -> bool: ...
+    @property
     def drifting(self) -> list[str]: ...
     @property
     def counts_pulses(self) -> bool: ...
@@ -94,6 +98,16 @@ class TileSpec:
     def line_names(self, backward: bool) -> list[str]: ...
     def construct_into(self, seed: int, weight: Tensor, hidden: dict[str, Tensor]) -> None: ...
     def construct_lines(self, backward: bool, seed: int) -> dict[str, bytearray]: ...
+
+@final
+class WeightModifier:
+    """Parsed and validated change of weights in hardware-aware training; immutable."""
+
+    def __new__(cls, config: str) -> WeightModifier: ...
+    @property
+    def config(self) -> str: ...
+    @property
+    def acts(self) -> bool: ...
 
 @final
 class GpuTile:
@@ -342,6 +356,16 @@ def clip_weights(
     seed: Tensor,
     calls: Tensor,
 ) -> None: ...
+def modify_weights(
+    spec: TileSpec,
+    modifier: WeightModifier,
+    weight: Tensor,
+    modified: Tensor,
+    seed: Tensor,
+    calls: Tensor,
+) -> None:
+    """Write what a modifier makes of the weights of a tile, as a call of its own."""
+
 def uniform_weights(weight: Tensor, low: float, high: float, seed: Tensor, calls: Tensor) -> None:
     """Fill with uniform draws in [low, high)."""
 

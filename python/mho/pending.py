@@ -12,28 +12,12 @@ from types import ModuleType
 from typing import Any
 
 _MODULES = (
-    "nn.low_precision_conversion",
-    "nn.low_precision_modules",
-    "nn.low_precision_modules.conversion_utils",
-    "nn.low_precision_modules.quantization_states",
-    "nn.low_precision_modules.quantized_base_modules",
-    "nn.low_precision_modules.quantized_input_module",
-    "simulator.tiles.analog_mvm_irdrop_t",
-    "simulator.tiles.quantized_inference_torch",
-    "simulator.tiles.torch_tile_irdrop_t",
     "simulator.tiles.utils",
     "utils.analog_info",
     "utils.fitting",
     "utils.legacy",
 )
 _NAMES = {
-    "inference.calibration": ("calibrate_quantization_ranges",),
-    "inference.calibration.calibration": ("calibrate_quantization_ranges",),
-    "simulator.configs.configs": (
-        "QuantizedTileModuleArray",
-        "QuantizedTorchInferenceTile",
-        "TorchSimulatorTileIRDropT",
-    ),
     "simulator.configs.devices": ("parameters_to_bindings",),
     "simulator.parameters.helpers": (
         "ALL_SKIP_FIELD",
@@ -47,9 +31,7 @@ _NAMES = {
         "FloatingPointTileParameter",
         "PulsedBaseResistiveDeviceParameter",
     ),
-    "simulator.tiles": ("QuantizedTorchInferenceTile",),
     "simulator.tiles.analog": ("AnalogTileWithoutPeriphery",),
-    "simulator.tiles.array": ("QuantizedTileModuleArray",),
     "simulator.tiles.rpucuda": ("MAP_TILE_CLASS_TO_CUDA",),
 }
 

@@ -93,6 +93,16 @@ def check_backend(backend: str) -> str:
     return backend
 
 
+def refused_backend(name: str, backend: str | None) -> str:
+    """Return what is said of a backend where a tile cannot run.
+
+    Args:
+        name: Name of the class of the tile.
+        backend: Backend.
+    """
+    return f"{name} cannot run on {backend!r}; use 'cpu'"
+
+
 def open_adapter(adapter: str | None) -> None:
     """Open an adapter, if that was not done yet.
 

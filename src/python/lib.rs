@@ -10,6 +10,7 @@ mod gil;
 mod gpu;
 mod grid;
 mod lock;
+mod modifier;
 mod ops;
 mod periphery;
 mod pulses;
@@ -27,6 +28,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     lock::watch_forks(module)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<spec::PyTileSpec>()?;
+    module.add_class::<modifier::PyWeightModifier>()?;
     for function in [
         wrap_pyfunction!(ops::next_call, module)?,
         wrap_pyfunction!(ops::forward, module)?,
@@ -49,6 +51,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(weight_ops::diffuse, module)?,
         wrap_pyfunction!(weight_ops::reset_columns, module)?,
         wrap_pyfunction!(weight_ops::clip_weights, module)?,
+        wrap_pyfunction!(modifier::modify_weights, module)?,
         wrap_pyfunction!(ops::uniform_weights, module)?,
         wrap_pyfunction!(ops::set_num_threads, module)?,
         wrap_pyfunction!(ops::get_num_threads, module)?,

@@ -41,10 +41,12 @@ from mho.simulator.configs import (
     InferenceRPUConfig,
     IOParameters,
     MappingParameter,
+    QuantizedTorchInferenceRPUConfig,
     SimpleDriftParameter,
     SingleRPUConfig,
     SoftBoundsDevice,
     TorchInferenceRPUConfig,
+    TorchInferenceRPUConfigIRDropT,
 )
 from mho.simulator.configs.devices import PulsedDevice
 from mho.simulator.parameters.enums import (
@@ -52,8 +54,11 @@ from mho.simulator.parameters.enums import (
     PulseType,
     RPUDataType,
     WeightClipType,
+    WeightModifierType,
     WeightRemapType,
 )
+from mho.simulator.parameters.inference import WeightModifierParameter
+from mho.simulator.parameters.quantization import ActivationQuantConfig
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.tiles import AnalogTile, CustomSimulatorTile, InferenceTile
 from mho.simulator.tiles.custom import CustomRPUConfig
@@ -327,6 +332,14 @@ def on_torch(noise_model: Any = None, out_noise_std: float = 0.0) -> TorchInfere
     return config
 
 
+def modified(config: Any) -> Any:
+    """Return the configuration with a modifier that rounds, adds noise and drops weights."""
+    config.modifier = WeightModifierParameter(
+        type=WeightModifierType.DISCRETIZE_ADD_NORMAL, res=0.1, std_dev=0.05, pdrop=0.1
+    )
+    return config
+
+
 def limited(config: Any) -> Any:
     """Return the configuration with clipping and remapping after each step."""
     config.clip.type, config.clip.fixed_value = WeightClipType.FIXED_VALUE, 0.4
@@ -339,6 +352,24 @@ def double() -> TorchInferenceRPUConfig:
     config = on_torch()
     config.runtime.data_type = RPUDataType.DOUBLE
     return config
+
+
+def time_stepped() -> TorchInferenceRPUConfigIRDropT:
+    """Return a configuration of a torch tile with time-stepped IR drop, without noise."""
+    config = TorchInferenceRPUConfigIRDropT(noise_model=PCMLikeNoiseModel(read_noise_scale=0.0))
+    config.forward.out_noise, config.forward.adc_quantization = 0.0, False
+    config.mapping.max_input_size, config.forward.ir_drop_segments = 16, 4
+    return config
+
+
+def quantized() -> QuantizedTorchInferenceRPUConfig:
+    """Return a configuration of a torch tile with all of a quantised periphery."""
+    config = QuantizedTorchInferenceRPUConfig(noise_model=PCMLikeNoiseModel(read_noise_scale=0.0))
+    config.forward.out_noise = 0.0
+    config.act_quant_config = ActivationQuantConfig(n_bits=8)
+    config.pre_post.periph_quant.n_bits = 8
+    config.pre_post.periph_quant.learn_quant_params = True
+    return with_range(with_mapping(config, **LEARNED_COLUMNWISE))
 
 
 def custom(config: type[CustomRPUConfig]) -> CustomRPUConfig:
@@ -421,6 +452,7 @@ def _core_cases() -> dict[str, Case]:
             linear(lambda: with_mapping(inference(), digital_bias=False)), program, drift
         ),
         "inference_limited": trained(linear(lambda: limited(inference()))),
+        "inference_modified": trained(linear(lambda: modified(inference()))),
         "inference_preset": trained(linear(presets.StandardHWATrainingPreset), program),
         "inference_unshared": trained(unshared),
     }
@@ -436,6 +468,9 @@ def _torch_cases() -> dict[str, Case]:
         "torch_learned_columnwise": trained(
             linear(lambda: with_range(with_mapping(on_torch(), **LEARNED_COLUMNWISE)))
         ),
+        "torch_ir_drop": trained(linear(time_stepped)),
+        "torch_quantized": Case(linear(quantized), (train,), computes=False),
+        "torch_quantized_array": Case(mapped(quantized), (train,), computes=False),
         "torch_limited": trained(linear(lambda: limited(on_torch()))),
         "torch_double": trained(linear(double)),
         "torch_lines": Case(linear(lambda: on_torch(out_noise_std=0.2)), (train,), computes=False),

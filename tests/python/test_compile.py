@@ -120,7 +120,7 @@ def test_export(model: nn.Sequential, training: bool) -> None:
             torch.testing.assert_close(program(x), model(x), atol=1e-6, rtol=1e-5)
 
 
-def _operands(tile: Any, masked: bool = True) -> tuple[Any, ...]:
+def _operands(tile: Any, modified: torch.Tensor | None, masked: bool = True) -> tuple[Any, ...]:
     constants = tile._graph
     return (
         torch.randn(4, tile.in_size, requires_grad=True),
@@ -141,6 +141,7 @@ def _operands(tile: Any, masked: bool = True) -> tuple[Any, ...]:
         constants.range_config,
         False,
         masked,
+        modified,
     )
 
 
@@ -151,8 +152,8 @@ def test_operators_pass_opcheck(name: str) -> None:
     config = configs()[name]
     tile = config.tile_class(3, 5, config, True)
     tile.set_weights(0.3 * torch.randn(3, 5), torch.randn(3))
-    operands = _operands(tile)
-    torch.library.opcheck(torch.ops.mho.mvm, operands)
+    for modified in (None, torch.randn(tile.analog_tile_weights.shape)):
+        torch.library.opcheck(torch.ops.mho.mvm, _operands(tile, modified))
     call = torch.ones(1, dtype=torch.int64)
     lines = list(tile.analog_tile_backward.buffers())
     constants = tile._graph

@@ -9,6 +9,8 @@ from mho import _core
 from mho.exceptions import ConfigError
 from mho.simulator import configs
 from mho.simulator.configs import FloatingPointRPUConfig, InferenceRPUConfig, SingleRPUConfig
+from mho.simulator.parameters.enums import WeightModifierType
+from mho.simulator.parameters.inference import WeightModifierParameter
 
 
 def _python_wire(device_name: str) -> dict:
@@ -55,6 +57,20 @@ def test_every_field_reaches_the_core(group: str) -> None:
             assert field.name in str(error)
         else:
             assert json.loads(spec.config)[group] == sent, field.name
+
+
+def test_modifier_agrees() -> None:
+    """Names, defaults and choices of the modifier, but for what says when it acts."""
+    rust = json.loads(_core.WeightModifier("{}").config)
+    own = WeightModifierParameter()
+    when = {"per_batch_sample", "enable_during_test"}
+    assert {**own.to_wire(), **rust} == own.to_wire()
+    assert rust.keys() == own.to_wire().keys() - when
+    for kind in WeightModifierType:
+        sent = {**rust, "type": kind.value}
+        assert json.loads(_core.WeightModifier(json.dumps(sent)).config) == sent
+    with pytest.raises(ConfigError, match="pcm_t"):
+        _core.WeightModifier(json.dumps({**rust, "pcm_t": 1.0}))
 
 
 def test_round_trip_is_canonical() -> None:

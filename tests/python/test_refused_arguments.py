@@ -62,8 +62,19 @@ from mho.simulator.configs import (
     TorchInferenceRPUConfig,
     UpdateParameters,
 )
+from mho.simulator.digital_low_precision.quantizers import SymmetricUniformQuantizer
 from mho.simulator.parameters.base import ConfigBase
-from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapParameter
+from mho.simulator.parameters.inference import (
+    WeightClipParameter,
+    WeightModifierParameter,
+    WeightRemapParameter,
+)
+from mho.simulator.parameters.quantization import (
+    ActivationQuantConfig,
+    QuantizationConfig,
+    QuantizationMap,
+    WeightQuantConfig,
+)
 from mho.simulator.tiles import InferenceTile
 from mho.simulator.tiles.custom import CustomRPUConfig
 from mho.utils.export import fusion_export
@@ -163,6 +174,9 @@ VALID: dict[str, Callable[[], Any]] = {
     "bmax": lambda: 0.1,
     "clip": WeightClipParameter,
     "remap": WeightRemapParameter,
+    "inp_weight": lambda: torch.zeros(OUT, IN),
+    "modifier": WeightModifierParameter,
+    "batch_size": lambda: 2,
     "weight_remap_params": WeightRemapParameter,
     "scales": lambda: torch.ones(OUT),
     "hook": lambda: len,
@@ -193,6 +207,16 @@ VALID: dict[str, Callable[[], Any]] = {
     "loss_margin": lambda: 0.1,
     "matrix": lambda: 0.1 * torch.randn(OUT, IN),
     "step": lambda: lambda: None,
+    "quantization_map": QuantizationMap,
+    "quant_config": QuantizationConfig,
+    "weight_quant_config": WeightQuantConfig,
+    "act_quant_config": ActivationQuantConfig,
+    "weight_quant": lambda: True,
+    "act_quant": lambda: True,
+    "tensor": lambda: torch.zeros(2),
+    "org_model": lambda: nn.BatchNorm2d(2),
+    "n_bits": lambda: 4,
+    "cls": lambda: SymmetricUniformQuantizer,
 }
 # Arguments with a default that makes a call slow.
 QUICK = {"n_steps": 20, "n_loops": 1, "n_pulses": 20, "max_iter": 1}
@@ -201,7 +225,8 @@ QUICK = {"n_steps": 20, "n_loops": 1, "n_pulses": 20, "max_iter": 1}
 INTERNAL = {
     "raise_if_readonly_write_target", "raise_readonly_error", "is_inplace_operation",
     "be_stepped_by", "store", "scale_errors", "connect", "create", "follow", "check", "plan",
-    "check_entries", "product", "run_forward", "run_backward", "run_update", "to_wire",
+    "check_entries", "product", "run_forward", "run_backward", "run_update", "run_modifier",
+    "to_wire",
     "enter_range", "check_edit", "check_precision",
     "compatible_with", "loss_fxn", "stop_criterion",
 }  # fmt: skip
@@ -211,6 +236,7 @@ NO_CONSTRUCTORS = {
     "AnalogTile", "FloatingPointTile", "ContextTile", "Pair", "Backend", "ReportEntry",
     "ThreadTeam", "TransferTrace", "ConvertedGRU", "ConvertedGRUCell", "ConvertedLSTM",
     "ConvertedLSTMCell", "ConvertedRNN", "ConvertedRNNCell", "ModularRNN", "LSTMState",
+    "QuantConv2d", "QuantEmbedding", "QuantLayerNorm", "QuantLinear",
 }  # fmt: skip
 # What such an argument does when it is called is up to it.
 CALLED = {

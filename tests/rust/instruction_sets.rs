@@ -1,9 +1,12 @@
 //! Every instruction set that this machine has, beside the widest.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use mho_core::config::{AnalogMvType, IoParameters, WeightNoise};
+use mho_core::config::{
+    AnalogMvType, IoParameters, ModifierParameters, ModifierType, UpdateMode, WeightNoise,
+};
 use mho_core::devices::{Device, DeviceConfig};
 use mho_core::hooks::{Level, level, limit};
+use mho_core::modifier::Modifier;
 use mho_core::mvm::{Direction, Lines, Mvm, Request};
 use mho_core::pulse::{self, Update};
 use mho_core::rng::{Key, Stream};
@@ -26,15 +29,35 @@ fn instruction_sets() {
         .collect();
     println!("instruction sets: {levels:?}");
     for name in DeviceConfig::PULSED {
-        for (samples, exact_pulses) in [(1, false), (4, false), (150, false), (4, true)] {
+        let pulses = |exact_pulses| UpdateParameters { exact_pulses, ..Default::default() };
+        let flow = |update_mode| UpdateParameters { update_mode, ..Default::default() };
+        for (samples, dw_min, update) in [
+            (1, 1e-3, pulses(false)),
+            (4, 1e-3, pulses(false)),
+            (150, 1e-3, pulses(false)),
+            (4, 1e-3, pulses(true)),
+            (70, 0.0, flow(UpdateMode::Flow)),
+            (4, 0.0, flow(UpdateMode::Euler)),
+        ] {
             let mut found = levels
                 .iter()
-                .map(|level| (level, at(*level, || updated(name, samples, exact_pulses))));
+                .map(|level| (level, at(*level, || updated(name, samples, dw_min, &update))));
             let (_, first) = found.next().unwrap();
             for (level, bits) in found {
-                assert!(bits == first, "{name}, {samples} samples, {exact_pulses}, {level:?}");
+                assert!(bits == first, "{name}, {samples} samples, {update:?}, {level:?}");
             }
         }
+    }
+    for kind in [
+        ModifierType::DiscretizeAddNormal,
+        ModifierType::MultNormal,
+        ModifierType::Dorefa,
+        ModifierType::ProgNoise,
+        ModifierType::PcmNoise,
+    ] {
+        let mut found = levels.iter().map(|level| at(*level, || modified(kind)));
+        let first = found.next().unwrap();
+        assert!(found.all(|bits| bits == first), "{kind:?}");
     }
     for direction in [Direction::Forward, Direction::Backward] {
         for (d_size, x_size) in [(1, 1), (3, 5), (67, 131), (256, 77)] {
@@ -52,12 +75,16 @@ fn at<R>(level: Level, f: impl FnOnce() -> R) -> R {
 
 /// Weights after the update with a batch of one sample, of few slots or of several chunks, which
 /// have kernels of their own.
-fn updated(name: &str, samples: usize, exact_pulses: bool) -> Vec<u32> {
+fn updated(name: &str, samples: usize, dw_min: f64, update: &UpdateParameters) -> Vec<u32> {
     const ROWS: usize = 50;
     const COLUMNS: usize = 190;
-    let config = DeviceConfig::pulsed_default(name).unwrap();
-    let update = UpdateParameters { exact_pulses, ..UpdateParameters::default() };
-    let device = Device::new(&config, &update, ROWS, COLUMNS, false).unwrap();
+    let mut config = DeviceConfig::pulsed_default(name).unwrap();
+    config.pulsed_mut().unwrap().dw_min = dw_min;
+    if let DeviceConfig::PiecewiseStep(device) = &mut config {
+        device.piecewise_up = vec![1.5, 0.2, 1.0, -0.3].into();
+        device.piecewise_down = vec![0.0, 1.0, 0.4, 2.0].into();
+    }
+    let device = Device::new(&config, update, ROWS, COLUMNS, false).unwrap();
     let planes = device.construct(11).unwrap();
     let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
     let mut weights = normals(ROWS * COLUMNS, 7, 0.3);
@@ -76,6 +103,27 @@ fn updated(name: &str, samples: usize, exact_pulses: bool) -> Vec<u32> {
     })
     .unwrap();
     weights.into_iter().map(f32::to_bits).collect()
+}
+
+/// Modified weights.
+fn modified(kind: ModifierType) -> Vec<u32> {
+    const COLUMNS: usize = 190;
+    let parameters = ModifierParameters {
+        kind,
+        std_dev: 0.7,
+        res: 0.1,
+        sto_round: true,
+        pdrop: 0.1,
+        pcm_t_inference: 3600.0,
+        pcm_prob_at_gmax: 0.1,
+        pcm_prob_at_random: 0.1,
+        ..ModifierParameters::default()
+    };
+    let weights = normals(50 * COLUMNS, 7, 0.3);
+    let mut out = vec![0.0; weights.len()];
+    let modifier = Modifier::new(&parameters).unwrap();
+    modifier.modify(&weights, &mut out, COLUMNS, Key::new(5, 1)).unwrap();
+    out.into_iter().map(f32::to_bits).collect()
 }
 
 /// Everything at once, so that every stage of a product runs.

@@ -7,6 +7,7 @@ mod extending;
 #[cfg(feature = "wgpu")]
 mod gpu;
 mod lifecycle;
+mod modifier;
 mod mvm;
 mod pinned;
 mod presets;

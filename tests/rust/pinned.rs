@@ -1,4 +1,5 @@
-//! Results stay: one number per stream, per pulse type and kernel, and per device, for fixed seeds.
+//! Results stay: one number per stream, per pulse type and kernel, per device, and per modifier of weights,
+//! for fixed seeds.
 //!
 //! `pinned.txt` holds them. A change of a line there changes everybody's results, so it belongs in
 //! the changelog. The numbers are equal on every machine with fused multiply-adds, whatever its
@@ -6,10 +7,11 @@
 //! AVX2, with which the portable vectors of `pulp` add up in one order.
 
 use mho_core::UpdateParameters;
-use mho_core::config::{IoParameters, PulseType, WeightNoise};
+use mho_core::config::{IoParameters, ModifierParameters, ModifierType, PulseType, WeightNoise};
 use mho_core::devices::{
     Cells, Device, DeviceConfig, LinearStep, PiecewiseStep, Plane, PlaneRef, PowStep,
 };
+use mho_core::modifier::Modifier;
 use mho_core::mvm::{Direction, Lines, Mvm, Request};
 use mho_core::pulse::counts::{Sample, counts};
 use mho_core::pulse::{self, Update};
@@ -108,6 +110,42 @@ fn streams() {
         }
     }
     compare("stream/", &found);
+}
+
+#[test]
+fn modifiers() {
+    use ModifierType as T;
+    let weights = normals(ROWS * COLUMNS, 3, 0.3);
+    let kinds = [
+        T::Discretize,
+        T::MultNormal,
+        T::AddNormal,
+        T::DiscretizeAddNormal,
+        T::Dorefa,
+        T::Poly,
+        T::PcmNoise,
+        T::ProgNoise,
+        T::Copy,
+    ];
+    let found = kinds.map(|kind| {
+        let parameters = ModifierParameters {
+            kind,
+            std_dev: 0.5,
+            res: 0.1,
+            sto_round: true,
+            pdrop: 0.1,
+            pcm_t_inference: 3600.0,
+            pcm_prob_at_reset: 0.1,
+            pcm_prob_at_gmax: 0.1,
+            pcm_prob_at_random: 0.1,
+            ..ModifierParameters::default()
+        };
+        let mut modified = vec![0.0; weights.len()];
+        let modifier = Modifier::new(&parameters).unwrap();
+        modifier.modify(&weights, &mut modified, COLUMNS, Key::new(9, 4)).unwrap();
+        (format!("modifier/{kind:?}"), Digest::new().floats(&modified))
+    });
+    compare("modifier/", &found);
 }
 
 /// One batch: how many samples, how large, and how pulses come from it.

@@ -4,7 +4,6 @@ Importing this package makes all presets known, so that every saved model can be
 """
 
 import mho.simulator.presets  # noqa: F401
-from mho import pending
 from mho.nn.averaging import match_scales
 from mho.nn.conversion import convert_to_analog, convert_to_digital
 from mho.nn.editing import edit_config
@@ -60,5 +59,3 @@ __all__ = [
     "match_scales",
     "prepare_for_ddp",
 ]
-
-pending.explain(__name__)

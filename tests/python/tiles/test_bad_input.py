@@ -27,7 +27,7 @@ from mho.simulator.configs import (
     SoftBoundsDevice,
     TorchInferenceRPUConfig,
 )
-from mho.simulator.parameters.enums import PulseType, RPUDataType, WeightModifierType
+from mho.simulator.parameters.enums import PulseType, RPUDataType
 from mho.simulator.tiles import (
     AnalogTile,
     CustomTile,
@@ -195,10 +195,6 @@ BAD_CONFIGS = [
 
 
 def test_inference_configurations() -> None:
-    config = InferenceRPUConfig()
-    config.modifier.type = WeightModifierType.ADD_NORMAL
-    with pytest.raises(ConfigError, match=r"modifier\.type"):
-        InferenceTile(3, 4, config)
     config = InferenceRPUConfig()
     config.device = SingleRPUConfig().device
     config.update.pulse_type = PulseType.STOCHASTIC_COMPRESSED

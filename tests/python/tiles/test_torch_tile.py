@@ -25,7 +25,6 @@ from mho.simulator.configs import (
 from mho.simulator.parameters.enums import (
     RPUDataType,
     WeightClipType,
-    WeightModifierType,
     WeightRemapType,
 )
 from mho.simulator.tiles import TorchInferenceTile, TorchSimulatorTile
@@ -62,29 +61,16 @@ def test_no_transposed_layout(layout: dict[str, bool]) -> None:
         TorchInferenceTile(2, 2).tile.forward(torch.ones(2), **layout)
 
 
-@pytest.mark.parametrize("kind", [k for k in WeightModifierType if k.value != "None"])
-def test_modifiers_are_refused(kind: WeightModifierType) -> None:
-    """No modifier is built yet; each is refused by name."""
-    config = TorchInferenceRPUConfig()
-    config.modifier.type = kind
-    with pytest.raises(ConfigError, match=rf"modifier\.type: {kind.name}"):
-        TorchInferenceTile(2, 2, config)
-
-
 @pytest.mark.parametrize(
     ("part", "name", "value"),
     [
         ("forward", "w_noise", 0.1),
-        ("clip", "type", WeightClipType.AVERAGE_CHANNEL_MAX),
-        ("remap", "remapped_wmax", 0.5),
-        ("remap", "max_scale_range", 2.0),
-        ("remap", "max_scale_ref", 0.1),
+        ("forward", "ir_drop", 1.0),
     ],
 )
 def test_refusals_name_the_field(part: str, name: str, value: object) -> None:
     """Options of the core are refused when the tile is built, and when they are set later."""
     config = TorchInferenceRPUConfig()
-    config.remap.type = WeightRemapType.LAYERWISE_SYMMETRIC
     tile = TorchInferenceTile(2, 2, config)
     setattr(getattr(config, part), name, value)
     with pytest.raises(TorchTileConfigError, match=rf"{part}\.{name}"):

@@ -14,6 +14,7 @@ from mho.simulator.autograd.surrogate import Valued, linear_product, once_only
 from mho.simulator.autograd.weight_gradient import weight_gradient
 from mho.simulator.parts import input_range
 from mho.simulator.parts.input_range import InputRange
+from mho.simulator.parts.modified_weights import ModifiedWeights
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.rows import batch_shape, from_rows, outputs_from_rows, to_rows
 
@@ -29,6 +30,7 @@ class DifferentiableTile(Protocol):
     """What the product of a tile needs of it to be differentiated."""
 
     input_processing: InputRange
+    modified: ModifiedWeights | None
     in_size: int
     out_size: int
     in_trans: bool
@@ -143,12 +145,15 @@ class AnalogFunction(torch.autograd.Function):
         r = None if input_range_ is None else tile.input_processing.magnitude()
         ctx.bias_input = tile.bias_input()
         # Whoever gave other weights than the own ones (functional calls) means them.
+        used, modified = shared_weights, tile.modified
+        if modified is not None:
+            used = modified.in_use(is_test, shared_weights)
         custom = tile.has_custom_hooks
         y, mask, ctx.call = tile.tile.run_forward(
             seen,
             ctx.bias_input,
             is_test,
-            shared_weights,
+            used,
             tile.handle_output_bound,
             None if custom else tile.output_factors(is_test),
             bias,
@@ -161,7 +166,8 @@ class AnalogFunction(torch.autograd.Function):
         ctx.batch = batch_shape(x, tile.in_trans)
         ctx.bias = bias
         ctx.has_run_backward = False
-        ctx.version = None if shared_weights is None else version_of(shared_weights)
+        ctx.used = used
+        ctx.version = None if used is None else version_of(used)
         # The input itself, not only its rows: second derivatives reach it.
         ctx.save_for_backward(x, None if r is None else rows, seen, mask, r)
         return outputs_from_rows(y, ctx.batch, tile.out_trans)
@@ -287,7 +293,7 @@ def differentiable_gradients(ctx: Any, d_output: Tensor) -> tuple[Tensor | None,
         *_, d_x, d_weight, _, d_range, _ = gradients(ctx, d_output)
     bias = ctx.bias if ctx.needs_input_grad[-1] else None
     d_bias = None if bias is None else d_output.sum_to_size(bias.shape).to(bias.dtype)
-    tile, weight = ctx.tile, ctx.shared_weights
+    tile, weight, used = ctx.tile, ctx.shared_weights, ctx.used
     d_range = once_only(d_range, _RANGE_RULE)
     is_pulsed = weight is None and ctx.needs_input_grad[0]
     if is_pulsed or tile.has_custom_hooks or not tile.backward_is_exact:
@@ -295,11 +301,14 @@ def differentiable_gradients(ctx: Any, d_output: Tensor) -> tuple[Tensor | None,
         d_x, d_weight = once_only(d_x, reason), once_only(d_weight, reason)
         return None, None, d_x, d_weight, None, d_range, d_bias
     x, _, _, mask, r = ctx.saved_tensors
-    weight = tile.tile.get_weights() if weight is None else weight
+    if weight is None:
+        weight = tile.tile.get_weights() if used is None else used
     wanted = [(x, d_x), (weight, d_weight)]
     present = [(source, value) for source, value in wanted if value is not None]
     if present:
-        y = linear_product(tile, x, weight, r, mask)
+        # Gradients pass from the modified weights straight through to the weights themselves.
+        seen = weight if used is None or used is weight else Valued.apply(used, weight)
+        y = linear_product(tile, x, seen, r, mask)
         slopes = torch.autograd.grad(y, [source for source, _ in present], d_output, None, True)
         recorded = [
             Valued.apply(value, slope) for (_, value), slope in zip(present, slopes, strict=True)
@@ -336,7 +345,7 @@ def check_unchanged(weight: Tensor | None, version: int | None) -> None:
     """Refuse a backward pass with other weights than those of the forward pass.
 
     Args:
-        weight: Weights that get a gradient, if there are any.
+        weight: Weights of the product; None for those of a tile that are no parameter.
         version: Their version in the forward pass.
 
     Raises:
@@ -353,12 +362,12 @@ def check_unchanged(weight: Tensor | None, version: int | None) -> None:
 
 
 def _input_gradient(ctx: Any, tile: DifferentiableTile, d: Tensor, mask: Tensor | None) -> Tensor:
-    check_unchanged(ctx.shared_weights, ctx.version)
+    check_unchanged(ctx.used, ctx.version)
     scaled = tile.pre_backward(d, -1, ctx)
     if mask is not None:
         scaled = scaled.masked_fill(mask.view(torch.bool), 0.0)
     with call_of_pass(ctx, tile) as call:
-        back = tile.tile.run_backward(scaled.contiguous(), call, ctx.is_test, ctx.shared_weights)
+        back = tile.tile.run_backward(scaled.contiguous(), call, ctx.is_test, ctx.used)
     result: Tensor = tile.post_backward(back, -1, ctx)
     return result
 

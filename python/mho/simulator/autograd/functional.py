@@ -33,6 +33,7 @@ class FunctionalTile(Protocol):
     rpu_config: Any
     input_processing: InputRange
     programming: Any
+    modified: Any
     training: bool
     in_size: int
     out_size: int
@@ -46,6 +47,7 @@ class FunctionalTile(Protocol):
     backward_is_exact: bool
     _graph: GraphConstants
     _handle_name: str
+    _handle: nn.Parameter | None
     _buffers: dict[str, Tensor | None]
     _parameters: dict[str, nn.Parameter | None]
 
@@ -83,7 +85,7 @@ class _Kernel(torch.autograd.Function):
             rows, weight.contiguous(), None, range_, scales, alpha, seed.contiguous(),
             operators._next_call(calls), list(lines), [], plan.line_names, plan.back_names,
             plan.config, plan.sizes, [], plan.range_config, not tile.training,
-            tile.handle_output_bound,
+            tile.handle_output_bound, None,
         )  # fmt: skip
 
     @staticmethod
@@ -171,12 +173,18 @@ def functional_forward(tile: FunctionalTile, x: Tensor) -> Tensor:
             "torch.func: the weights of a pulsed tile are no argument of a function: they change by"
             " pulses only; use an inference configuration"
         )
+    used = tile.modified.in_use(not tile.training, weight)
+    if used is not weight and weight is not tile._handle:
+        raise TileError(
+            "torch.func: modified weights belong to the weights that the tile itself has; call"
+            " eval(), or set modifier.type to WeightModifierType.NONE"
+        )
     if not torch._C._are_functorch_transforms_active():
         return tile.traced_forward(x)  # with the tensors that are in place of the own ones
     _check(tile)
     x = tile.cast_input(x)
     buffers, range_ = tile._buffers, tile.input_processing.value()
-    constants = [None if value is None else value.detach() for value in (weight, range_)]
+    constants = [None if value is None else value.detach() for value in (used, range_)]
     rows = to_rows(x, tile.in_size, tile.in_trans, "x_input")
     alpha = None if tile.training else tile.programming.output_factor()
     lines = tile.get_submodule(Names.FORWARD_LINES)._buffers.values()
@@ -187,6 +195,8 @@ def functional_forward(tile: FunctionalTile, x: Tensor) -> Tensor:
     value = from_rows(value, batch_shape(x, tile.in_trans), tile.out_trans)
     r = None if range_ is None else positive(range_)
     mask = clipped if tile.handle_output_bound else None
+    if used is not weight:
+        weight = Valued.apply(used, weight)
     output: Tensor = Valued.apply(value, linear_product(tile, x, weight, r, mask))
     return output
 

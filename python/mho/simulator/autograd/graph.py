@@ -50,6 +50,7 @@ class GraphTile(Protocol):
     tile: Any
     input_processing: InputRange
     programming: Any
+    modified: Any
     _graph: GraphConstants
     training: bool
     in_size: int
@@ -139,6 +140,7 @@ def graph_forward(tile: GraphTile, x_input: Tensor) -> Tensor:
     token = (
         tile._token if shared is None and torch.is_grad_enabled() and not _is_exporting() else None
     )
+    modified = None if tile.modified is None else tile.modified.in_use(is_test, None)
     call = torch.ops.mho.next_call(tile.analog_tile_calls)
     y, _ = torch.ops.mho.mvm(
         rows,
@@ -159,6 +161,7 @@ def graph_forward(tile: GraphTile, x_input: Tensor) -> Tensor:
         plan.range_config,
         is_test,
         tile.handle_output_bound,
+        modified,
     )
     return from_rows(y, batch_shape(x, tile.in_trans), tile.out_trans)
 

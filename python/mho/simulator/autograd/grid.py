@@ -60,8 +60,8 @@ def grid_product(
     rows: Tensor,
     bias: Tensor | None,
     weights: list[Tensor | None] | None = None,
-) -> tuple[Tensor, list[_Seen], list[int]]:
-    """Return outputs, what the tiles saw, and the numbers of their calls.
+) -> tuple[Tensor, list[_Seen], list[int], list[Tensor | None]]:
+    """Return outputs, what the tiles saw, the numbers of their calls, and the weights they used.
 
     Args:
         grid: Tiles.
@@ -72,6 +72,7 @@ def grid_product(
     """
     parts: list[list[GridTile]] = []
     kept: list[_Seen] = []
+    used: list[Tensor | None] = []
     column = 0
     for tiles, size in zip(grid.tiles, grid.in_sizes, strict=True):
         parts.append([])
@@ -91,13 +92,16 @@ def grid_product(
                 weight = weights[len(kept)]
                 if tile.handle_output_bound:
                     mask = rows.new_empty((rows.shape[0], tile.out_size), dtype=torch.uint8)
+            if tile.modified is not None:
+                weight = tile.modified.in_use(grid.is_test, weight)
+            used.append(weight)
             kept.append(_Seen(seen, mask, tile.input_processing.magnitude()))
             parts[-1].append(
                 tile.tile.kernels.in_grid(False, x, first, weight, None, mask, factors)
             )
         column += size
     y, calls = _core.forward_grid(parts, rows.shape[0], grid.is_test, bias)
-    return y, kept, calls
+    return y, kept, calls, used
 
 
 def _columns(rows: Tensor, first: int, size: int) -> Tensor:
@@ -107,22 +111,29 @@ def _columns(rows: Tensor, first: int, size: int) -> Tensor:
 class _Product:
     """What the backward passes of one tile need of its forward pass."""
 
-    shared_weights: Tensor | None
-
-    def __init__(self, tile: Any, context: Any, weight: Tensor | None, call: int, is_test: bool):
+    def __init__(
+        self,
+        tile: Any,
+        context: Any,
+        weight: Tensor | None,
+        used: Tensor | None,
+        call: int,
+        is_test: bool,
+    ):
         """Remember a call of a tile.
 
         Args:
             tile: Tile.
             context: Its context.
             weight: Weights that get a gradient, if there are any.
+            used: Weights of the product, None for those of the tile.
             call: Number of the call.
             is_test: Evaluation mode.
         """
         self.tile, self.analog_ctx, self.shared_weights = tile, context, weight
-        self.call, self.is_test = call, is_test
+        self.used, self.call, self.is_test = used, call, is_test
         self.has_run_backward = False
-        self.version = None if weight is None else version_of(weight)
+        self.version = None if used is None else version_of(used)
 
 
 class _Pass:
@@ -153,8 +164,8 @@ class _Pass:
         """
         self._product = product
         self.tile, self.analog_ctx, self.is_test = product.tile, product.analog_ctx, product.is_test
-        self.shared_weights, self.version = product.shared_weights, product.version
-        self.call = product.call
+        self.shared_weights, self.used = product.shared_weights, product.used
+        self.version, self.call = product.version, product.call
         self.saved_tensors, self.needs_input_grad = saved, needs
         self.next_functions, self.batch = (node,), batch
 
@@ -205,11 +216,11 @@ class GridFunction(torch.autograd.Function):
         """
         rows = to_rows(x, sum(grid.in_sizes), False, "x_input")
         contexts, weights = trained[::3], list(trained[1::3])
-        y, kept, calls = grid_product(grid, rows, bias, weights)
+        y, kept, calls, used = grid_product(grid, rows, bias, weights)
         tiles = [tile for tiles in grid.tiles for tile in tiles]
         ctx.products = [
             _Product(*each, grid.is_test)
-            for each in zip(tiles, contexts, weights, calls, strict=True)
+            for each in zip(tiles, contexts, weights, used, calls, strict=True)
         ]
         for context, weight in zip(contexts, weights, strict=True):
             context.use_torch_update = weight is not None
@@ -277,11 +288,11 @@ def _input_gradient(ctx: Any, kept: list[Any], d_output: Tensor) -> Tensor:
             parts.append([])
             for at in range(last, len(ctx.products), count):
                 product, mask = ctx.products[at], kept[3 * at + 1]
-                check_unchanged(product.shared_weights, product.version)
+                check_unchanged(product.used, product.version)
                 d, first = _as_arrays_see(product.tile, rows, column, mask)
                 call = calls.enter_context(call_of_pass(product, product.tile))
                 kernels = product.tile.tile.kernels
-                parts[-1].append(kernels.in_grid(True, d, first, product.shared_weights, call))
+                parts[-1].append(kernels.in_grid(True, d, first, product.used, call))
             end = column
         return _core.backward_grid(parts, rows.shape[0], grid.is_test)
 

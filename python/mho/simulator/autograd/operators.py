@@ -31,7 +31,8 @@ _LIBRARY.define(
     "mvm(Tensor x, Tensor weight, Tensor? token, Tensor? input_range, Tensor? scales,"
     " Tensor? alpha, Tensor seed, Tensor call, Tensor[] lines, Tensor[] back_lines, str line_names,"
     " str back_names, str config, int[] sizes,"
-    " float[] factors, str range_config, bool is_test, bool masked) -> (Tensor, Tensor)"
+    " float[] factors, str range_config, bool is_test, bool masked, Tensor? modified)"
+    " -> (Tensor, Tensor)"
 )
 _LIBRARY.define(
     "mvm_t(Tensor d, Tensor weight, Tensor seed, Tensor call, Tensor[] lines, str line_names,"
@@ -108,6 +109,7 @@ def _mvm(
     range_config: str,
     is_test: bool,
     masked: bool,
+    modified: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     out_size, _, analog_bias = sizes
     r = None if range_ is None else input_range.positive(range_)
@@ -117,8 +119,8 @@ def _mvm(
     shape = (x.shape[0], out_size) if masked else (0, 0)
     mask = torch.empty(shape, dtype=torch.uint8, device="cpu")
     _core.mvm(
-        _spec(config, *sizes), False, seen.contiguous(), weight, y, seed, int(call), is_test, bias,
-        _named(line_names, lines), mask if masked else None,
+        _spec(config, *sizes), False, seen.contiguous(), weight if modified is None else modified,
+        y, seed, int(call), is_test, bias, _named(line_names, lines), mask if masked else None,
     )  # fmt: skip
     for factor in (r, scales, alpha):
         if factor is not None:
@@ -180,9 +182,11 @@ def _trace_fake(x: Tensor, d: Tensor, r: Tensor | None, token: Tensor, analog_bi
 def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
     x, weight, token, range_, scales, _, seed, call, lines, back_lines, _ = inputs[:11]
     ctx.back_names, ctx.config, ctx.sizes, ctx.factors = inputs[11:15]
-    ctx.range_config, ctx.is_test, ctx.masked = inputs[15:]
+    ctx.range_config, ctx.is_test, ctx.masked, modified = inputs[15:]
     ctx.line_count = len(lines)
-    ctx.save_for_backward(x, weight, token, range_, scales, seed, call, output[1], *back_lines)
+    # The gradient of the weights needs none: it passes straight through a modifier.
+    used = weight if modified is None else modified
+    ctx.save_for_backward(x, used, token, range_, scales, seed, call, output[1], *back_lines)
 
 
 def _backward(ctx: Any, d: Tensor, _: Any) -> tuple[Any, ...]:
@@ -217,7 +221,7 @@ def _backward(ctx: Any, d: Tensor, _: Any) -> tuple[Any, ...]:
     if need_token:
         d_token = torch.ops.mho.trace(seen, d, r, token, bool(ctx.sizes[2]))
     lists = ([None] * ctx.line_count, [None] * len(back_lines))
-    return (d_x, d_weight, d_token, d_range, *([None] * 4), *lists, *([None] * 8))
+    return (d_x, d_weight, d_token, d_range, *([None] * 4), *lists, *([None] * 9))
 
 
 for _name, _function, _fake in (

@@ -109,7 +109,7 @@ class PulseType(Enum):
     """Stochastic pulse trains, one coincidence after the other."""
 
     NONE_WITH_DEVICE = "NoneWithDevice"
-    """Exact number of pulses per crosspoint, applied through the device."""
+    """Exact digital update, clipped to the bounds of the devices; their steps play no part."""
 
     MEAN_COUNT = "MeanCount"
     """Expected number of coincidences, rounded."""
@@ -119,21 +119,56 @@ class PulseType(Enum):
 
 
 @documented
+class UpdateMode(Enum):
+    """How weights follow an update if steps are infinitely fine (`dw_min = 0`)."""
+
+    FLOW = "Flow"
+    """Along the response of the device: the limit of many small pulses, in closed form."""
+
+    EULER = "Euler"
+    """By one step for each sample, of the size that the response has at the old weight."""
+
+
+@documented
 class WeightModifierType(Enum):
-    """Reversible change of the weights during hardware-aware training."""
+    """Change of the weights that the passes of hardware-aware training see.
+
+    Formulas are those of tiles of the core, with normal `xi` and `q(v, res)` the nearest multiple
+    of `res`; `docs/hardware_aware.md` has those of torch tiles.
+    """
 
     NONE = "None"
+    """No change, whatever the other fields say."""
+
     DISCRETIZE = "Discretize"
+    """`wmax q(w / wmax, res)`."""
+
     MULT_NORMAL = "MultNormal"
+    """`w + w std_dev wmax xi`, in torch tiles without `wmax`."""
+
     ADD_NORMAL = "AddNormal"
+    """`w + std_dev wmax xi`."""
+
     DISCRETIZE_ADD_NORMAL = "DiscretizeAddNormal"
+    """`DISCRETIZE`, then `ADD_NORMAL`."""
+
     DOREFA = "DoReFa"
+    """`q(tanh(w) |dorefa_clip / tanh(wmax)|, res)`, see Zhou et al., arXiv:1606.06160."""
+
     POLY = "Poly"
+    """`w + wmax std_dev p(|w| / wmax) xi` with the polynomial `p` of `coeffs`."""
+
     PCM_NOISE = "PCMNoise"
+    """Programming noise, variation of the drift and read noise of phase-change memory."""
+
     PROG_NOISE = "ProgNoise"
+    """`|w + wmax std_dev / g_max p(|w| / wmax) xi|` with the sign of `w`."""
+
     DROP_CONNECT = "DropConnect"
+    """No change but dropped connections (`pdrop`)."""
+
     COPY = "Copy"
-    """No change except dropped connections; keeps a copy of the weights."""
+    """The same as `DROP_CONNECT`."""
 
 
 @documented

@@ -12,45 +12,55 @@ _POLYNOMIAL = (0.0105392, 0.0768, -0.046925)
 @register_config_class
 @dataclass
 class WeightModifierParameter(ConfigBase):
-    """Change of the weights during the forward pass of hardware-aware training, undone afterwards.
+    """What the passes of hardware-aware training see instead of the weights.
 
-    Strengths are relative to the largest absolute weight `wmax` of the tile.
+    The weights themselves stay: gradients are those of the modified weights and change the clean
+    ones. Tiles of the core draw once after each optimizer step, for all passes until the next one;
+    before the first step they use clean weights. Tiles that compute in torch draw in each pass. A
+    weight is changed in this order: what `type` says, then `pdrop`, then the last column is put
+    back. Strengths are relative to the largest absolute weight `wmax` of the tile.
     """
 
     std_dev: float = 0.0
-    """Standard deviation of the added noise."""
+    """Strength of the noise; at or below zero there is none. Of `PCM_NOISE`: factor of programming
+    and read noise."""
 
     per_batch_sample: bool = False
-    """Draw anew for every sample of a batch; only tiles that compute in torch."""
+    """Draw anew for every entry of the first batch axis; only tiles that compute in torch."""
 
     res: float = 0.0
-    """Step of discretising types; a value above one is a number of steps."""
+    """Distance of two levels of types that round, at or below zero nothing is rounded: in units of
+    `wmax`, in torch tiles of the range `2 wmax`; of `DOREFA` in weights. In torch tiles, and only
+    there, a value above one is a number of levels."""
 
     sto_round: bool = False
-    """Round stochastically."""
+    """Round up or down at random, in proportion to the distance."""
 
     dorefa_clip: float = 0.6
-    """Range of `DOREFA`."""
+    """Largest weight that `DOREFA` gives."""
 
     pdrop: float = 0.0
-    """Probability that a weight is set to zero; acts with every type but `NONE`."""
+    """Probability that a weight becomes zero; acts with every type but `NONE`."""
 
     enable_during_test: bool = False
-    """Modify the weights in evaluation mode too."""
+    """Use modified weights in evaluation mode too: those of the last step, in torch tiles fresh
+    ones."""
 
     rel_to_actual_wmax: bool = True
-    """Use the largest weight present as `wmax`."""
+    """Take the largest absolute weight of the tile as `wmax`, one if all are zero."""
 
     assumed_wmax: float = 1.0
-    """`wmax` when the largest weight present is not used."""
+    """`wmax` otherwise, positive."""
 
     copy_last_column: bool = False
-    """Leave the last column, the analog bias, as it is."""
+    """Leave the last column as it is, which is that of an analog bias if there is one, and leave it
+    out of `wmax`."""
 
     coeffs: list[float] = field(
         default_factory=lambda: list(_POLYNOMIAL), metadata={"hide_if": list(_POLYNOMIAL)}
     )
-    """Polynomial of the noise strength over the relative weight, constant term first."""
+    """Polynomial of the noise strength over `|w| / wmax`, constant term first: for `POLY` in units
+    of `wmax`, as the default ones are, for `PROG_NOISE` in microsiemens."""
 
     type: WeightModifierType = field(
         default=WeightModifierType.NONE, metadata={"always_show": True}
@@ -58,10 +68,11 @@ class WeightModifierParameter(ConfigBase):
     """Kind of the change."""
 
     g_max: float = 25.0
-    """Conductance of the largest weight, in microsiemens."""
+    """Conductance of `wmax` in microsiemens, for `PROG_NOISE` and `PCM_NOISE`; positive."""
 
     pcm_zero_thres: float = 0.0
-    """Relative weight below which `PCM_NOISE` takes a device as reset."""
+    """Conductances up to this multiple of the programming noise at zero, `std_dev 0.26348`
+    microsiemens, become exactly zero."""
 
     pcm_t_inference: float = 0.0
     """Time after programming that `PCM_NOISE` assumes, in seconds."""
@@ -70,25 +81,31 @@ class WeightModifierParameter(ConfigBase):
     """Probability that a device is stuck at zero conductance."""
 
     pcm_prob_at_gmax: float = 0.0
-    """Probability that a device is stuck at the largest conductance."""
+    """Probability that `g_max` is added or subtracted, one as likely as the other, for a device
+    that is stuck at full conductance."""
 
     pcm_prob_at_random: float = 0.0
     """Probability that a device is stuck at a random conductance."""
 
     pcm_t0: float = 20.0
-    """Time of the first read after programming, in seconds."""
+    """Time of the first read after programming, in seconds; positive."""
 
 
 @register_config_class
 @dataclass
 class WeightClipParameter(ConfigBase):
-    """Clipping of the weights after an update."""
+    """Clipping of the weights after each optimizer step, before remapping.
+
+    Limits are in units of raw weights: with `remap`, of those that the step before has left.
+    """
 
     fixed_value: float = -1.0
-    """Limit; upper bound of the limit for the other types if positive."""
+    """Limit of `FIXED_VALUE`, zero makes all weights zero and a negative one does nothing; upper
+    bound of the limit of the other types if positive."""
 
     sigma: float = 2.5
-    """Multiple of the standard deviation for `LAYER_GAUSSIAN`."""
+    """Limit of `LAYER_GAUSSIAN` in standard deviations of all weights of the tile around their
+    mean; the limit itself is symmetric around zero."""
 
     type: WeightClipType = field(default=WeightClipType.NONE, metadata={"always_show": True})
     """Kind of the limit."""
@@ -97,16 +114,20 @@ class WeightClipParameter(ConfigBase):
 @register_config_class
 @dataclass
 class WeightRemapParameter(ConfigBase):
-    """Rescaling of weights and output scales after an update; their product stays the same."""
+    """Rescaling of weights and output scales after each optimizer step; their product stays.
+
+    Learned output scales become part of the mapping scales and start again at one.
+    """
 
     remapped_wmax: float = 1.0
-    """Largest absolute weight after remapping."""
+    """Largest absolute weight after remapping, positive; one with `max_scale_range`."""
 
     max_scale_range: float = 0.0
-    """Largest ratio of two scales for `CHANNELWISE_SYMMETRIC`; zero or less is unlimited."""
+    """Largest ratio of a scale to the smallest present one for `CHANNELWISE_SYMMETRIC`; zero or
+    less is unlimited."""
 
     max_scale_ref: float = 0.0
-    """Lower limit of the smallest scale that `max_scale_range` refers to."""
+    """Lower limit of the smallest scale that `max_scale_range` refers to; zero is none."""
 
     type: WeightRemapType = field(default=WeightRemapType.NONE, metadata={"always_show": True})
     """Kind of the rescaling."""

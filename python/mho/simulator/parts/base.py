@@ -101,6 +101,17 @@ class Part:
             value: Its value, None where the state has none.
         """
 
+    def after_step(self) -> list[tuple[nn.Parameter, Tensor]]:
+        """Do what follows every optimizer step.
+
+        Returns:
+            Parameters that were multiplied by factors, which the buffers of an optimizer follow.
+        """
+        return []
+
+    def forget(self) -> None:
+        """Drop what belongs to earlier weights."""
+
     def listed(self) -> dict[str, Tensor]:
         """Return the elements of its lists for a saved state; other entries are found by torch."""
         return {}

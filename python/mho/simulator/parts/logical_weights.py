@@ -25,6 +25,7 @@ class LayerTile(ScaledTile, Protocol):
 
     scales: Scales
     programming: Any
+    parts: tuple[Part, ...]
     io_dtype: torch.dtype
 
     def __call__(self, x_input: Tensor) -> Any:
@@ -114,7 +115,8 @@ class LogicalWeights(Part):
             tile.scales.set_scales(1.0)
         if scales is not None:
             tile.scales.set_scales(scales)
-        tile.programming.forget()
+        for part in tile.parts:
+            part.forget()
 
     def _new_scales(self, combined: Tensor, weight_scaling_omega: float | None) -> Tensor | None:
         """Return the scales that belong to logical weights, None if they are not scaled."""
@@ -197,12 +199,21 @@ class LogicalWeights(Part):
         apply_weight_scaling = check_flag("apply_weight_scaling", apply_weight_scaling)
         if check_flag("realistic", realistic):
             return self.read_weights(apply_weight_scaling)
-        with torch.no_grad():
-            combined = self._tile.tile.get_weights().detach().cpu()
-            scales = self._tile.scales.get_scales() if apply_weight_scaling else None
-            if scales is not None:
-                combined = combined * scales.cpu().reshape(-1, 1)
-            return self._separated(combined)
+        return self.of_raw(self._tile.tile.get_weights(), apply_weight_scaling)
+
+    @torch.no_grad()
+    def of_raw(self, raw: Tensor, apply_weight_scaling: bool) -> tuple[Tensor, Tensor | None]:
+        """Return what weights and bias of the layer would be with other weights in the array.
+
+        Args:
+            raw: Raw weights, shape `[out, x_size]`, or `[samples, out, x_size]`.
+            apply_weight_scaling: Multiply by the scales.
+        """
+        combined = raw.detach().cpu()
+        scales = self._tile.scales.get_scales() if apply_weight_scaling else None
+        if scales is not None:
+            combined = combined * scales.cpu().reshape(-1, 1)
+        return self._separated(combined)
 
     def _separated(self, combined: Tensor) -> tuple[Tensor, Tensor | None]:
         if self._tile.analog_bias:

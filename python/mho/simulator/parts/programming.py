@@ -11,6 +11,7 @@ from mho.inference.noise.base import BaseNoiseModel
 from mho.simulator.parameters.arguments import check_flag
 from mho.simulator.parameters.times import check_time
 from mho.simulator.parts.base import Part, PartOwner
+from mho.simulator.parts.modified_weights import ModifiedWeights
 from mho.simulator.parts.reference_weights import ReferenceWeights
 from mho.simulator.raw_tiles.rows import check_tensor
 from mho.simulator.state.entries import Entry, assign
@@ -27,6 +28,7 @@ class DriftingTile(PartOwner, Protocol):
     """What programming needs of its tile."""
 
     reference_weights: ReferenceWeights
+    modified: ModifiedWeights
     drift_noise_parameters: list[Any] | None
     programmed_conductances: list[Any] | None
     drift_readout_tensor: Tensor | None
@@ -152,6 +154,7 @@ class Programming(Part):
         tile.drift_noise_parameters = _Numbered(parameters)
         tile.tile.set_weights(weights)
         buffers[_BASELINE] = tile.compensated_by = None
+        tile.modified.forget()
         compensation = self._compensation()
         if compensation is not None:
             self._take_baseline(compensation)
@@ -203,6 +206,7 @@ class Programming(Part):
             self._take_baseline(compensation)
         drifted = self._drifted(programmed, self._noise_model(None), t_inference)
         tile.tile.set_weights(drifted.to(programmed))
+        tile.modified.forget()
         if compensation is not None:
             self._compensate(compensation)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import ConfigError, InputError, TileError
-from mho.settings import check_backend
+from mho.settings import check_backend, refused_backend
 from mho.simulator.parameters.arguments import check_mapping
 from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapParameter
 from mho.simulator.raw_tiles.rows import check_tensor
@@ -500,6 +500,15 @@ class SimulatorTile:
         """
         raise self._lacks("reset_columns")
 
+    def run_modifier(self, modifier: Any, modified: Tensor) -> None:
+        """Write what a modifier makes of the weights, which stay.
+
+        Args:
+            modifier: Modifier, as `modifier.parsed` returns it.
+            modified: Written, shape `[out, x_size]`.
+        """
+        raise self._lacks("run_modifier")
+
     def clip_weights(self, weight_clipper_params: WeightClipParameter) -> None:
         """Clip the weights in place.
 
@@ -588,13 +597,3 @@ def enter_range(values: Tensor, magnitude: Tensor) -> Tensor:
         magnitude: Positive range, shape `[1]`.
     """
     return torch.clamp(values, -magnitude, magnitude) / magnitude
-
-
-def refused_backend(name: str, backend: str | None) -> str:
-    """Return what is said of a backend where a tile cannot run.
-
-    Args:
-        name: Name of the class of the tile.
-        backend: Backend.
-    """
-    return f"{name} cannot run on {backend!r}; use 'cpu'"

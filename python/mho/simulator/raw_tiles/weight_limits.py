@@ -1,10 +1,12 @@
 """What weights a raw tile may hold: checks of given ones, clipping and remapping after a step."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from mho.exceptions import ArgumentError, ConfigError, InputError
-from mho.simulator.parameters.arguments import check_number
+from mho.simulator.parameters.arguments import check_number, check_parameters
 from mho.simulator.parameters.enums import WeightClipType, WeightRemapType
 from mho.simulator.parameters.finite import all_finite
 from mho.simulator.parameters.inference import WeightClipParameter, WeightRemapParameter
@@ -109,8 +111,36 @@ def clip_(weight: Tensor, params: WeightClipParameter) -> None:
         torch.clamp(weight, -limit, limit, out=weight)
 
 
+def check_remap(params: WeightRemapParameter) -> None:
+    """Check the limits of remapping.
+
+    Args:
+        params: Kind and limits.
+
+    Raises:
+        ArgumentError: The parameters are none.
+        ConfigError: `remapped_wmax` is not positive and finite, or not one with `max_scale_range`.
+    """
+    check_parameters("remap", params, WeightRemapParameter)
+    if params.type is WeightRemapType.NONE:
+        return
+    if not 0.0 < params.remapped_wmax < math.inf:
+        raise ConfigError(
+            f"remap.remapped_wmax: must be positive and finite, got {params.remapped_wmax}"
+        )
+    is_limited = (
+        params.type is WeightRemapType.CHANNELWISE_SYMMETRIC and params.max_scale_range > 0.0
+    )
+    if is_limited and params.remapped_wmax != 1.0:
+        raise ConfigError(
+            f"remap.remapped_wmax: must be 1 with max_scale_range, got {params.remapped_wmax}"
+        )
+
+
 @torch.no_grad()
-def remap_(weight: Tensor, params: WeightRemapParameter, scales: Tensor) -> Tensor:
+def remap_(
+    weight: Tensor, params: WeightRemapParameter, scales: Tensor, of_logical: bool = False
+) -> Tensor:
     """Rescale weights in place so that they use their range; `scales * weight` stays the same.
 
     New scales are positive: learned ones may have crossed zero, then the weights take over the
@@ -125,19 +155,23 @@ def remap_(weight: Tensor, params: WeightRemapParameter, scales: Tensor) -> Tens
         weight: Raw weights, shape `[out, x_size]`.
         params: Kind and limits.
         scales: Present scales, shape `[out]`.
+        of_logical: `LAYERWISE_SYMMETRIC` looks for the largest logical weight and makes all scales
+            equal, as torch tiles do; otherwise for the largest raw weight, and scales keep their
+            ratios.
 
     Returns:
         New scales, shape `[out]`.
-
-    Raises:
-        ConfigError: `max_scale_range` is used with another `remapped_wmax` than one.
     """
     if params.type is WeightRemapType.NONE:
         return scales
     largest = weight.abs().amax(dim=1) / params.remapped_wmax
-    if params.type is WeightRemapType.LAYERWISE_SYMMETRIC:
+    is_one = params.type is WeightRemapType.LAYERWISE_SYMMETRIC
+    if is_one and not of_logical:
         largest = largest.amax().expand_as(largest)
-    new = scales_of_rows(scales.abs() * largest, scales, weight.dtype)
+    logical = (scales.abs() * largest).to(scales.dtype)
+    if is_one and of_logical:
+        logical = logical.amax().expand_as(logical)
+    new = scales_of_rows(logical, scales, weight.dtype)
     if params.type is WeightRemapType.CHANNELWISE_SYMMETRIC and params.max_scale_range > 0.0:
         new = _limited(new, scales, params)
     weight.mul_((scales / new).reshape(-1, 1))
@@ -174,10 +208,6 @@ def with_floor(scales: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _limited(new: Tensor, scales: Tensor, params: WeightRemapParameter) -> Tensor:
-    if params.remapped_wmax != 1.0:
-        raise ConfigError(
-            f"remap.remapped_wmax: must be 1 with max_scale_range, got {params.remapped_wmax}"
-        )
     smallest = float(scales.amin().clamp(min=0.0))
     if smallest > 0.0 and params.max_scale_ref != 0.0:
         smallest = max(smallest, params.max_scale_ref)

@@ -5,16 +5,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho import pending
 from mho.exceptions import ArgumentError
 from mho.simulator.parameters.arguments import check_flag, check_rpu_config, check_size
 from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parameters.registry import register_tile_class
 from mho.simulator.parts.logical_weights import as_matrix
+from mho.simulator.parts.quantized_periphery import RangeFollower
 from mho.simulator.raw_tiles.given_values import check_values
 from mho.simulator.raw_tiles.rows import check_features, check_output_view, check_tensor
 from mho.simulator.state.entries import Entry, check_entry
-from mho.simulator.state.ordinary import keep_ordinary, ordinary_tensors
+from mho.simulator.state.ordinary import keep_ordinary, on_host, ordinary_tensors
 from mho.simulator.state.transaction import unchanged_on_error
 from mho.simulator.tiles.base import TileModuleBase
 from mho.simulator.tiles.cut import Cut, split_sizes
@@ -154,6 +154,10 @@ class TileModuleArray(nn.Module):
         if grid is not None:
             return forward_together(grid, x_input, self._parameters["bias"])
         output = self._cut.product(self.array, x_input, tensor_view)
+        return self._finish_output(output, tensor_view)
+
+    def _finish_output(self, output: Tensor, tensor_view: tuple[int, ...] | None) -> Tensor:
+        """Return the output of the layer; `output` is the sum over the input parts."""
         if self.bias is None:
             return output
         return output + (self.bias if tensor_view is None else self.bias.view(tensor_view))
@@ -259,7 +263,54 @@ class TileModuleArray(nn.Module):
         return self._cut.pulse_counters(self.array)
 
 
-pending.explain(__name__)
+@register_tile_class
+class QuantizedTileModuleArray(TileModuleArray):
+    """Grid of tiles with a quantised periphery; bias and summed output are quantised as well.
+
+    The output of a single tile is not quantised again. The quantisers follow the configuration of
+    the tiles, and are switched off where that has none.
+    """
+
+    @ordinary_tensors()
+    def __init__(
+        self,
+        out_size: int,
+        in_size: int,
+        rpu_config: MappableRPU,
+        bias: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Build the tiles and the quantisers; see the base class.
+
+        Args:
+            out_size: Number of outputs.
+            in_size: Number of inputs.
+            rpu_config: Configuration.
+            bias: Whether there is a bias.
+            kwargs: Passed to the tiles.
+        """
+        super().__init__(out_size, in_size, rpu_config, bias, **kwargs)
+        with on_host():
+            self.bias_quantizer = RangeFollower().to(self.device)
+            self.act_quantizer = RangeFollower().to(self.device)
+        self._follow_config()
+
+    def _follow_config(self) -> None:
+        config = self._first().rpu_config
+        params = getattr(config.pre_post, "periph_quant", None)
+        if params is not None:
+            self.bias_quantizer.follow_periphery(params)
+        self.act_quantizer.follow_outputs(getattr(config, "act_quant_config", None))
+
+    def _finish_output(self, output: Tensor, tensor_view: tuple[int, ...] | None) -> Tensor:
+        self._follow_config()  # cheap where nothing has changed
+        if self.bias is not None:
+            bias = self.bias_quantizer(self.bias)
+            output = output + (bias if tensor_view is None else bias.view(tensor_view))
+        if self.analog_tile_count == self.groups:
+            return output
+        result: Tensor = self.act_quantizer(output)
+        return result
 
 
 def _check_memory(out_size: int, in_size: int) -> None:

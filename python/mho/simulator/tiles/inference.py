@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho import pending
 from mho.exceptions import ConfigError
 from mho.inference.compensation.base import BaseDriftCompensation
 from mho.inference.compensation.drift import GlobalDriftCompensation
@@ -18,7 +17,7 @@ from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.devices.ideal import IdealDevice
 from mho.simulator.parameters.arguments import check_flag
 from mho.simulator.parameters.base import RPUConfigBase
-from mho.simulator.parameters.enums import PulseType, WeightModifierType
+from mho.simulator.parameters.enums import PulseType
 from mho.simulator.parameters.inference import (
     WeightClipParameter,
     WeightModifierParameter,
@@ -27,8 +26,10 @@ from mho.simulator.parameters.inference import (
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.parameters.training import UpdateParameters
+from mho.simulator.parts.modified_weights import ModifiedWeights, check_modifier
 from mho.simulator.parts.programming import Programming
 from mho.simulator.raw_tiles.core.tile import AnalogTile as RawTile
+from mho.simulator.raw_tiles.weight_limits import check_remap
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.base import SimulatorTileWrapper
 from mho.simulator.tiles.io_managed import IOManagedRPUConfig
@@ -64,22 +65,6 @@ class InferenceTileWithPeriphery(SimulatorTileWrapper):
         raise NotImplementedError
 
 
-def check_modifier(config: Any) -> None:
-    """Refuse weight modifiers, which are not built yet.
-
-    Args:
-        config: Configuration of an inference tile.
-
-    Raises:
-        ConfigError: There is one.
-    """
-    modifier = getattr(config, "modifier", None)
-    if modifier is not None and modifier.type is not WeightModifierType.NONE:
-        raise ConfigError(
-            f"modifier.type: {pending.message(modifier.type.name)}; use WeightModifierType.NONE"
-        )
-
-
 @register_tile_class
 @InferenceTileWithPeriphery.register
 class InferenceTile(TileWithPeriphery):
@@ -93,6 +78,7 @@ class InferenceTile(TileWithPeriphery):
     known_backends = RawTile.known_backends
     weights_follow_gradient = True
 
+    modified_weights: Tensor | None = None
     alpha: Tensor
     programmed_weights: Tensor | None
     drift_baseline: Tensor | None
@@ -135,12 +121,14 @@ class InferenceTile(TileWithPeriphery):
         return InferenceRPUConfig()
 
     def check_config(self, config: Any) -> None:
-        """Refuse weight modifiers and pulses; see the base class.
+        """Refuse pulses, and what modifiers, clipping and remapping cannot do; see the base class.
 
         Args:
             config: Configuration.
         """
         check_modifier(config)
+        if (remap := getattr(config, "remap", None)) is not None:
+            check_remap(remap)
         device, update = getattr(config, "device", None), getattr(config, "update", None)
         if (
             not isinstance(device, IdealDevice)
@@ -164,6 +152,7 @@ class InferenceTile(TileWithPeriphery):
     drift_weights = done_by("programming", Programming.drift_weights)
     drift_readout_size = done_by("programming", Programming.drift_readout_size)
     drift_readout = done_by("programming", Programming.drift_readout)
+    get_modified_weights = done_by("modified", ModifiedWeights.get_modified_weights)
 
 
 @register_config_class

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mho._core import __version__
 from mho.exceptions import ConfigError, StateError, TileError, TileModuleError
 from mho.optim.context import AnalogContext, stands_for
-from mho.settings import check_backend
+from mho.settings import check_backend, refused_backend
 from mho.simulator.autograd.handles import new_token
 from mho.simulator.parameters.arguments import (
     check_flag,
@@ -25,7 +25,7 @@ from mho.simulator.parameters.mapping import MappableRPU, MappingParameter
 from mho.simulator.parameters.runtime import RuntimeParameter
 from mho.simulator.parameters.watching import watch
 from mho.simulator.parts.base import Part
-from mho.simulator.raw_tiles.base import SimulatorTile, refused_backend
+from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.core.gpu.watched_buffers import peek
 from mho.simulator.state.header import encode_header
 from mho.simulator.state.names import AnalogTileStateNames as Names

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from mho.exceptions import ConfigError
 from mho.optim.context import Pair
 from mho.optim.trace import grouped_pairs, joined
 from mho.simulator.autograd.function import AnalogFunction
@@ -23,7 +22,9 @@ from mho.simulator.parameters.pre_post import InputRangeParameter
 from mho.simulator.parts.clip_remap import ClipRemap
 from mho.simulator.parts.input_range import InputRange
 from mho.simulator.parts.logical_weights import LogicalWeights
+from mho.simulator.parts.modified_weights import ModifiedWeights
 from mho.simulator.parts.programming import Programming
+from mho.simulator.parts.pulse_counters import counted
 from mho.simulator.parts.reference_weights import ReferenceWeights
 from mho.simulator.parts.scales import Scales
 from mho.simulator.parts.write_verify import WriteVerify
@@ -68,6 +69,7 @@ class TileWithPeriphery(TileModule):
     logical_weights: LogicalWeights
     programming: WriteVerify | Programming
     clip_remap: ClipRemap | None = None
+    modified: ModifiedWeights | None = None
 
     analog_tile_weights: Tensor
     analog_tile_seed: Tensor
@@ -148,8 +150,8 @@ class TileWithPeriphery(TileModule):
             self.programming,
         )
         if self.weights_follow_gradient:
-            self.clip_remap = ClipRemap(self)
-            self.parts += (self.clip_remap,)
+            self.clip_remap, self.modified = ClipRemap(self), ModifiedWeights(self)
+            self.parts += (self.clip_remap, self.modified)
 
     def connect(self) -> None:
         """Make the context, and a parameter that trains the weights, share their storage."""
@@ -264,7 +266,7 @@ class TileWithPeriphery(TileModule):
             factors = (alpha,) if factors is None else (*factors, alpha)
         raw: Any = self.tile
         output: Tensor = raw.kernels.forward(
-            x, self.bias_input(), is_test, None, False, factors, parameters["bias"]
+            x, self.bias_input(), is_test, self.in_use(is_test), False, factors, parameters["bias"]
         )[0]
         return output
 
@@ -323,12 +325,18 @@ class TileWithPeriphery(TileModule):
             rows = to_rows(x, self.in_size, self.in_trans, "x_input")
             seen = self.pre_forward(rows, -1, is_test, ctx)
             factors = None if self.has_custom_hooks else self.output_factors(is_test)
-            y = self.tile.run_forward(seen, self.bias_input(), is_test, factors=factors)[0]
+            y = self.tile.run_forward(
+                seen, self.bias_input(), is_test, self.in_use(is_test), factors=factors
+            )[0]
             if self.has_custom_hooks:
                 y = self.post_forward(y, -1, is_test, ctx)
             if x.dim() == 2 and not self._transposed:
                 return y
             return outputs_from_rows(y, batch_shape(x, self.in_trans), self.out_trans)
+
+    def in_use(self, is_test: bool) -> Tensor | None:
+        """Return the modified weights if a pass uses them; None for the own ones."""
+        return None if self.modified is None else self.modified.in_use(is_test, None)
 
     def bias_input(self) -> float | None:
         """Return what the bias column sees: the output is multiplied by the range, the bias not."""
@@ -351,7 +359,8 @@ class TileWithPeriphery(TileModule):
             rows = to_rows(self.cast_input(d_input), self.out_size, self.out_trans, "d_input")
             scaled = self.pre_backward(rows, -1, ctx)
             with self.tile.numbered() as call:
-                back = self.tile.run_backward(scaled, call, not self.training)
+                used = self.in_use(not self.training)
+                back = self.tile.run_backward(scaled, call, not self.training, used)
                 return from_rows(
                     self.post_backward(back, -1, ctx),
                     batch_shape(d_input, self.out_trans),
@@ -472,7 +481,7 @@ class TileWithPeriphery(TileModule):
         return x_input, self.scales.unscale(d_input, d_dim)
 
     def post_update_step(self) -> list[tuple[nn.Parameter, Tensor]]:
-        """Do what follows every optimizer step: diffusion and decay, clipping, remapping.
+        """Do what follows every optimizer step: diffusion, decay, clipping, remapping, modifying.
 
         What was programmed before belongs to other weights now, unless the tile is frozen.
 
@@ -483,7 +492,7 @@ class TileWithPeriphery(TileModule):
             self.programming.forget()
         if self.tile.after_step(self.rpu_config):
             self.weights_edited()
-        return [] if self.clip_remap is None else self.clip_remap.after_step()
+        return [multiplied for part in self.parts for multiplied in part.after_step()]
 
     def _is_trained(self) -> bool:
         """Return whether optimizer steps change the weights."""
@@ -494,6 +503,8 @@ class TileWithPeriphery(TileModule):
         """Follow a change of the weights by anything but their devices or their programming."""
         if self.reference_weights.is_kept():
             self.programming.forget()
+        if self.modified is not None:
+            self.modified.forget()
 
     def get_forward_out_bound(self) -> float | None:
         """Return the magnitude from which outputs count as clipped; None without a bound."""
@@ -524,18 +535,7 @@ class TileWithPeriphery(TileModule):
             ConfigError: The device does not count pulses; the message names the field to set.
             TileError: The tile has no devices of the core.
         """
-        counts = self.tile.get_pulse_counters()
-        if counts.numel() == 0:
-            device = type(self.rpu_config.device).__name__
-            has_field = hasattr(self.rpu_config.device, "count_pulses")
-            raise ConfigError(
-                f"device.count_pulses: pulses of this tile are not counted; build it with"
-                f" {device}(count_pulses=True)"
-                if has_field
-                else f"device: {device} has no pulses to count; use a pulsed device with"
-                " count_pulses=True"
-            )
-        return counts
+        return counted(self.tile.get_pulse_counters(), self.rpu_config.device)
 
     def reset(self, reset_prob: float = 1.0) -> None:
         """Reset all columns.

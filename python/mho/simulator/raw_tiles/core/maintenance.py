@@ -123,10 +123,25 @@ class Maintenance:
                 f"remap.type: weights of the pulsed device {spec.device} cannot be remapped"
             )
         params = weight_remap_params
-        check_parameters("remap", params, WeightRemapParameter)
+        weight_limits.check_remap(params)
         weight_limits.check_scales(scales, spec.d_size)
         with self._kernels.on_host():
             return weight_limits.remap_(self._tensors.weights, params, scales)
+
+    def run_modifier(self, modifier: _core.WeightModifier, modified: Tensor) -> None:
+        """Write what a modifier makes of the weights, which stay.
+
+        Args:
+            modifier: Modifier.
+            modified: Written, float32, shape `[out, x_size]`.
+
+        Raises:
+            InputError: `modified` has another shape, or shares memory with the weights.
+        """
+        tensors, spec = self._tensors, self._parsed.spec
+        self._kernels.sync_to_host()
+        _core.modify_weights(spec, modifier, tensors.weights, modified, tensors.seed, tensors.calls)
+        torch.autograd.graph.increment_version(modified)
 
     def decay_weights(self, alpha: float = 1.0) -> None:
         """Let the weights decay.

@@ -452,6 +452,8 @@ class CoreTile(SimulatorTile):
     clip_weights = done_by("maintenance", Maintenance.clip_weights)
     remap_weights = done_by("maintenance", Maintenance.remap_weights)
 
+    run_modifier = done_by("maintenance", Maintenance.run_modifier)
+
     decay_weights = done_by("maintenance", Maintenance.decay_weights)
     diffuse_weights = done_by("maintenance", Maintenance.diffuse_weights)
     reset_columns = done_by("maintenance", Maintenance.reset_columns)

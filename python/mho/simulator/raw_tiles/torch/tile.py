@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from mho import pending
 from mho.exceptions import (
     AnalogBiasConfigError,
     ArgumentError,
@@ -26,10 +25,11 @@ from mho.simulator.parameters.arguments import (
     check_size,
 )
 from mho.simulator.parameters.checking import describe
-from mho.simulator.parameters.enums import WeightClipType, WeightModifierType, WeightRemapType
+from mho.simulator.parameters.enums import WeightModifierType
 from mho.simulator.parameters.finite import all_finite
 from mho.simulator.parameters.inference import (
     WeightClipParameter,
+    WeightModifierParameter,
     WeightRemapParameter,
 )
 from mho.simulator.parameters.io import BOUNDS, LARGEST, IOParameters
@@ -38,9 +38,16 @@ from mho.simulator.parameters.signatures import checked
 from mho.simulator.raw_tiles import weight_limits
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.given_values import as_vector, named_values
+from mho.simulator.raw_tiles.modifier import parsed
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
+from mho.simulator.raw_tiles.torch.modifier import modify_weight
 from mho.simulator.raw_tiles.torch.product import AnalogMVM
-from mho.simulator.state.entries import Entry, check_entry, check_module_entries
+from mho.simulator.state.entries import (
+    Entry,
+    check_entry,
+    check_module_entries,
+    describe_value,
+)
 from mho.simulator.state.header import Steps
 from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.plan import LoadPlan, load_with_tile
@@ -71,6 +78,9 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
     """Fields of a configuration that no layer reads; the tile around warns where they are set."""
 
     out_noise_values: Tensor | None
+
+    modified_weights: Tensor | None = None
+    """Weights of the last pass that modified them, `[out, in]` or `[batch, out, in]`."""
 
     @checked
     @ordinary_tensors()
@@ -128,13 +138,9 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
                     f" missing in {describe(rpu_config)}"
                 )
         cls._check_forward(rpu_config)
-        if rpu_config.modifier.type is not WeightModifierType.NONE:
-            raise TorchTileConfigError(
-                f"modifier.type: {pending.message(rpu_config.modifier.type.name)}; use"
-                " WeightModifierType.NONE"
-            )
-        _check_clip(rpu_config.clip)
-        _check_remap(rpu_config.remap)
+        parsed(rpu_config.modifier)
+        check_parameters("clip", rpu_config.clip, WeightClipParameter)
+        weight_limits.check_remap(rpu_config.remap)
 
     @classmethod
     def _check_forward(cls, rpu_config: Any) -> None:
@@ -164,6 +170,14 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         largest = io.out_noise * (1.0 + _LARGEST_NORMAL * io.out_noise_std)
         if _spread(io) > 0.0 and largest > torch.finfo(dtype).max:
             raise ConfigError(f"forward.out_noise_std: draws of out_noise are beyond {dtype}")
+        self._check_array(config)
+
+    def _check_array(self, config: Any) -> None:
+        """Refuse what the array cannot be built of; any exact array can."""
+
+    def _array_parameters(self) -> dict[str, Any]:
+        """Return what the class of the product needs to know of the array."""
+        return {}
 
     def check_precision(self, config: Any, dtype: torch.dtype) -> None:
         """Refuse numbers of the product that a precision does not hold; see the base class."""
@@ -328,10 +342,55 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         Returns:
             Outputs `[..., out]`, and a mask of this shape or None.
         """
+        changes = self._config.modifier
+        if changes.type is not WeightModifierType.NONE and (
+            changes.enable_during_test or not is_test
+        ):
+            weight = self._modified(weight, changes, x)
         mvm, io, noise = self.analog_mvm, self._config.forward, self.out_noise_values
+        array = self._array_parameters()
         if want_clipped:
-            return mvm.matmul_with_clipped(weight, x, io, False, is_test, noise)
-        return mvm.matmul(weight, x, io, False, is_test, noise), None
+            return mvm.matmul_with_clipped(weight, x, io, False, is_test, noise, **array)
+        return mvm.matmul(weight, x, io, False, is_test, noise, **array), None
+
+    def _modified(self, weight: Tensor, changes: WeightModifierParameter, x: Tensor) -> Tensor:
+        """Return the weights of a pass, and keep them for who wants to see them."""
+        batch_size = len(x) if x.dim() > 1 else 1
+        samples = batch_size if changes.per_batch_sample and batch_size > 0 else None
+        new = modify_weight(weight, changes, samples)
+        if not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()):
+            vars(self)["modified_weights"] = new.detach()
+        return new
+
+    @staticmethod
+    @checked
+    def modify_weight(
+        inp_weight: Tensor, modifier: WeightModifierParameter, batch_size: int
+    ) -> Tensor:
+        """Return modified weights; gradients pass straight through to the weights.
+
+        Args:
+            inp_weight: Weights, shape `[out, in]`.
+            modifier: Kind and strengths.
+            batch_size: Number of independent draws with `per_batch_sample`.
+
+        Returns:
+            Shape `[out, in]`, or `[batch_size, out, in]` with `per_batch_sample` if anything is
+            drawn.
+
+        Raises:
+            ArgumentError: The parameters are none, or `batch_size` is not positive.
+            ConfigError: A value of them is impossible; the message names the field.
+            InputError: The weights are no matrix of floating-point numbers.
+        """
+        check_tensor(inp_weight, "inp_weight")
+        if inp_weight.dim() != 2 or not inp_weight.is_floating_point():
+            raise InputError(
+                f"inp_weight: expected a floating-point matrix, got {describe_value(inp_weight)}"
+            )
+        parsed(modifier)
+        samples = check_size("batch_size", batch_size)
+        return modify_weight(inp_weight, modifier, samples if modifier.per_batch_sample else None)
 
     @torch.no_grad()
     def backward(
@@ -405,17 +464,16 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
 
         Raises:
             ArgumentError: The parameters are none.
-            TorchTileConfigError: The kind is not supported.
         """
-        _check_clip(clip)
+        check_parameters("clip", clip, WeightClipParameter)
         weight_limits.clip_(self.weight.detach(), clip)
 
     @checked
     def remap_weights(self, remap: WeightRemapParameter, scales: Tensor) -> Tensor:
         """Rescale the weights in place; scales times weights stay the same.
 
-        The largest logical weight, of the tile or of each output, becomes the new scale, which is
-        positive: the weights take over the sign of learned ones.
+        The largest logical weight, of the tile or of each output, over `remapped_wmax` becomes the
+        new scale, which is positive: the weights take over the sign of learned ones.
 
         Args:
             remap: Kind.
@@ -426,18 +484,12 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
 
         Raises:
             ArgumentError: The parameters are none, or a scale is not finite.
+            ConfigError: The limits do not go together.
             InputError: `scales` has another shape.
-            TorchTileConfigError: The kind or a limit is not supported.
         """
-        _check_remap(remap)
+        weight_limits.check_remap(remap)
         weight_limits.check_scales(scales, self.d_size)
-        weight = self.weight.detach()
-        largest = (weight.abs().amax(dim=1) * scales.abs()).to(scales.dtype)
-        if remap.type is WeightRemapType.LAYERWISE_SYMMETRIC:
-            largest = largest.amax().expand_as(largest)
-        new = weight_limits.scales_of_rows(largest, scales, weight.dtype)
-        weight.mul_((scales / new).reshape(-1, 1))
-        return new.clone()
+        return weight_limits.remap_(self.weight.detach(), remap, scales, of_logical=True).clone()
 
     def register_weight_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Any:
         """Return the handle of a hook on the gradient of the weights.
@@ -520,28 +572,8 @@ def _refuse_layout(bias: bool, in_trans: bool, out_trans: bool) -> None:
         )
 
 
-def _check_clip(clip: WeightClipParameter) -> None:
-    check_parameters("clip", clip, WeightClipParameter)
-    if clip.type is WeightClipType.AVERAGE_CHANNEL_MAX:
-        raise TorchTileConfigError(
-            "clip.type: AVERAGE_CHANNEL_MAX is not supported by torch tiles; use LAYER_GAUSSIAN or"
-            " FIXED_VALUE"
-        )
-
-
 def _spread(io: IOParameters) -> float:
     return 0.0 if io.is_perfect else io.out_noise_std
-
-
-def _check_remap(remap: WeightRemapParameter) -> None:
-    check_parameters("remap", remap, WeightRemapParameter)
-    if remap.type is WeightRemapType.NONE:
-        return
-    for name, value in (("remapped_wmax", 1.0), ("max_scale_range", 0.0), ("max_scale_ref", 0.0)):
-        if getattr(remap, name) != value:
-            raise TorchTileConfigError(
-                f"remap.{name}: must be {value} in torch tiles, got {getattr(remap, name)}"
-            )
 
 
 def _check_numbers(io: IOParameters, path: str, dtype: torch.dtype) -> None:

@@ -1,0 +1,155 @@
+"""What the passes of hardware-aware training see instead of the weights."""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mho import _core
+from mho.exceptions import ConfigError
+from mho.simulator.parameters.arguments import check_flag
+from mho.simulator.parameters.enums import WeightModifierType
+from mho.simulator.parameters.inference import WeightModifierParameter
+from mho.simulator.parts.base import Part, PartOwner
+from mho.simulator.parts.logical_weights import LogicalWeights
+from mho.simulator.raw_tiles import modifier
+from mho.simulator.state.entries import Entry
+from mho.simulator.state.ordinary import ordinary_tensors
+
+_NAME = "modified_weights"
+
+
+class ModifiedTile(PartOwner, Protocol):
+    """What modified weights need of their tile."""
+
+    logical_weights: LogicalWeights
+    modified_weights: Tensor | None
+
+
+class ModifiedWeights(Part):
+    """Draws the weights that passes use from the weights that are trained, as `modifier` says.
+
+    A tile of the core has them as a matrix of its own, drawn at the end of every optimizer step:
+    the passes of a mini-batch, forward and backward, see one and the same chip. It is saved as it
+    is, so that a resumed run goes on with the very weights, whatever machine it is on and however
+    the modifier was edited; and it is no buffer, for it comes and goes, and what pairs the buffers
+    of two models would pair others then. A raw tile in torch draws in its product instead.
+    """
+
+    _tile: ModifiedTile
+
+    def __init__(self, tile: Any) -> None:
+        """Remember the tile; see the base class."""
+        super().__init__(tile)
+        self._parsed: _core.WeightModifier | None = None
+
+    def follow(self, config: Any) -> None:
+        """Forget modified weights if nothing modifies them any more; see the base class."""
+        self._parsed = None
+        if getattr(self._tile, _NAME, None) is None or not self._modifier().acts:
+            self.forget()
+
+    def entries(self, config: Any) -> dict[str, Entry]:
+        """Return the entry of the matrix; see the base class."""
+        tile = self._tile
+        if tile.tile.differentiable:
+            return {}
+        matrix = (tile.out_size, tile.in_size + int(tile.analog_bias))
+        return {_NAME: Entry((matrix,), required=False)}
+
+    @ordinary_tensors()
+    def store(self, name: str, value: Tensor | None) -> None:
+        """Take over the matrix; see the base class."""
+        is_used = value is not None and self._modifier().acts
+        self._tile.modified_weights = value.clone() if is_used and value is not None else None
+
+    def listed(self) -> dict[str, Tensor]:
+        """Return the matrix for a saved state, if there is one."""
+        matrix = self._tile.modified_weights
+        return {} if matrix is None else {_NAME: matrix}
+
+    def forget(self) -> None:
+        """Drop what was drawn from earlier weights: passes use the weights until the next step."""
+        self._tile.modified_weights = None
+
+    def after_step(self) -> list[tuple[nn.Parameter, Tensor]]:
+        """Draw anew from the present weights; see the base class."""
+        if not self._tile.tile.differentiable and self._modifier().acts:
+            self._draw()
+        return []
+
+    @torch.no_grad()
+    @ordinary_tensors()
+    def _draw(self) -> None:
+        tile = self._tile
+        matrix = tile.modified_weights
+        if matrix is None:
+            # Of its own from the beginning: an interruption leaves weights that are not modified.
+            matrix = tile.modified_weights = tile.tile.get_weights().detach()
+        tile.tile.run_modifier(self._modifier(), matrix)
+
+    def in_use(self, is_test: bool, weight: Tensor | None) -> Tensor | None:
+        """Return the weights of a pass: the modified ones, or the given ones.
+
+        Args:
+            is_test: Evaluation mode.
+            weight: What to return where a pass uses no modified weights.
+        """
+        matrix = self._tile.modified_weights
+        if matrix is None:
+            return weight
+        if is_test and not self._tile.rpu_config.modifier.enable_during_test:
+            return weight
+        return matrix
+
+    def get_modified_weights(
+        self, apply_weight_scaling: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return copies of the modified weights and the bias on the host.
+
+        Tiles of the core: what the passes of training use until the next step. Tiles that compute
+        in torch: what the last pass used that modified the weights, `[batch, out_size, in_size]`
+        with `modifier.per_batch_sample`; a pass in a compiled graph leaves none. Where nothing is
+        modified, these are the weights themselves.
+
+        Args:
+            apply_weight_scaling: Multiply by the scales; otherwise raw weights are returned.
+
+        Returns:
+            Weights `[out_size, in_size]`, and the bias as `get_weights` returns it.
+        """
+        apply_weight_scaling = check_flag("apply_weight_scaling", apply_weight_scaling)
+        raw: Any = self._tile.tile
+        matrix = raw.modified_weights if raw.differentiable else self._tile.modified_weights
+        logical = self._tile.logical_weights
+        if matrix is None:
+            return logical.get_weights(apply_weight_scaling)
+        weight, bias = logical.of_raw(matrix, apply_weight_scaling)
+        return weight.clone(), bias
+
+    def _modifier(self) -> _core.WeightModifier:
+        if self._parsed is None:
+            config = self._tile.rpu_config
+            params: WeightModifierParameter | None = getattr(config, "modifier", None)
+            self._parsed = modifier.parsed(WeightModifierParameter() if params is None else params)
+        return self._parsed
+
+
+def check_modifier(config: Any) -> None:
+    """Check the modifier of a tile of the core.
+
+    Args:
+        config: Configuration of an inference tile.
+
+    Raises:
+        ConfigError: A value is impossible or not supported; the message names the field.
+    """
+    params: WeightModifierParameter | None = getattr(config, "modifier", None)
+    if params is None:
+        return
+    modifier.parsed(params)
+    if params.per_batch_sample and params.type is not WeightModifierType.NONE:
+        raise ConfigError(
+            "modifier.per_batch_sample: a tile of the core draws once for a mini-batch; use"
+            " TorchInferenceRPUConfig, or set it to False"
+        )
