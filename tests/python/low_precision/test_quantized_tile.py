@@ -331,7 +331,7 @@ def test_array() -> None:
     y = sum(
         tile(part)
         for part, (tile,) in zip(
-            x.split(array.in_sizes, 1), copy.deepcopy(array)._grid(), strict=True
+            x.split(array.in_sizes, 1), copy.deepcopy(array).array, strict=True
         )
     )
     y = y + of_own_range(layer.bias, 4, True)
@@ -342,6 +342,16 @@ def test_array() -> None:
     assert torch.equal(fresh(x), layer(x))
     layer.train()(x).sum().backward()
     assert all(p.grad is not None for p in layer.parameters())
+
+
+def test_groups_of_one_tile_each() -> None:
+    """No output is a sum of several tiles, and none is quantised again."""
+    config = config_with(4, 6, max_input_size=16, max_output_size=0)
+    array = QuantizedTileModuleArray(6, 8, config, groups=2)
+    x = torch.rand(40, 8)
+    tiles = copy.deepcopy(array).array
+    parts = [tile(part) for part, (tile,) in zip(x.split(4, 1), tiles, strict=True)]
+    assert torch.equal(array(x), torch.cat(parts, 1))
 
 
 def test_array_of_one_tile() -> None:
