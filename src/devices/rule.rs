@@ -152,7 +152,7 @@ pub trait Rule: Copy + Debug + Send + Sync {
     /// Weight after infinitely many pulses of one direction, each infinitely small: what `dw/du = mean(w)` makes
     /// of `w` over the length `u`, 0 to 1e18. Where the result is beyond the bounds, kernels take these.
     ///
-    /// Without a closed form there are [`STEPS`] steps of the Runge-Kutta method of fourth order.
+    /// Without a closed form there are eight steps of the Runge-Kutta method of fourth order.
     #[inline(always)]
     fn flow(self, w: f32, up: bool, u: f32, cell: CellRef) -> f32 {
         let (h, mut w) = (u / STEPS as f32, w);
