@@ -53,10 +53,11 @@ def test_recipe_ramps_the_noise_and_learns(
     recipe: Any, model: nn.Module, loader: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    analog, history = recipe(model, loader, StandardHWATrainingPreset(), epochs=10, noise=0.2)
+    chip = StandardHWATrainingPreset()
+    analog, history = recipe(model, loader, chip, epochs=10, lr=0.1, noise=0.2)
     assert [round(epoch["noise"], 3) for epoch in history] == [0.067, 0.133] + [0.2] * 8
     assert history[-1]["loss"] < 0.7 * history[0]["loss"]
-    assert max(epoch["lr"] for epoch in history) > 0.045 > 1e-3 > history[-1]["lr"]
+    assert max(epoch["lr"] for epoch in history) > 0.09 > 1e-3 > history[-1]["lr"]
     assert not analog.training
     modifiers = [tile.rpu_config.modifier for tile in analog.analog_tiles()]
     assert all(one.type is WeightModifierType.ADD_NORMAL for one in modifiers)
