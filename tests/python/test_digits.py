@@ -53,8 +53,7 @@ def test_recipe_ramps_the_noise_and_learns(
     recipe: Any, model: nn.Module, loader: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    chip = StandardHWATrainingPreset()
-    analog, history = recipe(model, loader, chip, epochs=10, lr=0.1, noise=0.2)
+    analog, history = recipe(model, loader, StandardHWATrainingPreset(), epochs=10, noise=0.2)
     assert [round(epoch["noise"], 3) for epoch in history] == [0.067, 0.133] + [0.2] * 8
     assert history[-1]["loss"] < 0.7 * history[0]["loss"]
     assert max(epoch["lr"] for epoch in history) > 0.09 > 1e-3 > history[-1]["lr"]
@@ -72,7 +71,7 @@ def test_recipe_calibrates_ranges_and_goes_on_learning_them(
     config = StandardHWATrainingPreset()
     still, _ = recipe(model, loader, config, epochs=1, lr=1e-9, quiet=True)
     inputs = torch.cat([x for x, _ in loader])
-    quantile = torch.quantile(inputs.abs().flatten(), 0.99).item()
+    quantile = torch.quantile(inputs.abs().flatten(), 0.999).item()
     first = next(still.analog_tiles()).input_range.item()
     # The optimizer has moved it by next to nothing; no batch has replaced it.
     assert math.isclose(first, quantile, rel_tol=1e-4)
@@ -122,10 +121,13 @@ def test_demonstration_prints_and_draws(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_hardware_aware_networks_lose_less_than_a_third_in_a_year(digits: Any) -> None:
-    """On seeds other than 101 to 105, with which rates, epochs and noise were chosen."""
+    """On seeds other than 101 to 105, with which rates, epochs and noise were chosen.
+
+    Both start from the same calibration of input ranges.
+    """
     lost: dict[str, list[torch.Tensor]] = {"converted": [], "hardware-aware": []}
     for seed in range(1, 6):
-        results = digits.inference(seed, epochs=60, chips=8)
+        results = digits.inference(seed, epochs=20, chips=8)
         (exact,) = results.floating_point
         for name, losses in lost.items():
             chips = torch.tensor(results.ageing[name, True], dtype=torch.float64)
