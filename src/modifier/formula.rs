@@ -1,27 +1,11 @@
 //! What becomes of a weight, by kind of modifier.
 
+use super::cells::{Cells, NOISE, ROUND};
 use super::normals::{BLOCK, fill_normal};
 use super::pcm::Pcm;
 use crate::config::{ModifierParameters, ModifierType};
 use crate::devices::math::exp;
 use crate::rng::Draw;
-
-/// Blocks of the draws of an element, by what they are for; those of `pcm` follow.
-pub(super) const NOISE: u32 = 0;
-const ROUND: u32 = 1;
-pub(super) const DROP: u32 = 2;
-
-/// Neighbouring weights of one row, at most [`BLOCK`], and what they become.
-pub(super) struct Cells<'a> {
-    /// Number of the row.
-    pub(super) row: u32,
-    /// Column of the first cell, a multiple of [`BLOCK`].
-    pub(super) first: usize,
-    /// Weights.
-    pub(super) weights: &'a [f32],
-    /// Modified ones.
-    pub(super) modified: &'a mut [f32],
-}
 
 /// A formula, with its constants for one matrix.
 pub(super) enum Formula<'a> {
@@ -126,6 +110,12 @@ impl<'a> Formula<'a> {
         let Cells { row, first, weights, modified } = cells;
         match self {
             Self::Keep => modified.copy_from_slice(weights),
+            Self::Levels { levels, noise } if levels.step == 0.0 => {
+                let normals = normals(draw, row, first, weights.len());
+                for ((out, w), xi) in modified.iter_mut().zip(weights).zip(&normals) {
+                    *out = noise.mul_add(*xi, *w);
+                }
+            }
             Self::Levels { levels, noise } => {
                 modified.copy_from_slice(weights);
                 levels.round(modified, draw, row, first);

@@ -7,17 +7,20 @@
 //!
 //! | file | what it is for |
 //! | --- | --- |
+//! | `cells` | what formulas see of the weights, and where their draws are |
 //! | `formula` | what becomes of a weight, by kind |
 //! | `normals` | normal draws |
 //! | `pcm` | phase-change memory |
 
+mod cells;
 mod formula;
 mod normals;
 mod pcm;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use self::formula::{Cells, DROP, Formula};
+use self::cells::{Cells, DROP};
+use self::formula::Formula;
 use self::normals::BLOCK;
 use crate::config::{ModifierParameters, ModifierType};
 use crate::error::{Error, Result};

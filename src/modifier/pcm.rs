@@ -4,7 +4,7 @@
 //! deep learning training and inference", ICECS 2019, in microsiemens. Mean drift is left out: its
 //! compensation is assumed.
 
-use super::formula::{Cells, NOISE};
+use super::cells::{ANYWHERE, Cells, DRIFT, FULL, NOISE, READ, RESET, SIDE, VALUE};
 use super::normals::{BLOCK, fill_normal};
 use crate::config::ModifierParameters;
 use crate::devices::math::{exp2, log2};
@@ -19,15 +19,6 @@ const LEAST: f32 = 1e-12;
 const LEAST_LOG_OF_DRIFT: f32 = -19.931_568;
 /// Time of a read in seconds.
 const T_READ: f64 = 250e-9;
-
-/// Blocks of the draws of an element, beside those of all kinds.
-const DRIFT: u32 = 3;
-const READ: u32 = 4;
-const RESET: u32 = 5;
-const FULL: u32 = 6;
-const SIDE: u32 = 7;
-const ANYWHERE: u32 = 8;
-const VALUE: u32 = 9;
 
 /// Constants for one matrix.
 pub(super) struct Pcm {

@@ -276,6 +276,13 @@ def _entered(made: Made) -> Arguments:
     return {"x": made.tensor("x", made.samples, made.columns), "range": 0.5}
 
 
+def _modified(made: Made) -> Arguments:
+    text = '{"type": "PCMNoise", "std_dev": 1.0, "pdrop": 0.1, "pcm_t_inference": 10.0}'
+    tensors = {"weight": made.weight(), "modified": made.matrix("modified")}
+    modifier = _core.WeightModifier(text)
+    return {"spec": made.spec, "modifier": modifier, **tensors, **made.numbers()}
+
+
 FUNCTIONS: dict[str, tuple[Callable[[Made], Arguments], set[str]]] = {
     "mvm": (_mvm, {"y", "mask", "running_abs_max"}),
     "update": (_update, {"weight", "persistent_weights", "counts", "calls"}),
@@ -306,6 +313,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Made], Arguments], set[str]]] = {
         lambda made: {**made.cells(), "value": 0.1, **made.numbers()},
         {"weight", "persistent_weights", "calls"},
     ),
+    "modify_weights": (_modified, {"modified", "calls"}),
     "uniform_weights": (_uniform, {"weight", "calls"}),
     "next_call": (lambda made: {"calls": made.arena.put("calls", torch.tensor([3]))}, {"calls"}),
     "forward": (_forward, {"calls", "running_abs_max"}),
@@ -325,6 +333,7 @@ LEFT_OUT = {
     "gpu_open": _NEEDS_GPU,
     "gpu_synchronize": _NEEDS_GPU,
     "TileSpec": "see `_constructed`, and test_random_parameters.py for its text",
+    "WeightModifier": "takes a text and no memory",
     "default_config": "takes a name and no memory",
     "device_names": "takes nothing",
     "get_num_threads": "takes nothing",

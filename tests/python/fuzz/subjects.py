@@ -59,6 +59,15 @@ def inferring(cls: type[Any], dice: Dice) -> Any:
         config.noise_model = dice.one(NOISE_MODELS)()
     if dice.chance(0.2):
         config.drift_compensation = None
+    if dice.chance(0.4):
+        config.modifier = configs.WeightModifierParameter(
+            type=dice.one(list(configs.WeightModifierType)),
+            std_dev=0.1,
+            res=0.1,
+            sto_round=dice.chance(0.5),
+            pdrop=0.1,
+            enable_during_test=dice.chance(0.3),
+        )
     return config
 
 

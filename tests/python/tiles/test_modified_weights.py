@@ -603,6 +603,8 @@ def test_transforms_of_functions_of_the_input(cls: Any) -> None:
     torch.testing.assert_close(torch.func.jacrev(layer)(X[0]), weight)
 
 
+# torch 2.4 warns of itself.
+@pytest.mark.filterwarnings("ignore:.torch.cpu.amp.autocast:FutureWarning")
 @pytest.mark.parametrize("cls", CONFIGS)
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_activation_checkpoints(cls: Any, reentrant: bool) -> None:
