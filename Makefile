@@ -111,12 +111,15 @@ bench-gpu: ## Measure the speed on a graphics processor, write out/bench-gpu.jso
 .PHONY: docs
 docs: $(EXTENSION) ## Draw the figures of docs/ anew and build the documentation of the crate
 	$(BIN)/python docs/figures/mvm.py
+	$(BIN)/python docs/figures/ir_drop_time.py
+	$(BIN)/python docs/figures/low_precision.py
 	$(BIN)/python docs/figures/devices.py
 	$(BIN)/python docs/figures/algorithms.py
 	$(BIN)/python docs/figures/torch_transfer.py
 	$(BIN)/python docs/figures/inference.py
 	$(BIN)/python docs/figures/learning.py
 	$(BIN)/python docs/figures/custom_rules.py
+	$(BIN)/python docs/figures/networks.py
 	$(BIN)/python docs/figures/hardware_aware.py
 	$(BIN)/python examples/digits.py --output docs/figures/digits.png
 	cargo doc --no-deps

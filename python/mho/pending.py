@@ -12,47 +12,12 @@ from types import ModuleType
 from typing import Any
 
 _MODULES = (
-    "nn.low_precision_conversion",
-    "nn.low_precision_modules",
-    "nn.low_precision_modules.conversion_utils",
-    "nn.low_precision_modules.quantization_states",
-    "nn.low_precision_modules.quantized_base_modules",
-    "nn.low_precision_modules.quantized_input_module",
-    "nn.modules.conv",
-    "nn.modules.conv_mapped",
-    "nn.modules.rnn",
-    "nn.modules.rnn.cells",
-    "nn.modules.rnn.layers",
-    "nn.modules.rnn.rnn",
-    "simulator.tiles.analog_mvm_irdrop_t",
-    "simulator.tiles.quantized_inference_torch",
-    "simulator.tiles.torch_tile_irdrop_t",
     "simulator.tiles.utils",
     "utils.analog_info",
     "utils.fitting",
     "utils.legacy",
 )
 _NAMES = {
-    "inference.calibration": ("calibrate_quantization_ranges",),
-    "inference.calibration.calibration": ("calibrate_quantization_ranges",),
-    "nn": (
-        "AnalogConv1d",
-        "AnalogConv1dMapped",
-        "AnalogConv2d",
-        "AnalogConv2dMapped",
-        "AnalogConv3d",
-        "AnalogConv3dMapped",
-        "AnalogGRUCell",
-        "AnalogLSTMCell",
-        "AnalogLSTMCellCombinedWeight",
-        "AnalogRNN",
-        "AnalogVanillaRNNCell",
-    ),
-    "simulator.configs.configs": (
-        "QuantizedTileModuleArray",
-        "QuantizedTorchInferenceTile",
-        "TorchSimulatorTileIRDropT",
-    ),
     "simulator.configs.devices": ("parameters_to_bindings",),
     "simulator.parameters.helpers": (
         "ALL_SKIP_FIELD",
@@ -66,9 +31,7 @@ _NAMES = {
         "FloatingPointTileParameter",
         "PulsedBaseResistiveDeviceParameter",
     ),
-    "simulator.tiles": ("QuantizedTorchInferenceTile",),
     "simulator.tiles.analog": ("AnalogTileWithoutPeriphery",),
-    "simulator.tiles.array": ("QuantizedTileModuleArray",),
     "simulator.tiles.rpucuda": ("MAP_TILE_CLASS_TO_CUDA",),
 }
 

@@ -22,4 +22,4 @@ pub use modifier::{ModifierParameters, ModifierType};
 pub use tile::TileConfig;
 pub(crate) use tile::read_json;
 pub(crate) use update::MAX_SLOTS;
-pub use update::{PulseType, UpdateParameters};
+pub use update::{PulseType, UpdateMode, UpdateParameters};

@@ -78,7 +78,7 @@ params! {
 }
 
 impl ModifierParameters {
-    /// Reads a configuration; `validate` checks it.
+    /// Reads parameters, whose values are not checked.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) naming the field.

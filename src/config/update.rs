@@ -30,6 +30,15 @@ impl PulseType {
     }
 }
 
+/// How weights follow an update where steps are infinitely fine (`dw_min = 0`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UpdateMode {
+    /// Along the response of the device: the limit of many small pulses.
+    Flow,
+    /// One step of the size that the response has at the old weight.
+    Euler,
+}
+
 params! {
     /// Pulse generation and its management.
     pub struct UpdateParameters {
@@ -57,6 +66,8 @@ params! {
         um_grad_scale: real = 1.0;
         /// Simulate every pulse of stochastic trains by itself instead of adding up those that may be.
         exact_pulses: bool = false;
+        /// How weights follow an update where steps are infinitely fine (`dw_min = 0`).
+        update_mode: UpdateMode = UpdateMode::Flow;
     }
 }
 
@@ -82,6 +93,18 @@ impl UpdateParameters {
             format!("must be in 1..={MAX_SLOTS}, got {}", self.desired_bl),
         )?;
         require(self.um_grad_scale > 0.0, path, "um_grad_scale", "must be positive")
+    }
+
+    /// Checks that devices with infinitely fine steps can take it: their updates have no probabilities that
+    /// could be rounded. `path` is where the group stands.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) naming the field.
+    pub(crate) fn check_flow(&self, path: &str) -> Result<()> {
+        let why = "rounds the probabilities of pulses, which dw_min = 0 has not; set it to";
+        let pulses = self.pulse_type.has_trains();
+        require(!pulses || self.res <= 0.0, path, "res", format!("{why} 0"))?;
+        require(!pulses || !self.sto_round, path, "sto_round", format!("{why} false"))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use super::rule::{Branch, CellRef, Rule, Shape};
+use super::rule::{Branch, CellRef, Reach, Rule, Shape};
 
 /// A rule that is known at run time only. It does what the rule behind it does, to the bit, by a call for
 /// each cell.
@@ -51,4 +51,6 @@ calls! {
     smooth(w: f32, cell: CellRef) -> [f32; 2];
     std() -> f32;
     step(w: f32, up: bool, cell: CellRef, xi: f32) -> f32;
+    flow(w: f32, up: bool, u: f32, cell: CellRef) -> f32;
+    advance(from: Reach, up: bool, cell: CellRef, found: [f32; 4]) -> Reach;
 }

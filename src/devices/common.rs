@@ -20,7 +20,9 @@ params! {
         diffusion_dtod: real = 0.0;
         /// Power-law drift.
         drift: DriftParameters = DriftParameters::default();
-        /// Mean step of one pulse, in weight units.
+        /// Mean step of one pulse, in weight units. 0 is the limit of infinitely fine steps: weights flow
+        /// along their response. Steps are then factors around 1, without `dw_min_dtod` and `dw_min_std`, for
+        /// there is no step that could vary.
         dw_min: real = 0.001;
         /// Relative spread of the step.
         dw_min_dtod: real = 0.3;
@@ -96,8 +98,11 @@ impl PulsedParameters {
         )?;
         let dw_min = self.dw_min;
         // The smallest normal f32: a smaller step would lose digits in the planes.
-        let positive = dw_min >= f64::from(f32::MIN_POSITIVE);
-        require(positive, path, "dw_min", format!("must be positive, got {dw_min}"))?;
+        let possible = dw_min == 0.0 || dw_min >= f64::from(f32::MIN_POSITIVE);
+        let why = format!("must be positive, or 0 for infinitely fine steps, got {dw_min}");
+        require(possible, path, "dw_min", why)?;
+        let why = "with dw_min = 0 there are no pulses to count; set it to false";
+        require(!self.flows() || !self.count_pulses, path, "count_pulses", why)?;
         require(self.dw_min_std >= 0.0, path, "dw_min_std", "must not be negative")?;
         require(self.w_max >= 0.0, path, "w_max", "must be 0 or more (w_min <= 0 <= w_max)")?;
         require(self.w_min <= 0.0, path, "w_min", "must be 0 or less (w_min <= 0 <= w_max)")?;
@@ -150,6 +155,39 @@ pub struct CellDraws {
 }
 
 impl PulsedParameters {
+    /// Whether steps are infinitely fine.
+    #[must_use]
+    #[inline(always)]
+    pub fn flows(&self) -> bool {
+        self.dw_min == 0.0
+    }
+
+    /// Takes another mean step, which hidden parameters have shown; `path` is where the device stands.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) unless it is positive, or if steps are infinitely fine: they do
+    /// not become pulses by their parameters.
+    pub fn replace_step(&mut self, dw_min: f64, path: &str) -> Result<()> {
+        let why = format!("{dw_min} cannot take the place of {}: one of them is 0", self.dw_min);
+        require(!self.flows() && dw_min != 0.0, path, "dw_min", why)?;
+        self.dw_min = dw_min;
+        Ok(())
+    }
+
+    /// Weight units that a step of a cell without spread and asymmetry has: `dw_min`, or 1 where steps are
+    /// factors.
+    #[must_use]
+    #[inline(always)]
+    pub fn unit(&self) -> f64 {
+        if self.flows() { 1.0 } else { self.dw_min }
+    }
+
+    /// Relative spread of the steps.
+    #[inline(always)]
+    pub(super) fn step_spread(&self) -> f64 {
+        if self.flows() { 0.0 } else { self.dw_min_dtod }
+    }
+
     /// The constants of a cell that drew `draws`.
     ///
     /// With a log-normal spread the step has median `dw_min` and mean
@@ -169,7 +207,7 @@ impl PulsedParameters {
             (up, down) = (0.0, 0.0);
         }
         if draws.perfect {
-            (up, down) = (self.dw_min, self.dw_min);
+            (up, down) = (self.unit(), self.unit());
             // Finite, for planes are; no bias gets near.
             (min_bound, max_bound) = (100.0 * self.w_min, 100.0 * self.w_max);
         }
@@ -203,11 +241,11 @@ impl PulsedParameters {
 
     #[inline(always)]
     fn steps(&self, draws: &CellDraws) -> (f64, f64) {
-        let spread = self.dw_min_dtod * draws.gain;
+        let spread = self.step_spread() * draws.gain;
         let gain = if self.dw_min_dtod_log_normal { spread.exp() } else { 1.0 + spread };
         let asymmetry = self.up_down_dtod * draws.asymmetry;
-        let up = (self.up_down.min(0.0) + gain + asymmetry) * self.dw_min;
-        let down = (gain - asymmetry - self.up_down.max(0.0)) * self.dw_min;
+        let up = (self.up_down.min(0.0) + gain + asymmetry) * self.unit();
+        let down = (gain - asymmetry - self.up_down.max(0.0)) * self.unit();
         if self.enforce_consistency { (up.abs(), down.abs()) } else { (up, down) }
     }
 
@@ -238,6 +276,6 @@ impl PulsedParameters {
     }
 
     pub(super) fn steps_vary(&self) -> bool {
-        self.dw_min_dtod != 0.0 || self.up_down_dtod != 0.0
+        self.step_spread() != 0.0 || self.up_down_dtod != 0.0
     }
 }

@@ -45,6 +45,11 @@ impl Rule for ConstantStepRule {
     fn std(self) -> f32 {
         self.std
     }
+
+    #[inline(always)]
+    fn flow(self, w: f32, up: bool, u: f32, cell: CellRef) -> f32 {
+        self.mean(w, up, cell).mul_add(u, w)
+    }
 }
 
 impl PulsedDevice for ConstantStep {
@@ -64,6 +69,6 @@ impl PulsedDevice for ConstantStep {
     }
 
     fn response(&self) -> Response {
-        Response::new(&[include_str!("constant_step.wgsl")], self.rule().std, &[])
+        Response::new(&[include_str!("constant_step.wgsl")], self.rule().std, &[]).with_flow()
     }
 }

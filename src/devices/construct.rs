@@ -363,7 +363,7 @@ fn needed(pulsed: &PulsedParameters) -> [bool; NORMALS.len()] {
     [
         pulsed.w_max_dtod != 0.0,
         pulsed.w_min_dtod != 0.0,
-        pulsed.dw_min_dtod != 0.0,
+        pulsed.step_spread() != 0.0,
         pulsed.up_down_dtod != 0.0,
         pulsed.diffusion > 0.0 && pulsed.diffusion_dtod != 0.0,
         pulsed.reset_dtod > 0.0,

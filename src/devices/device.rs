@@ -88,6 +88,9 @@ impl Device {
             (Some(pulsed), PulseType::None) => DeviceConfig::Ideal(ideal_of(pulsed)),
             _ => config.clone(),
         };
+        if config.pulsed().is_some_and(PulsedParameters::flows) {
+            update.check_flow("update")?;
+        }
         let traits = config.visit(Describe);
         Ok(Self { config, update: update.clone(), d_size, x_size, analog_bias, traits })
     }
@@ -116,7 +119,13 @@ impl Device {
         self.config.pulsed().is_some()
     }
 
-    /// Mean step of one pulse in weight units; that of an exact device is 0.
+    /// Whether steps are infinitely fine: the steps of the cells are factors then, and nothing counts pulses.
+    #[must_use]
+    pub fn flows(&self) -> bool {
+        self.config.pulsed().is_some_and(PulsedParameters::flows)
+    }
+
+    /// Mean step of one pulse in weight units; 0 if steps are infinitely fine, or the device exact.
     #[must_use]
     pub fn granularity(&self) -> f64 {
         self.traits.granularity
@@ -231,10 +240,11 @@ impl Device {
     }
 
     /// `dw_min` that the steps in `planes` show, if the configuration says another one; `None` if
-    /// it does not, or if there are no steps. Asymmetric and stuck devices lower the mean step.
+    /// it does not, or if there are no steps, or infinitely fine ones, whose factors may be any. Asymmetric and
+    /// stuck devices lower the mean step.
     #[must_use]
     pub fn unexpected_dw_min(&self, planes: &[PlaneRef<'_>]) -> Option<f64> {
-        let pulsed = self.config().pulsed()?;
+        let pulsed = self.config().pulsed().filter(|pulsed| !pulsed.flows())?;
         let count = self.d_size() * self.x_size();
         let step = |plane: usize, at: usize| f64::from(planes[plane].at(at).abs());
         let sum: f64 = (0..count).map(|at| step(position::UP, at) + step(position::DOWN, at)).sum();

@@ -1,11 +1,12 @@
 //! Steps that fall exponentially with the weight.
 
 use super::common::PulsedParameters;
-use super::math::{self, exp};
+use super::math::{self, exp, exp_and_expm1, ln_near_1, ratio};
 use super::response::Response;
 use super::rule::{Branch, CellRef, PulsedDevice, Rule, WriteNoise, select, write_noise};
 use crate::config::{finite, params, require};
 use crate::error::Result;
+use crate::simd::larger;
 
 params! {
     /// Device with exponential steps, fitted to resistive memory (Gong et al., "Signal and noise
@@ -34,7 +35,7 @@ params! {
         dw_min_std_add: real = 0.0;
         /// Part of the noise that grows with the absolute weight.
         dw_min_std_slope: real = 0.0;
-        /// Noise of the visible weight in units of `dw_min`; 0 is none.
+        /// Noise of the visible weight in units of `dw_min`, or absolute if that is 0; 0 is none.
         write_noise_std: real = 0.0;
         /// Whether weights that are set receive write noise.
         apply_write_noise_on_set: bool = true;
@@ -64,6 +65,8 @@ const ACTIVE: usize = 2;
 
 /// A weight, in units of `z`, that no cell reaches.
 const NOWHERE: f32 = 1e30;
+/// A change of the weight beyond all bounds.
+const FAR: f32 = 1e30;
 
 impl ExpStepRule {
     /// `A exp(gamma z)`.
@@ -129,6 +132,31 @@ impl Rule for ExpStepRule {
     #[inline(always)]
     fn std(self) -> f32 {
         self.std
+    }
+
+    /// With `k = gamma dz/dw`, what a step has lost, `p = A e^(gamma z)`, and what is left, `q = 1 - p`, the flow
+    /// `e^(-k w) -> B + (e^(-k w) - B) e^t` with `B = A e^(gamma b)` and `t = -k size u` is
+    /// `w - ln(p + q e^t) / k`. Small changes keep their digits as `ln(1 + q (e^t - 1))`, and steps that grow do not
+    /// overflow as `t + ln(q + p e^-t)`. A step that has ended stays so.
+    #[inline(always)]
+    fn flow(self, w: f32, up: bool, u: f32, cell: CellRef) -> f32 {
+        let lost = self.decrease(w, up, cell);
+        let rest = 1.0 - lost;
+        let rate = select(up, self.gamma[0], self.gamma[1]) * cell.extra[SCALE];
+        let size = select(up, cell.up, -cell.down);
+        let t = -rate * size * u;
+        let (far, grows) = (t.abs() > 1.0, t > 1.0);
+        let [power, change] = exp_and_expm1(select(grows, -t, t));
+        let x = rest * change;
+        let sum = select(grows, lost.mul_add(power, rest), rest.mul_add(power, lost));
+        let sum = select(far, sum, 1.0 + x);
+        let log = ln_near_1(larger(sum, f32::MIN_POSITIVE), select(far, 1.0, x));
+        let near = size * u * rest * ratio(change, t) * ratio(log, x);
+        let moved = select(far, -(log + select(grows, t, 0.0)) / rate, near);
+        // A negative amplitude lets steps grow beyond all limits before the end.
+        let moved = select(sum > 0.0, moved, FAR.copysign(size));
+        let moved = select(lost == 0.0, size * u, moved);
+        w + select(rest > 0.0, moved, 0.0)
     }
 }
 
@@ -209,6 +237,7 @@ impl PulsedDevice for ExpStep {
         let constants =
             [a_up, a_down, gamma_up, gamma_down, rule.a, rule.b, rule.add, rule.slope, complex];
         Response::new(&[math::WGSL, include_str!("exp_step.wgsl")], rule.std, &constants)
+            .with_flow()
     }
 
     /// The mean of the up and down steps at weight 0; `dw_min` if there are none.
@@ -223,6 +252,6 @@ impl PulsedDevice for ExpStep {
     }
 
     fn write_noise(&self) -> Option<WriteNoise> {
-        write_noise(self.write_noise_std, self.apply_write_noise_on_set, self.pulsed.dw_min)
+        write_noise(self.write_noise_std, self.apply_write_noise_on_set, &self.pulsed)
     }
 }

@@ -25,3 +25,33 @@ fn step_noise(mean: f32, w: f32, up: bool, cell: Cell) -> f32 {
     let full = cell.extra.y * (fma(params.rule[2].x, abs(w), params.rule[1].w) + abs(mean));
     return params.rule[0].x * select(mean, full, params.rule[2].y != 0.0);
 }
+
+fn flow(w: f32, up: bool, u: f32, cell: Cell) -> f32 {
+    let z = fma(cell.extra.x, w, params.rule[1].z);
+    let gamma = select(params.rule[1].x, params.rule[0].w, up);
+    let lost = select(params.rule[0].z, params.rule[0].y, up) * exp_of(gamma * z);
+    let rest = 1.0 - lost;
+    if rest <= 0.0 {
+        return w;
+    }
+    let rate = gamma * cell.extra.x;
+    let size = select(-cell.down, cell.up, up);
+    let t = -rate * size * u;
+    if lost == 0.0 {
+        return fma(size, u, w);
+    }
+    if abs(t) <= 1.0 {
+        let change = expm1_of(t);
+        let x = rest * change;
+        if x <= -1.0 {
+            return w + select(-1e30, 1e30, size > 0.0);
+        }
+        return w + size * u * rest * ratio_of(change, t) * ratio_of(ln_1p_of(x), x);
+    }
+    let power = exp_of(-abs(t));
+    let sum = select(fma(rest, power, lost), fma(lost, power, rest), t > 0.0);
+    if sum <= 0.0 {
+        return w + select(-1e30, 1e30, size > 0.0);
+    }
+    return w - (log2_of(max(sum, 1.17549435e-38)) * 0.6931472 + max(t, 0.0)) / rate;
+}

@@ -1,6 +1,7 @@
 //! The response that all devices with steps linear in the weight share.
 
 use super::common::Cell;
+use super::math::{expm1, ratio};
 use super::response::Response;
 use super::rule::{Branch, CellRef, Rule, select};
 
@@ -28,9 +29,9 @@ impl LinearRule {
         Self { reference: true, ..self }
     }
 
-    /// The response whose `parts` are [`WGSL`] and a `prepare`.
+    /// The response whose `parts` are those of the functions, [`WGSL`] and a `prepare`.
     pub(super) fn response(self, parts: &'static [&'static str]) -> Response {
-        Response::new(parts, self.std, &[f32::from(u8::from(self.mult_noise))])
+        Response::new(parts, self.std, &[f32::from(u8::from(self.mult_noise))]).with_flow()
     }
 }
 
@@ -79,6 +80,13 @@ impl Rule for LinearRule {
     #[inline(always)]
     fn std(self) -> f32 {
         self.std
+    }
+
+    /// `w + mean (e^(slope u) - 1) / slope`.
+    #[inline(always)]
+    fn flow(self, w: f32, up: bool, u: f32, cell: CellRef) -> f32 {
+        let t = slope_of(up, cell) * u;
+        (self.mean(w, up, cell) * u).mul_add(ratio(expm1(t), t), w)
     }
 }
 

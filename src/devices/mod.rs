@@ -53,7 +53,7 @@ pub use pow_step_reference::PowStepReference;
 pub use response::{MAX_CONSTANTS, Response};
 pub use rows::Cells;
 pub(crate) use rule::Shape;
-pub use rule::{Branch, CellRef, Kernel, MAX_EXTRA, PulsedDevice, Rule, WriteNoise};
+pub use rule::{Branch, CellRef, Kernel, MAX_EXTRA, PulsedDevice, Reach, Rule, WriteNoise};
 pub use soft_bounds::SoftBounds;
 pub use soft_bounds_reference::SoftBoundsReference;
 
@@ -115,7 +115,10 @@ macro_rules! devices {
                 match self {
                     Self::FloatingPoint(device) => device.validate(path),
                     Self::Ideal(device) => device.validate(path),
-                    $(Self::$name(device) => device.validate(path),)*
+                    $(Self::$name(device) => {
+                        device.validate(path)?;
+                        rule::check_write_noise(device, path)
+                    })*
                 }
             }
 

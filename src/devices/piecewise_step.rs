@@ -1,9 +1,10 @@
 //! Steps interpolated between given values.
 
 use super::common::PulsedParameters;
+use super::math::{self, expm1, ln_1p, ratio};
 use super::nodes::{MAX_NODES, Nodes, piece};
 use super::response::Response;
-use super::rule::{Branch, CellRef, PulsedDevice, Rule, WriteNoise, select, write_noise};
+use super::rule::{Branch, CellRef, PulsedDevice, Reach, Rule, WriteNoise, select, write_noise};
 use crate::config::{finite, params, require};
 use crate::error::Result;
 
@@ -18,7 +19,7 @@ params! {
         piecewise_up: Nodes = Nodes::from(vec![1.0]);
         /// Down steps at the nodes, relative to `dw_min`.
         piecewise_down: Nodes = Nodes::from(vec![1.0]);
-        /// Noise of the visible weight in units of `dw_min`; 0 is none.
+        /// Noise of the visible weight in units of `dw_min`, or absolute if that is 0; 0 is none.
         write_noise_std: real = 0.0;
         /// Whether weights that are set receive write noise.
         apply_write_noise_on_set: bool = true;
@@ -154,6 +155,49 @@ impl Rule for PiecewiseRule<'_> {
     fn std(self) -> f32 {
         self.std
     }
+
+    fn flow(self, w: f32, up: bool, u: f32, cell: CellRef) -> f32 {
+        let mut reach = Reach { w, left: u, place: self.place(w, cell) };
+        while reach.left > 0.0 {
+            reach = self.advance(reach, up, cell, self.look_up(reach.place));
+        }
+        reach.w
+    }
+
+    /// As far as the next node. Steps at both sides of it have one sign, so the way never turns; where they
+    /// vanish on the way, the weight comes near to that point only.
+    #[inline(always)]
+    fn advance(self, from: Reach, up: bool, cell: CellRef, found: [f32; 4]) -> Reach {
+        let Reach { w, left, place } = from;
+        let (low, high) = (select(up, found[0], found[2]), select(up, found[1], found[3]));
+        let size = select(up, cell.up, -cell.down);
+        let (scale, length) = (cell.extra[SCALE], cell.extra[LENGTH]);
+        // Of a signed number, for only its conversion vectorises; the number stands in the low bits.
+        let at = (place & (MAX_NODES as u32 - 1)) as i32 as f32;
+        let start = at.mul_add(length, cell.min_bound);
+        let end = (at + 1.0).mul_add(length, cell.min_bound);
+        let share = (w - start) * scale;
+        let share = if share > 0.0 { share } else { 0.0 };
+        let share = if share < 1.0 { share } else { 1.0 };
+        let step = (high - low).mul_add(share, low);
+        let (mean, slope) = (size * step, size * (high - low) * scale);
+        let ahead = mean > 0.0;
+        let (node, there) = (select(ahead, end, start), select(ahead, high, low));
+        let growth = there / step - 1.0;
+        let time = (node - w) / mean * ratio(ln_1p(growth), growth);
+        let time = if time < 0.0 { 0.0 } else { time };
+        let crosses = (there * step > 0.0) & (time < left);
+        let last = select(ahead, self.pieces - 1.0, 0.0) == at;
+        let bound = select(ahead, cell.max_bound, cell.min_bound);
+        let t = slope * left;
+        let inside = (mean * left).mul_add(ratio(expm1(t), t), w);
+        let next = if ahead { place.wrapping_add(1) } else { place.wrapping_sub(1) };
+        Reach {
+            w: select(crosses, select(last, bound, node), inside),
+            left: select(crosses & !last, left - time, 0.0),
+            place: if crosses & !last { next } else { place },
+        }
+    }
 }
 
 impl PulsedDevice for PiecewiseStep {
@@ -183,7 +227,7 @@ impl PulsedDevice for PiecewiseStep {
         }
         let middle = up[up.len() / 2];
         let why = format!("the middle value scales the pulses and must be positive, got {middle}");
-        require(middle > 0.0, path, "piecewise_up", why)
+        require(middle > 0.0 || self.pulsed.flows(), path, "piecewise_up", why)
     }
 
     fn rule(&self) -> PiecewiseRule<'_> {
@@ -200,7 +244,9 @@ impl PulsedDevice for PiecewiseStep {
     fn response(&self) -> Response {
         let values = [self.piecewise_up.values(), self.piecewise_down.values()].concat();
         let rule = self.rule();
-        Response::new(&[include_str!("piecewise_step.wgsl")], rule.std, &[rule.pieces])
+        let parts = &[math::WGSL, include_str!("piecewise_step.wgsl")];
+        Response::new(parts, rule.std, &[rule.pieces])
+            .with_flow()
             .with_table(values.into_iter().map(|value| value as f32).collect())
     }
 
@@ -211,6 +257,6 @@ impl PulsedDevice for PiecewiseStep {
     }
 
     fn write_noise(&self) -> Option<WriteNoise> {
-        write_noise(self.write_noise_std, self.apply_write_noise_on_set, self.pulsed.dw_min)
+        write_noise(self.write_noise_std, self.apply_write_noise_on_set, &self.pulsed)
     }
 }

@@ -1,13 +1,14 @@
 //! Steps that are a power of the distance to the bound.
 
 use super::common::{Cell, PulsedParameters};
-use super::math::{self, pow_unit};
+use super::math::{self, expm1, ln_1p, pow_unit, ratio};
 use super::response::Response;
 use super::rule::{
     Branch, CellRef, MAX_EXTRA, PulsedDevice, Rule, WriteNoise, select, write_noise,
 };
 use crate::config::{finite, params};
 use crate::error::Result;
+use crate::simd::smaller;
 
 params! {
     /// Device whose step is a power of the relative distance to the bound (Frascaroli et al.,
@@ -26,7 +27,7 @@ params! {
         pow_up_down: real = 0.0;
         /// Spread of that asymmetry, relative to `pow_gamma`.
         pow_up_down_dtod: real = 0.0;
-        /// Noise of the visible weight in units of `dw_min`; 0 is none.
+        /// Noise of the visible weight in units of `dw_min`, or absolute if that is 0; 0 is none.
         write_noise_std: real = 0.0;
         /// Whether weights that are set receive write noise.
         apply_write_noise_on_set: bool = true;
@@ -45,7 +46,7 @@ impl PowRule {
     }
 
     pub(super) fn response(self) -> Response {
-        Response::new(&[math::WGSL, include_str!("pow_step.wgsl")], self.std, &[])
+        Response::new(&[math::WGSL, include_str!("pow_step.wgsl")], self.std, &[]).with_flow()
     }
 }
 
@@ -56,6 +57,9 @@ const INVERSE: usize = 2;
 /// Relative distance to the bound below which derivatives stay what they are at it: an exponent below 1
 /// lets them diverge, and a weight is rounded to some 1e-7 of its range.
 const CLOSE: f32 = 1e-6;
+
+/// A change of the relative distance beyond all bounds.
+const FAR: f32 = 1e30;
 
 /// Relative distance to the bound, within 0..=1.
 #[inline(always)]
@@ -105,6 +109,23 @@ impl Rule for PowRule {
     #[inline(always)]
     fn std(self) -> f32 {
         self.std
+    }
+
+    /// With the relative distance `r` to the bound and `y = size u r^(p - 1) / R`, what would be lost of it at
+    /// the present rate, the flow `r -> (r^(1 - p) - (1 - p) size u / R)^(1 / (1 - p))` is
+    /// `r e^(-y ln(1 + (p - 1) y) / ((p - 1) y))`, also for `p = 1`.
+    #[inline(always)]
+    fn flow(self, w: f32, up: bool, u: f32, cell: CellRef) -> f32 {
+        let (r, power) = (distance(w, up, cell), gamma(up, cell) - 1.0);
+        let size = select(up, cell.up, cell.down);
+        // Next to the bound an exponent below 1 makes it larger than any way needs.
+        let y = size * u * cell.extra[INVERSE] * smaller(pow_unit(r, power), 1e15);
+        let t = power * y;
+        let change = expm1(-y * ratio(ln_1p(t), t));
+        // An exponent below 1 reaches the bound, and backwards one above 1 all others.
+        let end = select(y > 0.0, -1.0, FAR);
+        let change = r * select(t > -1.0, change, end);
+        (select(up, -1.0, 1.0) * (cell.max_bound - cell.min_bound)).mul_add(change, w)
     }
 }
 
@@ -187,7 +208,7 @@ impl PulsedDevice for PowStep {
     }
 
     fn write_noise(&self) -> Option<WriteNoise> {
-        write_noise(self.write_noise_std, self.apply_write_noise_on_set, self.pulsed.dw_min)
+        write_noise(self.write_noise_std, self.apply_write_noise_on_set, &self.pulsed)
     }
 
     fn extra(&self, _cell: &mut Cell, normals: &[f64]) -> [f64; MAX_EXTRA] {

@@ -20,3 +20,16 @@ fn mean_step(w: f32, up: bool, cell: Cell) -> f32 {
 fn step_noise(mean: f32, w: f32, up: bool, cell: Cell) -> f32 {
     return params.rule[0].x * mean;
 }
+
+fn flow(w: f32, up: bool, u: f32, cell: Cell) -> f32 {
+    let distance = select(w - cell.min_bound, cell.max_bound - w, up);
+    let r = clamp(distance * cell.extra.z, 0.0, 1.0);
+    let power = select(cell.extra.y, cell.extra.x, up) - 1.0;
+    let y = select(cell.down, cell.up, up) * u * cell.extra.z * min(pow_unit(r, power), 1e15);
+    let t = power * y;
+    var change = select(1e30, -1.0, y > 0.0);
+    if t > -1.0 {
+        change = expm1_of(-y * ratio_of(ln_1p_of(t), t));
+    }
+    return fma(select(1.0, -1.0, up) * (cell.max_bound - cell.min_bound), r * change, w);
+}

@@ -4,8 +4,9 @@ use std::fmt::Debug;
 
 use super::common::{Cell, PulsedParameters};
 use super::response::Response;
+use crate::config::require;
 use crate::error::Result;
-pub(crate) use crate::simd::select;
+pub(crate) use crate::simd::{clip, select};
 
 /// Constants that a device may add to each cell, at most: with bounds and steps these are eight, which
 /// kernels can keep in half of the vector registers, and one `vec4` of a shader.
@@ -51,6 +52,14 @@ impl Branch {
     }
 }
 
+/// Steps of [`Rule::flow`] without a closed form.
+const STEPS: usize = 8;
+
+#[inline(always)]
+fn inside(w: f32, cell: CellRef) -> f32 {
+    clip(w, cell.min_bound, cell.max_bound)
+}
+
 /// What kernels must know of a rule before they see cells.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
@@ -60,6 +69,17 @@ pub struct Shape {
     pub constant: bool,
     /// [`Rule::LOCAL`].
     pub local: bool,
+}
+
+/// How far a weight has come on its flow.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reach {
+    /// Weight.
+    pub w: f32,
+    /// What is left of the update.
+    pub left: f32,
+    /// Where [`Rule::look_up`] shall look for what follows.
+    pub place: u32,
 }
 
 /// Response of one cell to pulses. Kernels evaluate it for many cells at once, so it is best
@@ -128,6 +148,30 @@ pub trait Rule: Copy + Debug + Send + Sync {
 
     /// Noise of a pulse as the configuration has it; 0 when no draw is needed.
     fn std(self) -> f32;
+
+    /// Weight after infinitely many pulses of one direction, each infinitely small: what `dw/du = mean(w)` makes
+    /// of `w` over the length `u`, 0 to 1e18. Where the result is beyond the bounds, kernels take these.
+    ///
+    /// Without a closed form there are [`STEPS`] steps of the Runge-Kutta method of fourth order.
+    #[inline(always)]
+    fn flow(self, w: f32, up: bool, u: f32, cell: CellRef) -> f32 {
+        let (h, mut w) = (u / STEPS as f32, w);
+        for _ in 0..STEPS {
+            let first = self.mean(w, up, cell);
+            let second = self.mean(inside((0.5 * h).mul_add(first, w), cell), up, cell);
+            let third = self.mean(inside((0.5 * h).mul_add(second, w), cell), up, cell);
+            let fourth = self.mean(inside(h.mul_add(third, w), cell), up, cell);
+            let mean = (second + third).mul_add(2.0, first + fourth) / 6.0;
+            w = inside(h.mul_add(mean, w), cell);
+        }
+        w
+    }
+
+    /// [`Rule::flow`] as far as what was looked up holds; kernels come back while something is left.
+    #[inline(always)]
+    fn advance(self, from: Reach, up: bool, cell: CellRef, _found: [f32; 4]) -> Reach {
+        Reach { w: self.flow(from.w, up, from.left, cell), left: 0.0, ..from }
+    }
 
     /// Weight after one pulse from weight `w`, before the bounds; `xi` is a standard normal draw.
     ///
@@ -207,7 +251,7 @@ pub trait PulsedDevice: Clone + Debug + Default + Send + Sync {
     /// Response to pulses on graphics processors.
     fn response(&self) -> Response;
 
-    /// Mean step of one pulse, on which the pulse probabilities are based.
+    /// Mean step of one pulse, on which the pulse probabilities are based; 0 if steps are infinitely fine.
     fn granularity(&self) -> f64 {
         self.pulsed().dw_min
     }
@@ -240,7 +284,22 @@ pub trait PulsedDevice: Clone + Debug + Default + Send + Sync {
     }
 }
 
-/// [`WriteNoise`] of the two fields that describe it.
-pub(super) fn write_noise(std: f64, on_set: bool, dw_min: f64) -> Option<WriteNoise> {
-    (std > 0.0).then_some(WriteNoise { std: (std * dw_min) as f32, on_set })
+/// Checks that write noise which has become absolute is one that was meant so: that of measured devices is many
+/// steps.
+pub(super) fn check_write_noise<D: PulsedDevice>(device: &D, path: &str) -> Result<()> {
+    let pulsed = device.pulsed();
+    let range = (pulsed.w_max - pulsed.w_min) as f32;
+    let std = device.write_noise().map_or(0.0, |noise| noise.std);
+    let fits = !pulsed.flows() || range == 0.0 || std <= range;
+    let why = format!(
+        "with dw_min = 0 it is in units of the weight, and {std} exceeds their range; multiply it by the \
+         former dw_min"
+    );
+    require(fits, path, "write_noise_std", why)
+}
+
+/// [`WriteNoise`] of the two fields that describe it. It is relative to the step, and absolute where steps are
+/// infinitely fine.
+pub(super) fn write_noise(std: f64, on_set: bool, pulsed: &PulsedParameters) -> Option<WriteNoise> {
+    (std > 0.0).then_some(WriteNoise { std: (std * pulsed.unit()) as f32, on_set })
 }

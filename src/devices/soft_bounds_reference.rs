@@ -2,6 +2,7 @@
 
 use super::common::{Cell, PulsedParameters};
 use super::linear::{self, LinearRule};
+use super::math;
 use super::response::Response;
 use super::rule::{MAX_EXTRA, PulsedDevice, WriteNoise, write_noise};
 use crate::config::{finite, params};
@@ -17,7 +18,7 @@ params! {
         pulsed: PulsedParameters = PulsedParameters::default();
         /// Whether the noise is a factor on the whole step or only on its constant part.
         mult_noise: bool = false;
-        /// Noise of the visible weight in units of `dw_min`; 0 is none.
+        /// Noise of the visible weight in units of `dw_min`, or absolute if that is 0; 0 is none.
         write_noise_std: real = 0.0;
         /// Whether weights that are set receive write noise.
         apply_write_noise_on_set: bool = true;
@@ -64,11 +65,15 @@ impl PulsedDevice for SoftBoundsReference {
     }
 
     fn response(&self) -> Response {
-        self.rule().response(&[linear::WGSL, include_str!("soft_bounds_reference.wgsl")])
+        self.rule().response(&[
+            math::WGSL,
+            linear::WGSL,
+            include_str!("soft_bounds_reference.wgsl"),
+        ])
     }
 
     fn write_noise(&self) -> Option<WriteNoise> {
-        write_noise(self.write_noise_std, self.apply_write_noise_on_set, self.pulsed.dw_min)
+        write_noise(self.write_noise_std, self.apply_write_noise_on_set, &self.pulsed)
     }
 
     fn extra(&self, cell: &mut Cell, normals: &[f64]) -> [f64; MAX_EXTRA] {

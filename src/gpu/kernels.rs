@@ -103,6 +103,13 @@ pub(crate) static EXACT: Kernel = Kernel {
     access: &[Uniform, Read, Read, Read, Write, Write, Read],
 };
 
+/// Lets weights follow infinitely fine steps; the response of a device comes before its last part.
+pub(crate) static FLOW: Kernel = Kernel {
+    name: "flow",
+    parts: &[RANDOM, NORMAL, CELLS, PLANES, wgsl!("flow")],
+    access: &[Uniform, Read, Read, Read, Write, Write, Read],
+};
+
 /// Operations on the weights other than updates.
 pub(crate) static LIFECYCLE: Kernel = Kernel {
     name: "lifecycle",

@@ -11,7 +11,7 @@ pub(crate) mod buffers;
 pub(crate) mod context;
 pub(crate) mod devices;
 mod draws;
-mod exact;
+pub(crate) mod exact;
 pub(crate) mod job;
 pub(crate) mod kernels;
 mod lifecycle;

@@ -4,13 +4,14 @@
 use std::ops::Range;
 
 use super::devices::Devices;
+use super::exact::flow_sources;
 use super::job::Job;
-use super::kernels::{EXACT, PULSE, TRAINS};
+use super::kernels::{PULSE, TRAINS};
 use super::shaders::{Constant, compose, flags};
 use super::state::{Numbers, Window};
 use super::tile::GpuTile;
 use crate::config::PulseType;
-use crate::devices::{DeviceConfig, Kernel, Response};
+use crate::devices::{Device, DeviceConfig, Kernel, Response};
 use crate::error::Result;
 use crate::memory;
 use crate::par::{self, Par};
@@ -66,7 +67,7 @@ const GROUP: usize = 256;
 
 /// What pulses consist of, one submission each.
 enum Parts {
-    /// Samples with exact steps.
+    /// Samples with exact or infinitely fine steps.
     Exact(Vec<Range<usize>>),
     /// Samples with deterministic pulses.
     Counted(Mode, Vec<Vec<(usize, Scaling)>>),
@@ -75,8 +76,9 @@ enum Parts {
 }
 
 impl Parts {
-    fn of(source: &Source<'_>, samples: Samples<'_>, is_pulsed: bool) -> Result<Self> {
-        let mode = Mode::of(source.parameters.pulse_type).filter(|_| is_pulsed);
+    fn of(source: &Source<'_>, samples: Samples<'_>, device: &Device) -> Result<Self> {
+        let has_pulses = device.is_pulsed() && !device.flows();
+        let mode = Mode::of(source.parameters.pulse_type).filter(|_| has_pulses);
         let Some(mode) = mode else {
             let groups = match samples {
                 Samples::From(Range { start, end }) => {
@@ -112,11 +114,6 @@ impl Parts {
 /// Every composition of the kernels, for checks.
 pub(super) fn sources() -> Vec<(String, String)> {
     let mut all = vec![("trains".to_owned(), compose(&TRAINS, &[], &[]))];
-    for bits in 0..8 {
-        let mut constants = flags(&["BOUNDED", "WRITES", "CONDITIONAL"], bits);
-        constants.push(Constant::Word("STORED", 0b1111));
-        all.push((format!("exact {constants:?}"), compose(&EXACT, &constants, &[])));
-    }
     for name in DeviceConfig::PULSED {
         let response = DeviceConfig::pulsed_default(name).and_then(|device| device.response());
         all.extend(response.iter().flat_map(|response| pulse_sources(name, response)));
@@ -124,7 +121,7 @@ pub(super) fn sources() -> Vec<(String, String)> {
     all
 }
 
-/// Every composition of the kernel of pulses with the response of one device, as
+/// Every composition of the kernels of pulses and of infinitely fine steps with the response of one device, as
 /// [`sources`](super::sources) has them for all.
 #[must_use]
 pub fn pulse_sources(name: &str, response: &Response) -> Vec<(String, String)> {
@@ -142,17 +139,22 @@ pub fn pulse_sources(name: &str, response: &Response) -> Vec<(String, String)> {
             all.push((format!("pulse {name} {constants:?}"), source));
         }
     }
+    all.extend(flow_sources(name, response));
     all
 }
 
 /// Constants of the kernel of pulses beside its flags.
 fn constants(mode: Mode, turn: Turn) -> [Constant; 2] {
-    let turn = match turn {
+    [Constant::Word("MODE", mode as u32), Constant::Word("TURN", turn_number(turn))]
+}
+
+/// Number of a choice of pulses in shaders.
+pub(super) fn turn_number(turn: Turn) -> u32 {
+    match turn {
         Turn::Both => 0,
         Turn::OnlyUp => 1,
         Turn::OnlyDownAsUp => 2,
-    };
-    [Constant::Word("MODE", mode as u32), Constant::Word("TURN", turn)]
+    }
 }
 
 /// What a group of slices brings to the pulse kernel.
@@ -215,7 +217,7 @@ impl GpuTile {
         // Refuses before anything changes.
         self.state.parameters(device, key, &Numbers::default())?;
         let source = batch.source();
-        let parts = Parts::of(&source, (0..source.samples()).into(), device.is_pulsed())?;
+        let parts = Parts::of(&source, (0..source.samples()).into(), device)?;
         let counts = batch.counts.take();
         // One submission happens or it does not, but what comes after it may fail.
         if parts.len() <= 1 && counts.is_none() {
@@ -241,7 +243,7 @@ impl Devices<'_> {
         samples: Samples<'_>,
         key: Key,
     ) -> Result<()> {
-        let parts = Parts::of(source, samples, self.device.is_pulsed())?;
+        let parts = Parts::of(source, samples, self.device)?;
         self.run_parts(source, &parts, key, None)
     }
 

@@ -2,7 +2,7 @@
 
 use super::kernels::{DRAWS, INPUT, Kernel, OUTPUT, SELECT, TILE_16, TILE_64, TILE_128};
 use super::shaders::{Constant, compose, flags};
-use super::{lifecycle, pulses};
+use super::{exact, lifecycle, pulses};
 
 /// Every composition that a tile can ask for, by name, for tools and tests that check shaders.
 #[must_use]
@@ -34,6 +34,7 @@ pub fn sources() -> Vec<(String, String)> {
         }
     }
     all.extend(pulses::sources());
+    all.extend(exact::sources());
     all.extend(lifecycle::sources());
     all
 }

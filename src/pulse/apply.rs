@@ -8,10 +8,11 @@ use super::positions::Positions;
 use super::samples::Samples;
 use super::source::{Source, Turn};
 use super::transaction::Tracked;
-use super::{counted, gradient, trains};
+use super::{counted, flow, gradient, trains};
 use crate::config::PulseType;
 use crate::devices::{Kernel, PulsedDevice, Rule, Visitor};
 use crate::error::Result;
+use crate::memory;
 
 /// Applies the pulses of some samples of a batch, one sample after another, as a part of a
 /// transaction. Two calls with equal keys and samples draw the same numbers.
@@ -46,6 +47,7 @@ impl Visitor for Apply<'_, '_> {
     fn pulsed<D: PulsedDevice>(self, device: &D) -> Result<()> {
         match self.source.parameters.pulse_type {
             PulseType::None | PulseType::NoneWithDevice => self.exact(),
+            _ if self.target.device.flows() => self.flow(device.rule()),
             PulseType::MeanCount | PulseType::DeterministicImplicit => {
                 let Self { target, source, samples, state } = self;
                 counted::apply(target, source, samples, state, device.rule())
@@ -59,6 +61,24 @@ impl Visitor for Apply<'_, '_> {
 }
 
 impl Apply<'_, '_> {
+    fn flow<R: Rule>(self, rule: R) -> Result<()> {
+        let Self { target, source, mut samples, state } = self;
+        let mut some = memory::room(flow::SAMPLES)?;
+        for at in 0.. {
+            some.clear();
+            some.extend(samples.by_ref().take(flow::SAMPLES));
+            if some.is_empty() {
+                break;
+            }
+            #[cfg(test)]
+            trouble::before_chunk(at);
+            #[cfg(not(test))]
+            let _ = at;
+            flow::apply(target, source, &some, state, rule)?;
+        }
+        Ok(())
+    }
+
     fn stochastic<R: Rule>(self, rule: R) -> Result<()> {
         let Self { target, source, samples, state } = self;
         let mut chunks = source.chunks(samples);

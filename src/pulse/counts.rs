@@ -64,6 +64,10 @@ impl Sample<'_> {
             return Err(Error::Argument { argument: "sample", why });
         }
         let update = self.device.update();
+        if update.pulse_type.has_trains() && self.device.flows() {
+            let why = "0 makes steps infinitely fine: there are no pulses to count";
+            return Err(Error::unsupported("device.dw_min", why));
+        }
         if update.pulse_type.has_trains() && self.device.is_pulsed() {
             check_length(update, self.device.granularity(), self.learning_rate)?;
         }

@@ -26,6 +26,7 @@
 //! | `kernels::segments` | several samples |
 //! | `counted` | the lines of deterministic numbers of pulses, instead of trains |
 //! | `gradient` | no pulses |
+//! | `flow` | infinitely fine ones |
 //! | `apply` | which of these takes some samples of a batch |
 //! | `update` | the call: checks, and one transaction around it all |
 //! | [`counts`] | numbers of pulses for devices that are stepped elsewhere |
@@ -38,6 +39,7 @@ mod coincidences;
 pub(crate) mod counted;
 pub mod counts;
 mod expansion;
+mod flow;
 pub(crate) mod gradient;
 mod kernels;
 mod lanes;

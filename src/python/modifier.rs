@@ -1,9 +1,9 @@
 //! Modified copies of the weights, for hardware-aware training.
 
-use super::error::PyResult;
 use pyo3::prelude::*;
 
 use super::array::Borrowed;
+use super::error::PyResult;
 use super::gil::enter;
 use super::ops::numbered;
 use super::spec::PyTileSpec;

@@ -69,7 +69,7 @@ impl Crosspoints {
             let mut config = TileConfig::from_json(text)?;
             if let (Some(Steps::Single(dw_min)), Some(pulsed)) = (steps, config.device.pulsed_mut())
             {
-                pulsed.dw_min = dw_min;
+                pulsed.replace_step(dw_min, "device")?;
             }
             return devices(config);
         }
@@ -193,6 +193,15 @@ impl PyTileSpec {
         match &self.crosspoints {
             Crosspoints::Devices(spec, _) => spec.device().granularity(),
             Crosspoints::Cells(cells) => cells.spec.cells().granularity(),
+        }
+    }
+
+    /// Whether steps are infinitely fine, so that there are no pulses.
+    #[getter]
+    fn flows(&self) -> bool {
+        match &self.crosspoints {
+            Crosspoints::Devices(spec, _) => spec.device().flows(),
+            Crosspoints::Cells(cells) => cells.spec.cells().flows(),
         }
     }
 

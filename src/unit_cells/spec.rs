@@ -133,6 +133,7 @@ impl CellSpec {
             steps: steps.to_vec(),
         };
         spec.add_cell(config, "device", None, 0)?;
+        spec.check_update(update, "update")?;
         if !steps.is_empty() {
             Error::check_len("dw_min", steps.len(), spec.leaves.len())?;
         }
@@ -173,10 +174,42 @@ impl CellSpec {
         self.analog_bias
     }
 
-    /// Mean step of one pulse, on which the pulses of an update are based.
+    /// Mean step of one pulse, on which the pulses of an update are based; 0 if steps are infinitely fine.
     #[must_use]
     pub fn granularity(&self) -> f64 {
         self.nodes[0].granularity
+    }
+
+    /// Whether the steps of all devices are infinitely fine.
+    #[must_use]
+    pub fn flows(&self) -> bool {
+        self.leaves.iter().all(|leaf| leaf.device.flows())
+    }
+
+    /// Checks that the devices so far can take such an update; `path` is where the group stands.
+    fn check_update(&self, update: &UpdateParameters, path: &str) -> Result<()> {
+        if self.flows() { update.check_flow(path) } else { Ok(()) }
+    }
+
+    /// Checks that a device with or without a step fits those before it, and the cell: one with digital
+    /// buffers counts in steps.
+    fn check_step(&self, flows: bool, path: &str) -> Result<()> {
+        let alike = self.leaves.first().is_none_or(|leaf| leaf.device.flows() == flows);
+        let why = "0 makes steps infinitely fine, which all devices of a cell must have, or none";
+        require(alike, path, "dw_min", why)?;
+        let takes_any = matches!(
+            self.config,
+            CellConfig::VectorUnitCell(_)
+                | CellConfig::ReferenceUnitCell(_)
+                | CellConfig::OneSidedUnitCell(_)
+                | CellConfig::TransferCompound(_)
+        );
+        let why = format!(
+            "must be positive: {} counts pulses, and with 0 there are none; TransferCompound and cells \
+             without transfer take it",
+            self.config.name()
+        );
+        require(takes_any || !flows, path, "dw_min", why)
     }
 
     /// Number of devices between which updates choose, if the cell has some; see
@@ -303,12 +336,13 @@ impl CellSpec {
         let why = "cells do not count the pulses of their devices; set it to false";
         require(!pulsed.count_pulses, path, "count_pulses", why)?;
         config.validate(path)?;
+        self.check_step(pulsed.flows(), path)?;
         // All devices take the seed of the cell.
         let mut config = config.clone();
         let step = self.steps.get(self.leaves.len()).copied();
         if let Some(pulsed) = config.pulsed_mut() {
             pulsed.construction_seed = 0;
-            pulsed.dw_min = step.unwrap_or(pulsed.dw_min);
+            step.map_or(Ok(()), |step| pulsed.replace_step(step, path))?;
         }
         let (d_size, x_size, analog_bias) = (self.d_size, self.x_size, self.analog_bias);
         // Pulses come from elsewhere.
@@ -433,6 +467,7 @@ impl CellSpec {
         let leaves = [members[0], members[1]].map(|member| self.first_leaf(member));
         let w_max = leaves.map(|leaf| self.w_max(leaf));
         let rule = OneSided::new(cell, path, w_max, [self.d_size, self.x_size])?;
+        self.check_update(&cell.refresh_update, &format!("{path}.refresh_update"))?;
         self.leaves[leaves[0]].turn = Turn::OnlyDownAsUp;
         self.leaves[leaves[1]].turn = Turn::OnlyUp;
         self.leaves[leaves[1]].mirror = cell.copy_inverted.then(|| Mirror::of(leaves[0]));
@@ -458,6 +493,7 @@ impl CellSpec {
         let members = self.add_members(node, &devices, shape.hidden)?;
         let steps = [members[0], members[1]].map(|member| self.nodes[member].granularity);
         let transfer = Transfer::new(cell, path, count, kind(steps)?, sizes)?;
+        self.check_update(&transfer.write, &format!("{path}.transfer_update"))?;
         let into_cells = members[1..].iter().any(|member| !self.members(*member).is_empty());
         let why = "exact writes reach single devices only; use a type with pulses";
         let is_pulsed = transfer.write.pulse_type.has_trains();

@@ -41,10 +41,12 @@ from mho.simulator.configs import (
     InferenceRPUConfig,
     IOParameters,
     MappingParameter,
+    QuantizedTorchInferenceRPUConfig,
     SimpleDriftParameter,
     SingleRPUConfig,
     SoftBoundsDevice,
     TorchInferenceRPUConfig,
+    TorchInferenceRPUConfigIRDropT,
 )
 from mho.simulator.configs.devices import PulsedDevice
 from mho.simulator.parameters.enums import (
@@ -56,6 +58,7 @@ from mho.simulator.parameters.enums import (
     WeightRemapType,
 )
 from mho.simulator.parameters.inference import WeightModifierParameter
+from mho.simulator.parameters.quantization import ActivationQuantConfig
 from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.tiles import AnalogTile, CustomSimulatorTile, InferenceTile
 from mho.simulator.tiles.custom import CustomRPUConfig
@@ -351,6 +354,24 @@ def double() -> TorchInferenceRPUConfig:
     return config
 
 
+def time_stepped() -> TorchInferenceRPUConfigIRDropT:
+    """Return a configuration of a torch tile with time-stepped IR drop, without noise."""
+    config = TorchInferenceRPUConfigIRDropT(noise_model=PCMLikeNoiseModel(read_noise_scale=0.0))
+    config.forward.out_noise, config.forward.adc_quantization = 0.0, False
+    config.mapping.max_input_size, config.forward.ir_drop_segments = 16, 4
+    return config
+
+
+def quantized() -> QuantizedTorchInferenceRPUConfig:
+    """Return a configuration of a torch tile with all of a quantised periphery."""
+    config = QuantizedTorchInferenceRPUConfig(noise_model=PCMLikeNoiseModel(read_noise_scale=0.0))
+    config.forward.out_noise = 0.0
+    config.act_quant_config = ActivationQuantConfig(n_bits=8)
+    config.pre_post.periph_quant.n_bits = 8
+    config.pre_post.periph_quant.learn_quant_params = True
+    return with_range(with_mapping(config, **LEARNED_COLUMNWISE))
+
+
 def custom(config: type[CustomRPUConfig]) -> CustomRPUConfig:
     """Return a configuration of a raw tile in Python without noise."""
     return config(forward=IOParameters(out_noise=0.0), backward=IOParameters(out_noise=0.0))
@@ -447,6 +468,9 @@ def _torch_cases() -> dict[str, Case]:
         "torch_learned_columnwise": trained(
             linear(lambda: with_range(with_mapping(on_torch(), **LEARNED_COLUMNWISE)))
         ),
+        "torch_ir_drop": trained(linear(time_stepped)),
+        "torch_quantized": Case(linear(quantized), (train,), computes=False),
+        "torch_quantized_array": Case(mapped(quantized), (train,), computes=False),
         "torch_limited": trained(linear(lambda: limited(on_torch()))),
         "torch_double": trained(linear(double)),
         "torch_lines": Case(linear(lambda: on_torch(out_noise_std=0.2)), (train,), computes=False),

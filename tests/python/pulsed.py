@@ -50,6 +50,9 @@ def cases() -> list[tuple[str, int]]:
 def build(name: str, at: int = 0, **fields: Any) -> Any:
     """Return the named device with its setting number ``at``; number 0 are the defaults."""
     own = formula(name).SETTINGS[at - 1] if at else {}
+    if fields.get("dw_min") == 0.0 and "write_noise_std" in own:
+        # Infinitely fine steps are no unit: as much as with the step of the defaults.
+        own = own | {"write_noise_std": 1e-3 * own["write_noise_std"]}
     return getattr(devices, f"{name}Device")(**(own | fields))
 
 

@@ -43,7 +43,7 @@ def loaded(name: str) -> tuple[nn.Module, dict[str, dict[str, Tensor]]]:
     return model, file
 
 
-LATER = (',"exact_pulses":false',)
+LATER = (',"exact_pulses":false', ',"update_mode":{"enum":["UpdateMode","FLOW"]}')
 """Fields of configurations that the files are too old for, at their defaults."""
 
 

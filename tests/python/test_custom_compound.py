@@ -35,9 +35,11 @@ from mho.optim import AnalogSGD
 from mho.simulator.configs import (
     ConstantStepDevice,
     IOParameters,
+    OneSidedUnitCell,
     ReferenceUnitCell,
     RuleTile,
     SoftBoundsDevice,
+    SoftBoundsPmaxDevice,
     UnitCellRPUConfig,
     UpdateParameters,
 )
@@ -85,6 +87,14 @@ def test_fields() -> None:
 
 def write_to_params(t: RuleTile) -> None:
     t.p["a"] = 2.0  # type: ignore[index]
+
+
+def test_bounds_are_those_of_the_weight() -> None:
+    pair = OneSidedUnitCell([SoftBoundsDevice(w_max=0.8, w_min=0.0)])
+    made = tile(fields, SoftBoundsPmaxDevice(), pair, device())
+    run(made)
+    values = SoftBoundsPmaxDevice().soft_bounds_values()
+    assert SEEN[0][2][:2] == ((values["w_min"], values["w_max"]), (-0.8, 0.8))
 
 
 def test_parameters_are_read_only() -> None:
@@ -393,6 +403,16 @@ def test_extra_values_come_back() -> None:
     assert other.dump_extra() == extra
     with pytest.raises(TileError, match="rule_count"):
         other.load_extra({k: v for k, v in extra.items() if k != "rule_count"}, strict=True)
+
+
+@pytest.mark.parametrize("number", [COLUMNS, -1, 2**70, 1.5, "a", [[1]]])
+def test_extra_counters_that_cannot_be_are_refused(number: Any) -> None:
+    made = busy_tile()
+    run(made)
+    before = snapshot(made)
+    with pytest.raises(TileError, match="rule_cycle_k"):
+        made.tile.load_extra({"rule_count": [3], "rule_cycle_k": [number]})
+    assert_same(made, before)
 
 
 def test_pulses_are_counted() -> None:

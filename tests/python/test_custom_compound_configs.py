@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,7 +29,8 @@ from custom_compounds import (
     tile,
     write_all,
 )
-from mho.exceptions import ArgumentError, ConfigError, TileError
+from mho.exceptions import ArgumentError, ConfigError, StateError, TileError, TileModuleError
+from mho.nn import AnalogLinearMapped, edit_config
 from mho.simulator.configs import (
     CustomCompound,
     InferenceRPUConfig,
@@ -111,6 +113,60 @@ def test_functions_without_a_name_are_refused() -> None:
         assert_same(other, snapshot(made))
 
 
+def scaled(factor: Any) -> Any:
+    def write(t: RuleTile) -> None:
+        t.program(1, torch.full((t.D, t.X), float(factor)))
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(0.1, 0.2), (torch.tensor(0.1), torch.tensor(0.2)), (np.float64(0.1), np.float64(0.2))],
+)
+def test_functions_of_one_source_are_kept_apart(first: Any, second: Any) -> None:
+    """A state does not exchange a rule for one that closes over another value."""
+    made = [tile(scaled(value), allow_unsaved=True) for value in (first, second)]
+    states = [one.state_dict() for one in made]
+    for one, state, value in zip(made, states, (first, second), strict=True):
+        one.load_state_dict(state)
+        run(one)
+        torch.testing.assert_close(
+            one.tile.get_weights(), torch.full((ROWS, COLUMNS), float(value))
+        )
+    twin = tile(scaled(copy.copy(first)), allow_unsaved=True)
+    twin.load_state_dict(states[0])
+    run(twin)
+    torch.testing.assert_close(twin.tile.get_weights(), torch.full((ROWS, COLUMNS), float(first)))
+
+
+def test_closures_of_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The only one of its source is taken, with a warning; of several none."""
+    log: list[int] = []
+    made = tile(lambda t: log.append(t.count), allow_unsaved=True)
+    run(made)
+    state = made.state_dict()
+    made.load_state_dict(state)  # the list has changed, it is the same one
+    saved = tile(scaled(0.1), allow_unsaved=True).state_dict()
+    monkeypatch.setattr(functions, "_KNOWN", {})
+    present = tile(scaled(0.2), allow_unsaved=True)
+    with pytest.warns(UserWarning, match="closes over other values"):
+        present.load_state_dict(saved)
+    run(present)
+    assert float(present.tile.get_weights()[0, 0]) == pytest.approx(0.2)
+    tile(scaled(0.3), allow_unsaved=True)
+    with pytest.raises((ConfigError, StateError), match="unknown"):
+        present.load_state_dict(saved)
+
+
+def test_defaults_of_lambdas_keep_them_apart() -> None:
+    made = [tile(lambda t, k=k: SEEN.append(k), allow_unsaved=True) for k in (1, 2)]  # type: ignore[misc]
+    for one in made:
+        one.load_state_dict(one.state_dict())
+        run(one)
+    assert SEEN == [1, 2]
+
+
 @register_config_class
 @dataclass
 class Decay:
@@ -135,6 +191,14 @@ def test_objects_can_be_rules() -> None:
         RPUConfigBase.from_json(text.replace(before, before[:-2] + "00"))
 
 
+def no_argument() -> None:
+    """Take nothing."""
+
+
+def two_arguments(t: RuleTile, other: int) -> None:
+    """Take too much."""
+
+
 @pytest.mark.parametrize(
     ("fields", "match"),
     [
@@ -150,6 +214,9 @@ def test_objects_can_be_rules() -> None:
         ({"shapes": {0: ("D", "Y")}}, r"device\.shapes\[0\]"),
         ({"shapes": {0: ("D", 0)}}, r"device\.shapes\[0\]"),
         ({"shapes": {0: ("D", 2)}, "gamma_vec": [1.0, 1.0]}, r"device\.shapes\[0\]"),
+        ({"rule": no_argument}, r"device\.rule: .*one argument"),
+        ({"rule": two_arguments}, r"device\.rule: .*one argument"),
+        ({"weight": no_argument}, r"device\.weight: .*one argument"),
         ({"params": {"a": "b"}}, r"device\.params"),
         ({"transfer_update": UpdateParameters(pulse_type=PulseType.NONE)}, "transfer_update"),
     ],
@@ -199,6 +266,66 @@ def test_another_rule_and_other_numbers() -> None:
     run(made)
     assert SEEN[0][3] == {"a": 2.0}
     torch.testing.assert_close(made.tile.get_weights(), torch.full((ROWS, COLUMNS), 0.2))
+
+
+def change_entry(params: dict[str, Any]) -> None:
+    params["a"] = np.float64(2.0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        change_entry,
+        lambda params: params.update(a=2.0),
+        lambda params: params.__ior__({"a": 2.0}),
+        lambda params: (params.pop("a"), params.setdefault("a", 2.0)),
+        lambda params: (params.clear(), change_entry(params)),
+    ],
+)
+def test_params_of_a_living_tile(change: Any) -> None:
+    """As all fields of living tiles they are checked at once, and act from the next update on."""
+    made = tile(fields, params={"a": 1.0, "b": 0})
+    twin = copy.deepcopy(made)
+    params = made.rpu_config.device.params
+    change(params)
+    run(made)
+    assert SEEN[0][3]["a"] == 2.0
+    other = tile(fields, params={"a": 1.0})
+    other.load_state_dict(through_file(made.state_dict()))
+    assert other.rpu_config.device.params == params and type(params["a"]) is float
+    assert twin.rpu_config.device.params == {"a": 1.0, "b": 0}
+    made.rpu_config.device.params = {"a": 3.0}
+    run(made)
+    assert SEEN[1][3] == {"a": 3.0}
+    before = snapshot(made)
+    for bad in ("c", None, float("nan"), torch.ones(2), [1.0]):
+        with pytest.raises(ConfigError, match=r"device\.params\['a'\]"):
+            made.rpu_config.device.params["a"] = bad
+        with pytest.raises(ConfigError, match=r"device\.params\['a'\]"):
+            made.rpu_config.device.params = {"a": bad}
+    with pytest.raises(TileModuleError, match=r"device\.shapes: cannot be changed"):
+        made.rpu_config.device.shapes[0] = (2, 2)
+    with pytest.raises(TileModuleError, match=r"device\.rule: cannot be changed"):
+        made.rpu_config.device.rule = look
+    assert made.rpu_config.device.params == {"a": 3.0} and not made.rpu_config.device.shapes
+    assert_same(made, before)
+    assert type(copy.deepcopy(made.rpu_config.device.params)) is dict
+
+
+def test_params_of_several_tiles() -> None:
+    """By name in a whole model, and by the configuration of an array."""
+    given = config(fields, params={"a": 1.0})
+    given.mapping.max_input_size = 3
+    model = torch.nn.Sequential(AnalogLinearMapped(4, 3, False, given), torch.nn.Sigmoid())
+    tiles = list(model[0].analog_tiles())
+    assert len(tiles) == 2
+    edit_config(model, "device.params", {"a": 2.0})
+    assert [tile.rpu_config.device.params for tile in tiles] == 2 * [{"a": 2.0}]
+    model[0].analog_module.rpu_config.device.params["a"] = 3.0
+    assert [tile.rpu_config.device.params for tile in tiles] == 2 * [{"a": 3.0}]
+    with pytest.raises(ConfigError, match=r"device\.params\['a'\]"):
+        edit_config(model, "device.params", {"a": "b"})
+    assert [tile.rpu_config.device.params for tile in tiles] == 2 * [{"a": 3.0}]
 
 
 def test_another_length_of_writes() -> None:

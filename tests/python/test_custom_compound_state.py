@@ -2,9 +2,12 @@
 
 import copy
 import pickle
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -19,6 +22,7 @@ from custom_compounds import (
     busy,
     busy_tile,
     config,
+    nothing,
     run,
     samples,
     set_pulses,
@@ -209,6 +213,7 @@ def failing_call(t: RuleTile) -> None:
     ("call", "error", "match"),
     [
         (lambda t: t.read(2, 0), ArgumentError, "device: expected 0 to 1"),
+        (lambda t: t.read("a", 0), ArgumentError, "device: expected an integer"),
         (lambda t: t.read(0, 4), ArgumentError, "cols: expected 0 to 3"),
         (lambda t: t.read(0, rows=3), ArgumentError, "rows: expected 0 to 2"),
         (lambda t: t.read(0), ArgumentError, "give one of them"),
@@ -219,12 +224,32 @@ def failing_call(t: RuleTile) -> None:
         (lambda t: t.add(0, 1, [1, 2, 3]), InputError, "values: expected a tensor"),
         (lambda t: t.add(0, 1, torch.zeros(3) / 0.0), ArgumentError, "values: .*finite"),
         (lambda t: t.update(0, t.d, t.d, 1.0), InputError, "x: expected shape"),
-        (lambda t: t.update(0, t.x, t.d, float("nan")), ArgumentError, "lr: must be finite"),
+        (lambda t: t.update(0, t.x, t.d, float("nan")), ArgumentError, "lr: expected a finite"),
         (lambda t: t.update(0, t.x, t.d, 1.0, -1), ArgumentError, "bl: expected"),
         (lambda t: t.program(0, torch.zeros(2, 2)), InputError, "shape"),
         (lambda t: t.reset(0, 4), ArgumentError, "cols: expected 0 to 3"),
         (lambda t: t.coin(1.5), ArgumentError, "p"),
         (lambda t: t.normal(-1), ArgumentError, "shape: expected sizes"),
+        (lambda t: t.read(True, 0), ArgumentError, "device: expected an integer"),
+        (lambda t: t.read(0, torch.ones(4, dtype=torch.bool)), ArgumentError, "cols: .*nonzero"),
+        (lambda t: t.read(0, [True, False]), ArgumentError, "cols: .*nonzero"),
+        (lambda t: t.read(0, torch.tensor([0.5, 1.0])), ArgumentError, "cols: expected numbers"),
+        (lambda t: t.read(0, [0.5, 1.0]), ArgumentError, "cols: expected numbers"),
+        (lambda t: t.read(0, 1.0), ArgumentError, "cols: expected numbers"),
+        (lambda t: t.pulses(0, 1, torch.full((3,), 1e6)), ArgumentError, "number: .* 65535"),
+        (lambda t: t.pulses(0, 1, torch.full((3,), 1e20)), ArgumentError, "number: .* 65535"),
+        (lambda t: t.update(0, t.x, t.d, 1.0, 70000), ArgumentError, "bl: .* 65535"),
+        (lambda t: t.update(0, t.x, t.d, 1.0, 5.0), ArgumentError, "bl: expected"),
+        (lambda t: t.update(0, t.x, t.d, "a"), ArgumentError, "lr: expected a finite number"),
+        (lambda t: t.update(0, t.x, t.d, torch.ones(2)), ArgumentError, "lr: expected"),
+        (lambda t: t.coin(torch.ones(2)), ArgumentError, "p: expected a probability"),
+        (lambda t: t.state("q", 2, init="a"), ConfigError, "'q': init"),
+        (lambda t: t.state("q", 2, init=300, dtype=torch.uint8), ConfigError, "'q': init"),
+        (lambda t: t.state("q", 2, init=0.5, dtype=torch.int64), ConfigError, "'q': init"),
+        (lambda t: t.cycle("k", True), ConfigError, "'k'"),
+        (lambda t: setattr(t, "H", torch.zeros(2)), ConfigError, r"t\.H: .* t\.state\('H'"),
+        (lambda t: setattr(t, "lr", 2.0), ConfigError, r"t\.lr: cannot be set"),
+        (lambda t: t.weights(0), AttributeError, "no attribute 'weights'"),
     ],
 )
 def test_bad_calls_name_the_argument(call: Any, error: type[Exception], match: str) -> None:
@@ -234,6 +259,171 @@ def test_bad_calls_name_the_argument(call: Any, error: type[Exception], match: s
     with pytest.raises(error, match=match):
         run(made)
     assert_same(made, before)
+
+
+def numpy_numbers(t: RuleTile) -> None:
+    one = np.int64(1)
+    t.add(one, np.int64(2), torch.full((t.D,), 0.1))
+    t.add(1, np.arange(2), torch.full((2, t.D), 0.1))
+    t.read(np.int32(0), torch.tensor(1))
+    t.read(0, torch.tensor([1, 0]))
+    t.state("n", np.int64(2)).add_(t.cycle("k", np.int64(3)))
+    t.normal(np.int64(2))
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    made = tile(numpy_numbers)
+    run(made, 4)
+    weights = made.tile.get_weights()
+    assert bool((weights[:, :3] > 0.3).all()) and bool((weights[:, 3] == 0.0).all())
+
+
+def generating(t: RuleTile) -> Iterator[int]:
+    t.update(0, t.x, t.d, 1.0)
+    yield 1
+
+
+async def awaited(t: RuleTile) -> None:
+    t.update(0, t.x, t.d, 1.0)
+
+
+def returning(t: RuleTile) -> Tensor:
+    return t.weight(1) + 1.0
+
+
+@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
+@pytest.mark.parametrize("rule", [generating, awaited, returning])
+def test_rules_that_return_something_are_refused(rule: Any) -> None:
+    """What is returned is not used, and a generator has not even begun."""
+    made = tile(rule)
+    before = snapshot(made)
+    with pytest.raises(ConfigError, match=r"rule: returned .*; a rule writes with"):
+        run(made)
+    with pytest.raises(ConfigError, match="function: returned"):
+        made.run_rule(rule)
+    assert_same(made, before)
+
+
+def kept(t: RuleTile) -> None:
+    SEEN.append(t)
+
+
+def kept_by_weight(t: RuleTile) -> Tensor:
+    SEEN.append(t)
+    return t.weight(1)
+
+
+def test_a_view_ends_with_its_call() -> None:
+    made = tile(kept, weight=kept_by_weight)
+    run(made)
+    made.run_rule(kept)
+    before = snapshot(made)
+    assert len(SEEN) >= 4
+    for view in SEEN:
+        for call in (
+            lambda t: t.update(0, torch.ones(COLUMNS), torch.ones(ROWS), 1.0),
+            lambda t: t.program(1, torch.ones(ROWS, COLUMNS)),
+            lambda t: t.state("H", 2),
+            lambda t: t.cycle("k", 2),
+            lambda t: t.uniform(2),
+            lambda t: t.bounds,
+        ):
+            with pytest.raises(ConfigError, match="the call of the rule is over"):
+                call(view)
+    assert_same(made, before)
+
+
+def changing_itself(t: RuleTile) -> None:
+    SEEN[0]()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda made: made.tile.update(*samples(1)),
+        lambda made: made.tile.set_weights(torch.zeros(ROWS, COLUMNS)),
+        lambda made: made.tile.reset_columns(0, -1),
+        lambda made: made.run_rule(kept),
+        lambda made: made.set_hidden_parameters(made.get_hidden_parameters()),
+        lambda made: made.load_state_dict(made.state_dict()),
+        lambda made: made.zero_shift(2),
+    ],
+)
+def test_a_rule_cannot_change_its_tile_by_another_way(change: Any) -> None:
+    made = tile(changing_itself)
+    SEEN.append(lambda: change(made))
+    before = snapshot(made)
+    with pytest.raises(ConfigError, match="in a call of its own rule"):
+        run(made)
+    assert_same(made, before)
+
+
+def drawing_weight(t: RuleTile) -> Tensor:
+    return t.weight(1) + (torch.rand(t.D, t.X) if t.count else 0.0)
+
+
+def test_the_function_of_the_weight_may_not_draw_either() -> None:
+    made = tile(nothing, weight=drawing_weight)
+    before, generator = snapshot(made), torch.get_rng_state()
+    with pytest.raises(ConfigError, match="torch's generator"):
+        run(made)
+    assert_same(made, before)
+    assert torch.equal(torch.get_rng_state(), generator)
+
+
+@contextmanager
+def another_thread(work: Any) -> Iterator[None]:
+    """Do something again and again in another thread."""
+    done = threading.Event()
+
+    def go_on() -> None:
+        while not done.is_set():
+            work()
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_other_threads_may_draw() -> None:
+    """Torch has one generator for all threads; what another one draws is none of the rule's."""
+    made, twin, drawn = busy_tile(), busy_tile(), set()
+    for _ in range(20):
+        run(twin, 3)
+    with another_thread(lambda: drawn.add(float(torch.rand(1, dtype=torch.float64)))):
+        while not drawn:
+            pass
+        for _ in range(20):
+            run(made, 3)
+        with pytest.raises(ConfigError, match="torch's generator"):
+            run(tile(drawing))
+    assert_same(made, snapshot(twin))
+
+
+def test_other_threads_have_no_number_twice() -> None:
+    """A rule that raises does not wind back a generator from which others have drawn."""
+    made, drawn = busy_tile(1), []
+    with another_thread(lambda: drawn.append(float(torch.rand(1, dtype=torch.float64)))):
+        for _ in range(50):
+            with pytest.raises(KeyError):
+                run(made, 3)
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_threads_take_turns() -> None:
+    made, twin = busy_tile(), busy_tile()
+    for _ in range(30):
+        run(twin, 3)
+    threads = [threading.Thread(target=lambda: [run(made, 3) for _ in range(10)]) for _ in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert_same(made, snapshot(twin))
 
 
 # --- state ----------------------------------------------------------------------------------------

@@ -232,7 +232,8 @@ def test_warm_starts_are_refused_where_there_is_none() -> None:
 @pytest.mark.parametrize("name", ["residual", "ERIDER", "low-rank"])
 def test_presets_train(name: str) -> None:
     given = UpdateParameters(pulse_type=PulseType.STOCHASTIC)
-    config = build_config(name, SoftBoundsDevice(dw_min=0.01), perfect(), given, n_devices=3)
+    number = 3 if name == "residual" else 1
+    config = build_config(name, SoftBoundsDevice(dw_min=0.01), perfect(), given, n_devices=number)
     assert config.device.transfer_update == given
     torch.manual_seed(0)
     tile = AnalogTile(3, 4, config)

@@ -18,6 +18,8 @@ from mho.simulator.tiles import AnalogTile
 from pulsed import PULSED, build, cases, cells_of, raw, tile_of
 
 CASES = cases()
+# With steps, and with infinitely fine ones.
+STEPS = [{}, {"dw_min": 0.0}]
 
 
 def train(tile: AnalogTile, steps: int, seed: int = 0) -> None:
@@ -29,9 +31,11 @@ def train(tile: AnalogTile, steps: int, seed: int = 0) -> None:
         tile.update(x, torch.randn(20, tile.out_size, generator=generator))
 
 
+@pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize(("name", "at"), CASES)
-def test_bounds_hold_and_corrupt_cells_stand_still(name: str, at: int) -> None:
-    device = build(name, at, corrupt_devices_prob=0.1, diffusion=0.02, lifetime=30.0, reset_std=0.5)
+def test_bounds_hold_and_corrupt_cells_stand_still(name: str, at: int, steps: Any) -> None:
+    fields = {"diffusion": 0.02, "lifetime": 30.0, "reset_std": 0.5} | steps
+    device = build(name, at, corrupt_devices_prob=0.1, **fields)
     tile = tile_of(device, 20, 50)
     cell = cells_of(tile)
     stuck = (cell.dwmin_up == 0) & (cell.dwmin_down == 0)
@@ -157,10 +161,11 @@ WAYS: dict[str, Callable[[AnalogTile], AnalogTile]] = {
 }
 
 
+@pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("name", "at"), CASES)
-def test_copies_continue_with_the_same_bits(name: str, at: int, way: str) -> None:
-    tile = tile_of(build(name, at), 7, 18)
+def test_copies_continue_with_the_same_bits(name: str, at: int, way: str, steps: Any) -> None:
+    tile = tile_of(build(name, at, **steps), 7, 18)
     train(tile, 1)
     other = WAYS[way](tile)
     assert other.tile.get_learning_rate() == tile.tile.get_learning_rate()
@@ -172,22 +177,27 @@ def test_copies_continue_with_the_same_bits(name: str, at: int, way: str) -> Non
         train(other, 1, 5)
 
 
+@pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize(("name", "at"), CASES)
-def test_threads_do_not_change_bits(name: str, at: int, threads: Callable[[int], None]) -> None:
+def test_threads_do_not_change_bits(
+    name: str, at: int, steps: Any, threads: Callable[[int], None]
+) -> None:
     found = []
     for number in (1, 2, 5):
         threads(number)
         assert mho.get_num_threads() == number
         torch.manual_seed(3)
-        tile = tile_of(build(name, at), 50, 37)
+        tile = tile_of(build(name, at, **steps), 50, 37)
         train(tile, 1)
         found.append(torch.stack([tile.tile.get_weights(), torch.tensor(raw(tile)).float()]))
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
 
 
+@pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize(("name", "at"), CASES)
-def test_errors_change_nothing(name: str, at: int) -> None:
-    tile = tile_of(build(name, at), 3, 4)
+def test_errors_change_nothing(name: str, at: int, steps: Any) -> None:
+    tile = tile_of(build(name, at, **steps), 3, 4)
+    tile.tile.set_learning_rate(0.1)
     before = tile.tile.get_weights(), tile.tile.get_hidden_parameters()
     x, d = torch.ones(2, 4), torch.ones(2, 3)
     bad_x, bad_d = x.clone(), d.clone()

@@ -33,7 +33,7 @@ OTHER: dict[str, Any] = {
 # Fields that may not be negative, and what lies out of their range.
 OUT_OF_RANGE: dict[str, Any] = {
     "corrupt_devices_prob": 1.01,
-    "dw_min": 0.0,
+    "dw_min": -1e-3,
     "dw_min_std": -0.1,
     "w_max": -0.1,
     "w_min": 0.1,

@@ -128,6 +128,29 @@ def assert_equal(found: AnalogTile, expected: AnalogTile) -> None:
     assert compared > 3
 
 
+@pytest.mark.parametrize(
+    "kind", [VectorUnitCell, ReferenceUnitCell, OneSidedUnitCell, TransferCompound]
+)
+def test_infinitely_fine_steps(kind: Any) -> None:
+    read = IOParameters(is_perfect=True)
+    fine = [SoftBoundsDevice(dw_min=0.0), LinearStepDevice(dw_min=0.0, write_noise_std=0.01)]
+    cell = kind(unit_cell_devices=fine[:1] if kind is OneSidedUnitCell else fine)
+    if isinstance(cell, OneSidedUnitCell):
+        # Pairs that are never far enough from zero to be left alone.
+        cell.refresh_every, cell.refresh_forward = 1, read
+        cell.refresh_upper_thres = cell.refresh_lower_thres = 0.02
+    elif isinstance(cell, TransferCompound):
+        cell.transfer_forward, cell.gamma, cell.with_reset_prob = read, 0.3, 0.3
+    torch.manual_seed(3)
+    made = AnalogTile(ROWS, COLUMNS, UnitCellRPUConfig(device=cell))
+    made.tile.set_learning_rate(0.3)
+    host, card = twins(made)
+    for number in range(3):
+        update([host, card], number)
+        assert card.tile.kernels.is_newer
+    assert_equal(card, host)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_updates_and_operations(kind: str) -> None:
     host, card = twins(tile(kind))

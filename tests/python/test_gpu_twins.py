@@ -16,6 +16,7 @@ from mho.simulator.configs import (
     IOParameters,
     PulseType,
     SingleRPUConfig,
+    UpdateMode,
     UpdateParameters,
 )
 from mho.simulator.parameters.enums import WeightClipType
@@ -89,6 +90,23 @@ def check_update(config: Any, analog_bias: bool = False) -> None:
 @pytest.mark.parametrize(("name", "at"), cases())
 def test_every_device(name: str, at: int) -> None:
     check_update(SingleRPUConfig(device=noiseless(build(name, at))))
+
+
+@pytest.mark.parametrize("mode", UpdateMode)
+@pytest.mark.parametrize(("name", "at"), cases())
+def test_infinitely_fine_steps(name: str, at: int, mode: UpdateMode) -> None:
+    update = UpdateParameters(update_mode=mode)
+    config = SingleRPUConfig(device=build(name, at, dw_min=0.0), update=update)
+    host, gpu = twins(AnalogTile(ROWS, COLUMNS, config))
+    x, d = torch.randn(SAMPLES, COLUMNS), torch.randn(SAMPLES, ROWS)
+    for tile in (host, gpu):
+        # A step across several nodes lets roundings grow with the slopes between them.
+        tile.tile.set_learning_rate(0.05 if mode is UpdateMode.FLOW else 5e-4)
+        tile.update(x, d)
+    # Each sample rounds a weight and the change of it a few times; changes are up to 0.3, and
+    # powers and exponentials have a relative error of 1e-6.
+    atol = 2 * ULP * SAMPLES
+    torch.testing.assert_close(gpu.tile.get_weights(), host.tile.get_weights(), rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("pulse_type", PulseType)

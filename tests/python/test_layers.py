@@ -33,7 +33,12 @@ LAYERS: list[list[set[str]]] = [
     [{"mho.version", "mho.settings", "mho.threads", "mho.pending", "mho.interpreters"}],
     [{"mho.adapters"}],
     [{"mho.simulator.parameters"}],
-    [{"mho.simulator.devices"}, {"mho.simulator.state"}, {"mho.inference"}],
+    [
+        {"mho.simulator.devices"},
+        {"mho.simulator.digital_low_precision"},
+        {"mho.simulator.state"},
+        {"mho.inference"},
+    ],
     [{"mho.optim"}],
     [
         {
@@ -70,7 +75,6 @@ LAYERS: list[list[set[str]]] = [
             "mho.inference.calibration",
             "mho.inference.converter.wpo",
             "mho.linalg",
-            "mho.simulator.digital_low_precision",
             "mho.simulator.noise_models",
             "mho.utils",
         }

@@ -49,7 +49,7 @@ from mho.inference.compensation.drift import (
     PerColumnDriftCompensation,
 )
 from mho.inference.converter.wpo.programme import Cube
-from mho.nn import AnalogLinear, AnalogSequential
+from mho.nn import AnalogLinear, AnalogLSTMCell, AnalogSequential
 from mho.optim import AnalogAdam, AnalogOptimizer, AnalogSGD
 from mho.optim.context import AnalogContext
 from mho.simulator.configs import (
@@ -62,11 +62,18 @@ from mho.simulator.configs import (
     TorchInferenceRPUConfig,
     UpdateParameters,
 )
+from mho.simulator.digital_low_precision.quantizers import SymmetricUniformQuantizer
 from mho.simulator.parameters.base import ConfigBase
 from mho.simulator.parameters.inference import (
     WeightClipParameter,
     WeightModifierParameter,
     WeightRemapParameter,
+)
+from mho.simulator.parameters.quantization import (
+    ActivationQuantConfig,
+    QuantizationConfig,
+    QuantizationMap,
+    WeightQuantConfig,
 )
 from mho.simulator.tiles import InferenceTile
 from mho.simulator.tiles.custom import CustomRPUConfig
@@ -134,6 +141,13 @@ VALID: dict[str, Callable[[], Any]] = {
     "x_size": lambda: IN,
     "d_size": lambda: OUT,
     "in_features": lambda: IN,
+    "in_channels": lambda: IN,
+    "out_channels": lambda: OUT,
+    "kernel_size": lambda: 2,
+    "input_size": lambda: IN,
+    "hidden_size": lambda: OUT,
+    "bias": lambda: True,
+    "cell": lambda: AnalogLSTMCell,
     "out_features": lambda: OUT,
     "entries": list,
     "data": lambda: torch.zeros(OUT, IN),
@@ -193,6 +207,16 @@ VALID: dict[str, Callable[[], Any]] = {
     "loss_margin": lambda: 0.1,
     "matrix": lambda: 0.1 * torch.randn(OUT, IN),
     "step": lambda: lambda: None,
+    "quantization_map": QuantizationMap,
+    "quant_config": QuantizationConfig,
+    "weight_quant_config": WeightQuantConfig,
+    "act_quant_config": ActivationQuantConfig,
+    "weight_quant": lambda: True,
+    "act_quant": lambda: True,
+    "tensor": lambda: torch.zeros(2),
+    "org_model": lambda: nn.BatchNorm2d(2),
+    "n_bits": lambda: 4,
+    "cls": lambda: SymmetricUniformQuantizer,
 }
 # Arguments with a default that makes a call slow.
 QUICK = {"n_steps": 20, "n_loops": 1, "n_pulses": 20, "max_iter": 1}
@@ -210,7 +234,9 @@ INTERNAL = {
 NO_CONSTRUCTORS = {
     "TileModule", "TileWithPeriphery", "AnalogFunction", "InputRangeForward", "UniformQuantize",
     "AnalogTile", "FloatingPointTile", "ContextTile", "Pair", "Backend", "ReportEntry",
-    "ThreadTeam", "TransferTrace",
+    "ThreadTeam", "TransferTrace", "ConvertedGRU", "ConvertedGRUCell", "ConvertedLSTM",
+    "ConvertedLSTMCell", "ConvertedRNN", "ConvertedRNNCell", "ModularRNN", "LSTMState",
+    "QuantConv2d", "QuantEmbedding", "QuantLayerNorm", "QuantLinear",
 }  # fmt: skip
 # What such an argument does when it is called is up to it.
 CALLED = {

@@ -88,8 +88,12 @@ def tall(classes: Iterable[type]) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count > MOST_ANCESTORS}
 
 
+# It is a `TorchInferenceTile` for `isinstance` in ported scripts, as in aihwkit.
+TALL = {"mho.simulator.tiles.quantized_inference_torch.QuantizedTorchInferenceTile": 3}
+
+
 def test_classes_have_few_ancestors() -> None:
-    assert tall(classes_of(FOLDERS)) == {}
+    assert tall(classes_of(FOLDERS)) == TALL
 
 
 def test_tall_classes_are_found() -> None:
@@ -160,7 +164,14 @@ def ownership_faults(tile: Any) -> list[str]:
     return faults
 
 
-KINDS = ("AnalogTile", "CustomTile", "FloatingPointTile", "InferenceTile", "TorchInferenceTile")
+KINDS = (
+    "AnalogTile",
+    "CustomTile",
+    "FloatingPointTile",
+    "InferenceTile",
+    "QuantizedTorchInferenceTile",
+    "TorchInferenceTile",
+)
 
 
 @cache
@@ -276,8 +287,9 @@ def look_up(name: str) -> type | None:
     return found
 
 
-# Methods of features that are not built: convolutions over an index table, the quantised periphery,
-# weights as a sum with a delta. A method that is there now leaves the list.
+# Methods of features that are not built: convolutions over an index table, weights as a sum with a
+# delta; and a quantised periphery of tiles other than the quantised one. A method that is there now
+# leaves the list.
 PENDING_METHODS = {
     "RPUCudaSimulatorTileWrapper.reset_delta_weights",
     "RPUCudaSimulatorTileWrapper.set_delta_weights",
@@ -289,6 +301,15 @@ PENDING_METHODS = {
 }
 
 
+# Steps of a search that is done in another way.
+OTHER_METHODS = {
+    "MSE_Estimator.forward(data)",
+    "MSE_Estimator.golden_asym_range_loss",
+    "MSE_Estimator.golden_asym_shift_loss",
+    "MSE_Estimator.golden_sym_loss",
+}
+
+
 def test_classes_have_the_methods_of_the_standard() -> None:
     """With the same parameters, but for what is not built yet."""
     found: set[str] = set()
@@ -296,7 +317,7 @@ def test_classes_have_the_methods_of_the_standard() -> None:
         cls = look_up(name)
         if cls is not None and name.rpartition(".")[2] not in SHARED:
             found |= lacking(cls, promised(name))
-    assert found == PENDING_METHODS
+    assert found == PENDING_METHODS | OTHER_METHODS
 
 
 def test_only_pending_classes_are_absent() -> None:

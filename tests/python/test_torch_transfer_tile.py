@@ -377,6 +377,8 @@ REFUSED: dict[str, Callable[[], Any]] = {
     r"device\.experimental_correct_accumulation: ": accumulated,
     r"device\.step: .*use a positive one": lambda: made(step=-1.0),
     r"device\.transfer_update\.pulse_type: ": lambda: made(transfer_update=NOTHING),
+    r"device\.transfer_every: must be finite": lambda: made(transfer_every=float("inf")),
+    r"device\.gamma: must be finite and at most": lambda: made(gamma=1e30),
     r"device\.unit_cell_devices: .*got 3 devices": lambda: changed(
         unit_cell_devices=[device(), device(), device()]
     ),
@@ -395,6 +397,20 @@ def test_what_it_does_not_do_is_refused(message: str) -> None:
     config = REFUSED[message]()
     with pytest.raises(ConfigError, match=f"^{message}"):
         tile_of(config)
+
+
+@pytest.mark.parametrize("cell", [ChoppedTransferCompound, DynamicTransferCompound])
+def test_a_buffer_that_overflows_changes_nothing(cell: type[Any]) -> None:
+    tile = tile_of(made(cell))
+    tile.set_learning_rate(1e38)
+    before = {name: value.clone() for name, value in tile.state_dict().items()}
+    x, d = torch.ones(1, tile.in_size), torch.ones(1, tile.out_size)
+    with pytest.raises(ArgumentError, match=r"device\.transfer_lr: .*overflow"):
+        for _ in range(3):
+            tile.update(x, d)
+            before = {name: value.clone() for name, value in tile.state_dict().items()}
+    assert all(torch.equal(tile.state_dict()[name], value) for name, value in before.items())
+    assert bool(torch.isfinite(tile.tile.hidden_weight).all())
 
 
 def test_errors_of_the_core_name_the_fields_of_the_cell() -> None:

@@ -204,7 +204,9 @@ fn bad_values_name_their_field() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(refuse(|p| p.dw_min = 0.0), "device.dw_min");
+    assert_eq!(refuse(|p| p.dw_min = -1e-9), "device.dw_min");
+    assert_eq!(refuse(|p| p.dw_min = 1e-40), "device.dw_min");
+    assert_eq!(refuse(|p| (p.dw_min, p.count_pulses) = (0.0, true)), "device.count_pulses");
     assert_eq!(refuse(|p| p.w_max = -0.1), "device.w_max");
     assert_eq!(refuse(|p| p.w_min = 0.1), "device.w_min");
     assert_eq!(refuse(|p| p.corrupt_devices_prob = 1.5), "device.corrupt_devices_prob");

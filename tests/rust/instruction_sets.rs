@@ -1,7 +1,9 @@
 //! Every instruction set that this machine has, beside the widest.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use mho_core::config::{AnalogMvType, IoParameters, ModifierParameters, ModifierType, WeightNoise};
+use mho_core::config::{
+    AnalogMvType, IoParameters, ModifierParameters, ModifierType, UpdateMode, WeightNoise,
+};
 use mho_core::devices::{Device, DeviceConfig};
 use mho_core::hooks::{Level, level, limit};
 use mho_core::modifier::Modifier;
@@ -27,13 +29,22 @@ fn instruction_sets() {
         .collect();
     println!("instruction sets: {levels:?}");
     for name in DeviceConfig::PULSED {
-        for (samples, exact_pulses) in [(1, false), (4, false), (150, false), (4, true)] {
+        let pulses = |exact_pulses| UpdateParameters { exact_pulses, ..Default::default() };
+        let flow = |update_mode| UpdateParameters { update_mode, ..Default::default() };
+        for (samples, dw_min, update) in [
+            (1, 1e-3, pulses(false)),
+            (4, 1e-3, pulses(false)),
+            (150, 1e-3, pulses(false)),
+            (4, 1e-3, pulses(true)),
+            (70, 0.0, flow(UpdateMode::Flow)),
+            (4, 0.0, flow(UpdateMode::Euler)),
+        ] {
             let mut found = levels
                 .iter()
-                .map(|level| (level, at(*level, || updated(name, samples, exact_pulses))));
+                .map(|level| (level, at(*level, || updated(name, samples, dw_min, &update))));
             let (_, first) = found.next().unwrap();
             for (level, bits) in found {
-                assert!(bits == first, "{name}, {samples} samples, {exact_pulses}, {level:?}");
+                assert!(bits == first, "{name}, {samples} samples, {update:?}, {level:?}");
             }
         }
     }
@@ -64,12 +75,16 @@ fn at<R>(level: Level, f: impl FnOnce() -> R) -> R {
 
 /// Weights after the update with a batch of one sample, of few slots or of several chunks, which
 /// have kernels of their own.
-fn updated(name: &str, samples: usize, exact_pulses: bool) -> Vec<u32> {
+fn updated(name: &str, samples: usize, dw_min: f64, update: &UpdateParameters) -> Vec<u32> {
     const ROWS: usize = 50;
     const COLUMNS: usize = 190;
-    let config = DeviceConfig::pulsed_default(name).unwrap();
-    let update = UpdateParameters { exact_pulses, ..UpdateParameters::default() };
-    let device = Device::new(&config, &update, ROWS, COLUMNS, false).unwrap();
+    let mut config = DeviceConfig::pulsed_default(name).unwrap();
+    config.pulsed_mut().unwrap().dw_min = dw_min;
+    if let DeviceConfig::PiecewiseStep(device) = &mut config {
+        device.piecewise_up = vec![1.5, 0.2, 1.0, -0.3].into();
+        device.piecewise_down = vec![0.0, 1.0, 0.4, 2.0].into();
+    }
+    let device = Device::new(&config, update, ROWS, COLUMNS, false).unwrap();
     let planes = device.construct(11).unwrap();
     let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
     let mut weights = normals(ROWS * COLUMNS, 7, 0.3);

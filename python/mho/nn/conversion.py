@@ -26,12 +26,31 @@ from mho.nn.leftovers import (
 )
 from mho.nn.modules.base import AnalogLayerBase
 from mho.nn.modules.container import AnalogContainerBase, AnalogSequential, AnalogWrapper
+from mho.nn.modules.conv import AnalogConv1d, AnalogConv2d, AnalogConv3d
+from mho.nn.modules.conv_mapped import (
+    AnalogConv1dMapped,
+    AnalogConv2dMapped,
+    AnalogConv3dMapped,
+)
+from mho.nn.modules.conv_transpose import (
+    AnalogConvTranspose1d,
+    AnalogConvTranspose2d,
+    AnalogConvTranspose3d,
+)
 from mho.nn.modules.linear import AnalogLinear
 from mho.nn.modules.linear_mapped import AnalogLinearMapped
 from mho.nn.modules.location import raise_in_layer
+from mho.nn.modules.rnn.converted import (
+    ConvertedGRU,
+    ConvertedGRUCell,
+    ConvertedLSTM,
+    ConvertedLSTMCell,
+    ConvertedRNN,
+    ConvertedRNNCell,
+)
 from mho.nn.replacement import (
     Replacement,
-    is_layer,
+    is_one_layer,
     submodule,
     subtrees,
     warn_of_untied_parameters,
@@ -45,10 +64,25 @@ from mho.simulator.parts.clipping import warning_of_clipping
 from mho.simulator.tiles.module import TileModule
 
 __all__ = [
+    "AnalogConv1d",
+    "AnalogConv1dMapped",
+    "AnalogConv2d",
+    "AnalogConv2dMapped",
+    "AnalogConv3d",
+    "AnalogConv3dMapped",
+    "AnalogConvTranspose1d",
+    "AnalogConvTranspose2d",
+    "AnalogConvTranspose3d",
     "AnalogLinear",
     "AnalogLinearMapped",
     "AnalogSequential",
     "AnalogWrapper",
+    "ConvertedGRU",
+    "ConvertedGRUCell",
+    "ConvertedLSTM",
+    "ConvertedLSTMCell",
+    "ConvertedRNN",
+    "ConvertedRNNCell",
     "RPUConfigGeneric",
     "convert_to_analog",
     "convert_to_digital",
@@ -178,7 +212,7 @@ def convert_to_analog(
     warn_of_references(walk.replaced(), root)
     for name, names in replace.computed:
         warn_of_computed_weights(name, names)
-    if not any(is_layer(new) for _, new in walk.replaced()):
+    if not any(is_one_layer(new) for _, new in walk.replaced()):
         _warn_of_nothing(root, rpu_config)
     without_fused_path(root)
     if ensure_analog_root and module_name == "" and not isinstance(root, AnalogLayerBase):
@@ -220,7 +254,9 @@ class _ToAnalog:
         if self.choose_config is None:
             return given
         config = self.choose_config(name, digital, given)
-        is_layer = not issubclass(analog_class, AnalogContainerBase)
+        is_layer = (
+            not issubclass(analog_class, AnalogContainerBase) or analog_class.STANDS_FOR_LAYER
+        )
         if config is None and self.rpu_config is not None and is_layer:
             # What a function without `return` returns would stand for the default of the layer.
             where = f" for {name!r}" if name else ""

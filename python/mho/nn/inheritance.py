@@ -31,7 +31,7 @@ _COMPILED_CALL = "_compiled_call_impl"
 
 _COMPUTING_HOOKS = (WeightNorm, SpectralNorm, BasePruningMethod)
 _OWN_ENTRIES = ("weight", "bias")
-_LEFT_OUT = (*_OWN_ENTRIES, "parametrizations", "analog_module")
+_LEFT_OUT = (*_OWN_ENTRIES, "parametrizations")
 
 
 def digital_class(module: nn.Module) -> type[nn.Module]:
@@ -84,16 +84,18 @@ def inherit(digital: nn.Module, analog: nn.Module) -> None:
         analog: Layer that replaces it.
     """
     computed = computed_names(digital)
+    left_out = {*_LEFT_OUT, *getattr(digital, "OWN_ENTRIES", ())}
+    left_out.update(getattr(analog, "digital_entries", tuple)())
     for name in _HOOK_TABLES:
         _take_hooks(digital, analog, name)
     analog._is_full_backward_hook = digital._is_full_backward_hook
     for table in ("_parameters", "_buffers", "_modules"):
         for name, value in getattr(digital, table).items():
-            if name in _LEFT_OUT or _belongs(name, computed):
+            if name in left_out or _belongs(name, computed):
                 continue
             getattr(analog, table).setdefault(name, value)
     analog._non_persistent_buffers_set |= digital._non_persistent_buffers_set
-    known = {*vars(analog), *_HOOK_TABLES, *computed, _COMPILED_CALL}
+    known = {*vars(analog), *_HOOK_TABLES, *computed, *left_out, _COMPILED_CALL}
     for name, value in vars(digital).items():
         if name not in known and not name.startswith("_forward_"):
             analog.__dict__[name] = value

@@ -44,7 +44,7 @@ class Replacement:
         """
         root = self._visit(module, name, replace_root)
         for old, new in self.replaced():
-            if is_layer(new) or is_layer(old):
+            if is_one_layer(new) or is_one_layer(old):
                 inherit(old, new)
         for owner, child_name, child in self._edits:
             owner._modules[child_name] = child
@@ -80,6 +80,15 @@ def is_layer(module: nn.Module) -> bool:
         module: Module.
     """
     return isinstance(module, AnalogLayerBase) and not module.IS_CONTAINER
+
+
+def is_one_layer(module: nn.Module) -> bool:
+    """Return whether a module is analog and has one layer, or one module of torch, as counterpart.
+
+    Args:
+        module: Module.
+    """
+    return is_layer(module) or (isinstance(module, AnalogLayerBase) and module.STANDS_FOR_LAYER)
 
 
 def subtrees(module: nn.Module, name: str, names: Iterable[str]) -> set[int]:

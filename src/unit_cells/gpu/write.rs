@@ -7,6 +7,7 @@ use super::kernels::{EXACT, WRITE, write_constants};
 use super::resident::Resident;
 use crate::config::UpdateParameters;
 use crate::error::Result;
+use crate::gpu::exact::Way;
 use crate::gpu::job::Job;
 use crate::gpu::pulses::{Mode, Pulses};
 use crate::gpu::state::Window;
@@ -52,8 +53,8 @@ impl LineWrite<'_> {
             check_length(parameters, granularity, self.rate.abs())?;
         }
         let own = |node: usize| key.part(node as u8, write.event);
-        let mode = Mode::of(parameters.pulse_type);
-        let free = free_slots(parameters, granularity, self.rate.abs());
+        let mode = Mode::of(parameters.pulse_type).filter(|_| !spec.flows());
+        let free = mode.and_then(|_| free_slots(parameters, granularity, self.rate.abs()));
         let slots = free.unwrap_or(parameters.desired_bl as f64) as u32;
         let slices =
             if mode == Some(Mode::Stochastic) { slots.div_ceil(SLICE) as usize } else { 1 };
@@ -95,7 +96,8 @@ impl LineWrite<'_> {
             let trains = [&sides[0], &sides[1]];
             let Some(mode) = mode else {
                 let factor = -(self.rate as f32);
-                devices.exact_steps(job, trains, 1, factor, own(of.node), Some(&wanted))?;
+                let way = Way::new(parameters, of.turn);
+                devices.exact_steps(job, trains, 1, factor, way, own(of.node), Some(&wanted))?;
                 continue;
             };
             let pulses = Pulses {
@@ -136,7 +138,9 @@ impl LineWrite<'_> {
         let mut words = Words::default();
         words.key(key).word(spec.d_size as u32).word(spec.x_size as u32);
         words.word(self.line as u32).flag(self.is_column);
-        words.float((self.rate.abs() / granularity) as f32).float(parameters.desired_bl as f32);
+        // Without steps there are no pulses that it could be the number of.
+        let pulses = if granularity > 0.0 { self.rate.abs() / granularity } else { 0.0 };
+        words.float(pulses as f32).float(parameters.desired_bl as f32);
         words.float(free as f32).float(parameters.um_grad_scale as f32);
         words.flag(parameters.update_management || shortens).flag(shortens);
         words.float(bin_width(x_res) as f32).float(bin_width(d_res) as f32);

@@ -428,8 +428,8 @@ def test_any_model_of_torch(perfect_config: SingleRPUConfig) -> None:
     """Modules without an analog counterpart stay what they are."""
     model = nn.ModuleDict(
         {
-            "conv": nn.Sequential(nn.Conv2d(3, 4, 3, groups=1), nn.BatchNorm2d(4), nn.GELU()),
-            "rnn": nn.LSTM(4, 4, 2, bidirectional=True),
+            "embedding": nn.Sequential(nn.Embedding(3, 4), nn.BatchNorm2d(4), nn.GELU()),
+            "bag": nn.EmbeddingBag(4, 4),
             "attention": nn.MultiheadAttention(4, 2),
             "list": nn.ModuleList([nn.Linear(2, 2), None or nn.Identity()]),
             "bilinear": nn.Bilinear(2, 2, 2),
@@ -446,10 +446,10 @@ class TestReport:
     def test_reasons(self, perfect_config: SingleRPUConfig) -> None:
         model = nn.ModuleDict(
             {
-                "conv": nn.Conv2d(3, 4, 3),
+                "pairs": nn.Bilinear(3, 4, 3),
                 "norm": nn.BatchNorm2d(4),
                 "act": nn.GELU(),
-                "rnn": nn.LSTM(4, 4),
+                "bag": nn.EmbeddingBag(4, 4),
                 "attention": nn.MultiheadAttention(4, 2),
                 "own": Subclass(2, 2),
                 "lazy": nn.LazyLinear(2),
@@ -465,17 +465,17 @@ class TestReport:
         assert [entry.name for entry in report.converted] == ["head"]
         reasons = {entry.name: entry.reason for entry in report.digital}
         assert list(reasons) == [
-            "conv",
+            "pairs",
             "norm",
-            "rnn",
+            "bag",
             "attention",
             "attention.out_proj",
             "own",
             "lazy",
             "kept",
         ]
-        assert "no analog layer for Conv2d" in reasons["conv"]
-        assert "no analog layer for LSTM" in reasons["rnn"]
+        assert "no analog layer for Bilinear" in reasons["pairs"]
+        assert "no analog layer for EmbeddingBag" in reasons["bag"]
         assert "no analog layer for MultiheadAttention" in reasons["attention"]
         assert "MultiheadAttention" in reasons["attention.out_proj"]
         assert "register_analog" not in reasons["attention.out_proj"]
@@ -484,12 +484,12 @@ class TestReport:
         assert "mho.nn.conversion.register_analog(Subclass)(AnalogLinear)" in reasons["own"]
         assert "excluded" in reasons["kept"]
         text = str(report)
-        assert text.endswith("1 of 9 layers are analog") and "rnn " in text
+        assert text.endswith("1 of 9 layers are analog") and "bag " in text
         with pytest.raises(ArgumentError, match="model"):
             conversion_report(3)  # type: ignore[arg-type]
 
     def test_nothing_converted_is_said(self, perfect_config: SingleRPUConfig) -> None:
-        for model in (nn.Conv2d(1, 1, 1), nn.ReLU()):
+        for model in (nn.Bilinear(1, 1, 1), nn.ReLU()):
             with pytest.warns(UserWarning, match="nothing was converted") as caught:
                 convert_to_analog(model, perfect_config)
             assert caught[0].filename == __file__

@@ -1,5 +1,6 @@
 """Scripts with unit cells as users of aihwkit write them, with the import changed."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,13 +13,17 @@ from mho.exceptions import ModuleError
 from mho.nn import AnalogLinear, AnalogSequential
 from mho.optim import AnalogSGD
 from mho.simulator.configs import (
+    CustomCompound,
     DigitalRankUpdateRPUConfig,
     IOParameters,
+    RuleTile,
     UnitCellRPUConfig,
     UpdateParameters,
 )
 from mho.simulator.configs.compounds import (
+    ChoppedTransferCompound,
     MixedPrecisionCompound,
+    OneSidedUnitCell,
     TransferCompound,
     VectorUnitCell,
 )
@@ -30,6 +35,7 @@ from mho.simulator.configs.devices import (
 from mho.simulator.configs.utils import VectorUnitCellUpdatePolicy
 from mho.simulator.presets import PCMPresetUnitCell, ReRamESPresetDevice
 from mho.simulator.rpu_base import cuda
+from mho.simulator.tiles.transfer import TorchTransferTile
 
 X = torch.tensor([[0.1, 0.2, 0.4, 0.3], [0.2, 0.1, 0.1, 0.3]])
 Y = torch.tensor([[1.0, 0.5], [0.7, 0.3]])
@@ -151,6 +157,47 @@ def test_models_of_cells_drift() -> None:
         torch.testing.assert_close(found, value * 100.0**-0.1, rtol=1e-5, atol=1e-7)
     with pytest.raises(ModuleError, match="t_inference"):
         model.drift_analog_weights(10.0)
+
+
+def fast_only(t: RuleTile) -> None:
+    t.update(0, t.x, t.d, t.lr)
+
+
+@pytest.mark.parametrize("kind", ["rule", "torch", "mp", "one-sided"])
+def test_models_of_all_cells_drift(kind: str) -> None:
+    """Wherever their arrays are, devices have a clock, which runs forward and starts anew."""
+    device = SoftBoundsDevice(drift=DriftParameter(nu=0.1, t_0=10.0), w_max=1.0, w_min=-1.0)
+    pair = [device, copy.deepcopy(device)]
+    config: Any
+    if kind == "rule":
+        cell = CustomCompound([SoftBoundsDevice(), device], rule=fast_only)
+        config = UnitCellRPUConfig(device=cell)
+    elif kind == "torch":
+        config = UnitCellRPUConfig(device=ChoppedTransferCompound([*pair]))
+        config.tile_class, config.device.units_in_mbatch = TorchTransferTile, True
+    elif kind == "mp":
+        config = DigitalRankUpdateRPUConfig(device=MixedPrecisionCompound(device=device))
+    else:
+        config = UnitCellRPUConfig(device=OneSidedUnitCell([*pair]))
+    model = AnalogSequential(AnalogLinear(4, 3, False, rpu_config=config)).eval()
+    model[0].set_weights(torch.full((3, 4), 0.2))
+    for time in (100.0, 100.0, 1000.0):
+        model.drift_analog_weights(time)
+        expected = torch.full((3, 4), 0.2 * (time / 10.0) ** -0.1)
+        torch.testing.assert_close(model[0].get_weights()[0], expected, rtol=1e-5, atol=0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(ModuleError, match="1000 s already"):
+        model.drift_analog_weights(999.0)
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+    twin = copy.deepcopy(model)
+    twin.load_state_dict(before)
+    for current in (model, twin):
+        current.drift_analog_weights(1e5)
+    assert torch.equal(model[0].get_weights()[0], twin[0].get_weights()[0])
+    next(model.analog_tiles()).program_weights(max_iter=1)
+    start = model[0].get_weights()[0]
+    model.drift_analog_weights(1000.0)
+    torch.testing.assert_close(model[0].get_weights()[0], start * 100.0**-0.1)
 
 
 def test_devices_of_a_cell_need_one_unit_of_time() -> None:

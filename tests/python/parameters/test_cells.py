@@ -71,6 +71,7 @@ REFUSED: list[tuple[str, Callable[[], Any]]] = [
     # Lists with one value per device.
     ("gamma_vec", lambda: cell(VectorUnitCell, gamma_vec=[1.0])),
     ("gamma_vec", lambda: cell(VectorUnitCell, gamma_vec=[1.0, 1.0, 1.0])),
+    ("gamma_vec", lambda: cell(VectorUnitCell, gamma_vec=[0.0, 0.0])),
     *(("gamma_vec", lambda c=c: cell(c, gamma_vec=[1.0])) for c in CHAINS),
     *(("gamma_vec", lambda c=c: cell(c, gamma_vec=[1.0, 0.0])) for c in CHAINS),
     *(("transfer_every_vec", lambda c=c: cell(c, transfer_every_vec=[1.0])) for c in CHAINS),
@@ -109,6 +110,12 @@ REFUSED: list[tuple[str, Callable[[], Any]]] = [
         "with_reset_prob",
         lambda: cell(TransferCompound, with_reset_prob=0.1, transfer_columns=False),
     ),
+    # Only chopped cells know an automatic period; there would be no transfer at all.
+    *(("transfer_every", lambda c=c: cell(c, transfer_every=-1.0)) for c in CHAINS[:2]),
+    *(
+        ("transfer_every_vec", lambda c=c: cell(c, transfer_every_vec=[1.0, -1.0]))
+        for c in CHAINS[:2]
+    ),
     ("thres_scale", lambda: cell(BufferedTransferCompound, thres_scale=0.0)),
     *(("n_reads_per_transfer", lambda c=c: cell(c, n_reads_per_transfer=2)) for c in CHAINS[2:]),
     *(("random_selection", lambda c=c: cell(c, random_selection=True)) for c in CHAINS[2:]),
@@ -117,6 +124,9 @@ REFUSED: list[tuple[str, Callable[[], Any]]] = [
     *(("in_chop_prob", lambda c=c: cell(c, in_chop_prob=-0.5)) for c in CHAINS[2:]),
     *(("out_chop_prob", lambda c=c: cell(c, out_chop_prob=1.5)) for c in CHAINS[2:]),
     *(("auto_momentum", lambda c=c: cell(c, auto_momentum=-1.0)) for c in CHAINS[2:]),
+    # A buffer that grows by itself is infinite after some hundred writes.
+    *(("momentum", lambda c=c: cell(c, momentum=1.5)) for c in CHAINS[1:]),
+    *(("momentum", lambda c=c: cell(c, momentum=-0.1)) for c in CHAINS[1:]),
     ("in_chop_prob", lambda: cell(DynamicTransferCompound, in_chop_prob=0.0)),
     ("tail_weightening", lambda: cell(DynamicTransferCompound, tail_weightening=-1.0)),
     (
@@ -220,7 +230,7 @@ ACCEPTED: list[Callable[[], Any]] = [
     lambda: cell(OneSidedUnitCell, 1, copy_inverted=True),
     lambda: cell(OneSidedUnitCell, 2, copy_inverted=True),
     PCMPresetUnitCell,
-    lambda: cell(TransferCompound, 4, gamma_vec=[0.0, 0.0, 0.0, 2.0], transfer_every=-1.0),
+    lambda: cell(TransferCompound, 4, gamma_vec=[0.0, 0.0, 0.0, 2.0], transfer_every=0.0),
     lambda: cell(TransferCompound, n_reads_per_transfer=100, random_selection=True),
     lambda: cell(TransferCompound, with_reset_prob=1.0),
     lambda: cell(BufferedTransferCompound, 3, transfer_lr_vec=[1.0, 0.5, 0.0]),

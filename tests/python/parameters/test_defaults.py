@@ -27,7 +27,7 @@ ADDED = {
     "IOParametersIRDropT": ["split_mode_bit_shift"],
     "RuntimeParameter": ["backend"],
     "TunableRPUConfig": ["tuning"],
-    "UpdateParameters": ["exact_pulses"],
+    "UpdateParameters": ["exact_pulses", "update_mode"],
     # A bare attribute in the standard, neither compared nor printed.
     "WeightQuantConfig": ["per_channel"],
 }
@@ -175,6 +175,7 @@ def field_default(field: Any) -> Any:
         ("IOParametersIRDropT", "split_mode_bit_shift", 3),
         ("RuntimeParameter", "backend", None),
         ("UpdateParameters", "exact_pulses", False),
+        ("UpdateParameters", "update_mode", enums.UpdateMode.FLOW),
     ],
 )
 def test_added_defaults(cls: str, field: str, default: object) -> None:

@@ -231,7 +231,7 @@ def test_build_config_copies_instances() -> None:
 @pytest.mark.parametrize("algorithm", EXPECTED)
 def test_build_config_for_every_device(algorithm: str, device: type[Any]) -> None:
     given = device(construction_seed=3)
-    for n_devices in (1, 2):
+    for n_devices in (1, 2) if algorithm == "sgd" else (1,):
         built = build_config(algorithm, given, construction_seed=7, n_devices=n_devices)
         assert built.core_json()
         assert built.device.construction_seed == 7

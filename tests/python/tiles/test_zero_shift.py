@@ -12,16 +12,21 @@ from mho.simulator.configs import (
     ChoppedTransferCompound,
     ConstantStepDevice,
     CustomCompound,
+    DigitalRankUpdateRPUConfig,
     IdealDevice,
     LinearStepDevice,
+    MixedPrecisionCompound,
+    OneSidedUnitCell,
     ReferenceUnitCell,
     SingleRPUConfig,
     SoftBoundsDevice,
+    SoftBoundsPmaxDevice,
     SoftBoundsReferenceDevice,
     UnitCellRPUConfig,
 )
 from mho.simulator.devices import rules
 from mho.simulator.parts.zero_shift import pulses_needed
+from mho.simulator.presets import PCMPresetDevice, PCMPresetUnitCell
 from mho.simulator.tiles import AnalogTile
 from test_training_algorithms import COLUMNS, ROWS, SCALED, error_of, named, symmetry_point
 from test_training_algorithms import device as task_device
@@ -142,8 +147,68 @@ def test_bad_arguments_change_nothing(
     assert all(torch.equal(tile.state_dict()[name], value) for name, value in before.items())
 
 
-def test_devices_without_asymmetry_need_very_many() -> None:
-    assert pulses_needed(ConstantStepDevice(dw_min=0.01), 0.01) == math.ceil(math.log(100) / 1e-5)
+def test_devices_of_mixed_precision() -> None:
+    """The device that holds the weight, as if it were alone."""
+    for device in (with_offset(), ReferenceUnitCell([with_offset(), soft(w_max=2.0, w_min=-2.0)])):
+        torch.manual_seed(0)
+        cell = MixedPrecisionCompound(device=device)
+        tile = AnalogTile(ROWS, COLUMNS, DigitalRankUpdateRPUConfig(device=cell))
+        before = tile.get_hidden_parameters()
+        tile.update(torch.full((1, COLUMNS), 0.001), torch.full((1, ROWS), 0.001))
+        collected = tile.get_hidden_parameters()["hidden_weights_chi"]
+        assert tile.zero_shift() == pytest.approx(math.log(100) / 0.01, rel=0.05)
+        planes = tile.get_hidden_parameters()
+        assert torch.equal(tile.tile.get_weights(), torch.zeros(ROWS, COLUMNS))
+        assert torch.equal(planes["hidden_weights_chi"], collected)
+        name = "hidden_weights_1" if "hidden_weights_1" in planes else "reference"
+        assert float((planes[name] - before[name]).abs().max()) > 0.2
+        if name == "reference":
+            assert float(symmetry_point(planes).square().mean().sqrt()) < 0.02
+
+
+@pytest.mark.parametrize(
+    "device",
+    [SoftBoundsDevice(w_min=0.0, w_max=1.0), PCMPresetDevice(), SoftBoundsPmaxDevice()],
+    ids=lambda device: type(device).__name__,
+)
+def test_bounds_of_all_kinds(device: Any) -> None:
+    """At zero, or not configured but derived."""
+    tile = AnalogTile(2, 3, SingleRPUConfig(device=device))
+    assert tile.zero_shift() > 0
+
+
+def one_sided() -> Any:
+    return OneSidedUnitCell([soft(w_min=0.0)])
+
+
+@pytest.mark.parametrize(
+    ("config", "match"),
+    [
+        (UnitCellRPUConfig(device=one_sided()), "OneSidedUnitCell .* up only"),
+        (UnitCellRPUConfig(device=PCMPresetUnitCell()), "PCMPresetUnitCell .* up only"),
+        (
+            UnitCellRPUConfig(device=ChoppedTransferCompound([one_sided(), soft()])),
+            "OneSidedUnitCell .* up only",
+        ),
+        (
+            DigitalRankUpdateRPUConfig(device=MixedPrecisionCompound(device=one_sided())),
+            "OneSidedUnitCell .* up only",
+        ),
+        (SingleRPUConfig(device=ConstantStepDevice()), "ConstantStepDevice has steps .* give n"),
+    ],
+)
+def test_devices_without_a_symmetry_point(config: Any, match: str) -> None:
+    tile = AnalogTile(2, 3, config)
+    before = {name: value.clone() for name, value in tile.state_dict().items()}
+    with pytest.raises(ConfigError, match=match):
+        tile.zero_shift()
+    assert all(torch.equal(tile.state_dict()[name], value) for name, value in before.items())
+
+
+def test_any_device_takes_a_number_of_pulses() -> None:
+    tile = AnalogTile(2, 3, SingleRPUConfig(device=ConstantStepDevice(count_pulses=True, **NONE)))
+    assert tile.zero_shift(5000) == 5000
+    assert bool((tile.get_pulse_counters() == 2500).all())
 
 
 @pytest.mark.slow

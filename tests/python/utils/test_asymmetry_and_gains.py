@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import math
+import warnings
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from mho.simulator.configs import (
     VectorUnitCellUpdatePolicy,
 )
 from mho.simulator.parameters.registry import register_config_class
+from mho.simulator.presets import PCMPresetUnitCell
 from mho.simulator.presets import devices as presets
 from mho.simulator.tuning import gains
 from mho.utils.tuning import asymmetry
@@ -124,6 +126,21 @@ def test_a_cell_that_chooses_devices_has_the_mean_of_their_pulls() -> None:
     cell = VectorUnitCell([soft(0.5, -0.5), soft(1.0, -1.0)], update_policy=policy)
     # One of two equal steps acts, with half of the weight: half of the mean of the slopes 2 and 1.
     assert asymmetry(cell).kappa == pytest.approx(1.5 / 2, rel=5e-3)
+
+
+def test_asymmetry_of_pairs_that_only_go_up() -> None:
+    """A step down is one up of the other device, which is at the lower bound at zero."""
+    pair = configs.OneSidedUnitCell([soft(0.8, 0.0, dw_min=0.001)])
+    found = asymmetry(pair)
+    assert found.kappa == pytest.approx(1 / 0.8 / 2, rel=0.01)
+    assert found.symmetry_point == pytest.approx(0.0, abs=1e-3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = asymmetry(PCMPresetUnitCell())
+    # Steps of 0.01 (1 + 27.235 exp(-2.5 w)); the fit is of the third power over a tenth.
+    step = PCMPresetUnitCell().calc_weight_granularity()
+    assert found.kappa == pytest.approx(0.01 * 27.235 * 2.5 / 2 / step, rel=0.2)
+    assert found.symmetry_point == pytest.approx(0.0, abs=0.01)
 
 
 def test_symmetry_point_of_a_device_that_is_off() -> None:

@@ -134,6 +134,16 @@ def test_a_device_that_never_relaxes_gets_no_choppers() -> None:
     assert math.ceil(1 / agad.device.in_chop_prob) == 16
 
 
+def test_remarks_on_a_device_that_never_relaxes() -> None:
+    """It has no symmetry point that could spread, and what it remembers does not matter to AGAD."""
+    constant = ConstantStepDevice()
+    for name in ALGORITHMS:
+        found = learnable(build_config(name, constant), 64, 10, vectors=30_000, explain=True)
+        assert not any("symmetry points spread" in text for text in found.advice), name
+        remembers = any("remembers" in text for text in found.warnings)
+        assert remembers == (name in ("tt", "ttv2", "c-ttv2")), name
+
+
 def test_mixed_precision_collects_several_batches_and_loses_no_count() -> None:
     config = learnable(build_config("mp", presets.ReRamSBPresetDevice()), 64, 64, batch=16, v=2.0)
     assert config.device.transfer_every == 2
@@ -168,10 +178,19 @@ def test_explanation_is_a_table() -> None:
     assert found.memory == pytest.approx(64 / found.leak)
 
 
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("dw_min", [1e-7, 1e-5, 1.9])
+def test_devices_of_any_number_of_states_are_built(name: str, dw_min: float) -> None:
+    config = build_config(name, soft(1.0, -1.0, dw_min=dw_min), tune=True)
+    tile = AnalogTile(3, 4, config)
+    tile.update(torch.ones(2, 4), torch.ones(2, 3))
+    assert bool(torch.isfinite(tile.tile.get_weights()).all())
+
+
 def test_devices_without_end() -> None:
     endless = ConstantStepDevice(w_max=1e15, w_min=-1e15)
     assert learnable(build_config("agad", endless), 7, 5).device.transfer_update.desired_bl == 31
-    assert learnable(build_config("mp", endless), 7, 5).update.desired_bl == 1_000_000
+    assert learnable(build_config("mp", endless), 7, 5).update.desired_bl == 65535
 
 
 def test_perfect_reads_have_no_noise() -> None:
@@ -230,7 +249,13 @@ def test_residual_learning_keeps_devices_that_differ() -> None:
         (lambda: learnable(build_config("tt", soft()), 3, 2, vectors=0), ArgumentError, "vectors"),
         (lambda: learnable(build_config("tt", soft(dw_min=-1)), 3, 2), ConfigError, "dw_min"),
         (lambda: build_config("sgd", soft(), tune=True), ArgumentError, "tune"),
+        (lambda: build_config("erider", soft(), tune=True), ArgumentError, "tune: erider"),
+        (lambda: build_config("low-rank", soft(), tune=True), ArgumentError, "tune"),
         (lambda: build_config("tt", soft(), tune="quick"), ArgumentError, "tune"),
+        (lambda: build_config("tt", soft(), n_devices=3), ArgumentError, "n_devices: tt"),
+        (lambda: build_config("mp", soft(), n_devices=2), ArgumentError, "n_devices"),
+        (lambda: build_config("erider", soft(), n_devices=3), ArgumentError, "n_devices"),
+        (lambda: build_config("sgd", soft(), n_devices=0), ArgumentError, "n_devices"),
         (lambda: built("tt", tune=TuningParameter(v=-1.0)), ConfigError, "tuning.v"),
         (lambda: built("tt", tune=TuningParameter(rho=0.0)), ConfigError, "tuning.rho"),
         (lambda: built("tt", tune=TuningParameter(batch=0)), ConfigError, "tuning.batch"),

@@ -105,8 +105,13 @@ fn failed_updates_change_nothing() {
     // In the calling thread, and in others.
     for threads in [1, 2] {
         par::set_num_threads(threads).unwrap();
-        for device in devices(0.1) {
-            for work in Work::all(&device, SIZES, [3, 300]) {
+        // Infinitely fine steps know one way only.
+        let fine = devices(0.1).into_iter().map(|mut device| {
+            device.pulsed_mut().unwrap().dw_min = 0.0;
+            (device, 1)
+        });
+        for (device, ways) in devices(0.1).into_iter().map(|device| (device, 6)).chain(fine) {
+            for work in Work::all(&device, SIZES, [3, 300]).into_iter().take(ways) {
                 let before = State::new(&work);
                 let expected = before.clone().after(&work);
                 assert!(expected != before.bits(), "{}", work.name);

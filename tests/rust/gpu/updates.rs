@@ -1,6 +1,6 @@
 //! Pulses.
 
-use mho_core::config::{PulseType, UpdateParameters};
+use mho_core::config::{PulseType, UpdateMode, UpdateParameters};
 use mho_core::devices::DeviceConfig;
 
 use super::adapter;
@@ -42,6 +42,28 @@ fn every_device_moves_as_on_the_processor() {
                 let tolerance = tolerance(pulse_type, pulses);
                 assert!(difference < tolerance, "{name}: {difference} apart, not {tolerance}");
             }
+        }
+    }
+}
+
+/// Infinitely fine steps, in closed form and by one step for each sample. Each of them rounds the weight and
+/// its change a few times, and the next ones carry that on.
+#[test]
+fn infinitely_fine_steps_lead_as_far_as_on_the_processor() {
+    let Some(pick) = adapter() else { return };
+    for (name, mut device) in devices() {
+        device.pulsed_mut().unwrap().dw_min = 0.0;
+        for update_mode in [UpdateMode::Flow, UpdateMode::Euler] {
+            let update = UpdateParameters { update_mode, ..UpdateParameters::default() };
+            let mut pair = Pair::new(device.clone(), update, &pick);
+            pair.start();
+            let before = pair.weights.clone();
+            let counts = pair.update(300, Some(0.5), 2);
+            assert!(counts.iter().all(|count| *count == 0) && pair.weights != before, "{name}");
+            let difference = pair.difference();
+            println!("{name} {update_mode:?}: {difference:.2e} apart");
+            let tolerance = 300.0 * 2.0 * f32::EPSILON;
+            assert!(difference < tolerance, "{name}: {difference} apart, not {tolerance}");
         }
     }
 }

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from tqdm import tqdm
 
-from mho import pending
 from mho.documented import documented
 from mho.exceptions import ArgumentError, ConfigError, warn_caller
 from mho.inference.calibration.observers import (
@@ -22,6 +21,9 @@ from mho.inference.calibration.observers import (
     MovingStd,
     Observer,
 )
+from mho.nn.low_precision_modules.calibration import (
+    calibrate_quantization_ranges as calibrate_quantization_ranges,
+)
 from mho.simulator.parameters.arguments import check_size
 from mho.simulator.parameters.enums import NoiseManagementType
 from mho.simulator.parameters.finite import all_finite
@@ -30,8 +32,6 @@ from mho.simulator.parameters.pre_post import PrePostProcessingRPU
 from mho.simulator.parameters.signatures import checked
 from mho.simulator.tiles.editing import edit
 from mho.simulator.tiles.periphery import TileWithPeriphery
-
-pending.explain(__name__)
 
 _RANGE = "pre_post.input_range."
 

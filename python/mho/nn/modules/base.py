@@ -1,6 +1,6 @@
 """What all analog layers and containers have in common."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 import torch
@@ -36,6 +36,12 @@ class AnalogLayerBase(_Mixin):
     IS_CONTAINER: ClassVar[bool] = False
     """Whether the module only holds analog layers instead of being one."""
 
+    STANDS_FOR_LAYER: ClassVar[bool] = False
+    """Whether a container takes the place of one digital module, with its hooks and attributes."""
+
+    OWN_ENTRIES: ClassVar[tuple[str, ...]] = ("analog_module",)
+    """Attributes that a digital layer in the place of this one does not have."""
+
     def __prepare_scriptable__(self) -> NoReturn:
         """Refuse `torch.jit.script`, which asks every module below a model by this method.
 
@@ -46,6 +52,10 @@ class AnalogLayerBase(_Mixin):
             f"torch.jit.script: cannot compile {type(self).__name__}; use torch.compile or"
             " torch.export"
         )
+
+    def digital_entries(self) -> Collection[str]:
+        """Return names of entries of the digital layer in whose place it is, which it has not."""
+        return ()
 
     def analog_tiles(self) -> Iterator[TileWithPeriphery]:
         """Yield every tile at or below this module once."""

@@ -39,8 +39,6 @@ _LIKE = frozenset("new new_tensor type".split())
 class WeightedLayer(Protocol):
     """What the view needs of a layer."""
 
-    analog_module: Any
-
     def get_weights(self, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
         """Return copies of the logical weights and of the bias."""
 
@@ -55,15 +53,19 @@ class WeightSource:
     between: steps go on from what was written last, as long as nothing else has changed the layer.
     """
 
-    def __init__(self, layer: WeightedLayer, shape: tuple[int, ...], is_bias: bool) -> None:
+    def __init__(
+        self, layer: WeightedLayer, module: Any, shape: tuple[int, ...], is_bias: bool
+    ) -> None:
         """Remember the layer; nothing is read.
 
         Args:
             layer: Layer.
+            module: What holds its tiles, and its digital bias.
             shape: Shape of its weights, or of its bias.
             is_bias: Whether it is the bias.
         """
         self.layer = layer
+        self.module = module
         self.shape = shape
         self.is_bias = is_bias
         self._written: Tensor | None = None
@@ -71,12 +73,11 @@ class WeightSource:
 
     def contexts(self) -> Iterator[Tensor]:
         """Yield the parameters by which optimizers train the values."""
-        module = self.layer.analog_module
         bias = self.digital_bias()
         if bias is not None:
             yield bias
             return
-        for part in module.modules():
+        for part in self.module.modules():
             for name in ("analog_ctx", "shared_weights", "weight"):
                 value = part._parameters.get(name)
                 if value is not None:
@@ -84,15 +85,14 @@ class WeightSource:
 
     def digital_bias(self) -> Tensor | None:
         """Return the parameter of a digital bias, None if the values are in the array."""
-        bias: Tensor | None = self.layer.analog_module._parameters.get("bias")
+        bias: Tensor | None = self.module._parameters.get("bias")
         return bias if self.is_bias else None
 
     def read(self) -> Tensor:
         """Return a copy of the present values."""
         values = self.layer.get_weights()[int(self.is_bias)]
         assert values is not None  # a layer without bias gives no source for it
-        module = self.layer.analog_module
-        return values.to(module.device, io_dtype(module))
+        return values.reshape(self.shape).to(self.module.device, io_dtype(self.module))
 
     def for_steps(self) -> Tensor:
         """Return a copy of the values that a step in place goes on from."""
@@ -150,7 +150,7 @@ class LayerWeight(Tensor):
             path: Views to be taken of them.
             like: Shape and strides of the result of these views.
         """
-        module = source.layer.analog_module
+        module = source.module
         shape = source.shape if like is None else like.shape
         strides = None if like is None else like.stride()
         # For torch a tensor of the meta device, which answers itself what its device is: code in
@@ -194,7 +194,7 @@ class LayerWeight(Tensor):
         """Run an operation on the values; views stay views, writes go to the tiles."""
         kwargs = kwargs or {}
         if func is torch.ops.prim.device.default:
-            return args[0]._source.layer.analog_module.device
+            return args[0]._source.module.device
         schema = func._schema
         _refuse_recorded_product(schema.name.partition("::")[2], args, kwargs)
         if schema.is_mutable:

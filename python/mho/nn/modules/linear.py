@@ -1,6 +1,5 @@
 """Fully connected layer on one tile or on an array of tiles."""
 
-from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import torch
@@ -10,6 +9,7 @@ from mho.exceptions import InputError, short_traceback
 from mho.nn.conversion_table import register_analog
 from mho.nn.modules import loading
 from mho.nn.modules.base import AnalogLayerBase
+from mho.nn.modules.construction import build, weights_follow
 from mho.nn.modules.layer_weight import (
     LayerWeight,
     WeightSource,
@@ -33,9 +33,6 @@ from mho.simulator.state.transaction import nobody_sees
 from mho.simulator.tiles.analog import SingleRPUConfig
 
 LinearT = TypeVar("LinearT", bound="AnalogLinear")
-
-_weights_follow: ContextVar[bool] = ContextVar("weights_follow", default=False)
-"""Whether layers that are built get their weights at once, so that none need be drawn."""
 
 
 @register_analog(nn.Linear)
@@ -82,15 +79,11 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
         self.in_features = in_features
         self.out_features = out_features
         self.analog_module: Any
-        if _weights_follow.get():
-            # The seed is the only draw, and the next layer has to have another one.
+
+        def make_tiles() -> None:
             self.analog_module = tile_module_class(out_features, in_features, rpu_config, bias)
-            return
-        # The tile draws its seed from torch's generator; the layer must not consume that draw.
-        with torch.random.fork_rng(devices=[]):
-            self.analog_module = tile_module_class(out_features, in_features, rpu_config, bias)
-        with nobody_sees():
-            self.reset_parameters()
+
+        build(make_tiles, self.reset_parameters)
 
     @property
     def weight(self) -> LayerWeight:  # type: ignore[override]
@@ -102,14 +95,14 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
         Raises:
             ModuleError: On assignment; use `set_weights`.
         """
-        return LayerWeight(WeightSource(self, self._weight_shape(), False))
+        return LayerWeight(WeightSource(self, self._analog_module(), self._weight_shape(), False))
 
     @property
     def bias(self) -> LayerWeight | None:  # type: ignore[override]
         """Bias ``[out_features]`` in the same way, true as a condition; None without one."""
         if not self._has_bias():
             return None
-        return LayerWeight(WeightSource(self, (self.out_features,), True))
+        return LayerWeight(WeightSource(self, self._analog_module(), (self.out_features,), True))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in ("weight", "bias"):
@@ -201,11 +194,8 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
         sizes = module.in_features, module.out_features, module.bias is not None
         if module.weight.is_meta:
             return cls(*sizes, rpu_config, tile_module_class).train(module.training)
-        token = _weights_follow.set(True)
-        try:
+        with weights_follow():
             layer = cls(*sizes, rpu_config, tile_module_class).train(module.training)
-        finally:
-            _weights_follow.reset(token)
         with warning_of_clipping(), nobody_sees():
             layer.set_weights(module.weight, module.bias)
         return layer.to(module.weight.device, module.weight.dtype)

@@ -17,7 +17,8 @@ from mho.simulator.state.plan import deferred_commits
 from mho.simulator.state.tensor_group import TensorGroup
 from mho.simulator.tiles.module import TileModule
 
-_TILE = "analog_module"
+# Where layers have their tiles.
+_TILES = ("analog_module", "array")
 # What puts a prefix before all names of a state.
 _WRAPPERS = {
     "_orig_mod.": "torch.compile",
@@ -85,7 +86,8 @@ def check_origin(module: nn.Module, state_dict: Mapping[str, Any]) -> None:
             )
     for name, child in children.items():
         layer = f"{name}." if name else ""
-        if _TILE in child._modules and is_digital_entry(state_dict, layer):
+        is_layer = hasattr(child, "OWN_ENTRIES") and not child._modules.keys().isdisjoint(_TILES)
+        if is_layer and is_digital_entry(state_dict, layer):
             raise InputError(f"state_dict: {digital_entry(layer)}")
 
 
@@ -96,8 +98,9 @@ def is_digital_entry(state_dict: Mapping[str, Any], prefix: str) -> bool:
         state_dict: Entries to load.
         prefix: Name of the layer with a dot behind it, empty for that of a model.
     """
+    tiles = tuple(f"{prefix}{name}." for name in _TILES)
     return f"{prefix}weight" in state_dict and not any(
-        name.startswith(f"{prefix}{_TILE}.") for name in state_dict
+        name.startswith(tiles) for name in state_dict
     )
 
 
@@ -109,7 +112,7 @@ def digital_entry(prefix: str) -> str:
     """
     return (
         f"it has the weights of a digital layer, {prefix + 'weight'!r}, but this layer is analog"
-        f" and keeps its own in {prefix}{_TILE}; load the state into the digital model and convert"
+        f" and keeps its own in its tiles; load the state into the digital model and convert"
         " that with convert_to_analog, or hand the weights to set_weights of the layers"
     )
 

@@ -23,6 +23,7 @@ from torch.utils import checkpoint
 
 from mho.exceptions import TileError
 from mho.simulator.parts.input_range import InputRange
+from mho.simulator.parts.quantized_periphery import RangeFollower
 from mho.simulator.state.names import AnalogTileStateNames as Names
 
 _RUNNING = "running_abs_max"
@@ -179,9 +180,15 @@ def _changed_by_calls(tile: RepeatableTile) -> list[Tensor]:
         *counters,
         tile._buffers.get("input_range_update_idx"),
         *(None if group is None else group._buffers.get(_RUNNING) for group in lines),
+        *(value for module in tile.modules() for value in _ranges_of(module)),
         tile.input_processing.value(),
     )
     return [value for value in candidates if value is not None]
+
+
+def _ranges_of(module: nn.Module) -> list[Tensor]:
+    """Return what a quantiser changes while it follows the data."""
+    return module.changed_by_calls() if isinstance(module, RangeFollower) else []
 
 
 @torch.no_grad()
@@ -189,7 +196,8 @@ def _write(tile: RepeatableTile, values: list[Tensor]) -> None:
     range_ = tile.input_processing.value()
     for tensor, value in zip(_changed_by_calls(tile), values, strict=True):
         # Autograd may hold the range, which has its own value again when it is asked for.
-        (tensor.data if tensor is range_ else tensor).copy_(value)
+        is_held = tensor is range_ or tensor.requires_grad
+        (tensor.data if is_held else tensor).copy_(value)
 
 
 _warned: list[bool] = []

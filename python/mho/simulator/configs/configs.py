@@ -1,6 +1,5 @@
 """Names of the configurations of tiles; each stands in the file of the tile that it asks for."""
 
-from mho import pending
 from mho.inference.compensation.base import BaseDriftCompensation
 from mho.inference.compensation.drift import GlobalDriftCompensation
 from mho.inference.noise.base import BaseNoiseModel
@@ -30,22 +29,26 @@ from mho.simulator.parameters.quantization import ActivationQuantConfig
 from mho.simulator.parameters.runtime import RuntimeParameter
 from mho.simulator.parameters.training import UpdateParameters
 from mho.simulator.raw_tiles.torch.tile import TorchSimulatorTile
+from mho.simulator.raw_tiles.torch.tile_ir_drop import TorchSimulatorTileIRDropT
 from mho.simulator.tiles.analog import (
     AnalogTile,
     DigitalRankUpdateRPUConfig,
     SingleRPUConfig,
     UnitCellRPUConfig,
 )
-from mho.simulator.tiles.array import TileModuleArray
+from mho.simulator.tiles.array import QuantizedTileModuleArray, TileModuleArray
 from mho.simulator.tiles.floating_point import FloatingPointRPUConfig, FloatingPointTile
 from mho.simulator.tiles.inference import InferenceRPUConfig, InferenceTile
 from mho.simulator.tiles.inference_torch import (
-    QuantizedTorchInferenceRPUConfig,
     TorchInferenceRPUConfig,
     TorchInferenceRPUConfigIRDropT,
     TorchInferenceTile,
 )
 from mho.simulator.tiles.io_managed import IOManagedRPUConfig
+from mho.simulator.tiles.quantized_inference_torch import (
+    QuantizedTorchInferenceRPUConfig,
+    QuantizedTorchInferenceTile,
+)
 
 __all__ = [
     "ActivationQuantConfig",
@@ -73,7 +76,9 @@ __all__ = [
     "PrePostProcessingRPU",
     "PulseType",
     "PulsedDevice",
+    "QuantizedTileModuleArray",
     "QuantizedTorchInferenceRPUConfig",
+    "QuantizedTorchInferenceTile",
     "RuntimeParameter",
     "SingleRPUConfig",
     "TileModuleArray",
@@ -81,6 +86,7 @@ __all__ = [
     "TorchInferenceRPUConfigIRDropT",
     "TorchInferenceTile",
     "TorchSimulatorTile",
+    "TorchSimulatorTileIRDropT",
     "TransferCompound",
     "UnitCell",
     "UnitCellRPUConfig",
@@ -90,5 +96,3 @@ __all__ = [
     "WeightRemapParameter",
     "tile_parameters_to_bindings",
 ]
-
-pending.explain(__name__)

@@ -15,6 +15,7 @@ from mho.simulator.devices.cells.vector import VectorUnitCell
 from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.devices.pulsed import PulsedDevice
 from mho.simulator.devices.rules.residual import weights_of_devices
+from mho.simulator.parameters.arguments import check_size
 from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.enums import (
     BoundManagementType,
@@ -38,6 +39,7 @@ FAST = 3.0
 Factory = Callable[..., Any]
 
 _RANK = 4
+_RULES = ("residual", "erider", "low-rank")
 T = TypeVar("T")
 
 _ALIASES = {
@@ -80,20 +82,27 @@ def build_config(
         device: Device, its class or a function that makes it; an instance is copied for each use.
         io_parameters: Parameters of all products, in the same forms.
         up_parameters: Parameters of all updates, in the same forms.
-        n_devices: Devices per crosspoint, for `sgd` and `residual` only.
+        n_devices: Devices per crosspoint of `sgd` and `residual`, which needs two or more; the
+            other algorithms have a number of their own.
         construction_seed: Seed of the spreads between devices, set on the outermost device.
         tune: Whether every tile is to derive the settings of the algorithm from its device and its
             size, with which it learns on every preset device; `"fast"` lets the weight follow three
-            times the learning rate. See [`learnable`][mho.utils.tuning.learnable].
+            times the learning rate. There are rules for `tt`, `ttv2`, `c-ttv2`, `agad`, `mp`
+            and `residual`. See [`learnable`][mho.utils.tuning.learnable].
         kwargs: Further fields of the configuration, such as `mapping`.
 
     Raises:
-        ArgumentError: The algorithm is unknown, a factory does not return what it should, or there
-            is nothing to tune.
+        ArgumentError: The algorithm is unknown, a factory does not return what it should, the
+            algorithm has another number of devices, or there is nothing to tune.
     """
     name = _ALIASES.get(algorithm.lower()) if isinstance(algorithm, str) else None
     if name is None:
         raise ArgumentError(f"algorithm: expected one of {', '.join(_ALIASES)}, got {algorithm!r}")
+    if check_size("n_devices", n_devices) > 1 and name not in ("sgd", "residual"):
+        raise ArgumentError(
+            f"n_devices: {algorithm} has a number of devices of its own, got {n_devices}; leave it"
+            " out, or use 'sgd' or 'residual'"
+        )
     parts = _Parts(device, io_parameters, up_parameters)
     shared = {"forward": parts.io(), "backward": parts.io(), **_tuning(tune, name), **kwargs}
     if name == "sgd":
@@ -101,7 +110,7 @@ def build_config(
     if name == "mp":
         cell = MixedPrecisionCompound(device=parts.device(), construction_seed=construction_seed)
         return DigitalRankUpdateRPUConfig(device=cell, update=parts.up(), **shared)
-    if name in ("residual", "erider", "low-rank"):
+    if name in _RULES:
         rule = _by_rule(name, parts, n_devices)
         rule.construction_seed = construction_seed
         update = parts.up(desired_bl=5) if name == "erider" else parts.up()
@@ -119,6 +128,11 @@ def _tuning(tune: bool | str | TuningParameter, name: str) -> dict[str, TuningPa
         return {}
     if name == "sgd":
         raise ArgumentError("tune: sgd has no settings that could be derived; leave it False")
+    if name in _RULES and name != "residual":
+        raise ArgumentError(
+            f"tune: {name} is a rule in Python, for which no settings can be derived; leave it"
+            " False, and change config.device.params"
+        )
     if tune is True:
         return {"tuning": TuningParameter()}
     if tune == "fast":

@@ -72,6 +72,10 @@ class CrosspointDevice(ConfigBase):
         """Return whether weights decay, which the tile then does after each mini-batch."""
         return bool(getattr(self, "lifetime", 0.0) > 0.0)
 
+    def flows(self) -> bool:
+        """Return whether steps are infinitely fine: of a pulsed device, or of all of a cell."""
+        return False
+
     def calc_weight_granularity(self) -> float:
         """Return the mean change of the weight by one pulse at weight zero, in units of the weight.
 

@@ -36,8 +36,8 @@ class CustomPulsedDevice(PulsedDevice):
     """Names of the hidden parameters that `draw_planes` adds, in their order."""
 
     write_noise_std: float = 0.0
-    """Noise of the visible weight around the stored one, relative to `dw_min`; drawn at each
-    change."""
+    """Noise of the visible weight around the stored one, relative to `dw_min`, absolute if that is
+    zero; drawn at each change."""
 
     apply_write_noise_on_set: bool = True
     """Draw that noise when weights are set, too."""
@@ -49,6 +49,10 @@ class CustomPulsedDevice(PulsedDevice):
 
         Called for all crosspoints with each pulse; what it returns for crosspoints without a pulse
         is not used. With write noise, the weights are the persistent ones.
+
+        With `dw_min = 0` the weights follow `dw/du = step(w) - w` by Runge-Kutta steps of fourth
+        order, eight for each sample. `dwmin_up` and `dwmin_down` are factors around one then, to
+        which the change has to be proportional, and `noise` is zero.
 
         Args:
             weight: Present weights, float32 `[out, x_size]`.
@@ -101,10 +105,11 @@ class CustomPulsedDevice(PulsedDevice):
 
     def _wire_params(self, path: str) -> dict[str, Any]:
         granularity = self.calc_weight_granularity()
-        if not (self.dw_min > 0.0 and granularity > 0.0):
+        if not self.flows() and not (self.dw_min > 0.0 and granularity > 0.0):
             field = "dw_min" if not self.dw_min > 0.0 else "calc_weight_granularity"
             raise ConfigError(f"{join(path, field)}: must be positive")
-        node = value_to_wire(granularity / self.dw_min, join(path, "calc_weight_granularity"))
+        share = 1.0 if self.flows() else granularity / self.dw_min
+        node = value_to_wire(share, join(path, "calc_weight_granularity"))
         names = ("write_noise_std", "apply_write_noise_on_set")
         return {
             "pulsed": fields_to_wire(self, path, [f.name for f in fields(PulsedDevice)]),

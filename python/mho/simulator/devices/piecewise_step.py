@@ -27,8 +27,8 @@ class PiecewiseStepDevice(PulsedDevice):
     """Steps down at the nodes, relative to `dw_min`; as many as `piecewise_up`."""
 
     write_noise_std: float = 0.0
-    """Noise of the visible weight around the stored one, relative to `dw_min`; drawn at each
-    change."""
+    """Noise of the visible weight around the stored one, relative to `dw_min`, absolute if that is
+    zero; drawn at each change."""
 
     apply_write_noise_on_set: bool = True
     """Draw that noise when weights are set, too."""

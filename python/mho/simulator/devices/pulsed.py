@@ -1,5 +1,6 @@
 """Fields that all pulsed devices share."""
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -41,7 +42,15 @@ class PulsedDevice(CrosspointDevice):
     """Power-law drift; off while `nu` is zero."""
 
     dw_min: float = 0.001
-    """Mean change of the weight by one pulse."""
+    """Mean change of the weight by one pulse.
+
+    Zero is the ideal limit of infinitely fine steps: there are no pulses, and of each sample the
+    weight goes along the mean response of its device by the length `learning_rate |d x|`, in
+    closed form, within its bounds. The hidden parameters `dwmin_up` and `dwmin_down` are factors
+    around one then. `dw_min_dtod`, `dw_min_std` and all noise of pulses have no effect;
+    `up_down_dtod` is a spread of the rates, and `write_noise_std` is absolute. See
+    `UpdateParameters.update_mode`.
+    """
 
     dw_min_dtod: float = 0.3
     """Relative spread of `dw_min`."""
@@ -93,15 +102,21 @@ class PulsedDevice(CrosspointDevice):
     """Relative spread of `w_min`."""
 
     count_pulses: bool = False
-    """Count the pulses that each device receives."""
+    """Count the pulses that each device receives; not with `dw_min = 0`, which has none."""
 
     def calc_weight_granularity(self) -> float:
         """Return the mean change of the weight by one pulse at weight zero."""
         return float(self.dw_min)
 
     def calc_num_states(self) -> float:
-        """Return the number of steps between the mean bounds."""
+        """Return the number of steps between the mean bounds, infinity for `dw_min = 0`."""
+        if self.flows():
+            return math.inf
         return (self.w_max - self.w_min) / self.calc_weight_granularity()
+
+    def flows(self) -> bool:
+        """Return whether steps are infinitely fine: whether `dw_min` is zero."""
+        return self.dw_min == 0.0
 
     def _wire_params(self, path: str) -> dict[str, Any]:
         shared = [f.name for f in fields(PulsedDevice)]

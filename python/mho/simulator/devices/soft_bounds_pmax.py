@@ -24,7 +24,8 @@ class SoftBoundsPmaxDevice(SoftBoundsDevice):
     With $B = (r_{max} - r_{min}) / (1 - e^{-\alpha p_{max}})$, `n` pulses up from `range_min` give
     $r_{min} + B (1 - e^{-\alpha n})$ and reach `range_max` at `p_max`, and `n` pulses down from
     `range_max` give $r_{max} - B (1 - e^{-\alpha n})$, to second order in `alpha`. The fields
-    `dw_min`, `up_down`, `w_max` and `w_min` follow from these and stay None.
+    `dw_min`, `up_down`, `w_max` and `w_min` follow from these and stay None; `dw_min` may be zero
+    for infinitely fine steps between the bounds that follow.
     """
 
     dw_min: float | None = _derived()  # type: ignore[assignment]
@@ -82,7 +83,8 @@ class SoftBoundsPmaxDevice(SoftBoundsDevice):
         Raises:
             ConfigError: As `soft_bounds_values`.
         """
-        return self.soft_bounds_values()["dw_min"]
+        values = self.soft_bounds_values()
+        return 0.0 if self.flows() else values["dw_min"]
 
     def calc_num_states(self) -> float:
         """Return the number of steps between the mean bounds.
@@ -91,10 +93,12 @@ class SoftBoundsPmaxDevice(SoftBoundsDevice):
             ConfigError: As `soft_bounds_values`.
         """
         values = self.soft_bounds_values()
-        return (values["w_max"] - values["w_min"]) / values["dw_min"]
+        return math.inf if self.flows() else (values["w_max"] - values["w_min"]) / values["dw_min"]
 
     def _wire_params(self, path: str) -> dict[str, Any]:
-        values = self.soft_bounds_values(path)
+        values = dict(self.soft_bounds_values(path))
+        if self.flows():
+            values["dw_min"] = 0.0
         for name, value in values.items():
             given = getattr(self, name)
             if given is not None and not math.isclose(given, value):

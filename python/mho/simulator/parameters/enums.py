@@ -119,6 +119,17 @@ class PulseType(Enum):
 
 
 @documented
+class UpdateMode(Enum):
+    """How weights follow an update if steps are infinitely fine (`dw_min = 0`)."""
+
+    FLOW = "Flow"
+    """Along the response of the device: the limit of many small pulses, in closed form."""
+
+    EULER = "Euler"
+    """By one step for each sample, of the size that the response has at the old weight."""
+
+
+@documented
 class WeightModifierType(Enum):
     """Change of the weights that the passes of hardware-aware training see.
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
 from typing import Any, TypeVar
 
+import numpy as np
+
 from mho.exceptions import ConfigError, warn_caller
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -64,13 +66,42 @@ def is_storable(function: object) -> bool:
 
 
 def key_of(function: FunctionType) -> str:
-    """Return what a function is looked up by: its name, of a nameless one its source as well.
+    """Return what a function is looked up by.
+
+    Its name; of a nameless one the source as well, and the values that it closes over or has as
+    defaults, in which functions of one source differ.
 
     Args:
         function: Function.
     """
     name = name_of(function)
-    return name if is_storable(function) else f"{name}#{source_hash(function)}"
+    if is_storable(function):
+        return name
+    return f"{name}#{source_hash(function)}{_held(function)}"
+
+
+def _held(function: FunctionType) -> str:
+    """Return a hash of values that belong to a function, empty without any."""
+    values: list[Any] = list(function.__defaults__ or ())
+    values += (function.__kwdefaults__ or {}).items()
+    for cell in function.__closure__ or ():
+        try:
+            values.append(cell.cell_contents)
+        except ValueError:  # of a variable that is not set yet
+            values.append(None)
+    if not values:
+        return ""
+    text = "|".join(map(_described, values))
+    return f"#{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _described(value: Any) -> str:
+    """Return a text of a value that cannot change, and of any other one which object it is."""
+    if isinstance(value, tuple):
+        return f"({','.join(map(_described, value))})"
+    if isinstance(value, (bool, int, float, str, np.generic, type(None))):
+        return repr(value)
+    return f"{type(value).__qualname__}@{id(value):x}"
 
 
 def source_hash(function: FunctionType) -> str:
@@ -140,7 +171,7 @@ def decode(value: dict[str, Any], path: str) -> FunctionType:
         ConfigError: No such function is known to the process.
     """
     key, source = str(value["function"]), str(value.get("source"))
-    function = _KNOWN.get(key)
+    function = _KNOWN.get(key) or _only_one_like(key, path)
     if function is None:
         raise ConfigError(
             f"{path}: the function {key!r} is unknown; import its module and decorate it with"
@@ -148,6 +179,19 @@ def decode(value: dict[str, Any], path: str) -> FunctionType:
         )
     check_source(function, source, key, path)
     return function
+
+
+def _only_one_like(key: str, path: str) -> FunctionType | None:
+    """Return the only known function of a name and a source, with a warning; None without one."""
+    parts = key.split("#")
+    found = [known for name, known in _KNOWN.items() if name.split("#")[:2] == parts[:2]]
+    if len(parts) < 2 or len(found) != 1:
+        return None
+    warn_caller(
+        f"{path}: {parts[0]!r} closes over other values or objects than the one that the state was"
+        " saved with; the present one is used"
+    )
+    return found[0]
 
 
 def call_of(cls: type) -> FunctionType | None:

@@ -15,6 +15,7 @@ from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar, Union
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mho.exceptions import ArgumentError, short_traceback
@@ -53,6 +54,8 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        if torch.compiler.is_compiling():  # annotations cannot be looked up in a captured graph
+            return function(*args, **kwargs)
         signature = _signature(function)
         given = signature.bind(*args, **kwargs)
         hints = _hints(function)

@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 
 from mho.simulator.parameters.config_base import ConfigBase
-from mho.simulator.parameters.enums import PulseType
+from mho.simulator.parameters.enums import PulseType, UpdateMode
 from mho.simulator.parameters.registry import register_config_class
+
+MOST_PULSES = 65535
+"""Largest `desired_bl`, the longest train of pulses that the core makes."""
 
 
 @register_config_class
@@ -53,4 +56,11 @@ class UpdateParameters(ConfigBase):
 
     Otherwise kernels add up pulses as long as mean, variance and skewness of the weights stay those
     of one pulse after another. Deterministic pulses are never added up.
+    """
+
+    update_mode: UpdateMode = UpdateMode.FLOW
+    """How weights follow an update of devices without a step, `dw_min = 0`.
+
+    There are no pulses then: besides this field only `pulse_type` acts, if it is `NONE` or
+    `NONE_WITH_DEVICE`. `res` and `sto_round` round probabilities of pulses and are refused.
     """

@@ -1,10 +1,11 @@
 """Configurations that belong to tiles: every change is checked by them, and acts at once.
 
-An object of a configuration knows whose it is, and its lists know the object that they are in. A
-change is made, then every owner checks it; if one refuses, it is undone and the error raised.
+An object of a configuration knows whose it is, its lists and dictionaries know the object that they
+are in. A change is made, then every owner checks it; if one refuses, it is undone and the error
+raised.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Protocol
 
@@ -35,7 +36,7 @@ Reference = Callable[[], Owner | None]
 
 
 def watch(value: Any, reference: Reference) -> None:
-    """Make an owner know of every change of a configuration and of all objects and lists in it.
+    """Make an owner know of every change of a configuration and of all that is in it.
 
     Args:
         value: Object of a configuration; what is none is left alone.
@@ -52,6 +53,9 @@ def watch(value: Any, reference: Reference) -> None:
 
 
 def _watched(item: Any, holder: Any, name: str, reference: Reference) -> Any:
+    if isinstance(item, dict):  # of plain values, in all configurations
+        ours = isinstance(item, WatchedDict) and item.holder is holder
+        return item if ours else WatchedDict(item, holder, name)
     if not isinstance(item, list):
         watch(item, reference)
         return item
@@ -198,3 +202,67 @@ class WatchedList(list[Any]):
     def sort(self, **kwargs: Any) -> None:
         """Sort the elements."""
         self._change("sort", **kwargs)
+
+
+class WatchedDict(dict[Any, Any]):
+    """Dictionary in a configuration that has owners; copies of it are plain dictionaries."""
+
+    def __init__(self, values: Mapping[Any, Any], holder: Any, name: str) -> None:
+        """Remember where it is.
+
+        Args:
+            values: Entries.
+            holder: Object of the configuration that it belongs to.
+            name: Name of its field there.
+        """
+        super().__init__(values)
+        self.holder, self.name = holder, name
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Copy and pickle as a plain dictionary."""
+        return dict, (dict(self),)
+
+    def _change(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        old = dict(self)
+
+        def undo() -> None:
+            dict.clear(self)
+            dict.update(self, old)
+
+        result = getattr(dict, method)(self, *args, **kwargs)
+        settle(self.holder, self.name, old, undo)
+        return result
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Set an entry."""
+        number = isinstance(value, np.generic)
+        self._change("__setitem__", key, _number(value) if number else value)
+
+    def __delitem__(self, key: Any) -> None:
+        """Remove an entry."""
+        self._change("__delitem__", key)
+
+    def __ior__(self, other: Any) -> "WatchedDict":  # type: ignore[misc]
+        """Set entries."""
+        self.update(other)
+        return self
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Set entries."""
+        self._change("update", *args, **kwargs)
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        """Return an entry, set before if there is none."""
+        return self._change("setdefault", key, default)
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        """Remove an entry and return it."""
+        return self._change("pop", key, *default)
+
+    def popitem(self) -> Any:
+        """Remove the last entry and return it."""
+        return self._change("popitem")
+
+    def clear(self) -> None:
+        """Remove all entries."""
+        self._change("clear")

@@ -1,10 +1,14 @@
 """Drift of trained tiles to a point in time, by the power law of their devices."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from mho.exceptions import ModuleError
+from mho.simulator.raw_tiles.core.tile import CoreTile
+from mho.simulator.raw_tiles.custom_compound.tile import CustomCompoundTile
+from mho.simulator.raw_tiles.transfer.tile import TransferSimulatorTile
 from mho.simulator.state.names import AnalogTileStateNames as Names
 
 
@@ -14,8 +18,7 @@ def drifts(tile: Any) -> bool:
     Args:
         tile: Tile.
     """
-    spec = getattr(tile.tile, "spec", None)
-    return spec is not None and bool(spec.drifting)
+    return next(_drifting(tile), None) is not None
 
 
 def clock(tile: Any) -> float:
@@ -28,10 +31,24 @@ def clock(tile: Any) -> float:
         ModuleError: The devices of a cell count time in different units.
     """
     # All devices of a cell drift together.
-    ending = tile.tile.spec.drifting[0]
-    passed = tile.get_submodule(Names.DRIFT)._buffers.get(f"current_t{ending}")
+    array = next(_drifting(tile))
+    passed = array.tensors.drift.get(f"current_t{array.spec.drifting[0]}")
     unit = _unit(tile)
     return 0.0 if passed is None else float(passed) * unit
+
+
+def _drifting(tile: Any) -> Iterator[CoreTile]:
+    """Yield the raw tiles of the core that have the devices of a tile, if these drift."""
+    raw = tile.tile
+    if isinstance(raw, CustomCompoundTile):
+        arrays: list[Any] = [device.raw for device in raw.devices]
+    elif isinstance(raw, TransferSimulatorTile):
+        arrays = [array.tile for array in raw.arrays]
+    else:
+        arrays = [raw]
+    for array in arrays:
+        if isinstance(array, CoreTile) and array.spec.drifting:
+            yield array
 
 
 def _unit(tile: Any) -> float:

@@ -153,8 +153,8 @@ class Programming(Part):
         buffers[_WEIGHTS] = weights
         tile.drift_noise_parameters = _Numbered(parameters)
         tile.tile.set_weights(weights)
-        tile.modified.forget()
         buffers[_BASELINE] = tile.compensated_by = None
+        tile.modified.forget()
         compensation = self._compensation()
         if compensation is not None:
             self._take_baseline(compensation)

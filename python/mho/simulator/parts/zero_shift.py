@@ -6,14 +6,19 @@ arrays", arXiv:1907.10228.
 
 import copy
 import math
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError, ConfigError
+from mho.simulator.devices.bounds import bounds
+from mho.simulator.devices.cells.digital_rank_update import DigitalRankUpdateCell
+from mho.simulator.devices.cells.one_sided import OneSidedUnitCell
 from mho.simulator.devices.cells.reference import ReferenceUnitCell
 from mho.simulator.devices.cells.unit_cell import UnitCell
+from mho.simulator.devices.cells.vector import VectorUnitCell
 from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.devices.pulsed import PulsedDevice
 from mho.simulator.parameters import wire
@@ -29,7 +34,7 @@ from mho.simulator.state.tensor_group import TensorGroup
 from mho.simulator.state.transaction import unchanged_on_error
 
 _WEIGHTS, _REFERENCE = "hidden_weights", "reference"
-# A slope of the asymmetry below this takes more pulses than anybody spends.
+# In steps and per unit of the weight; below it no number of pulses that anybody spends leads there.
 _SMALLEST_SLOPE = 1e-3
 # Pulses that are applied in one call of the core.
 _AT_ONCE = 1024
@@ -60,6 +65,11 @@ def zero_shift(tile: Any, n: int | None, device: int, delta: float, mode: str) -
 
 def _shifted(tile: Any, n: int | None, device: int, delta: float, mode: str) -> int:
     chosen, ending = _chosen(tile, device)
+    if chosen.flows():
+        raise ConfigError(
+            "device.dw_min: 0 makes steps infinitely fine, so there are no pulses that could shift"
+            " the device; give it a step"
+        )
     number = pulses_needed(chosen, delta) if n is None else check_size("n", n)
     planes: dict[str, Tensor] = dict(tile.get_hidden_parameters())
     if not planes:
@@ -89,22 +99,35 @@ def pulses_needed(device: CrosspointDevice, delta: float) -> int:
     Args:
         device: Device.
         delta: Share of the distance that may be left.
+
+    Raises:
+        ConfigError: Its steps up and down are the same everywhere.
     """
     while isinstance(device, UnitCell):
         device = device.unit_cell_devices[0]
     step = device.calc_weight_granularity()
-    slope = max(_slope(device) / step, _SMALLEST_SLOPE)
+    slope = _slope(device) / step
+    if slope < _SMALLEST_SLOPE:
+        raise ConfigError(
+            f"device: {type(device).__name__} has steps up and down that hardly depend on the"
+            " weight, so that pulses in turn lead to no symmetry point; give n to apply some anyway"
+        )
     return math.ceil(math.log(1.0 / delta) / (step * slope))
 
 
 def _slope(device: CrosspointDevice) -> float:
-    """Return the slope of half the difference of steps down and up at a weight of zero."""
+    """Return the slope of half the difference of steps down and up.
+
+    At a weight of zero, or in the middle of a range that has zero at its end or outside.
+    """
     typical = copy.deepcopy(device)
     for name in vars(typical):
         if name.endswith(("_dtod", "_std")):
             vars(typical)[name] = 0.0
-    far = 0.05 * min(float(getattr(device, "w_max", 1.0)), -float(getattr(device, "w_min", -1.0)))
-    start, change = torch.tensor([[-far, far]]), []
+    low, high = bounds(device)
+    middle = 0.0 if low < 0.0 < high else (low + high) / 2
+    far = 0.05 * min(high - middle, middle - low)
+    start, change = torch.tensor([[middle - far, middle + far]]), []
     for sign in (1.0, -1.0):
         scratch = _scratch(typical, (1, 2), False, 1)
         scratch.weights.copy_(start)
@@ -118,17 +141,32 @@ def _chosen(tile: Any, index: int) -> tuple[CrosspointDevice, str]:
     """Return a device of a tile, and the ending of its hidden parameters."""
     device = getattr(tile.rpu_config, "device", None)
     at = check_index("device", index)
+    if isinstance(device, DigitalRankUpdateCell):
+        device = device.device
     if isinstance(device, UnitCell) and not isinstance(device, ReferenceUnitCell):
         devices = device.unit_cell_devices
         if not 0 <= at < len(devices):
             raise ArgumentError(f"device: expected 0 to {len(devices) - 1}, got {index}")
         found: CrosspointDevice = devices[at]
+        _refuse_one_sided(device, found)
         return found, f"_{at}"
     if at != 0:
         raise ArgumentError(f"device: the tile has one device, 0, got {index}")
     if not isinstance(device, (PulsedDevice, ReferenceUnitCell)):
         raise ConfigError(f"device: {type(device).__name__} takes no pulses that could shift it")
+    _refuse_one_sided(device)
     return device, ""
+
+
+def _refuse_one_sided(*devices: CrosspointDevice) -> None:
+    for device in devices:
+        if isinstance(device, OneSidedUnitCell):
+            raise ConfigError(
+                f"device: {type(device).__name__} takes pulses up only, which lead to no symmetry"
+                " point"
+            )
+        if isinstance(device, (VectorUnitCell, ReferenceUnitCell)):
+            _refuse_one_sided(*device.used_devices())
 
 
 def _scratch(
@@ -152,10 +190,21 @@ def _pulse(scratch: DeviceTile, signs: Tensor) -> None:
     rows, columns = scratch.shape
     # A little more than one step, so that lines fire whatever rounding does.
     rate = scratch.granularity * (1.0 + 1e-6)
-    for start in range(0, len(signs), _AT_ONCE):
-        some = signs[start : start + _AT_ONCE]
-        x, d = torch.ones(len(some), columns), -some[:, None].expand(-1, rows).contiguous()
-        scratch.pulse(scratch.raw.spec, x, d, rate)
+    x, d = torch.ones(len(signs), columns), -signs[:, None].expand(-1, rows).contiguous()
+    scratch.pulse(scratch.raw.spec, x, d, rate)
+
+
+def _signs(number: int, mode: str, seed: int) -> Iterator[Tensor]:
+    """Yield the signs of pulses, as many as are applied in one call."""
+    generator = torch.Generator().manual_seed(seed)
+    for start in range(0, number, _AT_ONCE):
+        count = min(number - start, _AT_ONCE)
+        if mode == "random":
+            yield torch.randint(0, 2, (count,), generator=generator) * 2.0 - 1.0
+        else:
+            signs = torch.ones(count)
+            signs[1::2] = -1.0  # the first of each call is up: calls have an even number
+            yield signs
 
 
 def _pulsed(
@@ -175,12 +224,8 @@ def _pulsed(
     raw.set_hidden_parameters(torch.stack([planes[name] for name in names]))
     if _WEIGHTS in planes:
         scratch.weights.copy_(planes[_WEIGHTS])
-    signs = torch.ones(number)
-    signs[1::2] = -1.0
-    if mode == "random":
-        generator = torch.Generator().manual_seed(mixed(int(tile._buffers[Names.SEED]), int(calls)))
-        signs = torch.randint(0, 2, (number,), generator=generator) * 2.0 - 1.0
-    _pulse(scratch, signs)
+    for signs in _signs(number, mode, mixed(int(tile._buffers[Names.SEED]), int(calls))):
+        _pulse(scratch, signs)
     _count(tile, index, raw.tensors.counts)
     found: dict[str, Tensor] = dict(raw.get_named_hidden_parameters())
     if _WEIGHTS in planes:

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mho.exceptions import ArgumentError
+from mho.exceptions import ArgumentError, InputError
 from mho.simulator.parameters.arguments import check_mapping, is_dense
 from mho.simulator.parameters.checking import describe
+from mho.simulator.parameters.finite import all_finite
+from mho.simulator.raw_tiles.rows import as_tensor
 
 
 def named_values(dic: Mapping[str, Tensor] | None, more: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -40,3 +42,23 @@ def as_vector(name: str, value: object) -> Tensor:
         return given.to("cpu", torch.float32).reshape(-1)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise ArgumentError(f"{name}: expected numbers, got {describe(value)}: {error}") from error
+
+
+def check_values(name: str, value: object, shape: tuple[int, ...]) -> Tensor:
+    """Return finite values in a shape, on the host and detached.
+
+    Args:
+        name: Name of the argument in messages.
+        value: Tensor, or what becomes one, of as many values.
+        shape: Shape of the result.
+
+    Raises:
+        ArgumentError: A value is not finite.
+        InputError: It is no tensor of real numbers, or has another number of values.
+    """
+    given = as_tensor(name, value).detach().cpu()
+    if given.numel() != torch.Size(shape).numel():
+        raise InputError(f"{name}: expected values for shape {shape}, got {tuple(given.shape)}")
+    if not all_finite(given):
+        raise ArgumentError(f"{name}: values must be finite; found NaN or infinity")
+    return given.reshape(shape)

@@ -6,7 +6,6 @@ saved configuration made of them can be read.
 
 import mho.inference
 import mho.simulator.devices.cells  # noqa: F401
-from mho import pending
 from mho.simulator.raw_tiles.torch.tile import TorchSimulatorTile
 from mho.simulator.tiles.analog import AnalogTile
 from mho.simulator.tiles.array import TileModuleArray
@@ -14,6 +13,7 @@ from mho.simulator.tiles.custom import CustomSimulatorTile, CustomTile
 from mho.simulator.tiles.floating_point import FloatingPointTile
 from mho.simulator.tiles.inference import InferenceTile, InferenceTileWithPeriphery
 from mho.simulator.tiles.inference_torch import TorchInferenceTile
+from mho.simulator.tiles.quantized_inference_torch import QuantizedTorchInferenceTile
 from mho.simulator.tiles.transfer import TorchTransferTile
 
 __all__ = [
@@ -23,10 +23,9 @@ __all__ = [
     "FloatingPointTile",
     "InferenceTile",
     "InferenceTileWithPeriphery",
+    "QuantizedTorchInferenceTile",
     "TileModuleArray",
     "TorchInferenceTile",
     "TorchSimulatorTile",
     "TorchTransferTile",
 ]
-
-pending.explain(__name__)

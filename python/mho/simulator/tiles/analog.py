@@ -72,7 +72,7 @@ class AnalogTile(TileWithPeriphery):
             n: Pulses for each crosspoint; by default as many as bring a typical device to the share
                 `delta` of its distance, `ln(1/delta) / (g kappa)` with the step `g` and the slope
                 `kappa` of half the difference of steps down and up.
-            device: Device of a cell, the fast one of those that transfer; 0 otherwise.
+            device: Device of a cell, by default the fast one of those that transfer; 0 otherwise.
             delta: Share of the distance that may be left.
             mode: `"alternate"`, up and down in turn, or `"random"`, which leaves more noise.
 
@@ -81,7 +81,8 @@ class AnalogTile(TileWithPeriphery):
 
         Raises:
             ArgumentError: An argument is impossible; nothing is changed.
-            ConfigError: The tile has no pulsed devices.
+            ConfigError: The tile has no pulsed devices, or the device no symmetry point: it takes
+                pulses up only, or its steps are the same everywhere and `n` is not given.
         """
         return zero_shift(self, n, device, delta, mode)
 

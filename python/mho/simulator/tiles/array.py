@@ -1,32 +1,23 @@
 """A layer that is too large for one tile, split over several."""
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mho import pending
-from mho.exceptions import ArgumentError, InputError, TileModuleError
-from mho.simulator.parameters.arguments import (
-    check_flag,
-    check_index,
-    check_rpu_config,
-    check_size,
-)
-from mho.simulator.parameters.finite import all_finite
+from mho.exceptions import ArgumentError
+from mho.simulator.parameters.arguments import check_flag, check_rpu_config, check_size
 from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parameters.registry import register_tile_class
 from mho.simulator.parts.logical_weights import as_matrix
-from mho.simulator.raw_tiles.rows import (
-    as_tensor,
-    check_features,
-    check_output_view,
-    check_tensor,
-)
+from mho.simulator.parts.quantized_periphery import RangeFollower
+from mho.simulator.raw_tiles.given_values import check_values
+from mho.simulator.raw_tiles.rows import check_features, check_output_view, check_tensor
 from mho.simulator.state.entries import Entry, check_entry
-from mho.simulator.state.ordinary import keep_ordinary, ordinary_tensors
+from mho.simulator.state.ordinary import keep_ordinary, on_host, ordinary_tensors
 from mho.simulator.state.transaction import unchanged_on_error
 from mho.simulator.tiles.base import TileModuleBase
+from mho.simulator.tiles.cut import Cut, split_sizes
 from mho.simulator.tiles.editing import SharedView
 from mho.simulator.tiles.grid import forward_together, grid_of
 from mho.simulator.tiles.module import TileModule
@@ -38,6 +29,10 @@ class TileModuleArray(nn.Module):
     """Grid of tiles whose products are summed over input parts, concatenated over output parts.
 
     The bias is always digital and added once, whatever `mapping.digital_bias` says.
+
+    With groups, as convolutions have them, the inputs and the outputs fall into as many equal
+    blocks, one after the other, and each block of outputs sees its own block of inputs only. Every
+    group has tiles of its own.
     """
 
     supports_indexed = False
@@ -52,6 +47,7 @@ class TileModuleArray(nn.Module):
         in_size: int,
         rpu_config: MappableRPU,
         bias: bool = False,
+        groups: int = 1,
         **kwargs: Any,
     ) -> None:
         """Build the tiles.
@@ -61,10 +57,12 @@ class TileModuleArray(nn.Module):
             in_size: Number of inputs.
             rpu_config: Configuration; `mapping` has the size limits of a tile.
             bias: Whether there is a bias.
+            groups: Number of groups; divides both sizes.
             kwargs: Passed to the tiles.
 
         Raises:
-            ArgumentError: A size is not a positive integer or the configuration has no mapping.
+            ArgumentError: A size is not a positive integer, groups do not divide it, or the
+                configuration has no mapping.
             ConfigError: The configuration is invalid; the message names the field.
             MemoryError: There is no memory for so many weights.
         """
@@ -79,26 +77,29 @@ class TileModuleArray(nn.Module):
                 "rpu_config: expected a configuration with a mapping, got"
                 f" {type(rpu_config).__name__}"
             )
-        _check_memory(out_size, in_size)
+        self.groups = check_size("groups", groups)
+        for name, size in (("out_size", out_size), ("in_size", in_size)):
+            if size % self.groups:
+                raise ArgumentError(f"groups: {self.groups} of them do not divide {name} = {size}")
+        columns, rows = in_size // self.groups, out_size // self.groups
+        _check_memory(out_size, columns)
         mapping = rpu_config.mapping
-        self.in_sizes = self.get_split_sizes(in_size, mapping.max_input_size)
-        self.out_sizes = self.get_split_sizes(out_size, mapping.max_output_size)
+        self.in_sizes = split_sizes(columns, mapping.max_input_size)
+        self.out_sizes = split_sizes(rows, mapping.max_output_size)
+        self._cut = Cut(tuple(self.in_sizes), tuple(self.out_sizes), self.groups)
         cls = rpu_config.tile_class
-        self.array = nn.ModuleList(
-            nn.ModuleList(
-                cls(rows, columns, rpu_config, bias=False, **kwargs) for rows in self.out_sizes
-            )
-            for columns in self.in_sizes
+        self.array = self._cut.build(
+            lambda rows, columns: cls(rows, columns, rpu_config, bias=False, **kwargs)
         )
         has_bias = check_flag("bias", bias)
         zeros = torch.zeros(out_size, dtype=torch.float32, device=self.device)
         self.register_parameter("bias", nn.Parameter(zeros) if has_bias else None)
-        self.analog_tile_count = len(self.in_sizes) * len(self.out_sizes)
+        self.analog_tile_count = len(self._cut.all_tiles(self.array))
 
     @property
     def rpu_config(self) -> Any:
         """Copy of the configuration of the tiles; a change of a field is made in all of them."""
-        return SharedView([tile for tiles in self._grid() for tile in tiles]).config
+        return SharedView(self._cut.all_tiles(self.array)).config
 
     @property
     def use_bias(self) -> bool:
@@ -116,11 +117,8 @@ class TileModuleArray(nn.Module):
         return self._first().is_cuda
 
     def _first(self) -> TileModule:
-        first: TileModule = self._grid()[0][0]
+        first: TileModule = self._cut.all_tiles(self.array)[0]
         return first
-
-    def _grid(self) -> list[list[Any]]:
-        return [list(cast(nn.ModuleList, tiles)) for tiles in self.array]
 
     def get_split_sizes(self, size: int, split_max_size: int) -> list[int]:
         """Return the sizes of the parts of an axis, nearly equal and larger ones first.
@@ -132,12 +130,7 @@ class TileModuleArray(nn.Module):
         Raises:
             ArgumentError: The size is not a positive integer, or the limit is no integer.
         """
-        size = check_size("size", size)
-        if check_index("split_max_size", split_max_size) <= 0:
-            return [size]
-        count = -(-size // split_max_size)
-        base, extra = divmod(size, count)
-        return [base + (i < extra) for i in range(count)]
+        return split_sizes(size, split_max_size)
 
     def forward(self, x_input: Tensor, tensor_view: tuple[int, ...] | None = None) -> Tensor:
         """Return the output of the layer.
@@ -156,14 +149,15 @@ class TileModuleArray(nn.Module):
         check_features(x_input, self.in_size, False, "x_input")
         if tensor_view is not None:
             check_output_view(tensor_view, self.out_size, x_input, False, False)
-        grid = grid_of(self, x_input) if tensor_view is None else None
+        is_grid = tensor_view is None and self.groups == 1
+        grid = grid_of(self, x_input) if is_grid else None
         if grid is not None:
             return forward_together(grid, x_input, self._parameters["bias"])
-        output: Tensor | None = None
-        for x, tiles in zip(torch.split(x_input, self.in_sizes, dim=-1), self._grid(), strict=True):
-            part = torch.cat([tile(x, tensor_view) for tile in tiles], dim=-1)
-            output = part if output is None else output + part
-        assert output is not None  # there is at least one part
+        output = self._cut.product(self.array, x_input, tensor_view)
+        return self._finish_output(output, tensor_view)
+
+    def _finish_output(self, output: Tensor, tensor_view: tuple[int, ...] | None) -> Tensor:
+        """Return the output of the layer; `output` is the sum over the input parts."""
         if self.bias is None:
             return output
         return output + (self.bias if tensor_view is None else self.bias.view(tensor_view))
@@ -182,12 +176,7 @@ class TileModuleArray(nn.Module):
         """
         check_tensor(d_input, "d_input")
         check_features(d_input, self.out_size, False, "d_input")
-        parts = []
-        for tiles in self._grid():
-            pieces = torch.split(d_input.detach(), self.out_sizes, dim=-1)
-            back = [tile.backward(d) for tile, d in zip(tiles, pieces, strict=True)]
-            parts.append(torch.stack(back).sum(dim=0))
-        return torch.cat(parts, dim=-1)
+        return self._cut.backward(self.array, d_input.detach())
 
     def update(self, x_input: Tensor, d_input: Tensor) -> None:
         """Update the weights of all tiles; on any error nothing is changed.
@@ -207,12 +196,8 @@ class TileModuleArray(nn.Module):
         ):
             check_tensor(value, name)
             check_features(value, size, False, name)
-        with unchanged_on_error([tile for tiles in self._grid() for tile in tiles]):
-            columns = torch.split(x_input.detach(), self.in_sizes, dim=-1)
-            rows = torch.split(d_input.detach(), self.out_sizes, dim=-1)
-            for x, tiles in zip(columns, self._grid(), strict=True):
-                for d, tile in zip(rows, tiles, strict=True):
-                    tile.update(x, d)
+        with unchanged_on_error(self._cut.all_tiles(self.array)):
+            self._cut.update(self.array, x_input.detach(), d_input.detach())
 
     def set_learning_rate(self, learning_rate: float | None) -> None:
         """Set the learning rate of the updates of all tiles.
@@ -220,7 +205,7 @@ class TileModuleArray(nn.Module):
         Args:
             learning_rate: Not negative; None keeps it.
         """
-        self._apply_to_tiles("set_learning_rate", learning_rate)
+        self._cut.call_all(self.array, "set_learning_rate", learning_rate)
 
     @ordinary_tensors()
     def _apply(self, fn: Any, recurse: bool = True) -> "TileModuleArray":
@@ -242,7 +227,7 @@ class TileModuleArray(nn.Module):
         """Write logical weights.
 
         Args:
-            weight: Shape `[out_size, in_size]`, or a kernel as for a tile.
+            weight: Shape `[out_size, in_size / groups]`, or a kernel as for a tile.
             bias: Shape `[out_size]`; the present one is kept if it is not given.
             kwargs: Passed to the tiles.
 
@@ -250,60 +235,82 @@ class TileModuleArray(nn.Module):
             ArgumentError: A value is not finite; nothing is changed.
             InputError: Wrong shape; nothing is changed.
         """
-        matrix = as_matrix(as_tensor("weight", weight), self.out_size, self.in_size)
-        full = self._checked("weight", matrix, (self.out_size, self.in_size))
-        column = None if bias is None else self._checked("bias", bias, (self.out_size,))
-        with unchanged_on_error([tile for tiles in self._grid() for tile in tiles]):
-            for part, tiles in zip(torch.split(full, self.in_sizes, 1), self._grid(), strict=True):
-                for rows, tile in zip(torch.split(part, self.out_sizes, 0), tiles, strict=True):
-                    tile.set_weights(rows, **kwargs)
+        shape = self._cut.weight_shape
+        full = check_values("weight", as_matrix(weight, *shape), shape)
+        column = None if bias is None else check_values("bias", bias, (self.out_size,))
+        with unchanged_on_error(self._cut.all_tiles(self.array)):
+            self._cut.write(self.array, full, **kwargs)
         if column is not None and self.bias is not None:
             self.bias.detach().copy_(column)
 
-    @staticmethod
-    def _checked(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-        given = as_tensor(name, value).detach().cpu()
-        if given.numel() != torch.Size(shape).numel():
-            raise InputError(f"{name}: expected values for shape {shape}, got {tuple(given.shape)}")
-        if not all_finite(given):
-            raise ArgumentError(f"{name}: values must be finite; found NaN or infinity")
-        return given.reshape(shape)
-
     def get_weights(self, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
-        """Return copies of the logical weights `[out_size, in_size]` and of the bias.
+        """Return copies of the logical weights `[out_size, in_size / groups]` and of the bias.
 
         Args:
             kwargs: Passed to the tiles.
         """
-        grid = self._apply_to_tiles("get_weights", **kwargs)
-        weight = torch.cat([torch.cat([part[0] for part in parts], dim=0) for parts in grid], dim=1)
-        return weight, None if self.bias is None else self.bias.detach().cpu().clone()
+        bias = None if self.bias is None else self.bias.detach().cpu().clone()
+        return self._cut.read(self.array, **kwargs), bias
 
     def get_pulse_counters(self) -> Tensor:
-        """Return how many pulses every crosspoint got, int64 `[2, out_size, in_size]`.
+        """Return how many pulses every crosspoint got, int64 `[2, out_size, in_size / groups]`.
 
         Raises:
             ConfigError: The devices do not count pulses; the message names the field to set.
             TileError: The tiles have no devices of the core.
             TileModuleError: The tiles cannot tell.
         """
-        grid = self._apply_to_tiles("get_pulse_counters")
-        return torch.cat([torch.cat(parts, dim=1) for parts in grid], dim=2)
+        return self._cut.pulse_counters(self.array)
 
-    def _apply_to_tiles(self, method: str, *args: Any, **kwargs: Any) -> list[list[Any]]:
-        """Return the results of a method of all tiles, by input part and output part.
 
-        Raises:
-            TileModuleError: The tiles have no such method.
+@register_tile_class
+class QuantizedTileModuleArray(TileModuleArray):
+    """Grid of tiles with a quantised periphery; bias and summed output are quantised as well.
+
+    The output of a single tile is not quantised again. The quantisers follow the configuration of
+    the tiles, and are switched off where that has none.
+    """
+
+    @ordinary_tensors()
+    def __init__(
+        self,
+        out_size: int,
+        in_size: int,
+        rpu_config: MappableRPU,
+        bias: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Build the tiles and the quantisers; see the base class.
+
+        Args:
+            out_size: Number of outputs.
+            in_size: Number of inputs.
+            rpu_config: Configuration.
+            bias: Whether there is a bias.
+            kwargs: Passed to the tiles.
         """
-        if not callable(getattr(self._first(), method, None)):
-            raise TileModuleError(f"{type(self._first()).__name__} has no method {method!r}")
-        return [
-            [getattr(tile, method)(*args, **kwargs) for tile in tiles] for tiles in self._grid()
-        ]
+        super().__init__(out_size, in_size, rpu_config, bias, **kwargs)
+        with on_host():
+            self.bias_quantizer = RangeFollower().to(self.device)
+            self.act_quantizer = RangeFollower().to(self.device)
+        self._follow_config()
 
+    def _follow_config(self) -> None:
+        config = self._first().rpu_config
+        params = getattr(config.pre_post, "periph_quant", None)
+        if params is not None:
+            self.bias_quantizer.follow_periphery(params)
+        self.act_quantizer.follow_outputs(getattr(config, "act_quant_config", None))
 
-pending.explain(__name__)
+    def _finish_output(self, output: Tensor, tensor_view: tuple[int, ...] | None) -> Tensor:
+        self._follow_config()  # cheap where nothing has changed
+        if self.bias is not None:
+            bias = self.bias_quantizer(self.bias)
+            output = output + (bias if tensor_view is None else bias.view(tensor_view))
+        if self.analog_tile_count == self.groups:
+            return output
+        result: Tensor = self.act_quantizer(output)
+        return result
 
 
 def _check_memory(out_size: int, in_size: int) -> None:

@@ -96,7 +96,7 @@ def plan_edit(tile: EditedTile, obj: object, name: str, old: Any) -> Callable[[]
     if not paths:  # the object was part of the configuration once
         return lambda: None
     for path in paths:
-        refuse_fixed(path, old, vars(obj).get(name, MISSING))
+        _refuse_fixed_field(obj, name, path, old, vars(obj).get(name, MISSING))
     check_config(tile, tile.rpu_config)
     tile.tile.check_edit(tile.rpu_config)
     return lambda: _act(tile)
@@ -106,6 +106,12 @@ def plan_edit(tile: EditedTile, obj: object, name: str, old: Any) -> Callable[[]
 def _act(tile: EditedTile) -> None:
     watch(tile.rpu_config, tile.own_reference())
     tile.follow()
+
+
+def _refuse_fixed_field(obj: object, name: str, path: str, old: Any, new: Any) -> None:
+    """Refuse as `refuse_fixed` does, unless the class of the object frees the field."""
+    if name not in getattr(type(obj), "free_fields", ()):
+        refuse_fixed(path, old, new)
 
 
 def refuse_fixed(path: str, old: Any, new: Any) -> None:
@@ -219,7 +225,7 @@ def _planned(
         new = plain(obj, name, _copied(path, value))
         changed.append((vars(obj), name, old))
         vars(obj)[name] = new
-        refuse_fixed(path, old, new)
+        _refuse_fixed_field(obj, name, path, old, new)
     check_config(tile, tile.rpu_config)
     tile.tile.check_edit(tile.rpu_config)
     return lambda: _act(tile)

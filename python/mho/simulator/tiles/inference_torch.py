@@ -1,6 +1,5 @@
 """Inference tile that computes in torch: any device and dtype, gradients by autograd."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,17 +11,12 @@ from mho.simulator.parameters.arguments import check_flag
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.enums import WeightClipType, WeightRemapType
 from mho.simulator.parameters.io import IOParametersIRDropT
-from mho.simulator.parameters.pre_post import PrePostProcessingParameterQuant
-from mho.simulator.parameters.quantization import ActivationQuantConfig
-from mho.simulator.parameters.registry import (
-    register_config_class,
-    register_tile_class,
-    tile_class,
-)
+from mho.simulator.parameters.registry import register_config_class, register_tile_class
 from mho.simulator.parts.input_range import InputRangeForward
 from mho.simulator.parts.modified_weights import ModifiedWeights
 from mho.simulator.parts.programming import Programming
 from mho.simulator.raw_tiles.torch.tile import TorchSimulatorTile
+from mho.simulator.raw_tiles.torch.tile_ir_drop import TorchSimulatorTileIRDropT
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.base import SimulatorTileWrapper
 from mho.simulator.tiles.ineffective import warn_of_ineffective
@@ -35,7 +29,6 @@ __all__ = [
     "ArgumentError",
     "InferenceTileWithPeriphery",
     "InputRangeForward",
-    "QuantizedTorchInferenceRPUConfig",
     "SimulatorTileWrapper",
     "TileModule",
     "TorchInferenceRPUConfig",
@@ -154,38 +147,13 @@ class TorchInferenceRPUConfig(InferenceRPUConfig):
     """Class that computes the product."""
 
 
-def _registered(name: str) -> Callable[[], type]:
-    """Return a default factory for a class that is not built yet; its error says so."""
-    return lambda: tile_class(name)
-
-
 @register_config_class
 @dataclass
 class TorchInferenceRPUConfigIRDropT(TorchInferenceRPUConfig):
     """Inference tile that computes in torch with time-dependent voltage loss along the lines."""
 
-    simulator_tile_class: type = field(default_factory=_registered("TorchSimulatorTileIRDropT"))
+    simulator_tile_class: type = TorchSimulatorTileIRDropT
     """Class that computes the product."""
 
     forward: IOParametersIRDropT = field(default_factory=IOParametersIRDropT)
     """Non-idealities of the forward product, in training and evaluation."""
-
-
-@register_config_class
-@dataclass
-class QuantizedTorchInferenceRPUConfig(TorchInferenceRPUConfig):
-    """Inference tile that computes in torch and quantises the digital values around it."""
-
-    tile_class: type = field(default_factory=_registered("QuantizedTorchInferenceTile"))
-    """Class of the tile."""
-
-    tile_array_class: type | None = field(default_factory=_registered("QuantizedTileModuleArray"))
-    """Class that holds the tiles of a layer that is split."""
-
-    act_quant_config: ActivationQuantConfig | None = None
-    """Quantisation of the summed outputs of a layer that is split."""
-
-    pre_post: PrePostProcessingParameterQuant = field(
-        default_factory=PrePostProcessingParameterQuant
-    )
-    """Digital processing."""

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mho.exceptions import ConfigError
+from mho.simulator.devices.bounds import bounds
 from mho.simulator.devices.cells.unit_cell import UnitCell
 from mho.simulator.devices.crosspoint import CrosspointDevice
-from mho.simulator.devices.soft_bounds_pmax import SoftBoundsPmaxDevice
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.training import UpdateParameters
@@ -22,6 +23,9 @@ Array = NDArray[np.float64]
 
 FLOOR = 1e-3
 """Least asymmetry that settings are derived from: without any, memories are endless."""
+
+NO_PULL = 1e-2
+"""Asymmetry below which a device remembers longer than any training: nothing relaxes."""
 
 _POINTS = 401
 # Cells that choose a device for each vector are averaged over as many vectors; a multiple of the
@@ -52,8 +56,13 @@ def asymmetry(device: CrosspointDevice) -> Asymmetry:
         device: Device of the core, one written in Python, or a cell of devices.
 
     Raises:
-        ConfigError: The device is invalid or takes no pulses; the message names the field.
+        ConfigError: The device is invalid, takes no pulses or has infinitely fine steps; the
+            message names the field.
     """
+    if device.flows():
+        raise ConfigError(
+            "device.dw_min: 0 makes steps infinitely fine; settings follow from the size of a step"
+        )
     mean = copy.deepcopy(device)
     _without_spreads(mean)
     weights, up, down = steps(mean)
@@ -97,20 +106,6 @@ def steps(device: CrosspointDevice) -> tuple[Array, Array, Array]:
             tile.update(one_by_one, one_by_one.new_full((vectors, _POINTS), sign))
             moved.append((tile.get_weights().double() - before).mean(1).numpy())
     return weights, moved[0], -moved[1]
-
-
-def bounds(device: CrosspointDevice) -> tuple[float, float]:
-    """Return the mean bounds of the weight of a device; those of a cell are of its first device.
-
-    Args:
-        device: Device or cell.
-    """
-    if isinstance(device, SoftBoundsPmaxDevice):
-        values = device.soft_bounds_values()
-        return values["w_min"], values["w_max"]
-    if isinstance(device, UnitCell) and device.unit_cell_devices:
-        return bounds(device.unit_cell_devices[0])
-    return float(getattr(device, "w_min", -1.0)), float(getattr(device, "w_max", 1.0))
 
 
 def _tile(device: CrosspointDevice, columns: int) -> AnalogTile:

@@ -5,7 +5,7 @@ from typing import Any
 
 from mho.simulator.devices.cells.dynamic_transfer import DynamicTransferCompound
 from mho.simulator.parameters.tuning import TuningParameter
-from mho.simulator.tuning.asymmetry import FLOOR
+from mho.simulator.tuning.asymmetry import NO_PULL
 from mho.simulator.tuning.explanation import Explanation
 
 # A training that is not several memories long ends before it has begun.
@@ -27,7 +27,9 @@ def add_remarks(table: Explanation, parameters: TuningParameter) -> None:
 def _too_short(table: Explanation, vectors: int) -> list[str]:
     """Return why a training of so many vectors is too short."""
     found = []
-    if table.memory is not None and table.memory > vectors / _MEMORIES:
+    # A reference compares periods: what is older does not matter to it.
+    compares = isinstance(table.config.device, DynamicTransferCompound)
+    if table.memory is not None and table.memory > vectors / _MEMORIES and not compares:
         found.append(
             f"the fast device remembers {table.memory:.3g} vectors, more than a fifth of the"
             f" {vectors} of the training: train longer, or use a device with more asymmetry"
@@ -68,6 +70,8 @@ def _spread(table: Explanation) -> float:
     cell: Any = table.config.device
     if table.fast_step is None or isinstance(cell, DynamicTransferCompound):
         return 0.0
+    if table.kappa < NO_PULL:
+        return 0.0  # there is none
     device = cell.unit_cell_devices[0]
-    pull = getattr(device, "up_down_dtod", 0.0) / max(table.kappa, FLOOR)
+    pull = getattr(device, "up_down_dtod", 0.0) / table.kappa
     return math.hypot(pull, getattr(device, "reference_std", 0.0))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mho.exceptions import ConfigError
+from mho.simulator.devices.bounds import bounds
 from mho.simulator.devices.cells.buffered_transfer import BufferedTransferCompound
 from mho.simulator.devices.cells.chopped_transfer import ChoppedTransferCompound
 from mho.simulator.devices.cells.custom import CustomCompound
@@ -19,9 +20,10 @@ from mho.simulator.devices.cells.mixed_precision import MixedPrecisionCompound
 from mho.simulator.devices.cells.transfer import TransferCompound
 from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.devices.rules.residual import residual, weights_of_devices
+from mho.simulator.parameters.training import MOST_PULSES
 from mho.simulator.parameters.tuning import TuningParameter
 from mho.simulator.tuning import gains
-from mho.simulator.tuning.asymmetry import FLOOR, Asymmetry, asymmetry, bounds
+from mho.simulator.tuning.asymmetry import FLOOR, NO_PULL, Asymmetry, asymmetry
 from mho.simulator.tuning.explanation import Explanation, read_noise
 from mho.simulator.tuning.remarks import add_remarks
 
@@ -29,9 +31,6 @@ Buffered = BufferedTransferCompound | ChoppedTransferCompound
 
 LONGEST_TRAIN = 31
 """Most pulses that a vector, or a transfer, asks for."""
-
-NO_PULL = 1e-2
-"""Asymmetry below which a device remembers longer than any training: nothing relaxes."""
 
 LONGEST_WAIT = 16
 """Sweeps that the fast device is given to collect, even if it remembers more: a slow device that
@@ -50,9 +49,6 @@ STATES_PER_PULSE = 40
 GAMMA, VISIBLE_STEP = 0.3, 0.01
 """Weight of the fast device of the first version, which answers at once to what the slow one, that
 follows a long past, does too much; and the largest step of it that may be seen in the weight."""
-
-MOST_STATES = 1e6
-"""States beyond which no update ever counts."""
 
 VECTORS_PER_WRITE = 64
 """Vectors that mixed precision collects before it writes, at the rate of the learning rate."""
@@ -264,7 +260,7 @@ def _mixed_precision(
     low, high = bounds(cell.device)
     states = (high - low) / step
     # Counts beyond the train are lost; no train is longer than its counts.
-    config.update.desired_bl = math.ceil(min(max(states, LONGEST_TRAIN), MOST_STATES))
+    config.update.desired_bl = math.ceil(min(max(states, LONGEST_TRAIN), MOST_PULSES))
     return Explanation(
         config=config,
         rows=out_size,

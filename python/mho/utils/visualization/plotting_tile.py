@@ -47,10 +47,16 @@ def get_tile_for_plotting(
 
     Raises:
         ArgumentError: `n_traces` is not a positive integer.
-        ConfigError: The configuration is invalid or its device cannot be built.
+        ConfigError: The configuration is invalid, its device cannot be built, or the steps of the
+            device are infinitely fine, so that there are no pulses.
         CudaError: The tile cannot be moved to CUDA.
     """
     check_count("n_traces", n_traces)
+    if rpu_config.device.flows():
+        raise ConfigError(
+            "device.dw_min: 0 makes steps infinitely fine, so there are no pulses to show; give the"
+            " device a step"
+        )
     config = copy.deepcopy(rpu_config)
     update = config.update
     update.update_bl_management = update.update_management = False

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from mho.simulator.devices.cells.checks import require
+from mho.simulator.devices.cells.checks import require, require_momentum
 from mho.simulator.devices.cells.transfer import TransferCompound, single_pulse_update
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.training import UpdateParameters
@@ -38,4 +38,5 @@ class BufferedTransferCompound(TransferCompound):
         params = super()._wire_params(path)
         why = f"must be positive, got {self.thres_scale}"
         require(self.thres_scale > 0.0, path, "thres_scale", why)
+        require_momentum(self.momentum, path)
         return params

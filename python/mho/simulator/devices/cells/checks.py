@@ -57,6 +57,20 @@ def require_probability(value: float, path: str, name: str) -> None:
     require(0.0 <= value <= 1.0, path, name, f"must be in 0..1, got {describe(value)}")
 
 
+def require_momentum(value: float, path: str) -> None:
+    """Refuse a buffer that grows by itself: after some hundred writes it would be infinite.
+
+    Args:
+        value: Fraction of the buffer that stays after a write.
+        path: Path of the cell.
+
+    Raises:
+        ConfigError: It is no fraction.
+    """
+    why = f"is the fraction of the buffer that stays, in 0..1, got {describe(value)}"
+    require(0.0 <= value <= 1.0, path, "momentum", why)
+
+
 def require_pulsed(device: CrosspointDevice, path: str) -> None:
     """Refuse a device that pulses of a cell cannot reach.
 
@@ -77,6 +91,8 @@ def require_pulsed(device: CrosspointDevice, path: str) -> None:
 def require_steps(device: CrosspointDevice, path: str) -> None:
     """Refuse a device without a step from which the number of pulses could follow.
 
+    Infinitely fine steps are none that could be wrong; which cells can take them the core says.
+
     Args:
         device: Device of a cell, valid otherwise.
         path: Its path.
@@ -85,7 +101,7 @@ def require_steps(device: CrosspointDevice, path: str) -> None:
         ConfigError: Its mean change by one pulse is not positive.
     """
     step = device.calc_weight_granularity()
-    if not step > 0.0:
+    if not (step > 0.0 or device.flows()):
         raise ConfigError(
             f"{path}: its change by one pulse must be positive, got {step:g}; check dw_min and the"
             " shape of the steps"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from mho.simulator.devices.cells.checks import require, require_probability
+from mho.simulator.devices.cells.checks import require, require_momentum, require_probability
 from mho.simulator.devices.cells.transfer import TransferCompound, single_pulse_update
 from mho.simulator.devices.pulsed import PulsedDevice
 from mho.simulator.parameters.io import IOParameters
@@ -23,6 +23,10 @@ class ChoppedTransferCompound(TransferCompound):
     """
 
     wire_type: ClassVar[str] = "ChoppedTransferCompound"
+
+    transfer_every: float = 1.0
+    """Period of the transfer; zero is never. A negative one is automatic: the states of the fast
+    device over the number of columns, or rows, times this, in samples."""
 
     in_chop_prob: float = 0.1
     """Probability or frequency of a flip of the sign of an input after its transfer; zero is
@@ -99,7 +103,7 @@ class ChoppedTransferCompound(TransferCompound):
             require(getattr(self, name) == value, path, name, why)
         for name in ("in_chop_prob", "out_chop_prob", "auto_momentum"):
             require_probability(getattr(self, name), path, name)
-        self._check_periods(path)
+        require_momentum(self.momentum, path)
         return params
 
     def _check_periods(self, path: str) -> None:

@@ -1,9 +1,10 @@
 """Cell whose update is a function in Python."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FunctionType
-from typing import Any
+from typing import Any, ClassVar
 
 from mho.exceptions import ConfigError
 from mho.simulator.devices.cells.checks import (
@@ -39,6 +40,9 @@ class CustomCompound(UnitCell):
     and forgets states and counters of the rule.
     """
 
+    free_fields: ClassVar[tuple[str, ...]] = ("params",)
+    """Fields that may be changed while a tile lives, as no others of a device."""
+
     rule: Callable[..., Any] | None = None
     """Function at the top level of a module, or an object that can be called, of a registered
     class. Called with a `RuleTile`."""
@@ -58,7 +62,8 @@ class CustomCompound(UnitCell):
     `RuleTile` after every update."""
 
     params: dict[str, bool | int | float] = field(default_factory=dict, metadata={"hide_if": {}})
-    """Numbers that the rule finds as `t.p`."""
+    """Numbers that the rule finds as `t.p`. Those of a tile, `tile.rpu_config.device.params`, may
+    be changed and act from the next update on."""
 
     transfer_forward: IOParameters = field(default_factory=IOParameters)
     """How the rule reads; noise and bound management do not act."""
@@ -68,7 +73,8 @@ class CustomCompound(UnitCell):
 
     allow_unsaved: bool = False
     """Accept lambdas and functions inside of functions, although a state cannot say which they
-    are: it is read where a tile with the very same source was built before."""
+    are: it is read where a tile with the very same source, and the same captured values, was built
+    before."""
 
     def check_for_tile(self, path: str = "device") -> None:
         """Check all that a tile needs, and make the functions known to texts that name them.
@@ -87,6 +93,8 @@ class CustomCompound(UnitCell):
             require_pulsed(device, name)
             device.to_wire(name)
             require_steps(device, name)
+            why = "must be positive: rules count pulses in steps of their devices"
+            require(not device.flows(), name, "dw_min", why)
         require(self.every >= 0, path, "every", f"must not be negative, got {self.every}")
         require(self.rule is not None, path, "rule", "is missing; give a function of one argument")
         self._check_function("rule", path)
@@ -178,6 +186,8 @@ class CustomCompound(UnitCell):
             " a module, put numbers into params, or set allow_unsaved=True"
         )
         require(self.allow_unsaved or functions.is_storable(function), path, name, why)
+        why = f"expected a function of one argument, the tile, got {name}{_signature(function)}"
+        require(_takes_one(function), path, name, why)
 
     def _check_shapes(self, path: str) -> None:
         number = len(self.unit_cell_devices)
@@ -192,6 +202,26 @@ class CustomCompound(UnitCell):
             square = shape == ("D", "X") or not self.gamma_vec or self.gamma_vec[k] == 0.0
             why = "a device of another shape cannot be part of the sum; give it no weight there"
             require(square or self.weight is not None, path, name, why)
+
+
+def _signature(function: Any) -> str:
+    try:
+        return str(inspect.signature(function))
+    except (TypeError, ValueError):
+        return "(...)"
+
+
+def _takes_one(function: Any) -> bool:
+    """Return whether a function can be called with one argument; true where nobody can tell."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return True
+    try:
+        signature.bind(None)
+    except TypeError:
+        return False
+    return True
 
 
 def _is_size(size: object) -> bool:

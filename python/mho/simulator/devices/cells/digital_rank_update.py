@@ -46,6 +46,10 @@ class DigitalRankUpdateCell(CrosspointDevice):
         """Return whether the weights of the device decay."""
         return self.device.requires_decay()
 
+    def flows(self) -> bool:
+        """Return whether the steps of the device are infinitely fine."""
+        return self.device.flows()
+
     def calc_weight_granularity(self) -> float:
         """Return the change of the device by one pulse, in units of the weight."""
         return self.device.calc_weight_granularity()

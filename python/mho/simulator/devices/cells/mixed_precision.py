@@ -19,7 +19,7 @@ class MixedPrecisionCompound(DigitalRankUpdateCell):
     """Period of the writes, in mini-batches; zero is never."""
 
     n_rows_per_transfer: int = -1
-    """Rows per write; negative is all."""
+    """Rows per write; negative is all, zero is none."""
 
     random_row: bool = False
     """Start each write at a random row."""

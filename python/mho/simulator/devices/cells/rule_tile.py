@@ -16,6 +16,8 @@ class RuleTile(Protocol):
     Every call takes effect at once. All of them together are one transaction of `tile.update`: if
     the rule raises, weights, states, counters and random streams are as before.
 
+    It can be used during the call of the rule only, and the rule returns nothing.
+
     Devices are named by their index in `unit_cell_devices`. Columns and rows of a call are read and
     written in their order and do not see each other.
     """
@@ -38,7 +40,10 @@ class RuleTile(Protocol):
 
     @property
     def bounds(self) -> Sequence[tuple[float, float]]:
-        """Configured bounds of each device, `(w_min, w_max)`; of a cell those of its first."""
+        """Bounds of each device without spreads, `(w_min, w_max)`.
+
+        Of a cell those of its first device, of a one-sided pair those of the difference.
+        """
 
     @property
     def p(self) -> Mapping[str, Any]:
@@ -75,7 +80,7 @@ class RuleTile(Protocol):
             bl: Length of the trains instead of `desired_bl`.
 
         Raises:
-            ArgumentError: A value is not finite.
+            ArgumentError: A value is not finite, or a train is longer than 65535.
             InputError: A shape does not fit the device.
         """
 
@@ -119,7 +124,7 @@ class RuleTile(Protocol):
             rows: Rows, instead of columns.
 
         Raises:
-            ArgumentError: A line does not exist, or a number is not whole.
+            ArgumentError: A line does not exist, a number is not whole, or beyond 65535.
             InputError: The shape of the numbers is another one.
         """
 
@@ -195,7 +200,8 @@ class RuleTile(Protocol):
             dtype: Its type; from the first call on it is always the same.
 
         Raises:
-            ConfigError: Shape or type are others than before, or the name is none.
+            ConfigError: Shape or type are others than before, the name is none, or the type cannot
+                hold `init`.
         """
 
     def cycle(self, name: str, n: int) -> int:

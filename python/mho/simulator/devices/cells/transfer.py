@@ -106,7 +106,19 @@ class TransferCompound(UnitCell):
         require(reads >= 1, path, "n_reads_per_transfer", f"must be positive, got {reads}")
         warn_of_management(self.transfer_forward, join(path, "transfer_forward"))
         self._check_reset(path)
+        self._check_periods(path)
         return params
+
+    def _check_periods(self, path: str) -> None:
+        for name, values in (
+            ("transfer_every", [self.transfer_every]),
+            ("transfer_every_vec", self.transfer_every_vec),
+        ):
+            why = (
+                f"must be 0 (never) or positive, got {min(values, default=0.0)}; only"
+                " ChoppedTransferCompound and DynamicTransferCompound have an automatic period"
+            )
+            require(all(value >= 0.0 for value in values), path, name, why)
 
     def _check_reset(self, path: str) -> None:
         name = "with_reset_prob"

@@ -54,6 +54,11 @@ class UnitCell(CrosspointDevice):
         """Return whether the weights of any device decay."""
         return any(device.requires_decay() for device in self.used_devices())
 
+    def flows(self) -> bool:
+        """Return whether the steps of all devices are infinitely fine."""
+        devices = self.used_devices()
+        return bool(devices) and all(device.flows() for device in devices)
+
     def calc_weight_granularity(self) -> float:
         """Return the mean over the devices of the change by one pulse, in units of the weight.
 

@@ -29,6 +29,8 @@ class VectorUnitCell(UnitCell):
     def _wire_params(self, path: str) -> dict[str, Any]:
         params, number = super()._wire_params(path), len(self.unit_cell_devices)
         require_one_each(self.gamma_vec, number, path, "gamma_vec")
+        why = "must not be all zero: the weight would never move"
+        require(not self.gamma_vec or any(self.gamma_vec), path, "gamma_vec", why)
         index = self.first_update_idx
         why = f"must be in 0..{number - 1}, got {index}"
         require(0 <= index < number, path, "first_update_idx", why)

@@ -279,6 +279,12 @@ def _plan_hidden(
             f"{Names.HIDDEN}: the state is that of device {old_spec.device} with parameters"
             f" {old_spec.hidden_names}, but the tile has {spec.device} with {spec.hidden_names}"
         )
+    if old_spec.flows != spec.flows:
+        fine, coarse = ("the state", "the tile") if old_spec.flows else ("the tile", "the state")
+        raise StateError(
+            f"{Names.HIDDEN}: {fine} has dw_min = 0, where steps are factors, and {coarse} steps in"
+            " units of the weight; load the state with its configuration"
+        )
     shape = (spec.d_size, spec.x_size)
     given = _take(entries, Names.HIDDEN)
     if unknown := set(given) - set(spec.hidden_names):

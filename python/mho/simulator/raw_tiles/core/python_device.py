@@ -9,9 +9,10 @@ from torch import Tensor
 from mho import _core
 from mho.exceptions import ConfigError
 from mho.simulator.devices.custom import CustomPulsedDevice
-from mho.simulator.parameters.enums import PulseType
+from mho.simulator.parameters.enums import PulseType, UpdateMode
 from mho.simulator.parameters.finite import all_finite
 from mho.simulator.raw_tiles.core.parsed import ParsedConfig
+from mho.simulator.raw_tiles.core.python_flow import PythonFlow
 from mho.simulator.raw_tiles.core.python_pulses import PythonSteps
 from mho.simulator.raw_tiles.core.tensors import DEVICE, CoreTensors
 from mho.simulator.state.entries import Entry, check_entry
@@ -44,6 +45,7 @@ class PythonDevice:
             parsed: Its configuration.
         """
         self._tensors, self._parsed = tensors, parsed
+        self._mode = UpdateMode.FLOW
 
     def follow(self, config: Any) -> None:
         """Follow a new configuration; hidden parameters are drawn unless present.
@@ -55,6 +57,7 @@ class PythonDevice:
             ConfigError: The device draws something that cannot be hidden parameters.
         """
         self.device = _acting_device(config)
+        self._mode = UpdateMode.FLOW if self.device is None else config.update.update_mode
         self.takes_steps = (
             self.device is not None and config.update.pulse_type is not PulseType.NONE_WITH_DEVICE
         )
@@ -102,6 +105,8 @@ class PythonDevice:
     def update(self, x: Tensor, d: Tensor, learning_rate: float, bias_input: float | None) -> None:
         """Update the weights by pulses, whose number the core draws; on any error nothing changes.
 
+        Steps that are infinitely fine take no pulses.
+
         Args:
             x: Inputs, shape `[batch, in]`.
             d: Gradients of the outputs, shape `[batch, out]`.
@@ -119,6 +124,11 @@ class PythonDevice:
         )
         with tensors.undone_on_error(), on_host():
             call = tensors.next_call()
+            if self.device.flows():
+                flow = PythonFlow(tensors, self._planes(), self.device, self._mode, call)
+                flow.batch(x, d, learning_rate, bias_input)
+                flow.store()
+                return
             steps = PythonSteps(tensors, self._planes(), self.device, parsed.dw_min, call)
             for at in range(x.shape[0]):
                 _core.pulse_counts(

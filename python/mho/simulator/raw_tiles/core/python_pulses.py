@@ -68,10 +68,8 @@ class PythonSteps:
 
     def _pulse(self, up: Tensor, hit: Tensor) -> None:
         noise = self._noise() if self._device.needs_noise() else None
-        # A copy, for the device may work in place.
-        moved = self._device.step(self._weight.clone(), up, self._planes, noise)
+        moved = stepped(self._device, self._weight, up, self._planes, noise)
         name = f"{type(self._device).__name__}.step"
-        _check(moved, self._weight, name)
         new = torch.where(hit, moved, self._weight)
         if not all_finite(new):
             raise TileError(f"{name}: must return finite weights, got NaN or infinity")
@@ -105,6 +103,31 @@ class PythonSteps:
             visible.copy_(torch.where(self._counts.sum(0) > 0, noisy, visible))
         if counters is not None:
             counters.add_(self._counts)
+
+
+def stepped(
+    device: CustomPulsedDevice,
+    weight: Tensor,
+    up: Tensor,
+    planes: dict[str, Tensor],
+    noise: Tensor | None,
+) -> Tensor:
+    """Return what a device makes of weights by one pulse, before the bounds.
+
+    Args:
+        device: Device.
+        weight: Weights; they stay as they are.
+        up: Whether the pulses go up.
+        planes: Hidden parameters.
+        noise: Standard normal draws, or None.
+
+    Raises:
+        TileError: It is no tensor that could be weights.
+    """
+    # A copy, for the device may work in place.
+    moved = device.step(weight.clone(), up, planes, noise)
+    _check(moved, weight, f"{type(device).__name__}.step")
+    return moved
 
 
 def _check(value: object, weight: Tensor, name: str) -> None:

@@ -3,18 +3,19 @@
 import copy
 import json
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mho import _core
-from mho.exceptions import ArgumentError, ConfigError, InputError
+from mho.exceptions import ArgumentError, InputError
 from mho.simulator.devices.cells.custom import CustomCompound
 from mho.simulator.devices.cells.rule_tile import Lines
-from mho.simulator.devices.cells.unit_cell import UnitCell
 from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters import wire
 from mho.simulator.parameters.checking import describe
@@ -291,15 +292,11 @@ class DeviceTile:
         name, number = ("rows", self.lines(True)) if cols is None else ("cols", self.lines(False))
         if isinstance(given, slice):
             return list(range(*given.indices(number))), cols is None, False
-        single = isinstance(given, int) or (isinstance(given, Tensor) and given.dim() == 0)
-        try:
-            numbers = [int(given)] if single else [int(line) for line in given]  # type: ignore[arg-type, union-attr]
-        except (TypeError, ValueError) as error:
-            raise ArgumentError(f"{name}: expected numbers, got {describe(given)}") from error
-        for line in numbers:
+        lines, single = _numbers(name, given)
+        for line in lines:
             if not 0 <= line < number:
                 raise ArgumentError(f"{name}: expected 0 to {number - 1}, got {line}")
-        return numbers, cols is None, single
+        return lines, cols is None, single
 
     def values(self, value: object, count: int, rows: bool, name: str) -> Tensor:
         """Return values for lines, `[lines, length]`.
@@ -315,6 +312,23 @@ class DeviceTile:
             InputError: The shape is another one.
         """
         return as_rows(value, self.lines(not rows), name, single=count == 1, count=count)
+
+
+def _numbers(name: str, given: Any) -> tuple[list[int], bool]:
+    """Return numbers of lines, and whether it is one by its number."""
+    values: Any = given.tolist() if isinstance(given, (Tensor, np.ndarray)) else given
+    single = isinstance(values, numbers.Number)
+    try:
+        lines: list[Any] = [values] if single else list(values)
+    except TypeError:
+        lines = [None]
+    if any(isinstance(line, (bool, np.bool_)) for line in lines):
+        raise ArgumentError(
+            f"{name}: expected numbers, got truth values; give those of lines, mask.nonzero()[:, 0]"
+        )
+    if not all(isinstance(line, numbers.Integral) for line in lines):
+        raise ArgumentError(f"{name}: expected numbers of lines, got {describe(given)}")
+    return [int(line) for line in lines], single
 
 
 def as_rows(
@@ -358,20 +372,6 @@ def exact_train(longest: int) -> UpdateParameters:
     length = max(_SHORTEST_TRAIN, 1 << (longest - 1).bit_length())
     kind = PulseType.DETERMINISTIC_IMPLICIT
     return UpdateParameters(pulse_type=kind, desired_bl=length, update_bl_management=True)
-
-
-def configured_bounds(device: CrosspointDevice) -> tuple[float, float]:
-    """Return the bounds in a configuration; of a cell those of its first device.
-
-    Args:
-        device: Device or cell.
-    """
-    while isinstance(device, UnitCell):
-        device = device.unit_cell_devices[0]
-    low, high = getattr(device, "w_min", None), getattr(device, "w_max", None)
-    if low is None or high is None:
-        raise ConfigError(f"device: {type(device).__name__} has no bounds")
-    return float(low), float(high)
 
 
 def _with_update(text: str, update: UpdateParameters) -> str:

@@ -17,6 +17,7 @@ from mho.simulator.raw_tiles.custom_compound.rule_state import RuleState
 from mho.simulator.raw_tiles.rows import check_tensor
 
 _WEIGHTS, _RULE = "hidden_weights", "rule_"
+_LARGEST = 2**62
 
 
 class Held(Protocol):
@@ -175,7 +176,7 @@ class HiddenByName:
         """Return stream, learning rate and counters as plain values."""
         rule = self._raw.rule
         extra: dict[str, Any] = self._raw.products.dump_extra()
-        for name, tensor in self._counters().items():
+        for name, (tensor, _) in self._counters().items():
             extra[name] = tensor.flatten().tolist()
         extra["rule_count"] = rule.count.tolist()
         return extra
@@ -192,23 +193,29 @@ class HiddenByName:
         """
         rest = dict(check_mapping("extra", extra))
         new = {}
-        for name, tensor in {**self._counters(), "rule_count": self._raw.rule.count}.items():
+        count = (self._raw.rule.count, _LARGEST)
+        for name, (tensor, largest) in {**self._counters(), "rule_count": count}.items():
             if name not in rest:
                 if strict:
                     raise StateError(f"extra: {name} is missing")
                 continue
-            new[name] = (tensor, _counted(name, rest.pop(name), tensor))
+            new[name] = (tensor, _counted(name, rest.pop(name), tensor, largest))
         self._raw.products.load_extra(rest, strict)
         with torch.no_grad():
             for tensor, value in new.values():
                 tensor.copy_(value)
 
-    def _counters(self) -> dict[str, Tensor]:
-        found = {f"rule_cycle_{name}": value for name, value in self._raw.rule.cycles.items()}
+    def _counters(self) -> dict[str, tuple[Tensor, int]]:
+        """Return counters, and the largest value of each."""
+        rule = self._raw.rule
+        found = {
+            f"rule_cycle_{name}": (value, rule.length_of(name) - 1)
+            for name, value in rule.cycles.items()
+        }
         for k, device in enumerate(self._raw.devices):
             counts = device.raw.tensors.counts
             if counts is not None:
-                found[f"pulse_counters_{k}"] = counts
+                found[f"pulse_counters_{k}"] = (counts, _LARGEST)
         return found
 
 
@@ -221,11 +228,12 @@ def _set_device(device: DeviceTile, planes: list[Tensor], weights: Tensor) -> No
         device.keep_dw_min()
 
 
-def _counted(name: str, values: Any, like: Tensor) -> Tensor:
+def _counted(name: str, values: Any, like: Tensor, largest: int) -> Tensor:
     try:
-        tensor = torch.tensor(values, dtype=like.dtype, device="cpu")
+        tensor = torch.tensor(values, device="cpu")
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise StateError(f"extra: {name} cannot be read: {error}") from error
-    if tensor.numel() != like.numel() or bool((tensor < 0).any()):
-        raise StateError(f"extra: {name}: expected {like.numel()} counts")
+    whole = tensor.dtype is torch.int64 and tensor.dim() == 1 and tensor.numel() == like.numel()
+    if not whole or bool(((tensor < 0) | (tensor > largest)).any()):
+        raise StateError(f"extra: {name}: expected {like.numel()} integers, 0 to {largest}")
     return tensor.view_as(like)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import numbers
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import ConfigError, InputError, StateError
+from mho.simulator.parameters.arguments import as_number
+from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.finite import all_finite
 from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.plan import LoadPlan
@@ -95,13 +98,11 @@ class RuleState:
         self._check_name("state", name)
         if dtype not in _DTYPES.values():
             raise ConfigError(f"rule: state {name!r}: expected {', '.join(_DTYPES)}, got {dtype}")
-        if not all(isinstance(size, int) and size > 0 for size in shape):
+        if not all(isinstance(size, numbers.Integral) and size > 0 for size in shape):
             raise ConfigError(f"rule: state {name!r}: sizes must be positive, got {shape}")
-        if not math.isfinite(init):
-            raise ConfigError(f"rule: state {name!r}: init must be finite, got {init}")
-        made = torch.full(shape, init, dtype=dtype, device="cpu")
+        made = _filled(name, tuple(map(int, shape)), init, dtype)
         self.states[name] = made
-        self._layout[_STATES][name] = [list(shape), str(dtype).removeprefix("torch.")]
+        self._layout[_STATES][name] = [list(made.shape), str(dtype).removeprefix("torch.")]
         self._own[_LAYOUT] = _encoded(self._layout)
         return made
 
@@ -110,8 +111,12 @@ class RuleState:
         counter: Tensor | None = self.cycles.get(name)
         if counter is None:
             self._check_name("cycle", name)
-            if not isinstance(n, int) or not 0 < n < _LARGEST:
-                raise ConfigError(f"rule: cycle {name!r}: expected a positive number, got {n}")
+            whole = isinstance(n, numbers.Integral) and not isinstance(n, bool)
+            if not whole or not 0 < n < _LARGEST:
+                raise ConfigError(
+                    f"rule: cycle {name!r}: expected a positive integer, got {describe(n)}"
+                )
+            n = int(n)
             with ordinary_tensors():
                 counter = torch.zeros(1, dtype=torch.int64, device="cpu")
             self.cycles[name] = counter
@@ -125,6 +130,14 @@ class RuleState:
         value = int(counter)
         counter.fill_((value + 1) % n)
         return value
+
+    def length_of(self, name: str) -> int:
+        """Return the number of values of a cycle.
+
+        Args:
+            name: Its name.
+        """
+        return int(self._layout[_CYCLES][name])
 
     def _check_name(self, what: str, name: str) -> None:
         if not isinstance(name, str) or not name.isidentifier():
@@ -228,6 +241,24 @@ class RuleState:
         self.count.copy_(count)
         self._layout = layout
         self._own[_LAYOUT] = _encoded(layout)
+
+
+def _filled(name: str, shape: tuple[int, ...], init: object, dtype: torch.dtype) -> Tensor:
+    """Return a tensor of one value, which its type has to hold."""
+    value = float(init) if isinstance(init, bool) else as_number(init)
+    if not math.isfinite(value):
+        raise ConfigError(f"rule: state {name!r}: init must be finite, got {describe(init)}")
+    try:
+        made = torch.full(shape, value, dtype=dtype, device="cpu")
+    except RuntimeError:  # an integer that is too large
+        made = None
+    exact = made is not None and (dtype.is_floating_point or float(made.flatten()[0]) == value)
+    if made is None or not exact or not all_finite(made):
+        raise ConfigError(
+            f"rule: state {name!r}: init of {describe(init)} is no {dtype}; give another one, or"
+            " another dtype"
+        )
+    return made
 
 
 def _encoded(layout: Layout) -> Tensor:

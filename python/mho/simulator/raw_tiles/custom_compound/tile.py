@@ -1,6 +1,6 @@
 """Raw tile whose update is a rule in Python between devices of the core."""
 
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
@@ -20,11 +20,13 @@ from mho.simulator.raw_tiles.core.kernels import Kernels
 from mho.simulator.raw_tiles.core.tile import AnalogTile as CoreTile
 from mho.simulator.raw_tiles.core.tile import CoreTileOwner
 from mho.simulator.raw_tiles.custom_compound.device import DEVICES, DeviceTile, device_config
+from mho.simulator.raw_tiles.custom_compound.draws import without_draws
 from mho.simulator.raw_tiles.custom_compound.hidden import HiddenByName
 from mho.simulator.raw_tiles.custom_compound.loading import plan_compound
 from mho.simulator.raw_tiles.custom_compound.maintenance import CompoundMaintenance
 from mho.simulator.raw_tiles.custom_compound.products import without_devices
 from mho.simulator.raw_tiles.custom_compound.rule_state import RULE, RuleState
+from mho.simulator.raw_tiles.custom_compound.turn import Turn
 from mho.simulator.raw_tiles.custom_compound.view import RuleView
 from mho.simulator.raw_tiles.rows import check_pairs, to_float_rows
 from mho.simulator.state.header import Steps
@@ -90,12 +92,13 @@ class CustomCompoundTile(SimulatorTile):
         self.cell.check_update(config.update)
 
     def _compose(self) -> None:
+        self.turn = Turn()
         self.hidden = HiddenByName(self)
         self.maintenance = CompoundMaintenance(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is copied and pickled, to be connected."""
-        composed = ("hidden", "maintenance")
+        composed = ("turn", "hidden", "maintenance")
         return {name: value for name, value in self.__dict__.items() if name not in composed}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -198,6 +201,7 @@ class CustomCompoundTile(SimulatorTile):
         only_present: bool = False,
     ) -> LoadPlan:
         """Check its entries of a state; see the base class."""
+        self.turn.check()
         return plan_compound(self, entries, saved, config, only_present)
 
     def dump_extra(self) -> dict[str, Any]:
@@ -245,28 +249,35 @@ class CustomCompoundTile(SimulatorTile):
             return
         if not all_finite(x, d):
             raise ArgumentError("x_input, d_input: values must be finite; found NaN or infinity")
-        # Copies: a rule may work in place, the samples belong to whoever trains.
-        columns = [] if bias_input is None else [x.new_full((rows, 1), bias_input)]
-        x, d = torch.cat([x, *columns], 1), d.clone()
-        with self.changes():
-            with _torch_draws_nothing():
-                self._apply_rule(x, d)
-            self.rule.check()
-            self.put_together()
+        if bias_input is not None:
+            x = torch.cat([x, x.new_full((rows, 1), bias_input)], 1)
+        without_draws(self.changes, lambda: self._apply_rule(x, d))
 
-    def _apply_rule(self, x: Tensor, d: Tensor) -> None:
+    def _apply_rule(self, given_x: Tensor, given_d: Tensor) -> None:
         rule: Any = self.cell.rule
-        rows = x.shape[0]
-        view = RuleView(self, rows)
-        before, every = view.count, self.cell.every or rows
-        for start in range(0, rows, every):
-            end = min(start + every, rows)
-            if every == 1 and self.cell.every == 1:
-                view.show(x[start], d[start], before + end)
-            else:
-                view.show(x[start:end], d[start:end], before + end)
-            rule(view)
+        # Copies: a rule may work in place, and the samples may be shown to it once more.
+        x, d, rows = given_x.clone(), given_d.clone(), given_x.shape[0]
+        with self._shown(rows) as view:
+            before, every = view.count, self.cell.every or rows
+            for start in range(0, rows, every):
+                end = min(start + every, rows)
+                if every == 1 and self.cell.every == 1:
+                    view.show(x[start], d[start], before + end)
+                else:
+                    view.show(x[start:end], d[start:end], before + end)
+                _refuse_result("rule", rule(view))
         self.rule.count.fill_(before + rows)
+        self.rule.check()
+        self.put_together()
+
+    @contextmanager
+    def _shown(self, batch: int = 0) -> Iterator[RuleView]:
+        """Return a context with a view of the tile, which ends with it."""
+        view = RuleView(self, batch)
+        try:
+            yield view
+        finally:
+            view.close()
 
     def run_rule(self, function: Any) -> None:
         """Let a function act on the tile as its rule does, but without samples.
@@ -283,17 +294,23 @@ class CustomCompoundTile(SimulatorTile):
         if not callable(function) or isinstance(function, (type, nn.Module)):
             what = describe(function)
             raise ArgumentError(f"function: expected a function of a RuleTile, got {what}")
-        with self.changes():
-            with _torch_draws_nothing():
-                function(RuleView(self))
-            self.rule.check()
-            self.put_together()
+        without_draws(self.changes, lambda: self._apply(function))
+
+    def _apply(self, function: Any) -> None:
+        with self._shown() as view:
+            _refuse_result("function", function(view))
+        self.rule.check()
+        self.put_together()
 
     @contextmanager
     def changes(self) -> Iterator[None]:
-        """Put weights, states, counters and stream back, bit for bit, if the block raises."""
-        self.share_stream()
-        with torch.no_grad(), on_host(), ExitStack() as stack:
+        """Put weights, states, counters and stream back, bit for bit, if the block raises.
+
+        Raises:
+            ConfigError: The rule of the tile is being called.
+        """
+        with self.turn.taken(), torch.no_grad(), on_host(), ExitStack() as stack:
+            self.share_stream()
             stack.enter_context(self.products.tensors.undone_on_error())
             for device in self.devices:
                 stack.enter_context(device.raw.tensors.undone_on_error())
@@ -309,7 +326,8 @@ class CustomCompoundTile(SimulatorTile):
         weights: Tensor = self.products.tensors.weights
         if self.cell.weight is not None:
             hook: Any = self.cell.weight
-            value = hook(RuleView(self))
+            with self._shown() as view:
+                value = hook(view)
             _check_weights(value, tuple(weights.shape))
             weights.copy_(value)
             return
@@ -393,24 +411,14 @@ class CustomCompoundTile(SimulatorTile):
     get_pulse_counters = done_by("hidden", HiddenByName.pulse_counters)
 
 
-@contextmanager
-def _torch_draws_nothing() -> Iterator[None]:
-    """Refuse draws from torch's generator, which a resumed run would not repeat.
-
-    Raises:
-        ConfigError: The block changed the state of the generator; it is as before then.
-    """
-    before = torch.get_rng_state()
-    try:
-        yield
-    except BaseException:
-        torch.set_rng_state(before)
-        raise
-    if not torch.equal(before, torch.get_rng_state()):
-        torch.set_rng_state(before)
+def _refuse_result(name: str, result: object) -> None:
+    """Refuse what a rule returns: nobody uses it, and a generator has not even begun."""
+    if result is not None:
+        if isinstance(result, Coroutine):
+            result.close()
         raise ConfigError(
-            "rule: draws from torch's generator, or seeds it, and could not be repeated; use"
-            " t.uniform, t.normal or t.coin"
+            f"{name}: returned {describe(result)}; a rule writes with the methods of t, such as"
+            " t.update and t.program, and returns nothing"
         )
 
 

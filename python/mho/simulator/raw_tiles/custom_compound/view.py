@@ -1,5 +1,6 @@
 """A tile as its rule sees it."""
 
+import numbers
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -9,14 +10,15 @@ from torch import Tensor
 
 from mho import _core
 from mho.exceptions import ArgumentError, ConfigError, InputError
+from mho.simulator.devices.bounds import bounds
 from mho.simulator.devices.cells.custom import CustomCompound
 from mho.simulator.devices.cells.rule_tile import Lines
-from mho.simulator.parameters.arguments import check_probability
-from mho.simulator.parameters.training import UpdateParameters
+from mho.simulator.parameters.arguments import check_index, check_number, check_probability
+from mho.simulator.parameters.checking import describe
+from mho.simulator.parameters.training import MOST_PULSES, UpdateParameters
 from mho.simulator.raw_tiles.custom_compound.device import (
     DeviceTile,
     as_rows,
-    configured_bounds,
     exact_train,
 )
 from mho.simulator.raw_tiles.custom_compound.rule_state import RuleState
@@ -50,6 +52,18 @@ class Parts(Protocol):
 class RuleView:
     """What a rule gets: a `RuleTile` during one update, or while weights are put together."""
 
+    _parts: Parts
+    _devices: list[DeviceTile]
+    _rule: RuleState
+    _samples: tuple[Tensor, Tensor] | None
+    lr: float
+    g: Sequence[float]
+    p: Mapping[str, Any]
+    D: int
+    X: int
+    B: int
+    count: int
+
     def __init__(self, parts: Parts, batch: int = 0) -> None:
         """See a tile.
 
@@ -57,13 +71,49 @@ class RuleView:
             parts: Raw tile.
             batch: Number of samples of the update, 0 outside of updates.
         """
-        self._parts, self._devices, self._rule = parts, parts.devices, parts.rule
-        self._samples: tuple[Tensor, Tensor] | None = None
-        self.lr = parts.learning_rate
-        self.g: Sequence[float] = tuple(device.granularity for device in parts.devices)
-        self.p: Mapping[str, Any] = MappingProxyType(parts.cell.params)
-        self.D, self.X, self.B = parts.get_d_size(), parts.get_x_size(), batch
-        self.count = int(parts.rule.count)
+        # Past `__setattr__`, which is for rules.
+        vars(self).update(
+            _parts=parts,
+            _devices=parts.devices,
+            _rule=parts.rule,
+            _samples=None,
+            lr=parts.learning_rate,
+            g=tuple(device.granularity for device in parts.devices),
+            p=MappingProxyType(parts.cell.params),
+            D=parts.get_d_size(),
+            X=parts.get_x_size(),
+            B=batch,
+            count=int(parts.rule.count),
+        )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse: what a rule puts here would be lost after the call.
+
+        Args:
+            name: Name.
+            value: Value.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(
+            f"rule: t.{name}: cannot be set; take a variable, or t.state({name!r}, ...) for what is"
+            " to last"
+        )
+
+    def close(self) -> None:
+        """End the view: whoever has kept it can change nothing outside of the call of the rule."""
+        del self._parts, self._devices, self._rule
+
+    def __getattr__(self, name: str) -> Any:
+        """Explain that the view is closed; called for what it has not."""
+        if name in ("_parts", "_devices", "_rule"):
+            raise ConfigError(
+                "rule: the call of the rule is over, and its tile cannot be changed through it any"
+                " more; do not keep what the rule was called with"
+            )
+        what = f"{type(self).__name__!r} object has no attribute {name!r}"
+        raise AttributeError(what, name=name, obj=self)
 
     def show(self, x: Tensor, d: Tensor, count: int) -> None:
         """Show samples to the rule.
@@ -73,7 +123,7 @@ class RuleView:
             d: Gradients of the outputs.
             count: Number of samples so far, with these.
         """
-        self._samples, self.count = (x, d), count
+        vars(self).update(_samples=(x, d), count=count)
 
     @property
     def x(self) -> Tensor:
@@ -93,7 +143,7 @@ class RuleView:
     @property
     def bounds(self) -> Sequence[tuple[float, float]]:
         """Configured bounds of each device; see `RuleTile`."""
-        return tuple(map(configured_bounds, self._parts.cell.unit_cell_devices))
+        return tuple(map(bounds, self._parts.cell.unit_cell_devices))
 
     def update(
         self, device: int, x: Tensor, d: Tensor, lr: float | Tensor, bl: int | None = None
@@ -104,10 +154,9 @@ class RuleView:
         inputs, errors = as_rows(x, columns, "x"), as_rows(d, rows, "d")
         if inputs.shape[0] != errors.shape[0]:
             raise InputError(f"x, d: as many rows, got {inputs.shape[0]} and {errors.shape[0]}")
-        if bl is not None and (not isinstance(bl, int) or bl < 1):
-            raise ArgumentError(f"bl: expected a length of trains, or None, got {bl}")
-        spec = one.spec("update", self._parts.update_parameters, bl or 0)
-        one.pulse(spec, inputs, errors, float(lr))
+        length = 0 if bl is None else _length(bl)
+        spec = one.spec("update", self._parts.update_parameters, length)
+        one.pulse(spec, inputs, errors, check_number("lr", lr))
 
     def add(
         self,
@@ -140,9 +189,14 @@ class RuleView:
         wanted = one.values(number, len(lines), are_rows, "number")
         if not torch.equal(wanted, wanted.round()):
             raise ArgumentError("number: numbers of pulses must be whole; use round() or trunc()")
-        longest = int(wanted.abs().max()) if wanted.numel() else 0
-        if longest == 0:
+        most = float(wanted.abs().max()) if wanted.numel() else 0.0
+        if most == 0.0:
             return
+        if most > MOST_PULSES:
+            raise ArgumentError(
+                f"number: expected at most {MOST_PULSES} pulses in one call, got {most:.0f}"
+            )
+        longest = int(most)
         update = exact_train(longest)
         spec = one.spec("pulses", update, update.desired_bl)
         one.write(spec, lines, wanted.neg(), are_rows, one.granularity)
@@ -190,7 +244,7 @@ class RuleView:
 
     def coin(self, p: float, *shape: int) -> Tensor:
         """Return draws that are true with a probability; see `RuleTile`."""
-        return self.uniform(*shape) < check_probability("p", float(p))
+        return self.uniform(*shape) < check_probability("p", p)
 
     def normal(self, *shape: int) -> Tensor:
         """Return standard normal draws; see `RuleTile`."""
@@ -206,18 +260,28 @@ class RuleView:
 
     def _device(self, index: int) -> DeviceTile:
         number = len(self._devices)
-        if not isinstance(index, int) or not 0 <= index < number:
+        if not 0 <= check_index("device", index) < number:
             raise ArgumentError(f"device: expected 0 to {number - 1}, got {index}")
         return self._devices[index]
+
+
+def _length(bl: Any) -> int:
+    """Return the length of trains."""
+    whole = isinstance(bl, numbers.Integral) and not isinstance(bl, bool)
+    if not whole or not 1 <= int(bl) <= MOST_PULSES:
+        raise ArgumentError(
+            f"bl: expected a length of trains, 1 to {MOST_PULSES}, or None, got {describe(bl)}"
+        )
+    return int(bl)
 
 
 def _room(shape: tuple[int, ...]) -> Tensor:
     """Return room for draws, in rows: their position is that of a crosspoint."""
     number = 1
     for size in shape:
-        if not isinstance(size, int) or size < 0:
+        if not isinstance(size, numbers.Integral) or size < 0:
             raise ArgumentError(f"shape: expected sizes, got {shape}")
-        number *= size
+        number *= int(size)
     rows = -(-number // _DRAWS_PER_ROW) or 1
     columns = min(number, _DRAWS_PER_ROW) or 1
     return torch.empty(rows, columns, dtype=torch.float32, device="cpu")

@@ -20,8 +20,10 @@ Tiles in half precision multiply in half precision, but scale, convert and add n
 reciprocals and levels would lose most of their bits otherwise.
 """
 
+import functools
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,6 +45,10 @@ from mho.simulator.raw_tiles.torch.dac_adc import (
     depends_on_sample,
     tracks,
 )
+
+Array = Callable[[Tensor], Sequence[tuple[float, Tensor]]]
+"""What an array makes of converted inputs, shape `[rows, in]`: one or several phases, each with the
+digital factor of its result and its analog outputs, shape `[rows, out]`."""
 
 _MAX_PASSES = 64
 _LOW_PRECISION = (torch.float16, torch.bfloat16)
@@ -85,6 +91,10 @@ class InputScale(NamedTuple):
 class AnalogMVM:
     """Analog product with the non-idealities that `check_support` admits."""
 
+    _known_mv_types: ClassVar[tuple[AnalogMVType, ...]] = (AnalogMVType.ONE_PASS,)
+    _own_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields that a derived class simulates, of those that are else left to the core."""
+
     @classmethod
     def check_support(cls, io_pars: IOParameters, path: str = "forward") -> None:
         """Check that torch tiles can simulate the parameters.
@@ -112,6 +122,7 @@ class AnalogMVM:
         trans: bool = False,
         is_test: bool = False,
         out_noise_values: Tensor | None = None,
+        **array: Any,
     ) -> Tensor:
         """Return the analog product of inputs and weights.
 
@@ -123,9 +134,10 @@ class AnalogMVM:
             io_pars: Parameters that passed `check_support`.
             trans: Multiply with the transposed weights. As in the backward pass of the core, bound
                 management is then off and a row without signal gives zero in spite of input noise.
-            is_test: Unused: noise acts in training and evaluation alike.
+            is_test: Evaluation mode; noise acts in training and evaluation alike.
             out_noise_values: Standard deviation of the output noise of each line, shape `[out]`;
                 needed if `out_noise_std` is positive.
+            array: What the array of a derived class needs to know; nothing here.
 
         Returns:
             Shape `[..., out]`, or `[..., in]` for the transposed product; dtype of the weight.
@@ -134,7 +146,8 @@ class AnalogMVM:
             ConfigError: `out_noise_std` is positive but there are no `out_noise_values`.
         """
         rows = input_.reshape(-1, input_.shape[-1])
-        y = cls._product(weight, rows, io_pars, trans, out_noise_values, False).y
+        phases = cls._array(weight, io_pars, trans, is_test, **array)
+        y = cls._product(weight, phases, rows, io_pars, trans, out_noise_values, False).y
         return y.reshape(*input_.shape[:-1], y.shape[-1])
 
     @classmethod
@@ -146,6 +159,7 @@ class AnalogMVM:
         trans: bool = False,
         is_test: bool = False,
         out_noise_values: Tensor | None = None,
+        **array: Any,
     ) -> tuple[Tensor, Tensor | None]:
         """Return the analog product, and which outputs sit at the bound of the output converter.
 
@@ -156,6 +170,7 @@ class AnalogMVM:
             trans: As for `matmul`.
             is_test: As for `matmul`.
             out_noise_values: As for `matmul`.
+            array: As for `matmul`.
 
         Returns:
             The product, and a mask of its shape, None if the outputs have no bound.
@@ -164,7 +179,8 @@ class AnalogMVM:
             ConfigError: As `matmul`.
         """
         rows = input_.reshape(-1, input_.shape[-1])
-        y, _, clipped = cls._product(weight, rows, io_pars, trans, out_noise_values, True)
+        phases = cls._array(weight, io_pars, trans, is_test, **array)
+        y, _, clipped = cls._product(weight, phases, rows, io_pars, trans, out_noise_values, True)
         y = y.reshape(*input_.shape[:-1], y.shape[-1])
         return y, None if clipped is None else clipped.reshape(y.shape)
 
@@ -172,6 +188,7 @@ class AnalogMVM:
     def _product(
         cls,
         weight: Tensor,
+        array: Array,
         rows: Tensor,
         io: IOParameters,
         trans: bool,
@@ -182,9 +199,14 @@ class AnalogMVM:
             exact = cls._multiply(weight, rows, trans).to(weight.dtype)
             return Product(exact if io.out_scale == 1.0 else exact * io.out_scale, None, None)
         noise_std = _noise_std(io, out_noise_values)
-        run = _Run(cls, weight, io, trans, noise_std, want_clipped)
+        run = _Run(array, io, trans, noise_std, want_clipped, weight.dim() == 3)
         y, ok, clipped = run(rows.float() if rows.dtype in _LOW_PRECISION else rows)
         return Product(y.to(weight.dtype), ok, clipped)
+
+    @classmethod
+    def _array(cls, weight: Tensor, io: IOParameters, trans: bool, is_test: bool) -> Array:
+        """Return the array between the converters: an exact product."""
+        return lambda v: ((1.0, cls._multiply(weight, v.to(weight.dtype), trans)),)
 
     @classmethod
     def _problems(cls, io: IOParameters) -> list[tuple[str, str]]:
@@ -193,15 +215,17 @@ class AnalogMVM:
         found = []
         if io.mv_type is AnalogMVType.IDEAL:
             found.append(("mv_type", "IDEAL is not supported by torch tiles; set is_perfect=True"))
-        elif io.mv_type is not AnalogMVType.ONE_PASS:
-            found.append(("mv_type", _refusal(io.mv_type.name, "ONE_PASS")))
+        elif io.mv_type not in cls._known_mv_types:
+            names = " or ".join(mv_type.name for mv_type in cls._known_mv_types)
+            found.append(("mv_type", _refusal(io.mv_type.name, names)))
         if bound not in (BoundManagementType.NONE, BoundManagementType.ITERATIVE):
             found.append(("bound_management", _refusal(bound.name, "ITERATIVE or NONE")))
         if noise in (NoiseManagementType.AVERAGE_ABS_MAX, NoiseManagementType.ABS_MAX_NP_SUM):
             found.append(("noise_management", _refusal(noise.name, "ABS_MAX")))
         if io.w_noise_type is not WeightNoiseType.NONE:
             found.append(("w_noise_type", _refusal(io.w_noise_type.name, "NONE")))
-        found += [(n, _refusal("a positive value", "0")) for n in _CORE_ONLY if getattr(io, n) > 0]
+        refused = (name for name in _CORE_ONLY if name not in cls._own_fields)
+        found += [(n, _refusal("a positive value", "0")) for n in refused if getattr(io, n) > 0]
         managed = noise is not NoiseManagementType.NONE and not io.is_perfect
         if managed and io.inp_bound != 1.0:
             found.append(
@@ -224,15 +248,15 @@ class _Run:
 
     def __init__(
         self,
-        mvm: type[AnalogMVM],
-        weight: Tensor,
+        array: Array,
         io: IOParameters,
         trans: bool,
         noise_std: Tensor | float | None,
         want_clipped: bool,
+        is_batched: bool,
     ) -> None:
-        self.mvm, self.weight, self.io, self.trans = mvm, weight, io, trans
-        self.noise_std = noise_std
+        self.array, self.io, self.trans, self.noise_std = array, io, trans, noise_std
+        self.is_batched = is_batched  # the weights differ between entries of the first axis
         self.dac = converter(io.inp_res, io.inp_bound)
         self.adc = converter(io.out_res, io.out_bound)
         self.want_clipped = want_clipped and self.adc.is_bounded()
@@ -247,7 +271,7 @@ class _Run:
             return first
         # Rows that passed are never redone. Selecting the others needs their number, which a
         # captured graph cannot depend on, and would copy weights per batch entry for each row.
-        if _is_static(first.ok) or self.weight.dim() == 3:
+        if _is_static(first.ok) or self.is_batched:
             return self._redo_all(rows, scale, first, first.ok)
         return self._redo_failed(rows, scale, first, first.ok)
 
@@ -293,14 +317,20 @@ class _Run:
         """Return the product of all rows without bound management."""
         unscaled = not isinstance(scale.s, Tensor) and scale.s == 1.0
         v = self._convert_input(rows if unscaled else rows * scale.s)
-        z = self.mvm._multiply(self.weight, v.to(self.weight.dtype), self.trans).to(v.dtype)
+        phases = [
+            (factor, self._convert_output(z.to(v.dtype), scale)) for factor, z in self.array(v)
+        ]
+        y, ok, clipped = _sum_of_phases(phases)
+        return Product(_rescale(y, self.io.out_scale, scale), ok, clipped)
+
+    def _convert_output(self, z: Tensor, scale: InputScale) -> Product:
+        """Return what the output converter makes of one phase."""
         analog = add_noise(attenuate_negative(z, self.io.out_asymmetry), self.noise_std)
         quantized = self.adc.quantize(analog, self.io.out_sto_round)
-        y = _rescale(self.adc.clip(quantized), self.io.out_scale, scale)
         values = quantized.detach()
         ok = self._within_bound(values, scale.silent) if self.manages_bound else None
         clipped = self._at_bound(values, scale.silent) if self.want_clipped else None
-        return Product(y, ok, clipped)
+        return Product(self.adc.clip(quantized), ok, clipped)
 
     def _convert_input(self, scaled: Tensor) -> Tensor:
         io = self.io
@@ -318,6 +348,23 @@ class _Run:
     def _at_bound(self, quantized: Tensor, silent: Tensor | None) -> Tensor:
         clipped = self.adc.reaches(quantized.abs())
         return clipped if silent is None else clipped & ~silent
+
+
+def _sum_of_phases(phases: list[tuple[float, Product]]) -> Product:
+    """Return the digital sum; it is within the bound, or at it, if all phases are."""
+    if len(phases) == 1 and phases[0][0] == 1.0:
+        return phases[0][1]
+    y = functools.reduce(torch.add, [product.y * factor for factor, product in phases])
+    return Product(
+        y,
+        _all_of([product.ok for _, product in phases]),
+        _all_of([product.clipped for _, product in phases]),
+    )
+
+
+def _all_of(masks: list[Tensor | None]) -> Tensor | None:
+    present = [mask for mask in masks if mask is not None]
+    return functools.reduce(torch.logical_and, present) if present else None
 
 
 def _is_static(values: Tensor) -> bool:

@@ -170,6 +170,14 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         largest = io.out_noise * (1.0 + _LARGEST_NORMAL * io.out_noise_std)
         if _spread(io) > 0.0 and largest > torch.finfo(dtype).max:
             raise ConfigError(f"forward.out_noise_std: draws of out_noise are beyond {dtype}")
+        self._check_array(config)
+
+    def _check_array(self, config: Any) -> None:
+        """Refuse what the array cannot be built of; any exact array can."""
+
+    def _array_parameters(self) -> dict[str, Any]:
+        """Return what the class of the product needs to know of the array."""
+        return {}
 
     def check_precision(self, config: Any, dtype: torch.dtype) -> None:
         """Refuse numbers of the product that a precision does not hold; see the base class."""
@@ -340,9 +348,10 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         ):
             weight = self._modified(weight, changes, x)
         mvm, io, noise = self.analog_mvm, self._config.forward, self.out_noise_values
+        array = self._array_parameters()
         if want_clipped:
-            return mvm.matmul_with_clipped(weight, x, io, False, is_test, noise)
-        return mvm.matmul(weight, x, io, False, is_test, noise), None
+            return mvm.matmul_with_clipped(weight, x, io, False, is_test, noise, **array)
+        return mvm.matmul(weight, x, io, False, is_test, noise, **array), None
 
     def _modified(self, weight: Tensor, changes: WeightModifierParameter, x: Tensor) -> Tensor:
         """Return the weights of a pass, and keep them for who wants to see them."""

@@ -19,6 +19,7 @@ from torch import Tensor
 from mho.exceptions import ArgumentError, ConfigError
 from mho.simulator.devices.cells.chopped_transfer import ChoppedTransferCompound
 from mho.simulator.devices.cells.dynamic_transfer import DynamicTransferCompound
+from mho.simulator.parameters.finite import all_finite
 
 
 class TransferArrays(Protocol):
@@ -187,6 +188,9 @@ def transfer(tile: TransferArrays, lr: float) -> None:
     Args:
         tile: Arrays.
         lr: Learning rate of the tile.
+
+    Raises:
+        ArgumentError: The buffer overflows.
     """
     cell, lines = tile.cell, len(tile.in_chopper)
     k = int(tile.current_slice_indices)
@@ -199,6 +203,11 @@ def transfer(tile: TransferArrays, lr: float) -> None:
     v = tile.read(k)
     kept = tile.hidden_weight[k] if keeps_buffer(cell) else 0.0
     omega = kept + scale * sign * (v - reference(tile, k))
+    if not all_finite(omega):
+        raise ArgumentError(
+            f"device.transfer_lr: a rate of {rate:g} makes the buffer overflow; use a smaller one,"
+            " or a smaller learning rate"
+        )
     n = pulses(cell, omega)
     tile.hidden_weight[k] = rest(cell, omega, n)
     remember(tile, k, v)

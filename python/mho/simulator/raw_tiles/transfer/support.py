@@ -6,6 +6,7 @@ from mho.exceptions import AnalogBiasConfigError, ConfigError
 from mho.simulator.devices.cells.chopped_transfer import ChoppedTransferCompound
 from mho.simulator.devices.cells.dynamic_transfer import DynamicTransferCompound
 from mho.simulator.parameters.enums import PulseType
+from mho.simulator.raw_tiles.core.parsed import ParsedConfig
 from mho.simulator.raw_tiles.transfer.algorithm import nominal_period
 
 NAME = "TorchTransferTile"
@@ -28,6 +29,9 @@ def check_config(config: Any) -> None:
             f" {type(cell).__name__}; {_NATIVE} for other devices"
         )
     config.core_wire()  # checks all values, and what the cell itself asks of them
+    if any(device.flows() for device in cell.used_devices()):
+        why = "counts pulses, and with dw_min = 0 there are none; give both devices a step"
+        raise ConfigError(f"device.unit_cell_devices: {NAME} {why}")
     if nominal_period(cell) < 0.0:
         name = "transfer_every_vec" if cell.transfer_every_vec else "transfer_every"
         _refuse(f"device.{name}", "has no automatic period; give a positive one", _NATIVE)
@@ -42,6 +46,7 @@ def check_config(config: Any) -> None:
     if cell.transfer_update.pulse_type is PulseType.NONE:
         why = "writes to devices; use another type of pulses, such as PulseType.NONE_WITH_DEVICE"
         _refuse("device.transfer_update.pulse_type", why, _NATIVE)
+    ParsedConfig(config.core_json(), 1, 1, False)  # the core knows the limits of all numbers
 
 
 def check_layout(analog_bias: bool, in_trans: bool, out_trans: bool) -> None:

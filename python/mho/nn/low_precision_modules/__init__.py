@@ -1,0 +1,1 @@
+"""Digital layers that compute with quantised weights and quantise their outputs."""

@@ -1,0 +1,181 @@
+"""Patches of images as rows of a matrix, as convolutions take them."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mho.exceptions import InputError
+
+CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+"""Memory format with the channels last, by number of axes of an image."""
+
+# Modes of padding by their name in layers, as `torch.nn.functional.pad` calls them.
+_MODES = {mode: mode for mode in ("reflect", "replicate", "circular")} | {"zeros": "constant"}
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Where the patches of a convolution lie in its images.
+
+    Rows of one image follow each other as its output positions do, in row-major order. In a row the
+    channel varies slowest, then the position in the kernel, in row-major order: the order of the
+    weights of the layer.
+    """
+
+    kernel_size: tuple[int, ...]
+    """Size of the kernel along each axis."""
+
+    stride: tuple[int, ...]
+    """Steps between patches along each axis."""
+
+    dilation: tuple[int, ...]
+    """Steps between the elements of a patch along each axis."""
+
+    padding: tuple[tuple[int, int], ...]
+    """Elements added before and behind each axis."""
+
+    padding_mode: str
+    """What is added: `"zeros"`, `"reflect"`, `"replicate"` or `"circular"`."""
+
+    @property
+    def rank(self) -> int:
+        """Number of axes of an image, without its channels."""
+        return len(self.kernel_size)
+
+    def extent(self, axis: int) -> int:
+        """Return the length of a patch along an axis, with the gaps of a dilation.
+
+        Args:
+            axis: Number of the axis.
+        """
+        return self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
+
+    def out_size(self, axis: int, size: int) -> int:
+        """Return the number of patches along an axis; not positive if none fits.
+
+        Args:
+            axis: Number of the axis.
+            size: Size of the image along it.
+        """
+        room = size + sum(self.padding[axis]) - self.extent(axis)
+        return room // self.stride[axis] + 1
+
+    def out_sizes(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the number of patches along every axis.
+
+        Args:
+            sizes: Size of the image along every axis.
+
+        Raises:
+            InputError: No patch fits into the padded image, or the image is too small for the mode
+                of the padding.
+        """
+        for axis, (size, around) in enumerate(zip(sizes, self.padding, strict=True)):
+            padded = size + sum(around)
+            if padded < self.extent(axis):
+                raise InputError(
+                    f"x_input: no kernel fits along axis {axis} of the image: {padded} elements,"
+                    f" padding included, for a kernel that extends over {self.extent(axis)}"
+                )
+            self._check_padding(axis, size, max(around))
+        return tuple(self.out_size(axis, size) for axis, size in enumerate(sizes))
+
+    def _check_padding(self, axis: int, size: int, most: int) -> None:
+        modes = {"reflect": size - 1, "circular": size, "replicate": most if size else 0}
+        largest = modes.get(self.padding_mode, most)
+        if most > largest:
+            raise InputError(
+                f"x_input: {self.padding_mode} padding of {most} needs a larger image, axis {axis}"
+                f" has {size} elements"
+            )
+
+    def rows(self, images: Tensor) -> Tensor:
+        """Return the patches of images, by views of them and one copy.
+
+        Args:
+            images: Shape `[N, C, *sizes]`.
+
+        Returns:
+            Shape `[N, L, C * kernel elements]` for `L` output positions.
+
+        Raises:
+            InputError: No patch fits.
+        """
+        count, channels = images.shape[:2]
+        out_sizes = self.out_sizes(tuple(images.shape[2:]))
+        patches = self._padded(images)
+        for axis in range(self.rank):
+            patches = patches.unfold(2 + axis, self.extent(axis), self.stride[axis])
+            patches = patches[..., :: self.dilation[axis]]
+        at, inside = range(2, 2 + self.rank), range(2 + self.rank, 2 + 2 * self.rank)
+        columns = channels * math.prod(self.kernel_size)
+        return patches.permute(0, *at, 1, *inside).reshape(count, math.prod(out_sizes), columns)
+
+    def table(self, channels: int, sizes: tuple[int, ...]) -> Tensor:
+        """Return which element of an image stands at which place of its patches.
+
+        Args:
+            channels: Number of channels.
+            sizes: Size of the image along every axis.
+
+        Returns:
+            int32 `[C * kernel elements, L]`: 0 for a zero of the padding, `k + 2` for element `k`
+            of the image `[C, *sizes]` in row-major order; 1 is left for a constant one.
+
+        Raises:
+            InputError: No patch fits.
+        """
+        # Doubles count exactly as far as there is memory, and every mode of padding takes them.
+        numbers = torch.arange(2, 2 + channels * math.prod(sizes), dtype=torch.float64)
+        return self.rows(numbers.view(1, channels, *sizes))[0].t().to(torch.int32)
+
+    def gathered(self, images: Tensor, table: Tensor) -> Tensor:
+        """Return what `rows` returns, read through the table of the images.
+
+        Args:
+            images: Shape `[N, C, *sizes]`.
+            table: Table for their size.
+        """
+        flat = images.flatten(1)
+        constants = flat.new_zeros(flat.shape[0], 1), flat.new_ones(flat.shape[0], 1)
+        places = table.t().reshape(-1)
+        rows = torch.cat([*constants, flat], dim=1).index_select(1, places)
+        return rows.view(flat.shape[0], table.shape[1], table.shape[0])
+
+    def _padded(self, images: Tensor) -> Tensor:
+        if not any(map(any, self.padding)):
+            return images
+        reversed_pairs = [size for pair in reversed(self.padding) for size in pair]
+        return functional.pad(images, reversed_pairs, _MODES[self.padding_mode])
+
+
+def are_channels_last(images: Tensor) -> bool:
+    """Return whether the channels of images are next to each other in memory.
+
+    Args:
+        images: Shape `[N, C, *sizes]`.
+    """
+    order = CHANNELS_LAST.get(images.dim() - 2)
+    return (
+        order is not None
+        and images.is_contiguous(memory_format=order)
+        and not images.is_contiguous()
+    )
+
+
+def images_of(rows: Tensor, sizes: tuple[int, ...], channels_last: bool) -> Tensor:
+    """Return outputs at all positions as images.
+
+    Args:
+        rows: Shape `[N, L, C]`.
+        sizes: Size of the images along every axis, `L` in all.
+        channels_last: Whether channels stay next to each other in memory.
+
+    Returns:
+        Shape `[N, C, *sizes]`.
+    """
+    images = rows.reshape(rows.shape[0], *sizes, rows.shape[-1]).movedim(-1, 1)
+    return images if channels_last else images.contiguous()
