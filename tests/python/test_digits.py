@@ -121,12 +121,14 @@ def test_demonstration_prints_and_draws(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_hardware_aware_networks_lose_less_than_a_third_in_a_year(digits: Any) -> None:
-    """On seeds other than 101 to 105, with which rates, epochs and noise were chosen.
+    """On seeds that played no part before: rates, epochs and noise were chosen on 101 to 105.
 
-    Both start from the same calibration of input ranges.
+    1 to 5 are left out as well, for two settings were tried on them. Both networks start from the
+    same calibration of input ranges; another one suits converted networks better, see
+    docs/hardware_aware.md.
     """
     lost: dict[str, list[torch.Tensor]] = {"converted": [], "hardware-aware": []}
-    for seed in range(1, 6):
+    for seed in range(201, 206):
         results = digits.inference(seed, epochs=20, chips=8)
         (exact,) = results.floating_point
         for name, losses in lost.items():
