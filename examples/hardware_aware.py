@@ -27,8 +27,8 @@ def hardware_aware(
     loader: Any,
     config: InferenceRPUConfig,
     *,
-    epochs: int = 60,
-    lr: float = 0.05,
+    epochs: int = 25,
+    lr: float = 0.1,
     noise: float = 0.1,
     ramp: float = 0.3,
     sigma: float | None = None,
@@ -55,7 +55,7 @@ def hardware_aware(
         The analog network, in evaluation, and per epoch `loss`, `noise` and `lr`.
     """
     analog = convert_to_analog(model, config)
-    with mho.calibrate(analog, quantile=0.99, absolute=True):
+    with mho.calibrate(analog, quantile=0.999, absolute=True):
         for x, _ in loader:
             analog(x)
     edit_config(analog, "modifier", WeightModifierParameter(type=WeightModifierType.ADD_NORMAL))

@@ -56,7 +56,7 @@ def test_recipe_ramps_the_noise_and_learns(
     analog, history = recipe(model, loader, StandardHWATrainingPreset(), epochs=10, noise=0.2)
     assert [round(epoch["noise"], 3) for epoch in history] == [0.067, 0.133] + [0.2] * 8
     assert history[-1]["loss"] < 0.7 * history[0]["loss"]
-    assert max(epoch["lr"] for epoch in history) > 0.045 > 1e-3 > history[-1]["lr"]
+    assert max(epoch["lr"] for epoch in history) > 0.09 > 1e-3 > history[-1]["lr"]
     assert not analog.training
     modifiers = [tile.rpu_config.modifier for tile in analog.analog_tiles()]
     assert all(one.type is WeightModifierType.ADD_NORMAL for one in modifiers)
@@ -71,7 +71,7 @@ def test_recipe_calibrates_ranges_and_goes_on_learning_them(
     config = StandardHWATrainingPreset()
     still, _ = recipe(model, loader, config, epochs=1, lr=1e-9, quiet=True)
     inputs = torch.cat([x for x, _ in loader])
-    quantile = torch.quantile(inputs.abs().flatten(), 0.99).item()
+    quantile = torch.quantile(inputs.abs().flatten(), 0.999).item()
     first = next(still.analog_tiles()).input_range.item()
     # The optimizer has moved it by next to nothing; no batch has replaced it.
     assert math.isclose(first, quantile, rel_tol=1e-4)
@@ -121,10 +121,15 @@ def test_demonstration_prints_and_draws(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_hardware_aware_networks_lose_less_than_a_third_in_a_year(digits: Any) -> None:
-    """On seeds other than 101 to 105, with which rates, epochs and noise were chosen."""
+    """On seeds that played no part before: rates, epochs and noise were chosen on 101 to 105.
+
+    1 to 5 are left out as well, for two settings were tried on them. Both networks start from the
+    same calibration of input ranges; another one suits converted networks better, see
+    docs/hardware_aware.md.
+    """
     lost: dict[str, list[torch.Tensor]] = {"converted": [], "hardware-aware": []}
-    for seed in range(1, 6):
-        results = digits.inference(seed, epochs=60, chips=8)
+    for seed in range(201, 206):
+        results = digits.inference(seed, epochs=20, chips=8)
         (exact,) = results.floating_point
         for name, losses in lost.items():
             chips = torch.tensor(results.ageing[name, True], dtype=torch.float64)
