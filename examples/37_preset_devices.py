@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from digits import Digits, accuracy, load_data, train
+from digits import Batches, Digits, accuracy, load_data
 
 # Conductances of PCMPresetDevice can only grow: it learns in a pair with refresh, not alone.
 DEVICES = (
@@ -38,6 +38,7 @@ DEVICES = (
     "ReRamArrayHfO2PresetDevice",
 )
 HIDDEN = 32
+BATCH = 50
 READINGS = 5
 
 
@@ -68,6 +69,25 @@ def build(package: str, device: str) -> nn.Sequential:
     )
 
 
+def train(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    data: Digits,
+    epochs: int,
+    bar: "tqdm[None]",
+) -> None:
+    """Train with a learning rate that falls to zero."""
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    model.train()
+    for _ in range(epochs):
+        for x, target in Batches(data, BATCH):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), target).backward()
+            optimizer.step()
+        scheduler.step()
+        bar.update()
+
+
 def run_seed(run: Run, seed: int, data: Digits, epochs: int, bar: "tqdm[None]") -> float:
     """Return the test accuracy in percent after training from one seed."""
     torch.manual_seed(seed)
@@ -76,7 +96,7 @@ def run_seed(run: Run, seed: int, data: Digits, epochs: int, bar: "tqdm[None]") 
     optimizer = optimizers.AnalogSGD(model.parameters(), lr=run.learning_rate)
     optimizer.regroup_param_groups(model)
     train(model, optimizer, data, epochs, bar)
-    return accuracy(model, data, READINGS)
+    return float(np.mean([accuracy(model, data) for _ in range(READINGS)]))
 
 
 def run_all(

@@ -196,7 +196,9 @@ def bad_size(t: RuleTile) -> None:
         (bad_size, "positive"),
     ],
 )
-def test_what_a_rule_may_not_do(rule: Any, match: str) -> None:
+def test_what_a_rule_may_not_do(rule: Any, match: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Those who run tests in several processes have threads, which do not draw.
+    monkeypatch.setattr("threading.active_count", lambda: 1)
     made = tile(rule)
     before, generator = snapshot(made), torch.get_rng_state()
     with pytest.raises(ConfigError, match=match):
@@ -362,7 +364,8 @@ def drawing_weight(t: RuleTile) -> Tensor:
     return t.weight(1) + (torch.rand(t.D, t.X) if t.count else 0.0)
 
 
-def test_the_function_of_the_weight_may_not_draw_either() -> None:
+def test_the_function_of_the_weight_may_not_draw_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("threading.active_count", lambda: 1)
     made = tile(nothing, weight=drawing_weight)
     before, generator = snapshot(made), torch.get_rng_state()
     with pytest.raises(ConfigError, match="torch's generator"):

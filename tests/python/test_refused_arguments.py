@@ -190,6 +190,7 @@ VALID: dict[str, Callable[[], Any]] = {
     "optimizer_cls": lambda: torch.optim.Adam,
     "calibration_type": lambda: InputRangeCalibrationType.MAX,
     "dataloader": lambda: [torch.rand(2, IN)],
+    "loader": lambda: [torch.rand(2, IN)],
     "conductance_data": lambda: fusion_export(model())[0],
     "g_converter_baseline": SinglePairConductanceConverter,
     "d": lambda: CUBE,

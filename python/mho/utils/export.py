@@ -137,7 +137,7 @@ def _tiles(name: str, layer: AnalogLayerBase) -> list[InferenceTile]:
     for tile in layer.analog_tiles():
         if not isinstance(tile, InferenceTile):
             raise TileError(
-                f"analog_model: layer {name!r} has a {type(tile).__name__}; only weights of"
+                f"analog_model: layer {name!r} has tiles {type(tile).__name__}; only weights of"
                 " InferenceTile are programmed for the chip, use InferenceRPUConfig"
             )
         found.append(tile)

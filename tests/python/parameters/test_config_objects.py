@@ -171,7 +171,7 @@ def _strategy(value: Any) -> Any:
     if isinstance(value, bool):
         return st.booleans()
     if isinstance(value, int):
-        return st.integers()
+        return st.integers(-(2**63), 2**63 - 1)
     if isinstance(value, float):
         return st.floats(allow_nan=False)
     return st.sampled_from(list(type(value)))

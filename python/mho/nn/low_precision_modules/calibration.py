@@ -29,11 +29,13 @@ def calibrate_quantization_ranges(
         max_num_batches: Largest number of batches that are used.
 
     Raises:
-        ArgumentError: There is no batch, or it is something else.
+        ArgumentError: The model has nothing quantised, there is no batch, or it is something else.
     """
     if max_num_batches < 1:
         raise ArgumentError(f"max_num_batches: must be positive, got {max_num_batches}")
     managers = [module for module in model.modules() if isinstance(module, QuantizationManager)]
+    if not managers:
+        raise ArgumentError("model: has no quantised modules or tiles; convert it first")
     states = [manager.state for manager in managers]
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

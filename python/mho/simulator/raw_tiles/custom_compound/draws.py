@@ -49,7 +49,7 @@ def without_draws(
             it as well.
     """
     alone = threading.active_count() == 1
-    before = torch.get_rng_state()
+    before, seed = torch.get_rng_state(), torch.initial_seed()
     try:
         with transaction():
             work()
@@ -57,7 +57,8 @@ def without_draws(
                 raise _Drawn
         return
     except _Drawn:
-        if alone:
+        # Seeding is no operation that could be watched; other threads draw, but hardly seed.
+        if alone or torch.initial_seed() != seed:
             torch.set_rng_state(before)
             raise _refusal() from None
     except BaseException:
