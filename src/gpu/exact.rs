@@ -6,8 +6,7 @@ use std::sync::Arc;
 use super::devices::Devices;
 use super::job::Job;
 use super::kernels::{EXACT, FLOW};
-use super::pulses::turn_number;
-use super::shaders::{Constant, compose, flags};
+use super::shaders::{Constant, compose, flags, turn};
 use super::state::{Numbers, Window};
 use crate::config::{UpdateMode, UpdateParameters};
 use crate::devices::Response;
@@ -133,10 +132,7 @@ impl Devices<'_> {
         ];
         let pipeline = match &state.response {
             Some(response) if flows => {
-                let own = [
-                    Constant::Flag("EULER", way.mode == UpdateMode::Euler),
-                    Constant::Word("TURN", turn_number(way.turn)),
-                ];
+                let own = [Constant::Flag("EULER", way.mode == UpdateMode::Euler), turn(way.turn)];
                 context.pipeline(&FLOW, &[&own[..], &shared].concat(), &response.flow_parts())?
             }
             _ => {

@@ -7,7 +7,7 @@ use super::devices::Devices;
 use super::exact::flow_sources;
 use super::job::Job;
 use super::kernels::{PULSE, TRAINS};
-use super::shaders::{Constant, compose, flags};
+use super::shaders::{self, Constant, compose, flags};
 use super::state::{Numbers, Window};
 use super::tile::GpuTile;
 use crate::config::PulseType;
@@ -145,16 +145,7 @@ pub fn pulse_sources(name: &str, response: &Response) -> Vec<(String, String)> {
 
 /// Constants of the kernel of pulses beside its flags.
 fn constants(mode: Mode, turn: Turn) -> [Constant; 2] {
-    [Constant::Word("MODE", mode as u32), Constant::Word("TURN", turn_number(turn))]
-}
-
-/// Number of a choice of pulses in shaders.
-pub(super) fn turn_number(turn: Turn) -> u32 {
-    match turn {
-        Turn::Both => 0,
-        Turn::OnlyUp => 1,
-        Turn::OnlyDownAsUp => 2,
-    }
+    [Constant::Word("MODE", mode as u32), shaders::turn(turn)]
 }
 
 /// What a group of slices brings to the pulse kernel.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::kernels::Kernel;
+use crate::pulse::source::Turn;
 
 /// A constant of a composition: the compiler removes what it switches off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,4 +38,14 @@ pub(crate) fn with_parameters_in_storage(source: &str) -> String {
 pub(crate) fn flags(names: &[&'static str], bits: u32) -> Vec<Constant> {
     let flag = |(at, name): (usize, &&'static str)| Constant::Flag(name, bits >> at & 1 == 1);
     names.iter().enumerate().map(flag).collect()
+}
+
+/// The constant of a choice of pulses.
+pub(super) fn turn(turn: Turn) -> Constant {
+    let number = match turn {
+        Turn::Both => 0,
+        Turn::OnlyUp => 1,
+        Turn::OnlyDownAsUp => 2,
+    };
+    Constant::Word("TURN", number)
 }
