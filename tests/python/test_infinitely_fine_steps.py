@@ -419,7 +419,7 @@ def test_transfers_are_flows() -> None:
 
 @register_config_class
 @dataclass
-class SoftInPython(CustomPulsedDevice):
+class FineSoftInPython(CustomPulsedDevice):
     """Soft bounds, written again."""
 
     def step(self, weight: Any, up: Any, planes: Any, noise: Any) -> Any:
@@ -463,7 +463,7 @@ def test_transfers_may_be_cut_anywhere(columns: bool) -> None:
 @pytest.mark.parametrize("write_noise_std", [0.0, 0.02])
 def test_devices_in_python(mode: UpdateMode, write_noise_std: float) -> None:
     found = []
-    for cls in (SoftInPython, SoftBoundsDevice):
+    for cls in (FineSoftInPython, SoftBoundsDevice):
         torch.manual_seed(3)
         device = cls(dw_min=0.0, construction_seed=4, write_noise_std=write_noise_std)
         tile = tile_of(device, update=UpdateParameters(update_mode=mode))
@@ -478,7 +478,7 @@ def test_devices_in_python(mode: UpdateMode, write_noise_std: float) -> None:
 
 
 def test_trouble_in_python_changes_nothing() -> None:
-    tile = tile_of(SoftInPython(dw_min=0.0))
+    tile = tile_of(FineSoftInPython(dw_min=0.0))
     before = {name: value.clone() for name, value in tile.state_dict().items()}
     x, d = samples(tile)
     x[1, 2] = math.nan

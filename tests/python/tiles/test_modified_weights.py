@@ -544,6 +544,8 @@ def test_averages_of_a_model() -> None:
 @pytest.mark.parametrize("cls", CONFIGS)
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_compiled_passes(cls: Any, backend: str) -> None:
+    # What other tests compiled counts towards a limit of the process.
+    torch.compiler.reset()
     layer = layer_of(cls, pdrop=0.2)
     compiled = torch.compile(layer, backend=backend, fullgraph=True)
     for _ in range(3):
