@@ -21,6 +21,7 @@ from mho.inference.calibration.observers import (
     MovingStd,
     Observer,
 )
+from mho.nn.data_passes import arguments_of, evaluated
 from mho.nn.low_precision_modules.calibration import (
     calibrate_quantization_ranges as calibrate_quantization_ranges,
 )
@@ -102,25 +103,8 @@ def calibrate_input_ranges(
         model, calibration_type, quantile, max_samples, std_alpha, force_all_layers, absolute
     ):
         for batch in tqdm(dataloader, "calibrating", unit="batch", disable=not verbose):
-            args, kwargs = _arguments(batch)
+            args, kwargs = arguments_of(batch, "dataloader")
             model(*args, **kwargs)
-
-
-def _arguments(batch: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    """Return how a model is called with what a loader yields."""
-    if isinstance(batch, Tensor):
-        return (batch,), {}
-    if isinstance(batch, Mapping):
-        return (), batch
-    if not isinstance(batch, (list, tuple)) or not batch:
-        raise ArgumentError(
-            "dataloader: expected batches that are tensors, (args, kwargs), lists that begin with"
-            f" the input, or dictionaries, got {type(batch).__name__}"
-        )
-    if len(batch) == 2 and isinstance(batch[1], Mapping):
-        args, kwargs = batch
-        return tuple(args) if isinstance(args, (list, tuple)) else (args,), kwargs
-    return (batch[0],), {}
 
 
 @checked
@@ -199,7 +183,7 @@ def calibrate(
     ]
     fields = {} if std_alpha is None else {f"{_RANGE}init_std_alpha": std_alpha}
     perfect = calibration_type in _WITHOUT_NOISE
-    with _evaluated(model), _undone_on_error(tiles):
+    with evaluated(model), _undone_on_error(tiles):
         for one in tiles:
             one.begin(fields, perfect)
         with torch.no_grad(), _eager():
@@ -352,18 +336,6 @@ def _finish(tiles: list[_Calibrated], info: str | None) -> dict[str, float]:
             " left as they were"
         )
     return {name: value for name, value in found.items() if value is not None}
-
-
-@contextmanager
-def _evaluated(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode inside the block, then every module into its own again."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 @contextmanager
