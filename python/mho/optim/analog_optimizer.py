@@ -21,7 +21,13 @@ from mho.exceptions import ArgumentError, ModuleError
 from mho.optim import clearing, loss_scale  # noqa: F401  # torch drops pairs, and asks them
 from mho.optim.after_step import work_of
 from mho.optim.context import AnalogContext
-from mho.optim.gathering import Member, Round, is_pulsed_together, needs_agreement
+from mho.optim.gathering import (
+    Member,
+    Round,
+    check_all_have_replicas,
+    is_pulsed_together,
+    needs_agreement,
+)
 from mho.optim.joining import FollowingHook, JoinSettings, enter_step, place_of
 from mho.optim.options import check_options, contexts_of
 from mho.optim.param_groups import regroup
@@ -269,10 +275,13 @@ class AnalogOptimizerMixin(Optimizer):
     def _agree(self, factor: float) -> None:
         """Gather the pairs of all processes, where there are several; see `Round.agree`."""
         members = self._members(factor)
-        if members:
-            self._round.is_over = True  # ranks without data would not hear of an error
-            enter_step(self, members)
-            self._round.agree(members, divides_by_active=self._divides_by_active)
+        if not members:
+            return
+        self._round.is_over = True  # ranks without data would not hear of an error
+        enter_step(self, members)
+        self._round.is_over = False
+        check_all_have_replicas(context for context, _ in self._contexts())
+        self._round.agree(members, divides_by_active=self._divides_by_active)
 
     def _follow_others(self) -> None:
         """Take part in a step of other processes, for which this one has no data.

@@ -503,7 +503,8 @@ def _as_mode(mode: AnalogContextDataViewMode | str) -> AnalogContextDataViewMode
 def _data(context: AnalogContext, is_get: bool) -> Tensor:
     if not is_get:
         raise RuntimeError(
-            "data: cannot be assigned on an analog context; use set_weights of the layer"
+            "data: cannot be assigned on an analog context; use set_weights of the layer. Wrappers"
+            " that shard a model leave its analog parameters out (ignored_states)"
         )
     if context._mode is AnalogContextDataViewMode.DATA_VIEW:
         return ReadOnlyWeightView(context.get_data())

@@ -9,7 +9,7 @@ of each process by rank, and so on. So it is that of one batch whose samples sta
 and are cut between the processes in the order of their ranks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -75,6 +75,23 @@ def needs_agreement(context: AnalogContext) -> bool:
     return not is_joined and (_diffuses(context.analog_tile) or _range_moves(context))
 
 
+def check_all_have_replicas(contexts: Iterable[AnalogContext]) -> None:
+    """Refuse to step some tiles together and others alone, which would come apart.
+
+    Args:
+        contexts: Contexts of all tiles of an optimizer.
+
+    Raises:
+        ModuleError: A pulsed tile has no replicas in other processes.
+    """
+    for context in contexts:
+        if not context.use_torch_update and context.replicas is None:
+            raise ModuleError(
+                f"{layer_of(context.analog_tile)}: is not that of all ranks, as other layers of the"
+                " optimizer are; call prepare_for_ddp(model) after the last change of the model"
+            )
+
+
 def _has_replicas(context: AnalogContext) -> bool:
     return context.replicas is not None and context.replicas.size > 1
 
@@ -129,26 +146,43 @@ class Round:
                 changed, and what it has dropped is dropped here.
             ModuleError: The processes are about to do different things; nothing is changed.
         """
+        # What raises here can still be told.
+        shares = [_own_share(member) for member in members]
         self.is_over = True
         agreed: dict[int, Member] = {}
         for replicas in _groups(members):
-            own = [m for m in members if m.context.replicas is replicas]
+            own = [share for share in shares if _is_in(replicas, share.member)]
             for member in _agree(replicas, own, is_joined, divides_by_active):
                 agreed[id(member.context)] = member
         return [agreed[id(member.context)] for member in members]
 
 
+class OwnShare(NamedTuple):
+    """What this process has for a tile."""
+
+    member: Member
+    pairs: list[Pair]
+    """Pairs that the others have not got yet."""
+
+    entry: Entry
+
+
 def _groups(members: list[Member]) -> list[Replicas]:
-    found = {id(m.context.replicas): m.context.replicas for m in members}
-    return [replicas for replicas in found.values() if replicas is not None]
+    """Return one of the replicas of each process group; parts of a model may have several."""
+    found = [member.context.replicas for member in members]
+    return list({id(one.group): one for one in found if one is not None}.values())
+
+
+def _is_in(replicas: Replicas, member: Member) -> bool:
+    own = member.context.replicas
+    return own is not None and own.group is replicas.group
 
 
 def _agree(
-    replicas: Replicas, members: list[Member], is_joined: bool, divides_by_active: bool
+    replicas: Replicas, own: list[OwnShare], is_joined: bool, divides_by_active: bool
 ) -> list[Member]:
-    sent = [_to_send(member) for member in members]
-    entries = [_entry(member, pairs) for member, pairs in zip(members, sent, strict=True)]
-    told = replicas.tell({"joined": is_joined, "tiles": entries})
+    members = [share.member for share in own]
+    told = replicas.tell({"joined": is_joined, "tiles": [share.entry for share in own]})
     _check_failures(told, members)
     active = [rank for rank, one in enumerate(told) if not one["joined"]]
     tiles = [one["tiles"] for one in told]
@@ -157,7 +191,7 @@ def _agree(
     for i, member in enumerate(members):
         _follow_streams(member.context, [entries[i] for entries in tiles])
         _follow_ranges(member.context, [entries[i] for entries in tiles])
-    _gather(replicas, members, tiles, sent, divisor)
+    _gather(replicas, members, tiles, [share.pairs for share in own], divisor)
     first = tiles[active[0]]
     return [
         member._replace(rate=entry["rate"], factor=entry["factor"])
@@ -191,6 +225,7 @@ def _check_equal(tiles: list[list[Entry]], active: list[int], members: list[Memb
             ("kind", range(len(tiles)), "the tiles are different ones"),
             ("size", range(len(tiles)), "the tiles have different sizes"),
             ("bits", range(len(tiles)), _APART),
+            ("digital_bits", active, _DIGITAL_APART),
             ("is_trained", active, "requires_grad differs"),
             ("rate", active, "the learning rates differ"),
             ("factor", active, "the loss scales, or maximize, differ"),
@@ -199,7 +234,7 @@ def _check_equal(tiles: list[list[Entry]], active: list[int], members: list[Memb
             first = min(values)
             other = next((r for r, value in values.items() if value != values[first]), None)
             if other is not None:
-                has = "" if name == "bits" else f": {values[first]} and {values[other]}"
+                has = "" if "bits" in name else f": {values[first]} and {values[other]}"
                 raise ModuleError(
                     f"{layer_of(member.context.analog_tile)}, ranks {first} and {other}: {why}{has}"
                 )
@@ -210,17 +245,21 @@ _APART = (
     " middle of a step load a checkpoint on all of them. prepare_for_ddp(model) copies the state of"
     " rank 0"
 )
+_DIGITAL_APART = (
+    "bias, input range or output scales differ. Nobody averages their gradients: wrap the layer, or"
+    " the model, in DistributedDataParallel"
+)
 
 
-def _entry(member: Member, pairs: list[Pair]) -> Entry:
-    """Return what to tell of a tile."""
+def _own_share(member: Member) -> OwnShare:
     context, tile = member.context, member.context.analog_tile
-    streams = seeds_and_calls(tile)
+    streams, pairs = seeds_and_calls(tile), _to_send(member)
     is_pulsed = not context.use_torch_update
-    return {
+    entry = {
         "kind": type(tile).__name__,
         "size": [tile.out_size, tile.in_size],
-        "bits": _bits(tile) if is_pulsed else 0,
+        "bits": _bits(tile._get_tile_weights_ref()) if is_pulsed and tile.backend == "cpu" else 0,
+        "digital_bits": _digital_bits(context) if is_pulsed else 0,
         "is_trained": context.is_trained(),
         "rate": member.rate,
         "factor": member.factor,
@@ -231,25 +270,51 @@ def _entry(member: Member, pairs: list[Pair]) -> Entry:
         "pairs": [[rows_of(pair.x, tile.in_trans).shape[0], pair.bias] for pair in pairs],
         "dtypes": [str(v.dtype).removeprefix("torch.") for pair in pairs[:1] for v in pair[:2]],
     }
+    return OwnShare(member, pairs, entry)
 
 
 def _to_send(member: Member) -> list[Pair]:
     """Return the pairs of this process that the others have not got yet, if they will be used."""
-    context = member.context
+    context, tile = member.context, member.context.analog_tile
     if context.use_torch_update or member.rate == 0.0 or not context.is_trained():
         return []
-    return context.pairs()[context.gathered :]
+    pairs = context.pairs()[context.gathered :]
+    sizes = {
+        (v.shape[0 if first else -1], size)
+        for pair in pairs
+        for v, first, size in (
+            (pair.x, tile.in_trans, tile.in_size),
+            (pair.d, tile.out_trans, tile.out_size),
+        )
+    }
+    if any(found != size for found, size in sizes):
+        raise ModuleError(
+            f"{layer_of(tile)}: what was recorded are no rows of {tile.in_size} inputs and"
+            f" {tile.out_size} outputs, which processes could gather"
+        )
+    return pairs
 
 
-def _bits(tile: Any) -> int:
-    """Return a sum over the bits of the weights, by which replicas that differ are found.
+def _bits(values: Tensor) -> int:
+    """Return a sum over the bits of some values, by which replicas that differ are found.
 
     Weights in the memory of a graphics processor are not fetched for it.
     """
-    if tile.backend != "cpu":
+    values = values.detach().contiguous()
+    return int(values.view(_INTEGERS[values.element_size()]).sum(dtype=torch.int64))
+
+
+def _digital_bits(context: AnalogContext) -> int:
+    """Return the same of the ordinary parameters of a tile, if torch does not average them."""
+    if context.replicas is not None and context.replicas.wrapper() is not None:
         return 0
-    weights = tile._get_tile_weights_ref().detach().contiguous()
-    return int(weights.view(_INTEGERS[weights.element_size()]).sum(dtype=torch.int64))
+    left_out = {"input_range"} if _range_moves(context) else set()
+    parameters = context.analog_tile._parameters.items()
+    return sum(
+        _bits(value)
+        for name, value in parameters
+        if value is not None and value is not context and name not in left_out
+    )
 
 
 def _follow_streams(context: AnalogContext, entries: list[Entry]) -> None:

@@ -185,15 +185,15 @@ DEVICES: dict[str, Callable[[], Any]] = {
 def in_python() -> Any:
     """Return a transfer whose algorithm is written in Python, with noisy reads."""
     cell = ChoppedTransferCompound(
-        [SoftBoundsDevice(), SoftBoundsDevice()], in_chop_prob=0.4, transfer_every=1.0
+        [SoftBoundsDevice(), SoftBoundsDevice()], in_chop_prob=0.4, transfer_every=8.0
     )
     return UnitCellRPUConfig(device=cell, tile_class=TorchTransferTile)
 
 
 def swaps(t: Any) -> None:
     """Move the first device by pulses, and the second one to what a noisy read of it gives."""
-    t.pulse(0, t.x, t.d, t.lr)
-    t.pulse(1, t.x, t.d, 0.5 * t.lr)
+    t.update(0, t.x, t.d, t.lr)
+    t.update(1, t.coin(0.5, 1, t.X), t.read(0, cols=[t.cycle("line", t.X)]), t.lr)
 
 
 MORE: dict[str, Callable[[], Any]] = {
@@ -523,7 +523,8 @@ def noisy_products() -> Any:
     """Noise is that of each rank; the mean of many steps is that of one process."""
 
     def build() -> nn.Module:
-        config = SingleRPUConfig(device=ConstantStepDevice(dw_min=0.0001))
+        even = {"dw_min_dtod": 0.0, "up_down_dtod": 0.0}
+        config = SingleRPUConfig(device=ConstantStepDevice(dw_min=0.0001, **even))
         config.forward.out_noise = 0.2
         return AnalogLinear(20, 30, bias=False, rpu_config=config)
 
@@ -541,7 +542,8 @@ def noisy_products() -> Any:
     return {
         "digest": digest(model),
         "differs": noise,
-        "error": float((change - expected).mean()),
+        "mean": float((change - expected).mean()),
+        "std": float((change - expected).std()),
         "slope": float((change * expected).sum() / expected.square().sum()),
     }
 
@@ -569,7 +571,7 @@ def loss_scales() -> Any:
     """Infinities on one rank let all of them skip the step, and keep one scale."""
     model = prepare_for_ddp(built(two_layers(pulsed)))
     optimizer, scaler = sgd(model), torch.amp.GradScaler("cpu", init_scale=1024.0)
-    found, scales = [digest(model)], []
+    found, scales = [model[0].get_weights()[0].tolist()], []
     for i, x in enumerate(batches(3, 8, 5)):
         optimizer.zero_grad()
         loss = (model(share(x)) - 0.5).square().mean()
@@ -582,7 +584,7 @@ def loss_scales() -> Any:
             optimizer.clip_analog_norm(100.0)
         scaler.step(optimizer)
         scaler.update()
-        found.append(digest(model))
+        found.append(model[0].get_weights()[0].tolist())
         scales.append(scaler.get_scale())
     moved = found[0] != found[1] == found[2] != found[3]
     return {"digest": found, "moved": moved, "scales": scales}
@@ -600,7 +602,7 @@ def uneven_inputs() -> Any:
         with Join([ddp, optimizer]):
             for x in batches(2 + 2 * rank, 8, 5):
                 step(ddp, optimizer, x)
-                scheduler.step()
+        scheduler.step()
     return {"digest": state_of(model)}
 
 
@@ -699,6 +701,22 @@ def frozen_on_one_rank() -> Any:
 
 
 @case
+def digital_parameters_that_nobody_averages() -> Any:
+    model = prepare_for_ddp(built(lambda: AnalogLinear(5, 4, rpu_config=pulsed())))
+    optimizer = sgd(model)
+    x = batches(2, 8, 5)
+    step(model, optimizer, share(x[0]))
+    return {"error": error_of(lambda: step(model, optimizer, share(x[1])))}
+
+
+@case
+def layers_that_were_not_prepared() -> Any:
+    model = two_layers(pulsed)()
+    prepare_for_ddp(model[0])
+    return {"error": error_of(sgd(model).step)}
+
+
+@case
 def other_optimizer() -> Any:
     model = prepare_for_ddp(built(two_layers(pulsed)))
     trained = model if rank == 0 else model[0]
@@ -756,7 +774,7 @@ def resumed(build: Callable[[], nn.Module], optimizer: Callable[[Any], Any]) -> 
         trained = optimizer(ddp.parameters())
         if not loads_first:
             ddp.load_state_dict(states[0])
-        trained.load_state_dict(states[1])
+        trained.load_state_dict(copy.deepcopy(states[1]))  # optimizers go on with the very tensors
         for x in data[2:]:
             step(ddp, trained, share(x))
         found.append(digest(model))
@@ -838,6 +856,91 @@ def comparisons_with_the_same_noise() -> Any:
     with torch.no_grad(), mho.same_noise(layer, 3):
         y = layer(torch.ones(2, 5)).tolist()
     return {"digest": y}
+
+
+# --- sharded models ----------------------------------------------------------------------------
+
+
+def partly_sharded(shard: Callable[[nn.Module], nn.Module]) -> dict[str, Any]:
+    """Train a model whose digital layers are sharded; its analog layers are replicas."""
+    torch.manual_seed(rank)
+    model = mixed()
+    model[0], model[3] = DDP(model[0]), DDP(model[3])
+    with torch.no_grad():
+        for value in model[2].parameters():  # nobody copies what is sharded
+            value.fill_(0.1)
+    sharded = shard(model)
+    by = sgd(sharded, 0.2)
+    before = [model[i].module.get_weights()[0] for i in (0, 3)]
+    for x in batches(3, 8, 5):
+        step(sharded, by, share(x))
+    after = [model[i].module.get_weights()[0] for i in (0, 3)]
+    moved = not any(map(torch.equal, before, after))
+    with torch.no_grad(), mho.same_noise(model, 1):
+        output = sharded(torch.ones(2, 5))
+    return {"digest": [w.tolist() for w in (*after, output)], "moved": moved}
+
+
+def analog_parameters(model: Any) -> set[nn.Parameter]:
+    """Return the parameters that are not sharded."""
+    return {*model[0].parameters(), *model[3].parameters()}
+
+
+@case
+def shards_of_digital_layers() -> Any:
+    def shard(model: Any) -> nn.Module:
+        from torch.distributed.fsdp import fully_shard
+
+        fully_shard(model[2], mesh=mesh())
+        return model
+
+    return partly_sharded(shard)
+
+
+@case
+def shards_of_a_model() -> Any:
+    def shard(model: Any) -> nn.Module:
+        from torch.distributed.fsdp import fully_shard
+
+        fully_shard(model, mesh=mesh(), ignored_params=analog_parameters(model))
+        return model
+
+    return partly_sharded(shard)
+
+
+@case
+def flat_shards() -> Any:
+    def shard(model: Any) -> nn.Module:
+        from torch.distributed.fsdp import FullyShardedDataParallel
+
+        return FullyShardedDataParallel(
+            model, device_id=torch.device("cpu"), ignored_states=analog_parameters(model)
+        )
+
+    return partly_sharded(shard)
+
+
+def mesh() -> Any:
+    """Return all ranks as a mesh."""
+    from torch.distributed.device_mesh import init_device_mesh
+
+    return init_device_mesh("cpu", (RANKS,))
+
+
+@case
+def shards_of_pulsed_tiles() -> Any:
+    from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+
+    return {
+        "error": [
+            *error_of(lambda: fully_shard(mixed(), mesh=mesh())),
+            *error_of(
+                lambda: FullyShardedDataParallel(
+                    two_layers(pulsed)(), device_id=torch.device("cpu")
+                )
+            ),
+        ]
+    }
 
 
 # --- inference tiles --------------------------------------------------------------------------
