@@ -20,10 +20,10 @@ from mho import exceptions
 from mho.exceptions import AihwkitException, ModuleError
 from mho.optim.context import AnalogContext, Pair
 from mho.optim.place_in_model import layer_of
-from mho.optim.replicas import CommonStream, Replicas, seeds_and_calls
+from mho.optim.replicas import CommonStream, Replicas
 from mho.optim.trace import rows_of
 from mho.simulator.devices.crosspoint import CrosspointDevice
-from mho.simulator.state.streams import streams_of
+from mho.simulator.state.streams import Stream, streams_of
 
 _CHUNK = 2**26
 """Most bytes of a process in one exchange, unless a single tile has more: all processes keep those
@@ -161,6 +161,9 @@ class OwnShare(NamedTuple):
     """What this process has for a tile."""
 
     member: Member
+    streams: list[Stream]
+    """Random streams of the tile."""
+
     pairs: list[Pair]
     """Pairs that the others have not got yet."""
 
@@ -188,9 +191,9 @@ def _agree(
     tiles = [one["tiles"] for one in told]
     _check_equal(tiles, active, members)
     divisor = len(active) if divides_by_active else replicas.size
-    for i, member in enumerate(members):
-        _follow_streams(member.context, [entries[i] for entries in tiles])
-        _follow_ranges(member.context, [entries[i] for entries in tiles])
+    for i, share in enumerate(own):
+        _follow_streams(share, [entries[i] for entries in tiles])
+        _follow_ranges(share.member.context, [entries[i] for entries in tiles])
     _gather(replicas, members, tiles, [share.pairs for share in own], divisor)
     first = tiles[active[0]]
     return [
@@ -253,24 +256,25 @@ _DIGITAL_APART = (
 
 def _own_share(member: Member) -> OwnShare:
     context, tile = member.context, member.context.analog_tile
-    streams, pairs = seeds_and_calls(tile), _to_send(member)
+    streams, pairs = streams_of(tile), _to_send(member)
     is_pulsed = not context.use_torch_update
     entry = {
         "kind": type(tile).__name__,
         "size": [tile.out_size, tile.in_size],
+        # Weights in the memory of a graphics processor are not fetched for it.
         "bits": _bits(tile._get_tile_weights_ref()) if is_pulsed and tile.backend == "cpu" else 0,
         "digital_bits": _digital_bits(context) if is_pulsed else 0,
         "is_trained": context.is_trained(),
         "rate": member.rate,
         "factor": member.factor,
-        "streams": streams,
+        "streams": [(int(seed), int(calls)) for seed, calls in streams],
         # Tiles without a stream draw from the generator of torch.
         "torch_seed": None if streams else int(torch.randint(2**62, (1,), device="cpu")),
         "range": _range_to_send(tile),
         "pairs": [[rows_of(pair.x, tile.in_trans).shape[0], pair.bias] for pair in pairs],
         "dtypes": [str(v.dtype).removeprefix("torch.") for pair in pairs[:1] for v in pair[:2]],
     }
-    return OwnShare(member, pairs, entry)
+    return OwnShare(member, streams, pairs, entry)
 
 
 def _to_send(member: Member) -> list[Pair]:
@@ -296,10 +300,7 @@ def _to_send(member: Member) -> list[Pair]:
 
 
 def _bits(values: Tensor) -> int:
-    """Return a sum over the bits of some values, by which replicas that differ are found.
-
-    Weights in the memory of a graphics processor are not fetched for it.
-    """
+    """Return a sum over the bits of some values, by which replicas that differ are found."""
     values = values.detach().contiguous()
     return int(values.view(_INTEGERS[values.element_size()]).sum(dtype=torch.int64))
 
@@ -317,13 +318,13 @@ def _digital_bits(context: AnalogContext) -> int:
     )
 
 
-def _follow_streams(context: AnalogContext, entries: list[Entry]) -> None:
+def _follow_streams(share: OwnShare, entries: list[Entry]) -> None:
     """Go to the position that all processes have reached, and know the stream of the first one."""
-    streams, seeds = streams_of(context.analog_tile), []
-    for k, (seed, calls) in enumerate(streams):
+    seeds = []
+    for k, (seed, calls) in enumerate(share.streams):
         calls.data.fill_(max(entry["streams"][k][1] for entry in entries))
         seeds.append((seed, entries[0]["streams"][k][0]))
-    context.common_stream = CommonStream(seeds, entries[0]["torch_seed"])
+    share.member.context.common_stream = CommonStream(seeds, entries[0]["torch_seed"])
 
 
 def _range_of(tile: Any) -> tuple[Tensor, Tensor, int] | None:
@@ -371,15 +372,15 @@ def _gather(
     divisor: int,
 ) -> None:
     """Put the pairs of all processes in place of those of this one."""
-    for chunk in _chunks(members, tiles):
+    sizes = [list(map(_size, entries, members)) for entries in tiles]
+    for chunk in _chunks([max(of_tile) for of_tile in zip(*sizes, strict=True)]):
         parts = [part for i in chunk for part in _encoded(sent[i], members[i])]
         own = torch.cat(parts) if parts else torch.empty(0, dtype=torch.uint8, device="cpu")
-        lengths = [sum(_size(entries[i], members[i]) for i in chunk) for entries in tiles]
-        received = replicas.exchange(own, lengths)
+        received = replicas.exchange(own, [sum(of_rank[i] for i in chunk) for of_rank in sizes])
         for i in chunk:
             shares = []
             for rank, entries in enumerate(tiles):
-                size = _size(entries[i], members[i])
+                size = sizes[rank][i]
                 shares.append(_decoded(received[rank][:size], entries[i], members[i]))
                 received[rank] = received[rank][size:]
             context = members[i].context
@@ -387,12 +388,11 @@ def _gather(
             context.hold_gathered(merged, len(sent[i]))
 
 
-def _chunks(members: list[Member], tiles: list[list[Entry]]) -> Iterator[list[int]]:
+def _chunks(sizes: list[int]) -> Iterator[list[int]]:
     """Yield the numbers of tiles with pairs, of as many as go into one exchange."""
     chunk: list[int] = []
     length = 0
-    for i, member in enumerate(members):
-        size = max(_size(entries[i], member) for entries in tiles)
+    for i, size in enumerate(sizes):
         if chunk and length + size > _CHUNK:
             yield chunk
             chunk, length = [], 0

@@ -11,9 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor, distributed, nn
-
-from mho.simulator.state.streams import streams_of
+from torch import Tensor, distributed
 
 _FIRST_PART = 4096
 """Bytes of a message that are sent without knowing how long those of the others are."""
@@ -40,7 +38,7 @@ class Replicas:
         Args:
             group: Process group of `torch.distributed`, None for that of all processes.
         """
-        self.group = distributed.group.WORLD if group is None else group
+        self.group: Any = distributed.group.WORLD if group is None else group
         self.wrapper: Callable[[], Any] = lambda: None
         """Returns the module of torch that averages the gradients of the model, if it lives."""
 
@@ -128,20 +126,12 @@ class Replicas:
         return bool(found)
 
 
-class ReplicatedTile(Protocol):
-    """What replicas need of the tile of a context."""
-
-    tile: Any
-    """Raw tile."""
-
-    device: Any
-    """Device of the weights."""
-
-
 class ReplicatedContext(Protocol):
     """What replicas need of a context."""
 
     analog_tile: Any
+    """Tile, with its raw tile as `tile` and the device of its weights as `device`."""
+
     common_stream: CommonStream | None
 
 
@@ -186,12 +176,3 @@ def _torch_seeded(tile: Any, seed: int | None) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
-
-
-def seeds_and_calls(tile: nn.Module) -> list[tuple[int, int]]:
-    """Return where the random streams of a tile stand: seed and number of the next call of each.
-
-    Args:
-        tile: Tile.
-    """
-    return [(int(seed), int(calls)) for seed, calls in streams_of(tile)]

@@ -7,6 +7,7 @@ line of JSON: its name, and what it has found or the error that it ended with.
 import copy
 import datetime
 import hashlib
+import inspect
 import itertools
 import json
 import sys
@@ -887,28 +888,6 @@ def analog_parameters(model: Any) -> set[nn.Parameter]:
 
 
 @case
-def shards_of_digital_layers() -> Any:
-    def shard(model: Any) -> nn.Module:
-        from torch.distributed.fsdp import fully_shard
-
-        fully_shard(model[2], mesh=mesh())
-        return model
-
-    return partly_sharded(shard)
-
-
-@case
-def shards_of_a_model() -> Any:
-    def shard(model: Any) -> nn.Module:
-        from torch.distributed.fsdp import fully_shard
-
-        fully_shard(model, mesh=mesh(), ignored_params=analog_parameters(model))
-        return model
-
-    return partly_sharded(shard)
-
-
-@case
 def flat_shards() -> Any:
     def shard(model: Any) -> nn.Module:
         from torch.distributed.fsdp import FullyShardedDataParallel
@@ -928,19 +907,44 @@ def mesh() -> Any:
 
 
 @case
-def shards_of_pulsed_tiles() -> Any:
-    from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+def flat_shards_of_pulsed_tiles() -> Any:
+    from torch.distributed.fsdp import FullyShardedDataParallel
 
-    return {
-        "error": [
-            *error_of(lambda: fully_shard(mixed(), mesh=mesh())),
-            *error_of(
-                lambda: FullyShardedDataParallel(
-                    two_layers(pulsed)(), device_id=torch.device("cpu")
-                )
-            ),
-        ]
-    }
+    def shard() -> nn.Module:
+        return FullyShardedDataParallel(two_layers(pulsed)(), device_id=torch.device("cpu"))
+
+    return {"error": error_of(shard)}
+
+
+def shards_of_digital_layers() -> Any:
+    def shard(model: Any) -> nn.Module:
+        fully_shard(model[2], mesh=mesh())
+        return model
+
+    return partly_sharded(shard)
+
+
+def shards_of_a_model() -> Any:
+    def shard(model: Any) -> nn.Module:
+        fully_shard(model, mesh=mesh(), ignored_params=analog_parameters(model))
+        return model
+
+    return partly_sharded(shard)
+
+
+def shards_of_pulsed_tiles() -> Any:
+    return {"error": error_of(lambda: fully_shard(mixed(), mesh=mesh()))}
+
+
+try:
+    from torch.distributed.fsdp import fully_shard
+except ImportError:  # torch before 2.6
+    pass
+else:
+    for _case in (shards_of_digital_layers, shards_of_pulsed_tiles):
+        case(_case)
+    if "ignored_params" in inspect.signature(fully_shard).parameters:
+        case(shards_of_a_model)
 
 
 # --- inference tiles --------------------------------------------------------------------------

@@ -478,7 +478,7 @@ class TestDDP:
         buffers = {name for name, _ in root.named_buffers() if name.startswith("0.0.")}
         assert buffers <= ignored and any("hidden.max_bound" in name for name in buffers)
         trained = {name for name, p in root.named_parameters() if p.requires_grad} - ignored
-        assert "0.2.analog_module.shared_weights" in trained
+        assert "0.2.0.analog_module.shared_weights" in trained
         assert not any("analog_ctx" in name for name in trained)
 
     def test_looking_at_all_attributes_is_no_preparation(self, model: AnalogSequential) -> None:

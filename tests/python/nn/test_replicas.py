@@ -33,8 +33,8 @@ ERRORS = {
                      r"ModuleError: .*rank 0.*rank 1.*same on all ranks"),
     "pulsed_tiles_alone_in_the_wrapper": (r"ModuleError: .*Call prepare_for_ddp\(model\)",),
     "joining_the_model_only": (r"ModuleError: .*Join\(\[model, optimizer\]\)",),
-    "shards_of_pulsed_tiles": (
-        r"TileModuleError: .*cannot be sharded.*ignored_params.*RuntimeError: .*ignored_states",),
+    "flat_shards_of_pulsed_tiles": (r"RuntimeError: .*ignored_states",),
+    "shards_of_pulsed_tiles": (r"TileModuleError: .*cannot be sharded.*ignored_params",),
 }  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def faults(case: str, first: dict[str, Any], second: dict[str, Any]) -> list[str
 def test_two_processes(tmp_path: Path) -> None:
     first, second = run(tmp_path)
     assert list(first) == list(second)
-    assert set(ERRORS) <= set(first) and len(first) > 90
+    assert set(ERRORS) - set(first) <= {"shards_of_pulsed_tiles"} and len(first) > 90
     wrong = {case: faults(case, one, second[case]) for case, one in first.items()}
     assert not {case: what for case, what in wrong.items() if what}
     noisy = first["noisy_products"]
@@ -98,6 +98,18 @@ def test_two_processes(tmp_path: Path) -> None:
     # a mean within five standard errors.
     assert noisy["slope"] == pytest.approx(1.0, abs=0.03)
     assert abs(noisy["mean"]) < 5 * noisy["std"] / 600**0.5
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not distributed.is_available(), reason="torch without torch.distributed")
+def test_example() -> None:
+    script = Path(__file__).parents[3] / "examples" / "distributed.py"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*command, str(script)], capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "2 processes, one model" in done.stdout
+    found = re.search(r"test: ([\d.]+) % correct", done.stdout)
+    assert found is not None and float(found[1]) > 95.0
 
 
 def test_faults_are_found() -> None:

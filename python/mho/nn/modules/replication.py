@@ -52,8 +52,11 @@ def separate_streams(tile: TileModule, rank: int) -> None:
     """
     known = vars(tile).get(_SHIFT)
     if known is None:
-        tile._register_state_dict_hook(_with_seeds_of_first)
-        tile._register_load_state_dict_pre_hook(_with_own_seeds, with_module=True)
+        # The public names of these hooks are younger than torch 2.4.
+        saving: Any = tile._register_state_dict_hook
+        loading: Any = tile._register_load_state_dict_pre_hook
+        saving(_with_seeds_of_first)
+        loading(_with_own_seeds, with_module=True)
     vars(tile)[_SHIFT] = rank
     for seed, _ in streams_of(tile):
         seed.add_(rank - (known or 0))
@@ -146,7 +149,7 @@ def _received(state: dict[str, Tensor], described: Described, replicas: Replicas
         sizes.append((dtype, shape, torch.Size(shape).numel() * dtype.itemsize))
     bytes_ = torch.cat([value.view(torch.uint8) for value in own]) if own else None
     content = replicas.copy_of_first(bytes_, sum(size for _, _, size in sizes))
-    parts = content.split([size for _, _, size in sizes])
+    parts = torch.split(content, [size for _, _, size in sizes])
     return {
         name: part.clone().view(dtype).reshape(shape)
         for (name, _, _), part, (dtype, shape, _) in zip(described, parts, sizes, strict=True)
