@@ -735,6 +735,75 @@ def pulsed_tiles_alone_in_the_wrapper() -> Any:
     return {"error": error_of(lambda: DDP(two_layers(pulsed)()))}
 
 
+@case
+def contexts_in_the_wrapper() -> Any:
+    parameters = nn.ParameterList(two_layers(pulsed)().parameters())
+    return {"error": error_of(lambda: DDP(parameters))}
+
+
+@case
+def split_optimizers() -> Any:
+    from torch.distributed.optim import ZeroRedundancyOptimizer as Zero
+
+    found = []
+    for kind in (AnalogSGD, torch.optim.SGD):
+        config = pulsed() if kind is AnalogSGD else InferenceRPUConfig()
+        ddp = DDP(nn.Sequential(AnalogLinear(5, 4, rpu_config=config), nn.Linear(4, 3)))
+        optimizer = Zero(ddp.parameters(), optimizer_class=kind, lr=0.1)
+        found += error_of(lambda by=optimizer, on=ddp: step(on, by, share(batches(1, 8, 5)[0])))
+    return {"error": found}
+
+
+@case
+def prepared_again() -> Any:
+    """That lets ranks go on whose weights have come apart."""
+    ddp = DDP(built(mixed))
+    optimizer = sgd(ddp)
+    ddp.module[0].set_weights(torch.full((6, 5), 0.1 * rank))
+    x = batches(2, 8, 5)
+    errors = error_of(lambda: step(ddp, optimizer, share(x[0])))
+    prepare_for_ddp(ddp.module)
+    step(ddp, optimizer, share(x[1]))
+    joined = error_of(lambda: joining(ddp, optimizer))  # it is the same wrapper still
+    return {"error": errors + joined, "digest": state_of(ddp)}
+
+
+def joining(ddp: DDP, optimizer: AnalogSGD) -> None:
+    """Train with uneven inputs, of the model only."""
+    with ddp.join():
+        for x in batches(1, 8, 5):
+            step(ddp, optimizer, x)
+
+
+@case
+def distributed_checkpoints() -> Any:
+    import torch.distributed.checkpoint as checkpoint
+    from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+
+    ddp = DDP(built(mixed))
+    optimizer = sgd(ddp)
+    data = batches(6, 8, 5)
+    for x in data[:2]:
+        step(ddp, optimizer, share(x))
+    model, of_optimizer = get_state_dict(ddp.module, optimizer)
+    checkpoint.save({"model": model, "optimizer": of_optimizer}, checkpoint_id=folder / "shards")
+    runs = []
+    for _ in range(2):
+        for x in data[2:]:
+            step(ddp, optimizer, share(x))
+        runs.append(digest(ddp.module))
+        model, of_optimizer = get_state_dict(ddp.module, optimizer)
+        state = {"model": model, "optimizer": of_optimizer}
+        checkpoint.load(state, checkpoint_id=folder / "shards")
+        set_state_dict(
+            ddp.module,
+            optimizer,
+            model_state_dict=state["model"],
+            optim_state_dict=state["optimizer"],
+        )
+    return {"digest": runs[0], "as_one": runs[0] == runs[1]}
+
+
 # --- states -----------------------------------------------------------------------------------
 
 
