@@ -65,8 +65,8 @@ def _batches_seen(update_idx: Tensor, until: int) -> Tensor:
     # A graph would count a batch again where it is recomputed.
     if OPEN_PASSES and is_in_pass() and float(update_idx) < until:
         raise TileError(
-            "checkpoint: a range that follows the data in a compiled graph would follow a recomputed"
-            " batch twice; run the first batches (pre_post.input_range.init_from_data,"
+            "checkpoint: a range that follows the data in a compiled graph would follow a"
+            " recomputed batch twice; run the first batches (pre_post.input_range.init_from_data,"
             " pre_post.periph_quant.init_learning_after) without torch.compile or without"
             " torch.utils.checkpoint"
         )
