@@ -1,6 +1,7 @@
 """Input ranges from data: exact values, what stays of a calibration, and what an error leaves."""
 
 import copy
+import pickle
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import mho
-from mho.exceptions import ArgumentError, ConfigError
+from mho.exceptions import ArgumentError, ConfigError, ModuleError
 from mho.inference.calibration import InputRangeCalibrationType, calibrate_input_ranges
 from mho.inference.calibration.observers import CachedQuantile, quantile_of
 from mho.nn import AnalogLinear, AnalogSequential
@@ -328,6 +329,28 @@ def test_error_in_the_block_leaves_everything_as_it_was(cls: Any, enable: bool, 
         raise Interruption
     assert_same(before, state_of(model))
     assert torch.is_grad_enabled()
+
+
+def test_no_copies_are_made_of_a_model_that_is_calibrated() -> None:
+    """A copy would stay in the block: perfect, with a range that follows all of its inputs."""
+    model, data = nn.Sequential(layer_of(config_of())), batches()
+    with mho.calibrate(model, Kind.MAX):
+        model(data[0])
+        for make in (copy.deepcopy, pickle.dumps):
+            with pytest.raises(ModuleError, match=r"calibrate: tile '0\.analog_module' is being"):
+                make(model)
+    assert range_of(model[0]) == expected(Kind.MAX, data[:1], 1.0, 3.0)
+    copied = pickle.loads(pickle.dumps(copy.deepcopy(model)))
+    copied(10.0 * data[0])
+    assert range_of(copied[0]) == range_of(model[0])
+
+
+def test_a_range_that_is_switched_off_in_the_block_is_an_error() -> None:
+    layer, state = layer_of(config_of()), layer_of(config_of(enable=False)).state_dict()
+    with pytest.raises(ArgumentError, match="switched off while it was calibrated"):
+        with mho.calibrate(layer):
+            layer.load_state_dict(state)
+            layer(batches()[0])
 
 
 def test_inputs_that_are_not_finite_are_refused() -> None:

@@ -296,12 +296,27 @@ def test_configuration_without_scales() -> None:
         ({"f_lst": []}, "f_lst"),
         ({"f_lst": [-1.0]}, "f_lst"),
         ({"test_in_features": 0}, "test_in_features"),
+        ({"recombination": 2.0}, "recombination"),
+        ({"seed": -1}, "seed"),
+        ({"workers": "all"}, "workers"),
+        ({"callback": 3}, "callback"),
     ],
 )
 def test_impossible_options(arguments: Any, name: str) -> None:
     f_lst = arguments.pop("f_lst", [1.0])
     with pytest.raises(ArgumentError, match=name):
         optimizer_of(f_lst, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [([], "not all zero"), ([0.0], "not all zero"), ([1.0, float("nan")], "must be finite")],
+)
+def test_weights_without_a_distribution(values: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=f"^weights: .*{message}"):
+        WeightProgrammingOptimizer(
+            torch.tensor(values), [1.0], config_of(), [1.0], SinglePairConductanceConverter()
+        )
 
 
 def test_unlimited_tiles_need_a_size() -> None:

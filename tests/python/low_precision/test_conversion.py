@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import ArgumentError
+from mho.exceptions import ArgumentError, ConfigError
 from mho.nn import AnalogLinear, convert_to_analog
 from mho.nn.low_precision_conversion import convert_to_quantized, quantize_model
 from mho.nn.low_precision_modules import quantization_states as states
@@ -193,6 +193,46 @@ def test_refused() -> None:
         get_module_args(nn.ReLU())
     with pytest.raises(ArgumentError, match="n_bits"):
         convert_to_quantized(net, default_map(bits(1, 0)))
+    wrong: Any = "8"
+    with pytest.raises(ConfigError, match=r"weight_quant\.n_bits: expected int, got '8'"):
+        convert_to_quantized(net, default_map(bits(wrong)))
+    given = default_map()
+    given.instance_qconfig_map["norm2d"] = QuantizedModuleConfig(QuantLinear, bits())
+    with pytest.raises(ArgumentError, match="QuantLinear cannot take the place of BatchNorm2d"):
+        convert_to_quantized(net, given)
+    with pytest.raises(ArgumentError, match="sparse: gradients of quantised tables are dense"):
+        convert_to_quantized(nn.Embedding(10, 4, sparse=True), default_map())
+
+
+def test_hooks_and_attributes_stay() -> None:
+    given = default_map()
+    given.module_qconfig_map[nn.BatchNorm2d] = QuantizedModuleConfig(QuantBatchNorm2d, bits())
+    net = Net()
+    net.head.note, seen = "classes", []
+    for layer in (net.head, net.norm2d):
+        layer.register_forward_hook(lambda module, args, y: seen.append(type(module)))
+    found: Any = convert_to_quantized(net, given)
+    found(INDEX)
+    assert found.head.note == "classes"
+    assert seen == [QuantBatchNorm2d, QuantLinear]
+
+
+def test_computed_weights_are_quantised_with_their_present_values() -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))
+    with torch.no_grad():
+        layer.parametrizations.weight.original0.mul_(3.0)
+    with pytest.warns(UserWarning, match="layer '0': weight was computed"):
+        found: Any = convert_to_quantized(nn.Sequential(layer), default_map(bits(32, 0)))
+    assert type(found[0]) is QuantLinear and "weight" in dict(found[0].named_parameters())
+    x = torch.rand(5, 4)
+    torch.testing.assert_close(found(x), layer(x))
+
+
+def test_a_map_that_names_nothing_of_a_model_warns() -> None:
+    with pytest.warns(UserWarning, match="nothing was quantised"):
+        convert_to_quantized(nn.Sequential(nn.Conv1d(1, 2, 3)), default_map())
+    with pytest.warns(UserWarning, match="nothing was quantised"):
+        convert_to_quantized(nn.Linear(4, 3), QuantizationMap(default_qconfig=bits()))
 
 
 def managers(model: nn.Module) -> list[Any]:
@@ -321,6 +361,14 @@ def test_compiled() -> None:
     assert torch.equal(compiled(x), layer(x))
     exported = torch.export.export(layer, (x,)).module()
     assert torch.equal(exported(x), layer(x))
+
+
+def test_channels_are_counted_in_compiled_passes_as_well() -> None:
+    layer = convert_to_quantized(nn.Linear(4, 3), default_map(bits(4, 4, per_channel=True)))
+    other = copy.deepcopy(layer)
+    x = torch.rand(5, 4)
+    assert torch.equal(torch.compile(other, backend="eager")(x), layer(x))
+    assert other.weight_quantizer.quantizer.delta.shape == (3,)
 
 
 def test_quantize_model_leaves_precision_alone() -> None:

@@ -342,6 +342,18 @@ def test_edits_of_all_tiles_are_all_or_none(
     assert differences(before, everything(mixed)) == []
 
 
+def test_attributes_that_only_some_objects_have_can_be_edited() -> None:
+    net = torch.nn.Sequential(AnalogLinear(3, 2, rpu_config=InferenceRPUConfig()))
+    model = net[0].analog_module.rpu_config.noise_model
+    with pytest.raises(ConfigError, match=r"noise_model\.keep_conductances"):
+        edit_config(net, "noise_model.keep_conductances", "yes")
+    assert "keep_conductances" not in vars(model)
+    edit_config(net, "noise_model.keep_conductances", True)
+    net.eval()
+    net[0].program_analog_weights()
+    assert len(net[0].analog_module.programmed_conductances) == 2
+
+
 def test_models_without_tiles_are_refused() -> None:
     with pytest.raises(ModuleError):
         edit_config(torch.nn.Linear(2, 2), "forward.out_noise", 0.1)

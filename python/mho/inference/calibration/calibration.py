@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from tqdm import tqdm
 
 from mho.documented import documented
-from mho.exceptions import ArgumentError, ConfigError, warn_caller
+from mho.exceptions import ArgumentError, ConfigError, ModuleError, warn_caller
 from mho.inference.calibration.observers import (
     CachedQuantile,
     LargestValue,
@@ -131,7 +131,7 @@ def calibrate(
     set the range after each batch, whose product is noisy.
 
     Vectors of zeros do not count. A tile without inputs in the block keeps what it has, and a
-    warning names it.
+    warning names it. Inside of the block the model cannot be copied or pickled.
 
     Args:
         model: Model with analog layers anywhere in it, before `torch.compile`.
@@ -246,6 +246,13 @@ class _Calibrated:
             partial(_before_product, self), with_kwargs=True
         )
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuse copies, which would never leave the block."""
+        raise ModuleError(
+            f"calibrate: tile {self.name!r} is being calibrated; copy or pickle the model before"
+            " the block or behind it"
+        )
+
     def look_away(self) -> None:
         """Look at inputs no longer."""
         if self._hook is not None:
@@ -263,10 +270,15 @@ class _Calibrated:
         rows = rows[(rows != 0.0).any(dim=1)]
         if len(rows) == 0:
             return
+        present = self._tile.input_processing.magnitude()
+        if present is None:
+            raise ArgumentError(
+                f"tile {self.name!r}: its input range was switched off while it was calibrated, by"
+                " a state that was loaded or an edit; do that before the block"
+            )
         self._observer.observe(rows)
         if not self._observer.follows:
-            present = self._tile.input_processing.magnitude()
-            self._tile.set_input_range(max(float(rows.abs().max()), float(present)))  # type: ignore[arg-type]
+            self._tile.set_input_range(max(float(rows.abs().max()), float(present)))
         elif (value := self._observer.result()) is not None:
             self._tile.set_input_range(value)
 

@@ -28,6 +28,28 @@ def converter_g_max(g_converter: BaseConductanceConverter, g_max: float | None) 
     return float(value)
 
 
+def check_g_max(g_converter: BaseConductanceConverter, g_max: float, **references: float) -> None:
+    """Check that a model refers to the largest conductance that its devices have.
+
+    Args:
+        g_converter: Conversion of the model.
+        g_max: Largest conductance that the model refers to, in microsiemens.
+        references: Largest conductances that coefficients hold for, by name.
+
+    Raises:
+        ArgumentError: The converter has another one, or a reference is not positive.
+    """
+    own = getattr(g_converter, "g_max", g_max)
+    if own != g_max:
+        raise ArgumentError(
+            f"g_max: is {g_max}, but that of g_converter {own}; build the noise model anew with its"
+            " converter, whose g_max it takes over"
+        )
+    for name, value in references.items():
+        if not value > 0.0:
+            raise ArgumentError(f"{name}: must be positive, got {value}")
+
+
 def polynomial(values: Tensor, coefficients: Sequence[float]) -> Tensor:
     """Return a polynomial of each value.
 

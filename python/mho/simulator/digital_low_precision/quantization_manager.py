@@ -157,7 +157,11 @@ class QuantizationManager(nn.Module):
         if follows or not self.quantizer.is_initialized:
             if x.numel() == 0:
                 return x
+            is_first = not (self.quantizer.is_initialized or torch.compiler.is_compiling())
             self.estimate(x)
+            if is_first and not self.range_estimator.has_range:
+                self.quantizer.reset()  # values that are not finite have no levels
+                return x
         result: Tensor = self.quantizer(x)
         return result
 

@@ -231,7 +231,12 @@ class QuantizerBase(nn.Module):
         present: Tensor = getattr(self, name)
         if present.shape != value.shape:  # the number of channels is known from now on
             with torch.inference_mode(False):  # it is written in training as well
-                present.data = torch.zeros(value.shape, dtype=present.dtype, device=present.device)
+                zeros = torch.zeros(value.shape, dtype=present.dtype, device=present.device)
+            if isinstance(present, nn.Parameter):
+                present.data = zeros
+            else:  # graphs know no other sizes of a tensor that there is
+                setattr(self, name, zeros)
+                present = zeros
         if isinstance(present, nn.Parameter):
             present.data.copy_(value)  # a graph may hold it, which needs its sign only
         else:

@@ -6,7 +6,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import ConfigError, TileError
+from mho.exceptions import ArgumentError, ConfigError, TileError
 from mho.inference.noise.base import BaseNoiseModel
 from mho.simulator.parameters.arguments import check_flag
 from mho.simulator.parameters.times import check_time
@@ -23,6 +23,9 @@ _CONDUCTANCES = "programmed_conductances"
 _WEIGHTS = "programmed_weights"
 _BASELINE = "drift_baseline"
 
+_ROUNDING = 0.01
+"""What casts do to weights, relative to the largest one: in bfloat16 twice a half of 2^-8."""
+
 
 class DriftingTile(PartOwner, Protocol):
     """What programming needs of its tile."""
@@ -33,6 +36,7 @@ class DriftingTile(PartOwner, Protocol):
     programmed_conductances: list[Any] | None
     drift_readout_tensor: Tensor | None
     compensated_by: Any
+    programmed_by: Any
 
 
 class _Numbered(list[Any]):
@@ -102,6 +106,8 @@ class Programming(Part):
             assign(self._tile, name, value)
         if name == _BASELINE:
             self._tile.drift_readout_tensor = self._tile.compensated_by = None
+        elif name == _WEIGHTS:
+            self._tile.programmed_by = None  # a file does not tell
 
     def listed(self) -> dict[str, Tensor]:
         """Return the entries of a saved state that are no buffers.
@@ -128,7 +134,8 @@ class Programming(Part):
         Args:
             from_reference: Aim at the weights of the first programming; otherwise, or at the first
                 one, at the present ones.
-            noise_model: Model to use from now on.
+            noise_model: Model to use from now on, kept as it is: tiles that are programmed with one
+                object share it, and what is changed in it.
 
         Raises:
             ConfigError: There is no noise model, or it is not one.
@@ -152,6 +159,7 @@ class Programming(Part):
         weights = programmed.to(reference)
         buffers[_WEIGHTS] = weights
         tile.drift_noise_parameters = _Numbered(parameters)
+        tile.programmed_by = copy.deepcopy(model)
         tile.tile.set_weights(weights)
         buffers[_BASELINE] = tile.compensated_by = None
         tile.modified.forget()
@@ -187,7 +195,9 @@ class Programming(Part):
         Raises:
             ArgumentError: The time is negative or none; nothing is changed.
             ConfigError: There is no noise model.
-            TileError: A state had conductances without the weights that they were programmed for.
+            TileError: The weights were programmed with devices of another kind than those of the
+                noise model, or converted to their conductances in another way; or a state had
+                conductances without the weights that they were programmed for.
         """
         t_inference = check_time("t_inference", t_inference)
         with unchanged_on_error([cast(nn.Module, self._tile)]):
@@ -212,6 +222,7 @@ class Programming(Part):
 
     def _drifted(self, programmed: Tensor, model: BaseNoiseModel, t_inference: float) -> Tensor:
         """Return the weights as they are read."""
+        self._check_kind(model)
         parameters = self._parameters(programmed.device)
         conductances = self._conductances(programmed.device)
         if not conductances:
@@ -222,7 +233,36 @@ class Programming(Part):
                 " call program_weights"
             )
         target = self._tile.reference_weights.aim(True)
+        self._check_conversion(model, target, conductances, programmed)
         return model.read_devices(target.clone(), conductances, parameters, t_inference)
+
+    def _check_kind(self, model: BaseNoiseModel) -> None:
+        """Refuse a model that takes the drift parameters of another one for its own."""
+        known = self._tile.programmed_by
+        if known is None or isinstance(model, type(known)) or isinstance(known, type(model)):
+            return
+        raise TileError(
+            f"noise_model: the weights were programmed with {type(known).__name__}, and"
+            f" {type(model).__name__} has other devices; call program_weights"
+        )
+
+    def _check_conversion(
+        self, model: BaseNoiseModel, target: Tensor, conductances: list[Any], programmed: Tensor
+    ) -> None:
+        """Refuse a conversion by which the kept conductances are other weights than those."""
+        converter = model.g_converter
+        _, params = converter.convert_to_conductances(target.clone())
+        try:
+            found = converter.convert_back_to_weights(conductances, params)
+            error = float((found.to(programmed) - programmed).abs().max())
+            fits = error <= _ROUNDING * float(programmed.abs().max())
+        except ArgumentError:  # another number of devices
+            fits = False
+        if not fits:
+            raise TileError(
+                "noise_model.g_converter: the conductances that are kept were programmed with"
+                " another one; call program_weights"
+            )
 
     def _parameters(self, device: torch.device | None = None) -> list[Any]:
         return _there(self._tile.drift_noise_parameters, device)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from mho.exceptions import ArgumentError, ConfigError, TileModuleError
 from mho.simulator.parameters.attribute_config import AttributeConfig
-from mho.simulator.parameters.checking import describe, join
+from mho.simulator.parameters.checking import attribute_types, describe, join
 from mho.simulator.parameters.config_base import ConfigBase
 from mho.simulator.parameters.mapping import MappingParameter
 from mho.simulator.parameters.watching import MISSING, plain, watch
@@ -210,7 +210,10 @@ def edit(tiles: Mapping[str, EditedTile], fields: Mapping[str, Any]) -> None:
                 raise type(error)(f"tile {name!r}: {error}" if name else str(error)) from error
     except BaseException:
         for holder, name, old in reversed(changed):
-            holder[name] = old
+            if old is MISSING:
+                holder.pop(name, None)
+            else:
+                holder[name] = old
         raise
     for step in steps:
         step()
@@ -221,7 +224,7 @@ def _planned(
 ) -> Callable[[], None]:
     for path, value in fields.items():
         obj, name = _found(tile.rpu_config, path)
-        old = vars(obj)[name]
+        old = vars(obj).get(name, MISSING)
         new = plain(obj, name, _copied(path, value))
         changed.append((vars(obj), name, old))
         vars(obj)[name] = new
@@ -252,6 +255,8 @@ def _found(config: Any, path: str) -> tuple[Any, str]:
 
 def _field(obj: Any, name: str, at: str) -> Any:
     known = vars(obj) if isinstance(obj, (ConfigBase, AttributeConfig)) else {}
+    if isinstance(obj, AttributeConfig):  # some have attributes that only some objects have
+        known = {n: getattr(obj, n) for n in attribute_types(type(obj)) if hasattr(obj, n)} | known
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         remedy = f"did you mean {join(at, close[0])!r}?" if close else "there is no such field"

@@ -86,6 +86,7 @@ class InferenceTile(TileWithPeriphery):
     programmed_conductances: list[Any] | None = None
     drift_readout_tensor: Tensor | None
     compensated_by: Any = None
+    programmed_by: Any = None
 
     def __init__(
         self,

@@ -65,6 +65,7 @@ class TorchInferenceTile(TileWithPeriphery):
     programmed_conductances: list[Any] | None = None
     drift_readout_tensor: Tensor | None
     compensated_by: Any = None
+    programmed_by: Any = None
 
     def __init__(
         self,

@@ -26,7 +26,16 @@ from mho.inference.converter.wpo.loss import (
     with_converter,
 )
 from mho.inference.converter.wpo.programme import Cube, denormalize
-from mho.simulator.parameters.arguments import check_flag, check_number, check_size
+from mho.simulator.parameters.arguments import (
+    check_flag,
+    check_function,
+    check_index,
+    check_not_negative,
+    check_number,
+    check_probability,
+    check_size,
+)
+from mho.simulator.parameters.finite import all_finite
 from mho.simulator.parameters.signatures import checked
 from mho.simulator.tiles.inference import InferenceRPUConfig
 from mho.threads import set_num_threads
@@ -159,29 +168,41 @@ class WeightProgrammingOptimizer:
             raise ArgumentError(
                 f"t_steps: expected times that are not negative, got {self.t_steps}"
             )
+        if not all_finite(self.weights):
+            raise ArgumentError("weights: values must be finite; found NaN or infinity")
         if self.weights.numel() == 0 or not float(self.weights.abs().max()) > 0.0:
             raise ArgumentError("weights: expected values that are not all zero")
-        sizes = (
-            "test_in_features",
-            "test_out_features",
-            "popsize",
-            "maxiter",
-            "baseline_iterations",
-        )
-        for name in sizes:
+        for name in ("test_in_features", "test_out_features", "baseline_iterations"):
             check_size(name, getattr(self, name))
+        self._check_cube()
+        self._check_search()
+
+    def _check_cube(self) -> None:
         if check_size("nbins", self.nbins) < 2:
             raise ArgumentError(f"nbins: expected at least 2, got {self.nbins}")
-        for name in ("use_max_kw", "disp", "polish"):
-            check_flag(name, getattr(self, name))
-        for name in ("g_err", "loss_margin", "tol", "atol", "recombination", "f_min", "f_max"):
+        check_flag("use_max_kw", self.use_max_kw)
+        check_not_negative("g_err", self.g_err)
+        for name in ("f_min", "f_max"):
             check_number(name, getattr(self, name))
         if not 0.0 < self.f_min <= self.f_max:
             raise ArgumentError(
                 f"f_min, f_max: expected 0 < f_min <= f_max, got {self.f_min} and {self.f_max}"
             )
-        if self.g_err < 0.0:
-            raise ArgumentError(f"g_err: must not be negative, got {self.g_err}")
+
+    def _check_search(self) -> None:
+        # What SciPy checks itself, when the programme to compare with was measured, is left to it.
+        for name in ("popsize", "maxiter"):
+            check_size(name, getattr(self, name))
+        for name in ("disp", "polish"):
+            check_flag(name, getattr(self, name))
+        for name in ("loss_margin", "tol", "atol"):
+            check_number(name, getattr(self, name))
+        check_probability("recombination", self.recombination)
+        check_index("workers", self.workers)
+        if check_index("seed", self.seed) < 0:
+            raise ArgumentError(f"seed: must not be negative, got {self.seed}")
+        if self.callback is not None:
+            check_function("callback", self.callback)
 
     def _cube(self) -> Cube:
         limits: Any = self.g_converter_baseline
