@@ -127,6 +127,17 @@ def test_file(tmp_path: Path) -> None:
         assert [float(value) for value in line.split(",")] == values
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_files_may_have_any_ends_of_lines(end: bytes, tmp_path: Path) -> None:
+    """As editors and version control make them."""
+    model, other, file = model_of(), model_of(), tmp_path / "model.csv"
+    _, params, state = fusion_export(model, file_name=file)
+    file.write_bytes(file.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", end))
+    fusion_import(file, other, params, state)
+    for one, two in zip(model.analog_layers(), other.analog_layers(), strict=True):
+        torch.testing.assert_close(two.get_weights()[0], one.get_weights()[0])
+
+
 def test_numbers_of_layers() -> None:
     """Roots and modules that compute count, analog containers, lists and tiles do not."""
     config = InferenceRPUConfig()
