@@ -392,6 +392,35 @@ def test_tile_without_inputs_stays_and_is_named() -> None:
     assert second.rpu_config == config_of(enable=False)
 
 
+@pytest.mark.parametrize(
+    ("kind", "argument"),
+    [
+        (Kind.MAX, {"quantile": 0.9}),
+        (Kind.MAX, {"max_samples": 10}),
+        (Kind.MAX, {"absolute": True}),
+        (Kind.MOVING_STD, {"quantile": 0.9}),
+        (Kind.MOVING_STD, {"absolute": True}),
+        (Kind.CACHE_QUANTILE, {"std_alpha": 2.0}),
+        (Kind.MOVING_QUANTILE, {"std_alpha": 2.0}),
+        (Kind.MAX, {"std_alpha": 2.0}),
+    ],
+)
+def test_arguments_of_other_types_are_named(kind: Kind, argument: dict[str, Any]) -> None:
+    (name,) = argument
+    ranges = []
+    for given in ({}, argument):
+        torch.manual_seed(3)
+        model = AnalogSequential(AnalogLinear(5, 3, rpu_config=InferenceRPUConfig()))
+        data = [torch.randn(20, 5) for _ in range(3)]
+        if given:
+            with pytest.warns(UserWarning, match=rf"^{name}: has no effect .* {kind.name}"):
+                calibrate_input_ranges(model, kind, data, **given)
+        else:
+            calibrate_input_ranges(model, kind, data)
+        ranges += [float(tile.input_range) for tile in model.analog_tiles()]
+    assert ranges[0] == ranges[1]
+
+
 def test_only_layers_with_a_range() -> None:
     on, off = config_of(), config_of(enable=False)
     model = AnalogSequential(layer_of(on), AnalogLinear(4, 3, rpu_config=off))

@@ -135,6 +135,17 @@ def test_files_that_a_spreadsheet_has_written(tmp_path: Path) -> None:
     torch.testing.assert_close(other[0].get_weights()[0], model[0].get_weights()[0])
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_files_may_have_any_ends_of_lines(end: bytes, tmp_path: Path) -> None:
+    """As editors and version control make them."""
+    model, other, file = model_of(), model_of(), tmp_path / "model.csv"
+    _, params, state = fusion_export(model, file_name=file)
+    file.write_bytes(file.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", end))
+    fusion_import(file, other, params, state)
+    for one, two in zip(model.analog_layers(), other.analog_layers(), strict=True):
+        torch.testing.assert_close(two.get_weights()[0], one.get_weights()[0])
+
+
 def test_numbers_of_layers() -> None:
     """Roots and modules that compute count, analog containers, lists and tiles do not."""
     config = InferenceRPUConfig()

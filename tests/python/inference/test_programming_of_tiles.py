@@ -12,6 +12,7 @@ from mho.exceptions import ModuleError
 from mho.inference import (
     GlobalDriftCompensation,
     PCMLikeNoiseModel,
+    ReRamCMONoiseModel,
     drift_analog_weights,
     program_analog_weights,
 )
@@ -137,6 +138,69 @@ def test_loading_with_another_compensation() -> None:
     other.drift_weights(DAY)
     before, now = (w.abs().mean(1) for w in (other.programmed_weights, other.tile.get_weights()))
     torch.testing.assert_close(other.alpha, before / now)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("cls", CLASSES)
+def test_factor_is_one_after_programming_again(cls: Any, kind: Any) -> None:
+    """Programming, given weights and a step of training leave nothing of an earlier drift."""
+    weights = torch.rand(4, 6) - 0.5
+    tile = tile_of(cls, PCMLikeNoiseModel(), kind(), weights)
+    for change in (
+        tile.program_weights,
+        lambda: tile.set_weights(weights),
+        lambda: tile.train() and tile.post_update_step(),
+    ):
+        tile.drift_weights(1e6)
+        assert float(tile.alpha.min()) > 1.5
+        change()
+        if change == tile.program_weights:
+            assert tile.alpha.tolist() == [1.0]
+            assert torch.equal(tile.tile.get_weights(), tile.programmed_weights)
+    tile.set_weights(weights)
+    assert tile.alpha.tolist() == [1.0] and tile.programmed_weights is None
+    tile.eval()
+    tile.drift_weights(1.0)
+    # Not what was programmed before: errors are a few per cent of the largest weight.
+    assert float((tile.get_weights()[0] - weights).abs().max()) < 0.2
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_bidirectional_devices_of_equal_weights(cls: Any) -> None:
+    """Their range of weights is nothing, which no conversion divides by."""
+    for value in (0.0, 0.3):
+        weights = torch.full((4, 6), value)
+        tile = tile_of(cls, ReRamCMONoiseModel(), GlobalDriftCompensation(), weights)
+        for t_inference in (0.0, 1e-9, DAY):
+            tile.drift_weights(t_inference)
+            assert torch.isfinite(tile.tile.get_weights()).all()
+            torch.testing.assert_close(tile.tile.get_weights(), weights, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("cls", CLASSES)
+def test_states_after_drift_go_into_fresh_models(cls: Any, kind: Any) -> None:
+    """Factors have another shape then; programmed weights and what they drift by come along."""
+    torch.manual_seed(12)
+    config = cls(drift_compensation=kind())
+    config.mapping.max_input_size = 4
+
+    def model() -> Any:
+        return AnalogSequential(AnalogLinear(6, 5, rpu_config=config), nn.ReLU()).eval()
+
+    one, other = model(), model()
+    one.drift_analog_weights(DAY)
+    other.load_state_dict(one.state_dict())
+    for mine, theirs in zip(one.analog_tiles(), other.analog_tiles(), strict=True):
+        assert torch.equal(mine.alpha, theirs.alpha)
+        assert torch.equal(mine.programmed_weights, theirs.programmed_weights)
+        assert torch.equal(mine.drift_noise_parameters[0], theirs.drift_noise_parameters[0])
+    drifted = []
+    for each in (one, other):
+        torch.manual_seed(13)
+        each.drift_analog_weights(2.0 * DAY)
+        drifted += [tile.tile.get_weights() for tile in each.analog_tiles()]
+    assert all(map(torch.equal, drifted[:2], drifted[2:]))
 
 
 def test_factor_is_one_after_programming_without_compensation() -> None:

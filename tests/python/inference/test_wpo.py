@@ -30,6 +30,7 @@ from mho.inference.converter.wpo import (
 from mho.inference.converter.wpo.programme import Cube
 from mho.nn import AnalogLinear
 from mho.simulator.configs import InferenceRPUConfig
+from mho.simulator.parameters.idle import idle_fields
 
 WEIGHTS = torch.linspace(-1.0, 1.0, 1001)
 
@@ -44,9 +45,10 @@ def optimizer_of(f_lst: Any = (1.0,), **options: Any) -> WeightProgrammingOptimi
     symmetric = options.pop("symmetric", True)
     baseline = options.pop("baseline", SinglePairConductanceConverter())
     config = options.pop("config", config_of())
+    weights = options.pop("weights", WEIGHTS)
     times = [1.0, 3600.0, 86400.0]
     return WeightProgrammingOptimizer(
-        WEIGHTS, list(f_lst), config, times, baseline, symmetric, **options
+        weights, list(f_lst), config, times, baseline, symmetric, **options
     )
 
 
@@ -273,14 +275,24 @@ def test_optimizers_and_programmes_can_be_pickled() -> None:
     assert pickle.loads(pickle.dumps(converter)) == converter
 
 
+def test_weights_may_be_parameters() -> None:
+    """As those that a script collects from a model; they are not trained by the search."""
+    weights = torch.nn.Parameter(WEIGHTS.clone())
+    optimizer = optimizer_of(weights=weights, baseline_iterations=1)
+    assert not optimizer.weights.requires_grad
+    assert optimizer.get_loss_baseline() > 0.0
+
+
 def test_configuration_without_scales() -> None:
     config = config_of()
     config.mapping.weight_scaling_omega = 0.6
     config.mapping.learn_out_scaling = config.mapping.weight_scaling_columnwise = True
+    config.mapping.out_scaling_columnwise = True
     config.mapping.max_input_size = 100
     optimizer = optimizer_of(config=config)
     assert config.mapping.weight_scaling_omega == 0.6 and config.mapping.learn_out_scaling
     assert optimizer.rpu_config.mapping.weight_scaling_omega == 0.0
+    assert list(idle_fields(optimizer.rpu_config)) == []  # it is not the setting of the user
     assert optimizer.test_in_features == 100
 
 

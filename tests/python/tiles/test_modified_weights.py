@@ -27,6 +27,7 @@ from mho.simulator.parameters.inference import (
     WeightModifierParameter,
     WeightRemapParameter,
 )
+from mho.simulator.parts import modified_weights
 
 T = WeightModifierType
 CONFIGS = [InferenceRPUConfig, TorchInferenceRPUConfig]
@@ -419,14 +420,35 @@ def test_draws_for_samples_of_any_shape(shape: tuple[int, ...]) -> None:
     y.sum().backward()
 
 
-def test_the_core_has_no_draws_for_samples() -> None:
+@pytest.mark.parametrize("split", [False, True])
+def test_the_core_has_no_draws_for_samples(split: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes in training are refused before anything changes, those in evaluation are not.
+
+    So that a model of torch tiles can be evaluated in tiles of the core with its settings.
+    """
+    monkeypatch.setattr(modified_weights, "_warned", set())
     config = config_of(InferenceRPUConfig, per_batch_sample=True)
-    with pytest.raises(ConfigError, match=r"^modifier\.per_batch_sample"):
-        config.create_tile(2, 3)
-    config.modifier.type = T.NONE  # then no field acts
-    tile = config.create_tile(2, 3)
-    with pytest.raises(ConfigError, match=r"^modifier\.per_batch_sample"):
-        tile.rpu_config.modifier.type = T.ADD_NORMAL
+    config.mapping.max_input_size = 4 if split else 512
+    config.pre_post.input_range.enable = True
+    with pytest.warns(UserWarning, match=r"^modifier\.per_batch_sample: .* refuses passes"):
+        layer = AnalogLinear(6, 4, rpu_config=config)
+    x = torch.rand(2, 6)
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    for grad in (True, False):
+        with torch.set_grad_enabled(grad), pytest.raises(ConfigError, match="per_batch_sample"):
+            layer(x)
+    after = layer.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    layer.eval()
+    layer(x).sum().backward()
+    torch.optim.SGD(layer.parameters(), lr=0.1).step()
+    assert all(tile.modified_weights is None for tile in layer.analog_tiles())
+    layer.drift_analog_weights(60.0)
+    layer(x)
+    layer.train()
+    for tile in layer.analog_tiles():
+        tile.rpu_config.modifier.per_batch_sample = False
+    layer(x)
 
 
 # State

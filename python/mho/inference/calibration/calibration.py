@@ -58,6 +58,11 @@ class InputRangeCalibrationType(Enum):
 
 
 _WITHOUT_NOISE = (InputRangeCalibrationType.CACHE_QUANTILE, InputRangeCalibrationType.MAX)
+_OF_QUANTILES = (
+    InputRangeCalibrationType.CACHE_QUANTILE,
+    InputRangeCalibrationType.MOVING_QUANTILE,
+)
+_QUANTILE, _SAMPLES = 0.99995, 1000
 
 
 @checked
@@ -65,8 +70,8 @@ def calibrate_input_ranges(
     model: nn.Module,
     calibration_type: InputRangeCalibrationType,
     dataloader: Iterable[Any],
-    quantile: float = 0.99995,
-    max_samples: int = 1000,
+    quantile: float = _QUANTILE,
+    max_samples: int = _SAMPLES,
     std_alpha: float | None = None,
     force_all_layers: bool = True,
     verbose: bool = False,
@@ -112,8 +117,8 @@ def calibrate_input_ranges(
 def calibrate(
     model: nn.Module,
     calibration_type: InputRangeCalibrationType = InputRangeCalibrationType.CACHE_QUANTILE,
-    quantile: float = 0.99995,
-    max_samples: int = 1000,
+    quantile: float = _QUANTILE,
+    max_samples: int = _SAMPLES,
     std_alpha: float | None = None,
     force_all_layers: bool = True,
     absolute: bool = False,
@@ -166,6 +171,7 @@ def calibrate(
     check_size("max_samples", max_samples)
     if std_alpha is not None and not std_alpha > 0.0:
         raise ArgumentError(f"std_alpha: expected a positive number, got {std_alpha}")
+    _warn_of_idle(calibration_type, quantile, max_samples, std_alpha, absolute)
 
     def observer_of(tile: TileWithPeriphery) -> Observer:
         if calibration_type is InputRangeCalibrationType.MAX:
@@ -189,6 +195,25 @@ def calibrate(
         with torch.no_grad(), _eager():
             yield ranges
         ranges.update(_finish(tiles, calibration_type.value if perfect else None))
+
+
+def _warn_of_idle(
+    kind: InputRangeCalibrationType,
+    quantile: float,
+    max_samples: int,
+    std_alpha: float | None,
+    absolute: bool,
+) -> None:
+    """Warn of arguments that ranges of this kind do not depend on."""
+    of_quantiles = kind in _OF_QUANTILES
+    idle = {
+        "quantile": quantile != _QUANTILE and not of_quantiles,
+        "absolute": absolute and not of_quantiles,
+        "max_samples": max_samples != _SAMPLES and kind is InputRangeCalibrationType.MAX,
+        "std_alpha": std_alpha is not None and kind is not InputRangeCalibrationType.MOVING_STD,
+    }
+    for name in (name for name, is_idle in idle.items() if is_idle):
+        warn_caller(f"{name}: has no effect on ranges of the type {kind.name}")
 
 
 def _tiles(model: nn.Module, force_all_layers: bool) -> dict[str, TileWithPeriphery]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mho.exceptions import ArgumentError
+from mho.exceptions import ArgumentError, warn_caller
 from mho.inference.converter.base import BaseConductanceConverter
 
 
@@ -48,6 +48,32 @@ def check_g_max(g_converter: BaseConductanceConverter, g_max: float, **reference
     for name, value in references.items():
         if not value > 0.0:
             raise ArgumentError(f"{name}: must be positive, got {value}")
+
+
+def warn_of_two_ranges(g_converter: BaseConductanceConverter | None, g_max: float | None) -> None:
+    """Warn of a largest conductance beside a converter that has another one, which counts.
+
+    Args:
+        g_converter: Conversion as it was given.
+        g_max: Largest conductance as it was given, in microsiemens.
+    """
+    own = getattr(g_converter, "g_max", g_max)
+    if g_max is not None and own != g_max:
+        warn_caller(f"g_max: {g_max:g} has no effect; the converter has {own:g} microsiemens")
+
+
+def warn_of_lone_reference(reference: float | None, default: float) -> None:
+    """Warn of a reference of coefficients that were not given; the default ones have their own.
+
+    Args:
+        reference: Largest conductance as it was given, in microsiemens.
+        default: That of the default coefficients.
+    """
+    if reference is not None and reference != default:
+        warn_caller(
+            f"prog_coeff_g_max_reference: {reference:g} has no effect, for the default coefficients"
+            f" hold for {default:g} microsiemens; give prog_coeff as well"
+        )
 
 
 def polynomial(values: Tensor, coefficients: Sequence[float]) -> Tensor:

@@ -14,6 +14,7 @@ from mho.inference.noise.conductance import (
     power_law_drift,
     program_with_spread,
     read_noise_growth,
+    warn_of_two_ranges,
 )
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.signatures import checked
@@ -71,6 +72,7 @@ class StateIndependentNoiseModel(BaseNoiseModel):
         Raises:
             ArgumentError: `t_0` or `t_read` is not positive, or the range of the pair is not valid.
         """
+        warn_of_two_ranges(g_converter, g_max)
         super().__init__(g_converter or SinglePairConductanceConverter(g_max), keep_conductances)
         self.g_max = converter_g_max(self.g_converter, g_max)
         self.prog_coeff = list(_PROG_COEFF if prog_coeff is None else prog_coeff)

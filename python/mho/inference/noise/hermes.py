@@ -16,6 +16,8 @@ from mho.inference.noise.conductance import (
     power_law_drift,
     program_with_spread,
     read_noise_growth,
+    warn_of_lone_reference,
+    warn_of_two_ranges,
 )
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.signatures import checked
@@ -134,6 +136,7 @@ class HermesNoiseModel(BaseNoiseModel):
         if g_max is not None and g_max > chip.g_max:
             raise AssertedArgumentError(f"g_max: must be at most {chip.g_max}, got {g_max}")
         pair_g_max = chip.g_max if g_max is None else g_max
+        warn_of_two_ranges(g_converter, g_max)
         super().__init__(
             g_converter or SinglePairConductanceConverter(pair_g_max), keep_conductances
         )
@@ -141,6 +144,7 @@ class HermesNoiseModel(BaseNoiseModel):
         self.num_devices = num_devices
         self.t_0 = chip.t_0 if t_0 is None else t_0
         if prog_coeff is None:
+            warn_of_lone_reference(prog_coeff_g_max_reference, chip.g_max)
             self.prog_coeff_g_max_reference = chip.g_max
             self.prog_coeff = list(chip.prog_coeff)
         else:

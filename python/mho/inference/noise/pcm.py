@@ -18,6 +18,8 @@ from mho.inference.noise.conductance import (
     power_law_drift,
     program_with_spread,
     read_noise_growth,
+    warn_of_lone_reference,
+    warn_of_two_ranges,
 )
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.signatures import checked
@@ -82,9 +84,11 @@ class PCMLikeNoiseModel(BaseNoiseModel):
             ArgumentError: A time or the reference is not positive, or the range of the pair is not
                 valid.
         """
+        warn_of_two_ranges(g_converter, g_max)
         super().__init__(g_converter or SinglePairConductanceConverter(g_max), keep_conductances)
         self.g_max = converter_g_max(self.g_converter, g_max)
         if prog_coeff is None:
+            warn_of_lone_reference(prog_coeff_g_max_reference, _PROG_COEFF_G_MAX)
             self.prog_coeff_g_max_reference = _PROG_COEFF_G_MAX
             self.prog_coeff = list(_PROG_COEFF)
         else:

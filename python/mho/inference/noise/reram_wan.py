@@ -7,7 +7,12 @@ from mho.exceptions import ArgumentError
 from mho.inference.converter.base import BaseConductanceConverter
 from mho.inference.converter.single_pair import SinglePairConductanceConverter
 from mho.inference.noise.base import BaseNoiseModel
-from mho.inference.noise.conductance import check_g_max, converter_g_max, polynomial
+from mho.inference.noise.conductance import (
+    check_g_max,
+    converter_g_max,
+    polynomial,
+    warn_of_two_ranges,
+)
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.signatures import checked
 
@@ -59,6 +64,7 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
             ArgumentError: The range of the pair is not valid, the reference is not positive, or
                 there are no times.
         """
+        warn_of_two_ranges(g_converter, g_max)
         super().__init__(g_converter or SinglePairConductanceConverter(g_max), keep_conductances)
         self.g_max = converter_g_max(self.g_converter, g_max)
         table = _COEFFICIENTS if coeff_dic is None else coeff_dic

@@ -78,22 +78,21 @@ def grid_product(
         parts.append([])
         part: Tensor | None = None
         for tile in tiles:
+            weight = None if weights is None else weights[len(kept)]
+            if tile.modified is not None:
+                weight = tile.modified.in_use(grid.is_test, weight)
             x, first, seen = rows, column, None
             if tile.input_processing.is_on():
                 part = _columns(rows, column, size) if part is None else part
                 x, first = seen, _ = tile.pre_forward(part, -1, grid.is_test), 0
             factors = tile.output_factors(grid.is_test)
-            mask = weight = None
+            mask = None
             if weights is None:
                 alpha = tile._parameters["out_scaling_alpha"]
                 if alpha is not None:
                     factors = (*(factors or ()), alpha)
-            else:
-                weight = weights[len(kept)]
-                if tile.handle_output_bound:
-                    mask = rows.new_empty((rows.shape[0], tile.out_size), dtype=torch.uint8)
-            if tile.modified is not None:
-                weight = tile.modified.in_use(grid.is_test, weight)
+            elif tile.handle_output_bound:
+                mask = rows.new_empty((rows.shape[0], tile.out_size), dtype=torch.uint8)
             used.append(weight)
             kept.append(_Seen(seen, mask, tile.input_processing.magnitude()))
             parts[-1].append(

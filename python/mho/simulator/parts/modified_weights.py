@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mho import _core
-from mho.exceptions import ConfigError
+from mho.exceptions import ConfigError, warn_caller
 from mho.simulator.parameters.arguments import check_flag
 from mho.simulator.parameters.enums import WeightModifierType
 from mho.simulator.parameters.inference import WeightModifierParameter
@@ -42,10 +42,12 @@ class ModifiedWeights(Part):
         """Remember the tile; see the base class."""
         super().__init__(tile)
         self._parsed: _core.WeightModifier | None = None
+        self._refuses = False
 
     def follow(self, config: Any) -> None:
         """Forget modified weights if nothing modifies them any more; see the base class."""
         self._parsed = None
+        self._refuses = not self._tile.tile.differentiable and _draws_for_samples(config)
         if getattr(self._tile, _NAME, None) is None or not self._modifier().acts:
             self.forget()
 
@@ -74,7 +76,7 @@ class ModifiedWeights(Part):
 
     def after_step(self) -> list[tuple[nn.Parameter, Tensor]]:
         """Draw anew from the present weights; see the base class."""
-        if not self._tile.tile.differentiable and self._modifier().acts:
+        if not self._tile.tile.differentiable and not self._refuses and self._modifier().acts:
             self._draw()
         return []
 
@@ -94,9 +96,14 @@ class ModifiedWeights(Part):
         Args:
             is_test: Evaluation mode.
             weight: What to return where a pass uses no modified weights.
+
+        Raises:
+            ConfigError: A pass in training would need a draw for each sample.
         """
         matrix = self._tile.modified_weights
         if matrix is None:
+            if self._refuses and not is_test:
+                raise ConfigError(_FOR_SAMPLES)
             return weight
         if is_test and not self._tile.rpu_config.modifier.enable_during_test:
             return weight
@@ -135,21 +142,38 @@ class ModifiedWeights(Part):
         return self._parsed
 
 
+_FOR_SAMPLES = (
+    "modifier.per_batch_sample: a tile of the core draws once for a mini-batch and refuses passes"
+    " in training; use TorchInferenceRPUConfig, or set it to False"
+)
+_warned: set[str] = set()
+
+
+def _draws_for_samples(config: Any) -> bool:
+    params: WeightModifierParameter | None = getattr(config, "modifier", None)
+    return (
+        params is not None
+        and params.per_batch_sample
+        and params.type is not WeightModifierType.NONE
+    )
+
+
 def check_modifier(config: Any) -> None:
     """Check the modifier of a tile of the core.
+
+    Draws for each sample are for training, so a tile that is only evaluated may carry the setting,
+    as one does that takes over the weights and settings of a torch tile; a warning says so, once.
 
     Args:
         config: Configuration of an inference tile.
 
     Raises:
-        ConfigError: A value is impossible or not supported; the message names the field.
+        ConfigError: A value is impossible; the message names the field.
     """
     params: WeightModifierParameter | None = getattr(config, "modifier", None)
     if params is None:
         return
     modifier.parsed(params)
-    if params.per_batch_sample and params.type is not WeightModifierType.NONE:
-        raise ConfigError(
-            "modifier.per_batch_sample: a tile of the core draws once for a mini-batch; use"
-            " TorchInferenceRPUConfig, or set it to False"
-        )
+    if _draws_for_samples(config) and _FOR_SAMPLES not in _warned:
+        warn_caller(_FOR_SAMPLES)
+        _warned.add(_FOR_SAMPLES)

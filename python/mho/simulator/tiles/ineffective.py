@@ -19,21 +19,21 @@ def warn_of_ineffective(tile_class: str, config: object, ignored: tuple[str, ...
     Args:
         tile_class: Name of the class of the tile.
         config: Configuration, checked.
-        ignored: Fields of it that the tile never reads.
+        ignored: Fields of it that the tile never reads, dotted if they are parts of others.
     """
     cls: Any = type(config)
     changed = [
         path
         for field, default in _defaults(cls, ignored)
-        for path in _differing(getattr(config, field, default), default, field)
+        for path in _differing(_value(config, field, default), default, field)
         if (tile_class, path) not in _warned
     ]
     if not changed:
         return
     warnings.warn(
-        f"{tile_class}: has no use for {', '.join(changed)}; devices, backward passes and updates"
-        " are simulated by tiles of the core: use InferenceRPUConfig or SingleRPUConfig, or leave"
-        " the defaults",
+        f"{tile_class}: has no use for {', '.join(changed)}; devices, backward passes, updates and"
+        " learning rates are simulated by tiles of the core: use InferenceRPUConfig or"
+        " SingleRPUConfig, or leave the defaults",
         stacklevel=2,
     )
     _warned.update((tile_class, path) for path in changed)
@@ -42,14 +42,22 @@ def warn_of_ineffective(tile_class: str, config: object, ignored: tuple[str, ...
 @cache
 def _defaults(cls: type, ignored: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:
     found = []
-    for field in dataclasses.fields(cls):
-        if field.name not in ignored:
+    for path in ignored:
+        name, *rest = path.split(".")
+        field = {f.name: f for f in dataclasses.fields(cls)}.get(name)  # type: ignore[arg-type]
+        if field is None:
             continue
         if field.default_factory is not dataclasses.MISSING:
-            found.append((field.name, field.default_factory()))
+            found.append((path, _value(field.default_factory(), ".".join(rest), None)))
         elif field.default is not dataclasses.MISSING:
-            found.append((field.name, field.default))
+            found.append((path, _value(field.default, ".".join(rest), None)))
     return tuple(found)
+
+
+def _value(obj: Any, path: str, missing: Any) -> Any:
+    for name in path.split(".") if path else ():
+        obj = getattr(obj, name, missing)
+    return obj
 
 
 def _differing(value: Any, default: Any, path: str) -> Iterator[str]:

@@ -13,14 +13,10 @@ from mho.exceptions import ConfigError, StateError, TileError, TileModuleError
 from mho.optim.context import AnalogContext, stands_for
 from mho.settings import check_backend, refused_backend
 from mho.simulator.autograd.handles import new_token
-from mho.simulator.parameters.arguments import (
-    check_flag,
-    check_rpu_config,
-    check_size,
-    checked_copy,
-)
+from mho.simulator.parameters.arguments import check_flag, check_rpu_config, check_size
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.enums import RPUDataType
+from mho.simulator.parameters.given_config import checked_copy
 from mho.simulator.parameters.mapping import MappableRPU, MappingParameter
 from mho.simulator.parameters.runtime import RuntimeParameter
 from mho.simulator.parameters.watching import watch

@@ -258,6 +258,7 @@ class TileWithPeriphery(TileModule):
 
     def _direct_forward(self, x: Tensor) -> Tensor:
         is_test = not self.training
+        used = self.in_use(is_test)
         if self.input_processing.is_on():
             x = self.input_processing.enter(x, not is_test)
         factors, parameters = self.output_factors(is_test), self._parameters
@@ -266,7 +267,7 @@ class TileWithPeriphery(TileModule):
             factors = (alpha,) if factors is None else (*factors, alpha)
         raw: Any = self.tile
         output: Tensor = raw.kernels.forward(
-            x, self.bias_input(), is_test, self.in_use(is_test), False, factors, parameters["bias"]
+            x, self.bias_input(), is_test, used, False, factors, parameters["bias"]
         )[0]
         return output
 
@@ -323,11 +324,10 @@ class TileWithPeriphery(TileModule):
                 return torch_forward(self, x_input, is_test, ctx)
             x = self.cast_input(x_input)
             rows = to_rows(x, self.in_size, self.in_trans, "x_input")
+            used = self.in_use(is_test)
             seen = self.pre_forward(rows, -1, is_test, ctx)
             factors = None if self.has_custom_hooks else self.output_factors(is_test)
-            y = self.tile.run_forward(
-                seen, self.bias_input(), is_test, self.in_use(is_test), factors=factors
-            )[0]
+            y = self.tile.run_forward(seen, self.bias_input(), is_test, used, factors=factors)[0]
             if self.has_custom_hooks:
                 y = self.post_forward(y, -1, is_test, ctx)
             if x.dim() == 2 and not self._transposed:

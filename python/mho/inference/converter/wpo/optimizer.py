@@ -125,7 +125,7 @@ class WeightProgrammingOptimizer:
                 "g_converter_baseline: expected a converter to pairs of devices, got"
                 f" {type(g_converter_baseline).__name__}"
             )
-        self.weights = weights
+        self.weights = weights.detach()
         self.f_lst = list(f_lst)
         self.t_steps = list(t_steps)
         self.g_converter_baseline = g_converter_baseline
@@ -332,7 +332,8 @@ def _unscaled(rpu_config: InferenceRPUConfig) -> InferenceRPUConfig:
     config = copy.deepcopy(rpu_config)
     mapping = config.mapping
     mapping.weight_scaling_omega = 0.0
-    mapping.weight_scaling_columnwise = mapping.learn_out_scaling = False
+    mapping.weight_scaling_columnwise = False
+    mapping.learn_out_scaling = mapping.out_scaling_columnwise = False
     mapping.max_input_size = mapping.max_output_size = 0
     return config
 

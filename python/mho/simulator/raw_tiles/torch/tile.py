@@ -74,7 +74,12 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
     moves = True
     planned_names = frozenset({_NOISE_ENTRY})
 
-    ignored_fields: ClassVar[tuple[str, ...]] = ("device", "backward", "update")
+    ignored_fields: ClassVar[tuple[str, ...]] = (
+        "device",
+        "backward",
+        "update",
+        "mapping.weight_scaling_lr_compensation",
+    )
     """Fields of a configuration that no layer reads; the tile around warns where they are set."""
 
     out_noise_values: Tensor | None
