@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 from torch import nn
 from tqdm import tqdm
 
-from mho.exceptions import ModuleError
+from mho.exceptions import ModuleError, warn_caller
 from mho.inference.noise.base import BaseNoiseModel
 from mho.simulator.parameters.signatures import checked
 
@@ -35,6 +35,8 @@ def program_analog_weights(
 ) -> None:
     """Program the weights of all tiles of a model, each once.
 
+    Warns if there are none.
+
     Args:
         model: Model with analog layers anywhere in it, in evaluation mode.
         noise_model: Noise of the programming, instead of that of the configurations.
@@ -54,6 +56,8 @@ def program_analog_weights(
 @checked
 def drift_analog_weights(model: nn.Module, t_inference: float | str = 0.0) -> None:
     """Let the weights of all tiles of a model drift, each once.
+
+    Warns if there are none, or if none drifts.
 
     Args:
         model: Model with analog layers anywhere in it, in evaluation mode.
@@ -75,6 +79,11 @@ def _analog_roots(model: nn.Module, caller: str) -> list[ProgrammableModule]:
     roots = list(_outermost(model, set()))
     if model.training or any(root.training for root in roots):
         raise ModuleError(f"{caller}: the model is in training mode; call model.eval() first")
+    if not roots:
+        warn_caller(
+            f"{caller}: nothing has changed, the model has no analog layers; use the model that"
+            " convert_to_analog has returned"
+        )
     return roots
 
 

@@ -6,10 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.exceptions import ArgumentError
+from mho.exceptions import ArgumentError, ConfigError, TileError
 from mho.inference.converter.base import BaseConductanceConverter
 from mho.inference.converter.single_pair import SinglePairConductanceConverter
+from mho.simulator.parameters.arguments import is_dense
 from mho.simulator.parameters.attribute_config import AttributeConfig
+from mho.simulator.parameters.checking import describe, join
 from mho.simulator.parameters.signatures import checked
 
 
@@ -17,7 +19,8 @@ class BaseNoiseModel(AttributeConfig):
     """Noise of programmed weights: an error when written, drift and noise when read.
 
     A subclass says what happens to conductances; this class converts weights to conductances and
-    back. Random numbers come from torch's generator.
+    back. What the methods of the subclass return has to be finite and of the shape that they got,
+    or `TileError` names the method. Random numbers come from torch's generator.
     """
 
     g_converter: BaseConductanceConverter
@@ -50,6 +53,15 @@ class BaseNoiseModel(AttributeConfig):
         self.g_converter = copy.deepcopy(chosen)
         if keep_conductances:
             self.keep_conductances = True
+
+    def check(self, path: str = "") -> None:
+        """Check the attributes, and that there is a conversion; see the base class."""
+        if not hasattr(self, "g_converter"):
+            raise ConfigError(
+                f"{join(path, 'g_converter')}: {type(self).__name__} has none; call"
+                " super().__init__() in its constructor"
+            )
+        super().check(path)
 
     def __str__(self, exclude_keys: list[str] | None = None, keys: list[str] | None = None) -> str:
         """Return the class with its attributes.
@@ -108,8 +120,8 @@ class BaseNoiseModel(AttributeConfig):
         targets, params = self.g_converter.convert_to_conductances(weights)
         programmed, drift_parameters = [], []
         for g_target in targets:
-            programmed.append(self.apply_programming_noise_to_conductance(g_target))
-            drift_parameters.append(self.generate_drift_coefficients(g_target))
+            programmed.append(self._programmed(g_target))
+            drift_parameters.append(self._drift_parameter(g_target))
         return programmed, drift_parameters, params
 
     @checked
@@ -163,6 +175,8 @@ class BaseNoiseModel(AttributeConfig):
     def generate_drift_coefficients(self, g_target: Tensor) -> Tensor | None:
         """Return what decides how each device drifts after this programming, None if nothing does.
 
+        A number, and what broadcasts to the shape of `g_target`, becomes a value for each device.
+
         Args:
             g_target: Target conductances, in microsiemens.
         """
@@ -201,13 +215,53 @@ class BaseNoiseModel(AttributeConfig):
                 f" got {len(drift_noise_parameters)}"
             )
         return [
-            self.apply_drift_noise_to_conductance(g_prog, drift_parameter, t_inference)
+            self._drifted(g_prog, drift_parameter, t_inference)
             for g_prog, drift_parameter in zip(programmed, drift_noise_parameters, strict=True)
         ]
 
     def _program_and_read(self, g_target: Tensor, t_inference: float) -> Tensor:
-        g_prog = self.apply_programming_noise_to_conductance(g_target)
+        g_prog = self._programmed(g_target)
         if t_inference <= 0:
             return g_prog
-        drift_parameter = self.generate_drift_coefficients(g_target)
-        return self.apply_drift_noise_to_conductance(g_prog, drift_parameter, t_inference)
+        return self._drifted(g_prog, self._drift_parameter(g_target), t_inference)
+
+    # The methods of subclasses get copies, which they may change in place.
+
+    def _programmed(self, g_target: Tensor) -> Tensor:
+        value = self.apply_programming_noise_to_conductance(g_target.clone())
+        return self._conductances("apply_programming_noise_to_conductance", value, g_target)
+
+    def _drift_parameter(self, g_target: Tensor) -> Any:
+        """Return one value per device; what is one for all of them is spread out."""
+        value = self.generate_drift_coefficients(g_target.clone())
+        if isinstance(value, (int, float)):
+            value = g_target.new_tensor(value)
+        if not isinstance(value, Tensor) or value.shape == g_target.shape:
+            return value
+        try:
+            return value.expand(g_target.shape).clone()
+        except RuntimeError:
+            raise TileError(
+                f"{type(self).__name__}.generate_drift_coefficients: must return one value per"
+                f" device, shape {tuple(g_target.shape)}, or None; got shape {tuple(value.shape)}"
+            ) from None
+
+    def _drifted(self, g_prog: Tensor, drift_parameter: Any, t_inference: float) -> Tensor:
+        if isinstance(drift_parameter, Tensor):
+            drift_parameter = drift_parameter.clone()
+        value = self.apply_drift_noise_to_conductance(g_prog.clone(), drift_parameter, t_inference)
+        return self._conductances("apply_drift_noise_to_conductance", value, g_prog)
+
+    def _conductances(self, method: str, value: Any, like: Tensor) -> Tensor:
+        """Return what a method of a subclass has returned, if it can be conductances."""
+        name = f"{type(self).__name__}.{method}"
+        if not (isinstance(value, Tensor) and value.is_floating_point() and is_dense(value)):
+            raise TileError(f"{name}: must return a tensor of conductances, got {describe(value)}")
+        if value.shape != like.shape:
+            raise TileError(
+                f"{name}: must return conductances of shape {tuple(like.shape)}, got"
+                f" {tuple(value.shape)}"
+            )
+        if not bool(torch.isfinite(value).all()):
+            raise TileError(f"{name}: must return finite conductances; found NaN or infinity")
+        return value

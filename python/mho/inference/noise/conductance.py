@@ -28,6 +28,26 @@ def converter_g_max(g_converter: BaseConductanceConverter, g_max: float | None) 
     return float(value)
 
 
+def check_g_max(g_max: float, g_converter: BaseConductanceConverter) -> None:
+    """Check that a model and its converter mean the same largest conductance.
+
+    Args:
+        g_max: That of the model, in microsiemens.
+        g_converter: Conversion.
+
+    Raises:
+        ArgumentError: They differ, or it is not positive.
+    """
+    if not g_max > 0.0:
+        raise ArgumentError(f"g_max: must be positive, got {g_max}")
+    used = getattr(g_converter, "g_max", g_max)
+    if used != g_max:
+        raise ArgumentError(
+            f"g_max: is {g_max}, but g_converter has {used}, so that errors would not be those of"
+            " the conductances that are used; make another model with the new g_max"
+        )
+
+
 def polynomial(values: Tensor, coefficients: Sequence[float]) -> Tensor:
     """Return a polynomial of each value.
 

@@ -8,6 +8,7 @@ from mho.inference.converter.base import BaseConductanceConverter
 from mho.inference.converter.single_pair import SinglePairConductanceConverter
 from mho.inference.noise.base import BaseNoiseModel
 from mho.inference.noise.conductance import (
+    check_g_max,
     converter_g_max,
     polynomial,
     power_law_drift,
@@ -83,7 +84,8 @@ class StateIndependentNoiseModel(BaseNoiseModel):
         self.check_values()
 
     def check_values(self) -> None:
-        """Check that times are positive; see the base class."""
+        """Check times and the largest conductance; see the base class."""
+        check_g_max(self.g_max, self.g_converter)
         if not (self.t_0 > 0.0 and self.t_read > 0.0):
             raise ArgumentError(
                 f"t_0 and t_read: must be positive, got {self.t_0} and {self.t_read}"

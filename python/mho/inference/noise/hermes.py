@@ -10,6 +10,7 @@ from mho.inference.converter.base import ZERO, BaseConductanceConverter
 from mho.inference.converter.single_pair import SinglePairConductanceConverter
 from mho.inference.noise.base import BaseNoiseModel
 from mho.inference.noise.conductance import (
+    check_g_max,
     converter_g_max,
     polynomial,
     power_law_drift,
@@ -151,7 +152,8 @@ class HermesNoiseModel(BaseNoiseModel):
         self.check_values()
 
     def check_values(self) -> None:
-        """Check that there is such a chip and that times are positive; see the base class."""
+        """Check that there is such a chip, its times and conductance; see the base class."""
+        check_g_max(self.g_max, self.g_converter)
         if self.num_devices not in _CHIPS:
             raise ArgumentError(f"num_devices: must be 1 or 2, got {self.num_devices}")
         if not (self.t_0 > 0.0 and self.t_read > 0.0):
