@@ -23,7 +23,7 @@ def documented(cls: ClassT) -> ClassT:
     Returns:
         The class.
     """
-    cls.__doc__ = _FieldTexts(cls, cls.__doc__ or "")  # type: ignore[assignment]
+    cls.__doc__ = _FieldTexts(cls, cls.__doc__ or "")
     return cls
 
 
