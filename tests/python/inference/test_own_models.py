@@ -15,6 +15,7 @@ from mho.inference import (
     HermesNoiseModel,
     PCMLikeNoiseModel,
     ReRamCMONoiseModel,
+    ReRamWan2022NoiseModel,
     SinglePairConductanceConverter,
     StateIndependentNoiseModel,
 )
@@ -51,6 +52,21 @@ class Given(BaseNoiseModel):
     def apply_drift_noise_to_conductance(self, g_prog: Tensor, nu: Any, t_inference: float) -> Any:
         drifted = self.drift(g_prog)
         return drifted if nu is None else drifted * (1.0 + t_inference) ** -nu
+
+
+class GivenPair(SinglePairConductanceConverter):
+    """Converts as the functions do that it was given."""
+
+    def __init__(self, to: Change | None = None, back: Change | None = None) -> None:
+        super().__init__()
+        self.to, self.back = to, back
+
+    def convert_to_conductances(self, weights: Tensor) -> Any:
+        return self.to(weights) if self.to else super().convert_to_conductances(weights)
+
+    def convert_back_to_weights(self, conductances: Any, params: Any) -> Any:
+        weights = super().convert_back_to_weights(conductances, params)
+        return self.back(weights) if self.back else weights
 
 
 class Unmade(BaseNoiseModel):
@@ -110,6 +126,40 @@ def test_wrong_conductances_name_the_method(
         with pytest.raises(TileError, match=f"^{name}: must return .*{match}"):
             layer.drift_analog_weights(10.0)
         assert torch.equal(layer.get_weights()[0], weights)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        ({"to": lambda w: [w.abs()]}, r"to_conductances: .*a list .*and a dictionary"),
+        ({"to": lambda w: (w.abs(), {})}, r"to_conductances: .*a list .*and a dictionary"),
+        ({"to": lambda w: ([], {})}, r"to_conductances: .*a list .*and a dictionary"),
+        ({"to": lambda w: ([w[0], w[0]], {})}, r"to_conductances: .*shape \(3, 4\), got \(4,\)"),
+        ({"back": lambda w: None}, "back_to_weights: .*a tensor of weights, got None"),
+        ({"back": lambda w: w.T}, r"back_to_weights: .*weights of shape \(3, 4\), got \(4, 3\)"),
+        ({"back": lambda w: w / 0.0}, "back_to_weights: .*finite weights"),
+    ],
+)
+def test_wrong_conversions_name_the_method(wrong: Any, match: str, keep: bool) -> None:
+    model = Given()
+    model.g_converter, model.keep_conductances = GivenPair(**wrong), keep
+    layer = layer_of(noise_model=model)
+    weights = layer.get_weights()[0]
+    with pytest.raises(TileError, match=f"GivenPair.convert_{match}"):
+        layer.drift_analog_weights(10.0)
+    assert torch.equal(layer.get_weights()[0], weights)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [PCMLikeNoiseModel, StateIndependentNoiseModel, HermesNoiseModel, ReRamWan2022NoiseModel],
+)
+def test_negative_conductances_are_refused(make: Any) -> None:
+    """Programming would make them zero, and the weights with them."""
+    layer = layer_of(noise_model=make(g_converter=GivenPair(lambda w: ([w, w.abs()], {}))))
+    with pytest.raises(ArgumentError, match="g_target: conductances cannot be negative, found -"):
+        layer.program_analog_weights()
 
 
 def test_wrong_drift_coefficients_name_the_method() -> None:
@@ -212,6 +262,7 @@ MODELS = [
     StateIndependentNoiseModel(),
     HermesNoiseModel(),
     ReRamCMONoiseModel(),
+    ReRamWan2022NoiseModel(),
 ]
 
 

@@ -87,9 +87,9 @@ class BaseNoiseModel(AttributeConfig):
             t_inference: Time between programming and reading in seconds; zero or less is
                 programming only.
         """
-        targets, params = self.g_converter.convert_to_conductances(weights)
+        targets, params = conductances_of(self.g_converter, weights)
         read = [self._program_and_read(g_target, t_inference) for g_target in targets]
-        return self.g_converter.convert_back_to_weights(read, params)
+        return weights_of(self.g_converter, read, params)
 
     @checked
     @torch.no_grad()
@@ -103,7 +103,7 @@ class BaseNoiseModel(AttributeConfig):
             The programmed weights, and the drift parameters of each device of a weight.
         """
         programmed, drift_parameters, params = self.program_devices(weights)
-        return self.g_converter.convert_back_to_weights(programmed, params), drift_parameters
+        return weights_of(self.g_converter, programmed, params), drift_parameters
 
     @checked
     @torch.no_grad()
@@ -117,7 +117,7 @@ class BaseNoiseModel(AttributeConfig):
             Conductances in microsiemens and drift parameters, one of each per device of a weight,
             and what converts conductances back to weights.
         """
-        targets, params = self.g_converter.convert_to_conductances(weights)
+        targets, params = conductances_of(self.g_converter, weights)
         programmed, drift_parameters = [], []
         for g_target in targets:
             programmed.append(self._programmed(g_target))
@@ -145,9 +145,9 @@ class BaseNoiseModel(AttributeConfig):
         Raises:
             ArgumentError: The number of parameters is not that of the devices of a weight.
         """
-        _, params = self.g_converter.convert_to_conductances(weights)
+        _, params = conductances_of(self.g_converter, weights)
         read = self._read(conductances, drift_noise_parameters, t_inference)
-        return self.g_converter.convert_back_to_weights(read, params)
+        return weights_of(self.g_converter, read, params)
 
     @checked
     @torch.no_grad()
@@ -167,9 +167,9 @@ class BaseNoiseModel(AttributeConfig):
         Raises:
             ArgumentError: The number of parameters is not that of the devices of a weight.
         """
-        programmed, params = self.g_converter.convert_to_conductances(weights)
+        programmed, params = conductances_of(self.g_converter, weights)
         read = self._read(programmed, drift_noise_parameters, t_inference)
-        return self.g_converter.convert_back_to_weights(read, params)
+        return weights_of(self.g_converter, read, params)
 
     @checked
     def generate_drift_coefficients(self, g_target: Tensor) -> Tensor | None:
@@ -253,15 +253,64 @@ class BaseNoiseModel(AttributeConfig):
         return self._conductances("apply_drift_noise_to_conductance", value, g_prog)
 
     def _conductances(self, method: str, value: Any, like: Tensor) -> Tensor:
-        """Return what a method of a subclass has returned, if it can be conductances."""
-        name = f"{type(self).__name__}.{method}"
-        if not (isinstance(value, Tensor) and value.is_floating_point() and is_dense(value)):
-            raise TileError(f"{name}: must return a tensor of conductances, got {describe(value)}")
-        if value.shape != like.shape:
-            raise TileError(
-                f"{name}: must return conductances of shape {tuple(like.shape)}, got"
-                f" {tuple(value.shape)}"
-            )
-        if not bool(torch.isfinite(value).all()):
-            raise TileError(f"{name}: must return finite conductances; found NaN or infinity")
-        return value
+        return _checked_result(f"{type(self).__name__}.{method}", value, like.shape, "conductances")
+
+
+def conductances_of(
+    g_converter: BaseConductanceConverter, weights: Tensor
+) -> tuple[list[Tensor], dict[str, Any]]:
+    """Return what a conversion makes of weights, if it can be conductances.
+
+    Args:
+        g_converter: Conversion, maybe of a user.
+        weights: Weights of a tile, shape `[out, in]`.
+
+    Raises:
+        TileError: It is something else.
+    """
+    name = f"{type(g_converter).__name__}.convert_to_conductances"
+    value: Any = g_converter.convert_to_conductances(weights.clone())
+    if not (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and isinstance(value[0], (list, tuple))
+        and value[0]
+        and isinstance(value[1], dict)
+    ):
+        raise TileError(
+            f"{name}: must return a list of conductances, one tensor per device of a weight, and a"
+            f" dictionary of what brings them back; got {describe(value)}"
+        )
+    targets, params = value
+    return [_checked_result(name, g, weights.shape, "conductances") for g in targets], params
+
+
+def weights_of(
+    g_converter: BaseConductanceConverter, conductances: list[Tensor], params: dict[str, Any]
+) -> Tensor:
+    """Return what a conversion makes of conductances, if it can be weights.
+
+    Args:
+        g_converter: Conversion, maybe of a user.
+        conductances: One tensor per device of a weight, in microsiemens.
+        params: As returned by `conductances_of`.
+
+    Raises:
+        TileError: It is something else.
+    """
+    name = f"{type(g_converter).__name__}.convert_back_to_weights"
+    value = g_converter.convert_back_to_weights(conductances, params)
+    return _checked_result(name, value, conductances[0].shape, "weights")
+
+
+def _checked_result(name: str, value: Any, shape: torch.Size, what: str) -> Tensor:
+    """Return what a method of a user has returned, if it fits."""
+    if not (isinstance(value, Tensor) and value.is_floating_point() and is_dense(value)):
+        raise TileError(f"{name}: must return a tensor of {what}, got {describe(value)}")
+    if value.shape != shape:
+        raise TileError(
+            f"{name}: must return {what} of shape {tuple(shape)}, got {tuple(value.shape)}"
+        )
+    if not bool(torch.isfinite(value).all()):
+        raise TileError(f"{name}: must return finite {what}; found NaN or infinity")
+    return value

@@ -7,7 +7,12 @@ from mho.exceptions import ArgumentError
 from mho.inference.converter.base import BaseConductanceConverter
 from mho.inference.converter.single_pair import SinglePairConductanceConverter
 from mho.inference.noise.base import BaseNoiseModel
-from mho.inference.noise.conductance import converter_g_max, polynomial
+from mho.inference.noise.conductance import (
+    check_g_max,
+    check_targets,
+    converter_g_max,
+    polynomial,
+)
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.signatures import checked
 
@@ -67,7 +72,8 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
         self.check_values()
 
     def check_values(self) -> None:
-        """Check that there is a time; see the base class."""
+        """Check the largest conductance, and that there is a time; see the base class."""
+        check_g_max(self.g_max, self.g_converter)
         if not self.coeff_dic:
             raise ArgumentError("coeff_dic: needs coefficients for at least one time")
 
@@ -116,6 +122,7 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
         return self._spread(g_target, t_inference)
 
     def _spread(self, g_target: Tensor, time: float) -> Tensor:
+        check_targets(g_target)
         sigma = polynomial(g_target / self.g_max, self.coeff_dic[time])
         sigma = sigma * (self.g_max / self.coeff_g_max_reference)
         return (g_target + self.noise_scale * sigma * torch.randn_like(g_target)).clamp(min=0.0)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import ConfigError, InputError, TileError
-from mho.inference.noise.base import BaseNoiseModel
+from mho.inference.noise.base import BaseNoiseModel, weights_of
 from mho.simulator.parameters.arguments import check_flag
 from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.times import check_time
@@ -145,7 +145,7 @@ class Programming(Part):
         reference = tile.reference_weights.aim(from_reference)
         if model.keep_conductances:
             conductances, parameters, params = model.program_devices(reference.clone())
-            programmed = model.g_converter.convert_back_to_weights(conductances, params)
+            programmed = weights_of(model.g_converter, conductances, params)
             tile.programmed_conductances = _Numbered(conductances)
         else:
             programmed, parameters = model.apply_programming_noise(reference.clone())
