@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import nn
 from tqdm import tqdm
 
-from mho.exceptions import ModuleError
+from mho.exceptions import ModuleError, warn_caller
 from mho.inference.noise.base import BaseNoiseModel
 from mho.simulator.parameters.signatures import checked
 from mho.simulator.state.transaction import unchanged_on_error
@@ -40,6 +40,8 @@ def program_analog_weights(
 ) -> None:
     """Program the weights of all tiles of a model, each once.
 
+    Warns if there are none.
+
     Args:
         model: Model with analog layers anywhere in it, in evaluation mode.
         noise_model: Noise of the programming, instead of that of the configurations.
@@ -62,6 +64,8 @@ def program_analog_weights(
 @checked
 def drift_analog_weights(model: nn.Module, t_inference: float | str = 0.0) -> None:
     """Let the weights of all tiles of a model drift, each once.
+
+    Warns if there are none, or if none drifts.
 
     Args:
         model: Model with analog layers anywhere in it, in evaluation mode.
@@ -91,6 +95,11 @@ def _analog_roots(model: nn.Module, caller: str) -> list[ProgrammableModule]:
     roots = list(_outermost(model, set()))
     if model.training or any(root.training for root in roots):
         raise ModuleError(f"{caller}: the model is in training mode; call model.eval() first")
+    if not roots:
+        warn_caller(
+            f"{caller}: nothing has changed, the model has no analog layers; use the model that"
+            " convert_to_analog has returned"
+        )
     return roots
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import mho
-from mho.exceptions import ArgumentError, ConfigError, ModuleError
+from mho.exceptions import ArgumentError, ConfigError, InputError, ModuleError
 from mho.inference.calibration import InputRangeCalibrationType, calibrate_input_ranges
 from mho.inference.calibration.observers import CachedQuantile, quantile_of
 from mho.nn import AnalogLinear, AnalogSequential
@@ -359,6 +359,13 @@ def test_inputs_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ArgumentError, match="tile 'analog_module': inputs must be finite"):
         calibrate_input_ranges(layer, Kind.MAX, [torch.full((2, 5), torch.nan)])
     assert_same(before, state_of(layer))
+
+
+def test_inputs_that_are_no_tensors_are_refused_by_the_layer() -> None:
+    layer = layer_of(config_of(enable=False))
+    with pytest.raises(InputError, match="expected a tensor, got dict"):
+        calibrate_input_ranges(layer, Kind.MAX, [({"x": torch.ones(2, 5)},)])
+    assert tile_of(layer).input_range is None
 
 
 @pytest.mark.parametrize("data", [[], [torch.zeros(3, 5)]])

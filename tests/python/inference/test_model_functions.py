@@ -77,10 +77,13 @@ def test_training_mode_is_refused_before_anything_changes(function: Any) -> None
     assert outer.calls == single.calls == []
 
 
-def test_model_without_analog_layers() -> None:
+@pytest.mark.parametrize("function", [program_analog_weights, drift_analog_weights])
+def test_model_without_analog_layers(function: Any) -> None:
+    """As one has it whose conversion was called, but not used."""
     model = nn.Linear(2, 2).eval()
     before = model.weight.clone()
-    program_analog_weights(model)
+    with pytest.warns(UserWarning, match=f"^{function.__name__}: .*no analog layers"):
+        function(model)
     assert torch.equal(model.weight, before)
 
 

@@ -364,3 +364,26 @@ def test_without_scipy() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "pip install mho[scipy]" in result.stdout
+
+
+def test_small_weights_are_tested_as_they_are_used() -> None:
+    """Scaling makes the largest raw weight of a tile the same, whatever that of the layer is.
+
+    Otherwise noise of the products would be large against small weights while the factor of the
+    compensation is measured, and hide the drift that it is to undo.
+    """
+
+    def baseline(scale: float, omega: float, perfect: bool = False) -> float:
+        config = InferenceRPUConfig()
+        config.forward.is_perfect = perfect
+        config.mapping.weight_scaling_omega = omega
+        pair, sizes = SinglePairConductanceConverter(), {"test_in_features": 64}
+        return WeightProgrammingOptimizer(
+            scale * WEIGHTS, [1.0], config, [86400.0], pair, baseline_iterations=10, **sizes
+        ).get_loss_baseline()
+
+    assert baseline(0.1, 1.0) == pytest.approx(baseline(1.0, 1.0), rel=1e-3)
+    assert baseline(1.0, 1.0) == baseline(1.0, 0.0)
+    # What noise of 0.06 and steps of the converters add to an exact readout is small then.
+    assert baseline(0.1, 1.0) == pytest.approx(baseline(0.1, 1.0, perfect=True), rel=0.05)
+    assert baseline(0.1, 0.0) > 1.5 * baseline(0.1, 1.0)

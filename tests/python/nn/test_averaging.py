@@ -150,7 +150,7 @@ def test_pulsed_tiles_are_refused_as_before(make: Callable[[], Any]) -> None:
     model = AnalogSequential(AnalogLinear(4, 3, rpu_config=make()))
     averaged = AveragedModel(model)
     before = weights(averaged.module)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="convert_to_digital"):
         averaged.update_parameters(model)
     assert torch.equal(weights(averaged.module), before)
 

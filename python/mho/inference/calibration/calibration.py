@@ -343,7 +343,9 @@ class _Calibrated:
 def _before_product(
     one: _Calibrated, tile: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    one.see(args[0] if args else kwargs["x_input"])
+    x = args[0] if args else kwargs["x_input"]
+    if isinstance(x, Tensor):  # the product refuses what is none
+        one.see(x)
 
 
 def _value(config: Any, path: str) -> Any:

@@ -37,8 +37,10 @@ def check_g_max(g_converter: BaseConductanceConverter, g_max: float, **reference
         references: Largest conductances that coefficients hold for, by name.
 
     Raises:
-        ArgumentError: The converter has another one, or a reference is not positive.
+        ArgumentError: The converter has another one, or one of them is not positive.
     """
+    if not g_max > 0.0:
+        raise ArgumentError(f"g_max: must be positive, got {g_max}")
     own = getattr(g_converter, "g_max", g_max)
     if own != g_max:
         raise ArgumentError(
@@ -96,9 +98,34 @@ def program_with_spread(g_target: Tensor, sigma: Tensor, scale: float) -> Tensor
         g_target: Target conductances, in microsiemens.
         sigma: Standard deviation of the error of each device, in microsiemens.
         scale: Factor on the error.
+
+    Raises:
+        ArgumentError: A target is negative.
     """
+    check_targets(g_target)
     noise = scale * sigma * torch.randn_like(g_target)
     return (g_target + noise).clamp(min=0.0)
+
+
+# Own conversions round: a thousandth of a microsiemens is less than any device can be set to.
+_LOWEST_TARGET = -1e-3
+
+
+def check_targets(g_target: Tensor) -> None:
+    """Check that targets are no negative conductances, which programming would make zero.
+
+    Args:
+        g_target: Target conductances, in microsiemens.
+
+    Raises:
+        ArgumentError: One is below zero by more than rounding.
+    """
+    lowest = float(g_target.min()) if g_target.numel() else 0.0
+    if lowest < _LOWEST_TARGET:
+        raise ArgumentError(
+            f"g_target: conductances cannot be negative, found {lowest:.4g}; a conversion has to"
+            " give devices of both signs, or an offset, to weights"
+        )
 
 
 def power_law_drift(g_prog: Tensor, exponents: Tensor | None, t_ratio: float) -> Tensor:

@@ -9,6 +9,7 @@ from mho.inference.converter.single_pair import SinglePairConductanceConverter
 from mho.inference.noise.base import BaseNoiseModel
 from mho.inference.noise.conductance import (
     check_g_max,
+    check_targets,
     converter_g_max,
     polynomial,
     warn_of_two_ranges,
@@ -126,6 +127,7 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
         return self._spread(g_target, t_inference)
 
     def _spread(self, g_target: Tensor, time: float) -> Tensor:
+        check_targets(g_target)
         sigma = polynomial(g_target / self.g_max, self.coeff_dic[time])
         sigma = sigma * (self.g_max / self.coeff_g_max_reference)
         return (g_target + self.noise_scale * sigma * torch.randn_like(g_target)).clamp(min=0.0)

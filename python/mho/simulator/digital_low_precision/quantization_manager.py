@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from mho.documented import documented
 from mho.exceptions import ArgumentError, StateError
 from mho.simulator.digital_low_precision.quantizers import QMethods, QuantizerBase
 from mho.simulator.digital_low_precision.range_estimators import ESTIMATORS, RangeEstimatorBase
@@ -16,6 +17,7 @@ from mho.simulator.parameters.signatures import checked
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
+@documented
 class Qstates(Enum):
     """When the range of a quantiser changes."""
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mho.documented import documented
 from mho.exceptions import AihwkitException, ArgumentError
 from mho.simulator.parameters.signatures import checked
 
@@ -412,11 +413,15 @@ class QMethodMap(NamedTuple):
     cls: type[QuantizerBase]
 
 
+@documented
 class QMethods(Enum):
     """Kinds of levels."""
 
     symmetric_uniform = QMethodMap(0, SymmetricUniformQuantizer)
+    """Multiples of the step, as many below zero as above; above only, if no value is negative."""
+
     asymmetric_uniform = QMethodMap(1, AsymmetricUniformQuantizer)
+    """From the smallest value to the largest, zero among them."""
 
     @property
     def cls(self) -> type[QuantizerBase]:

@@ -6,9 +6,10 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import ArgumentError, ConfigError, TileError
-from mho.inference.noise.base import BaseNoiseModel
+from mho.exceptions import ArgumentError, ConfigError, InputError, TileError
+from mho.inference.noise.base import BaseNoiseModel, weights_of
 from mho.simulator.parameters.arguments import check_flag
+from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.times import check_time
 from mho.simulator.parts.base import Part, PartOwner
 from mho.simulator.parts.modified_weights import ModifiedWeights
@@ -151,7 +152,7 @@ class Programming(Part):
         reference = tile.reference_weights.aim(from_reference)
         if model.keep_conductances:
             conductances, parameters, params = model.program_devices(reference.clone())
-            programmed = model.g_converter.convert_back_to_weights(conductances, params)
+            programmed = weights_of(model.g_converter, conductances, params)
             tile.programmed_conductances = _Numbered(conductances)
         else:
             programmed, parameters = model.apply_programming_noise(reference.clone())
@@ -171,8 +172,25 @@ class Programming(Part):
     def _take_baseline(self, compensation: Any) -> None:
         """Read out the weights, which are those that were programmed."""
         tile = self._tile
-        tile._buffers[_BASELINE], tile.drift_readout_tensor = compensation.init_baseline(tile)
+        baseline, tile.drift_readout_tensor = compensation.init_baseline(tile)
+        tile._buffers[_BASELINE] = self._per_output(compensation, "readout", baseline)
         tile.compensated_by = copy.deepcopy(compensation)
+
+    def _per_output(self, compensation: Any, method: str, value: Any) -> Tensor:
+        """Return what a method of a compensation has returned, if it can be factors of outputs."""
+        name, out_size = f"{type(compensation).__name__}.{method}", self._tile.out_size
+        if not isinstance(value, Tensor):
+            raise TileError(f"{name}: must return a tensor, got {describe(value)}")
+        if value.shape not in ((), (1,), (out_size,)):
+            raise TileError(
+                f"{name}: must return one number, or one for each of the {out_size} outputs; got"
+                f" shape {tuple(value.shape)}"
+            )
+        if not bool(torch.isfinite(value).all()):
+            raise TileError(
+                f"{name}: must return finite numbers, found NaN or infinity; is a readout zero?"
+            )
+        return value
 
     def _noise_model(self, noise_model: BaseNoiseModel | None) -> BaseNoiseModel:
         config = self._tile.rpu_config
@@ -291,7 +309,8 @@ class Programming(Part):
             tile.drift_readout_tensor = compensation.get_readout_tensor(self.drift_readout_size())
         output = self.drift_readout(tile.drift_readout_tensor)
         baseline = tile._buffers[_BASELINE]
-        tile._buffers["alpha"] = compensation.apply(output, baseline).to(self._factor())
+        factor = self._per_output(compensation, "apply", compensation.apply(output, baseline))
+        tile._buffers["alpha"] = factor.to(self._factor())
 
     def drift_readout_size(self) -> int:
         """Return the number of input lines of the array, with that of an analog bias."""
@@ -307,6 +326,13 @@ class Programming(Part):
             Outputs, shape `[batch, out_size]`.
         """
         check_tensor(readout_tensor, "readout_tensor")
+        lines = self.drift_readout_size()
+        if readout_tensor.ndim != 2 or readout_tensor.shape[1] != lines:
+            raise InputError(
+                f"readout_tensor: expected shape [batch, {lines}], got"
+                f" {tuple(readout_tensor.shape)}; get_readout_tensor of the drift compensation is"
+                " told the number of input lines, with that of an analog bias"
+            )
         with torch.no_grad():
             rows = readout_tensor.to(self._tile._get_tile_weights_ref())
             return self._tile.tile.forward(rows, False, is_test=True)

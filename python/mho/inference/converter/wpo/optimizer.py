@@ -98,7 +98,9 @@ class WeightProgrammingOptimizer:
             weights: Weights whose distribution counts, any shape, such as those of a model.
             f_lst: Factor of each pair; None is found as well.
             rpu_config: Configuration with noise model and compensation; it is not changed. The
-                weights are not scaled while the programme is looked for.
+                largest weight of the test is that of a tile, `mapping.weight_scaling_omega`, or the
+                given one without scaling: the compensation is measured with noisy products, whose
+                noise is not relative to the weights.
             t_steps: Times of the reads in seconds, all of one weight.
             g_converter_baseline: Programme to compare with, of pairs; its limits are those of the
                 devices.
@@ -157,6 +159,7 @@ class WeightProgrammingOptimizer:
                 raise ArgumentError(f"{name}: is no option of {type(self).__name__}")
             setattr(self, name, value)
         self.rpu_config = _unscaled(rpu_config)
+        self._largest_weight = rpu_config.mapping.weight_scaling_omega
         self.best_loss: float | None = None
         self.loss_baseline: float | None = None
         self._check()
@@ -222,6 +225,8 @@ class WeightProgrammingOptimizer:
         with self._seeded():
             shape = (self.test_in_features, self.test_out_features)
             weights = downsample_weight_distribution(self.weights.float(), shape)
+            if self._largest_weight > 0.0:
+                weights = weights * (self._largest_weight / weights.abs().max())
             test_weights = shuffle_weights(weights)
         return Problem(
             cube=self._cube(),
