@@ -1,5 +1,6 @@
 """Every example and every code block of the documentation runs, without a network."""
 
+import gzip
 import re
 import subprocess
 import sys
@@ -11,6 +12,8 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(path for path in (ROOT / "examples").glob("[0-9]*.py"))
 # The full run takes half a minute; one epoch shows that everything works.
 SHORT = {"37_preset_devices": ("--seeds", "1", "--epochs", "1")}
+# Files that the code of a document reads, by their names there.
+FILES = {"porting.md": {"checkpoint.pt": "aihwkit/with_sgd.pt.gz"}}
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 OFFLINE = """
@@ -56,4 +59,7 @@ def test_example_runs(example: Path, tmp_path: Path) -> None:
 def test_documented_code_runs(document: Path, tmp_path: Path) -> None:
     script = tmp_path / "blocks.py"
     script.write_text(code_of(document))
+    for name, source in FILES.get(document.name, {}).items():
+        content = (Path(__file__).parent / "data" / source).read_bytes()
+        (tmp_path / name).write_bytes(gzip.decompress(content))
     run_offline(script, folder=tmp_path, timeout=60)
