@@ -42,7 +42,7 @@ def skeleton_from(given: Skeleton | None, folder: Path, saved: Any) -> nn.Module
 
 
 def without_values(model: nn.Module) -> nn.Module:
-    """Return a copy of a model with its parameters on the meta device, but for those of analog layers.
+    """Return a copy of a model with its parameters on the meta device, not those of analog layers.
 
     Args:
         model: Model; not changed.

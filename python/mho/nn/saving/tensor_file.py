@@ -1,9 +1,9 @@
 """Files in the format of safetensors, written and read one tensor at a time.
 
-Eight bytes hold the length of a header (little endian), the header is a JSON object with type, shape
-and range of bytes of each tensor, and the values follow without gaps
-(https://github.com/huggingface/safetensors). Nothing in a file is executed, and at no time is there
-a second copy of more than one tensor in memory.
+Eight bytes hold the length of a header (little endian), the header is a JSON object with type,
+shape and range of bytes of each tensor, and the values follow without gaps
+(https://github.com/huggingface/safetensors). Nothing in a file is executed, and there is a second
+copy of one tensor at a time at most.
 """
 
 import json
