@@ -158,7 +158,7 @@ def convert_to_analog(
     exclude_modules: Collection[str] | None = None,
     inplace: bool = False,
     verbose: bool = False,
-    rules: Mapping[Key, RPUConfigGeneric | None] | None = None,
+    rules: Mapping[Key, Any] | None = None,
 ) -> nn.Module:
     """Replace the layers of a model that have an analog counterpart.
 

@@ -169,7 +169,10 @@ def nearest(selector: Selector, known: Collection[str]) -> str:
     key = selector.key
     text = key.__name__ if isinstance(key, type) else key.removeprefix(PATTERN)
     names = list(dict.fromkeys(name for name in known if name))
-    close = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
+    around = {
+        ".".join(parts[:n]) for parts in (x.split(".") for x in names) for n in range(len(parts))
+    }
+    close = difflib.get_close_matches(text, sorted({*names, *around} - {""}), n=3, cutoff=0.5)
     if close and not isinstance(key, type):
         return f"; did you mean {' or '.join(map(repr, close))}?"
     if not names:
