@@ -110,8 +110,8 @@ def _decided(model: nn.Module, selectors: list[Selector]) -> list[tuple[Place, i
                 f"rules: {selector} comes too late, since the first rule that selects a tile"
                 " counts, and others before it select all of its tiles; move it up"
             )
-        known = [place.name for place in every]
-        raise ArgumentError(f"rules: {selector} selects no analog tile{nearest(selector, known)}")
+        hint = nearest(selector, [place.name for place in every])
+        raise ArgumentError(f"rules: {selector} selects no analog tile{hint}")
     return list(first.values())
 
 

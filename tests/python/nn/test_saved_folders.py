@@ -66,7 +66,7 @@ def test_files_are_missing_or_something_else(folder: Path, name: str, content: A
 def test_folders_that_are_none(tmp_path: Path) -> None:
     refused(tmp_path / "nothing", "there is no folder")
     refused(tmp_path, f"{MAP}: cannot be read")
-    with pytest.raises(ArgumentError, match="folder: expected str or os.PathLike"):
+    with pytest.raises(ArgumentError, match=r"folder: expected str or os\.PathLike"):
         load_analog(7, net)  # type: ignore[arg-type]
 
 

@@ -182,9 +182,7 @@ def _give_configs(layer: nn.Module, numbers: Mapping[str, int], found: AnalogMap
 
 
 def _container(module: nn.Module, cls: Any) -> nn.Module:
-    if isinstance(module, cls):
-        return module
-    container: nn.Module = cls.from_digital(module)
+    container: nn.Module = module if isinstance(module, cls) else cls.from_digital(module)
     return container
 
 

@@ -109,7 +109,7 @@ def _skeleton(model: nn.Module, generates: bool) -> dict[str, Any] | None:
 
 def _own_config(model: nn.Module, name: str) -> dict[str, Any] | None:
     """Return a configuration of the model itself as JSON has it, None if there is none."""
-    config = getattr(model, name, None)
+    config: Any = getattr(model, name, None)
     if not callable(getattr(type(config), "to_dict", None)):
         return None
     try:

@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -89,19 +90,22 @@ def _of_transformers(folder: Path, saved: Any) -> nn.Module:
         ) from error
     name = saved.get("class")
     # A name of the library itself; code in the folder is never run.
-    cls: Any = getattr(library, name, None) if isinstance(name, str) and name.isidentifier() else 0
-    if not isinstance(cls, type) or not issubclass(cls, library.PreTrainedModel):
+    is_name = isinstance(name, str) and name.isidentifier()
+    cls: Any = getattr(library, name, None) if is_name else None
+    if not (inspect.isclass(cls) and issubclass(cls, library.PreTrainedModel)):
         raise StateError(f"{folder}: transformers {library.__version__} has no model {name!r}")
     content = read_json(folder / CONFIG)
     try:
         config = cls.config_class.from_dict(content)
         with torch.device("meta"):
             model: Any = cls(config)
+        if saved.get("generates"):
+            generation = library.GenerationConfig.from_dict(read_json(folder / GENERATION))
+            model.generation_config = generation
+    except StateError:
+        raise
     except Exception as error:  # whatever the library raises for a configuration
         raise StateError(f"{folder / CONFIG}: {cls.__name__} cannot be built: {error}") from error
-    if saved.get("generates"):
-        generation = library.GenerationConfig.from_dict(read_json(folder / GENERATION))
-        model.generation_config = generation
     found: nn.Module = model
     return found
 

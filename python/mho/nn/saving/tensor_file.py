@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -165,7 +164,7 @@ class TensorFile:
             raw = torch.empty(extent.end - extent.begin, dtype=torch.uint8, device="cpu")
             with self.path.open("rb") as file:
                 file.seek(self._start + extent.begin)
-                _read_into(file, raw.numpy(), self.path)
+                _read_into(file, raw.numpy().data, self.path)
             if extent.dtype is torch.bool and bool((raw > 1).any()):
                 raise StateError(f"{self.path}: {name!r} has truth values other than 0 and 1")
             return raw.view(extent.dtype).reshape(extent.shape)
@@ -173,11 +172,10 @@ class TensorFile:
 
 def _bytes_of(value: Tensor) -> memoryview:
     plain = value.detach().to("cpu").contiguous().reshape(-1)
-    return memoryview(plain.view(torch.uint8).numpy())
+    return plain.view(torch.uint8).numpy().data
 
 
-def _read_into(file: BinaryIO, target: np.ndarray[Any, Any], path: Path) -> None:
-    view = memoryview(target)
+def _read_into(file: BinaryIO, view: memoryview, path: Path) -> None:
     while len(view):
         count = file.readinto(view[:_CHUNK])  # type: ignore[attr-defined]
         if not count:
