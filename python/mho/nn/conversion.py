@@ -218,7 +218,7 @@ def convert_to_analog(
     else:
         choices = by_rules(
             rules, rpu_config, module, module_name, excluded,
-            lambda part: conversions.get(digital_class(part)),
+            lambda part: _analog_class(part, conversions), lambda part: _parts(part, conversions),
         )  # fmt: skip
     for part in module.modules():
         settle(part)
@@ -258,7 +258,7 @@ class _ToAnalog:
 
     def __call__(self, name: str, digital: nn.Module) -> nn.Module:
         """Return the analog module, or the digital one where there is none."""
-        analog_class = self.conversions.get(digital_class(digital))
+        analog_class = _analog_class(digital, self.conversions)
         if analog_class is None or not self.choices.of(name).analog:
             return digital
         check_replaceable(digital, name)
@@ -266,12 +266,19 @@ class _ToAnalog:
         if names := computed_names(digital):
             self.computed.append((name, names))
         try:
-            analog: nn.Module = analog_class.from_digital(digital, config, self.tile_module_class)
+            analog: nn.Module = self._made(analog_class, digital, config)
         except AihwkitException as error:
             raise_in_layer(error, name)
         if self.verbose:
             print(f"Converted '{name}' to '{analog_class.__name__}'.")
         return analog
+
+    def _made(self, analog_class: Any, digital: nn.Module, config: Any) -> Any:
+        # The walk goes on with the linear layers of what is opened, if it converts linear layers.
+        opened = getattr(analog_class, "opened", None)
+        if opened is not None and nn.Linear in self.conversions:
+            return opened(digital)
+        return analog_class.from_digital(digital, config, self.tile_module_class)
 
     def _config(self, name: str, digital: nn.Module, analog_class: type) -> Any:
         chosen = self.choices.of(name).config
@@ -345,6 +352,18 @@ def _selected(model: nn.Module, name: str, layers: Key | Collection[Key]) -> set
     return {place.name for place in places(model, name, ()) if id(place.module) in wanted}
 
 
+def _analog_class(module: nn.Module, conversions: Mapping[type[nn.Module], Any]) -> Any:
+    """Return the class that may replace a module, None if there is none."""
+    return conversions.get(digital_class(module))
+
+
+def _parts(module: nn.Module, conversions: Mapping[type[nn.Module], Any]) -> Collection[str]:
+    """Return the names of the linear layers that a module is opened into."""
+    cls = _analog_class(module, conversions)
+    is_opened = hasattr(cls, "opened") and nn.Linear in conversions
+    return cls.OWN_ENTRIES if is_opened else ()
+
+
 def _excluded(module: nn.Module, module_name: str, names: set[str]) -> set[int]:
     """Return the identities of the modules that stay as they are, the root included."""
     found = subtrees(module, module_name, names)
@@ -361,8 +380,8 @@ def _replaced(
     """Return the layers that are going to be replaced."""
     found = []
     for place in places(module, module_name, ()):
-        cls = conversions.get(digital_class(place.module))
-        is_layer = cls is not None and is_one_layer_class(cls)
+        cls = _analog_class(place.module, conversions)
+        is_layer = cls is not None and is_one_layer_class(cls) and not hasattr(cls, "opened")
         if is_layer and id(place.module) not in excluded and choices.of(place.name).analog:
             found.append(place.module)
     return found

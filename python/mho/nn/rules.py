@@ -1,6 +1,6 @@
 """Which layers of a model become analog, and with which configuration: the first rule wins."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from mho.simulator.parameters.base import RPUConfigBase
 
 AnalogClass = Callable[[nn.Module], Any]
 """Returns the analog class that may replace a module, None if there is none."""
+
+Parts = Callable[[nn.Module], Collection[str]]
+"""Returns the names of the linear layers that a module is opened into, none for most modules."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def by_rules(
     name: str,
     excluded: Collection[int],
     analog_class: AnalogClass,
+    parts: Parts,
 ) -> Choices:
     """Return what becomes of the modules of a model by rules.
 
@@ -90,6 +94,7 @@ def by_rules(
         name: Full name of the root.
         excluded: Identities of modules that stay as they are.
         analog_class: Analog class for a module.
+        parts: Linear layers that a module is opened into when it is converted.
 
     Raises:
         ArgumentError: A key or a configuration is none, or a rule changes nothing.
@@ -98,11 +103,28 @@ def by_rules(
     configs = list(rules.values())
     for selector, value in zip(selectors, configs, strict=True):
         _check_value(selector, value)
-    found = _Found(
-        selectors, configs, config, list(places(model, name, selectors)), excluded, analog_class
-    )
+    every = _with_parts(list(places(model, name, selectors)), selectors, parts)
+    found = _Found(selectors, configs, config, every, excluded, analog_class, parts)
     found.check()
     return found.choices()
+
+
+def _with_parts(every: list[Place], selectors: Sequence[Selector], parts: Parts) -> list[Place]:
+    """Add the places of layers that will be there when the modules around them are opened."""
+    known = {place.name for place in every}
+    stand_ins: dict[tuple[int, str], nn.Module] = {}
+    found = []
+    for place in every:
+        found.append(place)
+        for part in parts(place.module):
+            name = f"{place.name}.{part}" if place.name else part
+            if name in known:
+                continue
+            key = id(place.module), part
+            layer = stand_ins.setdefault(key, nn.Linear(1, 1, device="meta"))
+            own = {i for i, selector in enumerate(selectors) if selector.takes(name, layer)}
+            found.append(Place(name, layer, tuple(sorted(own.union(place.selected_by)))))
+    return found
 
 
 def _check_value(selector: Selector, value: Any) -> None:
@@ -126,6 +148,7 @@ class _Found:
         every: list[Place],
         excluded: Collection[int],
         analog_class: AnalogClass,
+        parts: Parts,
     ) -> None:
         self._selectors, self._configs, self._config = selectors, configs, config
         self._places, self._excluded = every, excluded
@@ -139,7 +162,7 @@ class _Found:
         """Places of each layer that may be converted, by identity."""
         for place in every:
             cls = classes.get(id(place.module))
-            if cls is not None and is_one_layer_class(cls):
+            if cls is not None and is_one_layer_class(cls) and not parts(place.module):
                 self._layers.setdefault(id(place.module), []).append(place)
             elif cls is not None:
                 self._containers.append(place)
@@ -171,7 +194,8 @@ class _Found:
 
     def choices(self) -> Choices:
         """Return what becomes of every module."""
-        found = {place.name: Choice(False) for place in self._places}
+        # What is inside of a layer that is converted as one goes with it.
+        found = {p.name: Choice(False) for p in self._places if self._around(p) is None}
         for layer, names in self._layers.items():
             found.update(dict.fromkeys((place.name for place in names), self._choice(layer)))
         # What has analog layers in it is analog; its own configuration is only shown to functions.

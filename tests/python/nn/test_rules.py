@@ -8,9 +8,17 @@ import pytest
 import torch
 from torch import nn
 
-from mho.exceptions import ArgumentError, ConfigError
-from mho.nn import AnalogLinear, AnalogSequential, AnalogWrapper, conversion_report
+from mho.exceptions import ArgumentError, ConfigError, StateError
+from mho.nn import (
+    AnalogLinear,
+    AnalogSequential,
+    AnalogWrapper,
+    analog_map,
+    conversion_report,
+    convert_by_map,
+)
 from mho.nn.conversion import convert_to_analog, convert_to_digital
+from mho.nn.modules.container import AnalogContainerBase
 from mho.nn.modules.rnn.converted import ConvertedLSTM
 from mho.simulator.configs import (
     FloatingPointRPUConfig,
@@ -340,3 +348,60 @@ def test_digital_layers_are_given_up() -> None:
     analog = convert_to_analog(net, A, inplace=True)
     del net
     assert reference() is None and isinstance(analog[0], AnalogLinear)
+
+
+class Pair(nn.Module):
+    """Two products in one module, with weights of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.rand(2, 3, 3))
+
+
+class AnalogPair(AnalogContainerBase, nn.Module):
+    """It, opened into two layers."""
+
+    STANDS_FOR_LAYER = True
+    OWN_ENTRIES = ("first", "second")
+
+    @classmethod
+    def from_digital(cls, digital: Any, *_: Any) -> Any:
+        raise AssertionError("modules that can be opened are")
+
+    @classmethod
+    def opened(cls, digital: Any) -> Any:
+        pair = cls()
+        for name, weight in zip(cls.OWN_ENTRIES, digital.weights, strict=True):
+            layer = nn.Linear(3, 3, False, device="meta")
+            layer.weight = nn.Parameter(weight.detach().clone())
+            setattr(pair, name, layer)
+        return pair
+
+
+def test_layers_that_modules_are_opened_into() -> None:
+    classes = {Pair: AnalogPair, nn.Linear: AnalogLinear}
+
+    def digital() -> nn.Module:
+        net = nn.Sequential()
+        net.add_module("a", Pair())
+        net.add_module("b", Pair())
+        return net
+
+    def converted(**rules: Any) -> Any:
+        return convert_to_analog(digital(), None, conversion_map=classes, rules=rules)
+
+    net = converted(**{"re:.*second": None, "a.first": A, "a": B, "b": B})
+    assert chosen(net) == {"a.first": "SingleRPUConfig", "b.first": "InferenceRPUConfig"}
+    assert type(net.a.second) is nn.Linear
+    net = converted(**{"b.second": A})
+    assert type(net.a) is Pair and list(chosen(net)) == ["b.second"]
+    with pytest.raises(ArgumentError, match=r"'a.third' selects no module.*did you mean"):
+        converted(**{"a.third": A})
+    # The map has the layers, and what they are in as a container.
+    found = analog_map(net)
+    assert list(found["layers"]) == ["b.second"] and len(found["containers"]) == 2
+    again: Any = convert_by_map(digital(), found, analog_classes=[AnalogPair])
+    assert type(again.a) is Pair and list(chosen(again)) == ["b.second"]
+    found["layers"]["b.third"] = found["layers"]["b.second"]
+    with pytest.raises(StateError, match="'b' has no layer 'third'"):
+        convert_by_map(digital(), found, analog_classes=[AnalogPair])

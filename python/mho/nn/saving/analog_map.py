@@ -8,7 +8,8 @@
   null without tiles; ``tile``, the class of tile or array where it is not the one that the
   configuration would choose; ``dtype`` of inputs and outputs; ``tiles``, configurations of
   single tiles that differ from that of the layer, by name below the layer;
-- ``containers``: classes of containers that a conversion has made, by full name;
+- ``containers``: classes of containers that a conversion has made, by full name, among them what
+  was opened into linear layers;
 - ``shared``: further names of layers that a model has under several, with the first one.
 """
 
@@ -99,11 +100,11 @@ def analog_map(model: nn.Module) -> dict[str, Any]:
     layers: dict[str, Any] = {}
     containers: dict[str, str] = {}
     for name, module in _outermost(model):
-        if is_one_layer(module):
+        if _is_listed(module):
             layers[name] = _layer(name, module, configs)
         elif isinstance(module, AnalogWrapper):
             containers[name] = class_name(AnalogWrapper)
-        elif type(module) in ANALOG_CLASSES:
+        elif type(module) in ANALOG_CLASSES or opens(type(module)):
             containers[name] = class_name(type(module))
     return {
         "format": FORMAT,
@@ -130,7 +131,21 @@ def analog_names(model: nn.Module) -> list[str]:
     Args:
         model: Model.
     """
-    return [name for name, module in _outermost(model) if is_one_layer(module)]
+    return [name for name, module in _outermost(model) if _is_listed(module)]
+
+
+def opens(cls: Any) -> bool:
+    """Return whether a class stands for a module that was opened into linear layers.
+
+    Args:
+        cls: Analog class.
+    """
+    return hasattr(cls, "opened")
+
+
+def _is_listed(module: nn.Module) -> bool:
+    """Return whether a module is one layer of the map."""
+    return is_one_layer(module) and not opens(type(module))
 
 
 def shared_names(model: nn.Module, layers: Mapping[str, Any]) -> dict[str, str]:
@@ -159,7 +174,7 @@ def _outermost(
     seen.add(id(module))
     if isinstance(module, AnalogLayerBase):
         yield name, module
-        if is_one_layer(module):
+        if _is_listed(module):
             return
     for child_name, child in module._modules.items():
         if child is not None:

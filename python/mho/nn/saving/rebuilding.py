@@ -18,7 +18,14 @@ from mho.nn.modules.container import AnalogWrapper
 from mho.nn.modules.layer_weight import io_dtype
 from mho.nn.modules.location import raise_in_layer
 from mho.nn.replacement import Replacement, is_one_layer, submodule, without_fused_path
-from mho.nn.saving.analog_map import AnalogMap, analog_names, class_name, read_map, shared_names
+from mho.nn.saving.analog_map import (
+    AnalogMap,
+    analog_names,
+    class_name,
+    opens,
+    read_map,
+    shared_names,
+)
 from mho.simulator.parameters.registry import tile_class
 from mho.simulator.parameters.signatures import checked
 from mho.simulator.parts.clipping import warning_of_clipping
@@ -84,13 +91,14 @@ def rebuilt(
     """
     names = {id(submodule_at(model, name)): name for name in (*found.layers, *found.containers)}
 
-    def replace(_: str, module: nn.Module) -> nn.Module:
-        name = names.get(id(module))
-        if name is None:
-            return module
+    def replace(path: str, module: nn.Module) -> nn.Module:
+        # Layers that come to light when a module is opened have no other name.
+        name = names.get(id(module), path)
         if name in found.layers:
             return _layer(module, name, found, classes, state_follows)
-        return _container(module, classes[found.containers[name]])
+        if name in found.containers:
+            return _container(module, name, found, classes)
+        return module
 
     walk = Replacement(replace)
     root = walk.run(model, "")
@@ -113,8 +121,9 @@ def classes_for(model: nn.Module, found: AnalogMap, given: Collection[type]) -> 
     Raises:
         StateError: A class is not known, or the map is that of another model.
     """
-    _check_names(model, found)
     known = {class_name(cls): cls for cls in (*ANALOG_CLASSES, AnalogWrapper, *given)}
+    opened = {name for name, cls in found.containers.items() if opens(known.get(cls))}
+    _check_names(model, found, opened)
     entries = {name: entry.cls for name, entry in found.layers.items()}
     needed = {}
     for name, wanted in {**entries, **found.containers}.items():
@@ -181,15 +190,27 @@ def _give_configs(layer: nn.Module, numbers: Mapping[str, int], found: AnalogMap
             tile.replace_with(found.configs[number])
 
 
-def _container(module: nn.Module, cls: Any) -> nn.Module:
-    container: nn.Module = module if isinstance(module, cls) else cls.from_digital(module)
+def _container(
+    module: nn.Module, name: str, found: AnalogMap, classes: Mapping[str, Any]
+) -> nn.Module:
+    """Return the container in the place of a module."""
+    cls = classes[found.containers[name]]
+    is_there: bool = isinstance(module, cls)
+    if is_there:
+        return module
+    container: nn.Module = cls.opened(module) if opens(cls) else cls.from_digital(module)
+    prefix = f"{name}." if name else ""
+    for layer in found.layers:
+        below = layer.removeprefix(prefix)
+        if layer.startswith(prefix) and submodule(container, below) is None and "." not in below:
+            raise StateError(f"analog map: {name!r} has no layer {below!r}")
     return container
 
 
-def _check_names(model: nn.Module, found: AnalogMap) -> None:
+def _check_names(model: nn.Module, found: AnalogMap, opened: Collection[str]) -> None:
     """Refuse a map of another model."""
     for name in (*found.layers, *found.containers):
-        if submodule_at(model, name) is None:
+        if submodule_at(model, name) is None and name.rpartition(".")[0] not in opened:
             raise StateError(
                 f"analog map: the model has no module {name!r}; it is of another model"
             )
@@ -207,8 +228,9 @@ def _check_names(model: nn.Module, found: AnalogMap) -> None:
 
 
 def _repeated(model: nn.Module, found: AnalogMap) -> bool:
-    layers = {id(submodule_at(model, name)) for name in found.layers}
-    return len(layers) != len(found.layers)
+    layers = [submodule_at(model, name) for name in found.layers]
+    present = [id(layer) for layer in layers if layer is not None]
+    return len(set(present)) != len(present)
 
 
 def _to_be_replaced(model: nn.Module, found: AnalogMap) -> list[nn.Module]:

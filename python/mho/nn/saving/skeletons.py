@@ -91,9 +91,10 @@ def _of_transformers(folder: Path, saved: Any) -> nn.Module:
     name = saved.get("class")
     # A name of the library itself; code in the folder is never run.
     is_name = isinstance(name, str) and name.isidentifier()
-    cls: Any = getattr(library, name, None) if is_name else None
-    if not (inspect.isclass(cls) and issubclass(cls, library.PreTrainedModel)):
+    found: Any = getattr(library, str(name), None) if is_name else None
+    if not (inspect.isclass(found) and issubclass(found, library.PreTrainedModel)):
         raise StateError(f"{folder}: transformers {library.__version__} has no model {name!r}")
+    cls: Any = found
     content = read_json(folder / CONFIG)
     try:
         config = cls.config_class.from_dict(content)
@@ -106,8 +107,7 @@ def _of_transformers(folder: Path, saved: Any) -> nn.Module:
         raise
     except Exception as error:  # whatever the library raises for a configuration
         raise StateError(f"{folder / CONFIG}: {cls.__name__} cannot be built: {error}") from error
-    found: nn.Module = model
-    return found
+    return model  # type: ignore[no-any-return]
 
 
 def check_filled(model: nn.Module) -> None:
