@@ -390,7 +390,7 @@ def test_layers_that_modules_are_opened_into() -> None:
     def converted(**rules: Any) -> Any:
         return convert_to_analog(digital(), None, conversion_map=classes, rules=rules)
 
-    net = converted(**{"re:.*second": None, "a.first": A, "a": B, "b": B})
+    net = converted(**{"re:.*second": None, "a.first": A, "b": B})
     assert chosen(net) == {"a.first": "SingleRPUConfig", "b.first": "InferenceRPUConfig"}
     assert type(net.a.second) is nn.Linear
     net = converted(**{"b.second": A})
