@@ -12,12 +12,14 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+import golden
 from mho.exceptions import ArgumentError, StateError
 from mho.nn import (
     AnalogLinear,
     AnalogSequential,
     AnalogWrapper,
     analog_map,
+    convert_by_map,
     convert_to_analog,
     load_analog,
     save_analog,
@@ -318,6 +320,49 @@ def test_ties_that_the_skeleton_does_not_make(tmp_path: Path) -> None:
     assert loaded[1].weight is not loaded[0].weight and same(loaded, separate.eval()) == []
 
 
+@pytest.mark.filterwarnings("ignore:weight of a converted Linear was tied")
+def test_parts_that_were_converted_by_themselves(tmp_path: Path) -> None:
+    def build() -> Any:
+        net = nn.Module()
+        net.part, net.head = nn.Sequential(nn.Linear(2, 2)), Net()  # type: ignore[assignment]
+        return net
+
+    net = build()
+    for name in ("part", "head"):
+        setattr(net, name, convert_to_analog(getattr(net, name), drifting()))
+    save_analog(net, tmp_path)
+    loaded = load_analog(tmp_path, build)
+    assert type(loaded) is nn.Module and isinstance(loaded.head, AnalogWrapper)
+    assert [(n, type(m)) for n, m in loaded.named_modules()] == [
+        (n, type(m)) for n, m in net.named_modules()
+    ]
+    assert same(loaded, net.eval()) == []
+
+
+@pytest.mark.slow  # the library takes seconds to load
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+def test_adapters(tmp_path: Path) -> None:
+    """Adapters of peft are digital layers around an analog one."""
+    transformers, peft = pytest.importorskip("transformers"), pytest.importorskip("peft")
+    config = transformers.LlamaConfig(
+        vocab_size=50, hidden_size=8, intermediate_size=8, num_hidden_layers=1,
+        num_attention_heads=2,
+    )  # fmt: skip
+
+    def build() -> Any:
+        chosen = peft.LoraConfig(r=2, target_modules=["q_proj"])
+        return peft.get_peft_model(transformers.LlamaForCausalLM(config), chosen)
+
+    adapters = {"re:.*lora_.*": None, "re:.*lm_head": None, nn.Module: InferenceRPUConfig()}
+    model: Any = convert_to_analog(build(), None, rules=adapters)
+    save_analog(model, tmp_path)
+    with pytest.raises(ArgumentError, match="skeleton: the folder does not say"):
+        load_analog(tmp_path)
+    loaded: Any = load_analog(tmp_path, build)
+    assert same(loaded, model.eval()) == []
+    assert [n for n, p in loaded.named_parameters() if p.requires_grad and "lora" in n] != []
+
+
 def test_tensors_that_no_folder_can_fill(tmp_path: Path) -> None:
     class Table(nn.Module):
         """It keeps a tensor that is no buffer."""
@@ -435,3 +480,27 @@ def test_outside_of_inference_mode_everything_can_be_trained(tmp_path: Path) -> 
     with torch.inference_mode():
         loaded = load_analog(tmp_path, Net)
     trained(loaded)
+
+
+# One of each kind of state; the others take longer than a fast test should.
+FAST = {
+    "floating_point", "analog_rich", "analog_counters", "analog_drift", "analog_python_device",
+    "inference_drifted", "inference_range", "inference_modified", "cell_transfer_chain",
+    "cell_dynamic", "cell_mixed", "torch_drifted", "torch_quantized_array", "torch_double",
+    "custom_own", "array_analog", "container_wrapped",
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*weights .* are beyond the bounds")
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in golden.CASES],
+)
+def test_every_kind_of_tile(case: str, tmp_path: Path) -> None:
+    """All models whose states are pinned, trained, programmed or drifted as each of them is."""
+    model = golden.made(golden.CASES[case])
+    save_analog(model, tmp_path)
+    loaded = load_analog(tmp_path, golden.CASES[case].build)
+    assert same(loaded, model.eval()) == []
+    back = convert_by_map(convert_to_digital(model), analog_map(model))
+    assert analog_map(back) == analog_map(model)

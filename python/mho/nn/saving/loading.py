@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from mho._core import __version__
 from mho.exceptions import ConfigError, StateError
 from mho.nn.saving.analog_map import AnalogMap, read_map
 from mho.nn.saving.filling import Source, fill
@@ -17,7 +17,7 @@ from mho.nn.saving.folder import MAP, check_folder, read_json
 from mho.nn.saving.rebuilding import classes_for, rebuilt
 from mho.nn.saving.shards import is_shard_name
 from mho.nn.saving.skeletons import check_filled, skeleton_from
-from mho.nn.saving.tensor_file import TensorFile, checksum_of
+from mho.nn.saving.tensor_file import TensorFile
 from mho.simulator.parameters.signatures import checked
 
 _OWN_KEYS = {"skeleton", "files", "tied", "buffers"}
@@ -63,14 +63,16 @@ def load_analog(
     """
     path = check_folder(folder)
     saved = _read(path)
-    files = _open(path, saved.files, verify)
-    source = Source(files, saved.tied, saved.buffers)
-    with torch.random.fork_rng(devices=[]):
-        model = skeleton_from(skeleton, path, saved.skeleton)
-        model = rebuilt(
-            model, saved.map, classes_for(model, saved.map, analog_classes), state_follows=True
-        )
-    fill(model, source)
+    with ExitStack() as opened:
+        files = [opened.enter_context(closing(TensorFile(path / name))) for name in saved.files]
+        for file in files if verify else ():
+            _check_sum(file, saved.files[file.path.name])
+        source = Source(files, saved.tied, saved.buffers)
+        with torch.random.fork_rng(devices=[]):
+            model = skeleton_from(skeleton, path, saved.skeleton)
+            classes = classes_for(model, saved.map, analog_classes)
+            model = rebuilt(model, saved.map, classes, state_follows=True)
+        fill(model, source)
     check_filled(model)
     return model.eval()
 
@@ -127,13 +129,9 @@ def _texts(what: str, value: Any) -> dict[str, str]:
     return value
 
 
-def _open(folder: Path, files: Mapping[str, int], verify: bool) -> list[TensorFile]:
-    """Return the files with the tensors, each of the right save."""
-    opened = [TensorFile(folder / name) for name in files]
-    for file in opened if verify else ():
-        if checksum_of(file.path) != files[file.path.name]:
-            raise StateError(
-                f"{file.path}: is damaged or of another save than {MAP}: its check sum is not the"
-                f" one that mho {__version__} has found there; verify=False reads it all the same"
-            )
-    return opened
+def _check_sum(file: TensorFile, expected: int) -> None:
+    if file.checksum() != expected:
+        raise StateError(
+            f"{file.path}: is damaged or of another save than {MAP}, where its check sum is"
+            " another one; verify=False reads it all the same"
+        )

@@ -8,6 +8,7 @@ copy of one tensor at a time at most.
 
 import json
 import math
+import os
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,7 +33,9 @@ DTYPES: dict[str, torch.dtype] = {
 """Types of torch by the names that the format has for them."""
 
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
-_METADATA = "__metadata__"
+METADATA = "__metadata__"
+"""Name in the header that is no tensor."""
+
 _LENGTH = 8
 _LARGEST_HEADER = 100_000_000
 """Bytes; the limit of the format."""
@@ -86,7 +89,7 @@ def write(path: Path, tensors: Mapping[str, Tensor]) -> int:
     """
     # Large elements first, so that each tensor begins at a multiple of the size of its elements.
     names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
-    header: dict[str, Any] = {_METADATA: {"format": "pt"}}
+    header: dict[str, Any] = {METADATA: {"format": "pt"}}
     begin = 0
     for name in names:
         value = tensors[name]
@@ -111,24 +114,14 @@ def write(path: Path, tensors: Mapping[str, Tensor]) -> int:
     return checksum
 
 
-def checksum_of(path: Path) -> int:
-    """Return the CRC-32 of a file.
-
-    Args:
-        path: File.
-    """
-    checksum = 0
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            checksum = zlib.crc32(chunk, checksum)
-    return checksum
-
-
 class TensorFile:
-    """A file that is read; tensors are read when they are asked for."""
+    """A file that is open for reading; tensors are read when they are asked for.
+
+    It is the same one until it is closed, also if another one gets its name meanwhile.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Read the header.
+        """Open a file and read its header.
 
         Args:
             path: File.
@@ -138,17 +131,34 @@ class TensorFile:
         """
         self.path = path
         try:
-            size = path.stat().st_size
-            with path.open("rb") as file:
-                length = int.from_bytes(file.read(_LENGTH), "little")
-                if not 2 <= length <= min(_LARGEST_HEADER, size - _LENGTH):
-                    raise StateError(f"{path}: is truncated or no file of safetensors")
-                text = file.read(length)
+            self._file = path.open("rb")
         except OSError as error:
             raise StateError(f"{path}: cannot be read: {error.strerror or error}") from error
-        self._start = _LENGTH + length
-        self.extents = _extents(path, _parsed(path, text), size - self._start)
-        """Where each tensor is, by name."""
+        try:
+            size = self._file.seek(0, os.SEEK_END)
+            self._file.seek(0)
+            length = int.from_bytes(self._file.read(_LENGTH), "little")
+            if not 2 <= length <= min(_LARGEST_HEADER, size - _LENGTH):
+                raise StateError(f"{path}: is truncated or no file of safetensors")
+            self._start = _LENGTH + length
+            header = _parsed(path, self._file.read(length))
+            self.extents = _extents(path, header, size - self._start)
+            """Where each tensor is, by name."""
+        except BaseException:
+            self._file.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def checksum(self) -> int:
+        """Return the CRC-32 of the file."""
+        checksum = 0
+        self._file.seek(0)
+        while chunk := self._file.read(_CHUNK):
+            checksum = zlib.crc32(chunk, checksum)
+        return checksum
 
     def read(self, name: str) -> Tensor:
         """Return a tensor, with memory of its own on the host.
@@ -162,9 +172,8 @@ class TensorFile:
         extent = self.extents[name]
         with ordinary_tensors():
             raw = torch.empty(extent.end - extent.begin, dtype=torch.uint8, device="cpu")
-            with self.path.open("rb") as file:
-                file.seek(self._start + extent.begin)
-                _read_into(file, raw.numpy().data, self.path)
+            self._file.seek(self._start + extent.begin)
+            _read_into(self._file, raw.numpy().data, self.path)
             if extent.dtype is torch.bool and bool((raw > 1).any()):
                 raise StateError(f"{self.path}: {name!r} has truth values other than 0 and 1")
             return raw.view(extent.dtype).reshape(extent.shape)
@@ -190,7 +199,7 @@ def _parsed(path: Path, text: bytes) -> dict[str, Any]:
         raise StateError(f"{path}: the header is damaged: {error}") from error
     if not isinstance(header, dict):
         raise StateError(f"{path}: the header is damaged: it is no JSON object")
-    header.pop(_METADATA, None)
+    header.pop(METADATA, None)
     return header
 
 

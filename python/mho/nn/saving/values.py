@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError
-from mho.nn.saving.tensor_file import can_hold
+from mho.nn.saving.tensor_file import METADATA, can_hold
 from mho.nn.selection import places
 from mho.simulator.parameters.checking import describe
 from mho.simulator.tiles.module import TileModule
@@ -92,6 +92,8 @@ def _check(name: str, value: Any) -> None:
         raise ArgumentError(
             f"model: {name!r} of its state is {describe(value)}, no tensor, and cannot be saved"
         )
+    if name == METADATA:
+        raise ArgumentError(f"model: {name!r} cannot be saved, files have that name for themselves")
     if value.is_meta:
         raise ArgumentError(f"model: {name!r} is on the meta device and has no values")
     if type(value) not in _PLAIN or value.layout is not torch.strided or not can_hold(value):
