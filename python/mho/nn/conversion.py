@@ -217,7 +217,8 @@ def convert_to_analog(
         choices = without_rules(rpu_config)
     else:
         choices = by_rules(
-            rules, rpu_config, module, module_name, excluded,
+            rules, rpu_config, module, module_name,
+            lambda place: id(place.module) in excluded or place.name in excluded_names,
             lambda part: _analog_class(part, conversions), lambda part: _parts(part, conversions),
         )  # fmt: skip
     for part in module.modules():

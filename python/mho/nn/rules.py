@@ -16,6 +16,9 @@ from mho.simulator.parameters.base import RPUConfigBase
 AnalogClass = Callable[[nn.Module], Any]
 """Returns the analog class that may replace a module, None if there is none."""
 
+Excluded = Callable[[Place], bool]
+"""Returns whether a module stays as it is."""
+
 Parts = Callable[[nn.Module], Collection[str]]
 """Returns the names of the linear layers that a module is opened into, none for most modules."""
 
@@ -80,7 +83,7 @@ def by_rules(
     config: RPUConfigBase | None,
     model: nn.Module,
     name: str,
-    excluded: Collection[int],
+    excluded: Excluded,
     analog_class: AnalogClass,
     parts: Parts,
 ) -> Choices:
@@ -92,7 +95,7 @@ def by_rules(
         config: What layers get that no rule selects; None leaves them digital.
         model: Root.
         name: Full name of the root.
-        excluded: Identities of modules that stay as they are.
+        excluded: Whether a module stays as it is.
         analog_class: Analog class for a module.
         parts: Linear layers that a module is opened into when it is converted.
 
@@ -146,16 +149,14 @@ class _Found:
         configs: list[RPUConfigBase | None],
         config: RPUConfigBase | None,
         every: list[Place],
-        excluded: Collection[int],
+        excluded: Excluded,
         analog_class: AnalogClass,
         parts: Parts,
     ) -> None:
         self._selectors, self._configs, self._config = selectors, configs, config
         self._places, self._excluded = every, excluded
         classes = {
-            id(place.module): analog_class(place.module)
-            for place in every
-            if id(place.module) not in excluded
+            id(place.module): analog_class(place.module) for place in every if not excluded(place)
         }
         self._containers: list[Place] = []
         self._layers: dict[int, list[Place]] = {}
@@ -253,7 +254,7 @@ class _Found:
                 f"{layer.name or 'the model'} is analog already and keeps its configuration; use"
                 " convert_to_digital first, or mho.nn.edit_by_rules"
             )
-        if any(id(p.module) in self._excluded for p in selected):
+        if any(self._excluded(p) for p in selected):
             return f"exclude_modules keeps {name} digital"
         if (whole := self._around(place)) is not None:
             return f"{name} is a part of {whole.name}, which is converted as one layer"
