@@ -92,6 +92,8 @@ def test_folders_that_are_none(tmp_path: Path) -> None:
         (lambda c: c.update(buffers=["nothing"]), "'nothing' is in none of the files"),
         (lambda c: c.update(buffers=["1.weight"]), r"missing \['1.weight'\]"),
         (lambda c: c.update(buffers="all"), "buffers: must be a list"),
+        (lambda c: c.update(frozen=[3]), "frozen: must be a list"),
+        (lambda c: c.update(frozen=["nothing"]), "the model has no parameter 'nothing'"),
         (lambda c: c["layers"].pop("0"), r"0: the model that was saved is another|no such module"),
         (lambda c: c["layers"]["0"].update(config=1), "analog_tile_config.*cannot load"),
         (lambda c: c["configs"][0]["params"].update(more=1), "has no field 'more'"),

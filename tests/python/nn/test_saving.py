@@ -163,6 +163,36 @@ def test_skeletons(tmp_path: Path) -> None:
     assert type(empty.conv) is nn.Conv2d
 
 
+def test_models_that_need_values_to_be_built(tmp_path: Path) -> None:
+    class Rates(nn.Module):
+        """It reads a tensor while it is built, as models with stochastic depth do."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.rates = [rate.item() for rate in torch.linspace(0, 1, 3)]
+            self.fc = nn.Linear(2, 2)
+
+    model = convert_to_analog(Rates(), InferenceRPUConfig())
+    save_analog(model, tmp_path)
+    loaded: Any = load_analog(tmp_path, Rates)
+    assert loaded.rates == [0.0, 0.5, 1.0] and same(loaded, model.eval()) == []
+
+
+def test_frozen_parameters_stay_so(tmp_path: Path) -> None:
+    chosen = rules(conv=SingleRPUConfig(device=IdealDevice()), body=TorchInferenceRPUConfig())
+    model: Any = convert_to_analog(Net(), None, rules=chosen)
+    for parameter in (model.conv.weight, model.body[1].weight, model.norm.bias, model.embed.weight):
+        parameter.requires_grad_(False)
+    save_analog(model, tmp_path)
+    other = Net().requires_grad_(False)
+    for skeleton in (Net, other):
+        loaded: Any = load_analog(tmp_path, skeleton)
+        assert same(loaded, model.eval()) == []  # which compares that too
+        assert not loaded.conv.weight.requires_grad and loaded.body[3].weight.requires_grad
+    before = model.conv.get_weights()[0]
+    assert torch.equal(trained(loaded).conv.get_weights()[0], before)
+
+
 def test_a_model_that_is_built_analog(tmp_path: Path) -> None:
     class Mine(AnalogSequential):
         """A model of a user."""

@@ -94,6 +94,25 @@ def fill(model: nn.Module, source: Source) -> None:
         _tie(modules, name, first)
 
 
+def freeze(model: nn.Module, frozen: Collection[str]) -> None:
+    """Say of every parameter whether it is trained.
+
+    Args:
+        model: Model with all its values.
+        frozen: Names of the parameters that are not.
+
+    Raises:
+        StateError: There is no parameter of a name.
+    """
+    parameters = dict(model.named_parameters())
+    for name in frozen:
+        if name not in parameters:
+            raise StateError(f"frozen: the model has no parameter {name!r}")
+    for name, parameter in parameters.items():
+        if parameter.requires_grad == (name in frozen):
+            parameter.requires_grad_(name not in frozen)
+
+
 def _by_owner(
     names: Sequence[str], modules: Mapping[str, nn.Module], tiles: Collection[str]
 ) -> dict[str, list[str]]:

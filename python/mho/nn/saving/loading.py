@@ -12,7 +12,7 @@ from torch import nn
 
 from mho.exceptions import ConfigError, StateError
 from mho.nn.saving.analog_map import AnalogMap, read_map
-from mho.nn.saving.filling import Source, fill
+from mho.nn.saving.filling import Source, fill, freeze
 from mho.nn.saving.folder import MAP, check_folder, read_json
 from mho.nn.saving.rebuilding import classes_for, rebuilt
 from mho.nn.saving.shards import is_shard_name
@@ -20,7 +20,7 @@ from mho.nn.saving.skeletons import check_filled, skeleton_from
 from mho.nn.saving.tensor_file import TensorFile
 from mho.simulator.parameters.signatures import checked
 
-_OWN_KEYS = {"skeleton", "files", "tied", "buffers"}
+_OWN_KEYS = {"skeleton", "files", "tied", "buffers", "frozen"}
 """What the file of the map has beside the map."""
 
 
@@ -34,12 +34,14 @@ def load_analog(
     """Return the model that `mho.nn.save_analog` has saved, with all of its state.
 
     It is in evaluation mode, as pretrained models are. The skeleton says how the model is built: a
-    function without arguments, such as the class of the model, which is called on the meta device;
-    or a digital model, of which only the structure is used and which does not change. Models of
-    transformers need none: they are built from ``config.json``.
+    function without arguments, such as the class of the model; or a digital model, of which only
+    the structure is used and which does not change. Models of transformers need none: they are
+    built from ``config.json``.
 
-    The weights are in memory once: parameters of the skeleton have no storage, and files are read
-    tensor by tensor. torch's generators are left as they are. Nothing in the folder is executed.
+    The weights are in memory once: models are built on the meta device, where they have no storage,
+    and files are read tensor by tensor. A model that cannot be built there, since it computes with
+    values meanwhile, is built on the host, and its parameters are given up first. torch's
+    generators are left as they are. Nothing in the folder is executed.
 
     Args:
         folder: Folder.
@@ -73,6 +75,7 @@ def load_analog(
             classes = classes_for(model, saved.map, analog_classes)
             model = rebuilt(model, saved.map, classes, state_follows=True)
         fill(model, source)
+        freeze(model, saved.frozen)
     check_filled(model)
     return model.eval()
 
@@ -86,6 +89,7 @@ class _Saved:
     files: Mapping[str, int]
     tied: Mapping[str, str]
     buffers: Collection[str]
+    frozen: Collection[str]
 
 
 def _read(folder: Path) -> _Saved:
@@ -100,12 +104,10 @@ def _read(folder: Path) -> _Saved:
             _shard(name): _checksum(value) for name, value in _texts("files", own["files"]).items()
         }
         tied = _texts("tied", own["tied"])
-        buffers = own["buffers"]
-        if not isinstance(buffers, list) or not all(isinstance(name, str) for name in buffers):
-            raise StateError("buffers: must be a list of names")
+        buffers, frozen = (_names(what, own[what]) for what in ("buffers", "frozen"))
     except (StateError, ConfigError) as error:
         raise type(error)(f"{path}: {error}") from error
-    return _Saved(found, own["skeleton"], files, tied, buffers)
+    return _Saved(found, own["skeleton"], files, tied, buffers, frozen)
 
 
 def _shard(name: str) -> str:
@@ -127,6 +129,12 @@ def _texts(what: str, value: Any) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         raise StateError(f"{what}: must be an object of names")
     return value
+
+
+def _names(what: str, value: Any) -> frozenset[str]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise StateError(f"{what}: must be a list of names")
+    return frozenset(value)
 
 
 def _check_sum(file: TensorFile, expected: int) -> None:

@@ -71,6 +71,7 @@ def save_analog(
             "files": {name: f"{value:08x}" for name, value in checksums.items()},
             "tied": values.tied,
             "buffers": values.buffers,
+            "frozen": [n for n, value in model.named_parameters() if not value.requires_grad],
         }
         files.json(MAP, content)
 

@@ -35,11 +35,23 @@ def skeleton_from(given: Skeleton | None, folder: Path, saved: Any) -> nn.Module
         return without_values(given)
     if given is None:
         return _of_transformers(folder, saved)
-    with torch.device("meta"):
-        model = given()
-    if not isinstance(model, nn.Module):
-        raise ArgumentError(f"skeleton: returned {describe(model)}, expected a module")
-    return model
+    return _built(given)
+
+
+def _built(make: Callable[[], nn.Module]) -> nn.Module:
+    """Return a model on the meta device; one that cannot be built there is built on the host."""
+
+    def made() -> nn.Module:
+        model = make()
+        if not isinstance(model, nn.Module):
+            raise ArgumentError(f"skeleton: returned {describe(model)}, expected a module")
+        return model
+
+    try:
+        with torch.device("meta"):
+            return made()
+    except (RuntimeError, NotImplementedError):  # torch, of tensors that have no values
+        return without_values(made())
 
 
 def without_values(model: nn.Module) -> nn.Module:
@@ -98,8 +110,7 @@ def _of_transformers(folder: Path, saved: Any) -> nn.Module:
     content = read_json(folder / CONFIG)
     try:
         config = cls.config_class.from_dict(content)
-        with torch.device("meta"):
-            model: Any = cls(config)
+        model: Any = _built(lambda: cls(config))
         if saved.get("generates"):
             generation = library.GenerationConfig.from_dict(read_json(folder / GENERATION))
             model.generation_config = generation
