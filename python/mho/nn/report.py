@@ -106,7 +106,10 @@ def _entries(module: nn.Module, name: str, seen: set[int]) -> Iterator[ReportEnt
 
 def _reason(cls: type[nn.Module]) -> str:
     if cls in CONVERSIONS:
-        return "was not converted: excluded, not in the conversion map, or added later"
+        return (
+            "was not converted: excluded, left digital by a rule, not in the conversion map, or"
+            " added later"
+        )
     if issubclass(cls, LazyModuleMixin):
         return "has no weights yet: call the model once before the conversion"
     if cls is NonDynamicallyQuantizableLinear:

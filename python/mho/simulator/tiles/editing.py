@@ -200,10 +200,24 @@ def edit(tiles: Mapping[str, EditedTile], fields: Mapping[str, Any]) -> None:
             names tile and field.
         TileModuleError: The field decides how a tile is built.
     """
+    edit_each({name: (tile, fields) for name, tile in tiles.items()})
+
+
+def edit_each(edits: Mapping[str, tuple[EditedTile, Mapping[str, Any]]]) -> None:
+    """Change fields of the configurations of tiles, different ones in each, in all or in none.
+
+    Args:
+        edits: Tiles by name, each with the new values as for `edit`.
+
+    Raises:
+        ArgumentError: As for `edit`, as the others.
+        ConfigError: A tile has no such field, or the new configuration is invalid.
+        TileModuleError: A field decides how a tile is built.
+    """
     changed: list[tuple[dict[str, Any], str, Any]] = []
     steps = []
     try:
-        for name, tile in tiles.items():
+        for name, (tile, fields) in edits.items():
             try:
                 steps.append(_planned(tile, fields, changed))
             except (ConfigError, TileModuleError) as error:
