@@ -15,13 +15,10 @@ from torch import Tensor, nn
 from mho.exceptions import ArgumentError
 from mho.simulator.parameters.arguments import check_index
 from mho.simulator.parameters.signatures import checked
-from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.ordinary import ordinary_tensors
 from mho.simulator.state.seeds import mixed
+from mho.simulator.state.streams import Stream, streams_of
 from mho.simulator.tiles.module import TileModule
-
-Stream = tuple[Tensor, Tensor]
-"""Seed of a random stream and position in it, int64 `[1]` each."""
 
 
 @checked
@@ -46,7 +43,7 @@ def same_noise(model: nn.Module, seed: int) -> Iterator[None]:
     if check_index("seed", seed) < 0:
         raise ArgumentError(f"seed: expected an integer >= 0, got {seed}")
     devices = {p.device for p in (*model.parameters(), *model.buffers()) if p.is_cuda}
-    streams = list(map(_streams, tiles))
+    streams = list(map(streams_of, tiles))
     kept = [[_exchanged(stream) for stream in own] for own in streams]
     with torch.random.fork_rng(devices=[device.index for device in devices]):
         torch.manual_seed(mixed(seed, 0))
@@ -85,7 +82,7 @@ def fork_noise(model: nn.Module, worker: int) -> None:
     drawn = int(torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64, device="cpu"))
     torch.manual_seed(mixed(drawn, worker + 1))
     for tile in tiles:
-        for stream in _streams(tile):
+        for stream in streams_of(tile):
             _exchanged(stream)
             stream[0].fill_(mixed(int(stream[0]), worker + 1))
 
@@ -97,20 +94,6 @@ def _tiles(model: nn.Module) -> list[TileModule]:
 def _apart(seed: int, number: int) -> int:
     """Return the seed of one of several streams of a tile; the first one has that of the tile."""
     return mixed(seed, number - 1) if number else seed
-
-
-def _streams(tile: TileModule) -> list[Stream]:
-    """Return seed and position of the random streams of a tile.
-
-    Tiles of the core have one, those made of several arrays one for each of them, others none. The
-    devices of a `CustomCompound` share the position of their tile, and their seeds follow its seed.
-    """
-    found: dict[int, Stream] = {}
-    for module in tile.modules():
-        seed, calls = (module._buffers.get(name) for name in (Names.SEED, Names.CALLS))
-        if seed is not None and calls is not None:
-            found.setdefault(id(calls), (seed, calls))
-    return list(found.values())
 
 
 @ordinary_tensors()

@@ -22,6 +22,7 @@ from torch.optim.optimizer import (
 )
 
 from mho.optim.context import AnalogContext, context_of
+from mho.optim.gathering import Member, Round, needs_agreement
 
 # Powers of the factor of a parameter in the buffers of the optimizers of torch: of its unit are
 # sums of steps, of the square of that sums of squared ones.
@@ -104,10 +105,13 @@ def _after_any_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     if skipped is not None and float(skipped) != 0.0:
         return
     started = _STARTED.get(optimizer, 0)
-    for tile in _tiles_of(optimizer):
-        # Unless an optimizer that this one is made of has done it in this very step.
-        if _DONE.get(tile, 0) <= started:
-            work_of(tile, optimizer)
+    # Unless an optimizer that this one is made of has done it in this very step.
+    tiles = [tile for tile in _tiles_of(optimizer) if _DONE.get(tile, 0) <= started]
+    together = [one for one in (tile.analog_ctx for tile in tiles) if needs_agreement(one)]
+    if together:
+        Round().agree([Member(one, 0.0, 1.0) for one in together])
+    for tile in tiles:
+        work_of(tile, optimizer)
 
 
 register_optimizer_step_pre_hook(_before_any_step)

@@ -17,12 +17,22 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
-from mho.exceptions import ArgumentError
+from mho.exceptions import ArgumentError, ModuleError
 from mho.optim import clearing, loss_scale  # noqa: F401  # torch drops pairs, and asks them
 from mho.optim.after_step import work_of
-from mho.optim.context import AnalogContext, context_of
+from mho.optim.context import AnalogContext
+from mho.optim.gathering import (
+    Member,
+    Round,
+    check_all_have_replicas,
+    is_pulsed_together,
+    needs_agreement,
+)
+from mho.optim.joining import FollowingHook, JoinSettings, enter_step, place_of
+from mho.optim.options import check_options, contexts_of
 from mho.optim.param_groups import regroup
 from mho.optim.place_in_model import layer_of
+from mho.optim.replicas import common_stream
 from mho.optim.trace import apply_trace, are_finite, gradient_norm, total_norm
 from mho.simulator.parameters.arguments import (
     as_number,
@@ -38,18 +48,6 @@ OptimizerT = TypeVar("OptimizerT", bound="AnalogOptimizerMixin")
 _Contexts = list[tuple[AnalogContext, dict[str, Any]]]
 """Contexts with their groups of parameters."""
 
-_NO_STATE = "pulses are added to the weights at once, there is no tensor that could collect them"
-_REFUSED = {
-    "momentum": _NO_STATE,
-    "dampening": _NO_STATE,
-    "nesterov": _NO_STATE,
-    "weight_decay": (
-        "it would read and rewrite every crosspoint in every step, which the array cannot; devices"
-        " decay by their lifetime"
-    ),
-}
-"""Options that have no meaning for pulsed weights, and why."""
-
 
 class AnalogOptimizerMixin(Optimizer):
     """Adds the update of analog tiles to a torch optimizer; stands before it among the bases.
@@ -60,6 +58,10 @@ class AnalogOptimizerMixin(Optimizer):
     ``torch.amp.GradScaler`` works: errors recorded from a scaled loss are divided by its scale, and
     a step with infinities, in gradients or errors, is skipped as a whole and reduces it. After
     ``scaler.unscale_(optimizer)``, which divides digital gradients only, call `unscale_analog`.
+
+    Where several processes train a model (`prepare_for_ddp`), a step gathers the pairs of all of
+    them, so that each process makes the same pulses. All of them must take each step, and
+    `clip_analog_norm`, together; what is refused in one of them is refused in all.
     """
 
     # What GradScaler asks for: it leaves scale and infinities to `step`, as attributes.
@@ -71,6 +73,9 @@ class AnalogOptimizerMixin(Optimizer):
     found_inf: Tensor | None
     _is_being_built: bool = False
     _errors_are_unscaled: bool = False
+    _round: Round = Round()
+    _join_config: Any = JoinSettings()
+    _divides_by_active: bool = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Build the torch optimizer and give the tiles their learning rate.
@@ -120,7 +125,7 @@ class AnalogOptimizerMixin(Optimizer):
                 changed.
         """
         for group, saved in zip(self.param_groups, _saved_groups(state_dict), strict=False):
-            _check_options({**group, **saved, "params": group["params"]})
+            check_options({**group, **saved, "params": group["params"]})
         super().load_state_dict(state_dict)
         self._adopt()
 
@@ -170,17 +175,22 @@ class AnalogOptimizerMixin(Optimizer):
                 pulsed weights, `closure` is no function, or errors are still scaled (see
                 `unscale_analog`); nothing is changed. Or a recorded vector contains NaN or
                 infinity; nothing is changed, except by the closure, and everything recorded is
-                dropped.
+                dropped. In all processes that train the tiles, if it is so in one of them.
+            ModuleError: The processes that train the tiles hold different tiles or weights, or are
+                to step with different rates; nothing is changed, except by the closure.
         """
         if closure is not None:
             check_function("closure", closure)
+        self._round = Round()
         try:
             self._check_options()
             found_inf: Tensor | None = getattr(self, "found_inf", None)
             if found_inf is None:
                 return self._step(closure, 1.0, **kwargs)
             return self._scaled_step(float(found_inf), **kwargs)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self._round.fail(self._members(), error)
             # torch deletes them after a step only, and would multiply scales in the next one.
             self.__dict__.pop("grad_scale", None)
             self.__dict__.pop("found_inf", None)
@@ -220,12 +230,18 @@ class AnalogOptimizerMixin(Optimizer):
             self._check_records(contexts)
         is_rehearsed = self._is_rehearsed()
         self._drop_assigned(contexts)
+        if closure is None and not is_rehearsed:
+            self._agree(factor)
+        # An error in a closure is no reason to wait for the others, who wait for its gradients.
+        self._round.is_over = True
         result = self._digital_step(closure, **kwargs)
         if is_rehearsed:
             return result
         if closure is not None:
+            self._round.is_over = False
             contexts = list(self._contexts())  # it may have added groups
             self._check_records(contexts)
+            self._agree(factor)
         with torch.no_grad():
             try:
                 for context, group in contexts:
@@ -233,7 +249,8 @@ class AnalogOptimizerMixin(Optimizer):
                     if rate is not None:
                         context.analog_tile.set_learning_rate(float(rate))
                     unused = 0.0 if rate is not None and rate == 0 else None
-                    apply_trace(context, unused, -factor if group.get("maximize") else factor)
+                    with common_stream(context):
+                        apply_trace(context, unused, -factor if group.get("maximize") else factor)
             except BaseException:
                 self._drop_records()
                 raise
@@ -241,6 +258,65 @@ class AnalogOptimizerMixin(Optimizer):
                 work_of(context.analog_tile, self)
         self._errors_are_unscaled = False
         return result
+
+    def _members(self, factor: float = 1.0) -> list[Member]:
+        """Return the tiles about which processes agree before a step."""
+        return [
+            Member(
+                context,
+                float(context.analog_tile.get_learning_rate() if rate is None else rate),
+                -factor if group.get("maximize") else factor,
+            )
+            for context, group in self._contexts()
+            if needs_agreement(context)
+            for rate in (group.get("lr"),)
+        ]
+
+    def _agree(self, factor: float) -> None:
+        """Gather the pairs of all processes, where there are several; see `Round.agree`."""
+        members = self._members(factor)
+        if not members:
+            return
+        self._round.is_over = True  # ranks without data would not hear of an error
+        enter_step(self, members)
+        self._round.is_over = False
+        check_all_have_replicas(context for context, _ in self._contexts())
+        self._round.agree(members, divides_by_active=self._divides_by_active)
+
+    def _follow_others(self) -> None:
+        """Take part in a step of other processes, for which this one has no data.
+
+        Ordinary parameters stay: torch copies them from the process that had data longest.
+        """
+        members = self._members()
+        with torch.no_grad():
+            for member in Round().agree(members, True, self._divides_by_active):
+                context = member.context
+                if context.use_torch_update:
+                    continue
+                context.analog_tile.set_learning_rate(member.rate)
+                with common_stream(context):
+                    apply_trace(context, 0.0 if member.rate == 0.0 else None, member.factor)
+                work_of(context.analog_tile, self)
+
+    def join_hook(self, **kwargs: Any) -> FollowingHook:
+        """Return what a process does that has run out of data, for `Join([model, optimizer])`.
+
+        Args:
+            kwargs: ``divide_by_initial_world_size`` (True) as for the model; others are ignored.
+        """
+        self._divides_by_active = not kwargs.get("divide_by_initial_world_size", True)
+        return FollowingHook(self._follow_others)
+
+    @property
+    def join_process_group(self) -> Any:
+        """Process group of the pulsed tiles, for `Join`."""
+        return place_of(self._members())[0]
+
+    @property
+    def join_device(self) -> torch.device:
+        """Where the process group takes tensors, for `Join`."""
+        return place_of(self._members())[1]
 
     def _is_rehearsed(self) -> bool:
         """Return whether a step is only to make the state of the optimizer.
@@ -312,7 +388,8 @@ class AnalogOptimizerMixin(Optimizer):
 
         `torch.nn.utils.clip_grad_norm_` sees digital parameters and inference tiles only. This is
         its counterpart for pulsed tiles: the gradient of a tile is the sum of ``d^T x`` over all
-        recorded rows, and the norm is that of all tiles of the optimizer together.
+        recorded rows, and the norm is that of all tiles of the optimizer together. Processes that
+        train the tiles together call it together: the rows are those of all of them.
 
         Args:
             max_norm: Largest norm.
@@ -324,6 +401,8 @@ class AnalogOptimizerMixin(Optimizer):
 
         Raises:
             ArgumentError: An argument is negative or NaN; nothing is changed.
+            ModuleError: Processes that train the tiles together do not fit, as in `step`; or they
+                are in a block of `Join`.
             RuntimeError: The norm is not finite and `error_if_nonfinite` is set.
         """
         limit = check_not_negative("max_norm", max_norm)
@@ -332,6 +411,11 @@ class AnalogOptimizerMixin(Optimizer):
         if not order > 0.0:
             raise ArgumentError(f"norm_type: must be positive, got {describe(norm_type)}")
         error_if_nonfinite = check_flag("error_if_nonfinite", error_if_nonfinite)
+        together = [m for m in self._members() if is_pulsed_together(m.context)]
+        if together and self._join_config.enable:
+            raise ModuleError("clip_analog_norm: ranks without data cannot follow it; leave Join")
+        if together:
+            Round().agree(together)
         contexts = [context for context, _ in self._contexts() if _is_pulsed(context)]
         total = total_norm([gradient_norm(context, order) for context in contexts], order)
         if error_if_nonfinite and not math.isfinite(total):
@@ -373,12 +457,12 @@ class AnalogOptimizerMixin(Optimizer):
     def _contexts(self) -> Iterator[tuple[AnalogContext, dict[str, Any]]]:
         """Yield every analog context with its group."""
         for group in self.param_groups:
-            for context in _contexts_of(group):
+            for context in contexts_of(group):
                 yield context, group
 
     def _check_options(self) -> None:
         for group in self.param_groups:
-            _check_options(group)
+            check_options(group)
 
     def _adopt(self) -> None:
         """Give the tiles the learning rates of their groups; their traces are ours now."""
@@ -499,32 +583,6 @@ class AnalogOptimizer(AnalogOptimizerMixin, Optimizer):
         return bases[1]
 
 
-def _contexts_of(group: dict[str, Any]) -> Iterator[AnalogContext]:
-    for parameter in group["params"]:
-        context = context_of(parameter)
-        if context is not None:
-            yield context
-
-
-def _check_options(group: dict[str, Any]) -> None:
-    """Refuse options that cannot act on the weights of a group."""
-    contexts = list(_contexts_of(group))
-    if contexts:
-        _check(group.get("lr"))
-    pulsed = next((context for context in contexts if not context.use_torch_update), None)
-    if pulsed is None:
-        return
-    name = next((name for name in _REFUSED if group.get(name)), None)
-    if name is not None:
-        scheduled = "base_momentum" in group or "max_momentum" in group
-        raise ArgumentError(
-            f"{name}: has no meaning for the pulsed weights of {layer_of(pulsed.analog_tile)}:"
-            f" {_REFUSED[name]}. Give the parameters of type AnalogContext a group of their own"
-            f" with {name}={type(group[name])(0)}"
-            + (", and the scheduler cycle_momentum=False" if scheduled else "")
-        )
-
-
 def _is_used(context: AnalogContext, group: dict[str, Any]) -> bool:
     """Return whether a step applies what a context has recorded, if anything."""
     if context.use_torch_update or not context.has_gradient():
@@ -534,11 +592,6 @@ def _is_used(context: AnalogContext, group: dict[str, Any]) -> bool:
 
 def _is_pulsed(context: AnalogContext) -> bool:
     return context.requires_grad and not context.use_torch_update
-
-
-def _check(learning_rate: Any) -> None:
-    if learning_rate is not None:
-        check_not_negative("lr", learning_rate)
 
 
 def _rebuild(optimizer_cls: type[Optimizer]) -> AnalogOptimizer:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mho.exceptions import ArgumentError
 from mho.optim.place_in_model import layer_of
+from mho.optim.replicas import CommonStream, Replicas
 from mho.optim.weight_view import (
     PlaceholderDataView,
     ReadOnlyWeightView,
@@ -139,6 +140,18 @@ class AnalogContext(nn.Parameter):
     use_torch_update: bool
     use_indexed: bool
 
+    replicas: Replicas | None = None
+    """Processes that train the tile together, None if this one does so alone."""
+
+    common_stream: CommonStream | None = None
+    """What all of them draw from where the weights change."""
+
+    gathered: int = 0
+    """Number of the first pairs of the trace that are those of all of them."""
+
+    batches_seen_everywhere: float = 0.0
+    """Number of batches that the input range has followed in each of them."""
+
     @staticmethod
     def __new__(
         cls, analog_tile: ContextTile, parameter: nn.Parameter | None = None
@@ -198,12 +211,23 @@ class AnalogContext(nn.Parameter):
         """Return the trace and drop it; what is stored meanwhile stays for the next time."""
         taken = self._pairs[:]
         del self._pairs[: len(taken)]
-        self._passes = 0
+        self._passes = self.gathered = 0
         return taken
 
     def clear_pairs(self) -> None:
         """Drop the trace as gradients are dropped, by whoever: its passes were not applied."""
         del self._pairs[: len(self._pairs)]
+        self.gathered = 0
+
+    def hold_gathered(self, pairs: list[Pair], count: int) -> None:
+        """Hold pairs of all processes in place of those of this one that they were made of.
+
+        Args:
+            pairs: Pairs of all processes.
+            count: Number of pairs of this one, behind those that are gathered already.
+        """
+        self._pairs[self.gathered : self.gathered + count] = pairs
+        self.gathered += len(pairs)
 
     def scale_errors(self, factor: float) -> None:
         """Multiply the gradients of the outputs in the trace by a factor.
@@ -479,7 +503,8 @@ def _as_mode(mode: AnalogContextDataViewMode | str) -> AnalogContextDataViewMode
 def _data(context: AnalogContext, is_get: bool) -> Tensor:
     if not is_get:
         raise RuntimeError(
-            "data: cannot be assigned on an analog context; use set_weights of the layer"
+            "data: cannot be assigned on an analog context; use set_weights of the layer. Wrappers"
+            " that shard a model leave its analog parameters out (ignored_states)"
         )
     if context._mode is AnalogContextDataViewMode.DATA_VIEW:
         return ReadOnlyWeightView(context.get_data())

@@ -2,7 +2,9 @@
 
 torch asks the gradients of parameters, and those of pulsed weights have none. With pulsed layers
 alone it would find nothing to look at, which it takes for a mistake; and errors that overflow
-nowhere else would not reduce the scale. So its search is wrapped here, in place.
+nowhere else would not reduce the scale. So its search is wrapped here, in place. Where processes
+gather their pairs, infinities in one of them are found by all: they keep one scale, and make or
+skip a step together.
 """
 
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
 from mho.optim.context import context_of
+from mho.optim.gathering import is_pulsed_together
 from mho.optim.trace import are_finite
 
 Found = dict[torch.device, Tensor]
@@ -38,12 +41,16 @@ def _looking_at_records(search: Callable[..., Found]) -> Callable[..., Found]:
 def _look_at_records(
     optimizer: torch.optim.Optimizer, enter: Callable[[torch.device, Tensor], Tensor], none: Tensor
 ) -> None:
-    contexts = [context_of(p) for group in optimizer.param_groups for p in group["params"]]
-    recorded = [one for one in contexts if one is not None and one.has_gradient()]
-    used = [one for one in recorded if one.requires_grad and not one.use_torch_update]
-    if used:
+    found = [context_of(p) for group in optimizer.param_groups for p in group["params"]]
+    contexts = [one for one in found if one is not None and not one.use_torch_update]
+    used = [one for one in contexts if one.has_gradient() and one.requires_grad]
+    has_infinities = bool(used) and not are_finite(used)
+    together = [one.replicas for one in contexts if is_pulsed_together(one)]
+    for replicas in {id(one): one for one in together if one is not None}.values():
+        has_infinities = replicas.is_true_anywhere(has_infinities)
+    if used or together:
         infinities = enter(none.device, none)
-        if not are_finite(used):
+        if has_infinities:
             infinities.fill_(1.0)
 
 

@@ -73,10 +73,10 @@ def gradient_norm(context: AnalogContext, norm_type: float) -> float:
         return 0.0
     total: Tensor | None = None
     for pair in pairs:
-        x = _rows(pair.x, tile.in_trans)
+        x = rows_of(pair.x, tile.in_trans)
         if pair.bias is not None:
             x = torch.cat([x, x.new_full((x.shape[0], 1), pair.bias)], dim=1)
-        part = _rows(pair.d, tile.out_trans).to(x.dtype).t() @ x
+        part = rows_of(pair.d, tile.out_trans).to(x.dtype).t() @ x
         total = part if total is None else total + part
     return float(torch.linalg.vector_norm(total, norm_type))
 
@@ -97,7 +97,13 @@ def total_norm(norms: list[float], norm_type: float) -> float:
     )
 
 
-def _rows(value: Tensor, features_first: bool) -> Tensor:
+def rows_of(value: Tensor, features_first: bool) -> Tensor:
+    """Return a recorded tensor as rows, `[rows, features]`.
+
+    Args:
+        value: Recorded tensor.
+        features_first: Whether features are on its first axis instead of the last.
+    """
     value = value.movedim(0, -1) if features_first else value
     return value.reshape(-1, value.shape[-1])
 

@@ -39,7 +39,7 @@ from mho.simulator.configs import (
 )
 from mho.simulator.configs.compounds import UnitCell
 from mho.simulator.parameters.times import check_time
-from mho.simulator.tiles import InferenceTile
+from mho.simulator.tiles import AnalogTile, InferenceTile
 
 
 def split(config: Any) -> Any:
@@ -458,15 +458,28 @@ class TestMessages:
 
 
 class TestDDP:
-    def test_pulsed_tiles_are_refused(self, model: AnalogSequential) -> None:
-        with pytest.raises(ModuleError, match=r"0\.analog_module.*inference"):
+    def test_classes_of_tiles_may_refuse(
+        self, model: AnalogSequential, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(AnalogTile, "supports_ddp", False)
+        with pytest.raises(ModuleError, match=r"0\.analog_module.*AnalogTile.*supports_ddp"):
             model.prepare_for_ddp()
         root = nn.Sequential(model)
-        with pytest.raises(ModuleError, match=r"0\.0\.analog_module.*inference"):
+        with pytest.raises(ModuleError, match=r"0\.0\.analog_module.*supports_ddp"):
             prepare_for_ddp(root)
         assert not hasattr(root, "_ddp_params_and_buffers_to_ignore")
         with pytest.raises(ArgumentError, match="module"):
             prepare_for_ddp([model])  # type: ignore[arg-type]
+
+    def test_buffers_of_pulsed_tiles_are_ignored(self, model: AnalogSequential) -> None:
+        """Each rank changes them by the same pulses; nobody broadcasts them in every pass."""
+        root = prepare_for_ddp(nn.Sequential(model))
+        ignored = set(root._ddp_params_and_buffers_to_ignore)
+        buffers = {name for name, _ in root.named_buffers() if name.startswith("0.0.")}
+        assert buffers <= ignored and any("hidden.max_bound" in name for name in buffers)
+        trained = {name for name, p in root.named_parameters() if p.requires_grad} - ignored
+        assert "0.2.0.analog_module.shared_weights" in trained
+        assert not any("analog_ctx" in name for name in trained)
 
     def test_looking_at_all_attributes_is_no_preparation(self, model: AnalogSequential) -> None:
         for part in model.modules():

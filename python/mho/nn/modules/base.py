@@ -243,20 +243,19 @@ class AnalogLayerBase(_Mixin):
 
     @short_traceback
     def prepare_for_ddp(self) -> None:
-        """Prepare for wrapping in `torch.nn.parallel.DistributedDataParallel`.
+        """Prepare for training by several processes; see `mho.nn.prepare_for_ddp`.
 
-        Wrapping an analog module does it as well; see `mho.nn.prepare_for_ddp`, which takes any
-        module.
+        Wrapping a model in `torch.nn.parallel.DistributedDataParallel` does it as well.
 
         Raises:
-            ModuleError: A tile keeps its weights from torch, so gradients cannot be averaged.
+            ModuleError: A class of tiles does not support it, or those of the processes differ.
         """
         ddp.prepare_for_ddp(self)
 
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
         """What torch must not synchronise, for which it asks when it wraps the module."""
-        return [*ddp.asked_names(self), *self.__dict__.get("_more_to_ignore", ())]
+        return [*ddp.ignored_names(self), *self.__dict__.get("_more_to_ignore", ())]
 
     @_ddp_params_and_buffers_to_ignore.setter
     def _ddp_params_and_buffers_to_ignore(self, names: Iterable[str]) -> None:

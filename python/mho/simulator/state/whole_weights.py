@@ -24,7 +24,8 @@ _OWN = frozenset(
 _COMPUTED_FROM = ("_orig", "_g", "_v")
 
 _INSTEAD = (
-    "Use DistributedDataParallel for several processes, or shard digital modules only; prune and"
+    "Use DistributedDataParallel for several processes; where other layers are sharded, leave the"
+    " parameters of analog ones out (ignored_params) and wrap these layers in it; prune and"
     " parametrise digital layers and convert them then"
 )
 

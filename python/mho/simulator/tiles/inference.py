@@ -74,7 +74,6 @@ class InferenceTile(TileWithPeriphery):
     optimizer trains it.
     """
 
-    supports_ddp = True
     known_backends = RawTile.known_backends
     weights_follow_gradient = True
 

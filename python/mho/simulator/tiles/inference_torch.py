@@ -52,7 +52,6 @@ class TorchInferenceTile(TileWithPeriphery):
     it changes those of an unscaled layer; `weight_scaling_lr_compensation` has no effect.
     """
 
-    supports_ddp = True
     weights_follow_gradient = True
 
     tile: TorchSimulatorTile

@@ -47,8 +47,8 @@ class TileModule(nn.Module):
     Final classes say which raw tile and which parts by the methods at the top.
     """
 
-    supports_ddp: bool = False
-    """Whether gradients of the weights can be averaged over processes."""
+    supports_ddp: bool = True
+    """Whether several processes can train it together."""
 
     supports_indexed: bool = False
     """Whether convolutions may hand over images with an index table."""

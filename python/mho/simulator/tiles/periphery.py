@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from mho.optim.context import Pair
+from mho.optim.replicas import common_stream
 from mho.optim.trace import grouped_pairs, joined
 from mho.simulator.autograd.function import AnalogFunction
 from mho.simulator.autograd.functional import functional_forward
@@ -488,16 +489,13 @@ class TileWithPeriphery(TileModule):
         Returns:
             Parameters that were multiplied by factors, which the buffers of an optimizer follow.
         """
-        if self.reference_weights.is_kept() and self._is_trained():
+        if self.reference_weights.is_kept() and self.analog_ctx.is_trained():
             self.programming.forget()
-        if self.tile.after_step(self.rpu_config):
+        with common_stream(self.analog_ctx):
+            has_changed = self.tile.after_step(self.rpu_config)
+        if has_changed:
             self.weights_edited()
         return [multiplied for part in self.parts for multiplied in part.after_step()]
-
-    def _is_trained(self) -> bool:
-        """Return whether optimizer steps change the weights."""
-        raw: Any = self.tile
-        return bool((raw.weight if self._is_torch_code else self.analog_ctx).requires_grad)
 
     def weights_edited(self) -> None:
         """Follow a change of the weights by anything but their devices or their programming."""
