@@ -73,6 +73,7 @@ def gradient_norm(context: AnalogContext, norm_type: float) -> float:
         return 0.0
     total: Tensor | None = None
     for pair in pairs:
+        pair = pair.with_rows()
         x = _rows(pair.x, tile.in_trans)
         if pair.bias is not None:
             x = torch.cat([x, x.new_full((x.shape[0], 1), pair.bias)], dim=1)
@@ -103,7 +104,7 @@ def _rows(value: Tensor, features_first: bool) -> Tensor:
 
 
 def grouped_pairs(pairs: list[Pair]) -> list[list[Pair]]:
-    """Return a trace in runs with the same input of the bias column.
+    """Return a trace, with rows as inputs, in runs with the same input of the bias column.
 
     Args:
         pairs: Trace of a context.
@@ -115,6 +116,7 @@ def grouped_pairs(pairs: list[Pair]) -> list[list[Pair]]:
         raise ArgumentError("pairs: expected what a context's pairs() returned, a list of them")
     groups: list[list[Pair]] = []
     for pair in pairs:
+        pair = pair.with_rows()
         if groups and groups[-1][0].bias == pair.bias:
             groups[-1].append(pair)
         else:

@@ -14,13 +14,16 @@ from mho.exceptions import (
 from mho.nn.conversion_table import register_analog
 from mho.nn.modules.conv_nd import _AnalogConvNd
 from mho.nn.modules.kernel_layer import Sizes
+from mho.simulator.autograd.grid import Grid
 from mho.simulator.parameters.arguments import check_tile_module_class
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parts.logical_weights import as_matrix
 from mho.simulator.raw_tiles.given_values import check_values
+from mho.simulator.raw_tiles.patches import ImagePatches
 from mho.simulator.state.transaction import unchanged_on_error
 from mho.simulator.tiles.cut import Cut, split_sizes
+from mho.simulator.tiles.grid import grid_of
 
 
 class _AnalogConvNdMapped(_AnalogConvNd):
@@ -89,6 +92,12 @@ class _AnalogConvNdMapped(_AnalogConvNd):
 
     def _has_bias(self) -> bool:
         return self._parameters["bias"] is not None
+
+    def _grid(self, images: Tensor, patches: ImagePatches) -> Grid | None:
+        return grid_of(self, images, patches)
+
+    def _digital_bias(self) -> Tensor | None:
+        return self._parameters["bias"]
 
     def _product(self, rows: Tensor) -> Tensor:
         output = self._cut.product(self.array, rows)

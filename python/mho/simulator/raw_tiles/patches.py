@@ -1,12 +1,14 @@
 """Patches of images as rows of a matrix, as convolutions take them."""
 
 import math
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mho import _core
 from mho.exceptions import InputError
 
 CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
@@ -106,7 +108,7 @@ class Patches:
         """
         count, channels = images.shape[:2]
         out_sizes = self.out_sizes(tuple(images.shape[2:]))
-        patches = self._padded(images)
+        patches = self.padded(images)
         for axis in range(self.rank):
             patches = patches.unfold(2 + axis, self.extent(axis), self.stride[axis])
             patches = patches[..., :: self.dilation[axis]]
@@ -145,11 +147,81 @@ class Patches:
         rows = torch.cat([*constants, flat], dim=1).index_select(1, places)
         return rows.view(flat.shape[0], table.shape[1], table.shape[0])
 
-    def _padded(self, images: Tensor) -> Tensor:
+    def without_padding(self) -> "Patches":
+        """Return the same for images that are padded already."""
+        return replace(self, padding=((0, 0),) * self.rank, padding_mode="zeros")
+
+    def padded(self, images: Tensor) -> Tensor:
+        """Return images with what stands around them.
+
+        Args:
+            images: Shape `[N, C, *sizes]`.
+        """
         if not any(map(any, self.padding)):
             return images
         reversed_pairs = [size for pair in reversed(self.padding) for size in pair]
         return functional.pad(images, reversed_pairs, _MODES[self.padding_mode])
+
+
+class ImagePatches:
+    """Patches of images of one size as the core reads them, or some of their elements.
+
+    Padding is with zeros.
+    """
+
+    def __init__(self, patches: Patches, channels: int, sizes: tuple[int, ...]) -> None:
+        """Lay patches over images.
+
+        Args:
+            patches: Where they lie.
+            channels: Number of channels.
+            sizes: Size of the images along every axis.
+
+        Raises:
+            InputError: No patch fits.
+        """
+        self.out_sizes = patches.out_sizes(sizes)
+        each = (sizes, patches.kernel_size, patches.stride, patches.dilation, patches.padding)
+        axes = [
+            (size, kernel, stride, dilation, *around)
+            for size, kernel, stride, dilation, around in zip(*each, strict=True)
+        ]
+        self.core = _core.Patches(channels, axes)
+        self.positions, self.first, self.width = self.core.positions, 0, self.core.width
+        self._patches = patches
+
+    def columns(self, first: int, width: int) -> "ImagePatches":
+        """Return the same with some elements of each patch.
+
+        Args:
+            first: The first one.
+            width: Number of them.
+        """
+        if (first, width) == (self.first, self.width):
+            return self
+        result = copy(self)
+        result.first, result.width = first, width
+        return result
+
+    def rows(self, images: Tensor) -> Tensor:
+        """Return patches as rows, without autograd.
+
+        Args:
+            images: Shape `[N, C, *sizes]`, contiguous float32.
+
+        Returns:
+            Shape `[N, positions, width]`.
+        """
+        rows = self.core.unfold(images, self.first, self.width)
+        return rows.view(images.shape[0], self.positions, self.width)
+
+    def differentiable_rows(self, images: Tensor) -> Tensor:
+        """Return the same by operations of torch.
+
+        Args:
+            images: Shape `[N, C, *sizes]`.
+        """
+        return self._patches.rows(images).narrow(2, self.first, self.width)
 
 
 def are_channels_last(images: Tensor) -> bool:
