@@ -40,12 +40,8 @@ def _update(context: AnalogContext, pairs: list[Pair], learning_rate: Any) -> No
     tile = context.analog_tile
     if learning_rate is not None:
         tile.set_learning_rate(float(learning_rate))
-    if not context.use_indexed:
-        # One update for all rows, whatever the ranks of the recorded tensors.
-        tile.apply_trace(pairs)
-        return
-    for pair in pairs:
-        tile.update_indexed(pair.x, pair.d)
+    # One update for all rows, whatever the ranks of the recorded tensors.
+    tile.apply_trace(pairs)
 
 
 def are_finite(contexts: Iterable[AnalogContext]) -> bool:

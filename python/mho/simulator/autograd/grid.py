@@ -434,7 +434,7 @@ def _record_images(ctx: Any, x: Tensor, kept: list[Any], d_output: Tensor) -> li
     for at, product in enumerate(ctx.products):
         if product.shared_weights is not None or not needs[3 * at]:
             continue
-        if not accumulates_into(nodes[3 * at]):
+        if not accumulates_into(nodes[3 * at][0]):
             continue
         if images is None:
             # In memory that the caller of the layer does not have.

@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from mho import _core
-from mho.exceptions import InputError
+from mho.exceptions import ArgumentError, InputError
+from mho.simulator.parameters.arguments import check_size
+from mho.simulator.raw_tiles.rows import check_tensor
 
 CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 """Memory format with the channels last, by number of axes of an image."""
@@ -222,6 +224,85 @@ class ImagePatches:
             images: Shape `[N, C, *sizes]`.
         """
         return self._patches.rows(images).narrow(2, self.first, self.width)
+
+
+class ImageTable:
+    """Index table of images: which of their elements are the inputs at each output position."""
+
+    def __init__(
+        self, indices: Tensor, image_sizes: list[int], columns: int, has_bias: bool
+    ) -> None:
+        """Check a table.
+
+        Args:
+            indices: int32, `[columns (+ 1), positions]` or flat; 0 is a zero, 1 a one, `k + 2`
+                element `k` of an image.
+            image_sizes: `[C, *sizes, *out_sizes]`.
+            columns: Number of inputs at a position.
+            has_bias: Whether a row of ones follows.
+
+        Raises:
+            ArgumentError: Sizes are no positive integers, or too few.
+            InputError: The table does not fit.
+        """
+        if not isinstance(image_sizes, (list, tuple)) or len(image_sizes) not in (3, 5, 7):
+            raise ArgumentError(
+                "image_sizes: expected [channels, sizes, sizes of the output] with one to three"
+                f" axes, got {image_sizes!r}"
+            )
+        sizes = [check_size("image_sizes", size) for size in image_sizes]
+        rank = len(sizes) // 2
+        self.shape, self.out_sizes = tuple(sizes[: 1 + rank]), tuple(sizes[1 + rank :])
+        check_tensor(indices, "indices")
+        expected = (columns + has_bias) * math.prod(self.out_sizes)
+        if indices.dtype is not torch.int32 or indices.numel() != expected:
+            raise InputError(
+                f"indices: expected int32, {columns + has_bias} columns of"
+                f" {math.prod(self.out_sizes)} positions, got {indices.dtype} of"
+                f" {indices.numel()} elements"
+            )
+        table = indices.detach().reshape(columns + has_bias, -1).cpu()
+        most = 1 + math.prod(self.shape)
+        if int(table.min()) < 0 or int(table.max()) > most:
+            raise InputError(f"indices: expected 0 to {most} for images {self.shape}")
+        if has_bias and not bool((table[-1] == 1).all()):
+            raise InputError("indices: expected ones in the last row, that of the analog bias")
+        self._places = table[:columns].t().reshape(-1).contiguous()
+        self._columns = columns
+
+    def rows(self, images: Tensor) -> Tensor:
+        """Return inputs at all positions, differentiable.
+
+        Args:
+            images: Shape `[N, C, *sizes]`.
+
+        Returns:
+            Shape `[N, positions, columns]`.
+
+        Raises:
+            InputError: The shape is another one.
+        """
+        check_tensor(images, "x_input")
+        if images.dim() < 2 or tuple(images.shape[1:]) != self.shape:
+            raise InputError(
+                f"x_input: the index table is for images [N, {', '.join(map(str, self.shape))}],"
+                f" got shape {tuple(images.shape)}"
+            )
+        flat = images.flatten(1)
+        constants = flat.new_zeros(flat.shape[0], 1), flat.new_ones(flat.shape[0], 1)
+        places = self._places.to(flat.device)
+        rows = torch.cat([*constants, flat], dim=1).index_select(1, places)
+        return rows.view(flat.shape[0], math.prod(self.out_sizes), self._columns)
+
+    def folded(self, rows: Tensor) -> Tensor:
+        """Return the gradient of images from that of `rows`.
+
+        Args:
+            rows: Shape `[N, positions, columns]`.
+        """
+        flat = rows.new_zeros(rows.shape[0], 2 + math.prod(self.shape))
+        flat.index_add_(1, self._places.to(rows.device), rows.flatten(1))
+        return flat[:, 2:].view(rows.shape[0], *self.shape)
 
 
 def are_channels_last(images: Tensor) -> bool:

@@ -41,7 +41,8 @@ _PLAIN = (Tensor, nn.Parameter)
 _OF_TILE = {
     name: getattr(TileWithPeriphery, name)
     for name in (
-        "__call__", "_call_impl", "_wrapped_call_impl", "forward", "traced_forward",
+        "__call__", "_call_impl", "_wrapped_call_impl", "forward", "forward_of_rows",
+        "traced_forward",
         "joint_forward", "_direct_forward", "_finish_output", "cast_input", "output_factors",
         "bias_input", "pre_forward", "post_forward", "pre_backward", "post_backward",
         "get_mapping_scales",
@@ -182,6 +183,7 @@ def _is_alone(tile: Any, is_grad: bool, has_bias: bool) -> bool:
     own, raw, parameters = tile.__dict__, tile.tile, tile._parameters
     return bool(
         own["_direct"]
+        and own["indexed"].table is None
         and own["io_dtype"] is torch.float32
         and isinstance(raw, CoreTile)
         and type(raw.kernels) is HostKernels
