@@ -104,11 +104,8 @@ impl Grid<'_> {
             let (adds, is_last) = (number % count > 0, number % count == count - 1);
             for GridTile { mvm, x, weights, key, lines, running, mask, outputs } in part {
                 let n_out = mvm.n_out();
-                let offset = if is_last && !offset.is_empty() {
-                    &offset[first..first + n_out]
-                } else {
-                    &[]
-                };
+                let offset =
+                    if is_last && !offset.is_empty() { &offset[first..first + n_out] } else { &[] };
                 let place = Place { first, adds, outputs, offset };
                 tiles.push(Tile { mvm, x, weights, key, lines, place });
                 masks.push(mask);
@@ -265,7 +262,12 @@ struct Tiles<'a> {
 
 impl Tiles<'_> {
     /// Lets the threads take pieces of the samples until all tiles have seen all of them.
-    fn share(&self, layout: Layout<'_>, y: &mut [f32], masks: Vec<Option<&mut [u8]>>) -> Result<()> {
+    fn share(
+        &self,
+        layout: Layout<'_>,
+        y: &mut [f32],
+        masks: Vec<Option<&mut [u8]>>,
+    ) -> Result<()> {
         let estimate = |job: &Job<'_>| job.call.mvm.estimate_ns(&job.call.sizes, 1);
         let row_ns: f64 = self.jobs.iter().map(estimate).sum();
         let par = Par::of(row_ns * self.samples as f64);
@@ -298,7 +300,9 @@ impl Tiles<'_> {
         let height = if height < line { height } else { height / line * line };
         let each = self.jobs.iter().zip(masks);
         let mut masks: Vec<_> = each
-            .map(|(job, mask)| mask.map(|mask| mask.chunks_exact_mut(job.call.sizes.n_out * positions)))
+            .map(|(job, mask)| {
+                mask.map(|mask| mask.chunks_exact_mut(job.call.sizes.n_out * positions))
+            })
             .collect();
         let images = y.chunks_exact_mut(self.width * positions).enumerate();
         let pieces = images.flat_map(move |(number, y)| {
@@ -482,13 +486,12 @@ impl Work for PutPlanes<'_, '_> {
         }
         for (column, plane) in planes.iter_mut().enumerate() {
             let values = z[column..].iter().step_by(n_out);
-            if adds {
-                plane.iter_mut().zip(values).for_each(|(y, z)| *y += z);
-            } else {
-                plane.iter_mut().zip(values).for_each(|(y, z)| *y = *z);
-            }
-            if let Some(offset) = offset.get(column) {
-                plane.iter_mut().for_each(|y| *y += offset);
+            let pairs = plane.iter_mut().zip(values);
+            match (adds, offset.get(column)) {
+                (false, None) => pairs.for_each(|(y, z)| *y = *z),
+                (false, Some(offset)) => pairs.for_each(|(y, z)| *y = z + offset),
+                (true, None) => pairs.for_each(|(y, z)| *y += z),
+                (true, Some(offset)) => pairs.for_each(|(y, z)| *y = (*y + z) + offset),
             }
         }
     }
@@ -556,12 +559,7 @@ mod tests {
         }
         let mut grid = tiles.iter().enumerate().map(|(number, (mvm, column, weights))| GridTile {
             mvm,
-            x: Inputs::Rows(Columns {
-                data: &x,
-                stride: n_in,
-                first: *column,
-                width: mvm.n_in(),
-            }),
+            x: Inputs::Rows(Columns { data: &x, stride: n_in, first: *column, width: mvm.n_in() }),
             weights,
             key: Key::new(number as u64, 1),
             lines: Lines::default(),
@@ -653,9 +651,8 @@ mod tests {
         let exact = IoParameters { is_perfect: true, ..IoParameters::default() };
         for io in [clipped, exact] {
             let mvms = |direction| -> Vec<Vec<Mvm>> {
-                let mvm = |rows: usize, columns: usize| {
-                    Mvm::new(&io, direction, rows, columns).unwrap()
-                };
+                let mvm =
+                    |rows: usize, columns: usize| Mvm::new(&io, direction, rows, columns).unwrap();
                 let inputs = [10, 8, 10, 8].into_iter();
                 inputs.map(|columns| vec![mvm(2, columns), mvm(1, columns)]).collect()
             };

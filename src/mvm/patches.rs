@@ -26,6 +26,10 @@ const RANK: usize = 3;
 pub struct Patches {
     channels: usize,
     axes: [Axis; RANK],
+    /// Elements of an image.
+    image_len: usize,
+    /// Patches of an image.
+    positions: usize,
 }
 
 /// One axis of the images.
@@ -101,15 +105,16 @@ impl Patches {
         axes.iter().try_for_each(Axis::check)?;
         let mut all = [Axis::NONE; RANK];
         all[RANK - axes.len()..].copy_from_slice(axes);
-        let patches = Self { channels, axes: all };
         let sizes = all.iter().flat_map(|axis| [axis.size, axis.kernel, axis.out()]);
         let product = sizes.fold(Some(channels), |product: Option<usize>, size| {
             product.and_then(|product| product.checked_mul(size))
         });
-        match product {
-            Some(1..) => Ok(patches),
-            _ => Err(refused("must have channels, and sizes whose product can be counted")),
+        if product.is_none_or(|product| product == 0) {
+            return Err(refused("must have channels, and sizes whose product can be counted"));
         }
+        let image_len = channels * all.iter().map(|axis| axis.size).product::<usize>();
+        let positions = all.iter().map(Axis::out).product();
+        Ok(Self { channels, axes: all, image_len, positions })
     }
 
     /// All channels of images with this many elements, one at a time.
@@ -123,13 +128,13 @@ impl Patches {
     /// Elements of an image.
     #[must_use]
     pub fn image_len(&self) -> usize {
-        self.channels * self.axes.iter().map(|axis| axis.size).product::<usize>()
+        self.image_len
     }
 
     /// Patches of an image.
     #[must_use]
     pub fn positions(&self) -> usize {
-        self.axes.iter().map(Axis::out).product()
+        self.positions
     }
 
     /// Elements of a patch.
@@ -155,7 +160,12 @@ impl Patches {
     /// Calls `f` with each run among some, numbered from 0, and where its line lies in an image; None in
     /// the padding.
     #[inline(always)]
-    fn each_line(&self, runs: Range<usize>, at: [usize; 2], mut f: impl FnMut(usize, Option<usize>)) {
+    fn each_line(
+        &self,
+        runs: Range<usize>,
+        at: [usize; 2],
+        mut f: impl FnMut(usize, Option<usize>),
+    ) {
         let [depth, height, last] = &self.axes;
         let mut channel = runs.start / (depth.kernel * height.kernel);
         let [mut i, mut j] =
@@ -178,7 +188,13 @@ impl Patches {
     ///
     /// # Errors
     /// [`Error::Shape`] when slices do not fit, [`Error::Memory`].
-    pub fn unfold(&self, images: &[f32], first: usize, width: usize, rows: &mut [f32]) -> Result<()> {
+    pub fn unfold(
+        &self,
+        images: &[f32],
+        first: usize,
+        width: usize,
+        rows: &mut [f32],
+    ) -> Result<()> {
         let source = Images { data: images, patches: self, first, width };
         let samples = images.len() / self.image_len() * self.positions();
         source.check(samples)?;
@@ -250,7 +266,8 @@ impl Images<'_> {
         let Self { data, patches, first, width } = self;
         let (len, positions) = (patches.image_len(), patches.positions());
         let is_within = first.checked_add(*width).is_some_and(|end| end <= patches.width());
-        if is_within && samples.is_multiple_of(positions) && data.len() == samples / positions * len {
+        if is_within && samples.is_multiple_of(positions) && data.len() == samples / positions * len
+        {
             return Ok(());
         }
         let expected = format!(
@@ -274,15 +291,21 @@ impl Images<'_> {
     /// Floats that a reader works with.
     pub(super) fn buffer_len(&self) -> usize {
         let (runs, kernel) = (self.runs().len(), self.patches.last().kernel);
-        if self.patches.are_points() { self.width } else { runs * (kernel + self.reach()) }
+        if self.patches.are_points() { self.width } else { runs * kernel + self.lines_len() }
+    }
+
+    /// Floats of the lines: one run more than there are, as all but the last one are read from an
+    /// element on to the same of the next.
+    fn lines_len(&self) -> usize {
+        (self.runs().len() + 1) * self.reach()
     }
 }
 
 /// Reads rows one after another; those of one line share what is read.
 pub(super) struct Reader<'a, 'b> {
     images: Images<'a>,
-    /// Which segment of which line the buffer has.
-    held: Option<usize>,
+    /// Rows whose lines the buffer has.
+    held: Range<usize>,
     lines: &'b mut [f32],
     row: &'b mut [f32],
 }
@@ -290,37 +313,33 @@ pub(super) struct Reader<'a, 'b> {
 impl<'a, 'b> Reader<'a, 'b> {
     /// Reads images with a buffer of [`Images::buffer_len`] floats.
     pub fn new(images: Images<'a>, buffer: &'b mut [f32]) -> Self {
-        let runs = images.runs().len();
-        let held = if images.patches.are_points() { 0 } else { runs * images.reach() };
-        let (lines, row) = buffer.split_at_mut(held);
-        Self { images, held: None, lines, row }
+        let lines = if images.patches.are_points() { 0 } else { images.lines_len() };
+        let (lines, row) = buffer.split_at_mut(lines);
+        lines.iter_mut().rev().take(images.reach()).for_each(|value| *value = 0.0);
+        Self { images, held: 0..0, lines, row }
     }
 
     /// A row of some number.
     #[inline(always)]
     pub fn row(&mut self, number: usize) -> &[f32] {
-        let Images { data, patches, first, width } = self.images;
-        let (image, position) = (number / patches.positions(), number % patches.positions());
-        let data = &data[image * patches.image_len()..][..patches.image_len()];
+        let Images { patches, first, width, .. } = self.images;
         if patches.are_points() {
-            self.read_point(data, position);
+            self.read_point(number);
             return &self.row[..width];
         }
-        let last = patches.last();
-        let (line, at) = (number / last.out(), position % last.out());
-        let segments = last.out().div_ceil(SEGMENT);
-        let segment = line * segments + at / SEGMENT;
-        if self.held != Some(segment) {
-            self.held = Some(segment);
-            self.hold(data, position / last.out(), at / SEGMENT * SEGMENT);
+        if !self.held.contains(&number) {
+            self.hold(number);
         }
-        self.take(at % SEGMENT * last.stride);
+        let last = patches.last();
+        self.take((number - self.held.start) * last.stride);
         &self.row[first % last.kernel..][..width]
     }
 
     #[inline(always)]
-    fn read_point(&mut self, data: &[f32], position: usize) {
-        let Images { patches, first, width, .. } = self.images;
+    fn read_point(&mut self, number: usize) {
+        let Images { data, patches, first, width } = self.images;
+        let (image, position) = (number / patches.positions, number % patches.positions);
+        let data = &data[image * patches.image_len..][..patches.image_len];
         let [depth, height, last] = &patches.axes;
         let (line, w) = (position / last.out(), position % last.out());
         let (d, h) = (line / height.out() * depth.stride, line % height.out() * height.stride);
@@ -332,25 +351,35 @@ impl<'a, 'b> Reader<'a, 'b> {
         }
     }
 
-    /// Copies all that the patches of a segment have, with zeros where they have padding.
+    /// Copies all that the patches beside one have, with zeros where they have padding.
     #[inline(always)]
-    fn hold(&mut self, data: &[f32], line: usize, position: usize) {
-        let Images { patches, .. } = self.images;
+    fn hold(&mut self, number: usize) {
+        let Images { data, patches, .. } = self.images;
         let (last, reach, runs) = (patches.last(), self.images.reach(), self.images.runs());
-        let height = patches.axes[1].out();
+        let (image, position) = (number / patches.positions, number % patches.positions);
+        let data = &data[image * patches.image_len..][..patches.image_len];
+        let (line, at) = (position / last.out(), position % last.out());
+        let (position, height) = (at / SEGMENT * SEGMENT, patches.axes[1].out());
+        let first = number - (at - position);
+        self.held = first..first + SEGMENT.min(last.out() - position);
         // The part of each line that is in the image.
         let from = position * last.stride;
         let before = last.before.saturating_sub(from).min(reach);
         let start = (from + before).saturating_sub(last.before).min(last.size);
         let inside = (reach - before).min(last.size - start);
         let lines = &mut *self.lines;
-        patches.each_line(runs, [line / height, line % height], |run, source| {
-            let to = &mut lines[run * reach..][..reach];
-            let Some(source) = source else { return to.fill(0.0) };
-            to[..before].fill(0.0);
-            to[before..before + inside].copy_from_slice(&data[source + start..][..inside]);
-            to[before + inside..].fill(0.0);
-        });
+        patches.each_line(
+            runs,
+            [line / height, line % height],
+            #[inline(always)]
+            |run, source| {
+                let to = &mut lines[run * reach..][..reach];
+                let Some(source) = source else { return to.fill(0.0) };
+                to[..before].fill(0.0);
+                to[before..before + inside].copy_from_slice(&data[source + start..][..inside]);
+                to[before + inside..].fill(0.0);
+            },
+        );
     }
 
     /// Copies one patch out of the lines, from an element of each.
@@ -360,6 +389,7 @@ impl<'a, 'b> Reader<'a, 'b> {
         match (last.kernel, last.dilation) {
             (1, _) => self.take_runs::<1>(at, reach),
             (2, 1) => self.take_runs::<2>(at, reach),
+            (3, 1) if reach > 3 => self.take_threes(at, reach),
             (3, 1) => self.take_runs::<3>(at, reach),
             (5, 1) => self.take_runs::<5>(at, reach),
             (7, 1) => self.take_runs::<7>(at, reach),
@@ -380,6 +410,30 @@ impl<'a, 'b> Reader<'a, 'b> {
             if let Some(from) = line.get(at..at + KERNEL) {
                 to.copy_from_slice(from);
             }
+        }
+    }
+
+    /// As [`take_runs`](Self::take_runs) for runs of three, in stores of four: four runs at once.
+    #[inline(always)]
+    fn take_threes(&mut self, at: usize, reach: usize) {
+        const RUNS: usize = 4;
+        let (groups, rest) = self.row.as_chunks_mut::<{ 3 * RUNS }>();
+        let mut lines = self.lines[at..].chunks_exact(reach);
+        for to in groups {
+            for run in 0..RUNS {
+                let Some(from) = lines.next().and_then(|line| line.first_chunk::<4>()) else {
+                    break;
+                };
+                if run + 1 < RUNS {
+                    to[3 * run..3 * run + 4].copy_from_slice(from);
+                } else {
+                    to[3 * run..].copy_from_slice(&from[..3]);
+                }
+            }
+        }
+        let (rest, _) = rest.as_chunks_mut::<3>();
+        for (to, line) in rest.iter_mut().zip(lines) {
+            to.copy_from_slice(&line[..3]);
         }
     }
 }

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import mho
 from convolution_cases import DIGITAL, MAPPED, PLAIN, Case, cases
+from mho.exceptions import ArgumentError, ConfigError, InputError, TileError
 from mho.nn import AnalogConv2d, AnalogConv2dMapped
 from mho.nn.modules import conv_nd
 from mho.optim import AnalogSGD
@@ -21,7 +22,9 @@ from mho.simulator.configs import (
     InferenceRPUConfig,
     IOParameters,
     NoiseManagementType,
+    QuantizedTorchInferenceRPUConfig,
     SingleRPUConfig,
+    TorchInferenceRPUConfig,
 )
 
 
@@ -115,7 +118,7 @@ def test_the_bits_of_copied_patches(
     config.mapping.max_input_size, config.mapping.max_output_size = most, most and 2
     cls = (MAPPED if mapped else PLAIN)[case.rank]
     digital = DIGITAL[case.rank](**case.arguments)
-    digital.weight.data.mul_(0.3)  # within the bounds of devices
+    digital.weight.data.mul_(0.1)  # within the bounds of devices
     layer, other = _both(cls.from_digital(digital, config))
     # Products of torch with a single column depend on how it happens to lie in memory.
     assume(all(tile.in_size > 1 and tile.out_size > 1 for tile in layer.analog_tiles()))
@@ -273,3 +276,101 @@ def test_images_that_are_not_finite() -> None:
     y = layer(x)
     assert torch.equal(y.isnan(), other(x).isnan())
     assert y.isnan().any(1).sum() == 9 + 1
+
+
+def _indexed(layer: Any, x: Tensor) -> Any:
+    """Return a copy of the tile of a convolution, which takes images."""
+    layer.recalculate_indexes(x)
+    tile = copy.deepcopy(layer.analog_module)
+    tile.set_indexed(layer.fold_indices, layer.image_sizes)
+    return tile
+
+
+@pytest.mark.parametrize("digital_bias", [True, False])
+@pytest.mark.parametrize("kind", ["pulsed", "inference", "range"])
+def test_a_tile_with_an_index_table(kind: str, digital_bias: bool) -> None:
+    config = CONFIGS[kind]()
+    config.mapping.digital_bias = digital_bias
+    layer = AnalogConv2d(2, 3, 3, 2, 1, rpu_config=config)
+    x = torch.randn(4, 2, 7, 9)
+    tile = _indexed(layer, x)
+    assert (
+        tile.is_indexed() and tile.analog_ctx.use_indexed and not copy.deepcopy(tile).is_indexed()
+    )
+    leaf, leaf_of_layer = (x.clone().requires_grad_() for _ in range(2))
+    y, expected = tile(leaf, (-1, 1, 1)), layer(leaf_of_layer)
+    assert torch.equal(y, expected) and y.shape == (4, 3, 4, 5)
+    d = torch.randn_like(y)
+    y.backward(d)
+    expected.backward(d)
+    torch.testing.assert_close(leaf.grad, leaf_of_layer.grad)
+    if kind == "pulsed":
+        layer.analog_module.apply_trace()
+        tile.apply_trace()
+        assert torch.equal(tile.get_weights()[0], layer.get_weights()[0])
+
+
+def test_products_and_updates_of_a_tile_with_an_index_table() -> None:
+    config = _pulsed()
+    layer = AnalogConv2d(2, 3, 3, 2, 1, bias=False, rpu_config=config)
+    x, d = torch.randn(4, 2, 7, 9), torch.randn(4, 3, 4, 5)
+    tile, other = _indexed(layer, x), layer.analog_module
+    rows = nn.functional.unfold(x, 3, padding=1, stride=2).transpose(1, 2)
+    d_rows = d.flatten(2).transpose(1, 2)
+    y = other.joint_forward(rows).transpose(1, 2).reshape(4, 3, 4, 5)
+    assert torch.equal(tile.joint_forward_indexed(x), y)
+    d_x = nn.functional.fold(other.backward(d_rows).transpose(1, 2), (7, 9), 3, padding=1, stride=2)
+    torch.testing.assert_close(tile.backward_indexed(d), d_x)
+    tile.update_indexed(x, d)
+    other.update(rows, d_rows)
+    assert torch.equal(tile.get_weights()[0], other.get_weights()[0])
+    assert torch.equal(tile.get_pulse_counters(), other.get_pulse_counters())
+    tile.analog_ctx.set_indexed(False)
+    assert not tile.is_indexed() and tile(rows).shape == (4, 20, 3)
+
+
+def test_index_tables_that_do_not_fit_are_refused() -> None:
+    layer = AnalogConv2d(2, 3, 2, rpu_config=InferenceRPUConfig())
+    layer.recalculate_indexes(torch.randn(1, 2, 3, 3))
+    table, sizes = layer.fold_indices, layer.image_sizes
+    assert table is not None and sizes is not None
+    tile = layer.analog_module
+    for indices, image_sizes, error in [
+        (table.long(), sizes, InputError),
+        (table[1:], sizes, InputError),
+        (table + 17, sizes, InputError),
+        (-table, sizes, InputError),
+        (table, sizes[:-1], ArgumentError),
+        (table, [2, 3, 3, 2, 0], ArgumentError),
+        (table, [2, 3, 3, 4, 2], InputError),
+    ]:
+        with pytest.raises(error):
+            tile.set_indexed(indices, image_sizes)
+        assert not tile.is_indexed()
+    with pytest.raises(TileError, match="set_indexed"):
+        tile.update_indexed(torch.randn(1, 2, 3, 3), torch.randn(1, 3, 2, 2))
+    tile.set_indexed(table, sizes)
+    with pytest.raises(InputError, match="index table is for images"):
+        tile(torch.randn(1, 2, 3, 4))
+    with pytest.raises(InputError, match="d_input"):
+        tile.backward_indexed(torch.randn(1, 3, 4))
+    with pytest.raises(TileError, match="reads no indexed images"):
+        torch_layer = AnalogConv2d(2, 3, 2, rpu_config=TorchInferenceRPUConfig())
+        torch_layer.analog_module.set_indexed(table, sizes)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_quantised_periphery_of_mapped_convolutions(bias: bool) -> None:
+    """What is summed or added behind the tiles would not be quantised."""
+    config = QuantizedTorchInferenceRPUConfig()
+    config.mapping.max_input_size = 0 if bias else 20
+    with pytest.raises(ConfigError, match="quantised periphery"):
+        AnalogConv2dMapped(4, 4, 3, bias=bias, rpu_config=config)
+    config.mapping.max_input_size = 0
+    config.forward = IOParameters(is_perfect=True)
+    layer = AnalogConv2dMapped(4, 4, 3, bias=False, rpu_config=config)
+    other = AnalogConv2d(4, 4, 3, bias=False, rpu_config=config)
+    other.set_weights(layer.get_weights()[0])
+    for x in torch.randn(3, 2, 4, 6, 6):
+        y = layer(x)
+        assert torch.equal(y, other(x)) and len(y.unique()) <= 2**8

@@ -53,6 +53,7 @@ class TorchInferenceTile(TileWithPeriphery):
     """
 
     supports_ddp = True
+    supports_indexed = False
     weights_follow_gradient = True
 
     tile: TorchSimulatorTile

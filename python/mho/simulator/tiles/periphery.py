@@ -62,6 +62,7 @@ class TileWithPeriphery(TileModule):
     text is that of the part.
     """
 
+    supports_indexed = True
     weights_follow_gradient: bool = False
     """Whether torch trains the weights by their gradient, instead of an analog optimizer."""
 
@@ -219,7 +220,7 @@ class TileWithPeriphery(TileModule):
         """Return what `forward` returns of inputs that are no images."""
         if OPEN_PASSES and not torch.compiler.is_compiling() and is_in_pass():
             with call_in_pass(self):
-                return TileWithPeriphery.forward_of_rows(self, x_input, tensor_view)
+                return self.forward_of_rows(x_input, tensor_view)
         if tensor_view is not None:
             check_output_view(tensor_view, self.out_size, x_input, self.in_trans, self.out_trans)
         if self._is_torch_code:
@@ -298,12 +299,9 @@ class TileWithPeriphery(TileModule):
         if parameters["out_scaling_alpha"] is not None:
             output = self.scales.apply_out_scaling(output, tensor_view)
         if bias is not None:
-            if tensor_view is not None:
-                output = output + bias.view(tensor_view)
-            elif self.out_trans:
-                output = output + bias.view(self.get_tensor_view(output.dim()))
-            else:
-                output = output + bias
+            if tensor_view is None and self.out_trans:
+                tensor_view = self.get_tensor_view(output.dim())
+            output = output + (bias if tensor_view is None else bias.view(tensor_view))
         return output if self.io_dtype is torch.float32 else output.to(self.io_dtype)
 
     def cast_input(self, x: Tensor) -> Tensor:
@@ -373,7 +371,8 @@ class TileWithPeriphery(TileModule):
             with self.tile.numbered() as call:
                 used = self.in_use(not self.training)
                 back = self.tile.run_backward(scaled, call, not self.training, used)
-        XX
+                back = self.post_backward(back, -1, ctx)
+                return from_rows(back, batch_shape(d_input, self.out_trans), self.in_trans)
 
     def update(self, x_input: Tensor, d_input: Tensor) -> None:
         """Update the weights; on any error nothing is changed.
@@ -536,8 +535,8 @@ class TileWithPeriphery(TileModule):
     def get_pulse_counters(self) -> Tensor:
         """Return how many pulses every crosspoint got, int64 `[2, out_size, x_size]`.
 
-        Index 0 has those down (`x d > 0`), index 1 those up. Coincidences are counted whether or
-        not the weight could follow. The column of an analog bias is the last one.
+        Index 0 has those down, index 1 those up. Coincidences are counted, whatever weights do. The
+        column of an analog bias is the last one.
 
         Raises:
             ConfigError: The device does not count pulses; the message names the field to set.
