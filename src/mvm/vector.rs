@@ -66,11 +66,21 @@ pub(super) fn sum_negative(row: &[f32]) -> f32 {
     fold(row, 0.0, |s, v| s + larger(-v, 0.0), |a, b| a + b)
 }
 
-/// Whether every value is finite.
+/// Whether every value is finite: the exponents of others have all bits.
 #[inline(always)]
 pub(super) fn is_finite(row: &[f32]) -> bool {
-    // 0 unless a value is NaN or infinite.
-    fold(row, 0.0, |s, v| v.mul_add(0.0, s), |a, b| a + b) == 0.0
+    const MAGNITUDE: u32 = u32::MAX >> 1;
+    let mut lanes = [0; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            lanes[lane] = lanes[lane].max(chunk[lane].to_bits() & MAGNITUDE);
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane = (*lane).max(value.to_bits() & MAGNITUDE);
+    }
+    lanes.iter().all(|lane| *lane < f32::INFINITY.to_bits())
 }
 
 /// Sum of squares.

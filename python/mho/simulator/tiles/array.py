@@ -149,8 +149,7 @@ class TileModuleArray(nn.Module):
         check_features(x_input, self.in_size, False, "x_input")
         if tensor_view is not None:
             check_output_view(tensor_view, self.out_size, x_input, False, False)
-        is_grid = tensor_view is None and self.groups == 1
-        grid = grid_of(self, x_input) if is_grid else None
+        grid = grid_of(self, x_input) if tensor_view is None else None
         if grid is not None:
             return forward_together(grid, x_input, self._parameters["bias"])
         output = self._cut.product(self.array, x_input, tensor_view)

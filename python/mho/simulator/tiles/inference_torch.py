@@ -52,6 +52,7 @@ class TorchInferenceTile(TileWithPeriphery):
     it changes those of an unscaled layer; `weight_scaling_lr_compensation` has no effect.
     """
 
+    supports_indexed = False
     weights_follow_gradient = True
 
     tile: TorchSimulatorTile

@@ -324,22 +324,6 @@ class TileModule(nn.Module):
         """Return True: tiles hold floating-point values."""
         return True
 
-    def is_indexed(self) -> bool:
-        """Return whether inputs are images with an index table."""
-        return False
-
-    def set_indexed(self, indices: Tensor, image_sizes: list[int]) -> None:
-        """Refuse: convolutions unfold their images, no tile reads them through an index table.
-
-        Args:
-            indices: Index table.
-            image_sizes: Sizes of input and output images.
-
-        Raises:
-            TileError: Always.
-        """
-        raise TileError(f"{type(self).__name__} reads no indexed images; unfold them")
-
     def _slow_forward(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse to be traced: a trace would freeze passes, ranges and drift of one call.
 
