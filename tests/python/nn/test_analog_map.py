@@ -211,7 +211,7 @@ def test_models_that_are_analog_already() -> None:
 
 def damage(found: Any, path: str, value: Any) -> Any:
     """Return a map with one entry changed, or removed."""
-    found = json.loads(json.dumps(found))
+    found = copy.deepcopy(found)
     *before, last = path.split("/")
     holder = found
     for key in before:
@@ -234,6 +234,7 @@ def damage(found: Any, path: str, value: Any) -> Any:
         ("versions", ..., "expected the keys"),
         ("versions/mho", 3, r"versions\['mho'\] must be text"),
         ("configs", {}, "configs must be a list"),
+        ("configs", [{1}], r"configs\[0\]: is no JSON"),
         ("configs/0/type", "NoConfig", r"configs\[0\]: .*NoConfig.* unknown"),
         ("configs/0/params/forward", 3, r"configs\[0\]: forward"),
         ("layers/head", {}, r"layers\['head'\]: expected the keys"),

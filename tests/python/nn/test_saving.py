@@ -143,6 +143,8 @@ def test_the_way_back_to_digital(tmp_path: Path) -> None:
     model = convert_to_analog(net, None, rules=rules())
     save_analog(model, tmp_path)
     back = convert_to_digital(load_analog(tmp_path, Net))
+    content = json.loads((tmp_path / "analog_map.json").read_text())
+    assert analog_map(convert_by_map(back, content)) == analog_map(model)
     expected = convert_to_digital(model).state_dict()
     assert type(back) is Net and list(back.state_dict()) == list(net.state_dict())
     assert all(torch.equal(value, expected[name]) for name, value in back.state_dict().items())
