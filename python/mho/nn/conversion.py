@@ -125,7 +125,7 @@ def convert_to_analog(
     exclude_modules: Collection[str] | None = ...,
     inplace: bool = ...,
     verbose: bool = ...,
-    rules: Mapping[Key, RPUConfigGeneric | None] | None = ...,
+    rules: Mapping[Any, RPUConfigGeneric | None] | None = ...,
 ) -> AnalogLayerBase: ...
 
 
@@ -142,7 +142,7 @@ def convert_to_analog(
     exclude_modules: Collection[str] | None = ...,
     inplace: bool = ...,
     verbose: bool = ...,
-    rules: Mapping[Key, RPUConfigGeneric | None] | None = ...,
+    rules: Mapping[Any, RPUConfigGeneric | None] | None = ...,
 ) -> nn.Module: ...
 
 
@@ -158,7 +158,7 @@ def convert_to_analog(
     exclude_modules: Collection[str] | None = None,
     inplace: bool = False,
     verbose: bool = False,
-    rules: Mapping[Key, Any] | None = None,
+    rules: Mapping[Any, Any] | None = None,
 ) -> nn.Module:
     """Replace the layers of a model that have an analog counterpart.
 

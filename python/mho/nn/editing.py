@@ -53,7 +53,7 @@ def edit_config(
 
 
 @checked
-def edit_by_rules(model: nn.Module, rules: Mapping[Key, Change]) -> None:
+def edit_by_rules(model: nn.Module, rules: Mapping[Any, Change]) -> None:
     """Change the configurations of tiles by rules, in all of them or, on any error, in none.
 
     Rules are those of `convert_to_analog`, for models that are analog already: the first one that

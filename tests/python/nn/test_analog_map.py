@@ -130,6 +130,25 @@ def test_a_model_without_values() -> None:
     assert not [n for n, v in first.state_dict().items() if not v.equal(second.state_dict()[n])]
 
 
+def test_precision_of_a_model_without_values() -> None:
+    """Layers have the precision of the model, so that they work together with the rest of it."""
+    net = nn.Sequential(nn.Conv1d(2, 4, 3), nn.Flatten(), nn.Linear(8, 4), nn.LSTM(4, 2))
+    net = net.to(torch.bfloat16)
+    config = TorchInferenceRPUConfig()
+    first = convert_to_analog(net, config).eval()
+    for second in (
+        convert_to_analog(copy.deepcopy(net).to("meta"), config),
+        convert_by_map(copy.deepcopy(net).to("meta"), analog_map(first)),
+    ):
+        assert {p.dtype for p in second.parameters()} == {torch.bfloat16}
+        second.load_state_dict(first.state_dict())
+        x = torch.rand(3, 2, 4, dtype=torch.bfloat16)
+        torch.manual_seed(1)
+        expected = first(x)[0]
+        torch.manual_seed(1)
+        assert torch.equal(second.eval()(x)[0], expected)
+
+
 @pytest.mark.parametrize("size", [3, 600])
 def test_tiles_other_than_usual(size: int) -> None:
     """An array where one tile would do, and one tile where the configuration would take several."""
@@ -192,7 +211,7 @@ def test_models_that_are_analog_already() -> None:
 
 def damage(found: Any, path: str, value: Any) -> Any:
     """Return a map with one entry changed, or removed."""
-    found = json.loads(json.dumps(found))
+    found = copy.deepcopy(found)
     *before, last = path.split("/")
     holder = found
     for key in before:
@@ -215,6 +234,7 @@ def damage(found: Any, path: str, value: Any) -> Any:
         ("versions", ..., "expected the keys"),
         ("versions/mho", 3, r"versions\['mho'\] must be text"),
         ("configs", {}, "configs must be a list"),
+        ("configs", [{1}], r"configs\[0\]: is no JSON"),
         ("configs/0/type", "NoConfig", r"configs\[0\]: .*NoConfig.* unknown"),
         ("configs/0/params/forward", 3, r"configs\[0\]: forward"),
         ("layers/head", {}, r"layers\['head'\]: expected the keys"),

@@ -13,10 +13,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from mho.exceptions import AihwkitException, ArgumentError, ConfigError, StateError
+from mho.exceptions import AihwkitException, ArgumentError, ConfigError, StateError, TileError
 from mho.nn import convert_to_analog, load_analog, save_analog
 from mho.nn.saving.tensor_file import DTYPES, TensorFile, write
-from mho.simulator.configs import InferenceRPUConfig, SingleRPUConfig
+from mho.simulator.configs import (
+    InferenceRPUConfig,
+    QuantizedTorchInferenceRPUConfig,
+    SingleRPUConfig,
+    TorchInferenceRPUConfig,
+)
 
 MAP, WEIGHTS = "analog_map.json", "model.safetensors"
 
@@ -151,6 +156,29 @@ def test_names_that_are_missing_or_too_many(folder: Path) -> None:
         with pytest.raises(AihwkitException, match=message):
             load_analog(folder, net, verify=False)
         (folder / WEIGHTS).write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("config", "entry"),
+    [
+        (TorchInferenceRPUConfig(), "tile.weight"),
+        (QuantizedTorchInferenceRPUConfig(), "tile.weight"),
+        (InferenceRPUConfig(), "analog_tile_weights"),
+    ],
+)
+def test_values_that_do_not_fit_a_tile(config: Any, entry: str, tmp_path: Path) -> None:
+    save_analog(convert_to_analog(nn.Linear(3, 2), config), tmp_path)
+    whole = load_file(tmp_path / WEIGHTS)
+    name = f"analog_module.{entry}"
+    for value, message in (
+        (torch.ones(5, 5), "shape|size mismatch"),
+        (torch.full_like(whole[name], float("nan")), "finite"),
+        (None, f"missing.*{entry}"),
+    ):
+        changed = {**whole, name: value}
+        save_file({n: v for n, v in changed.items() if v is not None}, tmp_path / WEIGHTS)
+        with pytest.raises(TileError, match=message):
+            load_analog(tmp_path, lambda: nn.Linear(3, 2), verify=False)
 
 
 # Every number of every type is one of these.

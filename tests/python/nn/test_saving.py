@@ -15,7 +15,10 @@ from torch import Tensor, nn
 import golden
 from mho.exceptions import ArgumentError, StateError
 from mho.nn import (
+    AnalogGRUCell,
     AnalogLinear,
+    AnalogLSTMCell,
+    AnalogRNN,
     AnalogSequential,
     AnalogWrapper,
     analog_map,
@@ -27,15 +30,18 @@ from mho.nn import (
 from mho.nn.conversion import convert_to_digital
 from mho.optim import AnalogSGD
 from mho.simulator.configs import (
+    ChoppedTransferCompound,
     IdealDevice,
     InferenceRPUConfig,
     MappingParameter,
     SingleRPUConfig,
     SoftBoundsDevice,
     TorchInferenceRPUConfig,
+    UnitCellRPUConfig,
     build_config,
 )
 from mho.simulator.presets import ReRamESPreset
+from mho.simulator.tiles.transfer import TorchTransferTile
 from unchanged import IDENTITIES, READOUT, differences, everything
 
 
@@ -143,9 +149,45 @@ def test_the_way_back_to_digital(tmp_path: Path) -> None:
     model = convert_to_analog(net, None, rules=rules())
     save_analog(model, tmp_path)
     back = convert_to_digital(load_analog(tmp_path, Net))
+    content = json.loads((tmp_path / "analog_map.json").read_text())
+    assert analog_map(convert_by_map(back, content)) == analog_map(model)
     expected = convert_to_digital(model).state_dict()
     assert type(back) is Net and list(back.state_dict()) == list(net.state_dict())
     assert all(torch.equal(value, expected[name]) for name, value in back.state_dict().items())
+
+
+def in_torch() -> Any:
+    """A configuration whose tile has tiles inside."""
+    devices = [SoftBoundsDevice(), SoftBoundsDevice()]
+    compound = ChoppedTransferCompound(unit_cell_devices=devices, transfer_every=2)
+    return UnitCellRPUConfig(tile_class=TorchTransferTile, device=compound)
+
+
+LAYERS: dict[str, tuple[Callable[[], nn.Module], Any, tuple[int, ...]]] = {
+    "recurrent": (lambda: AnalogRNN(AnalogLSTMCell, 4, 3), InferenceRPUConfig(), (5, 2, 4)),
+    "analog cells": (lambda: AnalogRNN(AnalogGRUCell, 4, 3, bidir=True), None, (5, 2, 4)),
+    "gated": (lambda: nn.GRU(4, 3, bidirectional=True), InferenceRPUConfig(), (5, 2, 4)),
+    "transposed": (lambda: nn.ConvTranspose1d(4, 3, 2, groups=1), InferenceRPUConfig(), (2, 4, 5)),
+    "grouped": (lambda: nn.Conv1d(4, 2, 3, groups=2), InferenceRPUConfig(), (2, 4, 5)),
+    "two arrays": (lambda: nn.Linear(4, 3), in_torch(), (2, 4)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weights .* are beyond the bounds")
+@pytest.mark.parametrize("case", LAYERS)
+def test_layers_of_all_kinds(case: str, tmp_path: Path) -> None:
+    build, config, shape = LAYERS[case]
+    model: Any = nn.Sequential(build())
+    if config is not None:
+        model = convert_to_analog(model, config)
+    optimizer = AnalogSGD(model.parameters(), lr=0.05)
+    output = model(torch.rand(shape))
+    (output if isinstance(output, Tensor) else output[0]).square().sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    save_analog(model, tmp_path)
+    loaded = load_analog(tmp_path, lambda: nn.Sequential(build()))
+    assert same(loaded, model.eval()) == [] and analog_map(loaded) == analog_map(model)
 
 
 def test_skeletons(tmp_path: Path) -> None:

@@ -320,7 +320,7 @@ class KernelLayer(AnalogLayerBase, _ConvNd):
         layer: KernelT
         if module.weight.is_meta:
             layer = make(**settings)
-            return layer.train(module.training)
+            return layer.train(module.training).to(dtype=module.weight.dtype)
         with weights_follow():
             layer = make(**settings)
         layer.train(module.training)

@@ -193,7 +193,8 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
         check_instance("module", module, nn.Linear)
         sizes = module.in_features, module.out_features, module.bias is not None
         if module.weight.is_meta:
-            return cls(*sizes, rpu_config, tile_module_class).train(module.training)
+            layer = cls(*sizes, rpu_config, tile_module_class).train(module.training)
+            return layer.to(dtype=module.weight.dtype)
         with weights_follow():
             layer = cls(*sizes, rpu_config, tile_module_class).train(module.training)
         with warning_of_clipping(), nobody_sees():

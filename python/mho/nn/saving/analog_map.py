@@ -36,6 +36,9 @@ from mho.simulator.tiles.base import TileModuleBase
 from mho.simulator.tiles.module import TileModule
 
 FORMAT = 1
+FOLDER_KEYS = {"skeleton", "files", "tied", "buffers", "frozen"}
+"""What the file of a saved model has beside the map."""
+
 _KEYS = {"format", "versions", "configs", "layers", "containers", "shared"}
 _LAYER_KEYS = {"class", "config", "tile", "dtype", "tiles"}
 
@@ -237,13 +240,13 @@ def read_map(value: Any) -> AnalogMap:
     """Return a map in a form to work with.
 
     Args:
-        value: Content as `analog_map` returns it; other keys of the folder are not in it.
+        value: Content as `analog_map` returns it, or that of the file of a saved model.
 
     Raises:
         StateError: It is damaged, or of a version that is not known.
         ConfigError: A configuration in it cannot be read; the message names its number.
     """
-    entries = _dict("the map", value)
+    entries = {k: v for k, v in _dict("the map", value).items() if k not in FOLDER_KEYS}
     if "format" not in entries or "layers" not in entries:
         raise StateError("analog map: has no format and no layers, so it is none")
     if type(entries["format"]) is not int or entries["format"] != FORMAT:
@@ -278,6 +281,8 @@ def _configs(value: Any) -> Iterator[RPUConfigBase]:
     for number, config in enumerate(value):
         try:
             yield RPUConfigBase.from_json(json.dumps(config))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise StateError(f"analog map: configs[{number}]: is no JSON: {error}") from error
         except ConfigError as error:
             raise ConfigError(f"analog map: configs[{number}]: {error}") from error
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.module import _IncompatibleKeys
 
-from mho.exceptions import AihwkitException, StateError
+from mho.exceptions import ArgumentError, ConfigError, StateError, TileError
 from mho.nn.modules.location import raise_in_layer
 from mho.nn.replacement import is_layer
 from mho.nn.saving.tensor_file import TensorFile
@@ -144,10 +144,18 @@ def _fill_tile(name: str, tile: Any, names: Sequence[str], source: Source) -> No
     prefix = f"{name}." if name else ""
     state = {full.removeprefix(prefix): source.read(full) for full in names}
     try:
+        # The method of the tile would check all first, to leave the tile as it is on errors.
         with nobody_sees():
-            tile.load_state_dict(state)
-    except AihwkitException as error:
+            missing, unexpected = nn.Module.load_state_dict(tile, state, strict=False)
+        if missing or unexpected:
+            raise StateError(
+                f"the state does not fit {type(tile).__name__}; missing {missing}, unexpected"
+                f" {unexpected}"
+            )
+    except (ConfigError, TileError) as error:
         raise_in_layer(error, name)
+    except (ArgumentError, RuntimeError) as error:  # torch's for the modules inside of a tile
+        raise StateError(f"{error}; in layer {name!r}") from error
 
 
 def _fill_module(name: str, module: nn.Module, names: Sequence[str], source: Source) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mho.exceptions import ConfigError, StateError
-from mho.nn.saving.analog_map import AnalogMap, read_map
+from mho.nn.saving.analog_map import FOLDER_KEYS, AnalogMap, read_map
 from mho.nn.saving.filling import Source, fill, freeze
 from mho.nn.saving.folder import MAP, check_folder, read_json
 from mho.nn.saving.rebuilding import classes_for, rebuilt
@@ -19,9 +19,6 @@ from mho.nn.saving.shards import is_shard_name
 from mho.nn.saving.skeletons import check_filled, skeleton_from
 from mho.nn.saving.tensor_file import TensorFile
 from mho.simulator.parameters.signatures import checked
-
-_OWN_KEYS = {"skeleton", "files", "tied", "buffers", "frozen"}
-"""What the file of the map has beside the map."""
 
 
 @checked
@@ -97,7 +94,7 @@ def _read(folder: Path) -> _Saved:
         raise StateError(f"folder: there is no folder {str(folder)!r}")
     path = folder / MAP
     content = read_json(path)
-    own = {key: content.pop(key, None) for key in _OWN_KEYS}
+    own = {key: content.pop(key, None) for key in FOLDER_KEYS}
     try:
         found = read_map(content)
         files = {

@@ -47,7 +47,8 @@ def convert_by_map(
 
     Args:
         model: Digital model whose modules have the names that are in the map.
-        analog_map: Map as returned by `mho.nn.analog_map`, also after a way through JSON.
+        analog_map: Map as returned by `mho.nn.analog_map`, also after a way through JSON, or the
+            content of ``analog_map.json`` of a saved model.
         inplace: Change the given model instead of a copy. The root may be another object even then.
         analog_classes: Analog classes that the map names beside those that `register_analog`
             knows. Nothing is imported because a map names it.
