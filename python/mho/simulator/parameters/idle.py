@@ -265,7 +265,8 @@ def idle_fields(config: object) -> Iterator[tuple[str, str]]:
     Args:
         config: Configuration of a tile, checked.
     """
-    defaults = _defaults(type(config))
+    cls: Any = type(config)
+    defaults = _defaults(cls)
     yield from _time_steps(getattr(config, "forward", None), defaults.get("forward"))
     for name in _PARTS:
         if (part := getattr(config, name, None)) is not None:
@@ -292,11 +293,12 @@ def _time_steps(forward: Any, usual: Any) -> Iterator[tuple[str, str]]:
 
 
 def _idle_of_part(part: Any, default: Any, path: str) -> Iterator[tuple[str, str]]:
+    cls: Any = type(part)
     if getattr(part, "is_perfect", False) or getattr(part, "mv_type", None) is AnalogMVType.IDEAL:
         return
-    usual = vars(default) if type(default) is type(part) else _defaults(type(part))
+    usual = vars(default) if type(default) is cls else _defaults(cls)
     seen = set()
-    for rule in _rules_of(type(part)):
+    for rule in _rules_of(cls):
         if rule.acts(part):
             continue
         for name in rule.names:

@@ -37,12 +37,12 @@ class ModifiedWeights(Part):
     """
 
     _tile: ModifiedTile
+    _refuses = False
 
     def __init__(self, tile: Any) -> None:
         """Remember the tile; see the base class."""
         super().__init__(tile)
         self._parsed: _core.WeightModifier | None = None
-        self._refuses = False
 
     def follow(self, config: Any) -> None:
         """Forget modified weights if nothing modifies them any more; see the base class."""

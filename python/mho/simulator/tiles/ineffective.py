@@ -44,7 +44,7 @@ def _defaults(cls: type, ignored: tuple[str, ...]) -> tuple[tuple[str, Any], ...
     found = []
     for path in ignored:
         name, *rest = path.split(".")
-        field = {f.name: f for f in dataclasses.fields(cls)}.get(name)  # type: ignore[arg-type]
+        field = {f.name: f for f in dataclasses.fields(cls)}.get(name)
         if field is None:
             continue
         if field.default_factory is not dataclasses.MISSING:
