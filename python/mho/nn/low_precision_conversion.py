@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from mho.exceptions import ArgumentError
+from mho.exceptions import ArgumentError, warn_caller
 from mho.nn.conversion import convert_to_digital
 from mho.nn.low_precision_modules.conversion_utils import (
     DEFAULT_CONVERSIONS,
@@ -15,6 +15,7 @@ from mho.nn.low_precision_modules.conversion_utils import (
 from mho.nn.low_precision_modules.quantization_states import enable_quant_states
 from mho.nn.low_precision_modules.quantized_input_module import QuantizedInputModule
 from mho.nn.modules.base import AnalogLayerBase
+from mho.simulator.digital_low_precision.base_quantized_classes import QuantizedModule
 from mho.simulator.digital_low_precision.config_utils import convert_configs_to_kwargs_dict
 from mho.simulator.parameters.quantization import QuantizationMap, QuantizedModuleConfig
 from mho.simulator.parameters.signatures import checked
@@ -39,6 +40,8 @@ __all__ = [
 def convert_to_quantized(model: nn.Module, quantization_map: QuantizationMap) -> nn.Module:
     """Return a copy of a model whose layers are quantised, with quantisation switched on.
 
+    Warns if the map has no entry for any of them.
+
     Args:
         model: Model; it stays as it is.
         quantization_map: Which layers are quantised and how. An entry for the name of a layer goes
@@ -52,8 +55,22 @@ def convert_to_quantized(model: nn.Module, quantization_map: QuantizationMap) ->
     """
     _check_names(model, quantization_map)
     converted = quantize_model(copy.deepcopy(model), quantization_map)
-    enable_quant_states(converted)
+    if any(isinstance(module, QuantizedModule) for module in converted.modules()):
+        enable_quant_states(converted)
+    elif not _has_entry(model, quantization_map):
+        warn_caller(
+            "nothing was quantised, quantization_map has no entry for a layer of the model;"
+            " append_default_conversions(quantization_map) adds Linear, Conv2d, LayerNorm and"
+            " Embedding with its default_qconfig"
+        )
     return converted
+
+
+def _has_entry(model: nn.Module, quantization_map: QuantizationMap) -> bool:
+    if quantization_map.instance_qconfig_map or quantization_map.input_activation_qconfig_map:
+        return True
+    classes = quantization_map.module_qconfig_map
+    return any(type(module) in classes for module in model.modules())
 
 
 @checked
