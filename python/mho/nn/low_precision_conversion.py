@@ -1,6 +1,7 @@
 """Conversion of digital layers of a model into quantised ones."""
 
 import copy
+from collections.abc import Collection
 from typing import Any
 
 from torch import nn
@@ -69,7 +70,7 @@ def convert_to_quantized(model: nn.Module, quantization_map: QuantizationMap) ->
 def _has_entry(model: nn.Module, quantization_map: QuantizationMap) -> bool:
     if quantization_map.instance_qconfig_map or quantization_map.input_activation_qconfig_map:
         return True
-    classes = quantization_map.module_qconfig_map
+    classes: Collection[Any] = quantization_map.module_qconfig_map
     return any(type(module) in classes for module in model.modules())
 
 
