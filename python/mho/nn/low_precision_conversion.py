@@ -72,8 +72,9 @@ def convert_to_quantized(model: nn.Module, quantization_map: QuantizationMap) ->
     walk.warn()
     if not walk.found:
         warn_caller(
-            "nothing was quantised: no module has an entry in the map, by its name or its very"
-            " class; see append_default_conversions"
+            "nothing was quantised, quantization_map has no entry for a module of the model, by its"
+            " name or its very class; append_default_conversions(quantization_map) adds Linear,"
+            " Conv2d, LayerNorm and Embedding with its default_qconfig"
         )
     enable_quant_states(converted)
     return converted

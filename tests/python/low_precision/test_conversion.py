@@ -35,6 +35,7 @@ from mho.simulator.parameters.quantization import (
     QuantizedModuleConfig,
     WeightQuantConfig,
 )
+from mho.simulator.parameters.range_estimators import RunningMinMaxEstimatorParams
 
 
 def bits(weights: int = 8, acts: int = 8, **weight: Any) -> QuantizationConfig:
@@ -377,3 +378,46 @@ def test_quantize_model_leaves_precision_alone() -> None:
     assert found is net and type(net[0]) is QuantLinear
     x = torch.rand(5, 4)
     assert torch.equal(net(x), nn.functional.linear(x, net[0].weight, net[0].bias))
+
+
+@pytest.mark.parametrize("empty", [QuantizationMap(), QuantizationMap(default_qconfig=bits())])
+def test_map_that_quantises_nothing_says_so(empty: QuantizationMap) -> None:
+    """As one without `append_default_conversions` does."""
+    model = nn.Sequential(nn.Linear(3, 2))
+    with pytest.warns(UserWarning, match="nothing was quantised.*append_default_conversions"):
+        same = convert_to_quantized(model, empty)
+    assert type(same.get_submodule("0")) is nn.Linear
+
+
+def test_map_of_inputs_alone_quantises_something() -> None:
+    inputs = QuantizationMap()
+    inputs.input_activation_qconfig_map["0"] = ActivationQuantConfig(n_bits=4)
+    convert_to_quantized(nn.Sequential(nn.Linear(3, 2)), inputs)
+
+
+@pytest.mark.parametrize("name", [name for name in states.__all__ if name[0].islower()])
+def test_states_of_digital_models_say_that_there_are_none(name: str) -> None:
+    arguments = (True, False) if name == "set_quant_state" else ()
+    with pytest.warns(UserWarning, match="no quantised layers.*convert_to_quantized"):
+        getattr(states, name)(nn.Linear(3, 2), *arguments)
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        (ActivationQuantConfig(), "ActivationQuantConfig()"),
+        (ActivationQuantConfig(8, symmetric=False), None),
+        (WeightQuantConfig(4, per_channel=True), "WeightQuantConfig(n_bits=4, per_channel=True)"),
+        (WeightQuantConfig(range_estimator=RangeEstimators.allminmax), None),
+        (
+            ActivationQuantConfig(range_estimator_params=RunningMinMaxEstimatorParams(0.5)),
+            "ActivationQuantConfig(range_estimator_params=RunningMinMaxEstimatorParams(momentum=0.5))",
+        ),
+    ],
+)
+def test_configurations_print_the_call_that_makes_them(config: Any, text: str | None) -> None:
+    assert text in (None, str(config))
+    names = {cls.__name__: cls for cls in (ActivationQuantConfig, WeightQuantConfig)}
+    names |= {"RunningMinMaxEstimatorParams": RunningMinMaxEstimatorParams}
+    assert eval(str(config), {**names, "RangeEstimators": RangeEstimators}) == config
+    assert "_range_estimator_to_params" not in repr(config)
