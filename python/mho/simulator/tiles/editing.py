@@ -261,12 +261,13 @@ def _found(config: Any, path: str) -> tuple[Any, str]:
 
 def _field(obj: Any, name: str, at: str) -> Any:
     known = vars(obj) if isinstance(obj, (ConfigBase, AttributeConfig)) else {}
+    cls: type = type(obj)
     if isinstance(obj, AttributeConfig):  # some have attributes that only some objects have
-        known = {n: getattr(obj, n) for n in attribute_types(type(obj)) if hasattr(obj, n)} | known
+        known = {n: getattr(obj, n) for n in attribute_types(cls) if hasattr(obj, n)} | known
     if is_property(obj, name):
         return getattr(obj, name)
     if name not in known:
-        names = {*known, *(n for n in dir(type(obj)) if is_property(obj, n))}
+        names = {*known, *(n for n in dir(cls) if is_property(obj, n))}
         public = [n for n in names if not n.startswith("_")]
         close = difflib.get_close_matches(name, public, n=1)
         remedy = f"did you mean {join(at, close[0])!r}?" if close else "there is no such field"
