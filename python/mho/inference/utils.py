@@ -1,8 +1,8 @@
 """Programming and drift of all tiles of a model, whatever its root is."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 from tqdm import tqdm
@@ -10,7 +10,6 @@ from tqdm import tqdm
 from mho.exceptions import ModuleError, warn_caller
 from mho.inference.noise.base import BaseNoiseModel
 from mho.simulator.parameters.signatures import checked
-from mho.simulator.state.transaction import unchanged_on_error
 
 
 @runtime_checkable
@@ -18,9 +17,6 @@ class ProgrammableModule(Protocol):
     """What programming and drift need of an analog module; layers stand above this module."""
 
     training: bool
-
-    def analog_tiles(self) -> Iterable[Any]:
-        """Return the tiles at or below this module."""
 
     def program_analog_weights(
         self, noise_model: BaseNoiseModel | None = None, verbose: bool = False
@@ -32,6 +28,9 @@ class ProgrammableModule(Protocol):
 
     def can_drift(self) -> bool:
         """Return whether there are such tiles."""
+
+    def _unchanged_on_error(self) -> AbstractContextManager[None]:
+        """Return a block that puts all tiles below back if it raises."""
 
 
 @checked
@@ -56,7 +55,9 @@ def program_analog_weights(
     if len(roots) == 1 and verbose:
         roots[0].program_analog_weights(noise_model, verbose)
         return
-    with _all_or_none(roots):
+    with ExitStack() as blocks:
+        for module in roots:
+            blocks.enter_context(module._unchanged_on_error())
         for module in tqdm(roots, "programming", disable=not verbose, unit="layer"):
             module.program_analog_weights(noise_model)
 
@@ -81,14 +82,11 @@ def drift_analog_weights(model: nn.Module, t_inference: float | str = 0.0) -> No
     roots = _analog_roots(model, "drift_analog_weights")
     # Those without drift warn, which only matters if there are no others.
     drifting = [root for root in roots if root.can_drift()]
-    with _all_or_none(roots):
+    with ExitStack() as blocks:
+        for module in drifting:
+            blocks.enter_context(module._unchanged_on_error())
         for module in drifting or roots:
             module.drift_analog_weights(t_inference)
-
-
-def _all_or_none(roots: list[ProgrammableModule]) -> AbstractContextManager[None]:
-    """Return a block that changes all tiles or, if it raises, none."""
-    return unchanged_on_error([tile for root in roots for tile in root.analog_tiles()])
 
 
 def _analog_roots(model: nn.Module, caller: str) -> list[ProgrammableModule]:

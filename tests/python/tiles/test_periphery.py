@@ -374,6 +374,28 @@ def test_update_divides_by_mapping_scales() -> None:
         )
 
 
+def test_the_learning_rate_stays_when_the_scales_change() -> None:
+    """With compensation the raw rate is relative to the scales; no optimizer sets it anew here."""
+    config = FloatingPointRPUConfig()
+    config.mapping.weight_scaling_omega = 0.1
+    config.mapping.weight_scaling_lr_compensation = True
+    tile = build(config, W2, FloatingPointTile)
+    tile.set_learning_rate(0.5)
+    x, d = torch.randn(3, 2), torch.randn(3, 2)
+    for change in (
+        lambda: tile.set_weights(10.0 * torch.tensor(W2)),
+        lambda: tile.set_mapping_scales(3.0),
+        lambda: tile.remap_weights(0.5),
+    ):
+        change()
+        before, _ = tile.get_weights()
+        assert tile.get_learning_rate() == pytest.approx(0.5)
+        tile.update(x, d)
+        torch.testing.assert_close(
+            tile.get_weights()[0], before - 0.5 * d.t() @ x, atol=1e-5, rtol=1e-5
+        )
+
+
 @pytest.mark.parametrize("in_trans", [False, True])
 @pytest.mark.parametrize("out_trans", [False, True])
 @pytest.mark.parametrize("batch", [(), (3,), (3, 2), (0,), (2, 0)])

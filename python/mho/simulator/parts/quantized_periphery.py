@@ -311,5 +311,5 @@ def check_bits(config: Any) -> None:
         try:
             with on_host():
                 RangeFollower().follow_outputs(config.act_quant_config)
-        except ArgumentError as error:
+        except (ArgumentError, TypeError) as error:
             raise ConfigError(f"act_quant_config.range_estimator_params.{error}") from error
