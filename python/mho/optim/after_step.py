@@ -21,8 +21,10 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from mho.exceptions import ModuleError
 from mho.optim.context import AnalogContext, context_of
 from mho.optim.gathering import Member, Round, needs_agreement
+from mho.optim.place_in_model import layer_of
 
 # Powers of the factor of a parameter in the buffers of the optimizers of torch: of its unit are
 # sums of steps, of the square of that sums of squared ones.
@@ -94,7 +96,22 @@ def _tiles_of(optimizer: Optimizer) -> list[Any]:
 
 def _before_any_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     if not torch.compiler.is_compiling():
+        _check_is_whole(optimizer)
         _STARTED[optimizer] = next(_TICKS)
+
+
+def _check_is_whole(optimizer: Optimizer) -> None:
+    """Refuse optimizers of which each process has a part: the work of a tile is that of all."""
+    if type(optimizer).__name__ != "ZeroRedundancyOptimizer":  # importing it takes long
+        return
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    context = next((one for one in map(context_of, parameters) if one is not None), None)
+    if context is not None:
+        raise ModuleError(
+            f"{layer_of(context.analog_tile)}: ZeroRedundancyOptimizer gives each rank other layers"
+            " to step, but analog ones are stepped on all ranks; use the optimizer itself, or give"
+            " it digital layers only"
+        )
 
 
 def _after_any_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:

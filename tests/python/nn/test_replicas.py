@@ -33,6 +33,9 @@ ERRORS = {
                      r"ModuleError: .*rank 0.*rank 1.*same on all ranks"),
     "pulsed_tiles_alone_in_the_wrapper": (r"ModuleError: .*Call prepare_for_ddp\(model\)",),
     "joining_the_model_only": (r"ModuleError: .*Join\(\[model, optimizer\]\)",),
+    "contexts_in_the_wrapper": (r"ModuleError: .*no gradient.*wrap the model itself",),
+    "split_optimizers": (r"(ModuleError: .*'module\.0': ZeroRedundancyOptimizer.*){2}",),
+    "prepared_again": (r"ModuleError: .*weights differ.*ModuleError: .*Join\(",),
     "flat_shards_of_pulsed_tiles": (r"RuntimeError: .*ignored_states",),
     "shards_of_pulsed_tiles": (r"TileModuleError: .*cannot be sharded.*ignored_params",),
 }  # fmt: skip

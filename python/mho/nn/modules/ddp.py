@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mho.exceptions import ModuleError
 from mho.nn.modules.replication import NamedTiles, replicate
 from mho.optim.context import AnalogContext
+from mho.optim.place_in_model import layer_of
 from mho.simulator.parameters.signatures import checked
 from mho.simulator.tiles.module import TileModule
 
@@ -116,6 +117,7 @@ def _preparing(init: Callable[..., None]) -> Callable[..., None]:
     @wraps(init)
     def __init__(self: Any, module: Any, *args: Any, **kwargs: Any) -> None:
         tiles = _named_tiles(module) if isinstance(module, nn.Module) else []
+        _check_owned(module, tiles)
         if tiles and _in_process_group():
             given = signature.bind(self, module, *args, **kwargs).arguments
             mesh = given.get("device_mesh")
@@ -129,6 +131,17 @@ def _preparing(init: Callable[..., None]) -> Callable[..., None]:
 
     __init__.prepares_tiles = True  # type: ignore[attr-defined]
     return __init__
+
+
+def _check_owned(module: Any, tiles: NamedTiles) -> None:
+    """Refuse contexts without their tiles, which are handed over where torch wraps parameters."""
+    owned = {id(tile) for _, tile in tiles}
+    for parameter in module.parameters() if isinstance(module, nn.Module) else ():
+        if isinstance(parameter, AnalogContext) and id(parameter.analog_tile) not in owned:
+            raise ModuleError(
+                f"{layer_of(parameter.analog_tile)}: has no gradient that could be averaged; wrap"
+                " the model itself in DistributedDataParallel"
+            )
 
 
 def _check_parameters(module: nn.Module) -> None:

@@ -30,12 +30,16 @@ def replicate(tiles: NamedTiles, group: Any, copies_state: bool = True) -> None:
     Raises:
         ModuleError: The tiles of the processes differ in kind or size, or a state does not fit.
     """
-    replicas = Replicas(group)
-    if replicas.size > 1 and copies_state:
-        _copy_states(tiles, replicas)
+    all_ = Replicas(group)
+    if all_.size > 1 and copies_state:
+        _copy_states(tiles, all_)
     for _, tile in tiles:
-        separate_streams(tile, replicas.rank)
-        tile.analog_ctx.replicas = replicas
+        separate_streams(tile, all_.rank)
+        # Each its own: parts of a model may be wrapped by themselves.
+        before, now = tile.analog_ctx.replicas, Replicas(group)
+        if before is not None:
+            now.wrapper = before.wrapper
+        tile.analog_ctx.replicas = now
         tile.analog_ctx.common_stream = None
         tile.analog_ctx.batches_seen_everywhere = 0.0
 
