@@ -105,10 +105,8 @@ impl Patches {
         axes.iter().try_for_each(Axis::check)?;
         let mut all = [Axis::NONE; RANK];
         all[RANK - axes.len()..].copy_from_slice(axes);
-        let sizes = all.iter().flat_map(|axis| [axis.size, axis.kernel, axis.out()]);
-        let product = sizes.fold(Some(channels), |product: Option<usize>, size| {
-            product.and_then(|product| product.checked_mul(size))
-        });
+        let mut sizes = all.iter().flat_map(|axis| [axis.size, axis.kernel, axis.out()]);
+        let product = sizes.try_fold(channels, usize::checked_mul);
         if product.is_none_or(|product| product == 0) {
             return Err(refused("must have channels, and sizes whose product can be counted"));
         }

@@ -70,17 +70,9 @@ pub(super) fn sum_negative(row: &[f32]) -> f32 {
 #[inline(always)]
 pub(super) fn is_finite(row: &[f32]) -> bool {
     const MAGNITUDE: u32 = u32::MAX >> 1;
-    let mut lanes = [0; LANES];
-    let (chunks, rest) = row.as_chunks::<LANES>();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            lanes[lane] = lanes[lane].max(chunk[lane].to_bits() & MAGNITUDE);
-        }
-    }
-    for (lane, value) in lanes.iter_mut().zip(rest) {
-        *lane = (*lane).max(value.to_bits() & MAGNITUDE);
-    }
-    lanes.iter().all(|lane| *lane < f32::INFINITY.to_bits())
+    // Of integers the compiler finds the lanes itself, and better ones.
+    let largest = row.iter().fold(0, |largest: u32, v| largest.max(v.to_bits() & MAGNITUDE));
+    largest < f32::INFINITY.to_bits()
 }
 
 /// Sum of squares.

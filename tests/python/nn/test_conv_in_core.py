@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import mho
 from convolution_cases import DIGITAL, MAPPED, PLAIN, Case, cases
+from mho import _core
 from mho.exceptions import ArgumentError, ConfigError, InputError, TileError
 from mho.nn import AnalogConv2d, AnalogConv2dMapped
 from mho.nn.modules import conv_nd
@@ -374,3 +375,22 @@ def test_a_quantised_periphery_of_mapped_convolutions(bias: bool) -> None:
     for x in torch.randn(3, 2, 4, 6, 6):
         y = layer(x)
         assert torch.equal(y, other(x)) and len(y.unique()) <= 2**8
+
+
+def test_patches_of_the_core_check_their_memory() -> None:
+    patches = _core.Patches(2, [(5, 3, 1, 1, 0, 0), (4, 2, 2, 1, 1, 0)])
+    assert (patches.positions, patches.width) == (6, 12)
+    images = torch.randn(3, 2, 5, 4)
+    rows = patches.unfold(images, 0, 12)
+    expected = nn.functional.pad(images, (1, 0)).unfold(2, 3, 1).unfold(3, 2, 2)
+    assert torch.equal(rows, expected.permute(0, 2, 3, 1, 4, 5).reshape(18, 12))
+    assert torch.equal(patches.unfold(images, 3, 4), rows[:, 3:7])
+    assert patches.unfold(images[:0], 0, 12).shape == (0, 12)
+    for wrong in (images[:, :1], images.double(), images.transpose(2, 3), images.flatten()[1:]):
+        with pytest.raises(InputError):
+            patches.unfold(wrong, 0, 12)
+    with pytest.raises(InputError):
+        patches.unfold(images, 9, 4)
+    for axes in ([], [(5, 3, 1, 1, 0, 0)] * 4, [(5, 6, 1, 1, 0, 0)], [(5, 3, 0, 1, 0, 0)]):
+        with pytest.raises(ArgumentError, match="axes"):
+            _core.Patches(2, axes)

@@ -231,7 +231,7 @@ class AnalogConv1dMapped(_AnalogConvNdMapped):
             rpu_config: Configuration of the tiles, `SingleRPUConfig()` by default; its mapping has
                 the largest sizes of a tile.
             tile_module_class: Class of the tiles; by default that of the configuration.
-            use_indexed: Whether patches are read through an index table.
+            use_indexed: Whether tiles are given images.
 
         Raises:
             AnalogBiasConfigError: There is a bias, and ``mapping.digital_bias`` is False.
@@ -286,7 +286,7 @@ class AnalogConv2dMapped(_AnalogConvNdMapped):
             rpu_config: Configuration of the tiles, `SingleRPUConfig()` by default; its mapping has
                 the largest sizes of a tile.
             tile_module_class: Class of the tiles; by default that of the configuration.
-            use_indexed: Whether patches are read through an index table.
+            use_indexed: Whether tiles are given images.
 
         Raises:
             AnalogBiasConfigError: There is a bias, and ``mapping.digital_bias`` is False.
@@ -341,7 +341,7 @@ class AnalogConv3dMapped(_AnalogConvNdMapped):
             rpu_config: Configuration of the tiles, `SingleRPUConfig()` by default; its mapping has
                 the largest sizes of a tile.
             tile_module_class: Class of the tiles; by default that of the configuration.
-            use_indexed: Whether patches are read through an index table.
+            use_indexed: Whether tiles are given images.
 
         Raises:
             AnalogBiasConfigError: There is a bias, and ``mapping.digital_bias`` is False.
