@@ -12,7 +12,15 @@ from typing import Any, Literal, overload
 from torch import nn
 
 from mho.exceptions import AihwkitException, ArgumentError, warn_caller
-from mho.nn.conversion_table import ANALOG_CLASSES, CONVERSIONS, MAPPED_CONVERSIONS, register_analog
+from mho.nn.conversion_table import (
+    ANALOG_CLASSES,
+    CONVERSIONS,
+    MAPPED_CONVERSIONS,
+    DigitalClass,
+    counterpart,
+    register_analog,
+)
+from mho.nn.fused_paths import follow_fused_paths
 from mho.nn.inheritance import (
     computed_names,
     digital_class,
@@ -24,6 +32,7 @@ from mho.nn.leftovers import (
     check_root,
     warn_of_references,
 )
+from mho.nn.modules.attention import PROJECTIONS, AnalogMultiheadAttention
 from mho.nn.modules.base import AnalogLayerBase
 from mho.nn.modules.container import AnalogContainerBase, AnalogSequential, AnalogWrapper
 from mho.nn.modules.conv import AnalogConv1d, AnalogConv2d, AnalogConv3d
@@ -48,15 +57,10 @@ from mho.nn.modules.rnn.converted import (
     ConvertedRNN,
     ConvertedRNNCell,
 )
-from mho.nn.replacement import (
-    Replacement,
-    is_one_layer,
-    submodule,
-    subtrees,
-    warn_of_untied_parameters,
-    without_fused_path,
-)
+from mho.nn.modules.transposed_linear import ConvertedConv1D
+from mho.nn.replacement import Replacement, is_one_layer, submodule, subtrees
 from mho.nn.report import conversion_report
+from mho.nn.ties import warn_of_untied_parameters
 from mho.simulator.parameters.arguments import check_rpu_config, check_tile_module_class
 from mho.simulator.parameters.base import RPUConfigGeneric
 from mho.simulator.parameters.signatures import checked
@@ -75,8 +79,10 @@ __all__ = [
     "AnalogConvTranspose3d",
     "AnalogLinear",
     "AnalogLinearMapped",
+    "AnalogMultiheadAttention",
     "AnalogSequential",
     "AnalogWrapper",
+    "ConvertedConv1D",
     "ConvertedGRU",
     "ConvertedGRUCell",
     "ConvertedLSTM",
@@ -115,7 +121,7 @@ def convert_to_analog(
     module: nn.Module,
     rpu_config: RPUConfigGeneric | None,
     tile_module_class: type | None = ...,
-    conversion_map: dict[type[nn.Module], Any] | None = ...,
+    conversion_map: dict[DigitalClass, Any] | None = ...,
     specific_rpu_config_fun: SpecificConfig | None = ...,
     module_name: str = ...,
     ensure_analog_root: Literal[True] = ...,
@@ -130,7 +136,7 @@ def convert_to_analog(
     module: nn.Module,
     rpu_config: RPUConfigGeneric | None,
     tile_module_class: type | None = ...,
-    conversion_map: dict[type[nn.Module], Any] | None = ...,
+    conversion_map: dict[DigitalClass, Any] | None = ...,
     specific_rpu_config_fun: SpecificConfig | None = ...,
     module_name: str = ...,
     *,
@@ -146,7 +152,7 @@ def convert_to_analog(
     module: nn.Module,
     rpu_config: RPUConfigGeneric | None,
     tile_module_class: type | None = None,
-    conversion_map: dict[type[nn.Module], Any] | None = None,
+    conversion_map: dict[DigitalClass, Any] | None = None,
     specific_rpu_config_fun: SpecificConfig | None = None,
     module_name: str = "",
     ensure_analog_root: bool = True,
@@ -170,14 +176,16 @@ def convert_to_analog(
         module: Model or layer.
         rpu_config: Configuration of the tiles; None takes the default of every layer.
         tile_module_class: Tile or tile array for all layers; by default the configuration chooses.
-        conversion_map: Analog class, with the class method ``from_digital``, of each digital class.
+        conversion_map: Analog class, with the class method ``from_digital``, of each digital class,
+            or of its full name ``"package.module.Class"``.
         specific_rpu_config_fun: Called as ``f(full_name, digital_module, copy_of_rpu_config)`` for
             every module that is converted; returns its configuration, for layers never None if one
             is given.
         module_name: Full name of the given module.
         ensure_analog_root: Wrap a model that is not analog itself in `AnalogWrapper`.
         exclude_modules: Full names of modules that stay digital with everything below them, under
-            all their names; every one must be there.
+            all their names; every one must be there. Projections of attention are
+            ``<name>.q_proj``, ``k_proj``, ``v_proj`` and ``out_proj``.
         inplace: Change the given model instead of a copy. The root may be another object even then.
         verbose: Print a line for every conversion.
 
@@ -205,16 +213,16 @@ def convert_to_analog(
         conversions, rpu_config, tile_module_class, specific_rpu_config_fun, verbose
     )
     _check_excluded(module, module_name, excluded_names)
-    walk = Replacement(replace, subtrees(module, module_name, excluded_names))
+    walk = Replacement(replace, subtrees(module, module_name, excluded_names), excluded_names)
     with warning_of_clipping():
         root = walk.run(module, module_name, module_name not in excluded_names)
     warn_of_untied_parameters(walk.replaced(), root)
     warn_of_references(walk.replaced(), root)
     for name, names in replace.computed:
         warn_of_computed_weights(name, names)
-    if not any(is_one_layer(new) for _, new in walk.replaced()):
+    if not any(is_one_layer(new) and _has_tiles(new) for _, new in walk.replaced()):
         _warn_of_nothing(root, rpu_config)
-    without_fused_path(root)
+    follow_fused_paths(root)
     if ensure_analog_root and module_name == "" and not isinstance(root, AnalogLayerBase):
         root = AnalogWrapper(root)
     return root
@@ -224,7 +232,7 @@ def convert_to_analog(
 class _ToAnalog:
     """Makes the analog module that takes the place of a digital one."""
 
-    conversions: dict[type[nn.Module], Any]
+    conversions: dict[DigitalClass, Any]
     rpu_config: RPUConfigGeneric | None
     tile_module_class: type | None
     choose_config: SpecificConfig | None
@@ -234,7 +242,7 @@ class _ToAnalog:
 
     def __call__(self, name: str, digital: nn.Module) -> nn.Module:
         """Return the analog module, or the digital one where there is none."""
-        analog_class = self.conversions.get(digital_class(digital))
+        analog_class = counterpart(digital_class(digital), self.conversions)
         if analog_class is None:
             return digital
         check_replaceable(digital, name)
@@ -242,12 +250,19 @@ class _ToAnalog:
         if names := computed_names(digital):
             self.computed.append((name, names))
         try:
-            analog: nn.Module = analog_class.from_digital(digital, config, self.tile_module_class)
+            analog: nn.Module = self._made(analog_class, digital, config)
         except AihwkitException as error:
             raise_in_layer(error, name)
         if self.verbose:
             print(f"Converted '{name}' to '{analog_class.__name__}'.")
         return analog
+
+    def _made(self, analog_class: Any, digital: nn.Module, config: Any) -> Any:
+        # The walk goes on with the linear layers of what is opened, if it converts linear layers.
+        opened = getattr(analog_class, "opened", None)
+        if opened is not None and nn.Linear in self.conversions:
+            return opened(digital)
+        return analog_class.from_digital(digital, config, self.tile_module_class)
 
     def _config(self, name: str, digital: nn.Module, analog_class: type) -> Any:
         given = copy.deepcopy(self.rpu_config)
@@ -300,7 +315,9 @@ def convert_to_digital(
             return digital
         return analog
 
-    return Replacement(replace).run(module, module_name)
+    root = Replacement(replace).run(module, module_name)
+    follow_fused_paths(root)
+    return root
 
 
 def _warn_of_nothing(root: nn.Module, rpu_config: RPUConfigGeneric | None) -> None:
@@ -331,7 +348,7 @@ def _check_excluded(module: nn.Module, module_name: str, excluded: set[str]) -> 
     for name in sorted(excluded, key=str):
         below = str(name).removeprefix(prefix)
         is_below = isinstance(name, str) and name.startswith(prefix)
-        if name == module_name or (is_below and submodule(module, below) is not None):
+        if name == module_name or (is_below and _is_there(module, below)):
             continue
         known = [prefix + path for path, _ in module.named_modules() if path]
         close = difflib.get_close_matches(str(name), known, n=1)
@@ -339,7 +356,20 @@ def _check_excluded(module: nn.Module, module_name: str, excluded: set[str]) -> 
         raise ArgumentError(f"exclude_modules: the model has no module {name!r}{hint}")
 
 
-def _check_map(conversions: Any) -> dict[type[nn.Module], Any]:
+def _is_there(module: nn.Module, path: str) -> bool:
+    """Return whether there is a module, or will be one when its parent has been opened."""
+    if submodule(module, path) is not None:
+        return True
+    parent, _, name = path.rpartition(".")
+    above = submodule(module, parent) if parent else module
+    return isinstance(above, nn.MultiheadAttention) and name in PROJECTIONS
+
+
+def _has_tiles(module: nn.Module) -> bool:
+    return any(isinstance(part, TileModule) for part in module.modules())
+
+
+def _check_map(conversions: Any) -> dict[DigitalClass, Any]:
     if not isinstance(conversions, dict):
         raise ArgumentError(
             f"conversion_map: must be a dict of digital to analog classes, got {conversions!r}"
