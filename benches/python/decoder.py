@@ -41,11 +41,24 @@ def decoder(layers: int) -> Any:
     """Return a decoder of the shapes of Llama-3.2-1B, with weights of bfloat16."""
     import transformers
 
+    llama = transformers.models.llama.modeling_llama
     config = transformers.LlamaConfig(
         vocab_size=128256, hidden_size=2048, intermediate_size=8192, num_hidden_layers=layers,
         num_attention_heads=32, num_key_value_heads=8, head_dim=64, tie_word_embeddings=True,
     )  # fmt: skip
-    return transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
+    # Without first weights of float32, nor two of those that are tied.
+    with torch.device("meta"):
+        model = llama.LlamaForCausalLM(config).to(torch.bfloat16)
+    model = model.to_empty(device="cpu").eval()
+    model.tie_weights()
+    model.model.rotary_emb = llama.LlamaRotaryEmbedding(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.fill_(1.0)
+            else:
+                parameter.uniform_(-0.03, 0.03)
+    return model
 
 
 def config_of(part: str) -> Any:

@@ -473,7 +473,7 @@ class TestConstructor:
         with pytest.raises(ArgumentError, match="rpu_config"):
             AnalogMultiheadAttention(8, 2, rpu_config=3)  # type: ignore[arg-type]
         bad = SingleRPUConfig(device=ConstantStepDevice())
-        bad.forward.out_noise = -1.0
+        bad.update.desired_bl = -1
         with pytest.raises(ConfigError):
             AnalogMultiheadAttention(8, 2, rpu_config=bad)
 

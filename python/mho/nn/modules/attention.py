@@ -58,6 +58,10 @@ class AnalogMultiheadAttention(AnalogContainerBase, nn.Module):
     add_zero_attn: bool
     bias_k: Tensor | None
     bias_v: Tensor | None
+    q_proj: nn.Linear
+    k_proj: nn.Linear
+    v_proj: nn.Linear
+    out_proj: nn.Linear
 
     @short_traceback
     def __init__(
@@ -366,7 +370,7 @@ class AnalogMultiheadAttention(AnalogContainerBase, nn.Module):
 
     def _heads(self, projected: Tensor, batch_axis: int) -> Tensor:
         """Return projected vectors as ``[N, num_heads, length, head_dim]``."""
-        split = projected.unflatten(-1, (self.num_heads, self.head_dim))
+        split = projected.reshape(*projected.shape[:2], self.num_heads, self.head_dim)
         return split.permute((0, 2, 1, 3) if batch_axis == 0 else (1, 2, 0, 3))
 
     def _extended(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -398,7 +402,7 @@ def _values(layer: nn.Linear, realistic: bool) -> tuple[Tensor, Tensor | None]:
 
 
 @torch.no_grad()
-def _fill(parameter: nn.Parameter, values: Any, like: Any) -> None:
+def _fill(parameter: Tensor, values: Any, like: Any) -> None:
     """Write values, one below the other, and freeze the parameter as another one is."""
     parameter.copy_(torch.cat(values))
     parameter.requires_grad_(like.requires_grad)

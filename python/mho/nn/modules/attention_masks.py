@@ -35,7 +35,7 @@ def mask_of_scores(
     if attn_mask is not None:
         total = _additive("attn_mask", attn_mask, q.dtype)
         if total.shape == (batch * heads, length, source):
-            total = total.unflatten(0, (batch, heads))
+            total = total.reshape(batch, heads, length, source)
         elif total.shape != (length, source):
             raise InputError(
                 f"attn_mask: expected [{length}, {source}] or [{batch * heads}, {length},"

@@ -36,10 +36,10 @@ class _PackedSource(WeightSource):
     def write(self, values: Tensor) -> None:
         """Write the values of each part; see the base class."""
         with torch.no_grad():
-            for part, own in zip(
-                self._parts, values.split([len(part) for part in self._parts]), strict=True
-            ):
-                part.copy_(own)
+            start = 0
+            for part in self._parts:
+                part.copy_(values[start : start + len(part)])
+                start += len(part)
         self._written, self._read_back = values.clone(), self.read()
 
 

@@ -49,7 +49,8 @@ class ConvertedConv1D(AnalogLinear):
         if f"{_MODULE}.{_NAME}" not in names:
             raise ArgumentError(f"module: must be a {_NAME} of {_MODULE}, got {module!r}")
         # A linear layer with a view of the weights.
-        linear = nn.Linear(*module.weight.shape, True, "meta").train(module.training)
+        rows, columns = module.weight.shape
+        linear = nn.Linear(rows, columns, device="meta").train(module.training)
         linear.weight = nn.Parameter(module.weight.detach().t())
         linear.bias = nn.Parameter(module.bias.detach())
         return super().from_digital(linear, rpu_config, tile_module_class)

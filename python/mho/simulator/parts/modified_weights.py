@@ -82,7 +82,9 @@ class ModifiedWeights(Part):
         self._tile.modified_weights = None
 
     def _hear_of_steps(self) -> None:
-        if self._modifier().acts:
+        params = getattr(self._tile.rpu_config, "modifier", None)
+        # Not what the core reads of it, which takes longer than all else here.
+        if params is not None and params.type is not WeightModifierType.NONE:
             hears_of_all_steps(self._tile)
 
     def after_step(self) -> list[tuple[nn.Parameter, Tensor]]:
