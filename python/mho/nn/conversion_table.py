@@ -109,12 +109,14 @@ def overridden(digital: type[nn.Module], base: type) -> list[str]:
         base: Class that it derives from.
     """
     between = digital.__mro__[: digital.__mro__.index(base)]
+    # What instances have, weights among them, is only declared by the class.
+    declared = {name for cls in base.__mro__ for name in getattr(cls, "__annotations__", ())}
     return [
         name
         for cls in between
         for name, value in vars(cls).items()
         if name not in _HARMLESS
-        and hasattr(base, name)
+        and (name in declared or hasattr(base, name))
         and (callable(value) or inspect.isdatadescriptor(value))
     ]
 
