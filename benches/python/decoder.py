@@ -22,7 +22,7 @@ import torch
 
 PARTS = ("torch", "core", "finetune")
 TOKENS = 32
-STEPS, BATCH, LENGTH = 20, 4, 64
+STEPS, BATCH, LENGTH = 20, 2, 32
 GB = 1e9
 
 
