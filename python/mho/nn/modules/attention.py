@@ -13,7 +13,12 @@ from mho.nn.modules.container import AnalogContainerBase
 from mho.nn.modules.layer_weight import refuse_assignment
 from mho.nn.modules.linear import AnalogLinear
 from mho.nn.modules.packed_weight import packed
-from mho.simulator.parameters.arguments import check_instance
+from mho.simulator.parameters.arguments import (
+    check_flags,
+    check_instance,
+    check_probability,
+    check_size,
+)
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parts.clipping import unwatched
 from mho.simulator.state.ordinary import on_host
@@ -94,21 +99,31 @@ class AnalogMultiheadAttention(AnalogContainerBase, nn.Module):
             tile_module_class: As for `AnalogLinear`.
 
         Raises:
-            ArgumentError: A size is not positive, or cannot be divided by the number of heads, or
-                ``rpu_config`` is no configuration.
+            ArgumentError: A size is no positive integer, or cannot be divided by the number of
+                heads, a choice is no truth value, or ``rpu_config`` is no configuration.
             ConfigError: A value of the configuration is invalid; the message names the field.
         """
         super().__init__()
-        arguments = (
-            embed_dim, num_heads, dropout, bias, add_bias_kv, add_zero_attn, kdim, vdim,
-            batch_first,
-        )  # fmt: skip
+        check_size("embed_dim", embed_dim)
+        check_size("num_heads", num_heads)
+        if embed_dim % num_heads:
+            raise ArgumentError(
+                f"embed_dim: {embed_dim} cannot be divided by num_heads, {num_heads}"
+            )
+        for name, size in (("kdim", kdim), ("vdim", vdim)):
+            if size is not None:
+                check_size(name, size)
+        probability = check_probability("dropout", dropout)
+        flags = check_flags(
+            bias=bias,
+            add_bias_kv=add_bias_kv,
+            add_zero_attn=add_zero_attn,
+            batch_first=batch_first,
+        )
+        arguments: Any = (embed_dim, num_heads, probability, *flags[:3], kdim, vdim, flags[3])
         # Tiles first, and their draws apart: the layer consumes those of torch's only.
         with torch.random.fork_rng(devices=[]):
-            try:
-                self._adopt(nn.MultiheadAttention(*arguments, "meta"))
-            except (AssertionError, TypeError, ValueError, RuntimeError) as error:
-                raise ArgumentError(f"embed_dim, num_heads, kdim, vdim: {error}") from None
+            self._adopt(nn.MultiheadAttention(*arguments, "meta"))
             self._make_analog(rpu_config, tile_module_class)
         with on_host(), unwatched(), nobody_sees():
             drawn = self.opened(nn.MultiheadAttention(*arguments))
@@ -241,30 +256,33 @@ class AnalogMultiheadAttention(AnalogContainerBase, nn.Module):
         Values are read on demand and written through, see `AnalogLinear.weight`. None if keys or
         values have another size, as in torch.
         """
-        return packed([getattr(self, n) for n in INPUTS], "weight") if self._packs() else None
+        return self._packed("weight") if self._qkv_same_embed_dim else None
 
     @property
     def in_proj_bias(self) -> Tensor | None:
         """Bias of the three inputs, ``[3 embed_dim]``, in the same way; None without one."""
-        return packed([getattr(self, n) for n in INPUTS], "bias")
+        return self._packed("bias")
 
     @property
     def q_proj_weight(self) -> Tensor | None:
         """Logical weights of the queries if sizes differ, else None, as in torch."""
-        return None if self._packs() else self.q_proj.weight
+        return None if self._qkv_same_embed_dim else self.q_proj.weight
 
     @property
     def k_proj_weight(self) -> Tensor | None:
         """The same for the keys."""
-        return None if self._packs() else self.k_proj.weight
+        return None if self._qkv_same_embed_dim else self.k_proj.weight
 
     @property
     def v_proj_weight(self) -> Tensor | None:
         """The same for the values."""
-        return None if self._packs() else self.v_proj.weight
+        return None if self._qkv_same_embed_dim else self.v_proj.weight
 
-    def _packs(self) -> bool:
-        return self._qkv_same_embed_dim
+    def _packed(self, name: str) -> Tensor | None:
+        # Inside of a graph torch's layers only ask whether there is something for a fused kernel.
+        if torch.compiler.is_compiling():
+            return None
+        return packed([getattr(self, projection) for projection in INPUTS], name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _VIEWS:
