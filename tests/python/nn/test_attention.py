@@ -442,7 +442,7 @@ class TestConversion:
         torch.save(analog.state_dict(), file)
         file.seek(0)
         other: Any = convert_to_analog(nn.MultiheadAttention(8, 2), InferenceRPUConfig())
-        other.load_state_dict(torch.load(file))
+        other.load_state_dict(torch.load(file, weights_only=True))
         x = torch.randn(3, 2, 8)
         assert torch.equal(analog(x, x, x)[0], other(x, x, x)[0])
 
@@ -561,6 +561,9 @@ def test_noise_and_drift_act_on_every_projection() -> None:
     assert not any(torch.equal(*pair) for pair in zip(before, after, strict=True))
 
 
+@pytest.mark.skipif(
+    torch.__version__ < (2, 5), reason="before torch 2.5 its own transformers are no part of graphs"
+)
 @pytest.mark.parametrize("training", [True, False])
 def test_compiled(training: bool) -> None:
     """No graph breaks, and the tiles are called."""

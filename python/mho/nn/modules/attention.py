@@ -123,7 +123,9 @@ class AnalogMultiheadAttention(AnalogContainerBase, nn.Module):
         arguments: Any = (embed_dim, num_heads, probability, *flags[:3], kdim, vdim, flags[3])
         # Tiles first, and their draws apart: the layer consumes those of torch's only.
         with torch.random.fork_rng(devices=[]):
-            self._adopt(nn.MultiheadAttention(*arguments, "meta"))
+            with torch.device("meta"):
+                empty = nn.MultiheadAttention(*arguments)
+            self._adopt(empty)
             self._make_analog(rpu_config, tile_module_class)
         with on_host(), unwatched(), nobody_sees():
             drawn = self.opened(nn.MultiheadAttention(*arguments))
