@@ -1,6 +1,6 @@
 """Language models: conversion and a pass at the size of one billion weights, and fine-tuning.
 
-    python benches/python/decoder.py [--layers 16] [--parts torch core finetune]
+    python benches/python/decoder.py [--layers 16] [--blocks 12] [--parts torch core finetune]
 
 Each part has a process of its own, so that its peak of memory is its own. Weights are random, the
 shapes are those of Llama-3.2-1B and GPT-2; `transformers` makes the models, nothing is downloaded.

@@ -1,5 +1,8 @@
 """Further families of models: every layer that is converted is called, and none is gone past."""
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,3 +157,12 @@ def test_models_that_multiply_with_weights_themselves() -> None:
             analog(**inputs("tokens"))
     analog = convert_to_analog(digital, exact(), exclude_modules=own)
     analog(**inputs("tokens")).loss.backward()
+
+
+def test_fine_tuning_at_the_width_of_gpt2(tmp_path: Path) -> None:
+    """Twenty steps that lower the loss, which the script checks; two blocks instead of twelve."""
+    script = Path(__file__).parents[3] / "benches" / "python" / "decoder.py"
+    command = [sys.executable, str(script), "--parts", "finetune", "--blocks", "2"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "loss of step 20" in result.stdout
