@@ -88,9 +88,11 @@ def test_equal_to_digital(kind: str, tile: str) -> None:
     assert back.state_dict().keys() == digital.state_dict().keys()
 
 
-@pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.filterwarnings("ignore:.*beyond the bounds of their devices:UserWarning")
-@pytest.mark.parametrize("config", [InferenceRPUConfig, pulsed])
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [*((kind, InferenceRPUConfig) for kind in MODELS), ("gpt2", pulsed), ("vit", pulsed)],
+)
 def test_train_save_load(kind: str, config: Any, tmp_path: Path) -> None:
     analog: Any = convert_to_analog(model_of(kind), config())
     optimizer = AnalogSGD(analog.parameters(), lr=0.1)
