@@ -72,16 +72,26 @@ def test_loop(config: Any, precision: str, tmp_path: Path) -> None:
 
 
 def test_trainer(tmp_path: Path) -> None:
-    model: Any = convert_to_analog(model_of("vit"), InferenceRPUConfig())
-    before = [layer.get_weights()[0] for layer in model.analog_layers()]
-    arguments = transformers.TrainingArguments(
-        output_dir=str(tmp_path), max_steps=2, use_cpu=True, report_to=[], save_strategy="no",
-        per_device_train_batch_size=3, disable_tqdm=True, logging_strategy="no",
-    )  # fmt: skip
-    optimizer = AnalogAdam(model.parameters(), lr=0.01)
-    trainer = transformers.Trainer(
-        model, arguments, train_dataset=data("vit"), optimizers=(optimizer, None)
-    )
-    trainer.train()
-    after = [layer.get_weights()[0] for layer in model.analog_layers()]
-    assert not any(torch.equal(*pair) for pair in zip(before, after, strict=True))
+    """It goes on from a checkpoint bit by bit, noise included."""
+
+    def run(checkpoint: Path | None) -> list[torch.Tensor]:
+        torch.manual_seed(1)
+        model: Any = convert_to_analog(model_of("gpt2"), InferenceRPUConfig())
+        before = [layer.get_weights()[0] for layer in model.analog_layers()]
+        arguments = transformers.TrainingArguments(
+            output_dir=str(tmp_path), max_steps=2, use_cpu=True, report_to=[], save_steps=1,
+            save_strategy="steps", per_device_train_batch_size=3, disable_tqdm=True,
+            logging_strategy="no",
+        )  # fmt: skip
+        optimizer = AnalogAdam(model.parameters(), lr=0.01)
+        trainer = transformers.Trainer(
+            model, arguments, train_dataset=data("gpt2"), optimizers=(optimizer, None)
+        )
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        after = [layer.get_weights()[0] for layer in model.analog_layers()]
+        assert not any(torch.equal(*pair) for pair in zip(before, after, strict=True))
+        return after
+
+    expected = run(None)
+    resumed = run(tmp_path / "checkpoint-1")
+    assert all(torch.equal(*pair) for pair in zip(resumed, expected, strict=True))

@@ -112,6 +112,17 @@ def test_train_save_load(kind: str, config: Any, tmp_path: Path) -> None:
         assert torch.equal(given, expected)
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+def test_folders_of_transformers(kind: str, tmp_path: Path) -> None:
+    analog: Any = convert_to_analog(model_of(kind), EXACT["inference"]())
+    train(analog, kind, AnalogAdam(analog.parameters(), lr=0.01))
+    analog.eval().save_pretrained(tmp_path)
+    other: Any = convert_to_analog(model_of(kind), EXACT["inference"]()).eval()
+    other.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    with torch.no_grad():
+        assert torch.equal(other(**batch_of(kind)).logits, analog(**batch_of(kind)).logits)
+
+
 @pytest.mark.parametrize("kind", GENERATING)
 def test_generate(kind: str) -> None:
     digital, tokens = model_of(kind), batch_of(kind)["input_ids"][:2, :3]
