@@ -115,6 +115,8 @@ VALID: dict[str, Callable[[], Any]] = {
     "analog_model": model,
     "module": lambda: nn.Sequential(nn.Linear(IN, OUT)),
     "digital": lambda: nn.Linear,
+    "embed_dim": lambda: IN,
+    "num_heads": lambda: 2,
     "module_name": lambda: "name",
     "worker": lambda: 0,
     "seed": lambda: 1,

@@ -7,6 +7,7 @@ import mho.simulator.presets  # noqa: F401
 from mho.nn.averaging import match_scales
 from mho.nn.conversion import convert_to_analog, convert_to_digital
 from mho.nn.editing import edit_by_rules, edit_config
+from mho.nn.modules.attention import AnalogMultiheadAttention
 from mho.nn.modules.container import AnalogSequential, AnalogWrapper
 from mho.nn.modules.conv import AnalogConv1d, AnalogConv2d, AnalogConv3d
 from mho.nn.modules.conv_mapped import (
@@ -50,6 +51,7 @@ __all__ = [
     "AnalogLSTMCellCombinedWeight",
     "AnalogLinear",
     "AnalogLinearMapped",
+    "AnalogMultiheadAttention",
     "AnalogRNN",
     "AnalogSequential",
     "AnalogVanillaRNNCell",

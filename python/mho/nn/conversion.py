@@ -12,8 +12,16 @@ from typing import Any, Literal, overload
 from torch import nn
 
 from mho.exceptions import AihwkitException, ArgumentError, warn_caller
-from mho.nn.conversion_table import ANALOG_CLASSES, CONVERSIONS, MAPPED_CONVERSIONS, register_analog
+from mho.nn.conversion_table import (
+    ANALOG_CLASSES,
+    CONVERSIONS,
+    MAPPED_CONVERSIONS,
+    DigitalClass,
+    counterpart,
+    register_analog,
+)
 from mho.nn.copying import copy_around, own_parameters
+from mho.nn.fused_paths import follow_fused_paths
 from mho.nn.inheritance import (
     computed_names,
     digital_class,
@@ -25,6 +33,7 @@ from mho.nn.leftovers import (
     check_root,
     warn_of_references,
 )
+from mho.nn.modules.attention import PROJECTIONS, AnalogMultiheadAttention
 from mho.nn.modules.base import AnalogLayerBase
 from mho.nn.modules.container import AnalogSequential, AnalogWrapper
 from mho.nn.modules.conv import AnalogConv1d, AnalogConv2d, AnalogConv3d
@@ -49,17 +58,12 @@ from mho.nn.modules.rnn.converted import (
     ConvertedRNN,
     ConvertedRNNCell,
 )
-from mho.nn.replacement import (
-    Replacement,
-    is_one_layer,
-    submodule,
-    subtrees,
-    warn_of_untied_parameters,
-    without_fused_path,
-)
+from mho.nn.modules.transposed_linear import ConvertedConv1D
+from mho.nn.replacement import Replacement, is_one_layer, submodule, subtrees
 from mho.nn.report import conversion_report
 from mho.nn.rules import Choices, by_rules, is_one_layer_class, without_rules
 from mho.nn.selection import Key, places, selected
+from mho.nn.ties import warn_of_untied_parameters
 from mho.simulator.parameters.arguments import check_rpu_config, check_tile_module_class
 from mho.simulator.parameters.base import RPUConfigGeneric
 from mho.simulator.parameters.signatures import checked
@@ -78,8 +82,10 @@ __all__ = [
     "AnalogConvTranspose3d",
     "AnalogLinear",
     "AnalogLinearMapped",
+    "AnalogMultiheadAttention",
     "AnalogSequential",
     "AnalogWrapper",
+    "ConvertedConv1D",
     "ConvertedGRU",
     "ConvertedGRUCell",
     "ConvertedLSTM",
@@ -118,7 +124,7 @@ def convert_to_analog(
     module: nn.Module,
     rpu_config: RPUConfigGeneric | None,
     tile_module_class: type | None = ...,
-    conversion_map: dict[type[nn.Module], Any] | None = ...,
+    conversion_map: dict[DigitalClass, Any] | None = ...,
     specific_rpu_config_fun: SpecificConfig | None = ...,
     module_name: str = ...,
     ensure_analog_root: Literal[True] = ...,
@@ -134,7 +140,7 @@ def convert_to_analog(
     module: nn.Module,
     rpu_config: RPUConfigGeneric | None,
     tile_module_class: type | None = ...,
-    conversion_map: dict[type[nn.Module], Any] | None = ...,
+    conversion_map: dict[DigitalClass, Any] | None = ...,
     specific_rpu_config_fun: SpecificConfig | None = ...,
     module_name: str = ...,
     *,
@@ -151,7 +157,7 @@ def convert_to_analog(
     module: nn.Module,
     rpu_config: RPUConfigGeneric | None,
     tile_module_class: type | None = None,
-    conversion_map: dict[type[nn.Module], Any] | None = None,
+    conversion_map: dict[DigitalClass, Any] | None = None,
     specific_rpu_config_fun: SpecificConfig | None = None,
     module_name: str = "",
     ensure_analog_root: bool = True,
@@ -177,14 +183,16 @@ def convert_to_analog(
         rpu_config: Configuration of the tiles; None takes the default of every layer. With rules,
             that of the layers that no rule selects, which stay digital with None.
         tile_module_class: Tile or tile array for all layers; by default the configuration chooses.
-        conversion_map: Analog class, with the class method ``from_digital``, of each digital class.
+        conversion_map: Analog class, with the class method ``from_digital``, of each digital class,
+            or of its full name ``"package.module.Class"``.
         specific_rpu_config_fun: Called as ``f(full_name, digital_module, copy_of_rpu_config)`` for
             every module that is converted; returns its configuration, for layers never None if one
             is given.
         module_name: Full name of the given module.
         ensure_analog_root: Wrap a model that is not analog itself in `AnalogWrapper`.
         exclude_modules: Full names of modules that stay digital with everything below them, under
-            all their names; every one must be there.
+            all their names; every one must be there. Projections of attention are
+            ``<name>.q_proj``, ``k_proj``, ``v_proj`` and ``out_proj``.
         inplace: Change the given model instead of a copy. The root may be another object even then.
         verbose: Print a line for every conversion.
         rules: Configurations by key, in their order; the first rule that selects a layer counts,
@@ -229,16 +237,16 @@ def convert_to_analog(
         module, kept = copy_around(module, layers)
 
     replace = _ToAnalog(conversions, choices, tile_module_class, specific_rpu_config_fun, verbose)
-    walk = Replacement(replace, subtrees(module, module_name, excluded_names))
+    walk = Replacement(replace, subtrees(module, module_name, excluded_names), excluded_names)
     with warning_of_clipping():
         root = walk.run(module, module_name, module_name not in excluded_names)
     warn_of_untied_parameters(walk.replaced(), root)
     warn_of_references(walk.replaced(), root)
     for name, names in replace.computed:
         warn_of_computed_weights(name, names)
-    if not any(is_one_layer(new) for _, new in walk.replaced()):
+    if not any(is_one_layer(new) and _has_tiles(new) for _, new in walk.replaced()):
         _warn_of_nothing(root, rpu_config)
-    without_fused_path(root)
+    follow_fused_paths(root)
     own_parameters(root, kept)
     if ensure_analog_root and module_name == "" and not isinstance(root, AnalogLayerBase):
         root = AnalogWrapper(root)
@@ -249,7 +257,7 @@ def convert_to_analog(
 class _ToAnalog:
     """Makes the analog module that takes the place of a digital one."""
 
-    conversions: dict[type[nn.Module], Any]
+    conversions: dict[DigitalClass, Any]
     choices: Choices
     tile_module_class: type | None
     choose_config: SpecificConfig | None
@@ -336,7 +344,9 @@ def convert_to_digital(
             return digital
         return analog
 
-    return Replacement(replace).run(module, module_name)
+    root = Replacement(replace).run(module, module_name)
+    follow_fused_paths(root)
+    return root
 
 
 def _selected(model: nn.Module, name: str, layers: Key | Collection[Key]) -> set[str]:
@@ -353,12 +363,12 @@ def _selected(model: nn.Module, name: str, layers: Key | Collection[Key]) -> set
     return {place.name for place in places(model, name, ()) if id(place.module) in wanted}
 
 
-def _analog_class(module: nn.Module, conversions: Mapping[type[nn.Module], Any]) -> Any:
+def _analog_class(module: nn.Module, conversions: Mapping[DigitalClass, Any]) -> Any:
     """Return the class that may replace a module, None if there is none."""
-    return conversions.get(digital_class(module))
+    return counterpart(digital_class(module), conversions)
 
 
-def _parts(module: nn.Module, conversions: Mapping[type[nn.Module], Any]) -> Collection[str]:
+def _parts(module: nn.Module, conversions: Mapping[DigitalClass, Any]) -> Collection[str]:
     """Return the names of the linear layers that a module is opened into."""
     cls = _analog_class(module, conversions)
     is_opened = hasattr(cls, "opened") and nn.Linear in conversions
@@ -374,7 +384,7 @@ def _excluded(module: nn.Module, module_name: str, names: set[str]) -> set[int]:
 def _replaced(
     module: nn.Module,
     module_name: str,
-    conversions: Mapping[type[nn.Module], Any],
+    conversions: Mapping[DigitalClass, Any],
     choices: Choices,
     excluded: Collection[int],
 ) -> list[nn.Module]:
@@ -416,7 +426,7 @@ def _check_excluded(module: nn.Module, module_name: str, excluded: set[str]) -> 
     for name in sorted(excluded, key=str):
         below = str(name).removeprefix(prefix)
         is_below = isinstance(name, str) and name.startswith(prefix)
-        if name == module_name or (is_below and submodule(module, below) is not None):
+        if name == module_name or (is_below and _is_there(module, below)):
             continue
         known = [prefix + path for path, _ in module.named_modules() if path]
         close = difflib.get_close_matches(str(name), known, n=1)
@@ -424,7 +434,20 @@ def _check_excluded(module: nn.Module, module_name: str, excluded: set[str]) -> 
         raise ArgumentError(f"exclude_modules: the model has no module {name!r}{hint}")
 
 
-def _check_map(conversions: Any) -> dict[type[nn.Module], Any]:
+def _is_there(module: nn.Module, path: str) -> bool:
+    """Return whether there is a module, or will be one when its parent has been opened."""
+    if submodule(module, path) is not None:
+        return True
+    parent, _, name = path.rpartition(".")
+    above = submodule(module, parent) if parent else module
+    return isinstance(above, nn.MultiheadAttention) and name in PROJECTIONS
+
+
+def _has_tiles(module: nn.Module) -> bool:
+    return any(isinstance(part, TileModule) for part in module.modules())
+
+
+def _check_map(conversions: Any) -> dict[DigitalClass, Any]:
     if not isinstance(conversions, dict):
         raise ArgumentError(
             f"conversion_map: must be a dict of digital to analog classes, got {conversions!r}"

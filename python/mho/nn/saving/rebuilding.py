@@ -10,6 +10,7 @@ from torch import nn
 from mho.exceptions import AihwkitException, StateError
 from mho.nn.conversion_table import ANALOG_CLASSES
 from mho.nn.copying import copy_around, own_parameters
+from mho.nn.fused_paths import follow_fused_paths
 from mho.nn.inheritance import settle
 from mho.nn.leftovers import check_replaceable, check_root, warn_of_references
 from mho.nn.modules.base import AnalogLayerBase
@@ -17,7 +18,7 @@ from mho.nn.modules.construction import weights_follow
 from mho.nn.modules.container import AnalogWrapper
 from mho.nn.modules.layer_weight import io_dtype
 from mho.nn.modules.location import raise_in_layer
-from mho.nn.replacement import Replacement, is_one_layer, submodule, without_fused_path
+from mho.nn.replacement import Replacement, is_one_layer, submodule
 from mho.nn.saving.analog_map import (
     AnalogMap,
     analog_names,
@@ -104,7 +105,7 @@ def rebuilt(
     walk = Replacement(replace)
     root = walk.run(model, "")
     warn_of_references(walk.replaced(), root)
-    without_fused_path(root)
+    follow_fused_paths(root)
     return root
 
 

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from mho import _core
 from mho.exceptions import ConfigError, warn_caller
+from mho.optim.after_step import hears_of_all_steps
+from mho.optim.context import AnalogContext
 from mho.simulator.parameters.arguments import check_flag
 from mho.simulator.parameters.enums import WeightModifierType
 from mho.simulator.parameters.inference import WeightModifierParameter
@@ -24,6 +26,11 @@ class ModifiedTile(PartOwner, Protocol):
 
     logical_weights: LogicalWeights
     modified_weights: Tensor | None
+    analog_ctx: AnalogContext
+
+    @property
+    def modified(self) -> Any:
+        """The part itself."""
 
 
 class ModifiedWeights(Part):
@@ -43,11 +50,13 @@ class ModifiedWeights(Part):
         """Remember the tile; see the base class."""
         super().__init__(tile)
         self._parsed: _core.WeightModifier | None = None
+        self._hear_of_steps()
 
     def follow(self, config: Any) -> None:
         """Forget modified weights if nothing modifies them any more; see the base class."""
         self._parsed = None
         self._refuses = not self._tile.tile.differentiable and _draws_for_samples(config)
+        self._hear_of_steps()
         if getattr(self._tile, _NAME, None) is None or not self._modifier().acts:
             self.forget()
 
@@ -73,6 +82,12 @@ class ModifiedWeights(Part):
     def forget(self) -> None:
         """Drop what was drawn from earlier weights: passes use the weights until the next step."""
         self._tile.modified_weights = None
+
+    def _hear_of_steps(self) -> None:
+        params = getattr(self._tile.rpu_config, "modifier", None)
+        # Not what the core reads of it, which takes longer than all else here.
+        if params is not None and params.type is not WeightModifierType.NONE:
+            hears_of_all_steps(self._tile)
 
     def after_step(self) -> list[tuple[nn.Parameter, Tensor]]:
         """Draw anew from the present weights; see the base class."""
