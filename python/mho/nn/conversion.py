@@ -63,7 +63,7 @@ from mho.nn.replacement import Replacement, is_one_layer, submodule, subtrees
 from mho.nn.report import conversion_report
 from mho.nn.rules import Choices, by_rules, is_one_layer_class, without_rules
 from mho.nn.selection import Key, places, selected
-from mho.nn.ties import warn_of_untied_parameters
+from mho.nn.ties import follow_broken_ties
 from mho.simulator.parameters.arguments import check_rpu_config, check_tile_module_class
 from mho.simulator.parameters.base import RPUConfigGeneric
 from mho.simulator.parameters.signatures import checked
@@ -240,7 +240,7 @@ def convert_to_analog(
     walk = Replacement(replace, subtrees(module, module_name, excluded_names), excluded_names)
     with warning_of_clipping():
         root = walk.run(module, module_name, module_name not in excluded_names)
-    warn_of_untied_parameters(walk.replaced(), root)
+    follow_broken_ties(walk.replaced(), root)
     warn_of_references(walk.replaced(), root)
     for name, names in replace.computed:
         warn_of_computed_weights(name, names)

@@ -11,14 +11,15 @@ UNTIED = "_untied_from"
 """Attribute of an analog layer: what its weights were tied to, by name of its parameter."""
 
 
-def warn_of_untied_parameters(
-    replaced: Iterable[tuple[nn.Module, nn.Module]], model: nn.Module
+def follow_broken_ties(
+    replaced: Iterable[tuple[nn.Module, nn.Module]], model: nn.Module, warns: bool = True
 ) -> None:
-    """Warn if a parameter of a replaced layer is still used elsewhere and no longer tied to it.
+    """Note where a parameter of a replaced layer is still used elsewhere and no longer tied to it.
 
     Args:
         replaced: Digital layers that are no longer part of the model, and their replacements.
         model: Model after the replacement.
+        warns: Whether to warn of each.
     """
     remaining = {id(parameter): name for name, parameter in model.named_parameters()}
     untied: list[nn.Module] = []
@@ -29,11 +30,12 @@ def warn_of_untied_parameters(
                 source = remaining[id(parameter)]
                 vars(new).setdefault(UNTIED, {})[name] = source
                 untied.append(new)
-                warn_caller(
-                    f"{name} of a converted {type(layer).__name__} was tied to {source!r}; analog"
-                    " weights are copies, the tie is broken; name the layer in exclude_modules to"
-                    " keep it digital and tied"
-                )
+                if warns:
+                    warn_caller(
+                        f"{name} of a converted {type(layer).__name__} was tied to {source!r};"
+                        " analog weights are copies, the tie is broken; name the layer in"
+                        " exclude_modules to keep it digital and tied"
+                    )
     _forget_ties(model, untied)
 
 

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from hugging_face import GENERATING, LAYERS, MODELS, VOCABULARY, batch_of, model_of, transformers
 from mho.exceptions import ArgumentError
-from mho.nn import AnalogLinear, conversion_report
+from mho.nn import (
+    AnalogLinear,
+    analog_map,
+    conversion_report,
+    convert_by_map,
+    load_analog,
+    save_analog,
+)
 from mho.nn.conversion import ConvertedConv1D, convert_to_analog, convert_to_digital
 from mho.optim import AnalogAdam, AnalogSGD
 from mho.simulator.configs import (
@@ -121,6 +128,24 @@ def test_folders_of_transformers(kind: str, tmp_path: Path) -> None:
     other.load_state_dict(load_file(tmp_path / "model.safetensors"))
     with torch.no_grad():
         assert torch.equal(other(**batch_of(kind)).logits, analog(**batch_of(kind)).logits)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "vit"])
+def test_folders_and_maps(kind: str, tmp_path: Path) -> None:
+    """Layers and broken ties come back; transformers does not tie again."""
+    analog: Any = convert_to_analog(model_of(kind), EXACT["inference"]()).eval()
+    save_analog(analog, tmp_path)
+    models: list[Any] = [
+        load_analog(tmp_path),
+        load_analog(tmp_path, lambda: model_of(kind)),
+        convert_by_map(model_of(kind), analog_map(analog)),
+    ]
+    with torch.no_grad():
+        expected = analog(**batch_of(kind)).logits
+        for model in models:
+            assert len(conversion_report(model).converted) == LAYERS[kind]
+            model.tie_weights()
+            assert torch.equal(model.eval()(**batch_of(kind)).logits, expected)
 
 
 @pytest.mark.parametrize("kind", GENERATING)

@@ -27,6 +27,7 @@ from mho.nn.saving.analog_map import (
     read_map,
     shared_names,
 )
+from mho.nn.ties import follow_broken_ties
 from mho.simulator.parameters.registry import tile_class
 from mho.simulator.parameters.signatures import checked
 from mho.simulator.parts.clipping import warning_of_clipping
@@ -105,6 +106,8 @@ def rebuilt(
     walk = Replacement(replace)
     root = walk.run(model, "")
     warn_of_references(walk.replaced(), root)
+    # Who loads a state has been warned when the model was converted.
+    follow_broken_ties(walk.replaced(), root, warns=not state_follows)
     follow_fused_paths(root)
     return root
 
