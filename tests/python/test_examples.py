@@ -71,4 +71,4 @@ def test_documented_code_runs(document: Path, tmp_path: Path) -> None:
     for name, source in FILES.get(document.name, {}).items():
         content = (Path(__file__).parent / "data" / source).read_bytes()
         (tmp_path / name).write_bytes(gzip.decompress(content))
-    run_offline(script, folder=tmp_path, timeout=60)
+    run_offline(script, folder=tmp_path, timeout=100)
