@@ -30,8 +30,9 @@ class AnalogMatrix(_LinearOperator):  # type: ignore[misc]
     `matvec`, `rmatvec`, `matmat(X)` of columns, `[in, k]` to `[out, k]`, `A.T`, sums and products
     of operators, so that its solvers take an analog matrix.
 
-    Products have the noise of the configuration in training mode: weight modifiers act, the factor
-    of the drift compensation does not. Nothing is recorded for gradients.
+    Products have the noise of the configuration in training mode: weight modifiers of torch tiles
+    act, those of other tiles, which are drawn by optimizers, do not, nor does the factor of the
+    drift compensation. Nothing is recorded for gradients.
     """
 
     dtype: "np.dtype[Any]"

@@ -374,8 +374,7 @@ def _gather(
     """Put the pairs of all processes in place of those of this one."""
     sizes = [list(map(_size, entries, members)) for entries in tiles]
     for chunk in _chunks([max(of_tile) for of_tile in zip(*sizes, strict=True)]):
-        parts = [part for i in chunk for part in _encoded(sent[i], members[i])]
-        own = torch.cat(parts) if parts else torch.empty(0, dtype=torch.uint8, device="cpu")
+        own = [part for i in chunk for part in _encoded(sent[i], members[i])]
         received = replicas.exchange(own, [sum(of_rank[i] for i in chunk) for of_rank in sizes])
         for i in chunk:
             shares = []
@@ -423,16 +422,15 @@ def _size(entry: Entry, member: Member) -> int:
 
 def _encoded(pairs: list[Pair], member: Member) -> list[Tensor]:
     """Return the bytes of pairs: all inputs, then all errors."""
-    if not pairs:
-        return []
-    tile = member.context.analog_tile
-    inputs = torch.cat([rows_of(pair.x, tile.in_trans).reshape(-1) for pair in pairs])
-    errors = torch.cat([rows_of(pair.d, tile.out_trans).reshape(-1) for pair in pairs])
-    parts = []
-    for values in (inputs, errors):
-        parts.append(values.detach().cpu().view(torch.uint8))
-        rest = _padded(parts[-1].numel()) - parts[-1].numel()
-        parts.append(torch.zeros(rest, dtype=torch.uint8, device="cpu"))
+    tile, parts = member.context.analog_tile, []
+    for values in (
+        [rows_of(pair.x, tile.in_trans) for pair in pairs],
+        [rows_of(pair.d, tile.out_trans) for pair in pairs],
+    ):
+        flat = [value.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for value in values]
+        length = sum(value.numel() for value in flat)
+        rest = torch.zeros(_padded(length) - length, dtype=torch.uint8, device="cpu")
+        parts += [*flat, rest]
     return parts
 
 

@@ -74,28 +74,29 @@ class Replicas:
         text = torch.frombuffer(bytearray(json.dumps(message).encode()), dtype=torch.uint8)
         length = torch.tensor([text.numel()], dtype=torch.int64, device="cpu")
         start = torch.cat([length.view(torch.uint8), text[: _FIRST_PART - _LENGTH]])
-        starts = self.exchange(start, [_FIRST_PART] * self.size)
+        starts = self.exchange([start], [_FIRST_PART] * self.size)
         lengths = [int(part[:_LENGTH].clone().view(torch.int64)) for part in starts]
         kept = [min(n, _FIRST_PART - _LENGTH) for n in lengths]
         rests = [n - m for n, m in zip(lengths, kept, strict=True)]
-        ends = self.exchange(text[_FIRST_PART - _LENGTH :], rests)
+        ends = self.exchange([text[_FIRST_PART - _LENGTH :]], rests)
         told = zip(starts, kept, ends, strict=True)
         texts = [torch.cat([head[_LENGTH : _LENGTH + n], tail]) for head, n, tail in told]
         return [json.loads(text.numpy().tobytes()) for text in texts]
 
-    def exchange(self, own: Tensor, lengths: list[int]) -> list[Tensor]:
+    def exchange(self, own: list[Tensor], lengths: list[int]) -> list[Tensor]:
         """Hand bytes to all processes, and return those of each of them, by rank.
 
         Args:
-            own: Bytes of this process, uint8 `[n]`; may be fewer than its entry of `lengths` says.
+            own: Bytes of this process in parts, uint8 `[n]` each; together they may be fewer than
+                its entry of `lengths` says.
             lengths: Number of bytes of each process, known to all of them.
         """
         longest = max(lengths)
         if longest == 0:
-            return [own[:0] for _ in lengths]
+            return [torch.empty(0, dtype=torch.uint8, device="cpu") for _ in lengths]
         # Groups exchange tensors of one size only.
-        sent = torch.zeros(longest, dtype=torch.uint8, device=self.device)
-        sent[: own.numel()] = own
+        rest = longest - sum(part.numel() for part in own)
+        sent = torch.cat([*own, torch.zeros(rest, dtype=torch.uint8, device="cpu")]).to(self.device)
         received = [torch.empty_like(sent) for _ in lengths]
         distributed.all_gather(received, sent, group=self.group)
         return [part[:n].cpu() for part, n in zip(received, lengths, strict=True)]

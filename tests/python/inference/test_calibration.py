@@ -1,5 +1,6 @@
 """Input ranges from data: exact values, what stays of a calibration, and what an error leaves."""
 
+import contextlib
 import copy
 import pickle
 import re
@@ -329,6 +330,28 @@ def test_error_in_the_block_leaves_everything_as_it_was(cls: Any, enable: bool, 
         raise Interruption
     assert_same(before, state_of(model))
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("cls", [InferenceRPUConfig, TorchInferenceRPUConfig])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_chip_keeps_the_noise_of_its_lines(cls: Any, fails: bool) -> None:
+    """Frozen values of the outputs, which perfect products do without."""
+    config = config_of(cls)
+    config.forward.out_noise, config.forward.out_noise_std = 0.1, 0.5
+    layer = layer_of(config)
+    raw = tile_of(layer).tile
+    before = raw.get_forward_parameters()["out_noise_values"]
+    with contextlib.suppress(ZeroDivisionError), mho.calibrate(layer, Kind.MAX):
+        layer(batches()[0])
+        if fails:
+            raise ZeroDivisionError
+    assert len(before) == 4 and torch.equal(
+        raw.get_forward_parameters()["out_noise_values"], before
+    )
+    layer.analog_module.rpu_config.forward.is_perfect = True
+    layer.analog_module.rpu_config.forward.out_noise = 0.2
+    layer.analog_module.rpu_config.forward.is_perfect = False
+    torch.testing.assert_close(raw.get_forward_parameters()["out_noise_values"], 2.0 * before)
 
 
 def test_no_copies_are_made_of_a_model_that_is_calibrated() -> None:

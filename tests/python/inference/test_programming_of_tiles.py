@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from mho.exceptions import ModuleError
+from mho.exceptions import ModuleError, TileError
 from mho.inference import (
+    BaseNoiseModel,
     GlobalDriftCompensation,
     PCMLikeNoiseModel,
     ReRamCMONoiseModel,
@@ -28,6 +29,7 @@ from mho.simulator.configs import (
     SingleRPUConfig,
     TorchInferenceRPUConfig,
 )
+from mho.simulator.parameters.registry import register_config_class
 
 DAY = 86400.0
 CLASSES = [InferenceRPUConfig, TorchInferenceRPUConfig]
@@ -316,6 +318,49 @@ class Failing(PCMLikeNoiseModel):
         if self.calls % 2 == 0:
             raise RuntimeError("no such device")
         return super().apply_programming_noise_to_conductance(g_target)
+
+
+@register_config_class
+class OwnParameters(BaseNoiseModel):
+    """Draws drift parameters of any kind, which do nothing."""
+
+    def __init__(self, shape: list[int] | None = None, whole: bool = False) -> None:
+        super().__init__()
+        self.shape = [] if shape is None else shape
+        self.whole = whole
+
+    def apply_programming_noise_to_conductance(self, g_target: torch.Tensor) -> torch.Tensor:
+        return g_target
+
+    def generate_drift_coefficients(self, g_target: torch.Tensor) -> torch.Tensor:
+        drawn = torch.rand(self.shape) * 9.0
+        return drawn.long() if self.whole else drawn
+
+    def apply_drift_noise_to_conductance(
+        self, g_prog: torch.Tensor, drift_noise_param: Any, t_inference: float
+    ) -> torch.Tensor:
+        return g_prog + 0.0 * drift_noise_param
+
+
+@pytest.mark.parametrize("shape", [[], [1], [4, 1], [1, 6], [4, 6]])
+def test_own_drift_parameters_are_saved(shape: list[int]) -> None:
+    tile = tile_of(InferenceRPUConfig, OwnParameters(shape), None, torch.rand(4, 6) - 0.5)
+    tile.program_weights()
+    other = tile_of(InferenceRPUConfig, OwnParameters(shape), None, torch.zeros(4, 6))
+    other.load_state_dict(tile.state_dict())
+    other.drift_weights(DAY)
+    for mine, theirs in zip(tile.drift_noise_parameters, other.drift_noise_parameters, strict=True):
+        assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize(("shape", "whole"), [([2, 4, 6], False), ([4, 6], True)])
+def test_drift_parameters_that_no_state_can_have(shape: list[int], whole: bool) -> None:
+    """They are found when the state is saved, not when it is loaded."""
+    model = OwnParameters(shape, whole)
+    tile = tile_of(InferenceRPUConfig, model, None, torch.rand(4, 6) - 0.5)
+    tile.program_weights()
+    with pytest.raises(TileError, match=r"drift_noise_parameters\.0: a state has floating-point"):
+        tile.state_dict()
 
 
 @pytest.mark.parametrize("keep", [False, True])

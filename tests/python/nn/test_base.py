@@ -1,12 +1,8 @@
 """What every analog layer and container can do: find tiles, load, drift, program."""
 
 import copy
-import json
-import subprocess
-import sys
 import typing
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
@@ -516,22 +512,6 @@ class TestDDP:
         seed = layer.analog_module.analog_tile_seed.clone()
         layer.prepare_for_ddp()
         assert torch.equal(layer.analog_module.analog_tile_seed, seed)
-
-    def test_two_processes(self, tmp_path: Path) -> None:
-        """Two ranks end with equal weights although their noise differs."""
-        command = [sys.executable, str(Path(__file__).parent / "ddp_worker.py")]
-        workers = [
-            subprocess.Popen([*command, str(rank), str(tmp_path / "store")], stdout=subprocess.PIPE)
-            for rank in (0, 1)
-        ]
-        first, second = (json.loads(worker.communicate(timeout=100)[0]) for worker in workers)
-        assert len(first) == 10
-        for case, one in first.items():
-            other = second[case]
-            assert one["start"] == other["start"], case
-            assert one["end"] == other["end"], case
-            assert all(new != old for new, old in zip(one["end"], one["start"], strict=True)), case
-            assert one["noise"] != other["noise"], case
 
 
 def test_deepcopy_is_independent(tiny_config: Any) -> None:

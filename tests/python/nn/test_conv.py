@@ -29,7 +29,6 @@ from mho.nn import (
     AnalogConv3d,
     AnalogLinear,
     conversion_report,
-    prepare_for_ddp,
 )
 from mho.nn.conversion import convert_to_analog, convert_to_digital
 from mho.nn.conversion_table import MAPPED_CONVERSIONS
@@ -576,12 +575,6 @@ class TestAsAModule:
             optimizer.step()
             weights.append(layer.get_weights()[0])
         torch.testing.assert_close(*weights, **CLOSE)
-
-    @pytest.mark.parametrize("cls", LAYERS)
-    def test_data_parallel_training_of_pulsed_layers_is_refused(self, cls: Any) -> None:
-        with pytest.raises(ModuleError, match="cannot be synchronised"):
-            prepare_for_ddp(cls(2, 3, 3, rpu_config=SingleRPUConfig()))
-        prepare_for_ddp(cls(2, 3, 3, rpu_config=InferenceRPUConfig()))
 
     @pytest.mark.parametrize("cls", LAYERS)
     def test_life_of_inference_layers(self, cls: Any) -> None:

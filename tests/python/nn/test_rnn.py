@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import rnn as packing
 
-from mho.exceptions import ArgumentError, ConfigError, InputError, ModuleError
+from mho.exceptions import ArgumentError, ConfigError, InputError
 from mho.nn import (
     AnalogGRUCell,
     AnalogLinear,
@@ -21,7 +21,6 @@ from mho.nn import (
     AnalogRNN,
     AnalogVanillaRNNCell,
     conversion_report,
-    prepare_for_ddp,
 )
 from mho.nn.conversion import (
     ConvertedGRU,
@@ -537,13 +536,6 @@ class TestAsModules:
                 continue  # export of core tiles needs torch 2.7
             exported = torch.export.export(network, (x,)).module()
             assert_close(exported(x), expected)
-
-    def test_data_parallel_training(self) -> None:
-        for network in self.networks(SingleRPUConfig()):
-            with pytest.raises(ModuleError, match="cannot be synchronised"):
-                prepare_for_ddp(network)
-        for network in self.networks(InferenceRPUConfig()):
-            prepare_for_ddp(network)
 
     def test_life_of_inference_networks(self) -> None:
         for network in self.networks(InferenceRPUConfig()):

@@ -12,8 +12,11 @@ from mho.nn import (
     AnalogLinear,
     AnalogLSTMCell,
     AnalogRNN,
+    AnalogSequential,
+    convert_to_analog,
+    prepare_for_ddp,
 )
-from mho.optim import AnalogSGD
+from mho.optim import AnalogAdam, AnalogOptimizer, AnalogSGD
 from mho.simulator.configs import (
     IdealDevice,
     InferenceRPUConfig,
@@ -32,6 +35,7 @@ from replicas.support import (
     rank,
     share,
     split,
+    state_of,
     step,
 )
 
@@ -121,3 +125,77 @@ def diffusing_inference_tiles() -> Any:
             with torch.no_grad():
                 ddp.module(x)
     return {"digest": ddp.module[0].get_weights()[0].tolist()}
+
+
+# --- roots and optimizers ---------------------------------------------------------------------
+
+
+class Net(nn.Module):
+    """Any module as root."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.LayerNorm(8))
+        self.head = nn.Linear(8, 3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits."""
+        return self.head(self.body(x))
+
+
+def layers() -> list[nn.Module]:
+    """Return analog and digital layers, one of them an array of tiles."""
+    return [
+        AnalogLinear(6, 8, rpu_config=split(InferenceRPUConfig(), 4)),
+        nn.Tanh(),
+        nn.Linear(8, 8),
+        AnalogLinear(8, 3, rpu_config=InferenceRPUConfig()),
+    ]
+
+
+def one_by_one() -> nn.Module:
+    """Return a plain root whose layers were prepared by themselves before."""
+    root = nn.Sequential(*layers())
+    for layer in root:
+        if isinstance(layer, AnalogLinear):
+            layer.prepare_for_ddp()
+    return prepare_for_ddp(root)
+
+
+ROOTS: dict[str, Callable[[], nn.Module]] = {
+    "layer": lambda: AnalogLinear(6, 3, rpu_config=InferenceRPUConfig()),
+    "AnalogSequential": lambda: AnalogSequential(*layers()),
+    "converted": lambda: convert_to_analog(Net(), InferenceRPUConfig()),
+    "Sequential": lambda: nn.Sequential(*layers()),
+    "one by one": one_by_one,
+    "inner": lambda: nn.Sequential(convert_to_analog(Net(), InferenceRPUConfig())),
+}
+OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
+    "SGD": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.5),
+    "AdamW": lambda p: torch.optim.AdamW(p, lr=0.01),
+    "AnalogSGD": lambda p: AnalogSGD(p, lr=0.1),
+    "AnalogAdam": lambda p: AnalogAdam(p, lr=0.01),
+    "AnalogOptimizer": lambda p: AnalogOptimizer(torch.optim.RMSprop, p, lr=0.01),
+}
+
+
+def train(root: str, optimizer: str) -> dict[str, Any]:
+    """Train for some steps; every parameter moves."""
+    ddp = DDP(built(ROOTS[root]))
+    x = batches(3, 8, 6)
+    start = [p.detach().clone() for p in ddp.parameters() if p.requires_grad]
+    by = OPTIMIZERS[optimizer](ddp.parameters())
+    with torch.no_grad():
+        noise = ddp(x[0]).tolist()  # of the same inputs on both ranks
+    for batch in x:
+        step(ddp, by, share(batch))
+    end = [p.detach() for p in ddp.parameters() if p.requires_grad]
+    moved = not any(map(torch.equal, start, end))
+    return {"digest": state_of(ddp), "moved": moved, "differs": noise}
+
+
+for _root, _optimizer in [
+    *((root, "SGD") for root in ROOTS),
+    *(("AnalogSequential", name) for name in OPTIMIZERS if name != "SGD"),
+]:
+    CASES[f"root: {_root}, {_optimizer}"] = lambda _root=_root, _by=_optimizer: train(_root, _by)

@@ -1,6 +1,7 @@
 """States, saved and loaded."""
 
 import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -164,7 +165,7 @@ def seeds_in_states() -> Any:
     """Every rank saves the streams of rank 0; copies and other models know nothing of ranks."""
     model = nn.Sequential(mixed(), AnalogLinear(3, 3, rpu_config=in_python(), bias=False))
     DDP(model)
-    copied = copy.deepcopy(model)
+    copied = pickle.loads(pickle.dumps(copy.deepcopy(model)))
     again = copy.deepcopy(copied)
     again.load_state_dict(copied.state_dict())
     fresh = nn.Sequential(mixed(), AnalogLinear(3, 3, rpu_config=in_python(), bias=False))

@@ -161,6 +161,16 @@ _FOR_SAMPLES = (
     "modifier.per_batch_sample: a tile of the core draws once for a mini-batch and refuses passes"
     " in training; use TorchInferenceRPUConfig, or set it to False"
 )
+_COARSE = (
+    "modifier.res: a tile of the core takes it as the distance of two levels: above one it exceeds"
+    " all weights, from two on they become zero. Only torch tiles take it as a number of levels;"
+    " use 2 / res for as many"
+)
+_ROUNDING = (
+    WeightModifierType.DISCRETIZE,
+    WeightModifierType.DISCRETIZE_ADD_NORMAL,
+    WeightModifierType.DOREFA,
+)
 _warned: set[str] = set()
 
 
@@ -189,6 +199,13 @@ def check_modifier(config: Any) -> None:
     if params is None:
         return
     modifier.parsed(params)
-    if _draws_for_samples(config) and _FOR_SAMPLES not in _warned:
-        warn_caller(_FOR_SAMPLES)
-        _warned.add(_FOR_SAMPLES)
+    if _draws_for_samples(config):
+        _warn_once(_FOR_SAMPLES)
+    if params.res > 1.0 and params.type in _ROUNDING:
+        _warn_once(_COARSE)
+
+
+def _warn_once(message: str) -> None:
+    if message not in _warned:
+        warn_caller(message)
+        _warned.add(message)

@@ -90,9 +90,14 @@ class Programming(Part):
             _WEIGHTS: Entry((matrix,), required=False),
             _BASELINE: Entry(alpha, required=False),
             # An empty tensor stands for a device that does not drift.
-            f"{_PARAMETERS}.*": Entry(((0,), matrix), required=False),
+            f"{_PARAMETERS}.*": Entry(((0,), *self._parameter_shapes()), required=False),
             f"{_CONDUCTANCES}.*": Entry((matrix,), required=False),
         }
+
+    def _parameter_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Return the shapes of drift parameters: one per device, row or column, or one for all."""
+        rows, columns = self._tile.out_size, self.drift_readout_size()
+        return (rows, columns), (rows, 1), (1, columns), (1,), ()
 
     def store(self, name: str, value: Tensor | None) -> None:
         """Take over an entry; see the base class."""
@@ -114,15 +119,24 @@ class Programming(Part):
         """Return the entries of a saved state that are no buffers.
 
         Raises:
-            TileError: A noise model has drawn something that is no tensor.
+            TileError: A noise model has drawn something that no state can have.
         """
         entries = {}
+        shapes = self._parameter_shapes()
         listed = [(_PARAMETERS, i, value) for i, value in enumerate(self._parameters())]
         listed += [(_CONDUCTANCES, i, value) for i, value in enumerate(self._conductances())]
         for listing, i, value in listed:
             name = f"{listing}.{i}"
             if value is not None and not isinstance(value, Tensor):
                 raise TileError(f"{name}: expected a tensor or None, got {type(value).__name__}")
+            if value is not None and (
+                not value.is_floating_point() or tuple(value.shape) not in (*shapes, (0,))
+            ):
+                raise TileError(
+                    f"{name}: a state has floating-point numbers of shape"
+                    f" {' or '.join(map(str, shapes))}, but the noise model has drawn"
+                    f" {value.dtype} {tuple(value.shape)}"
+                )
             entries[name] = torch.empty(0, device="cpu") if value is None else value
         return entries
 

@@ -66,7 +66,7 @@ def warn_of_switched_off(tile_class: str, config: object) -> None:
         if changed:
             warn_caller(
                 f"{tile_class}: {', '.join(changed)} without effect, {field}.type is NONE;"
-                f" choose a {type(value.type).__name__}"
+                f" choose one of {type(value.type).__name__}"
             )
         _warned.update((tile_class, path) for path in changed)
 
