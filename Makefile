@@ -103,6 +103,10 @@ bench: $(EXTENSION) ## Measure the speed, write out/bench.json
 	$(BIN)/python benches/python/run.py
 	cargo bench --package mho-benches -- --warm-up-time 0.5 --measurement-time 1 --sample-size 10
 
+.PHONY: bench-models
+bench-models: $(EXTENSION) ## Convert a decoder of a billion weights and fine-tune GPT-2: 8 GB, ten minutes
+	$(BIN)/python benches/python/decoder.py
+
 .PHONY: bench-gpu
 bench-gpu: ## Measure the speed on a graphics processor, write out/bench-gpu.json
 	$(MAKE) --no-print-directory dev RUST_PROFILE=dist

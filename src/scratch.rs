@@ -14,6 +14,7 @@ thread_local! {
     static FLOATS: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
     static WORDS: RefCell<Vec<Vec<u64>>> = const { RefCell::new(Vec::new()) };
     static HALVES: RefCell<Vec<Vec<u32>>> = const { RefCell::new(Vec::new()) };
+    static BYTES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Largest buffer that is kept for the next call.
@@ -43,6 +44,14 @@ pub fn words<R>(len: usize, f: impl FnOnce(&mut [u64]) -> Result<R>) -> Result<R
 /// As for [`floats`].
 pub fn halves<R>(len: usize, f: impl FnOnce(&mut [u32]) -> Result<R>) -> Result<R> {
     with(&HALVES, len, f)
+}
+
+/// Runs `f` with `len` bytes of unspecified content.
+///
+/// # Errors
+/// As for [`floats`].
+pub fn bytes<R>(len: usize, f: impl FnOnce(&mut [u8]) -> Result<R>) -> Result<R> {
+    with(&BYTES, len, f)
 }
 
 fn with<T: Copy + Default, R>(

@@ -19,8 +19,8 @@ from report import HEADER, format_row
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 GROUPS = (
-    "products", "updates", "bounds", "cells", "networks", "training", "operations", "memory",
-    "options",
+    "products", "updates", "bounds", "cells", "networks", "convolutions", "training", "operations",
+    "memory", "options",
 )  # fmt: skip
 
 
@@ -30,6 +30,7 @@ def rows(threads: int, groups: list[str], peer: bool, steps: int) -> Iterator[ob
     import torch
 
     import cells
+    import convolutions
     import mho
     import networks
     import operations
@@ -61,6 +62,10 @@ def rows(threads: int, groups: list[str], peer: bool, steps: int) -> Iterator[ob
         yield from networks.step_rows(libraries, threads)
         yield from networks.layer_rows(libraries, threads)
         yield from networks.gain_rows(libraries[0], threads)
+    if "convolutions" in groups:
+        yield from convolutions.layer_rows(libraries, threads)
+        yield from convolutions.group_rows(libraries, threads)
+        yield from convolutions.lenet_rows(libraries, threads)
     if "operations" in groups:
         yield from operations.tile_rows(libraries[0], threads)
         yield operations.write_noise_row(libraries[0], threads)

@@ -1,7 +1,9 @@
 """Analog in-memory computing for PyTorch: layers whose weights are conductances.
 
 Subpackages are loaded at their first use, since torch takes a second: `mho.nn`, `mho.optim`,
-`mho.simulator`, `mho.inference`, `mho.linalg`, `mho.utils`, `mho.compat`.
+`mho.simulator`, `mho.inference`, `mho.linalg`, `mho.utils`, `mho.compat`. What is in them is
+imported by name, such as `mho.simulator.configs`, `mho.inference.calibration` or
+`mho.utils.visualization`.
 """
 
 import importlib

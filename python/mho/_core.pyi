@@ -7,6 +7,7 @@ from torch import Tensor
 
 __all__ = [
     "GpuTile",
+    "Patches",
     "TileSpec",
     "WeightModifier",
     "__version__",
@@ -98,6 +99,21 @@ class TileSpec:
     def line_names(self, backward: bool) -> list[str]: ...
     def construct_into(self, seed: int, weight: Tensor, hidden: dict[str, Tensor]) -> None: ...
     def construct_lines(self, backward: bool, seed: int) -> dict[str, bytearray]: ...
+
+@final
+class Patches:
+    """Where the patches of a convolution lie in images of one size, with zeros around them.
+
+    An axis is a tuple of size, kernel, stride, dilation, zeros before and zeros behind.
+    """
+
+    def __new__(cls, channels: int, axes: list[tuple[int, int, int, int, int, int]]) -> Patches: ...
+    @property
+    def positions(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    def unfold(self, images: Tensor, first: int, width: int) -> Tensor:
+        """Return patches as rows, with ``width`` elements from ``first`` on of each."""
 
 @final
 class WeightModifier:
@@ -252,16 +268,30 @@ def forward_grid(
     samples: int,
     is_test: bool,
     offset: Tensor | None = None,
+    groups: int = 1,
+    patches: Patches | None = None,
 ) -> tuple[Tensor, list[int]]:
     """Number a call of each tile of a layer; return the outputs of all, and the numbers.
 
-    The outputs of one part stand side by side, those of the parts are summed in their order, and
-    the offset is added at last. A tile is a tuple of specification, inputs ``[samples, columns]``,
-    the first column that it takes, weights, seed, calls, lines, mask and factors.
+    The outputs of one part stand side by side, those of the parts of a group are summed in their
+    order, those of groups stand side by side, and the offset is added at last. A tile is a tuple of
+    specification, inputs ``[samples, columns]``, the first column that it takes, weights, seed,
+    calls, lines, mask and factors. With patches inputs are images, columns elements of a patch, and
+    outputs and masks ``[images, outputs, positions]``.
     """
 
-def backward_grid(parts: list[list[_GridTile]], samples: int, is_test: bool) -> Tensor:
-    """Return transposed products in the same way; tiles have the number of their call."""
+def backward_grid(
+    parts: list[list[_GridTile]],
+    samples: int,
+    is_test: bool,
+    groups: int = 1,
+    patches: Patches | None = None,
+) -> Tensor:
+    """Return transposed products in the same way; tiles have the number of their call.
+
+    With patches inputs are ``[images, outputs, positions]``, and the products are added up in
+    images ``[images, elements]``.
+    """
 
 def all_finite(*values: Tensor) -> bool:
     """Return whether no value of a contiguous float32 tensor is NaN or infinite."""

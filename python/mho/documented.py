@@ -9,7 +9,7 @@ import ast
 import inspect
 import itertools
 from textwrap import dedent, indent
-from typing import Any, TypeVar
+from typing import Any, SupportsIndex, TypeVar
 
 ClassT = TypeVar("ClassT", bound=type)
 
@@ -23,17 +23,28 @@ def documented(cls: ClassT) -> ClassT:
     Returns:
         The class.
     """
-    cls.__doc__ = _FieldTexts(cls, cls.__doc__ or "")  # type: ignore[assignment]
+    cls.__doc__ = _FieldTexts(cls, cls.__doc__ or "")
     return cls
 
 
-class _FieldTexts:
-    """Documentation of a class, put together at its first use: reading sources takes time."""
+class _FieldTexts(str):
+    """Documentation of a class, put together at its first use: reading sources takes time.
 
-    def __init__(self, cls: type, summary: str) -> None:
-        self._cls = cls
-        self._summary = summary
-        self._whole: str | None = None
+    As an attribute it is the whole text. `help` takes that of an enumeration past its attributes,
+    expects a string, and expands its tabs first.
+    """
+
+    _cls: type
+    _summary: str
+    _whole: str | None
+
+    def __new__(cls, owner: type, summary: str) -> "_FieldTexts":
+        self = super().__new__(cls, summary)
+        self._cls, self._summary, self._whole = owner, summary, None
+        return self
+
+    def expandtabs(self, tabsize: SupportsIndex = 8) -> str:
+        return self.__get__(None, self._cls).expandtabs(tabsize)
 
     def __get__(self, instance: object, owner: type) -> str:
         if self._whole is None:

@@ -15,7 +15,6 @@ _MODULES = (
     "simulator.tiles.utils",
     "utils.analog_info",
     "utils.fitting",
-    "utils.legacy",
 )
 _NAMES = {
     "simulator.configs.devices": ("parameters_to_bindings",),
@@ -33,6 +32,7 @@ _NAMES = {
     ),
     "simulator.tiles.analog": ("AnalogTileWithoutPeriphery",),
     "simulator.tiles.rpucuda": ("MAP_TILE_CLASS_TO_CUDA",),
+    "utils.legacy": ("convert_legacy_checkpoint",),
 }
 
 MODULES = frozenset(f"{__package__}.{name}" for name in _MODULES)

@@ -1,7 +1,7 @@
 //! What the stages of one call share.
 
-use super::columns::Columns;
 use super::direction::Direction;
+use super::inputs::Inputs;
 use super::lines::Lines;
 use super::management::Sample;
 use super::matrix::Matrix;
@@ -16,7 +16,7 @@ pub(super) struct Call<'a> {
     pub sizes: Sizes,
     pub weights: Matrix<'a>,
     pub lines: Lines<'a>,
-    pub x: Columns<'a>,
+    pub x: Inputs<'a>,
     pub bias: Option<f32>,
     pub key: Key,
     /// Scales by the running average, one per sample, where that is used.
@@ -52,19 +52,12 @@ impl Call<'_> {
         }
     }
 
-    /// The input of one sample.
-    #[inline(always)]
-    pub fn sample(&self, number: usize) -> Sample<'_> {
-        Sample { given: self.x.row(number), bias: self.bias }
-    }
-
     /// The scale of one sample in pass number `pass`.
     #[inline(always)]
-    pub fn scale(&self, number: usize, pass: u32) -> f32 {
-        let sample = self.sample(number);
+    pub fn scale(&self, number: usize, sample: &Sample<'_>, pass: u32) -> f32 {
         if self.mvm.repeats.worst_case(pass) {
-            return self.mvm.scale.worst_case(&sample);
+            return self.mvm.scale.worst_case(sample);
         }
-        self.mvm.scale.of(&sample, self.averages.get(number).copied().unwrap_or(0.0))
+        self.mvm.scale.of(sample, self.averages.get(number).copied().unwrap_or(0.0))
     }
 }

@@ -1,5 +1,7 @@
 //! Columns of a matrix.
 
+use crate::error::{Error, Result};
+
 /// Some columns of a matrix of rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Columns<'a> {
@@ -26,9 +28,14 @@ impl<'a> Columns<'a> {
         &self.data[number * self.stride + self.first..][..self.width]
     }
 
-    /// Whether there are `rows` rows, and no others.
-    pub(super) fn fits(&self, rows: usize) -> bool {
-        let is_within = rows == 0 || self.first + self.width <= self.stride;
-        self.data.len() == rows * self.stride && is_within
+    /// Checks that there are `rows` rows, and no others.
+    pub(super) fn check(&self, rows: usize) -> Result<()> {
+        let Self { data, stride, first, width } = self;
+        let is_within = rows == 0 || first + width <= *stride;
+        if is_within && data.len() == rows * stride {
+            return Ok(());
+        }
+        let expected = format!("{rows} samples of {stride} with columns {first} + {width}");
+        Err(Error::Shape { argument: "x", expected, got: format!("{} elements", data.len()) })
     }
 }

@@ -64,7 +64,11 @@ impl WithSimd for Multiply<'_> {
 #[inline(always)]
 fn forward<S: Simd, const C: usize>(simd: S, v: &[f32], weights: Matrix<'_>, y: &mut [f32]) {
     let Matrix { outputs, inputs, .. } = weights;
-    let block = (BLOCK_WEIGHTS / inputs).next_multiple_of(2 * C).max(2 * C);
+    // What stays in the first-level cache beside a chunk of rows, where that is two tiles or more.
+    let near = TILE_WEIGHTS.saturating_sub(ROWS * inputs) / inputs / C * C;
+    let far = (BLOCK_WEIGHTS / inputs).next_multiple_of(2 * C).max(2 * C);
+    let is_near = near >= 2 * C && y.len() > ROWS * outputs;
+    let block = if is_near { near } else { far };
     for first in (0..outputs).step_by(block) {
         let last = outputs.min(first + block);
         for (v, y) in v.chunks(ROWS * inputs).zip(y.chunks_mut(ROWS * outputs)) {
@@ -189,7 +193,8 @@ fn dots<S: Simd, const R: usize, const C: usize>(
         *row = &v[r * inputs..][..inputs];
     }
     let mut first = range.start;
-    while first + C <= range.end {
+    // Twice two instead of three and one, whose sums would wait for their predecessors.
+    while first + C <= range.end && (C != 3 || first + C + 1 != range.end) {
         let mut ws = [data; C];
         for (c, row) in ws.iter_mut().enumerate() {
             *row = &data[(first + c) * output_stride..][..inputs];
@@ -201,8 +206,9 @@ fn dots<S: Simd, const R: usize, const C: usize>(
         first += C;
     }
     if C > 2 && first + 2 <= range.end {
-        dots::<S, R, 2>(simd, v, weights, first..first + 2, y);
-        first += 2;
+        let pairs = (range.end - first) / 2 * 2;
+        dots::<S, R, 2>(simd, v, weights, first..first + pairs, y);
+        first += pairs;
     }
     for output in first..range.end {
         let tile = dot_tile::<S, R, 1>(simd, vs, [&data[output * output_stride..][..inputs]]);

@@ -10,7 +10,8 @@
 //!
 //! `periphery` has what is done digitally before and behind the array.
 //!
-//! `grid` does all of it for a layer that is split over several tiles, in one go.
+//! `grid` does all of it for a layer that is split over several tiles, in one go; its samples may be
+//! the `patches` of images.
 //!
 //! `one_line` reads single lines that way, without the product.
 //!
@@ -25,12 +26,14 @@ pub(crate) mod converter;
 mod direction;
 mod grid;
 pub(crate) mod input;
+mod inputs;
 mod kernel;
 mod lines;
 pub(crate) mod management;
 mod matrix;
 mod one_line;
 pub(crate) mod output;
+mod patches;
 pub mod periphery;
 mod product;
 mod request;
@@ -43,9 +46,11 @@ mod workspace;
 
 pub use columns::Columns;
 pub use direction::Direction;
-pub use grid::{Grid, GridTile};
+pub use grid::{Grid, GridTile, Layout};
+pub use inputs::Inputs;
 pub use lines::Lines;
 pub use one_line::OneLine;
+pub use patches::{Axis, Images, Patches};
 pub use request::Request;
 pub use spec::Mvm;
 #[cfg(feature = "wgpu")]

@@ -38,6 +38,29 @@ impl<T: Send> Rows for RowsMut<'_, T> {
     }
 }
 
+/// Rows whose columns stand apart: column `c` of row `r` is element `r` of plane `c`.
+pub(super) struct PlanesMut<'a, T> {
+    pub planes: Vec<&'a mut [T]>,
+}
+
+impl<'a, T> PlanesMut<'a, T> {
+    /// Planes of `len` elements, one after another.
+    pub fn new(data: &'a mut [T], len: usize) -> Self {
+        Self { planes: data.chunks_exact_mut(len).collect() }
+    }
+}
+
+impl<T: Send> Rows for PlanesMut<'_, T> {
+    fn len(&self) -> usize {
+        self.planes.first().map_or(0, |plane| plane.len())
+    }
+
+    fn cut(self, at: usize) -> (Self, Self) {
+        let (head, tail) = self.planes.into_iter().map(|plane| plane.split_at_mut(at)).unzip();
+        (Self { planes: head }, Self { planes: tail })
+    }
+}
+
 /// Numbers of the rows.
 impl Rows for Range<usize> {
     fn len(&self) -> usize {
@@ -114,7 +137,7 @@ pub(super) fn for_each<R: Rows>(
         1 => rows.len(),
         threads => rows.len().div_ceil(pieces * threads),
     };
-    par.for_each(Pieces { rest: Some(rows), height: height.max(1) }, work)
+    par.for_each(Pieces::new(rows, height), work)
 }
 
 /// Calls `work` with pieces of `height` rows that together are `rows`, with an interrupt check about every
@@ -128,13 +151,19 @@ pub(super) fn for_each_in_rounds<R: Rows>(
     rows: R,
     work: &(impl Fn(R) -> Result<()> + Sync),
 ) -> Result<()> {
-    par.for_each_in_rounds(Pieces { rest: Some(rows), height: height.max(1) }, work)
+    par.for_each_in_rounds(Pieces::new(rows, height), work)
 }
 
 /// Rows, some at a time.
-struct Pieces<R> {
+pub(super) struct Pieces<R> {
     rest: Option<R>,
     height: usize,
+}
+
+impl<R> Pieces<R> {
+    pub fn new(rows: R, height: usize) -> Self {
+        Self { rest: Some(rows), height: height.max(1) }
+    }
 }
 
 impl<R: Rows> Iterator for Pieces<R> {

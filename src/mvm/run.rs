@@ -3,6 +3,7 @@
 
 use super::call::Call;
 use super::columns::Columns;
+use super::inputs::Inputs;
 use super::management::Sample;
 use super::product::product;
 use super::request::{Request, Sizes};
@@ -12,6 +13,7 @@ use super::workspace::{Repeated, Workspace};
 use crate::error::Result;
 use crate::par::{self, Par};
 use crate::scratch;
+use crate::simd;
 
 impl Mvm {
     /// Computes the product of a batch. A sample with an input that is NaN or infinite gives NaN in all
@@ -34,9 +36,9 @@ impl Mvm {
         let averages = if self.scale.averages() { sizes.samples } else { 0 };
         scratch::floats(averages, |averages| {
             let Request { x, bias, weights, y, key, lines, mask, running, is_test, .. } = request;
-            let x = Columns::all(x, sizes.given);
+            let x = Inputs::Rows(Columns::all(x, sizes.given));
             let first = running.as_ref().map_or(-1.0, |value| **value);
-            let average = self.average(averages, x, bias, first, is_test);
+            let average = self.average(averages, x, bias, first, is_test)?;
             let weights = self.matrix(weights, sizes.n_in, sizes.n_out);
             let is_shared = false;
             let call = Call { mvm: self, sizes, weights, lines, x, bias, key, averages, is_shared };
@@ -52,16 +54,20 @@ impl Mvm {
     pub(super) fn average(
         &self,
         averages: &mut [f32],
-        x: Columns<'_>,
+        x: Inputs<'_>,
         bias: Option<f32>,
         mut average: f32,
         is_test: bool,
-    ) -> f32 {
-        for (sample, scale) in averages.iter_mut().enumerate() {
-            let given = x.row(sample);
-            *scale = self.scale.average(&Sample { given, bias }, &mut average, is_test);
-        }
-        average
+    ) -> Result<f32> {
+        let buffer = if averages.is_empty() { 0 } else { x.buffer_len() };
+        scratch::floats(buffer, |buffer| {
+            let mut source = x.source(buffer);
+            for (sample, scale) in averages.iter_mut().enumerate() {
+                let given = source.row(sample);
+                *scale = self.scale.average(&Sample { given, bias }, &mut average, is_test);
+            }
+            Ok(average)
+        })
     }
 
     fn run_perfect(&self, sizes: &Sizes, request: Request<'_>) -> Result<()> {
@@ -115,10 +121,17 @@ impl Call<'_> {
             return self.run(first, y, mask);
         }
         let (sizes, width) = (&self.sizes, self.sizes.given);
-        scratch::floats(y.len() / sizes.n_out * width, |rows| {
-            for (row, number) in rows.chunks_exact_mut(width).zip(first..) {
-                row.copy_from_slice(self.x.row(number));
-            }
+        scratch::floats(y.len() / sizes.n_out * width + self.x.buffer_len(), |buffer| {
+            let (rows, held) = buffer.split_at_mut(y.len() / sizes.n_out * width);
+            simd::vectors(
+                #[inline(always)]
+                || {
+                    let mut source = self.x.source(held);
+                    for (row, number) in rows.chunks_exact_mut(width).zip(first..) {
+                        row.copy_from_slice(source.row(number));
+                    }
+                },
+            );
             let weights = self.weights.data;
             self.mvm.perfect_rows(Par::alone(), sizes, rows, self.bias, weights, y, mask)
         })

@@ -6,6 +6,7 @@ use super::array::{ArrayDraw, Sums};
 use super::call::Call;
 use super::direction::Direction;
 use super::input::InputDraws;
+use super::management::Sample;
 use super::matrix::Matrix;
 use super::output::OutputDraws;
 use super::product::product;
@@ -123,21 +124,23 @@ impl Call<'_> {
         let prepared = RowsMut::new(&mut workspace.prepared[..rows * n_in], n_in);
         let scales = RowsMut::new(&mut workspace.scales[..rows], 1);
         for_each(pass.par, MANY, (0..rows, prepared, scales), &|(rows, prepared, scales)| {
-            scratch::floats(n_in, |buffer| {
+            scratch::floats(n_in + self.x.buffer_len(), |buffer| {
+                let (buffer, held) = buffer.split_at_mut(n_in);
                 simd::vectors(
                     #[inline(always)]
                     || {
+                        let mut source = self.x.source(held);
                         let outs = prepared.data.chunks_exact_mut(n_in);
                         for ((row, out), scale) in rows.zip(outs).zip(scales.data) {
                             let number = pass.samples.at(row);
-                            *scale = self.inverse_scale(number, pass.number);
+                            let sample = Sample { given: source.row(number), bias: self.bias };
+                            *scale = self.inverse_scale(number, &sample, pass.number);
                             if *scale < 0.0 {
                                 out.fill(0.0);
                                 continue;
                             }
                             let (row, block) = (number as u32, pass.number);
                             let draws = InputDraws { round, noise, row, block };
-                            let sample = self.sample(number);
                             self.mvm.input.prepare(&sample, *scale, out, &draws, buffer);
                         }
                     },
@@ -149,13 +152,13 @@ impl Call<'_> {
 
     /// What the input of a sample is multiplied by, or [`ZERO_ROW`] or [`NAN_ROW`].
     #[inline(always)]
-    fn inverse_scale(&self, number: usize, pass: u32) -> f32 {
-        if !self.sample(number).is_finite() {
+    fn inverse_scale(&self, number: usize, sample: &Sample<'_>, pass: u32) -> f32 {
+        if !sample.is_finite() {
             return NAN_ROW;
         }
         let mut inverse = 1.0;
         if self.mvm.scale.active() {
-            let scale = self.scale(number, pass);
+            let scale = self.scale(number, sample, pass);
             let noisy = self.mvm.input.noise > 0.0 && self.mvm.direction == Direction::Forward;
             if scale <= 0.0 && !noisy {
                 return ZERO_ROW;

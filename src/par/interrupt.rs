@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::share::is_helper;
 use crate::error::{Error, Result};
 
 /// Asks whether the current call should stop. Set once by an embedder; called between row blocks
@@ -15,13 +16,14 @@ pub fn set_interrupt_check(check: InterruptCheck) {
     let _ = INTERRUPT.set(check);
 }
 
-/// Returns early from a long kernel when the embedder asks for it.
+/// Returns early from a long kernel when the embedder asks for it. Threads that help with the work of
+/// another do not ask: their caller does, between pieces.
 ///
 /// # Errors
 /// [`Error::Interrupted`].
 pub fn check_interrupt() -> Result<()> {
     match INTERRUPT.get() {
-        Some(check) if check() => Err(Error::Interrupted),
+        Some(check) if !is_helper() && check() => Err(Error::Interrupted),
         _ => Ok(()),
     }
 }

@@ -1,9 +1,11 @@
 //! Pieces of work, taken by whichever thread is free.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use super::current;
@@ -18,8 +20,11 @@ pub(crate) struct Par {
 
 impl Par {
     /// All threads where `estimate_ns` of work are worth it, else the current one.
+    ///
+    /// Inside of a piece that is shared already it is the current one.
     pub(crate) fn of(estimate_ns: f64) -> Self {
-        let is_worth = estimate_ns >= current::current().worth_ns();
+        let is_worth =
+            PLACE.get() == Place::Outside && estimate_ns >= current::current().worth_ns();
         Self { threads: if is_worth { current::num_threads() } else { 1 } }
     }
 
@@ -79,6 +84,26 @@ impl Par {
     }
 }
 
+/// Where a thread is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In no work that is shared.
+    Outside,
+    /// In work that it shares with others.
+    Caller,
+    /// In work of another thread.
+    Helper,
+}
+
+thread_local! {
+    static PLACE: Cell<Place> = const { Cell::new(Place::Outside) };
+}
+
+/// Whether the current thread does the work of another, whose business it is to ask whether to stop.
+pub(super) fn is_helper() -> bool {
+    PLACE.get() == Place::Helper
+}
+
 /// Why no more pieces are taken.
 enum End {
     Failed(Error),
@@ -94,19 +119,23 @@ fn share(threads: usize, next: &(dyn Fn() -> Result<bool> + Sync)) -> Result<()>
         ended.store(true, Ordering::Relaxed);
         why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(how);
     };
+    let caller = thread::current().id();
     current::current().run(threads, &|| {
         // A team may come with more threads than were asked for.
         if joined.fetch_add(1, Ordering::Relaxed) >= threads {
             return;
         }
+        let is_caller = thread::current().id() == caller;
+        let before = PLACE.replace(if is_caller { Place::Caller } else { Place::Helper });
         while !ended.load(Ordering::Relaxed) {
             match catch_unwind(AssertUnwindSafe(next)) {
                 Ok(Ok(true)) => {}
-                Ok(Ok(false)) => return,
+                Ok(Ok(false)) => break,
                 Ok(Err(error)) => end(End::Failed(error)),
                 Err(payload) => end(End::Panicked(payload)),
             }
         }
+        PLACE.set(before);
     });
     match why.into_inner().unwrap_or_else(PoisonError::into_inner) {
         None => Ok(()),

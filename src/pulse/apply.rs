@@ -7,7 +7,7 @@ use super::kernels::{one_sample, segments, sums};
 use super::positions::Positions;
 use super::samples::Samples;
 use super::source::{Source, Turn};
-use super::transaction::Tracked;
+use super::transaction::Rows;
 use super::{counted, flow, gradient, trains};
 use crate::config::PulseType;
 use crate::devices::{Kernel, PulsedDevice, Rule, Visitor};
@@ -20,7 +20,7 @@ pub(crate) fn apply(
     target: &Target<'_>,
     source: &Source<'_>,
     samples: Samples<'_>,
-    state: &mut Tracked<'_>,
+    state: &mut Rows<'_>,
 ) -> Result<()> {
     target.device.config().visit(Apply { target, source, samples, state })
 }
@@ -29,7 +29,7 @@ struct Apply<'a, 'b> {
     target: &'a Target<'a>,
     source: &'a Source<'a>,
     samples: Samples<'a>,
-    state: &'a mut Tracked<'b>,
+    state: &'a mut Rows<'b>,
 }
 
 impl Visitor for Apply<'_, '_> {

@@ -7,7 +7,7 @@ use super::products::{Products, nearest};
 use super::samples::Samples;
 use super::scale::{Scaling, bin_width, discretize};
 use super::source::{Source, Turn};
-use super::transaction::Tracked;
+use super::transaction::Rows;
 use crate::config::PulseType;
 use crate::devices::Rule;
 use crate::error::Result;
@@ -19,7 +19,7 @@ pub(crate) fn apply<R: Rule>(
     target: &Target<'_>,
     source: &Source<'_>,
     samples: Samples<'_>,
-    state: &mut Tracked<'_>,
+    state: &mut Rows<'_>,
     rule: R,
 ) -> Result<()> {
     let mut x = memory::filled(0.0, source.x_size.next_multiple_of(LANES))?;

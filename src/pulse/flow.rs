@@ -7,7 +7,7 @@
 use super::cells::{LaneCells, Planes, Target};
 use super::lanes::{load, store};
 use super::source::{Source, Turn};
-use super::transaction::{Rows, Tracked, for_each};
+use super::transaction::{Rows, for_each};
 use crate::config::UpdateMode;
 use crate::devices::{AnyRule, Reach, Rule, WriteNoise};
 use crate::error::Result;
@@ -34,7 +34,7 @@ pub(crate) fn apply<R: Rule>(
     target: &Target<'_>,
     source: &Source<'_>,
     samples: &[usize],
-    state: &mut Tracked<'_>,
+    state: &mut Rows<'_>,
     rule: R,
 ) -> Result<()> {
     let planes = Planes::new(target);

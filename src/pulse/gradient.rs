@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::cells::Target;
 use super::source::Source;
-use super::transaction::{Rows, Tracked, for_each};
+use super::transaction::{Rows, for_each};
 use crate::devices::Bounds;
 use crate::error::Result;
 use crate::memory;
@@ -16,14 +16,14 @@ pub(crate) fn apply(
     target: &Target<'_>,
     source: &Source<'_>,
     samples: Range<usize>,
-    state: &mut Tracked<'_>,
+    state: &mut Rows<'_>,
 ) -> Result<()> {
     let Target { device, planes, key } = *target;
     add(source, samples, -(source.rate as f32), device.bounds(planes), state, |rows| {
         let noise = device.write_noise();
         if noise.is_some() {
             let touched = memory::filled(true, source.x_size)?;
-            for local in 0..rows.state.len() / source.x_size {
+            for local in 0..rows.len() {
                 rows.refresh(local, &touched, noise, key);
             }
         }
@@ -38,7 +38,7 @@ pub(crate) fn add(
     samples: Range<usize>,
     scale: f32,
     bounds: Option<Bounds<'_>>,
-    state: &mut Tracked<'_>,
+    state: &mut Rows<'_>,
     then: impl Fn(&mut Rows<'_>) -> Result<()> + Sync,
 ) -> Result<()> {
     let Source { x_size: columns, bias, d_size, .. } = *source;
@@ -78,7 +78,7 @@ impl Work for Exact<'_, '_> {
     #[inline(always)]
     fn run(self) {
         let first = self.rows.first;
-        let height = HEIGHT.min(self.d_size - first);
+        let height = self.rows.len();
         let columns = self.rows.state.len() / height;
         let inputs = columns - usize::from(self.bias.is_some());
         for local in 0..height {

@@ -1,5 +1,7 @@
 //! One update as a transaction: blocks of rows that kernels change, and the copies that put them back.
 
+use std::slice::ChunksMut;
+
 use crate::devices::WriteNoise;
 use crate::error::Result;
 use crate::memory;
@@ -41,7 +43,7 @@ impl State<'_> {
 /// likes, in any order.
 pub(crate) fn run(
     states: Vec<State<'_>>,
-    f: impl FnOnce(&mut [Tracked<'_>]) -> Result<()>,
+    f: impl FnOnce(&mut [Rows<'_>]) -> Result<()>,
 ) -> Result<()> {
     let rows: usize = states.iter().map(State::rows).sum();
     let counts: usize = states.iter().map(State::counted).sum();
@@ -51,15 +53,15 @@ pub(crate) fn run(
         begun.fill(0);
         scratch::floats(copies, |copies| {
             let mut rest = (begun, counts, copies);
-            let tracked = states.into_iter().map(|state| Ok(Tracked::new(state, &mut rest)));
-            let mut tracked = memory::collected(tracked)?;
+            let states = states.into_iter().map(|state| Ok(Rows::new(state, &mut rest)));
+            let mut states = memory::collected(states)?;
             let result = par::guard(|| {
-                f(&mut tracked)?;
+                f(&mut states)?;
                 // Whoever asks to stop before the end finds nothing changed.
                 par::check_interrupt()
             });
             if result.is_err() {
-                tracked.iter_mut().for_each(Tracked::restore);
+                states.iter_mut().for_each(Rows::restore);
             }
             result
         })
@@ -69,82 +71,23 @@ pub(crate) fn run(
 /// Memory for marks of rows, for copies of counts and for copies of weights.
 type Memory<'a> = (&'a mut [u32], &'a mut [u32], &'a mut [f32]);
 
-/// A state with copies of the rows that have changed.
-///
-/// A row is copied right before its first change, by the thread that changes it.
-#[derive(Debug)]
-pub(crate) struct Tracked<'a> {
-    state: State<'a>,
-    weights: &'a mut [f32],
-    persistent: &'a mut [f32],
-    /// Lower halves of the counts, which tell the whole: a call adds less than 2^32 to each.
-    counts: &'a mut [u32],
-    /// 1 for rows that have been copied.
-    begun: &'a mut [u32],
-}
-
 /// Most that one call adds to a count.
 pub(crate) const MOST_PULSES: i64 = u32::MAX as i64;
-
-impl<'a> Tracked<'a> {
-    /// Takes room for its copies off the front of `rest`.
-    fn new(state: State<'a>, (begun, counts, copies): &mut Memory<'a>) -> Self {
-        let begun = take(begun, state.rows());
-        let counts = take(counts, state.counted());
-        let weights = take(copies, state.weights.len());
-        let persistent = take(copies, state.copied() - state.weights.len());
-        Self { state, weights, persistent, counts, begun }
-    }
-
-    /// The visible weights.
-    pub(crate) fn weights(&self) -> &[f32] {
-        self.state.weights
-    }
-
-    /// Puts back what has been copied.
-    fn restore(&mut self) {
-        let columns = self.state.columns;
-        let begun = &*self.begun;
-        let restore = |state: &mut [f32], saved: &[f32]| {
-            let rows = state.chunks_mut(columns).zip(saved.chunks(columns)).zip(begun);
-            for ((state, saved), _) in rows.filter(|(_, begun)| **begun == 1) {
-                state.copy_from_slice(saved);
-            }
-        };
-        restore(self.state.weights, self.weights);
-        if let Some(values) = self.state.persistent.as_deref_mut() {
-            restore(values, self.persistent);
-        }
-        let Some(counts) = self.state.counts.as_deref_mut() else { return };
-        let half = counts.len() / 2;
-        for (counts, saved) in counts.chunks_mut(half).zip(self.counts.chunks(half)) {
-            let rows = counts.chunks_mut(columns).zip(saved.chunks(columns)).zip(begun);
-            for ((counts, saved), _) in rows.filter(|(_, begun)| **begun == 1) {
-                for (count, saved) in counts.iter_mut().zip(saved) {
-                    *count -= i64::from((*count as u32).wrapping_sub(*saved));
-                }
-            }
-        }
-    }
-}
-
-/// Cuts `len` elements off the front.
-fn take<'a, T>(rest: &mut &'a mut [T], len: usize) -> &'a mut [T] {
-    let (head, tail) = std::mem::take(rest).split_at_mut(len);
-    *rest = tail;
-    head
-}
 
 /// The copies of some rows.
 #[derive(Debug)]
 struct SavedRows<'a> {
     state: &'a mut [f32],
     visible: Option<&'a mut [f32]>,
+    /// Lower halves of the counts, which tell the whole: a call adds less than 2^32 to each.
     counts: Option<[&'a mut [u32]; 2]>,
+    /// 1 for rows that have been copied.
     begun: &'a mut [u32],
 }
 
-/// Some rows of the state.
+/// All rows of a state or some of them, with copies of those that have changed.
+///
+/// A row is copied right before its first change, by the thread that changes it.
 #[derive(Debug)]
 pub(crate) struct Rows<'a> {
     /// Number of the first row.
@@ -158,11 +101,63 @@ pub(crate) struct Rows<'a> {
     saved: SavedRows<'a>,
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
+    /// All rows of a state; takes room for their copies off the front of `rest`.
+    fn new(state: State<'a>, (begun, counts, copies): &mut Memory<'a>) -> Self {
+        let begun = take(begun, state.rows());
+        let half = state.counted() / 2;
+        let saved_counts = state.counts.is_some().then(|| [take(counts, half), take(counts, half)]);
+        let saved_state = take(copies, state.weights.len());
+        let counts = state.counts.map(|counts| <[_; 2]>::from(counts.split_at_mut(half)));
+        let (state, visible) = match state.persistent {
+            Some(persistent) => (persistent, Some(state.weights)),
+            None => (state.weights, None),
+        };
+        let saved_visible = visible.as_ref().map(|visible| take(copies, visible.len()));
+        let saved =
+            SavedRows { state: saved_state, visible: saved_visible, counts: saved_counts, begun };
+        Self { first: 0, state, visible, counts, saved }
+    }
+
+    /// The visible weights.
+    pub(crate) fn weights(&self) -> &[f32] {
+        self.visible.as_deref().unwrap_or(self.state)
+    }
+
+    /// Number of rows.
+    pub(crate) fn len(&self) -> usize {
+        self.saved.begun.len()
+    }
+
+    /// Number of columns.
+    fn columns(&self) -> usize {
+        self.state.len() / self.len()
+    }
+
+    /// Puts back what has been copied.
+    fn restore(&mut self) {
+        let columns = self.columns();
+        let saved = &mut self.saved;
+        let begun = saved.begun.iter().enumerate().filter(|(_, begun)| **begun == 1);
+        for row in begun.map(|(row, _)| row * columns..(row + 1) * columns) {
+            self.state[row.clone()].copy_from_slice(&saved.state[row.clone()]);
+            if let (Some(visible), Some(copy)) = (&mut self.visible, &saved.visible) {
+                visible[row.clone()].copy_from_slice(&copy[row.clone()]);
+            }
+            if let (Some(counts), Some(copies)) = (&mut self.counts, &saved.counts) {
+                for (counts, copy) in counts.iter_mut().zip(copies) {
+                    for (count, copy) in counts[row.clone()].iter_mut().zip(&copy[row.clone()]) {
+                        *count -= i64::from((*count as u32).wrapping_sub(*copy));
+                    }
+                }
+            }
+        }
+    }
+
     /// Copies a row before its first change; every kernel calls this before it changes a row.
     pub(crate) fn save(&mut self, local: usize) {
+        let columns = self.columns();
         let saved = &mut self.saved;
-        let columns = self.state.len() / saved.begun.len();
         let row = local * columns..(local + 1) * columns;
         if std::mem::replace(&mut saved.begun[local], 1) == 0 {
             saved.state[row.clone()].copy_from_slice(&self.state[row.clone()]);
@@ -178,9 +173,37 @@ impl Rows<'_> {
             }
         }
     }
-}
 
-impl Rows<'_> {
+    /// Cuts the rows into blocks of `height`.
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::Error::Memory).
+    pub(crate) fn split(&mut self, height: usize) -> Result<Vec<Rows<'_>>> {
+        let len = height * self.columns();
+        let Self { first, state, visible, counts, saved } = self;
+        let mut visible = cut(visible.as_deref_mut(), len);
+        let mut saved_visible = cut(saved.visible.as_deref_mut(), len);
+        let mut counts = cut_both(counts.as_mut(), len);
+        let mut saved_counts = cut_both(saved.counts.as_mut(), len);
+        let states = state.chunks_mut(len).zip(saved.state.chunks_mut(len));
+        let rows = states.zip(saved.begun.chunks_mut(height)).enumerate();
+        memory::collected(rows.map(|(at, ((state, saved_state), begun))| {
+            let saved = SavedRows {
+                state: saved_state,
+                visible: saved_visible.as_mut().and_then(Iterator::next),
+                counts: next_of_both(&mut saved_counts),
+                begun,
+            };
+            Ok(Rows {
+                first: *first + at * height,
+                state,
+                visible: visible.as_mut().and_then(Iterator::next),
+                counts: next_of_both(&mut counts),
+                saved,
+            })
+        }))
+    }
+
     /// Adds pulses down and up of the cells from `at` on to the counts, where there are some.
     #[inline(always)]
     pub(crate) fn count(&mut self, at: usize, lanes: usize, pulses: [&[f32; LANES]; 2]) {
@@ -216,43 +239,30 @@ impl Rows<'_> {
     }
 }
 
-impl Tracked<'_> {
-    /// Cuts the state into blocks of `height` rows.
-    ///
-    /// # Errors
-    /// [`Error::Memory`](crate::Error::Memory).
-    pub(crate) fn split(&mut self, height: usize) -> Result<Vec<Rows<'_>>> {
-        let State { weights, persistent, counts, columns } = &mut self.state;
-        let len = height * *columns;
-        let (saved, begun) = (self.weights.chunks_mut(len), self.begun.chunks_mut(height));
-        let weights = weights.chunks_mut(len).zip(saved);
-        let (mut saved, mut persistent) =
-            (self.persistent.chunks_mut(len), persistent.as_deref_mut().map(|p| p.chunks_mut(len)));
-        let mut counts = counts.as_deref_mut().map(|counts| {
-            let half = counts.len() / 2;
-            let ((down, up), (saved_down, saved_up)) =
-                (counts.split_at_mut(half), self.counts.split_at_mut(half));
-            let saved = saved_down.chunks_mut(len).zip(saved_up.chunks_mut(len));
-            down.chunks_mut(len).zip(up.chunks_mut(len)).zip(saved)
-        });
-        let rows = weights.zip(begun).enumerate().map(|(at, (weights, begun))| {
-            let persistent = persistent.as_mut().and_then(Iterator::next).zip(saved.next());
-            let (state, visible) = match persistent {
-                Some(persistent) => (persistent, Some(weights)),
-                None => (weights, None),
-            };
-            let (visible, saved_visible) = visible.unzip();
-            let (counts, saved_counts) = counts
-                .as_mut()
-                .and_then(Iterator::next)
-                .map(|(counts, saved)| (<[_; 2]>::from(counts), <[_; 2]>::from(saved)))
-                .unzip();
-            let saved =
-                SavedRows { state: state.1, visible: saved_visible, counts: saved_counts, begun };
-            Ok(Rows { first: at * height, state: state.0, visible, counts, saved })
-        });
-        memory::collected(rows)
-    }
+/// Cuts `len` elements off the front.
+fn take<'a, T>(rest: &mut &'a mut [T], len: usize) -> &'a mut [T] {
+    let (head, tail) = std::mem::take(rest).split_at_mut(len);
+    *rest = tail;
+    head
+}
+
+/// Pieces of `len` of what may be there.
+fn cut<T>(values: Option<&mut [T]>, len: usize) -> Option<ChunksMut<'_, T>> {
+    values.map(|values| values.chunks_mut(len))
+}
+
+/// Pieces of `len` of two halves that may be there.
+fn cut_both<'a, T>(
+    halves: Option<&'a mut [&mut [T]; 2]>,
+    len: usize,
+) -> Option<[ChunksMut<'a, T>; 2]> {
+    halves.map(|halves| halves.each_mut().map(|half| half.chunks_mut(len)))
+}
+
+/// The next pieces of both halves.
+fn next_of_both<'a, T>(halves: &mut Option<[ChunksMut<'a, T>; 2]>) -> Option<[&'a mut [T]; 2]> {
+    let [down, up] = halves.as_mut()?;
+    Some([down.next()?, up.next()?])
 }
 
 /// Applies `f` to all blocks in parallel, with an interrupt check about every 100 ms; `block_ns` is about
@@ -312,7 +322,7 @@ mod tests {
     use crate::error::Error;
 
     /// Adds 1 to every value of every row.
-    fn change(states: &mut [Tracked<'_>]) {
+    fn change(states: &mut [Rows<'_>]) {
         for state in states {
             for mut rows in state.split(2).unwrap() {
                 for local in 0..rows.saved.begun.len() {

@@ -9,14 +9,15 @@ use super::array::{self, Borrowed, BytesMut, Floats, FloatsMut};
 use super::gil::enter;
 use super::lock;
 use super::ops::{LineTensors, key};
+use super::patches::PyPatches;
 use super::periphery::OutputTensors;
 use super::spec::{PyTileSpec, direction};
 use mho_core::mvm::periphery::Outputs;
-use mho_core::mvm::{Columns, Grid, GridTile};
+use mho_core::mvm::{Columns, Grid, GridTile, Images, Inputs, Layout, Patches};
 use mho_core::rng::Key;
 
-/// One tile, as Python gives it: specification, inputs of its part or of the whole layer, their first
-/// column, weights, seed, calls or number of the call, lines, mask and factors.
+/// One tile, as Python gives it: specification, inputs of its part or of the whole layer, the first
+/// column of its own, weights, seed, calls or number of the call, lines, mask and factors.
 type Given<'py> = (
     Bound<'py, PyTileSpec>,
     Bound<'py, PyAny>,
@@ -34,6 +35,8 @@ struct Tile<'a> {
     spec: &'a PyTileSpec,
     x: Floats,
     column: usize,
+    /// All outputs of a layer at each position of an image, where these are the inputs.
+    points: Option<Patches>,
     weight: Floats,
     lines: LineTensors,
     mask: Option<BytesMut>,
@@ -47,15 +50,59 @@ impl<'a> Tile<'a> {
         let lines = LineTensors::new(lines.as_ref(), borrowed)?;
         let mask = mask.as_ref().map(|mask| borrowed.bytes_mut("mask", mask)).transpose()?;
         let outputs = OutputTensors::new(factors.as_ref(), None, borrowed)?;
-        Ok(Self { spec: spec.get(), x, column: *column, weight, lines, mask, outputs })
+        let (spec, column, points) = (spec.get(), *column, None);
+        Ok(Self { spec, x, column, points, weight, lines, mask, outputs })
+    }
+
+    /// Its inputs: rows, what there is at points of images, or patches of these.
+    fn inputs<'b>(&'b self, layer: &Shape<'b>, width: usize) -> Inputs<'b> {
+        let (data, first) = (self.x.slice(), self.column);
+        let forward = layer.patches.filter(|_| !layer.backward);
+        match self.points.as_ref().or(forward) {
+            Some(patches) => Inputs::Patches(Images { data, patches, first, width }),
+            None => {
+                let stride = data.len().checked_div(layer.samples).unwrap_or(0);
+                Inputs::Rows(Columns { data, stride, first, width })
+            }
+        }
+    }
+}
+
+/// How the samples of a layer lie in its inputs and outputs.
+#[derive(Clone, Copy)]
+struct Shape<'a> {
+    samples: usize,
+    backward: bool,
+    /// What samples are of the images of a convolution.
+    patches: Option<&'a Patches>,
+}
+
+impl<'a> Shape<'a> {
+    fn layout(&self) -> Layout<'a> {
+        match self.patches {
+            Some(patches) if self.backward => Layout::Folded(patches),
+            Some(patches) => Layout::Planes(patches.positions()),
+            None => Layout::Rows,
+        }
+    }
+
+    /// The outputs of all samples, `width` of each, as a tensor of the same kind as `x`.
+    fn outputs<'py>(&self, x: &Bound<'py, PyAny>, width: usize) -> PyResult<Bound<'py, PyAny>> {
+        let images = |patches: &Patches| self.samples / patches.positions();
+        let shape = match self.patches {
+            Some(patches) if self.backward => vec![images(patches), patches.image_len()],
+            Some(patches) => vec![images(patches), width, patches.positions()],
+            None => vec![self.samples, width],
+        };
+        Ok(x.call_method1(intern!(x.py(), "new_empty"), (shape,))?)
     }
 }
 
 /// Tiles by input part, and what they have in common.
 struct Layer<'a> {
     parts: Vec<Vec<Tile<'a>>>,
-    samples: usize,
-    backward: bool,
+    groups: usize,
+    shape: Shape<'a>,
     is_test: bool,
     offset: Option<Floats>,
     y: FloatsMut,
@@ -63,8 +110,8 @@ struct Layer<'a> {
 
 impl Layer<'_> {
     fn run(mut self, py: Python<'_>, keys: &[Key]) -> PyResult<()> {
-        let (samples, is_test) = (self.samples, self.is_test);
-        let direction = direction(self.backward);
+        let (groups, shape, is_test) = (self.groups, self.shape, self.is_test);
+        let direction = direction(shape.backward);
         enter(py, || {
             let lens: Vec<_> = self.parts.iter().map(Vec::len).collect();
             let mut tiles: Vec<&mut Tile<'_>> = self.parts.iter_mut().flatten().collect();
@@ -79,11 +126,9 @@ impl Layer<'_> {
             let mut ready =
                 tiles.iter().zip(own).zip(keys).map(|((tile, ((mask, running), factors)), key)| {
                     let mvm = tile.spec.mvm(direction);
-                    let data = tile.x.slice();
-                    let stride = data.len().checked_div(samples).unwrap_or(0);
                     GridTile {
                         mvm,
-                        x: Columns { data, stride, first: tile.column, width: mvm.n_in() },
+                        x: tile.inputs(&shape, mvm.n_in()),
                         weights: tile.weight.slice(),
                         key: *key,
                         lines: tile.lines.borrow(),
@@ -94,7 +139,8 @@ impl Layer<'_> {
                 });
             let parts = lens.into_iter().map(|len| ready.by_ref().take(len).collect()).collect();
             let offset = self.offset.as_ref().map_or(&[][..], Floats::slice);
-            Grid { parts, samples, is_test, offset, y: self.y.slice() }.run()
+            let (samples, layout, y) = (shape.samples, shape.layout(), self.y.slice());
+            Grid { parts, groups, samples, is_test, offset, layout, y }.run()
         })
     }
 }
@@ -105,10 +151,10 @@ impl Layer<'_> {
 fn run<'py, R>(
     py: Python<'py>,
     given: &[Vec<Given<'py>>],
-    samples: usize,
-    backward: bool,
+    shape: Shape<'_>,
     is_test: bool,
     offset: Option<&Bound<'py, PyAny>>,
+    groups: usize,
     numbered: impl FnOnce(&[&Given<'py>], &mut dyn FnMut(&[Key]) -> PyResult<()>) -> PyResult<R>,
 ) -> PyResult<(Bound<'py, PyAny>, R)> {
     let tiles: Vec<&Given<'py>> = given.iter().flatten().collect();
@@ -125,17 +171,25 @@ fn run<'py, R>(
         let part = part.iter().map(|tile| Tile::new(tile, &mut borrowed));
         parts.push(part.collect::<PyResult<Vec<_>>>()?);
     }
+    let Shape { samples, backward, patches } = shape;
+    if let Some(patches) = patches.filter(|_| backward) {
+        for tile in parts.iter_mut().flatten() {
+            let lines = tile.x.len().checked_div(samples).unwrap_or(1).max(1);
+            tile.points = Some(Patches::of_points(lines, patches.positions())?);
+        }
+    }
     let offset = offset.map(|offset| borrowed.floats("offset", offset)).transpose()?;
     // Checked here because the outputs are made of it: every sample has an input at least.
-    if parts.iter().flatten().any(|tile| tile.x.len() < samples) {
+    let each = if backward { 1 } else { patches.map_or(1, Patches::positions) };
+    if parts.iter().flatten().any(|tile| tile.x.len() < samples / each) {
         let (expected, got) = (format!("{samples} samples"), "fewer elements".to_owned());
         return Err(mho_core::Error::Shape { argument: "x", expected, got }.into());
     }
     let direction = direction(backward);
     let width: usize = first.iter().map(|tile| tile.0.get().mvm(direction).n_out()).sum();
-    let output = x.call_method1(intern!(py, "new_empty"), ((samples, width),))?;
+    let output = shape.outputs(x, width * groups)?;
     let y = Borrowed::fresh(&output)?;
-    let mut layer = Some(Layer { parts, samples, backward, is_test, offset, y });
+    let mut layer = Some(Layer { parts, groups, shape, is_test, offset, y });
     let result =
         numbered(&tiles, &mut |keys| layer.take().map_or(Ok(()), |layer| layer.run(py, keys)))?;
     Ok((output, result))
@@ -143,17 +197,21 @@ fn run<'py, R>(
 
 /// Numbers a call of each tile of a layer and returns their outputs, `[samples, outputs]`, summed over
 /// input parts and side by side, with `offset`, and the numbers, in the order of the tiles. If it fails,
-/// no tile has been called.
+/// no tile has been called. With `patches`, inputs are images, and outputs `[images, outputs, positions]`.
 #[pyfunction]
-#[pyo3(signature = (parts, samples, is_test, offset=None))]
+#[pyo3(signature = (parts, samples, is_test, offset=None, groups=1, patches=None))]
 pub(super) fn forward_grid<'py>(
     py: Python<'py>,
     parts: Vec<Vec<Given<'py>>>,
     samples: usize,
     is_test: bool,
     offset: Option<&Bound<'py, PyAny>>,
+    groups: usize,
+    patches: Option<&Bound<'py, PyPatches>>,
 ) -> PyResult<(Bound<'py, PyAny>, Vec<i64>)> {
-    run(py, &parts, samples, false, is_test, offset, |tiles, kernel| {
+    let patches = patches.map(|patches| &patches.get().0);
+    let shape = Shape { samples, backward: false, patches };
+    run(py, &parts, shape, is_test, offset, groups, |tiles, kernel| {
         let calls: Vec<_> = tiles.iter().map(|tile| tile.5.clone()).collect();
         array::numbered_together(&calls, |numbers| {
             let named = tiles.iter().zip(numbers);
@@ -165,15 +223,21 @@ pub(super) fn forward_grid<'py>(
 }
 
 /// Returns the transposed products of all tiles of a layer, `[samples, inputs]`: `parts` are output
-/// parts here, and their tiles those of the input parts.
+/// parts here, and their tiles those of the input parts. With `patches`, inputs are
+/// `[images, outputs, positions]`, and the products are added up in images `[images, image]`.
 #[pyfunction]
+#[pyo3(signature = (parts, samples, is_test, groups=1, patches=None))]
 pub(super) fn backward_grid<'py>(
     py: Python<'py>,
     parts: Vec<Vec<Given<'py>>>,
     samples: usize,
     is_test: bool,
+    groups: usize,
+    patches: Option<&Bound<'py, PyPatches>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let found = run(py, &parts, samples, true, is_test, None, |tiles, kernel| {
+    let patches = patches.map(|patches| &patches.get().0);
+    let shape = Shape { samples, backward: true, patches };
+    let found = run(py, &parts, shape, is_test, None, groups, |tiles, kernel| {
         let keys = tiles.iter().map(|tile| key(&tile.4, tile.5.extract()?));
         kernel(&keys.collect::<PyResult<Vec<_>>>()?)
     })?;

@@ -12,6 +12,7 @@ mod grid;
 mod lock;
 mod modifier;
 mod ops;
+mod patches;
 mod periphery;
 mod pulses;
 mod signals;
@@ -29,6 +30,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<spec::PyTileSpec>()?;
     module.add_class::<modifier::PyWeightModifier>()?;
+    module.add_class::<patches::PyPatches>()?;
     for function in [
         wrap_pyfunction!(ops::next_call, module)?,
         wrap_pyfunction!(ops::forward, module)?,

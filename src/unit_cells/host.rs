@@ -7,20 +7,21 @@ use super::mixed::Mixed;
 use super::one_sided::{MINUS, OneSided, PLUS};
 use super::plan::Plan;
 use super::progress::Progress;
+use super::row::{ROW_NS, RowTask};
 use super::schedule::{Line, Run, Stage, Write};
 use super::spec::{CellSpec, Content, Rule};
 use super::state::lines_of;
 use super::sum::add;
 use super::transfer::{Kind, Transfer};
+use super::writer::Writer;
 use crate::config::UpdateParameters;
 use crate::devices::PlaneRef;
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::pulse::apply::apply;
-use crate::pulse::cells::Target;
+use crate::par::Par;
 use crate::pulse::gradient;
 use crate::pulse::source::{Source, Turn};
-use crate::pulse::transaction::{Tracked, for_each};
+use crate::pulse::transaction::{Rows, for_each};
 use crate::rng::{Key, Stream};
 
 /// One call on the processor.
@@ -34,7 +35,7 @@ pub(super) struct Host<'a, 't> {
     /// Frozen values with their nodes.
     pub(super) lines: &'a [(usize, &'static str, &'a mut [f32])],
     /// Weight matrices, then buffers.
-    pub(super) states: &'a mut [Tracked<'t>],
+    pub(super) states: &'a mut [Rows<'t>],
     pub(super) progress: Progress,
 }
 
@@ -92,22 +93,22 @@ impl<'a> Host<'a, '_> {
 
     /// Key of a node in an event.
     fn key(&self, node: usize, event: u32) -> Key {
-        self.key.part(node as u8, event)
+        self.writer().key(node, event)
     }
 
     /// Matrix of a leaf.
     fn matrix(&self, leaf: usize) -> usize {
-        self.spec.nodes[self.spec.leaves[leaf].node].matrix
+        self.writer().matrix(leaf)
+    }
+
+    fn writer(&self) -> Writer<'a> {
+        Writer { spec: self.spec, planes: self.planes, key: self.key }
     }
 
     /// Applies pulses to a leaf.
     fn apply(&mut self, leaf: usize, source: &Source<'_>, run: &Run, event: u32) -> Result<()> {
-        let of = &self.spec.leaves[leaf];
-        let key = self.key(of.node, event);
-        let target = Target { device: &of.device, planes: &self.planes[leaf], key };
-        let source = Source { turn: of.turn, ..*source };
-        let matrix = self.matrix(leaf);
-        apply(&target, &source, run.samples(), &mut self.states[matrix])?;
+        let writer = self.writer();
+        writer.apply(leaf, source, run, event, &mut self.states[writer.matrix(leaf)])?;
         self.progress.touch(self.spec, leaf);
         Ok(())
     }
@@ -147,20 +148,7 @@ impl<'a> Host<'a, '_> {
         rate: f64,
         parameters: &UpdateParameters,
     ) -> Result<()> {
-        let source = Source {
-            x,
-            x_size: self.spec.x_size,
-            bias: None,
-            d,
-            d_size: self.spec.d_size,
-            parameters,
-            granularity: self.spec.nodes[write.node].granularity,
-            rate,
-            rates: &[],
-            turn: Turn::Both,
-            signs: [&[]; 2],
-            key: self.key(write.node, write.event),
-        };
+        let source = self.writer().source(write, [x, d], rate, parameters);
         source.check()?;
         for leaf in &write.leaves {
             self.apply(*leaf, &source, &Run::Neighbours(0..1), write.event)?;
@@ -450,41 +438,50 @@ impl<'a> Host<'a, '_> {
             key: self.key,
         };
         let chi = self.buffer(0);
-        let mut hot = memory::filled(0.0, spec.d_size)?;
-        for stage in &plan.stages {
+        let mut stages = &plan.stages[..];
+        while let Some((stage, rest)) = stages.split_first() {
             match stage {
                 Stage::Accumulate { samples } => {
                     let (scale, chi) = (plan.rate as f32, &mut self.states[chi]);
                     gradient::add(&source, samples.clone(), scale, None, chi, |_| Ok(()))?;
+                    stages = rest;
                 }
-                Stage::Row { row, write } => {
-                    let steps = take_steps(&mut self.states[chi], *row, spec.x_size, mixed)?;
-                    if steps.iter().all(|steps| *steps == 0.0) {
-                        continue;
-                    }
-                    hot[*row] = 1.0;
-                    self.write(write, [&steps, &hot], mixed.rate(), &mixed.write)?;
-                    hot[*row] = 0.0;
+                Stage::Row { .. } => stages = self.write_rows(mixed, stages)?,
+                other => {
+                    self.stage(other)?;
+                    stages = rest;
                 }
-                other => self.stage(other)?,
             }
         }
         Ok(())
     }
-}
 
-/// Takes whole steps out of a row of the accumulator; their numbers.
-fn take_steps(
-    chi: &mut Tracked<'_>,
-    row: usize,
-    columns: usize,
-    mixed: &Mixed,
-) -> Result<Vec<f32>> {
-    let mut steps = memory::room(columns)?;
-    for rows in &mut chi.split(row + 1)?[..1] {
-        rows.save(row);
-        let row = &mut rows.state[row * columns..][..columns];
-        steps.extend(row.iter_mut().map(|chi| mixed.digest(chi)));
+    /// Writes rows of the accumulator up to the next stage of another kind or row that comes again; what is
+    /// left. Each is an update of its own, with an event of its own, and no two meet.
+    fn write_rows<'s>(&mut self, mixed: &Mixed, stages: &'s [Stage]) -> Result<&'s [Stage]> {
+        let chi = self.buffer(0);
+        let writer = self.writer();
+        let mut parts = memory::room(self.states.len())?;
+        for state in self.states.iter_mut() {
+            let rows = state.split(1)?.into_iter().map(|row| Ok(Some(row)));
+            parts.push(memory::collected(rows)?);
+        }
+        let mut tasks = memory::room(stages.len().min(self.spec.d_size))?;
+        let mut left = stages;
+        while let Some((Stage::Row { row, write }, rest)) = left.split_first() {
+            let Some(chi) = parts[chi][*row].take() else { break };
+            let mut leaves = memory::room(write.leaves.len())?;
+            for leaf in &write.leaves {
+                leaves.extend(parts[writer.matrix(*leaf)][*row].take().map(|rows| (*leaf, rows)));
+            }
+            tasks.push(RowTask { chi, leaves, row: *row, write, is_written: false });
+            left = rest;
+        }
+        let par = Par::of(ROW_NS * (tasks.len() * self.spec.x_size) as f64);
+        par.for_each_in_rounds(tasks.iter_mut(), |task| task.run(&writer, mixed))?;
+        for task in tasks.iter().filter(|task| task.is_written) {
+            task.write.leaves.iter().for_each(|leaf| self.progress.touch(self.spec, *leaf));
+        }
+        Ok(left)
     }
-    Ok(steps)
 }

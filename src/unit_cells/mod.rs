@@ -21,7 +21,7 @@
 //! | `construct` | a new cell |
 //! | `sum`, `weights` | the weight of a cell, and operations on the weights |
 //! | `schedule`, `plan` | what one call does |
-//! | `batch`, `progress`, `host`, `update` | the call on the processor |
+//! | `batch`, `progress`, `writer`, `row`, `host`, `update` | the call on the processor |
 //! | `tile` | a tile of cells that owns its state |
 //! | `gpu` | a tile of cells on a graphics processor |
 
@@ -39,6 +39,7 @@ mod mixed;
 mod one_sided;
 mod plan;
 mod progress;
+mod row;
 mod schedule;
 mod slots;
 mod spec;
@@ -49,6 +50,7 @@ mod transfer;
 mod update;
 mod vector;
 mod weights;
+mod writer;
 
 pub use batch::Batch;
 pub use config::{

@@ -287,7 +287,7 @@ def test_calls_that_need_pulses_refuse() -> None:
     with pytest.raises(ConfigError, match="dw_min"):
         build_config("tt", FINE, tune=True).for_tile(4, 4)
     config = SingleRPUConfig(device=FINE)
-    with pytest.raises(ConfigError, match="granularity"):
+    with pytest.raises(ConfigError, match="dw_min"):
         estimate_n_steps(config)
     with pytest.raises(ConfigError, match="dw_min"):
         get_tile_for_plotting(config, 3)

@@ -45,6 +45,7 @@ LAYERS: list[list[set[str]]] = [
             "mho.simulator.raw_tiles.base",
             "mho.simulator.raw_tiles.given_values",
             "mho.simulator.raw_tiles.modifier",
+            "mho.simulator.raw_tiles.patches",
             "mho.simulator.raw_tiles.rows",
             "mho.simulator.raw_tiles.weight_limits",
         }

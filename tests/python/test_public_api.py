@@ -1,6 +1,7 @@
 """Every module and name that scripts import exists, except those listed as pending."""
 
 import dataclasses
+import enum
 import importlib
 import inspect
 import json
@@ -19,7 +20,9 @@ import mho.nn
 from mho import pending
 from mho.documented import documented
 from mho.exceptions import ConfigError
+from mho.inference import calibration
 from mho.simulator import configs, parameters, presets
+from mho.simulator.digital_low_precision import quantization_manager
 from mho.simulator.parameters.enums import PulseType
 
 DATA = Path(__file__).parent / "data"
@@ -157,7 +160,7 @@ def test_subpackages_are_loaded_at_their_first_use() -> None:
 
 def documented_classes() -> list[type]:
     """Configurations, devices, parameters, choices and records that a user meets."""
-    modules = (mho, mho.nn, configs, presets, parameters.enums)
+    modules = (mho, mho.nn, configs, presets, parameters.enums, calibration, quantization_manager)
     named = (value for module in modules for value in vars(module).values())
     found = {value for value in named if isinstance(value, type) and fields_of(value)}
     own = (cls for cls in found if cls.__module__.startswith("mho."))
@@ -166,6 +169,8 @@ def documented_classes() -> list[type]:
 
 def fields_of(cls: Any) -> list[str]:
     """Names of the fields of a dataclass or a tuple, or of the members of an enumeration."""
+    if issubclass(cls, enum.Enum):
+        return list(cls.__members__)
     if dataclasses.is_dataclass(cls):
         return [field.name for field in dataclasses.fields(cls)]
     return list(getattr(cls, "_fields", ()))

@@ -115,6 +115,8 @@ VALID: dict[str, Callable[[], Any]] = {
     "analog_model": model,
     "module": lambda: nn.Sequential(nn.Linear(IN, OUT)),
     "digital": lambda: nn.Linear,
+    "embed_dim": lambda: IN,
+    "num_heads": lambda: 2,
     "module_name": lambda: "name",
     "worker": lambda: 0,
     "seed": lambda: 1,
@@ -525,3 +527,16 @@ def test_fields_of_configurations(where: str) -> None:
                     f"{where}.{name}={value!r:.50}: raw {type(error).__name__}: {error!s:.80}"
                 )
     assert problems == []
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: PCMLikeNoiseModel(gmax=10.0), "PCMLikeNoiseModel: .*'gmax'; did you mean 'g_max'"),  # type: ignore[call-arg]
+        (lambda: mho.same_noise(seeds=1), "same_noise: .*'model'$"),
+        (lambda: mho.inference.drift_analog_weights(), "drift_analog_weights: .*'model'$"),
+    ],
+)
+def test_calls_that_python_refuses_name_the_function(call: Any, match: str) -> None:
+    with pytest.raises(TypeError, match=match):
+        call()

@@ -287,17 +287,13 @@ def look_up(name: str) -> type | None:
     return found
 
 
-# Methods of features that are not built: convolutions over an index table, weights as a sum with a
-# delta; and a quantised periphery of tiles other than the quantised one. A method that is there now
-# leaves the list.
+# Methods of features that are not built: weights as a sum with a delta; and a quantised periphery
+# of tiles other than the quantised one. A method that is there now leaves the list.
 PENDING_METHODS = {
     "RPUCudaSimulatorTileWrapper.reset_delta_weights",
     "RPUCudaSimulatorTileWrapper.set_delta_weights",
     "TileWithPeriphery.add_quant_periphery_bias",
     "TileWithPeriphery.apply_quant_periphery_scales",
-    "TileWithPeriphery.backward_indexed",
-    "TileWithPeriphery.joint_forward_indexed",
-    "TileWithPeriphery.update_indexed",
 }
 
 

@@ -14,6 +14,7 @@ from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.checking import describe
 from mho.simulator.parts.clipping import warning_of_clipping
 from mho.simulator.raw_tiles.rows import as_tensor
+from mho.simulator.tiles.periphery import TileWithPeriphery
 from mho.utils.optional import scipy
 
 _LinearOperator: Any = scipy("sparse.linalg").LinearOperator
@@ -29,8 +30,9 @@ class AnalogMatrix(_LinearOperator):  # type: ignore[misc]
     `matvec`, `rmatvec`, `matmat(X)` of columns, `[in, k]` to `[out, k]`, `A.T`, sums and products
     of operators, so that its solvers take an analog matrix.
 
-    Products have the noise of the configuration in training mode: weight modifiers act, the factor
-    of the drift compensation does not. Nothing is recorded for gradients.
+    Products have the noise of the configuration in training mode: weight modifiers of torch tiles
+    act, those of other tiles, which are drawn by optimizers, do not, nor does the factor of the
+    drift compensation. Nothing is recorded for gradients.
     """
 
     dtype: "np.dtype[Any]"
@@ -119,10 +121,13 @@ class AnalogMatrix(_LinearOperator):  # type: ignore[misc]
     def ger(self, x_matrix: Tensor | Array, d_matrix: Tensor | Array, alpha: float = 1.0) -> None:
         r"""Add an outer product, by pulses of the devices: $M \leftarrow M + \alpha d^T x$.
 
+        Inputs beyond an input range are clipped, as in products.
+
         Args:
             x_matrix: Shape `[in]` or `[rows, in]`.
             d_matrix: Shape `[out]` or `[rows, out]`.
-            alpha: Factor of any sign; its magnitude becomes the learning rate of the tile.
+            alpha: Factor of any sign; its magnitude becomes the learning rate of the tile, times
+                the input range, by which updates divide their inputs.
 
         Raises:
             ArgumentError: A value is not finite; nothing is changed.
@@ -137,7 +142,10 @@ class AnalogMatrix(_LinearOperator):  # type: ignore[misc]
                 f"x_matrix, d_matrix: expected one number of rows, got shapes {tuple(x.shape)} and"
                 f" {tuple(d.shape)}"
             )
-        self._tile.set_learning_rate(abs(factor))
+        for tile in self._tile.modules():
+            if isinstance(tile, TileWithPeriphery):
+                r = tile.input_processing.magnitude()
+                tile.set_learning_rate(abs(factor) * (1.0 if r is None else float(r)))
         self._tile.update(x, -d if factor >= 0.0 else d)
 
     def _matvec(self, x: Any) -> Any:

@@ -24,6 +24,9 @@ from mho.simulator.tiles.module import TileModule
 def match_scales(averaged: nn.Module, model: nn.Module) -> None:
     """Give the tiles of a model the mapping scales of another one, and keep its logical weights.
 
+    What was drawn from its former weights, or programmed with them, is forgotten: an average that
+    follows is of other ones.
+
     `torch.optim.swa_utils.AveragedModel` does so by itself; own code that averages parameters calls
     it before each average.
 
@@ -44,6 +47,7 @@ def match_scales(averaged: nn.Module, model: nn.Module) -> None:
         weight = tile.trained_parameter()
         scales = getattr(other, "scales", None)
         if weight is not None and scales is not None:
+            tile.weights_edited()
             _enter_scales(tile, weight, scales.get_mapping_scales())
 
 

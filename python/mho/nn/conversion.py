@@ -5,14 +5,23 @@ Which class replaces which is one table, filled by `register_analog` where the l
 
 import copy
 import difflib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, overload
 
 from torch import nn
 
 from mho.exceptions import AihwkitException, ArgumentError, warn_caller
-from mho.nn.conversion_table import ANALOG_CLASSES, CONVERSIONS, MAPPED_CONVERSIONS, register_analog
+from mho.nn.conversion_table import (
+    ANALOG_CLASSES,
+    CONVERSIONS,
+    MAPPED_CONVERSIONS,
+    DigitalClass,
+    counterpart,
+    register_analog,
+)
+from mho.nn.copying import copy_around, own_parameters
+from mho.nn.fused_paths import follow_fused_paths
 from mho.nn.inheritance import (
     computed_names,
     digital_class,
@@ -24,8 +33,9 @@ from mho.nn.leftovers import (
     check_root,
     warn_of_references,
 )
+from mho.nn.modules.attention import PROJECTIONS, AnalogMultiheadAttention
 from mho.nn.modules.base import AnalogLayerBase
-from mho.nn.modules.container import AnalogContainerBase, AnalogSequential, AnalogWrapper
+from mho.nn.modules.container import AnalogSequential, AnalogWrapper
 from mho.nn.modules.conv import AnalogConv1d, AnalogConv2d, AnalogConv3d
 from mho.nn.modules.conv_mapped import (
     AnalogConv1dMapped,
@@ -48,15 +58,12 @@ from mho.nn.modules.rnn.converted import (
     ConvertedRNN,
     ConvertedRNNCell,
 )
-from mho.nn.replacement import (
-    Replacement,
-    is_one_layer,
-    submodule,
-    subtrees,
-    warn_of_untied_parameters,
-    without_fused_path,
-)
+from mho.nn.modules.transposed_linear import ConvertedConv1D
+from mho.nn.replacement import Replacement, is_one_layer, submodule, subtrees
 from mho.nn.report import conversion_report
+from mho.nn.rules import Choices, by_rules, is_one_layer_class, without_rules
+from mho.nn.selection import Key, places, selected
+from mho.nn.ties import follow_broken_ties
 from mho.simulator.parameters.arguments import check_rpu_config, check_tile_module_class
 from mho.simulator.parameters.base import RPUConfigGeneric
 from mho.simulator.parameters.signatures import checked
@@ -75,8 +82,10 @@ __all__ = [
     "AnalogConvTranspose3d",
     "AnalogLinear",
     "AnalogLinearMapped",
+    "AnalogMultiheadAttention",
     "AnalogSequential",
     "AnalogWrapper",
+    "ConvertedConv1D",
     "ConvertedGRU",
     "ConvertedGRUCell",
     "ConvertedLSTM",
@@ -115,13 +124,14 @@ def convert_to_analog(
     module: nn.Module,
     rpu_config: RPUConfigGeneric | None,
     tile_module_class: type | None = ...,
-    conversion_map: dict[type[nn.Module], Any] | None = ...,
+    conversion_map: dict[DigitalClass, Any] | None = ...,
     specific_rpu_config_fun: SpecificConfig | None = ...,
     module_name: str = ...,
     ensure_analog_root: Literal[True] = ...,
     exclude_modules: Collection[str] | None = ...,
     inplace: bool = ...,
     verbose: bool = ...,
+    rules: Mapping[Any, RPUConfigGeneric | None] | None = ...,
 ) -> AnalogLayerBase: ...
 
 
@@ -130,7 +140,7 @@ def convert_to_analog(
     module: nn.Module,
     rpu_config: RPUConfigGeneric | None,
     tile_module_class: type | None = ...,
-    conversion_map: dict[type[nn.Module], Any] | None = ...,
+    conversion_map: dict[DigitalClass, Any] | None = ...,
     specific_rpu_config_fun: SpecificConfig | None = ...,
     module_name: str = ...,
     *,
@@ -138,6 +148,7 @@ def convert_to_analog(
     exclude_modules: Collection[str] | None = ...,
     inplace: bool = ...,
     verbose: bool = ...,
+    rules: Mapping[Any, RPUConfigGeneric | None] | None = ...,
 ) -> nn.Module: ...
 
 
@@ -146,13 +157,14 @@ def convert_to_analog(
     module: nn.Module,
     rpu_config: RPUConfigGeneric | None,
     tile_module_class: type | None = None,
-    conversion_map: dict[type[nn.Module], Any] | None = None,
+    conversion_map: dict[DigitalClass, Any] | None = None,
     specific_rpu_config_fun: SpecificConfig | None = None,
     module_name: str = "",
     ensure_analog_root: bool = True,
     exclude_modules: Collection[str] | None = None,
     inplace: bool = False,
     verbose: bool = False,
+    rules: Mapping[Any, Any] | None = None,
 ) -> nn.Module:
     """Replace the layers of a model that have an analog counterpart.
 
@@ -168,25 +180,35 @@ def convert_to_analog(
 
     Args:
         module: Model or layer.
-        rpu_config: Configuration of the tiles; None takes the default of every layer.
+        rpu_config: Configuration of the tiles; None takes the default of every layer. With rules,
+            that of the layers that no rule selects, which stay digital with None.
         tile_module_class: Tile or tile array for all layers; by default the configuration chooses.
-        conversion_map: Analog class, with the class method ``from_digital``, of each digital class.
+        conversion_map: Analog class, with the class method ``from_digital``, of each digital class,
+            or of its full name ``"package.module.Class"``.
         specific_rpu_config_fun: Called as ``f(full_name, digital_module, copy_of_rpu_config)`` for
             every module that is converted; returns its configuration, for layers never None if one
             is given.
         module_name: Full name of the given module.
         ensure_analog_root: Wrap a model that is not analog itself in `AnalogWrapper`.
         exclude_modules: Full names of modules that stay digital with everything below them, under
-            all their names; every one must be there.
+            all their names; every one must be there. Projections of attention are
+            ``<name>.q_proj``, ``k_proj``, ``v_proj`` and ``out_proj``.
         inplace: Change the given model instead of a copy. The root may be another object even then.
         verbose: Print a line for every conversion.
+        rules: Configurations by key, in their order; the first rule that selects a layer counts,
+            and None leaves layers digital. A key is the full name of a module, ``"re:"`` with a
+            regular expression that a whole full name has to match, or a class of modules. Modules
+            that it selects stand for all layers inside of them; of a layer with several names any
+            counts. `exclude_modules` comes first, and ``specific_rpu_config_fun`` is called with
+            the configuration that the rules have chosen.
 
     Returns:
         The analog model.
 
     Raises:
-        ArgumentError: An argument has the wrong type, there is no module of an excluded name, or
-            the model cannot be converted: scripted, wrapped for data-parallel training, or with a
+        ArgumentError: An argument has the wrong type, there is no module of an excluded name, a
+            rule selects no layer or comes after others that select all of its layers, or the model
+            cannot be converted: scripted, wrapped for data-parallel training, or with a
             `forward` that was put on the instance of a module to be replaced.
         ConfigError: The configuration is invalid; the message names the field.
     """
@@ -197,24 +219,35 @@ def convert_to_analog(
     excluded_names = set(exclude_modules or ())
     conversions = CONVERSIONS if conversion_map is None else _check_map(conversion_map)
     check_root(module)
+    _check_excluded(module, module_name, excluded_names)
+    excluded = _excluded(module, module_name, excluded_names)
+    if rules is None:
+        choices = without_rules(rpu_config)
+    else:
+        choices = by_rules(
+            rules, rpu_config, module, module_name,
+            lambda place: id(place.module) in excluded or place.name in excluded_names,
+            lambda part: _analog_class(part, conversions), lambda part: _parts(part, conversions),
+        )  # fmt: skip
     for part in module.modules():
         settle(part)
-    module = module if inplace else copy.deepcopy(module)
+    kept: Mapping[int, Any] = {}
+    if not inplace:
+        layers = _replaced(module, module_name, conversions, choices, excluded)
+        module, kept = copy_around(module, layers)
 
-    replace = _ToAnalog(
-        conversions, rpu_config, tile_module_class, specific_rpu_config_fun, verbose
-    )
-    _check_excluded(module, module_name, excluded_names)
-    walk = Replacement(replace, subtrees(module, module_name, excluded_names))
+    replace = _ToAnalog(conversions, choices, tile_module_class, specific_rpu_config_fun, verbose)
+    walk = Replacement(replace, subtrees(module, module_name, excluded_names), excluded_names)
     with warning_of_clipping():
         root = walk.run(module, module_name, module_name not in excluded_names)
-    warn_of_untied_parameters(walk.replaced(), root)
+    follow_broken_ties(walk.replaced(), root)
     warn_of_references(walk.replaced(), root)
     for name, names in replace.computed:
         warn_of_computed_weights(name, names)
-    if not any(is_one_layer(new) for _, new in walk.replaced()):
+    if not any(is_one_layer(new) and _has_tiles(new) for _, new in walk.replaced()):
         _warn_of_nothing(root, rpu_config)
-    without_fused_path(root)
+    follow_fused_paths(root)
+    own_parameters(root, kept)
     if ensure_analog_root and module_name == "" and not isinstance(root, AnalogLayerBase):
         root = AnalogWrapper(root)
     return root
@@ -224,8 +257,8 @@ def convert_to_analog(
 class _ToAnalog:
     """Makes the analog module that takes the place of a digital one."""
 
-    conversions: dict[type[nn.Module], Any]
-    rpu_config: RPUConfigGeneric | None
+    conversions: dict[DigitalClass, Any]
+    choices: Choices
     tile_module_class: type | None
     choose_config: SpecificConfig | None
     verbose: bool
@@ -234,30 +267,35 @@ class _ToAnalog:
 
     def __call__(self, name: str, digital: nn.Module) -> nn.Module:
         """Return the analog module, or the digital one where there is none."""
-        analog_class = self.conversions.get(digital_class(digital))
-        if analog_class is None:
+        analog_class = _analog_class(digital, self.conversions)
+        if analog_class is None or not self.choices.of(name).analog:
             return digital
         check_replaceable(digital, name)
         config = self._config(name, digital, analog_class)
         if names := computed_names(digital):
             self.computed.append((name, names))
         try:
-            analog: nn.Module = analog_class.from_digital(digital, config, self.tile_module_class)
+            analog: nn.Module = self._made(analog_class, digital, config)
         except AihwkitException as error:
             raise_in_layer(error, name)
         if self.verbose:
             print(f"Converted '{name}' to '{analog_class.__name__}'.")
         return analog
 
+    def _made(self, analog_class: Any, digital: nn.Module, config: Any) -> Any:
+        # The walk goes on with the linear layers of what is opened, if it converts linear layers.
+        opened = getattr(analog_class, "opened", None)
+        if opened is not None and nn.Linear in self.conversions:
+            return opened(digital)
+        return analog_class.from_digital(digital, config, self.tile_module_class)
+
     def _config(self, name: str, digital: nn.Module, analog_class: type) -> Any:
-        given = copy.deepcopy(self.rpu_config)
+        chosen = self.choices.of(name).config
+        given = copy.deepcopy(chosen)
         if self.choose_config is None:
             return given
         config = self.choose_config(name, digital, given)
-        is_layer = (
-            not issubclass(analog_class, AnalogContainerBase) or analog_class.STANDS_FOR_LAYER
-        )
-        if config is None and self.rpu_config is not None and is_layer:
+        if config is None and chosen is not None and is_one_layer_class(analog_class):
             # What a function without `return` returns would stand for the default of the layer.
             where = f" for {name!r}" if name else ""
             raise ArgumentError(
@@ -273,6 +311,7 @@ def convert_to_digital(
     conversion_set: set[type] | None = None,
     module_name: str = "",
     inplace: bool = False,
+    layers: Key | Collection[Key] | None = None,
 ) -> nn.Module:
     """Replace analog layers by digital ones with the same logical weights.
 
@@ -282,17 +321,22 @@ def convert_to_digital(
             all layers and `AnalogSequential`. Wrapped models are always unwrapped.
         module_name: Full name of the given module.
         inplace: Change the given model instead of a copy. The root may be another object even then.
+        layers: Key, or several, as in the rules of `convert_to_analog`: only modules that one
+            selects become digital.
 
     Returns:
         The digital model.
 
     Raises:
-        ArgumentError: An argument has the wrong type.
+        ArgumentError: An argument has the wrong type, or a key selects no analog layer.
     """
     classes = ANALOG_CLASSES if conversion_set is None else _check_set(conversion_set)
+    names = None if layers is None else _selected(module, module_name, layers)
     module = module if inplace else copy.deepcopy(module)
 
     def replace(name: str, analog: nn.Module) -> nn.Module:
+        if names is not None and name not in names:
+            return analog
         if isinstance(analog, AnalogWrapper):
             return AnalogWrapper.to_digital(analog)
         if type(analog) in classes:
@@ -300,7 +344,58 @@ def convert_to_digital(
             return digital
         return analog
 
-    return Replacement(replace).run(module, module_name)
+    root = Replacement(replace).run(module, module_name)
+    follow_fused_paths(root)
+    return root
+
+
+def _selected(model: nn.Module, name: str, layers: Key | Collection[Key]) -> set[str]:
+    """Return all names of the analog modules that keys select; every one must select a layer."""
+
+    def is_analog(module: nn.Module) -> bool:
+        return isinstance(module, AnalogLayerBase)
+
+    selected(
+        "layers", model, name, layers, lambda m: is_analog(m) and is_one_layer(m), "analog layer"
+    )
+    found = selected("layers", model, name, layers, is_analog, "analog module")
+    wanted = {id(place.module) for place in found}
+    return {place.name for place in places(model, name, ()) if id(place.module) in wanted}
+
+
+def _analog_class(module: nn.Module, conversions: Mapping[DigitalClass, Any]) -> Any:
+    """Return the class that may replace a module, None if there is none."""
+    return counterpart(digital_class(module), conversions)
+
+
+def _parts(module: nn.Module, conversions: Mapping[DigitalClass, Any]) -> Collection[str]:
+    """Return the names of the linear layers that a module is opened into."""
+    cls = _analog_class(module, conversions)
+    is_opened = hasattr(cls, "opened") and nn.Linear in conversions
+    return cls.OWN_ENTRIES if is_opened else ()
+
+
+def _excluded(module: nn.Module, module_name: str, names: set[str]) -> set[int]:
+    """Return the identities of the modules that stay as they are, the root included."""
+    found = subtrees(module, module_name, names)
+    return found | {id(module)} if module_name in names else found
+
+
+def _replaced(
+    module: nn.Module,
+    module_name: str,
+    conversions: Mapping[DigitalClass, Any],
+    choices: Choices,
+    excluded: Collection[int],
+) -> list[nn.Module]:
+    """Return the layers that are going to be replaced."""
+    found = []
+    for place in places(module, module_name, ()):
+        cls = _analog_class(place.module, conversions)
+        is_layer = cls is not None and is_one_layer_class(cls) and not hasattr(cls, "opened")
+        if is_layer and id(place.module) not in excluded and choices.of(place.name).analog:
+            found.append(place.module)
+    return found
 
 
 def _warn_of_nothing(root: nn.Module, rpu_config: RPUConfigGeneric | None) -> None:
@@ -331,7 +426,7 @@ def _check_excluded(module: nn.Module, module_name: str, excluded: set[str]) -> 
     for name in sorted(excluded, key=str):
         below = str(name).removeprefix(prefix)
         is_below = isinstance(name, str) and name.startswith(prefix)
-        if name == module_name or (is_below and submodule(module, below) is not None):
+        if name == module_name or (is_below and _is_there(module, below)):
             continue
         known = [prefix + path for path, _ in module.named_modules() if path]
         close = difflib.get_close_matches(str(name), known, n=1)
@@ -339,7 +434,20 @@ def _check_excluded(module: nn.Module, module_name: str, excluded: set[str]) -> 
         raise ArgumentError(f"exclude_modules: the model has no module {name!r}{hint}")
 
 
-def _check_map(conversions: Any) -> dict[type[nn.Module], Any]:
+def _is_there(module: nn.Module, path: str) -> bool:
+    """Return whether there is a module, or will be one when its parent has been opened."""
+    if submodule(module, path) is not None:
+        return True
+    parent, _, name = path.rpartition(".")
+    above = submodule(module, parent) if parent else module
+    return isinstance(above, nn.MultiheadAttention) and name in PROJECTIONS
+
+
+def _has_tiles(module: nn.Module) -> bool:
+    return any(isinstance(part, TileModule) for part in module.modules())
+
+
+def _check_map(conversions: Any) -> dict[DigitalClass, Any]:
     if not isinstance(conversions, dict):
         raise ArgumentError(
             f"conversion_map: must be a dict of digital to analog classes, got {conversions!r}"

@@ -1,4 +1,4 @@
-"""What an analog layer takes over of the digital layer that it replaces."""
+"""What a layer takes over of the digital layer that it replaces."""
 
 from typing import Any
 
@@ -86,9 +86,7 @@ def inherit(digital: nn.Module, analog: nn.Module) -> None:
     computed = computed_names(digital)
     left_out = {*_LEFT_OUT, *getattr(digital, "OWN_ENTRIES", ())}
     left_out.update(getattr(analog, "digital_entries", tuple)())
-    for name in _HOOK_TABLES:
-        _take_hooks(digital, analog, name)
-    analog._is_full_backward_hook = digital._is_full_backward_hook
+    inherit_hooks(digital, analog)
     for table in ("_parameters", "_buffers", "_modules"):
         for name, value in getattr(digital, table).items():
             if name in left_out or _belongs(name, computed):
@@ -104,6 +102,18 @@ def inherit(digital: nn.Module, analog: nn.Module) -> None:
         _freeze_like(digital, analog, name, computed)
 
 
+def inherit_hooks(old: nn.Module, new: nn.Module) -> None:
+    """Give a module the hooks of the one that it replaces, but for those that compute weights.
+
+    Args:
+        old: Module that is replaced.
+        new: Module that replaces it.
+    """
+    for name in _HOOK_TABLES:
+        _take_hooks(old, new, name)
+    new._is_full_backward_hook = old._is_full_backward_hook
+
+
 def warn_of_computed_weights(name: str, names: list[str]) -> None:
     """Warn that weights of a converted layer are no longer computed from others.
 
@@ -113,8 +123,8 @@ def warn_of_computed_weights(name: str, names: list[str]) -> None:
     """
     warn_caller(
         f"layer {name!r}: {' and '.join(names)} was computed from other parameters (a"
-        " parametrisation, weight norm or pruning), which are gone; the analog layer has its"
-        " present values"
+        " parametrisation, weight norm or pruning), which are gone; the new layer has its present"
+        " values"
     )
 
 

@@ -5,8 +5,16 @@ from typing import Any
 
 from torch import nn
 
-from mho.exceptions import ArgumentError
+from mho.exceptions import ArgumentError, warn_caller
 from mho.nn.conversion import convert_to_digital
+from mho.nn.inheritance import (
+    computed_names,
+    digital_class,
+    inherit,
+    inherit_hooks,
+    settle,
+    warn_of_computed_weights,
+)
 from mho.nn.low_precision_modules.conversion_utils import (
     DEFAULT_CONVERSIONS,
     LEAF_MODULES,
@@ -39,6 +47,10 @@ __all__ = [
 def convert_to_quantized(model: nn.Module, quantization_map: QuantizationMap) -> nn.Module:
     """Return a copy of a model whose layers are quantised, with quantisation switched on.
 
+    Layers keep their names, parameters, hooks and attributes. What a parametrisation or a hook
+    computes is quantised with its present values, and a warning. If no module has an entry in the
+    map, a warning says so.
+
     Args:
         model: Model; it stays as it is.
         quantization_map: Which layers are quantised and how. An entry for the name of a layer goes
@@ -48,10 +60,22 @@ def convert_to_quantized(model: nn.Module, quantization_map: QuantizationMap) ->
         The quantised model. Ranges follow the batches of training and stay in evaluation.
 
     Raises:
-        ArgumentError: An argument has the wrong type, or a name of the map is not in the model.
+        ArgumentError: An argument has the wrong type, a name of the map is not in the model, or a
+            quantised class cannot be built from the layer that it is to replace.
+        ConfigError: A configuration of the map is invalid.
     """
     _check_names(model, quantization_map)
-    converted = quantize_model(copy.deepcopy(model), quantization_map)
+    for part in model.modules():
+        settle(part)
+    walk = _Quantization(quantization_map)
+    converted = walk.visit(copy.deepcopy(model), "")
+    walk.warn()
+    if not walk.found:
+        warn_caller(
+            "nothing was quantised, quantization_map has no entry for a module of the model, by its"
+            " name or its very class; append_default_conversions(quantization_map) adds Linear,"
+            " Conv2d, LayerNorm and Embedding with its default_qconfig"
+        )
     enable_quant_states(converted)
     return converted
 
@@ -75,8 +99,12 @@ def quantize_model(
 
     Raises:
         ArgumentError: A quantised class cannot be built from the layer that it is to replace.
+        ConfigError: A configuration of the map is invalid.
     """
-    return _Quantization(quantization_map).visit(model, model_name)
+    walk = _Quantization(quantization_map)
+    result = walk.visit(model, model_name)
+    walk.warn()
+    return result
 
 
 class _Quantization:
@@ -86,6 +114,13 @@ class _Quantization:
         self.map = quantization_map
         self.excluded = set(quantization_map.excluded_modules)
         self.done: dict[int, tuple[nn.Module, nn.Module]] = {}
+        self.computed: list[tuple[str, list[str]]] = []
+        self.found = False
+
+    def warn(self) -> None:
+        """Warn of weights that are no longer computed from others."""
+        for name, names in self.computed:
+            warn_of_computed_weights(name, names)
 
     def visit(self, module: nn.Module, name: str) -> nn.Module:
         """Return what takes the place of a module, with everything below it replaced."""
@@ -103,6 +138,7 @@ class _Quantization:
         else:
             result = module
         config = self.map.input_activation_qconfig_map.get(name)
+        self.found |= entry is not None or config is not None
         if not is_quantized and not isinstance(module, (TileModuleBase, *LEAF_MODULES)):
             for child_name, child in list(module._modules.items()):
                 if child is not None:
@@ -112,32 +148,48 @@ class _Quantization:
 
     def _entry(self, module: nn.Module, name: str) -> QuantizedModuleConfig | None:
         by_class: dict[Any, QuantizedModuleConfig] = self.map.module_qconfig_map
-        return self.map.instance_qconfig_map.get(name) or by_class.get(type(module))
+        return self.map.instance_qconfig_map.get(name) or by_class.get(digital_class(module))
 
     def _quantized(self, module: nn.Module, name: str, entry: QuantizedModuleConfig) -> nn.Module:
         if isinstance(module, AnalogLayerBase):
             module = convert_to_digital(module)
         options = convert_configs_to_kwargs_dict(entry.module_qconfig)
         cls: Any = entry.quantized_module
-        if type(module) not in DEFAULT_CONVERSIONS:
-            wrapped: nn.Module = cls(module, quantization_map=self.map, **options)
+        old = digital_class(module)
+        if old not in DEFAULT_CONVERSIONS:
+            try:
+                wrapped: nn.Module = cls(module, quantization_map=self.map, **options)
+            except TypeError as error:
+                raise ArgumentError(
+                    f"quantization_map: {cls.__name__} cannot take the place of {old.__name__}"
+                    f" {name!r}: {error}"
+                ) from error
+            inherit_hooks(module, wrapped)
             return wrapped
-        if not issubclass(cls, type(module)):
+        if not issubclass(cls, old):
             raise ArgumentError(
-                f"quantization_map: {cls.__name__} cannot take the place of"
-                f" {type(module).__name__} {name!r}"
+                f"quantization_map: {cls.__name__} cannot take the place of {old.__name__} {name!r}"
             )
         new: nn.Module = cls(**get_module_args(module), **options)
+        computed = computed_names(module)
         # The parameters themselves, so that ties, optimizers and devices stay.
-        new._parameters.update(module._parameters)
+        for key in new._parameters:
+            if key in computed:
+                new._parameters[key] = nn.Parameter(getattr(module, key).detach().clone())
+            elif key in module._parameters:
+                new._parameters[key] = module._parameters[key]
+        if computed:
+            self.computed.append((name, computed))
         first = next(module.parameters(), None)
         if first is not None:
             new.to(device=first.device, dtype=first.dtype)
-        return new.train(module.training)
+        inherit(module, new)
+        return new
 
 
 def _has_bits(entry: QuantizedModuleConfig) -> bool:
     config = entry.module_qconfig
+    config.check("module_qconfig")
     return config.weight_quant.n_bits > 0 or config.activation_quant.n_bits > 0
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from mho.exceptions import warn_caller
 from mho.nn.inheritance import inherit
 from mho.nn.leftovers import compile_again
 from mho.nn.modules.base import AnalogLayerBase
@@ -27,6 +26,9 @@ class Replacement:
 
     excluded: Collection[int] = ()
     """Identities of modules that stay, with everything below them."""
+
+    excluded_names: Collection[str] = ()
+    """Full names of such modules, for those that are made in the course of the walk."""
 
     _done: dict[int, tuple[nn.Module, nn.Module]] = field(default_factory=dict)
     _edits: list[tuple[nn.Module, str, nn.Module]] = field(default_factory=list)
@@ -65,12 +67,23 @@ class Replacement:
         if result is not module and is_layer(result):
             return result
         for child_name, child in result._modules.items():
-            if child is None or isinstance(child, TileModuleBase) or id(child) in self.excluded:
+            full_name = f"{name}.{child_name}" if name else child_name
+            if child is None or self._stays(result, child, full_name):
                 continue
-            new = self._visit(child, f"{name}.{child_name}" if name else child_name)
+            new = self._visit(child, full_name)
             if new is not child:
                 self._edits.append((result, child_name, new))
         return result
+
+    def _stays(self, parent: nn.Module, child: nn.Module, name: str) -> bool:
+        """Return whether a child is left as it is, with everything below it."""
+        return (
+            isinstance(child, TileModuleBase)
+            or id(child) in self.excluded
+            or name in self.excluded_names
+            # It multiplies with the weights of this layer itself.
+            or (isinstance(parent, nn.MultiheadAttention) and child is parent.out_proj)
+        )
 
 
 def is_layer(module: nn.Module) -> bool:
@@ -124,43 +137,3 @@ def submodule(module: nn.Module, path: str) -> nn.Module | None:
     for part in path.split("."):
         child = None if child is None else child._modules.get(part)
     return child
-
-
-def warn_of_untied_parameters(
-    replaced: Iterable[tuple[nn.Module, nn.Module]], model: nn.Module
-) -> None:
-    """Warn if a parameter of a replaced layer is still used elsewhere and no longer tied to it.
-
-    Args:
-        replaced: Digital layers that are no longer part of the model, and their replacements.
-        model: Model after the replacement.
-    """
-    remaining = {id(parameter): name for name, parameter in model.named_parameters()}
-    for layer, new in replaced:
-        for name, parameter in layer._parameters.items():
-            is_kept = new._parameters.get(name) is parameter
-            if parameter is not None and id(parameter) in remaining and not is_kept:
-                warn_caller(
-                    f"{name} of a converted {type(layer).__name__} was tied to"
-                    f" {remaining[id(parameter)]!r}; analog weights are copies, the tie is broken"
-                )
-
-
-def without_fused_path(module: nn.Module) -> None:
-    """Make transformers of torch call their linear layers, with ordinary tensors.
-
-    In evaluation mode torch otherwise passes ``linear1.weight`` to a fused kernel, and padded
-    batches as nested tensors. Results at positions that are not padded stay the same.
-
-    Args:
-        module: Model; only what holds analog layers is changed.
-    """
-    for part in module.modules():
-        if not isinstance(part, (nn.TransformerEncoderLayer, nn.TransformerEncoder)):
-            continue
-        if not any(isinstance(below, AnalogLayerBase) for below in part.modules()):
-            continue
-        if isinstance(part, nn.TransformerEncoderLayer):
-            part.activation_relu_or_gelu = 0
-        else:
-            part.use_nested_tensor = False

@@ -4,6 +4,10 @@ Weights of inference tiles are trained by any optimizer of torch, and `clip`, `r
 devices are to act after each of its steps. So a hook of torch on the steps of all optimizers is set
 here. Analog optimizers do the same work themselves, for pulsed tiles too.
 
+Frozen tiles belong to no optimizer, but training through them is hardware-aware as well: adapters
+on a frozen base are to see another chip in each mini-batch. So tiles with modified weights hear of
+the steps of all optimizers.
+
 Remapping is a change of representation: what multiplies a parameter multiplies the buffers in which
 an optimizer collects its gradients, and the gradient itself.
 """
@@ -51,12 +55,41 @@ class SteppedTile(Protocol):
         """Do the work; returns parameters and what it multiplied them by."""
 
 
+class ModifiedTile(Protocol):
+    """What steps that train other weights do with a tile."""
+
+    training: bool
+    analog_ctx: AnalogContext
+
+    @property
+    def modified(self) -> Any:
+        """Part that draws the weights of passes in training, by ``after_step``."""
+
+
 _TICKS = itertools.count(1)
 _STARTED: "weakref.WeakKeyDictionary[Optimizer, int]" = weakref.WeakKeyDictionary()
 _DONE: "weakref.WeakKeyDictionary[Any, int]" = weakref.WeakKeyDictionary()
 # By optimizer: its parameters, by identity, and the tiles found for them.
 _FOUND: "weakref.WeakKeyDictionary[Optimizer, tuple[Any, list[weakref.ref[Any]]]]"
 _FOUND = weakref.WeakKeyDictionary()
+
+
+_MODIFIED: "weakref.WeakSet[Any]" = weakref.WeakSet()
+
+
+def hears_of_all_steps(tile: ModifiedTile) -> None:
+    """Let a tile draw its modified weights after steps of all optimizers as long as it is frozen.
+
+    Args:
+        tile: Tile of the core whose configuration modifies weights in training.
+    """
+    _MODIFIED.add(tile)
+
+
+def _draw_for_frozen(started: int) -> None:
+    for tile in tuple(_MODIFIED):
+        if tile.training and not tile.analog_ctx.requires_grad and _DONE.get(tile, 0) <= started:
+            tile.modified.after_step()
 
 
 def work_of(tile: SteppedTile, optimizer: Optimizer) -> None:
@@ -116,19 +149,22 @@ def _check_is_whole(optimizer: Optimizer) -> None:
 
 def _after_any_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     # The step of an optimizer may itself be compiled, then nothing can be asked for here.
-    if torch.compiler.is_compiling() or getattr(optimizer, "steps_tiles", False):
+    if torch.compiler.is_compiling():
         return
     skipped = getattr(optimizer, "found_inf", None)  # fused optimizers are called nevertheless
     if skipped is not None and float(skipped) != 0.0:
         return
     started = _STARTED.get(optimizer, 0)
     # Unless an optimizer that this one is made of has done it in this very step.
-    tiles = [tile for tile in _tiles_of(optimizer) if _DONE.get(tile, 0) <= started]
+    found = [] if getattr(optimizer, "steps_tiles", False) else _tiles_of(optimizer)
+    tiles = [tile for tile in found if _DONE.get(tile, 0) <= started]
     together = [one for one in (tile.analog_ctx for tile in tiles) if needs_agreement(one)]
     if together:
         Round().agree([Member(one, 0.0, 1.0) for one in together])
     for tile in tiles:
         work_of(tile, optimizer)
+    if _MODIFIED:
+        _draw_for_frozen(started)
 
 
 register_optimizer_step_pre_hook(_before_any_step)

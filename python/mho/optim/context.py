@@ -42,17 +42,36 @@ _GET_GRAD: Any = vars(torch._C.TensorBase)["grad"].__get__
 _GET_REQUIRES_GRAD: Any = vars(torch._C.TensorBase)["requires_grad"].__get__
 
 
+class PatchesOfImages(Protocol):
+    """What the inputs of a tile are of images."""
+
+    def rows(self, images: Tensor) -> Tensor:
+        """Return the inputs, `[N, positions, in]`, of images `[N, C, *sizes]`."""
+
+
 class Pair(NamedTuple):
-    """What one call of a tile leaves for its update."""
+    """What one call of a tile leaves for its update.
+
+    A convolution leaves its images, which are many times smaller than their patches.
+    """
 
     x: Tensor
-    """Inputs as the array saw them, shape `[..., in]`."""
+    """Inputs as the array saw them, shape `[..., in]`; with patches the images `[N, C, *sizes]`."""
 
     d: Tensor
-    """Gradients of the outputs, shape `[..., out]`."""
+    """Gradients of the outputs, shape `[..., out]`; with patches `[N, out, positions]`."""
 
     bias: float | None
     """Input of the analog bias column; None without one."""
+
+    patches: PatchesOfImages | None = None
+    """What the inputs are of images; None if they are there as they are."""
+
+    def with_rows(self) -> "Pair":
+        """Return the same with inputs `[..., in]` and gradients `[..., out]`."""
+        if self.patches is None:
+            return self
+        return Pair(self.patches.rows(self.x), self.d.transpose(1, 2), self.bias)
 
 
 class TrainedTile(Protocol):
@@ -196,12 +215,12 @@ class AnalogContext(nn.Parameter):
     @property
     def analog_input(self) -> tuple[Tensor, ...]:
         """Inputs of the trace, shape `[..., in]` each."""
-        return tuple(pair.x for pair in self.pairs())
+        return tuple(pair.with_rows().x for pair in self.pairs())
 
     @property
     def analog_grad_output(self) -> tuple[Tensor, ...]:
         """Gradients of the outputs of the trace, shape `[..., out]` each."""
-        return tuple(pair.d for pair in self.pairs())
+        return tuple(pair.with_rows().d for pair in self.pairs())
 
     def pairs(self) -> list[Pair]:
         """Return the trace, oldest pair first."""
@@ -306,17 +325,24 @@ class AnalogContext(nn.Parameter):
         weights: Tensor = self.analog_tile.get_weights()[0]
         return weights.to(self.dtype)
 
-    def store(self, x_input: Tensor, d_input: Tensor, bias_input: float | None = None) -> None:
+    def store(
+        self,
+        x_input: Tensor,
+        d_input: Tensor,
+        bias_input: float | None = None,
+        patches: PatchesOfImages | None = None,
+    ) -> None:
         """Append a pair to the trace, which holds the tensors themselves.
 
         Args:
-            x_input: Inputs as the array saw them, shape `[..., in]`.
-            d_input: Gradients of the outputs, shape `[..., out]`.
+            x_input: Inputs as the array saw them, shape `[..., in]`, or images.
+            d_input: Gradients of the outputs, shape `[..., out]`, or `[N, out, positions]`.
             bias_input: Input of the analog bias column; None without one.
+            patches: What the inputs are of the images.
         """
         if all(one() is None for one in self._optimizers):
             self._count_pass()
-        self._pairs.append(Pair(x_input, d_input, bias_input))
+        self._pairs.append(Pair(x_input, d_input, bias_input, patches))
         if len(self._pairs) > _LONG_TRACE and not self._warned:
             self._warned = True
             warnings.warn(

@@ -51,10 +51,12 @@ def check_options(group: dict[str, Any]) -> None:
         return
     name = next((name for name in _REFUSED if group.get(name)), None)
     if name is not None:
+        scheduled = "base_momentum" in group or "max_momentum" in group
         raise ArgumentError(
             f"{name}: has no meaning for the pulsed weights of {layer_of(pulsed.analog_tile)}:"
             f" {_REFUSED[name]}. Give the parameters of type AnalogContext a group of their own"
             f" with {name}={type(group[name])(0)}"
+            + (", and the scheduler cycle_momentum=False" if scheduled else "")
         )
 
 

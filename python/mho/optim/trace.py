@@ -40,12 +40,8 @@ def _update(context: AnalogContext, pairs: list[Pair], learning_rate: Any) -> No
     tile = context.analog_tile
     if learning_rate is not None:
         tile.set_learning_rate(float(learning_rate))
-    if not context.use_indexed:
-        # One update for all rows, whatever the ranks of the recorded tensors.
-        tile.apply_trace(pairs)
-        return
-    for pair in pairs:
-        tile.update_indexed(pair.x, pair.d)
+    # One update for all rows, whatever the ranks of the recorded tensors.
+    tile.apply_trace(pairs)
 
 
 def are_finite(contexts: Iterable[AnalogContext]) -> bool:
@@ -73,6 +69,7 @@ def gradient_norm(context: AnalogContext, norm_type: float) -> float:
         return 0.0
     total: Tensor | None = None
     for pair in pairs:
+        pair = pair.with_rows()
         x = rows_of(pair.x, tile.in_trans)
         if pair.bias is not None:
             x = torch.cat([x, x.new_full((x.shape[0], 1), pair.bias)], dim=1)
@@ -109,7 +106,7 @@ def rows_of(value: Tensor, features_first: bool) -> Tensor:
 
 
 def grouped_pairs(pairs: list[Pair]) -> list[list[Pair]]:
-    """Return a trace in runs with the same input of the bias column.
+    """Return a trace, with rows as inputs, in runs with the same input of the bias column.
 
     Args:
         pairs: Trace of a context.
@@ -121,6 +118,7 @@ def grouped_pairs(pairs: list[Pair]) -> list[list[Pair]]:
         raise ArgumentError("pairs: expected what a context's pairs() returned, a list of them")
     groups: list[list[Pair]] = []
     for pair in pairs:
+        pair = pair.with_rows()
         if groups and groups[-1][0].bias == pair.bias:
             groups[-1].append(pair)
         else:

@@ -98,7 +98,8 @@ def raise_readonly_error(func_name: str) -> NoReturn:
     """
     raise RuntimeError(
         f"{func_name}: analog weights are read-only here; use set_weights of the layer, or"
-        " enable_buffer() for an independent buffer"
+        " enable_buffer() for an independent buffer; averages are those of"
+        " convert_to_digital(model)"
     )
 
 

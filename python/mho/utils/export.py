@@ -14,7 +14,10 @@ from mho.exceptions import ArgumentError, FusionExportError, TileError
 from mho.inference.converter.base import BaseConductanceConverter
 from mho.inference.converter.fusion import FusionConductanceConverter
 from mho.nn.modules.base import AnalogLayerBase
+from mho.simulator.parameters.checking import describe
+from mho.simulator.parameters.finite import all_finite
 from mho.simulator.parameters.signatures import checked
+from mho.simulator.raw_tiles.given_values import as_vector
 from mho.simulator.state.transaction import unchanged_on_error
 from mho.simulator.tiles.base import TileModuleBase
 from mho.simulator.tiles.inference import InferenceTile
@@ -94,8 +97,8 @@ def fusion_import(
         The model.
 
     Raises:
-        ArgumentError: Conductances or parameters do not fit the layers. The weights are not
-            changed.
+        ArgumentError: Conductances or parameters do not fit the layers, or are not finite. Nothing
+            is changed.
         FusionExportError: The header of the file is not that of this model, or a line is damaged.
             Nothing is changed.
         TileError: There are no analog layers, or a tile is of another class.
@@ -155,16 +158,20 @@ def _weights(
     for what, given in (("conductance_data", data), ("params", params)):
         if name not in given:
             raise ArgumentError(f"{what}: lacks layer {name!r}")
-    values = torch.as_tensor(data[name], dtype=torch.float32, device="cpu").flatten()
+    values, owns = as_vector(f"conductance_data[{name!r}]", data[name]), params[name]
+    if not all_finite(values):
+        raise ArgumentError(f"conductance_data[{name!r}]: values must be finite")
+    if not isinstance(owns, (list, tuple)) or not all(isinstance(own, Mapping) for own in owns):
+        raise ArgumentError(f"params[{name!r}]: expected dictionaries, got {describe(owns)}")
     sizes = [tile.out_size * tile.in_size for tile in tiles]
-    if values.numel() != sum(sizes) or len(params[name]) != len(tiles):
+    if values.numel() != sum(sizes) or len(owns) != len(tiles):
         raise ArgumentError(
             f"conductance_data, params: layer {name!r} needs {sum(sizes)} conductances and"
-            f" {len(tiles)} dictionaries, got {values.numel()} and {len(params[name])}"
+            f" {len(tiles)} dictionaries, got {values.numel()} and {len(owns)}"
         )
-    for tile, part, own in zip(tiles, torch.split(values, sizes), params[name], strict=True):
+    for tile, part, own in zip(tiles, torch.split(values, sizes), owns, strict=True):
         matrix = part.reshape(tile.out_size, tile.in_size)
-        yield converter.convert_back_to_weights([matrix], own)
+        yield converter.convert_back_to_weights([matrix], dict(own))
 
 
 def _numbered(model: nn.Module) -> Iterator[tuple[int, nn.Module]]:
@@ -209,8 +216,11 @@ def _fusion_load_csv(file_name: str | Path, header: list[str]) -> dict[str, Tens
     Raises:
         FusionExportError: They are others, or there is not one line of numbers per layer.
     """
-    with Path(file_name).open(encoding="utf-8", newline="") as stream:
-        lines = [row for row in csv.reader(stream) if row]
+    try:  # spreadsheets begin files with a mark of their encoding
+        with Path(file_name).open(encoding="utf-8-sig", newline="") as stream:
+            lines = [row for row in csv.reader(stream) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FusionExportError(f"{file_name}: is no table of text: {error}") from error
     for name, line, wanted in zip(_HEADER, lines, header, strict=False):
         if ",".join(line) != wanted:
             raise FusionExportError(

@@ -11,7 +11,7 @@ use crate::pulse::coincidences::Coincidences;
 use crate::pulse::lanes::load;
 use crate::pulse::positions::{Kind, Positions};
 use crate::pulse::products::Products;
-use crate::pulse::transaction::{Rows, Tracked, for_each};
+use crate::pulse::transaction::{Rows, for_each};
 use crate::rng::{Draw, Key, LANES, Stream, normal_lanes};
 use crate::simd::{self, Work};
 
@@ -79,7 +79,7 @@ impl Pulses<'_> {
 /// Applies all pulses of a chunk.
 pub(crate) fn apply<R: Rule>(
     target: &Target<'_>,
-    state: &mut Tracked<'_>,
+    state: &mut Rows<'_>,
     pulses: Pulses<'_>,
     rule: R,
     positions: Positions,

@@ -15,7 +15,7 @@ use crate::pulse::expansion::one_way::OneWay;
 use crate::pulse::lanes::{load, store};
 use crate::pulse::positions::{Kind, Positions};
 use crate::pulse::trains::SIGN;
-use crate::pulse::transaction::{Rows, Tracked, for_each};
+use crate::pulse::transaction::{Rows, for_each};
 use crate::rng::{Draw, Key, LANES, Stream, UNUSED, normal_lanes};
 use crate::simd::{self, Work};
 
@@ -27,7 +27,7 @@ const BLOCKS: usize = 4;
 /// Applies all pulses of a chunk.
 pub(crate) fn apply<R: Rule>(
     target: &Target<'_>,
-    state: &mut Tracked<'_>,
+    state: &mut Rows<'_>,
     trains: Coincidences<'_>,
     rule: R,
     positions: Positions,

@@ -17,7 +17,7 @@ use crate::pulse::expansion::mixed::Pulses;
 use crate::pulse::lanes::{load, store};
 use crate::pulse::positions::Positions;
 use crate::pulse::trains::SIGN;
-use crate::pulse::transaction::{Rows, Tracked, for_each};
+use crate::pulse::transaction::{Rows, for_each};
 use crate::rng::{Draw, Key, LANES, Stream};
 use crate::simd::{self, Work};
 
@@ -34,7 +34,7 @@ const BLOCKS: usize = 4;
 /// Applies all pulses of a chunk.
 pub(crate) fn apply<R: Rule>(
     target: &Target<'_>,
-    state: &mut Tracked<'_>,
+    state: &mut Rows<'_>,
     trains: Coincidences<'_>,
     rule: R,
     positions: Positions,

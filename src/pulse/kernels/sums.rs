@@ -18,7 +18,7 @@ use crate::pulse::cells::{Planes, Target};
 use crate::pulse::coincidences::Trains;
 use crate::pulse::lanes::{copy, load, store};
 use crate::pulse::positions::Positions;
-use crate::pulse::transaction::{Rows, Tracked, for_each};
+use crate::pulse::transaction::{Rows, for_each};
 use crate::rng::{Key, LANES, Stream};
 use crate::simd::{self, Work, larger, select, smaller};
 
@@ -37,7 +37,7 @@ const WIDTH: usize = PARTS * LANES;
 /// Applies all pulses of a chunk.
 pub(crate) fn apply(
     target: &Target<'_>,
-    state: &mut Tracked<'_>,
+    state: &mut Rows<'_>,
     trains: Trains<'_>,
     std: f32,
     positions: Positions,

@@ -333,6 +333,7 @@ LEFT_OUT = {
     "gpu_open": _NEEDS_GPU,
     "gpu_synchronize": _NEEDS_GPU,
     "TileSpec": "see `_constructed`, and test_random_parameters.py for its text",
+    "Patches": "takes numbers; `unfold` borrows as all functions do, see test_conv_in_core.py",
     "WeightModifier": "takes a text and no memory",
     "default_config": "takes a name and no memory",
     "device_names": "takes nothing",

@@ -1,6 +1,8 @@
 """Input ranges from data: exact values, what stays of a calibration, and what an error leaves."""
 
+import contextlib
 import copy
+import pickle
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import mho
-from mho.exceptions import ArgumentError, ConfigError
+from mho.exceptions import ArgumentError, ConfigError, InputError, ModuleError
 from mho.inference.calibration import InputRangeCalibrationType, calibrate_input_ranges
 from mho.inference.calibration.observers import CachedQuantile, quantile_of
 from mho.nn import AnalogLinear, AnalogSequential
@@ -330,12 +332,63 @@ def test_error_in_the_block_leaves_everything_as_it_was(cls: Any, enable: bool, 
     assert torch.is_grad_enabled()
 
 
+@pytest.mark.parametrize("cls", [InferenceRPUConfig, TorchInferenceRPUConfig])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_chip_keeps_the_noise_of_its_lines(cls: Any, fails: bool) -> None:
+    """Frozen values of the outputs, which perfect products do without."""
+    config = config_of(cls)
+    config.forward.out_noise, config.forward.out_noise_std = 0.1, 0.5
+    layer = layer_of(config)
+    raw = tile_of(layer).tile
+    before = raw.get_forward_parameters()["out_noise_values"]
+    with contextlib.suppress(ZeroDivisionError), mho.calibrate(layer, Kind.MAX):
+        layer(batches()[0])
+        if fails:
+            raise ZeroDivisionError
+    assert len(before) == 4 and torch.equal(
+        raw.get_forward_parameters()["out_noise_values"], before
+    )
+    layer.analog_module.rpu_config.forward.is_perfect = True
+    layer.analog_module.rpu_config.forward.out_noise = 0.2
+    layer.analog_module.rpu_config.forward.is_perfect = False
+    torch.testing.assert_close(raw.get_forward_parameters()["out_noise_values"], 2.0 * before)
+
+
+def test_no_copies_are_made_of_a_model_that_is_calibrated() -> None:
+    """A copy would stay in the block: perfect, with a range that follows all of its inputs."""
+    model, data = nn.Sequential(layer_of(config_of())), batches()
+    with mho.calibrate(model, Kind.MAX):
+        model(data[0])
+        for make in (copy.deepcopy, pickle.dumps):
+            with pytest.raises(ModuleError, match=r"calibrate: tile '0\.analog_module' is being"):
+                make(model)
+    assert range_of(model[0]) == expected(Kind.MAX, data[:1], 1.0, 3.0)
+    copied = pickle.loads(pickle.dumps(copy.deepcopy(model)))
+    copied(10.0 * data[0])
+    assert range_of(copied[0]) == range_of(model[0])
+
+
+def test_a_range_that_is_switched_off_in_the_block_is_an_error() -> None:
+    layer, state = layer_of(config_of()), layer_of(config_of(enable=False)).state_dict()
+    with pytest.raises(ArgumentError, match="switched off while it was calibrated"):
+        with mho.calibrate(layer):
+            layer.load_state_dict(state)
+            layer(batches()[0])
+
+
 def test_inputs_that_are_not_finite_are_refused() -> None:
     layer = layer_of(config_of(enable=False))
     before = state_of(layer)
     with pytest.raises(ArgumentError, match="tile 'analog_module': inputs must be finite"):
         calibrate_input_ranges(layer, Kind.MAX, [torch.full((2, 5), torch.nan)])
     assert_same(before, state_of(layer))
+
+
+def test_inputs_that_are_no_tensors_are_refused_by_the_layer() -> None:
+    layer = layer_of(config_of(enable=False))
+    with pytest.raises(InputError, match="expected a tensor, got dict"):
+        calibrate_input_ranges(layer, Kind.MAX, [({"x": torch.ones(2, 5)},)])
+    assert tile_of(layer).input_range is None
 
 
 @pytest.mark.parametrize("data", [[], [torch.zeros(3, 5)]])
@@ -367,6 +420,35 @@ def test_tile_without_inputs_stays_and_is_named() -> None:
     second: Any = model.second.analog_module
     assert second.input_range is None
     assert second.rpu_config == config_of(enable=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "argument"),
+    [
+        (Kind.MAX, {"quantile": 0.9}),
+        (Kind.MAX, {"max_samples": 10}),
+        (Kind.MAX, {"absolute": True}),
+        (Kind.MOVING_STD, {"quantile": 0.9}),
+        (Kind.MOVING_STD, {"absolute": True}),
+        (Kind.CACHE_QUANTILE, {"std_alpha": 2.0}),
+        (Kind.MOVING_QUANTILE, {"std_alpha": 2.0}),
+        (Kind.MAX, {"std_alpha": 2.0}),
+    ],
+)
+def test_arguments_of_other_types_are_named(kind: Kind, argument: dict[str, Any]) -> None:
+    (name,) = argument
+    ranges = []
+    for given in ({}, argument):
+        torch.manual_seed(3)
+        model = AnalogSequential(AnalogLinear(5, 3, rpu_config=InferenceRPUConfig()))
+        data = [torch.randn(20, 5) for _ in range(3)]
+        if given:
+            with pytest.warns(UserWarning, match=rf"^{name}: has no effect .* {kind.name}"):
+                calibrate_input_ranges(model, kind, data, **given)
+        else:
+            calibrate_input_ranges(model, kind, data)
+        ranges += [float(tile.input_range) for tile in model.analog_tiles()]
+    assert ranges[0] == ranges[1]
 
 
 def test_only_layers_with_a_range() -> None:

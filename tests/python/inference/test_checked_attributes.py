@@ -1,11 +1,12 @@
 """Noise models, converters and compensations are checked like all configurations."""
 
+import copy
 import json
 from typing import Any
 
 import pytest
 
-from mho.exceptions import ConfigError
+from mho.exceptions import ArgumentError, ConfigError
 from mho.inference.compensation.drift import GlobalDriftCompensation, PerColumnDriftCompensation
 from mho.inference.converter.conductance import (
     CustomPairConductanceConverter,
@@ -19,6 +20,7 @@ from mho.inference.noise.custom import StateIndependentNoiseModel
 from mho.inference.noise.hermes import HermesNoiseModel
 from mho.inference.noise.pcm import CustomDriftPCMLikeNoiseModel, PCMLikeNoiseModel
 from mho.inference.noise.reram import ReRamCMONoiseModel, ReRamWan2022NoiseModel
+from mho.nn import AnalogLinear, edit_config
 from mho.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig
 from mho.simulator.parameters.registry import register_config_class
 
@@ -99,11 +101,37 @@ def test_attributes_named_like_methods_are_refused(obj: Any) -> None:
         ("dual", {"f_lst": [1.0]}),
         ("table", {"g_lst": [[0.0, 1.0]]}),
         ("own drift", {"custom_drift_model": {"dict": [["g_lst", [1.0, 2.0]]]}}),
+        ("pcm", {"prog_coeff_g_max_reference": 0.0}),
+        ("hermes", {"prog_coeff_g_max_reference": -1.0}),
+        ("wan", {"coeff_g_max_reference": 0.0}),
     ],
 )
 def test_impossible_values_are_refused(name: str, params: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         reread(OBJECTS[name], **params)
+
+
+@pytest.mark.parametrize("name", ["pcm", "own drift", "flat", "hermes", "cmo", "wan"])
+def test_models_refer_to_the_conductances_of_their_converters(name: str) -> None:
+    """Otherwise noise and drift would be those of devices relative to another maximum."""
+    g_max = OBJECTS[name].g_max
+    with pytest.raises(ConfigError, match=r"g_max: is .* but that of g_converter"):
+        reread(OBJECTS[name], g_max=g_max - 1.0)
+    config = InferenceRPUConfig(noise_model=copy.deepcopy(OBJECTS[name]))
+    layer = AnalogLinear(2, 2, rpu_config=config)
+    with pytest.raises(ConfigError, match=r"noise_model: g_max: is .* g_converter"):
+        edit_config(layer, "noise_model.g_max", g_max - 1.0)
+    assert layer.analog_module.rpu_config == config
+
+
+def test_references_of_coefficients_are_positive() -> None:
+    for reference in (0.0, -25.0):
+        with pytest.raises(ArgumentError, match="prog_coeff_g_max_reference"):
+            PCMLikeNoiseModel([0.2], prog_coeff_g_max_reference=reference)
+        with pytest.raises(ArgumentError, match="prog_coeff_g_max_reference"):
+            HermesNoiseModel([0.2], prog_coeff_g_max_reference=reference)
+        with pytest.raises(ArgumentError, match="coeff_g_max_reference"):
+            ReRamWan2022NoiseModel(coeff_g_max_reference=reference)
 
 
 @pytest.mark.parametrize("config", [InferenceRPUConfig, TorchInferenceRPUConfig])

@@ -127,6 +127,25 @@ def test_file(tmp_path: Path) -> None:
         assert [float(value) for value in line.split(",")] == values
 
 
+def test_files_that_a_spreadsheet_has_written(tmp_path: Path) -> None:
+    model, other, file = model_of(), model_of(), tmp_path / "model.csv"
+    _, params, state = fusion_export(model, file_name=file)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    fusion_import(file, other, params, state)
+    torch.testing.assert_close(other[0].get_weights()[0], model[0].get_weights()[0])
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_files_may_have_any_ends_of_lines(end: bytes, tmp_path: Path) -> None:
+    """As editors and version control make them."""
+    model, other, file = model_of(), model_of(), tmp_path / "model.csv"
+    _, params, state = fusion_export(model, file_name=file)
+    file.write_bytes(file.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", end))
+    fusion_import(file, other, params, state)
+    for one, two in zip(model.analog_layers(), other.analog_layers(), strict=True):
+        torch.testing.assert_close(two.get_weights()[0], one.get_weights()[0])
+
+
 def test_numbers_of_layers() -> None:
     """Roots and modules that compute count, analog containers, lists and tiles do not."""
     config = InferenceRPUConfig()
@@ -162,6 +181,9 @@ def test_files_of_other_models_are_refused(tmp_path: Path) -> None:
         file.write_text("\n".join(damaged))
         with pytest.raises(FusionExportError, match=r"model\.csv"):
             fusion_import(file, model, params)
+    file.write_bytes(b"\xff\xfe\x001")
+    with pytest.raises(FusionExportError, match=r"model\.csv: is no table of text"):
+        fusion_import(file, model, params)
     with pytest.raises(FileNotFoundError):
         fusion_import(tmp_path / "none.csv", model, params)
     after = [w for layer in model.analog_layers() for w in layer.get_weights()]
@@ -178,10 +200,17 @@ def test_data_that_does_not_fit_changes_nothing() -> None:
         (conductances, {"0": params["0"]}),
         (conductances, {**params, "0": []}),
         (conductances, {**params, "0": [{}]}),
+        (conductances, {**params, "0": None}),
+        (conductances, {**params, "0": [None]}),
+        (conductances, {**params, "0": [{"original_weights": 1.0}]}),
+        ({**conductances, "2": None}, params),
+        ({**conductances, "2": ["a"] * 4}, params),
+        ({**conductances, "2": [float("nan")] * 4}, params),
     ):
         with pytest.raises(ArgumentError):
-            fusion_import(data, model, own, state)
+            fusion_import(data, model, own, {n: v + 1.0 for n, v in state.items()})  # type: ignore[arg-type]
     assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items())
+    assert model.training
 
 
 def test_only_inference_tiles_of_one_device_per_weight() -> None:

@@ -14,6 +14,7 @@ from mho.inference import (
     PCMLikeNoiseModel,
     ReRamCMONoiseModel,
     ReRamWan2022NoiseModel,
+    SinglePairConductanceConverter,
     StateIndependentNoiseModel,
 )
 from mho.inference.noise.pcm import CustomDriftPCMLikeNoiseModel
@@ -162,6 +163,62 @@ def test_decided_when_weights_are_programmed() -> None:
     assert len(tile.programmed_conductances) == 2
     tile.set_weights(weights)
     assert tile.programmed_conductances is None
+
+
+@pytest.mark.parametrize("cls", [InferenceRPUConfig, TorchInferenceRPUConfig])
+@pytest.mark.parametrize(
+    "other",
+    [SinglePairConductanceConverter(g_max=50.0), DualPairConductanceConverter([1.0, 1.0])],
+)
+def test_kept_conductances_are_the_weights_of_one_conversion_only(cls: Any, other: Any) -> None:
+    weights = torch.rand(4, 3) - 0.5
+    tile = tile_with(PCMLikeNoiseModel(keep_conductances=True), weights, cls)
+    tile.program_weights()
+    before, programmed = tile.state_dict(), tile.tile.get_weights()
+    tile.rpu_config.noise_model = PCMLikeNoiseModel(g_converter=other, drift_scale=0.0)
+    with pytest.raises(TileError, match=r"^noise_model\.g_converter: .* call program_weights"):
+        tile.drift_weights(1.0)
+    assert torch.equal(tile.tile.get_weights(), programmed)
+    # The same with the configuration of a tile that loads its weights.
+    fresh = tile_with(PCMLikeNoiseModel(g_converter=other), weights, cls)
+    fresh.set_load_rpu_config_state(False)
+    fresh.load_state_dict(before)
+    with pytest.raises(TileError, match=r"^noise_model\.g_converter"):
+        fresh.drift_weights(1.0)
+    for one in (tile, fresh):
+        one.program_weights()
+        one.drift_weights(1.0)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_drift_parameters_are_those_of_one_kind_of_devices(keep: bool) -> None:
+    """Exponents of the one are conductances of the other: weights would be near zero."""
+    tile = tile_with(PCMLikeNoiseModel(keep_conductances=keep), torch.rand(4, 3) - 0.5)
+    tile.program_weights()
+    for changed in (PCMLikeNoiseModel(drift_scale=0.5), CustomDriftPCMLikeNoiseModel(DRIFT)):
+        tile.rpu_config.noise_model = changed
+        tile.drift_weights(1.0)
+    tile.rpu_config.noise_model = ReRamWan2022NoiseModel()
+    for one in (tile, copy.deepcopy(tile)):
+        with pytest.raises(TileError, match=r"^noise_model: .* PCMLike.* call program_weights"):
+            one.drift_weights(1.0)
+    tile.program_weights()
+    tile.drift_weights(1.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_kept_conductances_of_a_tile_that_is_cast(dtype: torch.dtype) -> None:
+    weights = torch.rand(40, 30) - 0.5
+    quiet = PCMLikeNoiseModel(keep_conductances=True, drift_scale=0.0, read_noise_scale=0.0)
+    tile = tile_with(quiet, weights, TorchInferenceRPUConfig)
+    tile.program_weights()
+    programmed = tile.tile.get_weights()
+    for _ in range(2):
+        tile.to(dtype)
+        tile.drift_weights(YEAR)
+        found = tile.tile.get_weights().float()
+        torch.testing.assert_close(found, programmed, rtol=0.01, atol=0.005)
+        tile.float()
 
 
 def test_acceptance_range_without_an_entry_warns() -> None:

@@ -6,9 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from mho.exceptions import ModuleError
-from mho.inference import PCMLikeNoiseModel, drift_analog_weights, program_analog_weights
+from mho.exceptions import ArgumentError, ModuleError
+from mho.inference import (
+    PCMLikeNoiseModel,
+    ReRamWan2022NoiseModel,
+    drift_analog_weights,
+    program_analog_weights,
+)
+from mho.nn import AnalogLinear
 from mho.nn.modules.base import AnalogLayerBase
+from mho.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig
+from unchanged import differences, everything
 
 
 class Layer(AnalogLayerBase, nn.Module):
@@ -69,8 +77,40 @@ def test_training_mode_is_refused_before_anything_changes(function: Any) -> None
     assert outer.calls == single.calls == []
 
 
-def test_model_without_analog_layers() -> None:
+@pytest.mark.parametrize("function", [program_analog_weights, drift_analog_weights])
+def test_model_without_analog_layers(function: Any) -> None:
+    """As one has it whose conversion was called, but not used."""
     model = nn.Linear(2, 2).eval()
     before = model.weight.clone()
-    program_analog_weights(model)
+    with pytest.warns(UserWarning, match=f"^{function.__name__}: .*no analog layers"):
+        function(model)
     assert torch.equal(model.weight, before)
+
+
+class Failing(PCMLikeNoiseModel):
+    """Fails at the second layer, of three inputs."""
+
+    def apply_programming_noise_to_conductance(self, g_target: torch.Tensor) -> torch.Tensor:
+        if g_target.shape[1] == 3:
+            raise RuntimeError("broken device")
+        return super().apply_programming_noise_to_conductance(g_target)
+
+
+@pytest.mark.parametrize("cls", [InferenceRPUConfig, TorchInferenceRPUConfig])
+@pytest.mark.filterwarnings("ignore:.*register_config_class")
+def test_a_layer_that_fails_leaves_all_layers_as_they_were(cls: Any) -> None:
+    """Below a root of torch as below an analog one."""
+    model = nn.Sequential(
+        AnalogLinear(4, 3, rpu_config=cls()),
+        nn.Tanh(),
+        AnalogLinear(3, 2, rpu_config=cls(noise_model=ReRamWan2022NoiseModel())),
+    ).eval()
+    program_analog_weights(model)
+    drift_analog_weights(model, 1.0)
+    before = everything(model)
+    with pytest.raises(ArgumentError, match="no coefficients for 3600"):
+        drift_analog_weights(model, 3600.0)
+    assert differences(before, everything(model)) == []
+    with pytest.raises(RuntimeError, match="broken device"):
+        program_analog_weights(model, Failing())
+    assert differences(before, everything(model)) == []

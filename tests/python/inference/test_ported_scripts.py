@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mho.exceptions import ConfigError
 from mho.inference import (
     CustomDriftPCMLikeNoiseModel,
     CustomPairConductanceConverter,
@@ -29,13 +30,22 @@ from mho.inference.converter.wpo import (
 )
 from mho.linalg import AnalogMatrix
 from mho.nn import AnalogLinear, AnalogSequential, convert_to_analog
+from mho.optim import AnalogSGD
 from mho.simulator.configs import (
     ConstantStepDevice,
     InferenceRPUConfig,
     SingleRPUConfig,
     TorchInferenceRPUConfig,
 )
-from mho.simulator.parameters.enums import BoundManagementType, NoiseManagementType
+from mho.simulator.parameters.enums import (
+    BoundManagementType,
+    NoiseManagementType,
+    WeightClipType,
+    WeightModifierType,
+    WeightRemapType,
+)
+from mho.simulator.presets import StandardHWATrainingPreset
+from mho.simulator.tiles import InferenceTile
 from mho.utils.export import fusion_export, fusion_import
 
 
@@ -94,6 +104,56 @@ def test_calibrated_model_of_torch_tiles_goes_into_inference_tiles() -> None:
     assert ranges[0] is not None and torch.equal(*ranges)  # type: ignore[arg-type]
     other.eval().drift_analog_weights("1 day")
     other(torch.rand(8, 4))
+
+
+@pytest.mark.filterwarnings("ignore:modifier.per_batch_sample")
+def test_training_with_draws_for_samples_is_evaluated_in_inference_tiles() -> None:
+    """The state brings the settings of the training along; tiles of the core evaluate with them."""
+
+    def populated(config: Any) -> Any:
+        config.mapping.learn_out_scaling = True
+        config.mapping.out_scaling_columnwise = False
+        config.mapping.weight_scaling_omega = 1.0
+        config.mapping.weight_scaling_columnwise = True
+        config.mapping.max_input_size = config.mapping.max_output_size = 256
+        config.remap.type = WeightRemapType.LAYERWISE_SYMMETRIC
+        config.clip.type = WeightClipType.LAYER_GAUSSIAN
+        config.clip.sigma, config.clip.fixed_value = 2.0, 1.0
+        config.forward.noise_management = NoiseManagementType.NONE
+        config.forward.bound_management = BoundManagementType.NONE
+        config.modifier.type = WeightModifierType.ADD_NORMAL
+        config.modifier.std_dev = 0.1
+        config.modifier.per_batch_sample = True
+        config.pre_post.input_range.enable = True
+        return config
+
+    def network(config: Any) -> Any:
+        first, last = (AnalogLinear(*sizes, rpu_config=config) for sizes in ((6, 20), (20, 2)))
+        return AnalogSequential(first, nn.Tanh(), last)
+
+    torch.manual_seed(3)
+    trained = network(populated(TorchInferenceRPUConfig()))
+    optimizer = AnalogSGD(trained.parameters(), lr=0.1)
+    optimizer.regroup_param_groups(trained)
+    x = torch.randn(80, 6)
+    labels = (x[:, 0] * x[:, 1] > 0.0).long()
+    for _ in range(30):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(trained(x), labels).backward()
+        optimizer.step()
+    other = network(populated(StandardHWATrainingPreset()))
+    other.load_state_dict(trained.state_dict())
+    other.eval()
+    trained.eval()
+    for t_inference in (None, 0.0, 1e7):
+        if t_inference is not None:
+            other.drift_analog_weights(t_inference)
+        with torch.no_grad():
+            agree = (other(x).argmax(1) == trained(x).argmax(1)).float().mean()
+        assert float(agree) > 0.8
+    assert all(type(tile) is InferenceTile for tile in other.analog_tiles())
+    with pytest.raises(ConfigError, match="per_batch_sample"):
+        other.train()(x)
 
 
 def test_comparison_of_drift_models() -> None:

@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from mho.exceptions import ModuleError
+from mho.exceptions import ModuleError, TileError
 from mho.inference import (
+    BaseNoiseModel,
     GlobalDriftCompensation,
     PCMLikeNoiseModel,
+    ReRamCMONoiseModel,
     drift_analog_weights,
     program_analog_weights,
 )
@@ -27,6 +29,7 @@ from mho.simulator.configs import (
     SingleRPUConfig,
     TorchInferenceRPUConfig,
 )
+from mho.simulator.parameters.registry import register_config_class
 
 DAY = 86400.0
 CLASSES = [InferenceRPUConfig, TorchInferenceRPUConfig]
@@ -137,6 +140,69 @@ def test_loading_with_another_compensation() -> None:
     other.drift_weights(DAY)
     before, now = (w.abs().mean(1) for w in (other.programmed_weights, other.tile.get_weights()))
     torch.testing.assert_close(other.alpha, before / now)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("cls", CLASSES)
+def test_factor_is_one_after_programming_again(cls: Any, kind: Any) -> None:
+    """Programming, given weights and a step of training leave nothing of an earlier drift."""
+    weights = torch.rand(4, 6) - 0.5
+    tile = tile_of(cls, PCMLikeNoiseModel(), kind(), weights)
+    for change in (
+        tile.program_weights,
+        lambda: tile.set_weights(weights),
+        lambda: tile.train() and tile.post_update_step(),
+    ):
+        tile.drift_weights(1e6)
+        assert float(tile.alpha.min()) > 1.5
+        change()
+        if change == tile.program_weights:
+            assert tile.alpha.tolist() == [1.0]
+            assert torch.equal(tile.tile.get_weights(), tile.programmed_weights)
+    tile.set_weights(weights)
+    assert tile.alpha.tolist() == [1.0] and tile.programmed_weights is None
+    tile.eval()
+    tile.drift_weights(1.0)
+    # Not what was programmed before: errors are a few per cent of the largest weight.
+    assert float((tile.get_weights()[0] - weights).abs().max()) < 0.2
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_bidirectional_devices_of_equal_weights(cls: Any) -> None:
+    """Their range of weights is nothing, which no conversion divides by."""
+    for value in (0.0, 0.3):
+        weights = torch.full((4, 6), value)
+        tile = tile_of(cls, ReRamCMONoiseModel(), GlobalDriftCompensation(), weights)
+        for t_inference in (0.0, 1e-9, DAY):
+            tile.drift_weights(t_inference)
+            assert torch.isfinite(tile.tile.get_weights()).all()
+            torch.testing.assert_close(tile.tile.get_weights(), weights, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("cls", CLASSES)
+def test_states_after_drift_go_into_fresh_models(cls: Any, kind: Any) -> None:
+    """Factors have another shape then; programmed weights and what they drift by come along."""
+    torch.manual_seed(12)
+    config = cls(drift_compensation=kind())
+    config.mapping.max_input_size = 4
+
+    def model() -> Any:
+        return AnalogSequential(AnalogLinear(6, 5, rpu_config=config), nn.ReLU()).eval()
+
+    one, other = model(), model()
+    one.drift_analog_weights(DAY)
+    other.load_state_dict(one.state_dict())
+    for mine, theirs in zip(one.analog_tiles(), other.analog_tiles(), strict=True):
+        assert torch.equal(mine.alpha, theirs.alpha)
+        assert torch.equal(mine.programmed_weights, theirs.programmed_weights)
+        assert torch.equal(mine.drift_noise_parameters[0], theirs.drift_noise_parameters[0])
+    drifted = []
+    for each in (one, other):
+        torch.manual_seed(13)
+        each.drift_analog_weights(2.0 * DAY)
+        drifted += [tile.tile.get_weights() for tile in each.analog_tiles()]
+    assert all(map(torch.equal, drifted[:2], drifted[2:]))
 
 
 def test_factor_is_one_after_programming_without_compensation() -> None:
@@ -252,6 +318,49 @@ class Failing(PCMLikeNoiseModel):
         if self.calls % 2 == 0:
             raise RuntimeError("no such device")
         return super().apply_programming_noise_to_conductance(g_target)
+
+
+@register_config_class
+class OwnParameters(BaseNoiseModel):
+    """Draws drift parameters of any kind, which do nothing."""
+
+    def __init__(self, shape: list[int] | None = None, whole: bool = False) -> None:
+        super().__init__()
+        self.shape = [] if shape is None else shape
+        self.whole = whole
+
+    def apply_programming_noise_to_conductance(self, g_target: torch.Tensor) -> torch.Tensor:
+        return g_target
+
+    def generate_drift_coefficients(self, g_target: torch.Tensor) -> torch.Tensor:
+        drawn = torch.rand(self.shape) * 9.0
+        return drawn.long() if self.whole else drawn
+
+    def apply_drift_noise_to_conductance(
+        self, g_prog: torch.Tensor, drift_noise_param: Any, t_inference: float
+    ) -> torch.Tensor:
+        return g_prog + 0.0 * drift_noise_param
+
+
+@pytest.mark.parametrize("shape", [[], [1], [4, 1], [1, 6], [4, 6]])
+def test_own_drift_parameters_are_saved(shape: list[int]) -> None:
+    tile = tile_of(InferenceRPUConfig, OwnParameters(shape), None, torch.rand(4, 6) - 0.5)
+    tile.program_weights()
+    other = tile_of(InferenceRPUConfig, OwnParameters(shape), None, torch.zeros(4, 6))
+    other.load_state_dict(tile.state_dict())
+    other.drift_weights(DAY)
+    for mine, theirs in zip(tile.drift_noise_parameters, other.drift_noise_parameters, strict=True):
+        assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize(("shape", "whole"), [([2, 4, 6], False), ([4, 6], True)])
+def test_drift_parameters_that_no_state_can_have(shape: list[int], whole: bool) -> None:
+    """They are found when the state is saved, not when it is loaded."""
+    model = OwnParameters(shape, whole)
+    tile = tile_of(InferenceRPUConfig, model, None, torch.rand(4, 6) - 0.5)
+    tile.program_weights()
+    with pytest.raises(TileError, match=r"drift_noise_parameters\.0: a state has floating-point"):
+        tile.state_dict()
 
 
 @pytest.mark.parametrize("keep", [False, True])

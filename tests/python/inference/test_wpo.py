@@ -30,6 +30,7 @@ from mho.inference.converter.wpo import (
 from mho.inference.converter.wpo.programme import Cube
 from mho.nn import AnalogLinear
 from mho.simulator.configs import InferenceRPUConfig
+from mho.simulator.parameters.idle import idle_fields
 
 WEIGHTS = torch.linspace(-1.0, 1.0, 1001)
 
@@ -44,9 +45,10 @@ def optimizer_of(f_lst: Any = (1.0,), **options: Any) -> WeightProgrammingOptimi
     symmetric = options.pop("symmetric", True)
     baseline = options.pop("baseline", SinglePairConductanceConverter())
     config = options.pop("config", config_of())
+    weights = options.pop("weights", WEIGHTS)
     times = [1.0, 3600.0, 86400.0]
     return WeightProgrammingOptimizer(
-        WEIGHTS, list(f_lst), config, times, baseline, symmetric, **options
+        weights, list(f_lst), config, times, baseline, symmetric, **options
     )
 
 
@@ -273,14 +275,24 @@ def test_optimizers_and_programmes_can_be_pickled() -> None:
     assert pickle.loads(pickle.dumps(converter)) == converter
 
 
+def test_weights_may_be_parameters() -> None:
+    """As those that a script collects from a model; they are not trained by the search."""
+    weights = torch.nn.Parameter(WEIGHTS.clone())
+    optimizer = optimizer_of(weights=weights, baseline_iterations=1)
+    assert not optimizer.weights.requires_grad
+    assert optimizer.get_loss_baseline() > 0.0
+
+
 def test_configuration_without_scales() -> None:
     config = config_of()
     config.mapping.weight_scaling_omega = 0.6
     config.mapping.learn_out_scaling = config.mapping.weight_scaling_columnwise = True
+    config.mapping.out_scaling_columnwise = True
     config.mapping.max_input_size = 100
     optimizer = optimizer_of(config=config)
     assert config.mapping.weight_scaling_omega == 0.6 and config.mapping.learn_out_scaling
     assert optimizer.rpu_config.mapping.weight_scaling_omega == 0.0
+    assert list(idle_fields(optimizer.rpu_config)) == []  # it is not the setting of the user
     assert optimizer.test_in_features == 100
 
 
@@ -296,12 +308,27 @@ def test_configuration_without_scales() -> None:
         ({"f_lst": []}, "f_lst"),
         ({"f_lst": [-1.0]}, "f_lst"),
         ({"test_in_features": 0}, "test_in_features"),
+        ({"recombination": 2.0}, "recombination"),
+        ({"seed": -1}, "seed"),
+        ({"workers": "all"}, "workers"),
+        ({"callback": 3}, "callback"),
     ],
 )
 def test_impossible_options(arguments: Any, name: str) -> None:
     f_lst = arguments.pop("f_lst", [1.0])
     with pytest.raises(ArgumentError, match=name):
         optimizer_of(f_lst, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [([], "not all zero"), ([0.0], "not all zero"), ([1.0, float("nan")], "must be finite")],
+)
+def test_weights_without_a_distribution(values: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=f"^weights: .*{message}"):
+        WeightProgrammingOptimizer(
+            torch.tensor(values), [1.0], config_of(), [1.0], SinglePairConductanceConverter()
+        )
 
 
 def test_unlimited_tiles_need_a_size() -> None:
@@ -337,3 +364,26 @@ def test_without_scipy() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "pip install mho[scipy]" in result.stdout
+
+
+def test_small_weights_are_tested_as_they_are_used() -> None:
+    """Scaling makes the largest raw weight of a tile the same, whatever that of the layer is.
+
+    Otherwise noise of the products would be large against small weights while the factor of the
+    compensation is measured, and hide the drift that it is to undo.
+    """
+
+    def baseline(scale: float, omega: float, perfect: bool = False) -> float:
+        config = InferenceRPUConfig()
+        config.forward.is_perfect = perfect
+        config.mapping.weight_scaling_omega = omega
+        pair, sizes = SinglePairConductanceConverter(), {"test_in_features": 64}
+        return WeightProgrammingOptimizer(
+            scale * WEIGHTS, [1.0], config, [86400.0], pair, baseline_iterations=10, **sizes
+        ).get_loss_baseline()
+
+    assert baseline(0.1, 1.0) == pytest.approx(baseline(1.0, 1.0), rel=1e-3)
+    assert baseline(1.0, 1.0) == baseline(1.0, 0.0)
+    # What noise of 0.06 and steps of the converters add to an exact readout is small then.
+    assert baseline(0.1, 1.0) == pytest.approx(baseline(0.1, 1.0, perfect=True), rel=0.05)
+    assert baseline(0.1, 0.0) > 1.5 * baseline(0.1, 1.0)

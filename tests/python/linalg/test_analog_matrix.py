@@ -24,6 +24,7 @@ from mho.simulator.configs import (
     SoftBoundsDevice,
     TorchInferenceRPUConfig,
 )
+from mho.simulator.tiles.module import TileModule
 
 PERFECT = IOParameters(is_perfect=True)
 
@@ -134,6 +135,26 @@ def test_outer_products(name: str, kind: Any, alpha: float) -> None:
     close(analog.matmat(np.eye(5)), wanted)
     analog.ger(kind(x[0]), kind(d[0]), alpha)
     close(analog.matmat(np.eye(5)), wanted + alpha * np.outer(d[0], x[0]))
+
+
+@pytest.mark.parametrize("size", [0, 3])
+def test_outer_products_with_an_input_range(size: int) -> None:
+    """Of inputs within the range, whatever it is; every tile of an array has its own."""
+    config = InferenceRPUConfig()
+    config.forward.is_perfect = True
+    config.mapping.max_input_size = config.mapping.max_output_size = size
+    config.pre_post.input_range.enable = True
+    config.pre_post.input_range.init_from_data = 0
+    analog = AnalogMatrix(M, config)
+    for i, tile in enumerate(analog._tile.modules()):
+        if isinstance(tile, TileModule):
+            tile.set_input_range(4.0 + i)
+    x, d = np.linspace(-3.0, 3.0, M.shape[1]), np.linspace(1.0, 2.0, M.shape[0])
+    analog.ger(x, d, 0.5)
+    found = np.stack([analog @ row for row in np.eye(M.shape[1])], axis=1)
+    np.testing.assert_allclose(found, M + 0.5 * np.outer(d, x), rtol=0, atol=1e-5)
+    analog.ger(100.0 * x, d, 0.0)
+    np.testing.assert_array_equal(np.stack([analog @ r for r in np.eye(M.shape[1])], axis=1), found)
 
 
 def test_first_column() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import ArgumentError
+from mho.exceptions import ArgumentError, ConfigError
 from mho.nn import AnalogLinear, convert_to_analog
 from mho.nn.low_precision_conversion import convert_to_quantized, quantize_model
 from mho.nn.low_precision_modules import quantization_states as states
@@ -35,6 +35,7 @@ from mho.simulator.parameters.quantization import (
     QuantizedModuleConfig,
     WeightQuantConfig,
 )
+from mho.simulator.parameters.range_estimators import RunningMinMaxEstimatorParams
 
 
 def bits(weights: int = 8, acts: int = 8, **weight: Any) -> QuantizationConfig:
@@ -193,6 +194,46 @@ def test_refused() -> None:
         get_module_args(nn.ReLU())
     with pytest.raises(ArgumentError, match="n_bits"):
         convert_to_quantized(net, default_map(bits(1, 0)))
+    wrong: Any = "8"
+    with pytest.raises(ConfigError, match=r"weight_quant\.n_bits: expected int, got '8'"):
+        convert_to_quantized(net, default_map(bits(wrong)))
+    given = default_map()
+    given.instance_qconfig_map["norm2d"] = QuantizedModuleConfig(QuantLinear, bits())
+    with pytest.raises(ArgumentError, match="QuantLinear cannot take the place of BatchNorm2d"):
+        convert_to_quantized(net, given)
+    with pytest.raises(ArgumentError, match="sparse: gradients of quantised tables are dense"):
+        convert_to_quantized(nn.Embedding(10, 4, sparse=True), default_map())
+
+
+def test_hooks_and_attributes_stay() -> None:
+    given = default_map()
+    given.module_qconfig_map[nn.BatchNorm2d] = QuantizedModuleConfig(QuantBatchNorm2d, bits())
+    net = Net()
+    net.head.note, seen = "classes", []
+    for layer in (net.head, net.norm2d):
+        layer.register_forward_hook(lambda module, args, y: seen.append(type(module)))
+    found: Any = convert_to_quantized(net, given)
+    found(INDEX)
+    assert found.head.note == "classes"
+    assert seen == [QuantBatchNorm2d, QuantLinear]
+
+
+def test_computed_weights_are_quantised_with_their_present_values() -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))
+    with torch.no_grad():
+        layer.parametrizations.weight.original0.mul_(3.0)
+    with pytest.warns(UserWarning, match="layer '0': weight was computed"):
+        found: Any = convert_to_quantized(nn.Sequential(layer), default_map(bits(32, 0)))
+    assert type(found[0]) is QuantLinear and "weight" in dict(found[0].named_parameters())
+    x = torch.rand(5, 4)
+    torch.testing.assert_close(found(x), layer(x))
+
+
+def test_a_map_that_names_nothing_of_a_model_warns() -> None:
+    with pytest.warns(UserWarning, match="nothing was quantised"):
+        convert_to_quantized(nn.Sequential(nn.Conv1d(1, 2, 3)), default_map())
+    with pytest.warns(UserWarning, match="nothing was quantised"):
+        convert_to_quantized(nn.Linear(4, 3), QuantizationMap(default_qconfig=bits()))
 
 
 def managers(model: nn.Module) -> list[Any]:
@@ -323,9 +364,60 @@ def test_compiled() -> None:
     assert torch.equal(exported(x), layer(x))
 
 
+def test_channels_are_counted_in_compiled_passes_as_well() -> None:
+    layer = convert_to_quantized(nn.Linear(4, 3), default_map(bits(4, 4, per_channel=True)))
+    other = copy.deepcopy(layer)
+    x = torch.rand(5, 4)
+    assert torch.equal(torch.compile(other, backend="eager")(x), layer(x))
+    assert other.weight_quantizer.quantizer.delta.shape == (3,)
+
+
 def test_quantize_model_leaves_precision_alone() -> None:
     net = nn.Sequential(nn.Linear(4, 3))
     found = quantize_model(net, default_map(bits(2, 2)))
     assert found is net and type(net[0]) is QuantLinear
     x = torch.rand(5, 4)
     assert torch.equal(net(x), nn.functional.linear(x, net[0].weight, net[0].bias))
+
+
+@pytest.mark.parametrize("empty", [QuantizationMap(), QuantizationMap(default_qconfig=bits())])
+def test_map_that_quantises_nothing_says_so(empty: QuantizationMap) -> None:
+    """As one without `append_default_conversions` does."""
+    model = nn.Sequential(nn.Linear(3, 2))
+    with pytest.warns(UserWarning, match="nothing was quantised.*append_default_conversions"):
+        same = convert_to_quantized(model, empty)
+    assert type(same.get_submodule("0")) is nn.Linear
+
+
+def test_map_of_inputs_alone_quantises_something() -> None:
+    inputs = QuantizationMap()
+    inputs.input_activation_qconfig_map["0"] = ActivationQuantConfig(n_bits=4)
+    convert_to_quantized(nn.Sequential(nn.Linear(3, 2)), inputs)
+
+
+@pytest.mark.parametrize("name", [name for name in states.__all__ if name[0].islower()])
+def test_states_of_digital_models_say_that_there_are_none(name: str) -> None:
+    arguments = (True, False) if name == "set_quant_state" else ()
+    with pytest.warns(UserWarning, match="no quantised layers.*convert_to_quantized"):
+        getattr(states, name)(nn.Linear(3, 2), *arguments)
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        (ActivationQuantConfig(), "ActivationQuantConfig()"),
+        (ActivationQuantConfig(8, symmetric=False), None),
+        (WeightQuantConfig(4, per_channel=True), "WeightQuantConfig(n_bits=4, per_channel=True)"),
+        (WeightQuantConfig(range_estimator=RangeEstimators.allminmax), None),
+        (
+            ActivationQuantConfig(range_estimator_params=RunningMinMaxEstimatorParams(0.5)),
+            "ActivationQuantConfig(range_estimator_params=RunningMinMaxEstimatorParams(momentum=0.5))",
+        ),
+    ],
+)
+def test_configurations_print_the_call_that_makes_them(config: Any, text: str | None) -> None:
+    assert text in (None, str(config))
+    names = {cls.__name__: cls for cls in (ActivationQuantConfig, WeightQuantConfig)}
+    names |= {"RunningMinMaxEstimatorParams": RunningMinMaxEstimatorParams}
+    assert eval(str(config), {**names, "RangeEstimators": RangeEstimators}) == config
+    assert "_range_estimator_to_params" not in repr(config)

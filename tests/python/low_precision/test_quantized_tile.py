@@ -465,6 +465,26 @@ def test_compiled_and_exported(learn: bool) -> None:
     torch.testing.assert_close(exported(x), layer(x))
 
 
+def test_steps_are_learned_in_compiled_passes_as_in_others() -> None:
+    """From the batch on that they say: none before it has a gradient."""
+    config = config_with(4)
+    config.pre_post.periph_quant.learn_quant_params = True
+    config.pre_post.periph_quant.init_learning_after = 1
+    layer = layer_with(config)
+    other = copy.deepcopy(layer)
+    compiled = torch.compile(other, fullgraph=True, backend="aot_eager")
+    for batch in range(2):
+        x = torch.rand(20, 6)
+        for one, model in ((layer, layer), (other, compiled)):
+            one.zero_grad()
+            model(x).square().sum().backward()
+        mine, theirs = dict(layer.named_parameters()), dict(other.named_parameters())
+        for name, value in mine.items():
+            torch.testing.assert_close(theirs[name].grad, value.grad, msg=f"{batch}: {name}")
+        steps = [mine[name].grad for name in mine if name.endswith("_delta")]
+        assert len(steps) == 2 and all(bool((g != 0).any()) == (batch > 0) for g in steps)
+
+
 @pytest.mark.parametrize("size", [0, 3])
 def test_made_wherever(size: int) -> None:
     """On the host whatever the default device is, and of ordinary tensors."""

@@ -186,6 +186,25 @@ def test_broken_and_empty_batches_change_nothing(estimator: Any) -> None:
         assert [v.item() for v in found(x)] == [v.item() for v in before]
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("estimator", RangeEstimators)
+def test_a_broken_first_batch_is_none(
+    estimator: RangeEstimators, per_channel: bool, training: bool
+) -> None:
+    """In evaluation a range that is unknown is that of the first batch, for good."""
+    options = {} if estimator is RangeEstimators.cross_entropy else {"per_channel": per_channel}
+    found, other = (QuantizationManager(init=estimator, **options) for _ in range(2))  # type: ignore[arg-type]
+    for one in (found, other):
+        one.estimate_ranges_train()
+        one.train(training)
+    broken = torch.tensor([[1.0, math.nan], [2.0, 3.0]])
+    torch.testing.assert_close(found(broken)[1], broken[1], rtol=0.02, atol=0.0)
+    x = torch.tensor([[1.0, -2.0], [4.0, 3.0]])
+    assert torch.equal(found(x), other(x))
+    assert torch.equal(found.quantizer.delta, other.quantizer.delta)
+
+
 def brute_force(x: Tensor, quantizer: Any) -> float:
     """Return the smallest squared error over ranges."""
     best = math.inf

@@ -65,6 +65,23 @@ def test_ranges_cover_the_batches(kind: str) -> None:
     torch.testing.assert_close(found.range_estimator.current_xmax[0], outputs.max())
 
 
+@pytest.mark.parametrize("trained", [False, True])
+def test_an_error_in_the_data_leaves_all_ranges(trained: bool) -> None:
+    model = made()
+    if trained:
+        model(BATCHES[0])
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def failing() -> Any:
+        yield BATCHES[3]
+        raise OSError("no such file")
+
+    with pytest.raises(OSError, match="no such file"):
+        calibrate_quantization_ranges(model, failing())
+    after = model.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
 def test_refused() -> None:
     model = made()
     for loader, count, name in (

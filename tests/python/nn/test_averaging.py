@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn, get_ema_multi_avg_fn
+from torch.optim.swa_utils import (
+    AveragedModel,
+    get_ema_avg_fn,
+    get_ema_multi_avg_fn,
+    update_bn,
+)
 
 from mho.exceptions import ModuleError
 from mho.nn import AnalogLinear, AnalogSequential, match_scales
@@ -16,6 +21,7 @@ from mho.simulator.configs import (
     InferenceRPUConfig,
     SingleRPUConfig,
     TorchInferenceRPUConfig,
+    WeightModifierType,
     WeightRemapType,
 )
 
@@ -144,6 +150,40 @@ def test_pulsed_tiles_are_refused_as_before(make: Callable[[], Any]) -> None:
     model = AnalogSequential(AnalogLinear(4, 3, rpu_config=make()))
     averaged = AveragedModel(model)
     before = weights(averaged.module)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="convert_to_digital"):
         averaged.update_parameters(model)
     assert torch.equal(weights(averaged.module), before)
+
+
+def test_statistics_of_an_average_are_those_of_the_averaged_weights() -> None:
+    """`update_bn` runs in training mode, where passes may see modified weights."""
+    config = InferenceRPUConfig()
+    config.forward.is_perfect = True
+    config.remap.type = WeightRemapType.CHANNELWISE_SYMMETRIC
+    config.modifier.type, config.modifier.std_dev = WeightModifierType.ADD_NORMAL, 0.1
+    torch.manual_seed(0)
+    model = nn.Sequential(AnalogLinear(4, 3, bias=False, rpu_config=config), nn.BatchNorm1d(3))
+    next(trained(model, 1))  # an average usually begins when a model is trained for a while
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.5))
+    for _ in trained(model, 4):
+        averaged.update_parameters(model)
+    x = torch.rand(64, 4)
+    update_bn([x], averaged)
+    torch.testing.assert_close(
+        averaged.module[1].running_var, (x @ weights(averaged.module).t()).var(0)
+    )
+
+
+def test_an_average_is_programmed_with_its_present_weights(kind: str) -> None:
+    model = build(kind, WeightRemapType.NONE)
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.5))
+    steps = trained(model)
+    next(steps)
+    averaged.update_parameters(model)
+    averaged.module.eval().program_analog_weights()
+    next(steps)
+    averaged.update_parameters(model)
+    wanted = weights(averaged.module)
+    averaged.module.program_analog_weights()
+    tile = averaged.module[0].analog_module
+    torch.testing.assert_close(tile.reference_combined_weights, wanted)

@@ -406,7 +406,7 @@ def test_transformers(perfect_config: SingleRPUConfig, batch_first: bool) -> Non
     with torch.no_grad():
         expected = model(x)
         analog = convert_to_analog(model, perfect_config)
-        assert len(list(analog.analog_tiles())) == 4
+        assert len(list(analog.analog_tiles())) == 2 * (2 + 4)
         torch.testing.assert_close(analog(x), expected, **CLOSE)
         torch.testing.assert_close(convert_to_digital(analog)(x), expected, **CLOSE)
 
@@ -436,7 +436,8 @@ def test_any_model_of_torch(perfect_config: SingleRPUConfig) -> None:
         }
     )
     analog = convert_to_analog(model, perfect_config)
-    assert [name for name, _ in analog.named_analog_layers()] == ["list.0"]
+    names = [name for name, _ in analog.named_analog_layers()]
+    assert names == [*(f"attention.{x}_proj" for x in ("q", "k", "v", "out")), "list.0"]
     assert [type(m) for m in convert_to_digital(analog).modules()] == [
         type(m) for m in model.modules()
     ]
@@ -460,7 +461,8 @@ class TestReport:
         before = conversion_report(model)
         assert len(before) == 9 and not before.converted
         model["again"] = model["head"]
-        analog = convert_to_analog(model, perfect_config, exclude_modules=["kept"])
+        kept = ["kept", "attention"]
+        analog = convert_to_analog(model, perfect_config, exclude_modules=kept)
         report = conversion_report(analog)
         assert [entry.name for entry in report.converted] == ["head"]
         reasons = {entry.name: entry.reason for entry in report.digital}
@@ -475,8 +477,8 @@ class TestReport:
             "kept",
         ]
         assert "no analog layer for Bilinear" in reasons["pairs"]
-        assert "no analog layer for EmbeddingBag" in reasons["bag"]
-        assert "no analog layer for MultiheadAttention" in reasons["attention"]
+        assert "no analog layer for EmbeddingBag: a table" in reasons["bag"]
+        assert "excluded" in reasons["attention"]
         assert "MultiheadAttention" in reasons["attention.out_proj"]
         assert "register_analog" not in reasons["attention.out_proj"]
         assert "call the model once" in reasons["lazy"]

@@ -103,6 +103,20 @@ def test_adam_refuses_weight_decay(model: AnalogSequential) -> None:
     AnalogOptimizer(torch.optim.AdamW, model.parameters(), lr=0.1, weight_decay=0.0)
 
 
+@pytest.mark.parametrize("name", ["OneCycleLR", "CyclicLR"])
+def test_schedulers_that_set_a_momentum_are_named(model: AnalogSequential, name: str) -> None:
+    make = getattr(torch.optim.lr_scheduler, name)
+    args = {"total_steps": 10} if name == "OneCycleLR" else {"base_lr": 0.01}
+    optimizer = AnalogSGD(model.parameters(), lr=0.1)
+    make(optimizer, max_lr=0.1, **args)
+    model(torch.randn(2, 4)).sum().backward()
+    with pytest.raises(ArgumentError, match=r"momentum: .*cycle_momentum=False"):
+        optimizer.step()
+    optimizer = AnalogSGD(model.parameters(), lr=0.1)
+    make(optimizer, max_lr=0.1, cycle_momentum=False, **args)
+    optimizer.step()
+
+
 def test_digital_groups_and_inference_tiles_have_all_options(model: AnalogSequential) -> None:
     optimizer = AnalogSGD(groups(model), lr=0.1)
     bias = model[0].analog_module.bias

@@ -131,6 +131,27 @@ def test_remapping_of_the_whole_tile() -> None:
 
 @pytest.mark.parametrize("cls", CONFIGS)
 @pytest.mark.parametrize("kind", [LAYER, CHANNEL])
+def test_the_largest_weight_becomes_exactly_one(cls: Any, kind: WeightRemapType) -> None:
+    """Without a rounding, which a limit of one would clip and a converter would saturate by."""
+    generator = torch.Generator().manual_seed(5)
+    weight = torch.randn(200, 50, generator=generator)
+    for sign in (1.0, -1.0):
+        tile = cls(remap=WeightRemapParameter(type=kind)).create_tile(200, 50)
+        tile.tile.set_weights(weight)
+        scales = sign * (torch.rand(200, generator=generator) + 0.1)
+        new = tile.tile.remap_weights(tile.rpu_config.remap, scales)
+        raw = tile.tile.get_weights()
+        largest = raw.abs().amax(dim=1)
+        assert float(largest.max()) == 1.0
+        if kind is CHANNEL:
+            assert largest.tolist() == [1.0] * 200
+        assert float(new.min()) > 0.0
+        logical = new[:, None] * raw
+        torch.testing.assert_close(logical, scales[:, None] * weight, rtol=3e-7, atol=0.0)
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+@pytest.mark.parametrize("kind", [LAYER, CHANNEL])
 def test_remapping_of_zeros(cls: Any, kind: WeightRemapType) -> None:
     zeros = torch.zeros(2, 3)
     weight, scales = remapped(cls, zeros, type=kind)

@@ -19,16 +19,21 @@ from mho.simulator.configs import (
     InferenceRPUConfig,
     IOParameters,
     PiecewiseStepDevice,
+    QuantizedTorchInferenceRPUConfig,
     SingleRPUConfig,
     SoftBoundsDevice,
     TorchInferenceRPUConfig,
 )
+from mho.simulator.digital_low_precision.range_estimators import AllMinMaxEstimator
 from mho.simulator.parameters.enums import (
     BoundManagementType,
     NoiseManagementType,
     PulseType,
+    RangeEstimators,
     WeightClipType,
 )
+from mho.simulator.parameters.quantization import ActivationQuantConfig
+from mho.simulator.parameters.range_estimators import MSEEstimatorParams
 from mho.simulator.tiles.custom import CustomRPUConfig
 from unchanged import differences, everything
 
@@ -340,6 +345,50 @@ def test_edits_of_all_tiles_are_all_or_none(
     with pytest.raises(ConfigError, match=r"tile '1\.analog_module': forward"):
         edit_config(mixed, "forward.out_noise", 0.1)
     assert differences(before, everything(mixed)) == []
+
+
+def test_attributes_that_only_some_objects_have_can_be_edited() -> None:
+    net = torch.nn.Sequential(AnalogLinear(3, 2, rpu_config=InferenceRPUConfig()))
+    model = net[0].analog_module.rpu_config.noise_model
+    with pytest.raises(ConfigError, match=r"noise_model\.keep_conductances"):
+        edit_config(net, "noise_model.keep_conductances", "yes")
+    assert "keep_conductances" not in vars(model)
+    edit_config(net, "noise_model.keep_conductances", True)
+    net.eval()
+    net[0].program_analog_weights()
+    assert len(net[0].analog_module.programmed_conductances) == 2
+
+
+@pytest.mark.parametrize("size", [0, 2])
+def test_estimators_of_ranges_can_be_changed(size: int) -> None:
+    """They are properties, which stand for two fields that only go together."""
+    config = QuantizedTorchInferenceRPUConfig()
+    config.act_quant_config = ActivationQuantConfig(n_bits=4)
+    config.mapping.max_input_size = size
+    layer = AnalogLinear(4, 3, rpu_config=config)
+    layer(X)
+
+    def found() -> list[Any]:
+        quantizers = [tile._modules["act_quantizer"] for tile in layer.analog_tiles()]
+        return [quantizer.range_estimator for quantizer in quantizers]
+
+    layer.analog_module.rpu_config.act_quant_config.range_estimator = RangeEstimators.allminmax
+    assert all(type(one) is AllMinMaxEstimator for one in found())
+    layer(X)
+    edit_config(layer, "act_quant_config.range_estimator", RangeEstimators.running_minmax)
+    edit_config(layer, "act_quant_config.range_estimator_params.momentum", 0.25)
+    assert {one.momentum for one in found()} == {0.25}
+    living = layer.analog_module.rpu_config.act_quant_config
+    living.range_estimator_params.momentum = 0.75
+    assert {one.momentum for one in found()} == {0.75}
+    before = everything(layer)
+    with pytest.raises(ConfigError, match="range_estimator: expected RangeEstimators"):
+        living.range_estimator = "MSE"
+    with pytest.raises(ConfigError, match=r"range_estimator_params: .* needs RunningMinMax"):
+        living.range_estimator_params = MSEEstimatorParams()
+    with pytest.raises(ConfigError, match=r"did you mean 'act_quant_config\.range_estimator'"):
+        edit_config(layer, "act_quant_config.range_estimatr", RangeEstimators.MSE)
+    assert differences(before, everything(layer)) == []
 
 
 def test_models_without_tiles_are_refused() -> None:

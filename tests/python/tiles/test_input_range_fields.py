@@ -124,3 +124,34 @@ def test_clipped_outputs_enlarge_the_range_in_training(cls: Any) -> None:
         y.backward(torch.zeros_like(y))
         optimizer.step()
     assert 0.88 <= free() < 1.0
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize("managed", [False, True])
+def test_passes_before_one_backward_pass_have_the_ranges_that_they_saw(
+    cls: Any, managed: bool
+) -> None:
+    """As in a recurrent network, whose steps come while the range still follows the data."""
+    forward = IOParameters(
+        inp_res=0.0, out_res=0.0, out_noise=0.0, out_bound=0.5,
+        noise_management=NoiseManagementType.NONE, bound_management=BoundManagementType.NONE,
+    )  # fmt: skip
+    config = cls(forward=forward)
+    config.pre_post.input_range = InputRangeParameter(
+        enable=True, init_from_data=5, init_std_alpha=0.5, manage_output_clipping=managed
+    )
+    grads = []
+    for together in (False, True):
+        tile = config.tile_class(3, 2, config)
+        tile.set_weights(WEIGHTS)
+        inputs = [(INPUTS * factor).requires_grad_() for factor in (1.0, 3.0)]
+        losses = []
+        for x in inputs:
+            losses.append((tile(x) * torch.linspace(-1.0, 1.0, 3)).sum())
+            if not together:
+                losses[-1].backward()
+        if together:
+            sum(losses).backward()  # type: ignore[union-attr]
+        grads.append([*(x.grad for x in inputs), tile.input_range.grad])
+    for one, other in zip(*grads, strict=True):
+        torch.testing.assert_close(one, other)

@@ -1,6 +1,7 @@
 """Modified weights of hardware-aware training: when they are drawn, used, saved and forgotten."""
 
 import copy
+import gc
 import io
 from typing import Any
 
@@ -27,6 +28,7 @@ from mho.simulator.parameters.inference import (
     WeightModifierParameter,
     WeightRemapParameter,
 )
+from mho.simulator.parts import modified_weights
 
 T = WeightModifierType
 CONFIGS = [InferenceRPUConfig, TorchInferenceRPUConfig]
@@ -419,14 +421,35 @@ def test_draws_for_samples_of_any_shape(shape: tuple[int, ...]) -> None:
     y.sum().backward()
 
 
-def test_the_core_has_no_draws_for_samples() -> None:
+@pytest.mark.parametrize("split", [False, True])
+def test_the_core_has_no_draws_for_samples(split: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes in training are refused before anything changes, those in evaluation are not.
+
+    So that a model of torch tiles can be evaluated in tiles of the core with its settings.
+    """
+    monkeypatch.setattr(modified_weights, "_warned", set())
     config = config_of(InferenceRPUConfig, per_batch_sample=True)
-    with pytest.raises(ConfigError, match=r"^modifier\.per_batch_sample"):
-        config.create_tile(2, 3)
-    config.modifier.type = T.NONE  # then no field acts
-    tile = config.create_tile(2, 3)
-    with pytest.raises(ConfigError, match=r"^modifier\.per_batch_sample"):
-        tile.rpu_config.modifier.type = T.ADD_NORMAL
+    config.mapping.max_input_size = 4 if split else 512
+    config.pre_post.input_range.enable = True
+    with pytest.warns(UserWarning, match=r"^modifier\.per_batch_sample: .* refuses passes"):
+        layer = AnalogLinear(6, 4, rpu_config=config)
+    x = torch.rand(2, 6)
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    for grad in (True, False):
+        with torch.set_grad_enabled(grad), pytest.raises(ConfigError, match="per_batch_sample"):
+            layer(x)
+    after = layer.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    layer.eval()
+    layer(x).sum().backward()
+    torch.optim.SGD(layer.parameters(), lr=0.1).step()
+    assert all(tile.modified_weights is None for tile in layer.analog_tiles())
+    layer.drift_analog_weights(60.0)
+    layer(x)
+    layer.train()
+    for tile in layer.analog_tiles():
+        tile.rpu_config.modifier.per_batch_sample = False
+    layer(x)
 
 
 # State
@@ -658,3 +681,83 @@ def test_training_with_every_kind(cls: Any, kind: WeightModifierType) -> None:
         optimizer.step()
     layer.eval()
     assert float(loss().detach()) < 0.1 * before
+
+
+class TestFrozenTiles:
+    """Adapters on a frozen base are trained hardware-aware too; no optimizer has the base."""
+
+    def frozen(self, **changes: Any) -> Any:
+        layer = layer_of(InferenceRPUConfig, **changes).train()
+        layer.weight.requires_grad_(False)
+        return layer
+
+    def drawn(self, layer: Any) -> Tensor:
+        matrix = next(layer.analog_tiles()).modified_weights
+        assert matrix is not None
+        return matrix.clone()
+
+    def step_of_others(self, optimizer: Any = torch.optim.SGD) -> None:
+        parameter = nn.Parameter(torch.ones(1))
+        steps = optimizer([parameter], lr=0.1)
+        parameter.sum().backward()
+        steps.step()
+
+    @pytest.mark.parametrize("optimizer", [torch.optim.SGD, AnalogSGD])
+    def test_drawn_after_steps_of_others(self, optimizer: Any) -> None:
+        layer, weights = self.frozen(), []
+        for _ in range(3):
+            self.step_of_others(optimizer)
+            weights.append(self.drawn(layer))
+        assert not torch.equal(weights[0], weights[1])
+        assert not torch.equal(weights[1], weights[2])
+        weight = layer.get_weights()[0]
+        assert torch.equal(layer.weight, weight)
+        expected = X @ next(layer.analog_tiles()).get_modified_weights()[0].t()
+        torch.testing.assert_close(layer(X) - layer.bias, expected, rtol=1e-4, atol=1e-5)
+
+    def test_not_while_trained_or_in_evaluation(self) -> None:
+        trained = layer_of(InferenceRPUConfig).train()
+        evaluated = self.frozen().eval()
+        self.step_of_others()
+        for layer in (trained, evaluated):
+            assert next(layer.analog_tiles()).modified_weights is None
+
+    def test_copies_and_edits(self) -> None:
+        layer = self.frozen()
+        copied = copy.deepcopy(layer)
+        edited = self.frozen(type=T.NONE)
+        self.step_of_others()
+        assert self.drawn(copied).shape == self.drawn(layer).shape
+        tile = next(edited.analog_tiles())
+        assert tile.modified_weights is None
+        tile.rpu_config.modifier.std_dev = 0.1
+        tile.rpu_config.modifier.type = T.ADD_NORMAL
+        edited(X)
+        self.step_of_others()
+        assert not torch.equal(self.drawn(edited), edited.weight)
+
+    def test_once_where_an_optimizer_has_them(self) -> None:
+        layers = [self.frozen(), self.frozen()]
+        steps = torch.optim.SGD([*layers[0].parameters(), nn.Parameter(torch.ones(1))], lr=0.1)
+        steps.step()
+        assert torch.equal(self.drawn(layers[0]), self.drawn(layers[1]))
+
+    def test_a_skipped_step_draws_nothing(self) -> None:
+        layer = self.frozen()
+        parameter = nn.Parameter(torch.ones(1))
+        steps = torch.optim.SGD([parameter], lr=0.1, fused=True)
+        steps.found_inf = torch.ones(1)  # type: ignore[attr-defined]
+        steps.grad_scale = None  # type: ignore[attr-defined]
+        parameter.sum().backward()
+        steps.step()
+        assert next(layer.analog_tiles()).modified_weights is None
+
+    def test_tiles_that_are_gone_are_forgotten(self) -> None:
+        from mho.optim import after_step
+
+        before = len(after_step._MODIFIED)
+        layer = self.frozen()
+        assert len(after_step._MODIFIED) == before + 1
+        del layer
+        gc.collect()
+        assert len(after_step._MODIFIED) <= before

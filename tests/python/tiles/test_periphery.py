@@ -177,6 +177,75 @@ def test_scales() -> None:
     torch.testing.assert_close(tile.shared_weights.grad, torch.tensor([[4.0, 2.0], [3.75, 1.875]]))
 
 
+@pytest.mark.parametrize("cls", [InferenceRPUConfig, TorchInferenceRPUConfig])
+@pytest.mark.parametrize("with_input_range", [False, True])
+@pytest.mark.parametrize(
+    ("scales", "ratios"), [([4.0, 4.0], [0.25, 0.25]), ([4.0, 2.0], [0.25, 0.5])]
+)
+def test_gradients_of_raw_weights(
+    cls: Any, with_input_range: bool, scales: list[float], ratios: list[float]
+) -> None:
+    """That of the logical weights over the scales: a step then moves these as plain SGD would.
+
+    Compensation of the learning rate multiplies it by the mean scale; an input range clips, and
+    drops out otherwise.
+    """
+    x, d = torch.tensor([[1.0, -0.5], [3.0, 0.25]]), torch.tensor([[0.3, -0.2], [0.7, 0.4]])
+    plain = d.t() @ (x.clamp(-2.0, 2.0) if with_input_range else x)
+    for compensate in (False, True) if cls is InferenceRPUConfig else (False,):
+        config = cls(forward=IOParameters(is_perfect=True))
+        config.mapping.weight_scaling_omega = 1.0
+        config.mapping.weight_scaling_columnwise = True
+        config.mapping.weight_scaling_lr_compensation = compensate
+        if with_input_range:
+            with_range(config, init_value=2.0)
+        tile = config.create_tile(2, 2)
+        tile.set_weights(torch.tensor([[1.0, -0.5], [0.2, 1.0]]) * torch.tensor(scales)[:, None])
+        tile(x).backward(d)
+        factor = sum(scales) / 2.0 if compensate else 1.0
+        wanted = plain * factor * torch.tensor(ratios)[:, None]
+        torch.testing.assert_close(tile.trained_parameter().grad, wanted)
+
+
+@pytest.mark.parametrize("cls", [InferenceRPUConfig, TorchInferenceRPUConfig])
+def test_gradients_of_clipped_inputs(cls: Any) -> None:
+    """Inference tiles hand them on, torch tiles do not; the range gets the same in both."""
+    config = with_range(cls(forward=IOParameters(is_perfect=True)), init_value=2.0, decay=0.01)
+    config.pre_post.input_range.input_min_percentage = 0.3
+    tile = config.create_tile(2, 2)
+    tile.set_weights(torch.tensor(W2))
+    x = torch.tensor([[3.0, 1.0], [-2.5, -1.0]], requires_grad=True)
+    d = torch.tensor([[-1.0, 0.5], [2.0, 1.0]])
+    tile(x).backward(d)
+    assert x.grad is not None
+    delta = d @ torch.tensor(W2)
+    inside = x.detach().abs() <= 2.0
+    torch.testing.assert_close(x.grad, delta if cls is InferenceRPUConfig else delta * inside)
+    # Both clipped inputs ask for a larger range, and half of the inputs is not clipped.
+    assert delta[0, 0] < 0.0 < delta[1, 0]
+    wanted = 2.0 * float(delta[0, 0] - delta[1, 0]) + 0.01 * 2.0
+    assert tile.input_range.grad.item() == pytest.approx(wanted)
+    tile.input_range.grad = None
+    tile(0.1 * x.detach()).sum().backward()
+    assert tile.input_range.grad.item() == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("cls", [InferenceRPUConfig, TorchInferenceRPUConfig])
+def test_only_what_is_learned_reaches_an_optimizer(cls: Any) -> None:
+    """Counters and constants are buffers."""
+    config = with_range(cls())
+    config.mapping.learn_out_scaling = True
+    config.mapping.weight_scaling_omega = 1.0
+    tile = config.create_tile(2, 2)
+    weights = "shared_weights" if cls is InferenceRPUConfig else "tile.weight"
+    names = {name for name, _ in tile.named_parameters()}
+    assert names == {weights, "input_range", "out_scaling_alpha"}
+    assert {"input_range_update_idx", "mapping_scales", "alpha"} <= tile.state_dict().keys()
+    config.pre_post.input_range.learn_input_range = False
+    names = {name for name, _ in config.create_tile(2, 2).named_parameters()}
+    assert names == {weights, "out_scaling_alpha"}
+
+
 def test_set_weights_of_get_weights_changes_nothing() -> None:
     tile = scaled_tile()
     tile.set_learned_out_scales(torch.tensor([2.0, 3.0]))
@@ -302,6 +371,28 @@ def test_update_divides_by_mapping_scales() -> None:
         # 8 x 2 products of numbers of order one in float32, divided by 8: errors below 1e-5.
         torch.testing.assert_close(
             tile.get_weights()[0], before - 0.5 * d.t() @ x, atol=1e-5, rtol=0
+        )
+
+
+def test_the_learning_rate_stays_when_the_scales_change() -> None:
+    """With compensation the raw rate is relative to the scales; no optimizer sets it anew here."""
+    config = FloatingPointRPUConfig()
+    config.mapping.weight_scaling_omega = 0.1
+    config.mapping.weight_scaling_lr_compensation = True
+    tile = build(config, W2, FloatingPointTile)
+    tile.set_learning_rate(0.5)
+    x, d = torch.randn(3, 2), torch.randn(3, 2)
+    for change in (
+        lambda: tile.set_weights(10.0 * torch.tensor(W2)),
+        lambda: tile.set_mapping_scales(3.0),
+        lambda: tile.remap_weights(0.5),
+    ):
+        change()
+        before, _ = tile.get_weights()
+        assert tile.get_learning_rate() == pytest.approx(0.5)
+        tile.update(x, d)
+        torch.testing.assert_close(
+            tile.get_weights()[0], before - 0.5 * d.t() @ x, atol=1e-5, rtol=1e-5
         )
 
 

@@ -11,6 +11,7 @@ from mho.exceptions import ConfigError
 from mho.simulator.configs import InferenceRPUConfig, TorchInferenceRPUConfig
 from mho.simulator.parameters.enums import RPUDataType, WeightModifierType
 from mho.simulator.parameters.inference import WeightModifierParameter
+from mho.simulator.parts import modified_weights
 
 T = WeightModifierType
 PCM = [0.26348, 1.9650, -1.1731]
@@ -101,6 +102,7 @@ def test_normal_noise(engine: Any, relative: bool, wmax: float) -> None:
     assert_normal(((multiplied - B) / B / strength)[LARGE])
 
 
+@pytest.mark.filterwarnings("ignore:modifier.res")
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("res", [0.1, 10.0])
 def test_levels(engine: Any, res: float) -> None:
@@ -416,6 +418,25 @@ def test_impossible_values_are_refused(
     setattr(made.modifier, field, value)
     with pytest.raises(ConfigError, match=rf"^modifier\.{field}"):
         made.create_tile(2, 3)
+
+
+def test_numbers_of_levels_in_tiles_of_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are distances there: a warning names what torch tiles would have made of it."""
+    monkeypatch.setattr(modified_weights, "_warned", set())
+    params = WeightModifierParameter(type=T.DISCRETIZE, res=10.0)
+    with pytest.warns(UserWarning, match=r"^modifier\.res: .* 2 / res"):
+        tile = InferenceRPUConfig(modifier=params).create_tile(200, 500)
+    other = TorchInferenceRPUConfig(modifier=params).create_tile(200, 500)
+    core = InferenceRPUConfig(modifier=WeightModifierParameter(type=T.DISCRETIZE, res=0.2))
+    equal = core.create_tile(200, 500)
+    for one in (tile, other, equal):
+        one.tile.set_weights(B)
+    for one in (tile, equal):
+        one.post_update_step()
+    other(torch.zeros(1, 500))
+    assert not tile.get_modified_weights()[0].any()
+    levels = other.get_modified_weights()[0]
+    torch.testing.assert_close(equal.get_modified_weights()[0], levels, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [RPUDataType.HALF, RPUDataType.DOUBLE])

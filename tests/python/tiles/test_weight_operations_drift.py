@@ -52,6 +52,18 @@ def test_example(build: Any) -> None:
     assert_near(raw(tile), WEIGHT.double() * 10.0**-0.1)
 
 
+def test_parameters_of_devices_drive_weights_without_one() -> None:
+    """What weights without a device share with devices acts, and what they have not is refused."""
+    drift = DriftParameter(nu=0.1, t_0=2.0)
+    tile = FloatingPointTile(3, 4, FloatingPointRPUConfig(device=FloatingPointDevice(drift=drift)))
+    tile.tile.set_weights(WEIGHT)
+    tile.drift_weights(20.0)
+    assert_near(raw(tile), WEIGHT.double() * 10.0**-0.1)
+    drift.nu_dtod = 0.1
+    with pytest.raises(ConfigError, match=r"^device\.drift\.nu_dtod: .*drift alike"):
+        FloatingPointTile(3, 4, FloatingPointRPUConfig(device=FloatingPointDevice(drift=drift)))
+
+
 def test_exact_updates_keep_the_drift_of_the_device() -> None:
     drift = DriftParameter(nu=0.1, nu_dtod=0.5)
     update = UpdateParameters(pulse_type=PulseType.NONE)

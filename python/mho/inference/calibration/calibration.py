@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from tqdm import tqdm
 
 from mho.documented import documented
-from mho.exceptions import ArgumentError, ConfigError, warn_caller
+from mho.exceptions import ArgumentError, ConfigError, ModuleError, warn_caller
 from mho.inference.calibration.observers import (
     CachedQuantile,
     LargestValue,
@@ -58,6 +58,11 @@ class InputRangeCalibrationType(Enum):
 
 
 _WITHOUT_NOISE = (InputRangeCalibrationType.CACHE_QUANTILE, InputRangeCalibrationType.MAX)
+_OF_QUANTILES = (
+    InputRangeCalibrationType.CACHE_QUANTILE,
+    InputRangeCalibrationType.MOVING_QUANTILE,
+)
+_QUANTILE, _SAMPLES = 0.99995, 1000
 
 
 @checked
@@ -65,8 +70,8 @@ def calibrate_input_ranges(
     model: nn.Module,
     calibration_type: InputRangeCalibrationType,
     dataloader: Iterable[Any],
-    quantile: float = 0.99995,
-    max_samples: int = 1000,
+    quantile: float = _QUANTILE,
+    max_samples: int = _SAMPLES,
     std_alpha: float | None = None,
     force_all_layers: bool = True,
     verbose: bool = False,
@@ -112,8 +117,8 @@ def calibrate_input_ranges(
 def calibrate(
     model: nn.Module,
     calibration_type: InputRangeCalibrationType = InputRangeCalibrationType.CACHE_QUANTILE,
-    quantile: float = 0.99995,
-    max_samples: int = 1000,
+    quantile: float = _QUANTILE,
+    max_samples: int = _SAMPLES,
     std_alpha: float | None = None,
     force_all_layers: bool = True,
     absolute: bool = False,
@@ -131,7 +136,7 @@ def calibrate(
     set the range after each batch, whose product is noisy.
 
     Vectors of zeros do not count. A tile without inputs in the block keeps what it has, and a
-    warning names it.
+    warning names it. Inside of the block the model cannot be copied or pickled.
 
     Args:
         model: Model with analog layers anywhere in it, before `torch.compile`.
@@ -166,6 +171,7 @@ def calibrate(
     check_size("max_samples", max_samples)
     if std_alpha is not None and not std_alpha > 0.0:
         raise ArgumentError(f"std_alpha: expected a positive number, got {std_alpha}")
+    _warn_of_idle(calibration_type, quantile, max_samples, std_alpha, absolute)
 
     def observer_of(tile: TileWithPeriphery) -> Observer:
         if calibration_type is InputRangeCalibrationType.MAX:
@@ -189,6 +195,25 @@ def calibrate(
         with torch.no_grad(), _eager():
             yield ranges
         ranges.update(_finish(tiles, calibration_type.value if perfect else None))
+
+
+def _warn_of_idle(
+    kind: InputRangeCalibrationType,
+    quantile: float,
+    max_samples: int,
+    std_alpha: float | None,
+    absolute: bool,
+) -> None:
+    """Warn of arguments that ranges of this kind do not depend on."""
+    of_quantiles = kind in _OF_QUANTILES
+    idle = {
+        "quantile": quantile != _QUANTILE and not of_quantiles,
+        "absolute": absolute and not of_quantiles,
+        "max_samples": max_samples != _SAMPLES and kind is InputRangeCalibrationType.MAX,
+        "std_alpha": std_alpha is not None and kind is not InputRangeCalibrationType.MOVING_STD,
+    }
+    for name in (name for name, is_idle in idle.items() if is_idle):
+        warn_caller(f"{name}: has no effect on ranges of the type {kind.name}")
 
 
 def _tiles(model: nn.Module, force_all_layers: bool) -> dict[str, TileWithPeriphery]:
@@ -246,6 +271,13 @@ class _Calibrated:
             partial(_before_product, self), with_kwargs=True
         )
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuse copies, which would never leave the block."""
+        raise ModuleError(
+            f"calibrate: tile {self.name!r} is being calibrated; copy or pickle the model before"
+            " the block or behind it"
+        )
+
     def look_away(self) -> None:
         """Look at inputs no longer."""
         if self._hook is not None:
@@ -263,10 +295,15 @@ class _Calibrated:
         rows = rows[(rows != 0.0).any(dim=1)]
         if len(rows) == 0:
             return
+        present = self._tile.input_processing.magnitude()
+        if present is None:
+            raise ArgumentError(
+                f"tile {self.name!r}: its input range was switched off while it was calibrated, by"
+                " a state that was loaded or an edit; do that before the block"
+            )
         self._observer.observe(rows)
         if not self._observer.follows:
-            present = self._tile.input_processing.magnitude()
-            self._tile.set_input_range(max(float(rows.abs().max()), float(present)))  # type: ignore[arg-type]
+            self._tile.set_input_range(max(float(rows.abs().max()), float(present)))
         elif (value := self._observer.result()) is not None:
             self._tile.set_input_range(value)
 
@@ -306,7 +343,9 @@ class _Calibrated:
 def _before_product(
     one: _Calibrated, tile: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    one.see(args[0] if args else kwargs["x_input"])
+    x = args[0] if args else kwargs["x_input"]
+    if isinstance(x, Tensor):  # the product refuses what is none
+        one.see(x)
 
 
 def _value(config: Any, path: str) -> Any:

@@ -86,7 +86,9 @@ class FusionConductanceConverter(BaseConductanceConverter):
             raise ArgumentError(
                 "params: original_weights is missing; pass what convert_to_conductances returned"
             )
-        original: Tensor = params["original_weights"]
+        original = params["original_weights"]
+        if not isinstance(original, Tensor):
+            raise ArgumentError(f"params: original_weights: expected a tensor, got {original!r}")
         if conductances[0].shape != original.shape:
             raise ArgumentError(
                 f"conductances: expected shape {tuple(original.shape)}, got"

@@ -6,10 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.exceptions import ArgumentError
+from mho.exceptions import ArgumentError, ConfigError, TileError
 from mho.inference.converter.base import BaseConductanceConverter
 from mho.inference.converter.single_pair import SinglePairConductanceConverter
+from mho.simulator.parameters.arguments import is_dense
 from mho.simulator.parameters.attribute_config import AttributeConfig
+from mho.simulator.parameters.checking import describe, join
 from mho.simulator.parameters.signatures import checked
 
 
@@ -17,7 +19,8 @@ class BaseNoiseModel(AttributeConfig):
     """Noise of programmed weights: an error when written, drift and noise when read.
 
     A subclass says what happens to conductances; this class converts weights to conductances and
-    back. Random numbers come from torch's generator.
+    back. What the methods of the subclass return has to be finite and of the shape that they got,
+    or `TileError` names the method. Random numbers come from torch's generator.
     """
 
     g_converter: BaseConductanceConverter
@@ -51,6 +54,15 @@ class BaseNoiseModel(AttributeConfig):
         if keep_conductances:
             self.keep_conductances = True
 
+    def check(self, path: str = "") -> None:
+        """Check the attributes, and that there is a conversion; see the base class."""
+        if not hasattr(self, "g_converter"):
+            raise ConfigError(
+                f"{join(path, 'g_converter')}: {type(self).__name__} has none; call"
+                " super().__init__() in its constructor"
+            )
+        super().check(path)
+
     def __str__(self, exclude_keys: list[str] | None = None, keys: list[str] | None = None) -> str:
         """Return the class with its attributes.
 
@@ -75,9 +87,9 @@ class BaseNoiseModel(AttributeConfig):
             t_inference: Time between programming and reading in seconds; zero or less is
                 programming only.
         """
-        targets, params = self.g_converter.convert_to_conductances(weights)
+        targets, params = conductances_of(self.g_converter, weights)
         read = [self._program_and_read(g_target, t_inference) for g_target in targets]
-        return self.g_converter.convert_back_to_weights(read, params)
+        return weights_of(self.g_converter, read, params)
 
     @checked
     @torch.no_grad()
@@ -91,7 +103,7 @@ class BaseNoiseModel(AttributeConfig):
             The programmed weights, and the drift parameters of each device of a weight.
         """
         programmed, drift_parameters, params = self.program_devices(weights)
-        return self.g_converter.convert_back_to_weights(programmed, params), drift_parameters
+        return weights_of(self.g_converter, programmed, params), drift_parameters
 
     @checked
     @torch.no_grad()
@@ -105,11 +117,11 @@ class BaseNoiseModel(AttributeConfig):
             Conductances in microsiemens and drift parameters, one of each per device of a weight,
             and what converts conductances back to weights.
         """
-        targets, params = self.g_converter.convert_to_conductances(weights)
+        targets, params = conductances_of(self.g_converter, weights)
         programmed, drift_parameters = [], []
         for g_target in targets:
-            programmed.append(self.apply_programming_noise_to_conductance(g_target))
-            drift_parameters.append(self.generate_drift_coefficients(g_target))
+            programmed.append(self._programmed(g_target))
+            drift_parameters.append(self._drift_parameter(g_target))
         return programmed, drift_parameters, params
 
     @checked
@@ -133,9 +145,9 @@ class BaseNoiseModel(AttributeConfig):
         Raises:
             ArgumentError: The number of parameters is not that of the devices of a weight.
         """
-        _, params = self.g_converter.convert_to_conductances(weights)
+        _, params = conductances_of(self.g_converter, weights)
         read = self._read(conductances, drift_noise_parameters, t_inference)
-        return self.g_converter.convert_back_to_weights(read, params)
+        return weights_of(self.g_converter, read, params)
 
     @checked
     @torch.no_grad()
@@ -155,13 +167,15 @@ class BaseNoiseModel(AttributeConfig):
         Raises:
             ArgumentError: The number of parameters is not that of the devices of a weight.
         """
-        programmed, params = self.g_converter.convert_to_conductances(weights)
+        programmed, params = conductances_of(self.g_converter, weights)
         read = self._read(programmed, drift_noise_parameters, t_inference)
-        return self.g_converter.convert_back_to_weights(read, params)
+        return weights_of(self.g_converter, read, params)
 
     @checked
     def generate_drift_coefficients(self, g_target: Tensor) -> Tensor | None:
         """Return what decides how each device drifts after this programming, None if nothing does.
+
+        A number, and what broadcasts to the shape of `g_target`, becomes a value for each device.
 
         Args:
             g_target: Target conductances, in microsiemens.
@@ -201,13 +215,102 @@ class BaseNoiseModel(AttributeConfig):
                 f" got {len(drift_noise_parameters)}"
             )
         return [
-            self.apply_drift_noise_to_conductance(g_prog, drift_parameter, t_inference)
+            self._drifted(g_prog, drift_parameter, t_inference)
             for g_prog, drift_parameter in zip(programmed, drift_noise_parameters, strict=True)
         ]
 
     def _program_and_read(self, g_target: Tensor, t_inference: float) -> Tensor:
-        g_prog = self.apply_programming_noise_to_conductance(g_target)
+        g_prog = self._programmed(g_target)
         if t_inference <= 0:
             return g_prog
-        drift_parameter = self.generate_drift_coefficients(g_target)
-        return self.apply_drift_noise_to_conductance(g_prog, drift_parameter, t_inference)
+        return self._drifted(g_prog, self._drift_parameter(g_target), t_inference)
+
+    # The methods of subclasses get copies, which they may change in place.
+
+    def _programmed(self, g_target: Tensor) -> Tensor:
+        value = self.apply_programming_noise_to_conductance(g_target.clone())
+        return self._conductances("apply_programming_noise_to_conductance", value, g_target)
+
+    def _drift_parameter(self, g_target: Tensor) -> Any:
+        """Return one value per device; what is one for all of them is spread out."""
+        value = self.generate_drift_coefficients(g_target.clone())
+        if isinstance(value, (int, float)):
+            value = g_target.new_tensor(value)
+        if not isinstance(value, Tensor) or value.shape == g_target.shape:
+            return value
+        try:
+            return value.expand(g_target.shape).clone()
+        except RuntimeError:
+            raise TileError(
+                f"{type(self).__name__}.generate_drift_coefficients: must return one value per"
+                f" device, shape {tuple(g_target.shape)}, or None; got shape {tuple(value.shape)}"
+            ) from None
+
+    def _drifted(self, g_prog: Tensor, drift_parameter: Any, t_inference: float) -> Tensor:
+        if isinstance(drift_parameter, Tensor):
+            drift_parameter = drift_parameter.clone()
+        value = self.apply_drift_noise_to_conductance(g_prog.clone(), drift_parameter, t_inference)
+        return self._conductances("apply_drift_noise_to_conductance", value, g_prog)
+
+    def _conductances(self, method: str, value: Any, like: Tensor) -> Tensor:
+        return _checked_result(f"{type(self).__name__}.{method}", value, like.shape, "conductances")
+
+
+def conductances_of(
+    g_converter: BaseConductanceConverter, weights: Tensor
+) -> tuple[list[Tensor], dict[str, Any]]:
+    """Return what a conversion makes of weights, if it can be conductances.
+
+    Args:
+        g_converter: Conversion, maybe of a user.
+        weights: Weights of a tile, shape `[out, in]`.
+
+    Raises:
+        TileError: It is something else.
+    """
+    name = f"{type(g_converter).__name__}.convert_to_conductances"
+    value: Any = g_converter.convert_to_conductances(weights.clone())
+    if not (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and isinstance(value[0], (list, tuple))
+        and value[0]
+        and isinstance(value[1], dict)
+    ):
+        raise TileError(
+            f"{name}: must return a list of conductances, one tensor per device of a weight, and a"
+            f" dictionary of what brings them back; got {describe(value)}"
+        )
+    targets, params = value
+    return [_checked_result(name, g, weights.shape, "conductances") for g in targets], params
+
+
+def weights_of(
+    g_converter: BaseConductanceConverter, conductances: list[Tensor], params: dict[str, Any]
+) -> Tensor:
+    """Return what a conversion makes of conductances, if it can be weights.
+
+    Args:
+        g_converter: Conversion, maybe of a user.
+        conductances: One tensor per device of a weight, in microsiemens.
+        params: As returned by `conductances_of`.
+
+    Raises:
+        TileError: It is something else.
+    """
+    name = f"{type(g_converter).__name__}.convert_back_to_weights"
+    value = g_converter.convert_back_to_weights(conductances, params)
+    return _checked_result(name, value, conductances[0].shape, "weights")
+
+
+def _checked_result(name: str, value: Any, shape: torch.Size, what: str) -> Tensor:
+    """Return what a method of a user has returned, if it fits."""
+    if not (isinstance(value, Tensor) and value.is_floating_point() and is_dense(value)):
+        raise TileError(f"{name}: must return a tensor of {what}, got {describe(value)}")
+    if value.shape != shape:
+        raise TileError(
+            f"{name}: must return {what} of shape {tuple(shape)}, got {tuple(value.shape)}"
+        )
+    if not bool(torch.isfinite(value).all()):
+        raise TileError(f"{name}: must return finite {what}; found NaN or infinity")
+    return value

@@ -8,11 +8,13 @@ from mho.inference.converter.base import BaseConductanceConverter
 from mho.inference.converter.single_pair import SinglePairConductanceConverter
 from mho.inference.noise.base import BaseNoiseModel
 from mho.inference.noise.conductance import (
+    check_g_max,
     converter_g_max,
     polynomial,
     power_law_drift,
     program_with_spread,
     read_noise_growth,
+    warn_of_two_ranges,
 )
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.signatures import checked
@@ -70,6 +72,7 @@ class StateIndependentNoiseModel(BaseNoiseModel):
         Raises:
             ArgumentError: `t_0` or `t_read` is not positive, or the range of the pair is not valid.
         """
+        warn_of_two_ranges(g_converter, g_max)
         super().__init__(g_converter or SinglePairConductanceConverter(g_max), keep_conductances)
         self.g_max = converter_g_max(self.g_converter, g_max)
         self.prog_coeff = list(_PROG_COEFF if prog_coeff is None else prog_coeff)
@@ -83,7 +86,8 @@ class StateIndependentNoiseModel(BaseNoiseModel):
         self.check_values()
 
     def check_values(self) -> None:
-        """Check that times are positive; see the base class."""
+        """Check times and the conductance that it refers to; see the base class."""
+        check_g_max(self.g_converter, self.g_max)
         if not (self.t_0 > 0.0 and self.t_read > 0.0):
             raise ArgumentError(
                 f"t_0 and t_read: must be positive, got {self.t_0} and {self.t_read}"

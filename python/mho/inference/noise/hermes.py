@@ -10,11 +10,14 @@ from mho.inference.converter.base import ZERO, BaseConductanceConverter
 from mho.inference.converter.single_pair import SinglePairConductanceConverter
 from mho.inference.noise.base import BaseNoiseModel
 from mho.inference.noise.conductance import (
+    check_g_max,
     converter_g_max,
     polynomial,
     power_law_drift,
     program_with_spread,
     read_noise_growth,
+    warn_of_lone_reference,
+    warn_of_two_ranges,
 )
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.signatures import checked
@@ -124,7 +127,8 @@ class HermesNoiseModel(BaseNoiseModel):
         Raises:
             AssertedArgumentError: `num_devices` is not 1 or 2, or `g_max` is larger than the
                 devices allow.
-            ArgumentError: `t_0` or `t_read` is not positive, or the range of the pair is not valid.
+            ArgumentError: A time or the reference is not positive, or the range of the pair is not
+                valid.
         """
         if num_devices not in _CHIPS:
             raise AssertedArgumentError(f"num_devices: must be 1 or 2, got {num_devices}")
@@ -132,6 +136,7 @@ class HermesNoiseModel(BaseNoiseModel):
         if g_max is not None and g_max > chip.g_max:
             raise AssertedArgumentError(f"g_max: must be at most {chip.g_max}, got {g_max}")
         pair_g_max = chip.g_max if g_max is None else g_max
+        warn_of_two_ranges(g_converter, g_max)
         super().__init__(
             g_converter or SinglePairConductanceConverter(pair_g_max), keep_conductances
         )
@@ -139,10 +144,12 @@ class HermesNoiseModel(BaseNoiseModel):
         self.num_devices = num_devices
         self.t_0 = chip.t_0 if t_0 is None else t_0
         if prog_coeff is None:
+            warn_of_lone_reference(prog_coeff_g_max_reference, chip.g_max)
             self.prog_coeff_g_max_reference = chip.g_max
             self.prog_coeff = list(chip.prog_coeff)
         else:
-            self.prog_coeff_g_max_reference = prog_coeff_g_max_reference or self.g_max
+            given = prog_coeff_g_max_reference
+            self.prog_coeff_g_max_reference = self.g_max if given is None else given
             self.prog_coeff = list(prog_coeff)
         self.t_read = t_read
         self.prog_noise_scale = prog_noise_scale
@@ -151,7 +158,9 @@ class HermesNoiseModel(BaseNoiseModel):
         self.check_values()
 
     def check_values(self) -> None:
-        """Check that there is such a chip and that times are positive; see the base class."""
+        """Check chip, times and the conductances that it refers to; see the base class."""
+        reference = self.prog_coeff_g_max_reference
+        check_g_max(self.g_converter, self.g_max, prog_coeff_g_max_reference=reference)
         if self.num_devices not in _CHIPS:
             raise ArgumentError(f"num_devices: must be 1 or 2, got {self.num_devices}")
         if not (self.t_0 > 0.0 and self.t_read > 0.0):

@@ -11,12 +11,15 @@ from mho.inference.converter.base import ZERO, BaseConductanceConverter
 from mho.inference.converter.single_pair import SinglePairConductanceConverter
 from mho.inference.noise.base import BaseNoiseModel
 from mho.inference.noise.conductance import (
+    check_g_max,
     converter_g_max,
     interpolate,
     polynomial,
     power_law_drift,
     program_with_spread,
     read_noise_growth,
+    warn_of_lone_reference,
+    warn_of_two_ranges,
 )
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.signatures import checked
@@ -78,15 +81,19 @@ class PCMLikeNoiseModel(BaseNoiseModel):
                 instead of from the programmed weights, converted anew.
 
         Raises:
-            ArgumentError: `t_0` or `t_read` is not positive, or the range of the pair is not valid.
+            ArgumentError: A time or the reference is not positive, or the range of the pair is not
+                valid.
         """
+        warn_of_two_ranges(g_converter, g_max)
         super().__init__(g_converter or SinglePairConductanceConverter(g_max), keep_conductances)
         self.g_max = converter_g_max(self.g_converter, g_max)
         if prog_coeff is None:
+            warn_of_lone_reference(prog_coeff_g_max_reference, _PROG_COEFF_G_MAX)
             self.prog_coeff_g_max_reference = _PROG_COEFF_G_MAX
             self.prog_coeff = list(_PROG_COEFF)
         else:
-            self.prog_coeff_g_max_reference = prog_coeff_g_max_reference or self.g_max
+            given = prog_coeff_g_max_reference
+            self.prog_coeff_g_max_reference = self.g_max if given is None else given
             self.prog_coeff = list(prog_coeff)
         self.t_0 = t_0
         self.t_read = t_read
@@ -96,7 +103,9 @@ class PCMLikeNoiseModel(BaseNoiseModel):
         PCMLikeNoiseModel.check_values(self)
 
     def check_values(self) -> None:
-        """Check that times are positive; see the base class."""
+        """Check times and the conductances that it refers to; see the base class."""
+        reference = self.prog_coeff_g_max_reference
+        check_g_max(self.g_converter, self.g_max, prog_coeff_g_max_reference=reference)
         if not (self.t_0 > 0.0 and self.t_read > 0.0):
             raise ArgumentError(
                 f"t_0 and t_read: must be positive, got {self.t_0} and {self.t_read}"

@@ -8,7 +8,7 @@ from torch import Tensor
 from mho.exceptions import ArgumentError, warn_caller
 from mho.inference.converter.single_device import SingleDeviceConductanceConverter
 from mho.inference.noise.base import BaseNoiseModel
-from mho.inference.noise.conductance import read_noise_growth
+from mho.inference.noise.conductance import check_g_max, read_noise_growth
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.signatures import checked
 
@@ -132,7 +132,13 @@ class ReRamCMONoiseModel(BaseNoiseModel):
         return read.clamp(self.g_min, self.g_max)
 
     def check_values(self) -> None:
-        """Check that the tables are complete; see the base class."""
+        """Check the tables and the limits of the devices; see the base class."""
+        check_g_max(self.g_converter, self.g_max)
+        if self.g_min != self.g_converter.g_min:
+            raise ArgumentError(
+                f"g_min: is {self.g_min}, but that of g_converter {self.g_converter.g_min};"
+                " build the noise model anew"
+            )
         if not self.coeff_dict or any(len(value) != 2 for value in self.coeff_dict.values()):
             raise ArgumentError(
                 "coeff_dict: needs offset and slope for at least one acceptance range"

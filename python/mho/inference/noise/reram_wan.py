@@ -7,7 +7,13 @@ from mho.exceptions import ArgumentError
 from mho.inference.converter.base import BaseConductanceConverter
 from mho.inference.converter.single_pair import SinglePairConductanceConverter
 from mho.inference.noise.base import BaseNoiseModel
-from mho.inference.noise.conductance import converter_g_max, polynomial
+from mho.inference.noise.conductance import (
+    check_g_max,
+    check_targets,
+    converter_g_max,
+    polynomial,
+    warn_of_two_ranges,
+)
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.signatures import checked
 
@@ -56,18 +62,23 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
                 converting the programmed weights anew.
 
         Raises:
-            ArgumentError: The range of the pair is not valid, or there are no times.
+            ArgumentError: The range of the pair is not valid, the reference is not positive, or
+                there are no times.
         """
+        warn_of_two_ranges(g_converter, g_max)
         super().__init__(g_converter or SinglePairConductanceConverter(g_max), keep_conductances)
         self.g_max = converter_g_max(self.g_converter, g_max)
         table = _COEFFICIENTS if coeff_dic is None else coeff_dic
         self.coeff_dic = {float(t): list(coefficients) for t, coefficients in table.items()}
         self.noise_scale = noise_scale
-        self.coeff_g_max_reference = coeff_g_max_reference or self.g_max
+        given = coeff_g_max_reference
+        self.coeff_g_max_reference = self.g_max if given is None else given
         self.check_values()
 
     def check_values(self) -> None:
-        """Check that there is a time; see the base class."""
+        """Check times and the conductances that it refers to; see the base class."""
+        reference = self.coeff_g_max_reference
+        check_g_max(self.g_converter, self.g_max, coeff_g_max_reference=reference)
         if not self.coeff_dic:
             raise ArgumentError("coeff_dic: needs coefficients for at least one time")
 
@@ -116,6 +127,7 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
         return self._spread(g_target, t_inference)
 
     def _spread(self, g_target: Tensor, time: float) -> Tensor:
+        check_targets(g_target)
         sigma = polynomial(g_target / self.g_max, self.coeff_dic[time])
         sigma = sigma * (self.g_max / self.coeff_g_max_reference)
         return (g_target + self.noise_scale * sigma * torch.randn_like(g_target)).clamp(min=0.0)

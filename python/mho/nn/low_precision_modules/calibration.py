@@ -1,6 +1,7 @@
 """Ranges of quantisers from data, without training."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -21,7 +22,8 @@ def calibrate_quantization_ranges(
     """Estimate all ranges of quantised modules and tiles from data, and keep them.
 
     The model runs in evaluation mode, which is undone. Ranges of quantised modules stay until they
-    are told otherwise, also in training; those of tiles stay in evaluation.
+    are told otherwise, also in training; those of tiles stay in evaluation. On an error, such as
+    one in the data, everything is as before.
 
     Args:
         model: Model.
@@ -37,19 +39,33 @@ def calibrate_quantization_ranges(
     managers = [module for module in model.modules() if isinstance(module, QuantizationManager)]
     if not managers:
         raise ArgumentError("model: has no quantised modules or tiles; convert it first")
-    states = [manager.state for manager in managers]
-    with evaluated(model), torch.no_grad():
-        try:
-            for manager in managers:
-                manager.estimate_ranges()
-            count = 0
-            for batch in islice(loader, max_num_batches):
-                args, kwargs = arguments_of(batch, "loader")
-                model(*args, **kwargs)
-                count += 1
-            if count == 0:
-                raise ArgumentError("loader: there is no batch to estimate ranges from")
-        finally:
-            for manager, state in zip(managers, states, strict=True):
-                manager.enter(state)
+    with evaluated(model), torch.no_grad(), _in_their_states(managers):
+        for manager in managers:
+            manager.estimate_ranges()
+        count = 0
+        for batch in islice(loader, max_num_batches):
+            args, kwargs = arguments_of(batch, "loader")
+            model(*args, **kwargs)
+            count += 1
+        if count == 0:
+            raise ArgumentError("loader: there is no batch to estimate ranges from")
     fix_ranges(model)
+
+
+@contextmanager
+def _in_their_states(managers: list[QuantizationManager]) -> Iterator[None]:
+    """Put every manager back into its state at the end; if the block raises, with its range."""
+    states = [manager.state for manager in managers]
+    ranges = [
+        {name: value.detach().clone() for name, value in manager.state_dict().items()}
+        for manager in managers
+    ]
+    try:
+        yield
+    except BaseException:
+        for manager, saved in zip(managers, ranges, strict=True):
+            manager.load_state_dict(saved)
+        raise
+    finally:
+        for manager, state in zip(managers, states, strict=True):
+            manager.enter(state)

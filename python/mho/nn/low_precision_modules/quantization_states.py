@@ -1,4 +1,4 @@
-"""Switches of all quantised modules in a model.
+"""Switches of all quantised modules in a model, which warn if there are none.
 
 Ranges of weights and outputs are estimated, kept or learned; quantisation itself is on or off.
 """
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from mho.exceptions import warn_caller
 from mho.simulator.digital_low_precision.base_quantized_classes import QuantizedModule
 from mho.simulator.digital_low_precision.quantization_manager import QuantizationManager
 from mho.simulator.parameters.signatures import checked
@@ -210,8 +211,15 @@ def enable_quant_states(model: nn.Module) -> None:
     estimate_ranges_train(model)
 
 
-def _modules(model: nn.Module) -> Iterator[QuantizedModule]:
-    return (module for module in model.modules() if isinstance(module, QuantizedModule))
+def _modules(model: nn.Module) -> list[QuantizedModule]:
+    found = [module for module in model.modules() if isinstance(module, QuantizedModule)]
+    if not found:
+        warn_caller(
+            "nothing has changed, the model has no quantised layers; use the model that"
+            " convert_to_quantized has returned. Quantisation around analog tiles has no such"
+            " states"
+        )
+    return found
 
 
 def _managers(model: nn.Module, name: str) -> Iterator[QuantizationManager]:

@@ -89,7 +89,12 @@ class QuantEmbedding(QuantizationHijacker, nn.Embedding):
             args: As for `torch.nn.Embedding`.
             activation: Function applied to the rows.
             kwargs: As for `torch.nn.Embedding` and `QuantizedModule`.
+
+        Raises:
+            ArgumentError: `sparse` is set: all rows share a range, so their gradients are dense.
         """
+        if kwargs.get("sparse", False):
+            raise ArgumentError("sparse: gradients of quantised tables are dense; set it to False")
         super().__init__(*args, activation=activation, **kwargs)
         self.activation_quantizer = FP32Acts()
 

@@ -1,6 +1,7 @@
 """What all analog layers and containers have in common."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 import torch
@@ -333,6 +334,10 @@ class AnalogLayerBase(_Mixin):
         with unchanged_on_error(tile for _, tile in tiles):
             for _, tile in tqdm(tiles, "programming", disable=silent, unit="tile"):
                 tile.program_weights(**chosen)
+
+    def _unchanged_on_error(self) -> AbstractContextManager[None]:
+        """Return a block that puts all tiles at or below this module back if it raises."""
+        return unchanged_on_error(self.analog_tiles())
 
     @short_traceback
     def remap_analog_weights(self, weight_scaling_omega: float | None = 1.0) -> None:

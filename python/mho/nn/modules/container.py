@@ -175,6 +175,15 @@ class AnalogWrapper(AnalogContainerBase):
         return original
 
 
+def original_class(module: nn.Module) -> type[nn.Module]:
+    """Return the class of a module; of a wrapped one the class that was wrapped.
+
+    Args:
+        module: Module.
+    """
+    return _wrapped_class(module) if isinstance(module, AnalogWrapper) else type(module)
+
+
 def _pair(name: str, value: object) -> Weights:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise ArgumentError(f"weights_dic[{name!r}]: expected weight and bias, got {value!r}")

@@ -55,9 +55,9 @@ class AnalogConv1d(_AnalogConvNd):
                 copy.
             tile_module_class: Tile or tile array; by default the configuration chooses by size,
                 and groups are an array.
-            use_indexed: Whether patches are read through the index table of `fold_indices`, with
-                the same values in the same order, instead of through views of the image. None is
-                no: views take less time and memory on a processor.
+            use_indexed: Whether tiles are given images, which those of the core read patch by
+                patch. None is where they can; True makes the table `fold_indices` as well, and
+                gives other tiles what it says; False copies all patches.
 
         Raises:
             ArgumentError: A size, the number of groups or the padding is invalid, or
@@ -118,9 +118,9 @@ class AnalogConv2d(_AnalogConvNd):
                 copy.
             tile_module_class: Tile or tile array; by default the configuration chooses by size,
                 and groups are an array.
-            use_indexed: Whether patches are read through the index table of `fold_indices`, with
-                the same values in the same order, instead of through views of the image. None is
-                no: views take less time and memory on a processor.
+            use_indexed: Whether tiles are given images, which those of the core read patch by
+                patch. None is where they can; True makes the table `fold_indices` as well, and
+                gives other tiles what it says; False copies all patches.
 
         Raises:
             ArgumentError: A size, the number of groups or the padding is invalid, or
@@ -181,9 +181,9 @@ class AnalogConv3d(_AnalogConvNd):
                 copy.
             tile_module_class: Tile or tile array; by default the configuration chooses by size,
                 and groups are an array.
-            use_indexed: Whether patches are read through the index table of `fold_indices`, with
-                the same values in the same order, instead of through views of the image. None is
-                no: views take less time and memory on a processor.
+            use_indexed: Whether tiles are given images, which those of the core read patch by
+                patch. None is where they can; True makes the table `fold_indices` as well, and
+                gives other tiles what it says; False copies all patches.
 
         Raises:
             ArgumentError: A size, the number of groups or the padding is invalid, or

@@ -14,13 +14,17 @@ from mho.exceptions import (
 from mho.nn.conversion_table import register_analog
 from mho.nn.modules.conv_nd import _AnalogConvNd
 from mho.nn.modules.kernel_layer import Sizes
+from mho.simulator.autograd.grid import Grid
 from mho.simulator.parameters.arguments import check_tile_module_class
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.mapping import MappableRPU
 from mho.simulator.parts.logical_weights import as_matrix
 from mho.simulator.raw_tiles.given_values import check_values
+from mho.simulator.raw_tiles.patches import ImagePatches
 from mho.simulator.state.transaction import unchanged_on_error
 from mho.simulator.tiles.cut import Cut, split_sizes
+from mho.simulator.tiles.grid import grid_of
+from mho.simulator.tiles.quantized_inference_torch import QuantizedTorchInferenceTile
 
 
 class _AnalogConvNdMapped(_AnalogConvNd):
@@ -68,6 +72,13 @@ class _AnalogConvNdMapped(_AnalogConvNd):
         self._cut = Cut(columns, tuple(self.out_sizes), self.groups)
         make: Any = rpu_config.tile_class if tile_module_class is None else tile_module_class
         check_tile_module_class(make)
+        is_one = len(self.in_sizes) == len(self.out_sizes) == 1
+        if _is_quantised(make) and (bias or not is_one):
+            raise ConfigError(
+                f"tile_class: {make.__name__} has a quantised periphery, but {type(self).__name__}"
+                " sums its tiles and adds its bias with all bits; use the layer that is not mapped,"
+                " whose array of tiles quantises both"
+            )
         self.array = self._cut.build(lambda rows, cols: make(rows, cols, rpu_config, bias=False))
         zeros = torch.zeros(self.out_channels, dtype=torch.float32, device=self.device)
         # Not registered by name: the class has a property of that name.
@@ -89,6 +100,12 @@ class _AnalogConvNdMapped(_AnalogConvNd):
 
     def _has_bias(self) -> bool:
         return self._parameters["bias"] is not None
+
+    def _grid(self, images: Tensor, patches: ImagePatches) -> Grid | None:
+        return grid_of(self, images, patches)
+
+    def _digital_bias(self) -> Tensor | None:
+        return self._parameters["bias"]
 
     def _product(self, rows: Tensor) -> Tensor:
         output = self._cut.product(self.array, rows)
@@ -165,6 +182,10 @@ class _AnalogConvNdMapped(_AnalogConvNd):
         return super().from_digital(module, rpu_config, tile_module_class)
 
 
+def _is_quantised(tile_class: Any) -> bool:
+    return isinstance(tile_class, type) and issubclass(tile_class, QuantizedTorchInferenceTile)
+
+
 def _no_mapping(rpu_config: Any) -> ConfigError:
     return ConfigError(
         f"mapping: {type(rpu_config).__name__} has none; layers that are split over tiles need a"
@@ -210,7 +231,7 @@ class AnalogConv1dMapped(_AnalogConvNdMapped):
             rpu_config: Configuration of the tiles, `SingleRPUConfig()` by default; its mapping has
                 the largest sizes of a tile.
             tile_module_class: Class of the tiles; by default that of the configuration.
-            use_indexed: Whether patches are read through an index table.
+            use_indexed: Whether tiles are given images.
 
         Raises:
             AnalogBiasConfigError: There is a bias, and ``mapping.digital_bias`` is False.
@@ -265,7 +286,7 @@ class AnalogConv2dMapped(_AnalogConvNdMapped):
             rpu_config: Configuration of the tiles, `SingleRPUConfig()` by default; its mapping has
                 the largest sizes of a tile.
             tile_module_class: Class of the tiles; by default that of the configuration.
-            use_indexed: Whether patches are read through an index table.
+            use_indexed: Whether tiles are given images.
 
         Raises:
             AnalogBiasConfigError: There is a bias, and ``mapping.digital_bias`` is False.
@@ -320,7 +341,7 @@ class AnalogConv3dMapped(_AnalogConvNdMapped):
             rpu_config: Configuration of the tiles, `SingleRPUConfig()` by default; its mapping has
                 the largest sizes of a tile.
             tile_module_class: Class of the tiles; by default that of the configuration.
-            use_indexed: Whether patches are read through an index table.
+            use_indexed: Whether tiles are given images.
 
         Raises:
             AnalogBiasConfigError: There is a bias, and ``mapping.digital_bias`` is False.

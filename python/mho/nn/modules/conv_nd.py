@@ -9,11 +9,21 @@ from torch import Tensor
 from mho.exceptions import InputError
 from mho.nn.modules.kernel_layer import KernelLayer
 from mho.nn.modules.location import raise_located
-from mho.nn.modules.module_call import call
-from mho.nn.modules.patches import Patches, are_channels_last, images_of
+from mho.nn.modules.module_call import call, is_called_alone
+from mho.simulator.autograd.grid import Grid
 from mho.simulator.parameters.arguments import check_flag
 from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.raw_tiles.patches import (
+    CHANNELS_LAST,
+    ImagePatches,
+    Patches,
+    are_channels_last,
+    images_of,
+)
 from mho.simulator.state.ordinary import on_host
+from mho.simulator.tiles.array import TileModuleArray
+from mho.simulator.tiles.grid import forward_together, grid_of, grid_of_tile
+from mho.simulator.tiles.periphery import TileWithPeriphery
 
 
 class _AnalogConvNd(KernelLayer):
@@ -27,9 +37,11 @@ class _AnalogConvNd(KernelLayer):
 
     OWN_ENTRIES: ClassVar[tuple[str, ...]] = (
         "analog_module", "use_indexed", "fold_indices", "image_sizes", "input_size", "_patches",
+        "_in_core",
     )  # fmt: skip
-    use_indexed: bool
-    """Whether patches are read through an index table instead of views of the image."""
+    use_indexed: bool | None
+    """Whether tiles are given images, which they read patch by patch. None: where they can. True:
+    the index table is made as well, and tiles that cannot are given what it says. False: never."""
 
     fold_indices: Tensor | None
     """Index table of the last image, int32 and flat, by row of the weights, then output position:
@@ -57,16 +69,17 @@ class _AnalogConvNd(KernelLayer):
             bias: Whether to add a trained bias.
             rpu_config: Configuration of the tiles.
             tile_module_class: Tile or tile array.
-            use_indexed: Whether patches are read through an index table; None is no.
+            use_indexed: Whether tiles are given images; None is where they can read them.
 
         Raises:
             ArgumentError: An argument is invalid.
             ConfigError: A value of the configuration is invalid; the message names the field.
         """
-        is_indexed = check_flag("use_indexed", use_indexed)
+        is_indexed = None if use_indexed is None else check_flag("use_indexed", use_indexed)
         super().__init__(arguments, bias, rpu_config, tile_module_class)
         self.use_indexed = is_indexed
         self.fold_indices = self.image_sizes = self.input_size = None
+        self._in_core: tuple[Any, ImagePatches] | None = None
 
     def _prepare(self) -> None:
         pairs = self._reversed_padding_repeated_twice
@@ -120,7 +133,8 @@ class _AnalogConvNd(KernelLayer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what copies and files take over: no index table, the next image brings one."""
-        return {**self.__dict__, "fold_indices": None, "image_sizes": None, "input_size": None}
+        made = dict.fromkeys(("fold_indices", "image_sizes", "input_size", "_in_core"))
+        return {**self.__dict__, **made}
 
     def forward(self, x_input: Tensor) -> Tensor:
         """Compute the analog product of every patch.
@@ -138,11 +152,59 @@ class _AnalogConvNd(KernelLayer):
         """
         try:
             images = self._as_batch(x_input)
-            sizes = self._patches.out_sizes(tuple(images.shape[2:]))
-            output = images_of(self._product(self._rows(images)), sizes, are_channels_last(images))
+            output = self._in_one_call(images)
+            if output is None:
+                sizes = self._patches.out_sizes(tuple(images.shape[2:]))
+                is_last = are_channels_last(images)
+                output = images_of(self._product(self._rows(images)), sizes, is_last)
         except InputError as error:
             raise_located(error, self)
         return output if x_input.dim() == images.dim() else output.squeeze(0)
+
+    def _in_one_call(self, images: Tensor) -> Tensor | None:
+        """Return the output if the core can read all patches out of the images, else None."""
+        if self.use_indexed is False or torch.compiler.is_compiling() or images.numel() == 0:
+            return None
+        if self._in_core is None or self._in_core[0] != images.shape[1:]:
+            self._in_core = images.shape[1:], self._image_patches(images)
+        patches, padded = self._in_core[1], images
+        if self.padding_mode != "zeros":
+            padded = self._patches.padded(images)
+        grid = self._grid(padded, patches)
+        if grid is None:
+            return None
+        if self.use_indexed:
+            self._table(images)
+        output = forward_together(grid, padded, self._digital_bias())
+        if are_channels_last(images):
+            output = output.contiguous(memory_format=CHANNELS_LAST[self.RANK])
+        return output
+
+    def _image_patches(self, images: Tensor) -> ImagePatches:
+        """Return the patches of images of a size for the core."""
+        sizes = tuple(images.shape[2:])
+        self._patches.out_sizes(sizes)
+        if self.padding_mode == "zeros":
+            return ImagePatches(self._patches, self.in_channels, sizes)
+        padded = tuple(
+            size + sum(around) for size, around in zip(sizes, self._patches.padding, strict=True)
+        )
+        return ImagePatches(self._patches.without_padding(), self.in_channels, padded)
+
+    def _grid(self, images: Tensor, patches: ImagePatches) -> Grid | None:
+        """Return the tiles if they can take images in one call."""
+        module: Any = self._modules["analog_module"]
+        if type(module) is TileModuleArray:
+            return grid_of(module, images, patches) if is_called_alone(module) else None
+        if isinstance(module, TileWithPeriphery):
+            return grid_of_tile(module, images, patches)
+        return None
+
+    def _digital_bias(self) -> Tensor | None:
+        """Return the bias that is added to the outputs of the tiles."""
+        module: Any = self._modules["analog_module"]
+        bias: Tensor | None = module._parameters["bias"]
+        return bias
 
     def _rows(self, images: Tensor) -> Tensor:
         """Return all patches, ``[N, L, groups * in_features]``."""

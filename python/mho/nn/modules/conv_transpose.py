@@ -13,10 +13,10 @@ from mho.nn.conversion_table import register_analog
 from mho.nn.modules.kernel_layer import KernelLayer, Sizes
 from mho.nn.modules.location import raise_located
 from mho.nn.modules.module_call import call
-from mho.nn.modules.patches import CHANNELS_LAST, are_channels_last
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parts.logical_weights import as_matrix
 from mho.simulator.raw_tiles.given_values import check_values
+from mho.simulator.raw_tiles.patches import CHANNELS_LAST, are_channels_last
 
 
 class _AnalogConvTransposeNd(KernelLayer):

@@ -15,8 +15,8 @@ from mho.nn.modules.construction import build, weights_follow
 from mho.nn.modules.layer_weight import (
     LayerWeight,
     WeightSource,
+    check_assignment,
     io_dtype,
-    refuse_assignment,
     refuse_reparametrisation,
 )
 from mho.simulator.parameters.arguments import (
@@ -192,9 +192,7 @@ class KernelLayer(AnalogLayerBase, _ConvNd):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in ("weight", "bias"):
-            # Scripts that move weights between modules hand back what they took.
-            if not isinstance(value, LayerWeight) or value._source.layer is not self:
-                refuse_assignment(name)
+            check_assignment(self, name, value)
             return
         super().__setattr__(name, value)
 
@@ -320,7 +318,7 @@ class KernelLayer(AnalogLayerBase, _ConvNd):
         layer: KernelT
         if module.weight.is_meta:
             layer = make(**settings)
-            return layer.train(module.training)
+            return layer.train(module.training).to(dtype=module.weight.dtype)
         with weights_follow():
             layer = make(**settings)
         layer.train(module.training)

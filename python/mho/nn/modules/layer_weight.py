@@ -351,6 +351,25 @@ def refuse_reparametrisation(name: str) -> NoReturn:
     )
 
 
+def check_assignment(layer: Any, name: str, value: Any) -> None:
+    """Refuse to assign anything to the weights of a layer but what they are.
+
+    Scripts that move weights between modules hand back what they took, also that there is no bias.
+
+    Args:
+        layer: Layer.
+        name: ``"weight"`` or ``"bias"``.
+        value: What is assigned.
+
+    Raises:
+        ModuleError: It is something else.
+    """
+    if value is None and getattr(layer, name) is None:
+        return
+    if not isinstance(value, LayerWeight) or value._source.layer is not layer:
+        refuse_assignment(name)
+
+
 def refuse_assignment(name: str) -> NoReturn:
     """Raise the error of an assignment to the weights of a layer.
 

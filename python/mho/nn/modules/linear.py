@@ -13,8 +13,8 @@ from mho.nn.modules.construction import build, weights_follow
 from mho.nn.modules.layer_weight import (
     LayerWeight,
     WeightSource,
+    check_assignment,
     io_dtype,
-    refuse_assignment,
     refuse_reparametrisation,
 )
 from mho.nn.modules.location import raise_located
@@ -106,9 +106,7 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in ("weight", "bias"):
-            # Scripts that move weights between modules hand back what they took.
-            if not isinstance(value, LayerWeight) or value._source.layer is not self:
-                refuse_assignment(name)
+            check_assignment(self, name, value)
             return
         super().__setattr__(name, value)
 
@@ -193,7 +191,8 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
         check_instance("module", module, nn.Linear)
         sizes = module.in_features, module.out_features, module.bias is not None
         if module.weight.is_meta:
-            return cls(*sizes, rpu_config, tile_module_class).train(module.training)
+            layer = cls(*sizes, rpu_config, tile_module_class).train(module.training)
+            return layer.to(dtype=module.weight.dtype)
         with weights_follow():
             layer = cls(*sizes, rpu_config, tile_module_class).train(module.training)
         with warning_of_clipping(), nobody_sees():

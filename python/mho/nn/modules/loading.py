@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from mho.exceptions import ArgumentError, InputError
 from mho.simulator.parameters.arguments import check_flag, check_mapping
 from mho.simulator.state.entries import refuse_nested
+from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.plan import deferred_commits
 from mho.simulator.state.tensor_group import TensorGroup
 from mho.simulator.tiles.module import TileModule
@@ -52,7 +53,8 @@ def prepare(
         for name, value in state_dict.items()
         if str(name).endswith("analog_ctx") and getattr(value, "shape", None) == ()
     ]
-    if not outdated:
+    is_pickled = any(str(name).endswith(Names.ANALOG_STATE_NAME) for name in state_dict)
+    if not outdated or is_pickled:  # tiles refuse the states of aihwkit and say what reads them
         return state_dict, strict
     warnings.warn(
         f"checkpoint is of an old format; {len(outdated)} analog contexts are ignored and"

@@ -19,7 +19,17 @@ def call(module: Any, x_input: Tensor) -> Tensor:
         module: Module with one input.
         x_input: Its input.
     """
-    if (
+    output: Tensor = module.forward(x_input) if is_called_alone(module) else module(x_input)
+    return output
+
+
+def is_called_alone(module: Any) -> bool:
+    """Return whether a call of a module does nothing but its method `forward`.
+
+    Args:
+        module: Module.
+    """
+    return not (
         module._forward_hooks
         or module._forward_pre_hooks
         or _global_forward_hooks
@@ -27,11 +37,7 @@ def call(module: Any, x_input: Tensor) -> Tensor:
         or module._compiled_call_impl is not None
         or torch._C._get_tracing_state()
         or (torch.is_grad_enabled() and _is_differentiated_as_module(module))
-    ):
-        output: Tensor = module(x_input)
-        return output
-    output = module.forward(x_input)
-    return output
+    )
 
 
 def _is_differentiated_as_module(module: Any) -> bool:

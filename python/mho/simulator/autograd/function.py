@@ -141,13 +141,13 @@ class AnalogFunction(torch.autograd.Function):
         """
         tile, x = analog_tile, input_
         rows = to_rows(x, tile.in_size, tile.in_trans, "x_input")
+        # Whoever gave other weights than the own ones (functional calls) means them.
+        used, modified = shared_weights, tile.modified
+        if modified is not None:  # may refuse, so before the range follows the inputs
+            used = modified.in_use(is_test, shared_weights)
         seen = tile.pre_forward(rows, -1, is_test, ctx)
         r = None if input_range_ is None else tile.input_processing.magnitude()
         ctx.bias_input = tile.bias_input()
-        # Whoever gave other weights than the own ones (functional calls) means them.
-        used, modified = shared_weights, tile.modified
-        if modified is not None:
-            used = modified.in_use(is_test, shared_weights)
         custom = tile.has_custom_hooks
         y, mask, ctx.call = tile.tile.run_forward(
             seen,

@@ -131,6 +131,7 @@ def graph_forward(tile: GraphTile, x_input: Tensor) -> Tensor:
         )
     x = tile.cast_input(x_input)
     rows = to_rows(x, tile.in_size, tile.in_trans, "x_input")
+    modified = None if tile.modified is None else tile.modified.in_use(is_test, None)
     params = tile.input_processing.parameters()
     if params is not None and not is_test:
         input_range.update_range_from_data(
@@ -140,7 +141,6 @@ def graph_forward(tile: GraphTile, x_input: Tensor) -> Tensor:
     token = (
         tile._token if shared is None and torch.is_grad_enabled() and not _is_exporting() else None
     )
-    modified = None if tile.modified is None else tile.modified.in_use(is_test, None)
     call = torch.ops.mho.next_call(tile.analog_tile_calls)
     y, _ = torch.ops.mho.mvm(
         rows,

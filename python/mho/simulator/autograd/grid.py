@@ -2,6 +2,9 @@
 
 Every tile does what it does alone, with numbers of calls, noise and ranges of its own; the core
 sees the whole layer at once. The backward pass of a tile is that of `function`.
+
+The inputs of the layer may be images, whose patches are its samples: the core reads patches out of
+images and adds gradients of patches up in images, and what is kept for later are images.
 """
 
 from contextlib import ExitStack
@@ -11,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mho import _core
+from mho.simulator.autograd.accumulation import accumulates_into
 from mho.simulator.autograd.function import (
     call_of_pass,
     check_one_gradient,
@@ -23,23 +27,44 @@ from mho.simulator.autograd.function import (
 )
 from mho.simulator.autograd.recomputation import warn_if_recomputed
 from mho.simulator.raw_tiles.core.kernels import GridTile, HostKernels
-from mho.simulator.raw_tiles.rows import batch_shape, from_rows, outputs_from_rows, to_rows
+from mho.simulator.raw_tiles.patches import ImagePatches
+from mho.simulator.raw_tiles.rows import batch_shape, outputs_from_rows, to_rows
 
 
 class Grid(NamedTuple):
     """Tiles whose products are summed over input parts and stand side by side over output parts."""
 
     tiles: list[list[Any]]
-    """Tiles by input part, and in it by output part."""
+    """Tiles by input part, those of the first group first, and in it by output part."""
 
     in_sizes: list[int]
-    """Sizes of the input parts."""
+    """Sizes of the input parts of a group."""
 
     out_sizes: list[int]
-    """Sizes of the output parts."""
+    """Sizes of the output parts of a group."""
 
     is_test: bool
     """Evaluation mode."""
+
+    groups: int = 1
+    """Number of groups, each of which has inputs and outputs of its own."""
+
+    patches: ImagePatches | None = None
+    """What inputs are of images; None if they are rows. An input range belongs to a single tile."""
+
+    @property
+    def in_size(self) -> int:
+        """Number of inputs."""
+        return self.groups * sum(self.in_sizes)
+
+    @property
+    def out_size(self) -> int:
+        """Number of outputs."""
+        return self.groups * sum(self.out_sizes)
+
+    def every_tile(self) -> list[Any]:
+        """Return the tiles one after the other."""
+        return [tile for part in self.tiles for tile in part]
 
 
 class _Seen(NamedTuple):
@@ -57,7 +82,7 @@ class _Seen(NamedTuple):
 
 def grid_product(
     grid: Grid,
-    rows: Tensor,
+    values: Tensor,
     bias: Tensor | None,
     weights: list[Tensor | None] | None = None,
 ) -> tuple[Tensor, list[_Seen], list[int], list[Tensor | None]]:
@@ -65,7 +90,7 @@ def grid_product(
 
     Args:
         grid: Tiles.
-        rows: Inputs, contiguous float32, shape `[batch, in_size]`.
+        values: Inputs, contiguous float32, shape `[batch, in_size]`, or images.
         bias: Added to the outputs at last, `[out_size]`.
         weights: Weights of each tile, None for its own ones; by default nothing is kept for a
             backward pass, and learned output scales are applied as well.
@@ -73,39 +98,72 @@ def grid_product(
     parts: list[list[GridTile]] = []
     kept: list[_Seen] = []
     used: list[Tensor | None] = []
-    column = 0
-    for tiles, size in zip(grid.tiles, grid.in_sizes, strict=True):
+    column, patches = 0, grid.patches
+    points = () if patches is None else (patches.positions,)
+    for tiles, size in zip(grid.tiles, grid.in_sizes * grid.groups, strict=True):
         parts.append([])
         part: Tensor | None = None
         for tile in tiles:
-            x, first, seen = rows, column, None
+            weight = None if weights is None else weights[len(kept)]
+            if tile.modified is not None:
+                weight = tile.modified.in_use(grid.is_test, weight)
+            x, first, seen = values, column, None
             if tile.input_processing.is_on():
-                part = _columns(rows, column, size) if part is None else part
-                x, first = seen, _ = tile.pre_forward(part, -1, grid.is_test), 0
+                if patches is None:
+                    part, first = _columns(values, column, size) if part is None else part, 0
+                x = seen = tile.pre_forward(values if part is None else part, 1, grid.is_test)
             factors = tile.output_factors(grid.is_test)
-            mask = weight = None
+            mask = None
             if weights is None:
                 alpha = tile._parameters["out_scaling_alpha"]
                 if alpha is not None:
                     factors = (*(factors or ()), alpha)
-            else:
-                weight = weights[len(kept)]
-                if tile.handle_output_bound:
-                    mask = rows.new_empty((rows.shape[0], tile.out_size), dtype=torch.uint8)
-            if tile.modified is not None:
-                weight = tile.modified.in_use(grid.is_test, weight)
+            elif tile.handle_output_bound:
+                shape = (values.shape[0], tile.out_size, *points)
+                mask = values.new_empty(shape, dtype=torch.uint8)
             used.append(weight)
             kept.append(_Seen(seen, mask, tile.input_processing.magnitude()))
             parts[-1].append(
                 tile.tile.kernels.in_grid(False, x, first, weight, None, mask, factors)
             )
         column += size
-    y, calls = _core.forward_grid(parts, rows.shape[0], grid.is_test, bias)
+    samples, core = _samples(values, patches)
+    y, calls = _core.forward_grid(parts, samples, grid.is_test, bias, grid.groups, core)
     return y, kept, calls, used
 
 
-def _columns(rows: Tensor, first: int, size: int) -> Tensor:
-    return rows.narrow(1, first, size).contiguous()
+def _samples(values: Tensor, patches: ImagePatches | None) -> tuple[int, _core.Patches | None]:
+    """Return the number of samples of rows or images, and their patches for the core."""
+    if patches is None:
+        return values.shape[0], None
+    return values.shape[0] * patches.positions, patches.core
+
+
+def _columns(values: Tensor, first: int, size: int) -> Tensor:
+    return values.narrow(1, first, size).contiguous()
+
+
+def grid_inputs(grid: Grid, x: Tensor) -> Tensor:
+    """Return inputs as the core takes them: contiguous rows, or images.
+
+    Args:
+        grid: Tiles.
+        x: Inputs, shape `[..., in_size]`, or images.
+    """
+    return to_rows(x, grid.in_size, False, "x_input") if grid.patches is None else x.contiguous()
+
+
+def grid_outputs(grid: Grid, x: Tensor, y: Tensor) -> Tensor:
+    """Return outputs of the core in the shape that belongs to the inputs.
+
+    Args:
+        grid: Tiles.
+        x: Inputs.
+        y: Outputs, which nobody else has.
+    """
+    if grid.patches is None:
+        return outputs_from_rows(y, batch_shape(x, False), False)
+    return y.view(x.shape[0], y.shape[1], *grid.patches.out_sizes).data
 
 
 class _Product:
@@ -194,7 +252,7 @@ class GridFunction(torch.autograd.Function):
         if running_backward_pass() >= 0:
             warn_if_recomputed()
         trained: list[Tensor | None] = []
-        for tile in (tile for tiles in grid.tiles for tile in tiles):
+        for tile in grid.every_tile():
             parameters = tile._parameters
             context = parameters.get("analog_ctx")
             trained.append(tile.__dict__["analog_ctx"] if context is None else context)
@@ -214,20 +272,20 @@ class GridFunction(torch.autograd.Function):
             bias: As for `apply`.
             trained: Context, weights that get a gradient, and input range of each tile.
         """
-        rows = to_rows(x, sum(grid.in_sizes), False, "x_input")
         contexts, weights = trained[::3], list(trained[1::3])
-        y, kept, calls, used = grid_product(grid, rows, bias, weights)
-        tiles = [tile for tiles in grid.tiles for tile in tiles]
+        y, kept, calls, used = grid_product(grid, grid_inputs(grid, x), bias, weights)
         ctx.products = [
             _Product(*each, grid.is_test)
-            for each in zip(tiles, contexts, weights, used, calls, strict=True)
+            for each in zip(grid.every_tile(), contexts, weights, used, calls, strict=True)
         ]
         for context, weight in zip(contexts, weights, strict=True):
             context.use_torch_update = weight is not None
-        ctx.grid, ctx.batch, ctx.bias = grid, batch_shape(x, False), bias
+        ctx.grid, ctx.bias = grid, bias
+        patches = grid.patches
+        ctx.batch = batch_shape(x, False) if patches is None else (x.shape[0], patches.positions)
         ctx.is_tensor = [value is not None for value in trained]
         ctx.save_for_backward(x, *(value for seen in kept for value in seen))
-        return outputs_from_rows(y, ctx.batch, False)
+        return grid_outputs(grid, x, y)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
@@ -240,15 +298,25 @@ class GridFunction(torch.autograd.Function):
         check_one_gradient(grad_output)
         x, *kept = ctx.saved_tensors
         _, needs_x, needs_bias, *needs = ctx.needs_input_grad
+        d_output, patches = grad_output, ctx.grid.patches
+        if patches is not None:
+            d_output = grad_output.flatten(2).transpose(1, 2)
         d_x = None
         # The gradient of a range needs that of the inputs of its tile alone.
         is_one_call = not torch.is_grad_enabled() and not any(needs[2::3])
         if needs_x and is_one_call and _are_on_host(ctx.products):
-            d_x = from_rows(_input_gradient(ctx, kept, grad_output), ctx.batch, False)
-        d_parts, d_trained = _one_by_one(ctx, x, kept, grad_output, needs_x and d_x is None)
-        if needs_x and d_x is None:
-            d_x = torch.cat(d_parts, -1)
-        d_bias = grad_output.sum_to_size(ctx.bias.shape) if needs_bias else None
+            d_x = _input_gradient(ctx, kept, grad_output).view(x.shape)
+        is_left = needs_x and d_x is None
+        d_trained: list[Tensor | None]
+        if patches is None:
+            d_rows, d_trained = _one_by_one(ctx, x, kept, d_output, is_left)
+            d_x = d_rows if is_left else d_x
+        elif not is_one_call or is_left or any(needs[1::3]):
+            d_x_left, d_trained = _by_rows(ctx, x, kept, d_output, is_left)
+            d_x = d_x_left if is_left else d_x
+        else:
+            d_trained = _record_images(ctx, x, kept, grad_output)
+        d_bias = _bias_gradient(ctx, d_output) if needs_bias else None
         return None, d_x, d_bias, *d_trained
 
     @staticmethod
@@ -270,7 +338,7 @@ def _are_on_host(products: list[_Product]) -> bool:
 
 
 def _input_gradient(ctx: Any, kept: list[Any], d_output: Tensor) -> Tensor:
-    """Return the gradient of the inputs, `[batch, in_size]`, in one call of the core.
+    """Return the gradient of the inputs, by rows or by images, in one call of the core.
 
     Args:
         ctx: Of autograd.
@@ -278,40 +346,127 @@ def _input_gradient(ctx: Any, kept: list[Any], d_output: Tensor) -> Tensor:
         d_output: Gradient of the outputs.
     """
     grid: Grid = ctx.grid
-    rows = to_rows(d_output, sum(grid.out_sizes), False, "grad_output")
-    count, end = len(grid.out_sizes), rows.shape[1]
+    if grid.patches is None:
+        values = to_rows(d_output, grid.out_size, False, "grad_output")
+    else:
+        values = d_output.flatten(2).contiguous()
+    count, each = len(grid.out_sizes), len(grid.in_sizes) * len(grid.out_sizes)
     parts: list[list[GridTile]] = []
     with ExitStack() as calls:
-        # Added up as autograd adds the gradients of tiles: the last one first.
-        for last in reversed(range(count)):
-            column = end - grid.out_sizes[last]
-            parts.append([])
-            for at in range(last, len(ctx.products), count):
-                product, mask = ctx.products[at], kept[3 * at + 1]
-                check_unchanged(product.used, product.version)
-                d, first = _as_arrays_see(product.tile, rows, column, mask)
-                call = calls.enter_context(call_of_pass(product, product.tile))
-                kernels = product.tile.tile.kernels
-                parts[-1].append(kernels.in_grid(True, d, first, product.used, call))
-            end = column
-        return _core.backward_grid(parts, rows.shape[0], grid.is_test)
+        for group in range(grid.groups):
+            end = (group + 1) * sum(grid.out_sizes)
+            # Added up as autograd adds the gradients of tiles: the last one first.
+            for last in reversed(range(count)):
+                column = end - grid.out_sizes[last]
+                parts.append([])
+                for at in range(group * each + last, (group + 1) * each, count):
+                    product, mask = ctx.products[at], kept[3 * at + 1]
+                    check_unchanged(product.used, product.version)
+                    d, first = _as_arrays_see(product.tile, values, column, mask)
+                    call = calls.enter_context(call_of_pass(product, product.tile))
+                    kernels = product.tile.tile.kernels
+                    parts[-1].append(kernels.in_grid(True, d, first, product.used, call))
+                end = column
+        samples, core = _samples(values, grid.patches)
+        return _core.backward_grid(parts, samples, grid.is_test, grid.groups, core)
 
 
-def _as_arrays_see(tile: Any, rows: Tensor, column: int, mask: Tensor | None) -> tuple[Tensor, int]:
+def _as_arrays_see(
+    tile: Any, values: Tensor, column: int, mask: Tensor | None
+) -> tuple[Tensor, int]:
     """Return gradients of outputs as the array of a tile gets them, and their first column."""
     is_clipped = mask is not None and bool(mask.any())
     if not is_clipped and tile.backward_factor == 1.0 and tile.get_mapping_scales() is None:
-        return rows, column
-    d = tile.pre_backward(_columns(rows, column, tile.out_size), -1)
+        return values, column
+    d = tile.pre_backward(_columns(values, column, tile.out_size), 1)
     if mask is not None and is_clipped:
         d = d.masked_fill(mask.view(torch.bool), 0.0)
     return d, 0
 
 
+def _by_rows(
+    ctx: Any, x: Tensor, kept: list[Any], d_output: Tensor, needs_x: bool
+) -> tuple[Tensor | None, list[Tensor | None]]:
+    """Return gradients of images, if they are needed, and of what the tiles train, by patches.
+
+    Args:
+        ctx: Of autograd.
+        x: Images.
+        kept: Saved tensors of the tiles.
+        d_output: Gradient of the outputs, shape `[N, positions, out_size]`.
+        needs_x: Whether the images get a gradient.
+    """
+    patches, is_recorded = ctx.grid.patches, torch.is_grad_enabled()
+    images, rows = x, None
+    if needs_x:
+        images = x if is_recorded else x.detach().requires_grad_()
+        with torch.enable_grad():
+            rows = patches.differentiable_rows(images)
+    for at in range(0, len(kept), 3):
+        if kept[at] is not None:
+            kept[at] = patches.rows(kept[at]).flatten(0, 1)
+        if kept[at + 1] is not None:
+            kept[at + 1] = kept[at + 1].transpose(1, 2).flatten(0, 1).contiguous()
+    values = patches.rows(x) if rows is None else rows
+    d_rows, d_trained = _one_by_one(ctx, values, kept, d_output, needs_x)
+    if rows is None:
+        return None, d_trained
+    return torch.autograd.grad(rows, images, d_rows, create_graph=is_recorded)[0], d_trained
+
+
+def _record_images(ctx: Any, x: Tensor, kept: list[Any], d_output: Tensor) -> list[Tensor | None]:
+    """Collect images and gradients of their outputs for the updates of pulsed tiles.
+
+    Args:
+        ctx: Of autograd.
+        x: Images.
+        kept: Saved tensors of the tiles.
+        d_output: Gradient of the outputs, shape `[N, out_size, *sizes]`.
+
+    Returns:
+        Gradients of what the tiles train: none.
+    """
+    grid: Grid = ctx.grid
+    assert grid.patches is not None
+    needs, nodes = ctx.needs_input_grad[3:], _nodes(ctx)
+    images: Tensor | None = None
+    for at, product in enumerate(ctx.products):
+        if product.shared_weights is not None or not needs[3 * at]:
+            continue
+        if not accumulates_into(nodes[3 * at][0]):
+            continue
+        if images is None:
+            # In memory that the caller of the layer does not have.
+            seen = kept[3 * at]
+            images = x.clone(memory_format=torch.contiguous_format) if seen is None else seen
+        row, column = _place(grid, at)
+        d = d_output.flatten(2).narrow(1, row, product.tile.out_size)
+        own = grid.patches.columns(column, product.tile.in_size)
+        product.analog_ctx.store(images, d.clone(memory_format=torch.contiguous_format), None, own)
+    return [None] * len(ctx.is_tensor)
+
+
+def _place(grid: Grid, at: int) -> tuple[int, int]:
+    """Return the first output and the first input of a tile."""
+    part, out = divmod(at, len(grid.out_sizes))
+    group, part = divmod(part, len(grid.in_sizes))
+    row = group * sum(grid.out_sizes) + sum(grid.out_sizes[:out])
+    return row, group * sum(grid.in_sizes) + sum(grid.in_sizes[:part])
+
+
+def _bias_gradient(ctx: Any, d_output: Tensor) -> Tensor:
+    """Return the gradient of the bias, from those of outputs with features last."""
+    if ctx.grid.patches is not None and len(ctx.products) == 1 and not torch.is_grad_enabled():
+        # In the order of a single tile that is given rows.
+        d_bias: Tensor = d_output.reshape(-1, d_output.shape[-1]).sum(0)
+        return d_bias
+    return d_output.sum_to_size(ctx.bias.shape)
+
+
 def _one_by_one(
     ctx: Any, x: Tensor, kept: list[Any], d_output: Tensor, needs_x: bool
-) -> tuple[list[Tensor], list[Tensor | None]]:
-    """Return gradients of the input parts, if they are needed, and of what the tiles train.
+) -> tuple[Tensor | None, list[Tensor | None]]:
+    """Return gradients of the inputs, if they are needed, and of what the tiles train.
 
     Args:
         ctx: Of autograd.
@@ -320,16 +475,19 @@ def _one_by_one(
         d_output: Gradient of the outputs.
         needs_x: Whether the inputs get a gradient.
     """
+    grid: Grid = ctx.grid
     run = differentiable_gradients if torch.is_grad_enabled() else gradients
     needs, nodes = ctx.needs_input_grad[3:], _nodes(ctx)
-    d_parts = [d.contiguous() for d in torch.split(d_output, ctx.grid.out_sizes, -1)]
+    split = torch.split(d_output, grid.out_sizes * grid.groups, -1)
+    d_parts = [d.contiguous() for d in split]
     d_x: list[Tensor] = []
     d_trained: list[Tensor | None] = []
     products = iter(ctx.products)
-    for part in torch.split(x, ctx.grid.in_sizes, -1):
+    for number, part in enumerate(torch.split(x, grid.in_sizes * grid.groups, -1)):
         rows = to_rows(part, part.shape[-1], False, "x_input")
         found: list[Any] = []
-        for d in d_parts:
+        first = number // len(grid.in_sizes) * len(grid.out_sizes)
+        for d in d_parts[first : first + len(grid.out_sizes)]:
             product, at = next(products), len(d_trained)
             seen, mask, r = kept[at : at + 3]
             if mask is not None and not bool(mask.any()):
@@ -344,7 +502,7 @@ def _one_by_one(
             d_trained += (None, d_weight, d_range)
         if needs_x:
             d_x.append(_summed(found))
-    return d_x, d_trained
+    return (torch.cat(d_x, -1) if needs_x else None), d_trained
 
 
 def _nodes(ctx: Any) -> list[Any]:

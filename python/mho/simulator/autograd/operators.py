@@ -1,7 +1,7 @@
 """Functional operators for `torch.compile` and `torch.export`.
 
 `mho::next_call` advances the position in the random stream, the only mutation. `mho::batches_seen`
-lets a range follow the data, except where a checkpoint would recompute that. `mho::mvm` is the
+lets ranges follow the data, except where a checkpoint would recompute that. `mho::mvm` is the
 product with input range and scales; its gradient uses `mho::mvm_t`, keyed by the same call, and
 `mho::trace`, which hands pairs to the context of a tile of this process.
 """
@@ -65,9 +65,10 @@ def _batches_seen(update_idx: Tensor, until: int) -> Tensor:
     # A graph would count a batch again where it is recomputed.
     if OPEN_PASSES and is_in_pass() and float(update_idx) < until:
         raise TileError(
-            "checkpoint: an input range that follows the data in a compiled graph would follow a"
-            " recomputed batch twice; run the first batches (pre_post.input_range.init_from_data)"
-            " without torch.compile or without torch.utils.checkpoint"
+            "checkpoint: a range that follows the data in a compiled graph would follow a"
+            " recomputed batch twice; run the first batches (pre_post.input_range.init_from_data,"
+            " pre_post.periph_quant.init_learning_after) without torch.compile or without"
+            " torch.utils.checkpoint"
         )
     return update_idx.clone()
 

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from mho.simulator.parts.input_range import InputRange, OutputClipping
+from mho.simulator.parts.input_range import InputRange, OutputClipping, positive
 from mho.simulator.parts.scales import UnscaledGradient
 from mho.simulator.raw_tiles.rows import check_features
 from mho.simulator.raw_tiles.torch.dac_adc import tracks
@@ -56,7 +56,7 @@ def torch_forward(tile: TorchCodeTile, x_input: Tensor, is_test: bool, ctx: Any)
     raw: TorchSimulatorTile = tile.tile
     y, clipped = raw.product(seen, _weight(raw, tile.get_mapping_scales()), is_test, watch)
     if clipped is not None and range_ is not None and tracks(range_):
-        y = OutputClipping.apply(y, range_, clipped, params)
+        y = OutputClipping.apply(y, range_, positive(range_), clipped, params)
     output: Tensor = tile.post_forward(y, -1, is_test, ctx)
     return output
 

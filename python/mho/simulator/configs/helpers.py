@@ -39,7 +39,9 @@ FAST = 3.0
 Factory = Callable[..., Any]
 
 _RANK = 4
-_RULES = ("residual", "erider", "low-rank")
+_UNTUNED = ("erider", "low-rank")
+"""Rules whose settings nothing derives."""
+_RULES = ("residual", *_UNTUNED)
 T = TypeVar("T")
 
 _ALIASES = {
@@ -128,7 +130,7 @@ def _tuning(tune: bool | str | TuningParameter, name: str) -> dict[str, TuningPa
         return {}
     if name == "sgd":
         raise ArgumentError("tune: sgd has no settings that could be derived; leave it False")
-    if name in _RULES and name != "residual":
+    if name in _UNTUNED:
         raise ArgumentError(
             f"tune: {name} is a rule in Python, for which no settings can be derived; leave it"
             " False, and change config.device.params"

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from mho.documented import documented
 from mho.exceptions import ArgumentError, StateError
 from mho.simulator.digital_low_precision.quantizers import QMethods, QuantizerBase
 from mho.simulator.digital_low_precision.range_estimators import ESTIMATORS, RangeEstimatorBase
@@ -16,6 +17,7 @@ from mho.simulator.parameters.signatures import checked
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
+@documented
 class Qstates(Enum):
     """When the range of a quantiser changes."""
 
@@ -157,7 +159,11 @@ class QuantizationManager(nn.Module):
         if follows or not self.quantizer.is_initialized:
             if x.numel() == 0:
                 return x
+            is_first = not (self.quantizer.is_initialized or torch.compiler.is_compiling())
             self.estimate(x)
+            if is_first and not self.range_estimator.has_range:
+                self.quantizer.reset()  # values that are not finite have no levels
+                return x
         result: Tensor = self.quantizer(x)
         return result
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mho.documented import documented
 from mho.exceptions import AihwkitException, ArgumentError
 from mho.simulator.parameters.signatures import checked
 
@@ -231,7 +232,12 @@ class QuantizerBase(nn.Module):
         present: Tensor = getattr(self, name)
         if present.shape != value.shape:  # the number of channels is known from now on
             with torch.inference_mode(False):  # it is written in training as well
-                present.data = torch.zeros(value.shape, dtype=present.dtype, device=present.device)
+                zeros = torch.zeros(value.shape, dtype=present.dtype, device=present.device)
+            if isinstance(present, nn.Parameter):
+                present.data = zeros
+            else:  # graphs know no other sizes of a tensor that there is
+                setattr(self, name, zeros)
+                present = zeros
         if isinstance(present, nn.Parameter):
             present.data.copy_(value)  # a graph may hold it, which needs its sign only
         else:
@@ -407,11 +413,15 @@ class QMethodMap(NamedTuple):
     cls: type[QuantizerBase]
 
 
+@documented
 class QMethods(Enum):
     """Kinds of levels."""
 
     symmetric_uniform = QMethodMap(0, SymmetricUniformQuantizer)
+    """Multiples of the step, as many below zero as above; above only, if no value is negative."""
+
     asymmetric_uniform = QMethodMap(1, AsymmetricUniformQuantizer)
+    """From the smallest value to the largest, zero among them."""
 
     @property
     def cls(self) -> type[QuantizerBase]:

@@ -95,9 +95,14 @@ class RangeEstimatorBase(nn.Module):
             (self.current_xmin, self.current_xmax), (low, high), joined, strict=True
         ):
             present.copy_(torch.where(finite, torch.where(is_set, later, first), present))
-        self._is_set.fill_(1.0)
+        self._is_set.clamp_(min=finite.all().to(self._is_set.dtype))
         self._has_data = True
         return self.current_xmin, self.current_xmax
+
+    @property
+    def has_range(self) -> bool:
+        """Whether there was a batch of finite values; looks at a tensor."""
+        return bool(self._is_set.item())
 
     def _of_batch(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the range of a batch by itself."""
@@ -131,7 +136,7 @@ class RangeEstimatorBase(nn.Module):
 
     def follow_state(self) -> None:
         """Follow tensors that were written from outside."""
-        self._has_data = bool(self._is_set.item())
+        self._has_data = self.has_range
 
     def __repr__(self) -> str:
         """Return the name of the class."""

@@ -1,22 +1,17 @@
 """Checks of the arguments of methods and constructors."""
 
-import copy
 import math
 import numbers
-import weakref
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import ArgumentError, ConfigError, warn_caller
-from mho.settings import check_backend
+from mho.exceptions import ArgumentError
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.config_base import ConfigBase
-from mho.simulator.parameters.json_text import unwritable_classes
-from mho.simulator.parameters.registry import registration_hint
 
 _INT_BITS = 63
 
@@ -211,42 +206,6 @@ def check_tile_module_class(value: Any) -> Any:
             f"tile_module_class: expected the class of a tile, got {describe(value)}{hint}"
         )
     return value
-
-
-def checked_copy(rpu_config: RPUConfigBase) -> RPUConfigBase:
-    """Return a copy of a configuration.
-
-    Args:
-        rpu_config: Candidate.
-
-    Raises:
-        ArgumentError: It is not a configuration object.
-        ConfigError: A value is invalid, or its backend is not part of this build.
-    """
-    check_rpu_config(rpu_config).check()
-    for cls in unwritable_classes(rpu_config):
-        _warn_of_unwritable(cls)
-    backend = rpu_config.runtime.backend
-    if backend is not None:
-        try:
-            check_backend(backend)
-        except ConfigError as error:
-            raise ConfigError(f"runtime.backend: {error}") from error
-    return copy.deepcopy(rpu_config)
-
-
-_WARNED: "weakref.WeakSet[type]" = weakref.WeakSet()
-
-
-def _warn_of_unwritable(cls: type) -> None:
-    """Warn, once for a class, before hours of training end in a state that cannot be saved."""
-    if cls in _WARNED:
-        return
-    _WARNED.add(cls)
-    warn_caller(
-        f"{cls.__name__}: tiles with it cannot be saved by state_dict();"
-        f" {registration_hint(cls.__name__)}"
-    )
 
 
 def check_rpu_config(rpu_config: Any) -> RPUConfigBase:

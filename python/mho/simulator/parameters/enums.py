@@ -7,12 +7,18 @@ import torch
 from mho.documented import documented
 
 
+@documented
 class RPUDataType(Enum):
     """Floating-point type a tile computes in."""
 
     FLOAT = "float"
+    """Numbers of 32 bits."""
+
     DOUBLE = "double"
+    """Numbers of 64 bits."""
+
     HALF = "half"
+    """Numbers of 16 bits."""
 
     def as_torch(self) -> torch.dtype:
         """Return the torch dtype of the same width."""
@@ -85,6 +91,8 @@ class WeightNoiseType(Enum):
     """Kind of the noise on the weights that each product draws anew."""
 
     NONE = "None"
+    """No noise."""
+
     ADDITIVE_CONSTANT = "AdditiveConstant"
     """Normal noise of one strength for all weights."""
 
@@ -176,6 +184,8 @@ class WeightClipType(Enum):
     """How weights are clipped after an update."""
 
     NONE = "None"
+    """Not at all."""
+
     FIXED_VALUE = "FixedValue"
     """At a constant."""
 
@@ -191,6 +201,8 @@ class WeightRemapType(Enum):
     """How weights and their scales are balanced again after an update."""
 
     NONE = "None"
+    """Not at all."""
+
     LAYERWISE_SYMMETRIC = "LayerwiseSymmetric"
     """One factor for the whole matrix."""
 
@@ -198,13 +210,21 @@ class WeightRemapType(Enum):
     """One factor per output."""
 
 
+@documented
 class VectorUnitCellUpdatePolicy(Enum):
     """Which devices of a unit cell an update reaches."""
 
     ALL = "All"
+    """All of them, with the same pulses."""
+
     SINGLE_FIXED = "SingleFixed"
+    """One that is chosen by `tile.set_hidden_update_index`."""
+
     SINGLE_SEQUENTIAL = "SingleSequential"
+    """The next one for each sample."""
+
     SINGLE_RANDOM = "SingleRandom"
+    """One drawn for each sample."""
 
 
 @documented
@@ -230,12 +250,18 @@ class AnalogMVType(Enum):
     """One pass per input bit."""
 
 
+@documented
 class CountLRFeedbackPolicy(Enum):
-    """How pulse counts feed back on the learning rate of a compound."""
+    """How pulse counts feed back on the learning rate of a compound; no field takes it."""
 
     NONE = "None"
+    """Not at all."""
+
     PAST_MOMENTUM = "PastMomentum"
+    """By a running average of the past."""
+
     EXTERN = "Extern"
+    """By a value that is given."""
 
 
 @documented
@@ -258,8 +284,12 @@ class RangeEstimators(Enum):
     """The range with the smallest change of the cross entropy."""
 
 
+@documented
 class OptMethod(Enum):
     """How an estimator searches for the best range."""
 
     grid = 1
+    """Among evenly spaced ranges."""
+
     golden_section = 2
+    """By a golden-section search."""

@@ -1,11 +1,13 @@
 """Parameters of the quantisation of digital layers and of activations."""
 
+import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from mho.exceptions import ConfigError
+from mho.simulator.parameters import printing
 from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.config_base import ConfigBase
 from mho.simulator.parameters.enums import RangeEstimators
@@ -28,7 +30,7 @@ def _estimator_parameter_classes() -> dict[RangeEstimators, Any]:
     }
 
 
-@dataclass
+@dataclass(repr=False)
 class BaseQuantConfig(ConfigBase):
     """What the quantisation of weights and of activations have in common."""
 
@@ -81,6 +83,23 @@ class BaseQuantConfig(ConfigBase):
             )
         self._range_estimator_params = value
 
+    def __str__(self) -> str:
+        """Return the constructor call with the values that differ from their defaults."""
+        shown = {}
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value, default = getattr(self, name), parameter.default
+            if name == "range_estimator_params" and value is not None:
+                default = type(value)()  # what the estimator has by itself
+            if value != default:
+                shown[name] = value
+        return printing.format_call(type(self).__name__, shown)
+
+    def __repr__(self) -> str:
+        """Return the constructor call."""
+        names = inspect.signature(type(self)).parameters
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"{type(self).__name__}({values})"
+
     def _set_up(
         self, n_bits: int, symmetric: bool, estimator: RangeEstimators, params: Any | None
     ) -> None:
@@ -93,7 +112,7 @@ class BaseQuantConfig(ConfigBase):
 
 
 @register_config_class
-@dataclass(init=False)
+@dataclass(init=False, repr=False)
 class ActivationQuantConfig(BaseQuantConfig):
     """Quantisation of activations."""
 
@@ -119,7 +138,7 @@ class ActivationQuantConfig(BaseQuantConfig):
 
 
 @register_config_class
-@dataclass(init=False)
+@dataclass(init=False, repr=False)
 class WeightQuantConfig(BaseQuantConfig):
     """Quantisation of weights."""
 

@@ -16,7 +16,7 @@ class RuntimeParameter(ConfigBase):
     """Floating-point type of the tile."""
 
     on_the_fly_bindings: bool = False
-    """Kept for compatibility; the core always reads the configuration when the tile is built."""
+    """Kept for compatibility: changes of the configuration of a tile act at once in any case."""
 
     offload_input: bool = False
     """Keep the inputs that an update needs in host memory until then."""

@@ -7,6 +7,7 @@ error that names neither the argument nor the remedy. What a value means is up t
 Binding costs microseconds, so that products of layers check what they get themselves.
 """
 
+import difflib
 import inspect
 import types
 import typing
@@ -57,7 +58,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         if torch.compiler.is_compiling():  # annotations cannot be looked up in a captured graph
             return function(*args, **kwargs)
         signature = _signature(function)
-        given = signature.bind(*args, **kwargs)
+        given = _bound(function, signature, args, kwargs)
         hints = _hints(function)
         for name, value in given.arguments.items():
             if name in hints and signature.parameters[name].kind not in _VARIADIC:
@@ -67,6 +68,23 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         return function(*given.args, **given.kwargs)
 
     return short_traceback(called)
+
+
+def _bound(
+    function: Callable[..., Any],
+    signature: inspect.Signature,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> inspect.BoundArguments:
+    """Return the arguments by name; errors say of which function, as those of Python do."""
+    try:
+        return signature.bind(*args, **kwargs)
+    except TypeError as error:
+        name = function.__qualname__.removesuffix(".__init__").rpartition("<locals>.")[2]
+        refused = next((key for key in kwargs if repr(key) in str(error)), "")
+        close = difflib.get_close_matches(refused, signature.parameters, n=1) if refused else []
+        remedy = f"; did you mean {close[0]!r}?" if close and close[0] != refused else ""
+        raise TypeError(f"{name}: {error}{remedy}") from None
 
 
 @cache

@@ -5,6 +5,7 @@ are in. A change is made, then every owner checks it; if one refuses, it is undo
 raised.
 """
 
+import copy
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Protocol
@@ -71,19 +72,64 @@ def assign(obj: Any, name: str, value: Any) -> None:
 
     Args:
         obj: Object of a configuration.
-        name: Name of the field.
+        name: Name of the field, or of a property that stands for some.
         value: New value; `MISSING` deletes the field.
     """
-    fields, old = vars(obj), vars(obj).get(name, MISSING)
-    _put(fields, name, value)
-    settle(obj, name, old, lambda: _put(fields, name, old))
+    before, new = value_of(obj, name), changed_fields(obj, name, value)
+    old = {field: vars(obj).get(field, MISSING) for field in new}
+    put(obj, new)
+    settle(obj, name, before, lambda: put(obj, old))
 
 
-def _put(fields: dict[str, Any], name: str, value: Any) -> None:
-    if value is MISSING:
-        fields.pop(name, None)
-    else:
-        fields[name] = value
+def value_of(obj: object, name: str) -> Any:
+    """Return the value of a field or property, `MISSING` where there is none.
+
+    Args:
+        obj: Object of a configuration.
+        name: Name.
+    """
+    return getattr(obj, name) if is_property(obj, name) else vars(obj).get(name, MISSING)
+
+
+def changed_fields(obj: Any, name: str, value: Any) -> dict[str, Any]:
+    """Return what an assignment changes, by field: one value, or those that a property stands for.
+
+    Args:
+        obj: Object of a configuration; stays as it is.
+        name: Name of a field, or of a property with a setter.
+        value: Value that is assigned.
+    """
+    if not is_property(obj, name) or value is MISSING:
+        return {name: value}
+    other = copy.copy(obj)  # belongs to nobody, so the setter can change one field after another
+    setattr(other, name, value)
+    before = vars(obj)
+    return {n: new for n, new in vars(other).items() if before.get(n, MISSING) is not new}
+
+
+def is_property(obj: object, name: str) -> bool:
+    """Return whether a name is that of a property that can be assigned.
+
+    Args:
+        obj: Object of a configuration.
+        name: Name.
+    """
+    found = getattr(type(obj), name, None)
+    return isinstance(found, property) and found.fset is not None
+
+
+def put(obj: object, values: Mapping[str, Any]) -> None:
+    """Write fields of an object without telling anybody.
+
+    Args:
+        obj: Object of a configuration.
+        values: Values by field; `MISSING` removes one.
+    """
+    for name, value in values.items():
+        if value is MISSING:
+            vars(obj).pop(name, None)
+        else:
+            vars(obj)[name] = value
 
 
 def settle(obj: Any, name: str, old: Any, undo: Callable[[], None]) -> None:

@@ -166,10 +166,11 @@ class InputRange(Part):
             ConfigError: The tile has no input range.
         """
         range_ = self._followed(values, update_from_data)
+        seen = positive(range_)
         if not tracks(values, range_):
-            return self._tile.tile.enter_range(values, positive(range_))
-        clipped: Tensor = InputRangeForward.apply(values, range_, self.parameters())
-        return clipped / positive(range_)
+            return self._tile.tile.enter_range(values, seen)
+        clipped: Tensor = InputRangeForward.apply(values, range_, self.parameters(), seen)
+        return clipped / seen
 
     def _followed(self, values: Tensor, update_from_data: bool) -> Tensor:
         params, range_ = self.parameters(), self.value()
@@ -271,25 +272,33 @@ class InputRangeForward(torch.autograd.Function):
     """Clips inputs to a range; gradients beyond it go to the range instead of the input."""
 
     @staticmethod
-    def forward(x_input: Tensor, input_range: Tensor, ir_params: InputRangeParameter) -> Tensor:
+    def forward(
+        x_input: Tensor,
+        input_range: Tensor,
+        ir_params: InputRangeParameter,
+        seen: Tensor | None = None,
+    ) -> Tensor:
         """Return the clipped inputs.
 
         Args:
             x_input: Inputs of any shape.
             input_range: Input range, shape `[1]`.
             ir_params: Settings of the range.
+            seen: Range of this pass, which a later pass before the backward one may change in
+                place; the present one without.
         """
-        r = positive(input_range)
+        r = positive(input_range if seen is None else seen)
         return torch.clamp(x_input, -r, r)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """Keep inputs and range."""
-        x_input, range_, ctx.ir_params = inputs
-        ctx.save_for_backward(x_input, range_)
+        x_input, range_, ctx.ir_params, *seen = inputs
+        ctx.given = len(inputs)
+        ctx.save_for_backward(x_input, seen[0] if seen and seen[0] is not None else range_)
 
     @staticmethod
-    def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of inputs within the range and of the range."""
         x, range_ = ctx.saved_tensors
         r = positive(range_)
@@ -298,7 +307,7 @@ class InputRangeForward(torch.autograd.Function):
             d_x = d_output * (x.abs() <= r)
         if ctx.needs_input_grad[1]:
             d_range = gradient(x, d_output, r, ctx.ir_params, None)
-        return d_x, d_range, None
+        return (d_x, d_range, None, None)[: ctx.given]
 
 
 class OutputClipping(torch.autograd.Function):
@@ -306,13 +315,18 @@ class OutputClipping(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        output: Tensor, range_: Tensor, clipped: Tensor, ir_params: InputRangeParameter
+        output: Tensor,
+        range_: Tensor,
+        seen: Tensor,
+        clipped: Tensor,
+        ir_params: InputRangeParameter,
     ) -> Tensor:
         """Return the outputs unchanged.
 
         Args:
             output: Outputs, shape `[..., out]`.
             range_: Input range, shape `[1]`.
+            seen: Positive range of this pass, shape `[1]`.
             clipped: Which outputs sit at the bound of the converter, same shape.
             ir_params: Settings of the range.
         """
@@ -321,15 +335,14 @@ class OutputClipping(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """Keep the range and which outputs are clipped."""
-        _, range_, clipped, ctx.ir_params = inputs
-        ctx.save_for_backward(range_, clipped)
+        _, _, seen, clipped, ctx.ir_params = inputs
+        ctx.save_for_backward(seen, clipped)
 
     @staticmethod
-    def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         """Return the gradient of the outputs, and `-r` times the clipped fraction for the range."""
-        range_, clipped = ctx.saved_tensors
+        seen, clipped = ctx.saved_tensors
         fraction = clipped.float().mean()
         active = 1.0 - fraction < ctx.ir_params.output_min_percentage
-        wanted = -fraction * positive(range_)
-        d_range = torch.where(active, wanted, 0.0).to(range_.dtype)
-        return d_output, d_range, None, None
+        d_range = torch.where(active, -fraction * seen, 0.0).to(seen.dtype)
+        return d_output, d_range, None, None, None

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from mho import _core
-from mho.exceptions import ConfigError
+from mho.exceptions import ConfigError, warn_caller
+from mho.optim.after_step import hears_of_all_steps
+from mho.optim.context import AnalogContext
 from mho.simulator.parameters.arguments import check_flag
 from mho.simulator.parameters.enums import WeightModifierType
 from mho.simulator.parameters.inference import WeightModifierParameter
@@ -24,6 +26,11 @@ class ModifiedTile(PartOwner, Protocol):
 
     logical_weights: LogicalWeights
     modified_weights: Tensor | None
+    analog_ctx: AnalogContext
+
+    @property
+    def modified(self) -> Any:
+        """The part itself."""
 
 
 class ModifiedWeights(Part):
@@ -37,15 +44,19 @@ class ModifiedWeights(Part):
     """
 
     _tile: ModifiedTile
+    _refuses = False
 
     def __init__(self, tile: Any) -> None:
         """Remember the tile; see the base class."""
         super().__init__(tile)
         self._parsed: _core.WeightModifier | None = None
+        self._hear_of_steps()
 
     def follow(self, config: Any) -> None:
         """Forget modified weights if nothing modifies them any more; see the base class."""
         self._parsed = None
+        self._refuses = not self._tile.tile.differentiable and _draws_for_samples(config)
+        self._hear_of_steps()
         if getattr(self._tile, _NAME, None) is None or not self._modifier().acts:
             self.forget()
 
@@ -72,9 +83,15 @@ class ModifiedWeights(Part):
         """Drop what was drawn from earlier weights: passes use the weights until the next step."""
         self._tile.modified_weights = None
 
+    def _hear_of_steps(self) -> None:
+        params = getattr(self._tile.rpu_config, "modifier", None)
+        # Not what the core reads of it, which takes longer than all else here.
+        if params is not None and params.type is not WeightModifierType.NONE:
+            hears_of_all_steps(self._tile)
+
     def after_step(self) -> list[tuple[nn.Parameter, Tensor]]:
         """Draw anew from the present weights; see the base class."""
-        if not self._tile.tile.differentiable and self._modifier().acts:
+        if not self._tile.tile.differentiable and not self._refuses and self._modifier().acts:
             self._draw()
         return []
 
@@ -94,9 +111,14 @@ class ModifiedWeights(Part):
         Args:
             is_test: Evaluation mode.
             weight: What to return where a pass uses no modified weights.
+
+        Raises:
+            ConfigError: A pass in training would need a draw for each sample.
         """
         matrix = self._tile.modified_weights
         if matrix is None:
+            if self._refuses and not is_test:
+                raise ConfigError(_FOR_SAMPLES)
             return weight
         if is_test and not self._tile.rpu_config.modifier.enable_during_test:
             return weight
@@ -135,21 +157,55 @@ class ModifiedWeights(Part):
         return self._parsed
 
 
+_FOR_SAMPLES = (
+    "modifier.per_batch_sample: a tile of the core draws once for a mini-batch and refuses passes"
+    " in training; use TorchInferenceRPUConfig, or set it to False"
+)
+_COARSE = (
+    "modifier.res: a tile of the core takes it as the distance of two levels: above one it exceeds"
+    " all weights, from two on they become zero. Only torch tiles take it as a number of levels;"
+    " use 2 / res for as many"
+)
+_ROUNDING = (
+    WeightModifierType.DISCRETIZE,
+    WeightModifierType.DISCRETIZE_ADD_NORMAL,
+    WeightModifierType.DOREFA,
+)
+_warned: set[str] = set()
+
+
+def _draws_for_samples(config: Any) -> bool:
+    params: WeightModifierParameter | None = getattr(config, "modifier", None)
+    return (
+        params is not None
+        and params.per_batch_sample
+        and params.type is not WeightModifierType.NONE
+    )
+
+
 def check_modifier(config: Any) -> None:
     """Check the modifier of a tile of the core.
+
+    Draws for each sample are for training, so a tile that is only evaluated may carry the setting,
+    as one does that takes over the weights and settings of a torch tile; a warning says so, once.
 
     Args:
         config: Configuration of an inference tile.
 
     Raises:
-        ConfigError: A value is impossible or not supported; the message names the field.
+        ConfigError: A value is impossible; the message names the field.
     """
     params: WeightModifierParameter | None = getattr(config, "modifier", None)
     if params is None:
         return
     modifier.parsed(params)
-    if params.per_batch_sample and params.type is not WeightModifierType.NONE:
-        raise ConfigError(
-            "modifier.per_batch_sample: a tile of the core draws once for a mini-batch; use"
-            " TorchInferenceRPUConfig, or set it to False"
-        )
+    if _draws_for_samples(config):
+        _warn_once(_FOR_SAMPLES)
+    if params.res > 1.0 and params.type in _ROUNDING:
+        _warn_once(_COARSE)
+
+
+def _warn_once(message: str) -> None:
+    if message not in _warned:
+        warn_caller(message)
+        _warned.add(message)

@@ -6,9 +6,10 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import ConfigError, TileError
-from mho.inference.noise.base import BaseNoiseModel
+from mho.exceptions import ArgumentError, ConfigError, InputError, TileError
+from mho.inference.noise.base import BaseNoiseModel, weights_of
 from mho.simulator.parameters.arguments import check_flag
+from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.times import check_time
 from mho.simulator.parts.base import Part, PartOwner
 from mho.simulator.parts.modified_weights import ModifiedWeights
@@ -23,6 +24,9 @@ _CONDUCTANCES = "programmed_conductances"
 _WEIGHTS = "programmed_weights"
 _BASELINE = "drift_baseline"
 
+_ROUNDING = 0.01
+"""What casts do to weights, relative to the largest one: in bfloat16 twice a half of 2^-8."""
+
 
 class DriftingTile(PartOwner, Protocol):
     """What programming needs of its tile."""
@@ -33,6 +37,7 @@ class DriftingTile(PartOwner, Protocol):
     programmed_conductances: list[Any] | None
     drift_readout_tensor: Tensor | None
     compensated_by: Any
+    programmed_by: Any
 
 
 class _Numbered(list[Any]):
@@ -85,9 +90,14 @@ class Programming(Part):
             _WEIGHTS: Entry((matrix,), required=False),
             _BASELINE: Entry(alpha, required=False),
             # An empty tensor stands for a device that does not drift.
-            f"{_PARAMETERS}.*": Entry(((0,), matrix), required=False),
+            f"{_PARAMETERS}.*": Entry(((0,), *self._parameter_shapes()), required=False),
             f"{_CONDUCTANCES}.*": Entry((matrix,), required=False),
         }
+
+    def _parameter_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Return the shapes of drift parameters: one per device, row or column, or one for all."""
+        rows, columns = self._tile.out_size, self.drift_readout_size()
+        return (rows, columns), (rows, 1), (1, columns), (1,), ()
 
     def store(self, name: str, value: Tensor | None) -> None:
         """Take over an entry; see the base class."""
@@ -102,20 +112,31 @@ class Programming(Part):
             assign(self._tile, name, value)
         if name == _BASELINE:
             self._tile.drift_readout_tensor = self._tile.compensated_by = None
+        elif name == _WEIGHTS:
+            self._tile.programmed_by = None  # a file does not tell
 
     def listed(self) -> dict[str, Tensor]:
         """Return the entries of a saved state that are no buffers.
 
         Raises:
-            TileError: A noise model has drawn something that is no tensor.
+            TileError: A noise model has drawn something that no state can have.
         """
         entries = {}
+        shapes = self._parameter_shapes()
         listed = [(_PARAMETERS, i, value) for i, value in enumerate(self._parameters())]
         listed += [(_CONDUCTANCES, i, value) for i, value in enumerate(self._conductances())]
         for listing, i, value in listed:
             name = f"{listing}.{i}"
             if value is not None and not isinstance(value, Tensor):
                 raise TileError(f"{name}: expected a tensor or None, got {type(value).__name__}")
+            if value is not None and (
+                not value.is_floating_point() or tuple(value.shape) not in (*shapes, (0,))
+            ):
+                raise TileError(
+                    f"{name}: a state has floating-point numbers of shape"
+                    f" {' or '.join(map(str, shapes))}, but the noise model has drawn"
+                    f" {value.dtype} {tuple(value.shape)}"
+                )
             entries[name] = torch.empty(0, device="cpu") if value is None else value
         return entries
 
@@ -128,7 +149,8 @@ class Programming(Part):
         Args:
             from_reference: Aim at the weights of the first programming; otherwise, or at the first
                 one, at the present ones.
-            noise_model: Model to use from now on.
+            noise_model: Model to use from now on, kept as it is: tiles that are programmed with one
+                object share it, and what is changed in it.
 
         Raises:
             ConfigError: There is no noise model, or it is not one.
@@ -144,7 +166,7 @@ class Programming(Part):
         reference = tile.reference_weights.aim(from_reference)
         if model.keep_conductances:
             conductances, parameters, params = model.program_devices(reference.clone())
-            programmed = model.g_converter.convert_back_to_weights(conductances, params)
+            programmed = weights_of(model.g_converter, conductances, params)
             tile.programmed_conductances = _Numbered(conductances)
         else:
             programmed, parameters = model.apply_programming_noise(reference.clone())
@@ -152,6 +174,7 @@ class Programming(Part):
         weights = programmed.to(reference)
         buffers[_WEIGHTS] = weights
         tile.drift_noise_parameters = _Numbered(parameters)
+        tile.programmed_by = copy.deepcopy(model)
         tile.tile.set_weights(weights)
         buffers[_BASELINE] = tile.compensated_by = None
         tile.modified.forget()
@@ -163,8 +186,25 @@ class Programming(Part):
     def _take_baseline(self, compensation: Any) -> None:
         """Read out the weights, which are those that were programmed."""
         tile = self._tile
-        tile._buffers[_BASELINE], tile.drift_readout_tensor = compensation.init_baseline(tile)
+        baseline, tile.drift_readout_tensor = compensation.init_baseline(tile)
+        tile._buffers[_BASELINE] = self._per_output(compensation, "readout", baseline)
         tile.compensated_by = copy.deepcopy(compensation)
+
+    def _per_output(self, compensation: Any, method: str, value: Any) -> Tensor:
+        """Return what a method of a compensation has returned, if it can be factors of outputs."""
+        name, out_size = f"{type(compensation).__name__}.{method}", self._tile.out_size
+        if not isinstance(value, Tensor):
+            raise TileError(f"{name}: must return a tensor, got {describe(value)}")
+        if value.shape not in ((), (1,), (out_size,)):
+            raise TileError(
+                f"{name}: must return one number, or one for each of the {out_size} outputs; got"
+                f" shape {tuple(value.shape)}"
+            )
+        if not bool(torch.isfinite(value).all()):
+            raise TileError(
+                f"{name}: must return finite numbers, found NaN or infinity; is a readout zero?"
+            )
+        return value
 
     def _noise_model(self, noise_model: BaseNoiseModel | None) -> BaseNoiseModel:
         config = self._tile.rpu_config
@@ -187,7 +227,9 @@ class Programming(Part):
         Raises:
             ArgumentError: The time is negative or none; nothing is changed.
             ConfigError: There is no noise model.
-            TileError: A state had conductances without the weights that they were programmed for.
+            TileError: The weights were programmed with devices of another kind than those of the
+                noise model, or converted to their conductances in another way; or a state had
+                conductances without the weights that they were programmed for.
         """
         t_inference = check_time("t_inference", t_inference)
         with unchanged_on_error([cast(nn.Module, self._tile)]):
@@ -212,6 +254,7 @@ class Programming(Part):
 
     def _drifted(self, programmed: Tensor, model: BaseNoiseModel, t_inference: float) -> Tensor:
         """Return the weights as they are read."""
+        self._check_kind(model)
         parameters = self._parameters(programmed.device)
         conductances = self._conductances(programmed.device)
         if not conductances:
@@ -222,7 +265,36 @@ class Programming(Part):
                 " call program_weights"
             )
         target = self._tile.reference_weights.aim(True)
+        self._check_conversion(model, target, conductances, programmed)
         return model.read_devices(target.clone(), conductances, parameters, t_inference)
+
+    def _check_kind(self, model: BaseNoiseModel) -> None:
+        """Refuse a model that takes the drift parameters of another one for its own."""
+        known = self._tile.programmed_by
+        if known is None or isinstance(model, type(known)) or isinstance(known, type(model)):
+            return
+        raise TileError(
+            f"noise_model: the weights were programmed with {type(known).__name__}, and"
+            f" {type(model).__name__} has other devices; call program_weights"
+        )
+
+    def _check_conversion(
+        self, model: BaseNoiseModel, target: Tensor, conductances: list[Any], programmed: Tensor
+    ) -> None:
+        """Refuse a conversion by which the kept conductances are other weights than those."""
+        converter = model.g_converter
+        _, params = converter.convert_to_conductances(target.clone())
+        try:
+            found = converter.convert_back_to_weights(conductances, params)
+            error = float((found.to(programmed) - programmed).abs().max())
+            fits = error <= _ROUNDING * float(programmed.abs().max())
+        except ArgumentError:  # another number of devices
+            fits = False
+        if not fits:
+            raise TileError(
+                "noise_model.g_converter: the conductances that are kept were programmed with"
+                " another one; call program_weights"
+            )
 
     def _parameters(self, device: torch.device | None = None) -> list[Any]:
         return _there(self._tile.drift_noise_parameters, device)
@@ -251,7 +323,8 @@ class Programming(Part):
             tile.drift_readout_tensor = compensation.get_readout_tensor(self.drift_readout_size())
         output = self.drift_readout(tile.drift_readout_tensor)
         baseline = tile._buffers[_BASELINE]
-        tile._buffers["alpha"] = compensation.apply(output, baseline).to(self._factor())
+        factor = self._per_output(compensation, "apply", compensation.apply(output, baseline))
+        tile._buffers["alpha"] = factor.to(self._factor())
 
     def drift_readout_size(self) -> int:
         """Return the number of input lines of the array, with that of an analog bias."""
@@ -267,6 +340,13 @@ class Programming(Part):
             Outputs, shape `[batch, out_size]`.
         """
         check_tensor(readout_tensor, "readout_tensor")
+        lines = self.drift_readout_size()
+        if readout_tensor.ndim != 2 or readout_tensor.shape[1] != lines:
+            raise InputError(
+                f"readout_tensor: expected shape [batch, {lines}], got"
+                f" {tuple(readout_tensor.shape)}; get_readout_tensor of the drift compensation is"
+                " told the number of input lines, with that of an analog bias"
+            )
         with torch.no_grad():
             rows = readout_tensor.to(self._tile._get_tile_weights_ref())
             return self._tile.tile.forward(rows, False, is_test=True)

@@ -143,9 +143,13 @@ class RangeFollower(QuantizationManager):
             return x
         if self.learned_after is None or not self.training:
             return super().forward(x)
+        seen = self._batches
+        if torch.compiler.is_compiling():
+            # A backward pass would compute it again, when this batch has been counted.
+            seen = torch.ops.mho.batches_seen(seen, self.learned_after)
         with torch.no_grad():
             # Without branches on data, so that it can be compiled.
-            is_learned = self._batches >= self.learned_after
+            is_learned = seen >= self.learned_after
             names = ("_delta", "_signed", "_zero_float")
             learned = [getattr(self.quantizer, name).clone() for name in names]
             self.estimate(x)
@@ -307,5 +311,5 @@ def check_bits(config: Any) -> None:
         try:
             with on_host():
                 RangeFollower().follow_outputs(config.act_quant_config)
-        except ArgumentError as error:
+        except (ArgumentError, TypeError) as error:
             raise ConfigError(f"act_quant_config.range_estimator_params.{error}") from error

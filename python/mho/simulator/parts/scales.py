@@ -94,7 +94,7 @@ class Scales(Part):
 
     @ordinary_tensors()
     def set_mapping_scales(self, mapping_scales: Tensor | float | None) -> None:
-        """Set the mapping scales.
+        """Set the mapping scales; the learning rate stays what it is.
 
         Args:
             mapping_scales: One factor, one per output, or None to remove them.
@@ -111,7 +111,7 @@ class Scales(Part):
             if tile.tile.moves:
                 moved = tile._buffers["mapping_scales"].to(tile._get_tile_weights_ref())  # type: ignore[union-attr]
                 tile._buffers["mapping_scales"] = moved
-        self._follow_rate()
+        self._keep_rate()
 
     def _follow_rate(self) -> None:
         # A plain number of the tile, not computed at each use: graphs carry it as a constant.
@@ -120,10 +120,15 @@ class Scales(Part):
 
     def follow_cast(self) -> None:
         """Follow a cast, which rounds the scales: the learning rate stays."""
-        before, rate = self._tile.mapping_lr_scale, self.get_learning_rate()
+        self._keep_rate()
+
+    def _keep_rate(self) -> None:
+        """Follow new scales with the raw learning rate: it is relative to them."""
+        before = self._tile.mapping_lr_scale
         self._follow_rate()
         if self._tile.mapping_lr_scale != before:
-            self.set_learning_rate(rate)
+            raw = self._tile.tile.get_learning_rate()
+            self.set_learning_rate(None if raw is None else raw / before)
 
     def get_learned_out_scales(self) -> Tensor | None:
         """Return the learned output scales, shape `[1]` or `[out_size]`, or None."""

@@ -168,13 +168,16 @@ def remap_(
     is_one = params.type is WeightRemapType.LAYERWISE_SYMMETRIC
     if is_one and not of_logical:
         largest = largest.amax().expand_as(largest)
-    logical = (scales.abs() * largest).to(scales.dtype)
+    own = logical = (scales.abs() * largest).to(scales.dtype)
     if is_one and of_logical:
         logical = logical.amax().expand_as(logical)
     new = scales_of_rows(logical, scales, weight.dtype)
     if params.type is WeightRemapType.CHANNELWISE_SYMMETRIC and params.max_scale_range > 0.0:
         new = _limited(new, scales, params)
-    weight.mul_((scales / new).reshape(-1, 1))
+    # By the largest weight itself where that is what a row is divided by: it becomes exactly one,
+    # which a quotient of scales would miss by a rounding.
+    divisor = torch.where((new == own) & (own > 0.0), largest * scales.sign(), new / scales)
+    weight.div_(divisor.reshape(-1, 1))
     return new
 
 

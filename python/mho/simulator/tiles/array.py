@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import ArgumentError
+from mho.exceptions import ArgumentError, warn_caller
 from mho.simulator.parameters.arguments import check_flag, check_rpu_config, check_size
-from mho.simulator.parameters.mapping import MappableRPU
+from mho.simulator.parameters.mapping import MappableRPU, MappingParameter
 from mho.simulator.parameters.registry import register_tile_class
 from mho.simulator.parts.logical_weights import as_matrix
 from mho.simulator.parts.quantized_periphery import RangeFollower
@@ -91,9 +91,9 @@ class TileModuleArray(nn.Module):
         self.array = self._cut.build(
             lambda rows, columns: cls(rows, columns, rpu_config, bias=False, **kwargs)
         )
-        has_bias = check_flag("bias", bias)
+        _warn_of_digital_bias(bias, mapping)
         zeros = torch.zeros(out_size, dtype=torch.float32, device=self.device)
-        self.register_parameter("bias", nn.Parameter(zeros) if has_bias else None)
+        self.register_parameter("bias", nn.Parameter(zeros) if bias else None)
         self.analog_tile_count = len(self._cut.all_tiles(self.array))
 
     @property
@@ -149,8 +149,7 @@ class TileModuleArray(nn.Module):
         check_features(x_input, self.in_size, False, "x_input")
         if tensor_view is not None:
             check_output_view(tensor_view, self.out_size, x_input, False, False)
-        is_grid = tensor_view is None and self.groups == 1
-        grid = grid_of(self, x_input) if is_grid else None
+        grid = grid_of(self, x_input) if tensor_view is None else None
         if grid is not None:
             return forward_together(grid, x_input, self._parameters["bias"])
         output = self._cut.product(self.array, x_input, tensor_view)
@@ -311,6 +310,21 @@ class QuantizedTileModuleArray(TileModuleArray):
             return output
         result: Tensor = self.act_quantizer(output)
         return result
+
+
+_warned: set[str] = set()
+
+
+def _warn_of_digital_bias(bias: bool, mapping: MappingParameter) -> None:
+    """Warn, once, that a bias that was to be a column of the crossbar is digital."""
+    name = "mapping.digital_bias"
+    if not bias or mapping.digital_bias or name in _warned:
+        return
+    warn_caller(
+        f"{name}: False has no effect on a layer of several tiles, whose bias is digital and added"
+        " once; raise mapping.max_input_size and max_output_size for one tile with an analog bias"
+    )
+    _warned.add(name)
 
 
 def _check_memory(out_size: int, in_size: int) -> None:

@@ -8,10 +8,18 @@ from typing import Any, Protocol
 
 from mho.exceptions import ArgumentError, ConfigError, TileModuleError
 from mho.simulator.parameters.attribute_config import AttributeConfig
-from mho.simulator.parameters.checking import describe, join
+from mho.simulator.parameters.checking import attribute_types, describe, join
 from mho.simulator.parameters.config_base import ConfigBase
 from mho.simulator.parameters.mapping import MappingParameter
-from mho.simulator.parameters.watching import MISSING, plain, watch
+from mho.simulator.parameters.watching import (
+    MISSING,
+    changed_fields,
+    is_property,
+    plain,
+    put,
+    value_of,
+    watch,
+)
 from mho.simulator.parts.base import Part
 from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.state.ordinary import ordinary_tensors
@@ -96,7 +104,7 @@ def plan_edit(tile: EditedTile, obj: object, name: str, old: Any) -> Callable[[]
     if not paths:  # the object was part of the configuration once
         return lambda: None
     for path in paths:
-        _refuse_fixed_field(obj, name, path, old, vars(obj).get(name, MISSING))
+        _refuse_fixed_field(obj, name, path, old, value_of(obj, name))
     check_config(tile, tile.rpu_config)
     tile.tile.check_edit(tile.rpu_config)
     return lambda: _act(tile)
@@ -179,7 +187,7 @@ class SharedView:
     def plan_edit(self, obj: object, name: str, old: Any) -> Callable[[], None]:
         """Change all tiles; see `Owner`."""
         paths = [join(path, name) for path in _paths(self.config, obj)]
-        new = vars(obj).get(name, MISSING)
+        new = value_of(obj, name)
         if any("[" in path for path in paths):
             raise TileModuleError(f"{paths[0]}: cannot be changed in living tiles; {_REPLACE}")
         edit({str(i): tile for i, tile in enumerate(self._tiles)}, dict.fromkeys(paths, new))
@@ -200,32 +208,47 @@ def edit(tiles: Mapping[str, EditedTile], fields: Mapping[str, Any]) -> None:
             names tile and field.
         TileModuleError: The field decides how a tile is built.
     """
-    changed: list[tuple[dict[str, Any], str, Any]] = []
+    edit_each({name: (tile, fields) for name, tile in tiles.items()})
+
+
+def edit_each(edits: Mapping[str, tuple[EditedTile, Mapping[str, Any]]]) -> None:
+    """Change fields of the configurations of tiles, different ones in each, in all or in none.
+
+    Args:
+        edits: Tiles by name, each with the new values as for `edit`.
+
+    Raises:
+        ArgumentError: As for `edit`, as the others.
+        ConfigError: A tile has no such field, or the new configuration is invalid.
+        TileModuleError: A field decides how a tile is built.
+    """
+    changed: list[tuple[Any, dict[str, Any]]] = []
     steps = []
     try:
-        for name, tile in tiles.items():
+        for name, (tile, fields) in edits.items():
             try:
                 steps.append(_planned(tile, fields, changed))
             except (ConfigError, TileModuleError) as error:
                 raise type(error)(f"tile {name!r}: {error}" if name else str(error)) from error
     except BaseException:
-        for holder, name, old in reversed(changed):
-            holder[name] = old
+        for obj, old in reversed(changed):
+            put(obj, old)
         raise
     for step in steps:
         step()
 
 
 def _planned(
-    tile: EditedTile, fields: Mapping[str, Any], changed: list[tuple[dict[str, Any], str, Any]]
+    tile: EditedTile, fields: Mapping[str, Any], changed: list[tuple[Any, dict[str, Any]]]
 ) -> Callable[[], None]:
     for path, value in fields.items():
         obj, name = _found(tile.rpu_config, path)
-        old = vars(obj)[name]
-        new = plain(obj, name, _copied(path, value))
-        changed.append((vars(obj), name, old))
-        vars(obj)[name] = new
-        _refuse_fixed_field(obj, name, path, old, new)
+        new = changed_fields(obj, name, plain(obj, name, _copied(path, value)))
+        old = {field: vars(obj).get(field, MISSING) for field in new}
+        changed.append((obj, old))
+        put(obj, new)
+        for field in new:
+            _refuse_fixed_field(obj, field, path, old[field], new[field])
     check_config(tile, tile.rpu_config)
     tile.tile.check_edit(tile.rpu_config)
     return lambda: _act(tile)
@@ -252,8 +275,15 @@ def _found(config: Any, path: str) -> tuple[Any, str]:
 
 def _field(obj: Any, name: str, at: str) -> Any:
     known = vars(obj) if isinstance(obj, (ConfigBase, AttributeConfig)) else {}
+    cls: type = type(obj)
+    if isinstance(obj, AttributeConfig):  # some have attributes that only some objects have
+        known = {n: getattr(obj, n) for n in attribute_types(cls) if hasattr(obj, n)} | known
+    if is_property(obj, name):
+        return getattr(obj, name)
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
+        names = {*known, *(n for n in dir(cls) if is_property(obj, n))}
+        public = [n for n in names if not n.startswith("_")]
+        close = difflib.get_close_matches(name, public, n=1)
         remedy = f"did you mean {join(at, close[0])!r}?" if close else "there is no such field"
         raise ConfigError(f"{join(at, name)}: {remedy}")
     return known[name]

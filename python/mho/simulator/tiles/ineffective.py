@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from mho.exceptions import warn_caller
 from mho.simulator.parameters.checking import join
 
 _warned: set[tuple[str, str]] = set()
@@ -19,43 +20,82 @@ def warn_of_ineffective(tile_class: str, config: object, ignored: tuple[str, ...
     Args:
         tile_class: Name of the class of the tile.
         config: Configuration, checked.
-        ignored: Fields of it that the tile never reads.
+        ignored: Fields of it that the tile never reads, dotted if they are parts of others.
     """
     cls: Any = type(config)
     changed = [
         path
         for field, default in _defaults(cls, ignored)
-        for path in _differing(getattr(config, field, default), default, field)
+        for path in _differing(_value(config, field, default), default, field)
         if (tile_class, path) not in _warned
     ]
     if not changed:
         return
     warnings.warn(
-        f"{tile_class}: has no use for {', '.join(changed)}; devices, backward passes and updates"
-        " are simulated by tiles of the core: use InferenceRPUConfig or SingleRPUConfig, or leave"
-        " the defaults",
+        f"{tile_class}: has no use for {', '.join(changed)}; devices, backward passes, updates and"
+        " learning rates are simulated by tiles of the core: use InferenceRPUConfig or"
+        " SingleRPUConfig, or leave the defaults",
         stacklevel=2,
     )
     _warned.update((tile_class, path) for path in changed)
 
 
+_SWITCHES = ("modifier", "clip", "remap")
+"""Fields whose objects do nothing while their `type` is `NONE`."""
+
+
+def warn_of_switched_off(tile_class: str, config: object) -> None:
+    """Warn of values for training that were given, but not switched on; once per class and field.
+
+    Defaults are those of the class of the configuration, so the modifier of a preset may be
+    switched off by its type alone.
+
+    Args:
+        tile_class: Name of the class of the tile.
+        config: Configuration, checked.
+    """
+    cls: Any = type(config)
+    for field, default in _defaults(cls, _SWITCHES):
+        value = getattr(config, field)
+        off = value.type is type(value.type).NONE
+        changed = [
+            path
+            for path in _differing(value, default, field)
+            if off and not path.endswith(".type") and (tile_class, path) not in _warned
+        ]
+        if changed:
+            warn_caller(
+                f"{tile_class}: {', '.join(changed)} without effect, {field}.type is NONE;"
+                f" choose one of {type(value.type).__name__}"
+            )
+        _warned.update((tile_class, path) for path in changed)
+
+
 @cache
 def _defaults(cls: type, ignored: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:
     found = []
-    for field in dataclasses.fields(cls):
-        if field.name not in ignored:
+    for path in ignored:
+        name, *rest = path.split(".")
+        field = {f.name: f for f in dataclasses.fields(cls)}.get(name)
+        if field is None:
             continue
         if field.default_factory is not dataclasses.MISSING:
-            found.append((field.name, field.default_factory()))
+            found.append((path, _value(field.default_factory(), ".".join(rest), None)))
         elif field.default is not dataclasses.MISSING:
-            found.append((field.name, field.default))
+            found.append((path, _value(field.default, ".".join(rest), None)))
     return tuple(found)
+
+
+def _value(obj: Any, path: str, missing: Any) -> Any:
+    for name in path.split(".") if path else ():
+        obj = getattr(obj, name, missing)
+    return obj
 
 
 def _differing(value: Any, default: Any, path: str) -> Iterator[str]:
     """Yield where a value differs from a default: in which of its fields, if it has the same."""
     if type(value) is not type(default) or not dataclasses.is_dataclass(value):
-        if type(value) is not type(default) or value != default:
+        if value != default:  # lists of a tile are of a class of their own
             yield path
         return
     for field in dataclasses.fields(value):

@@ -19,7 +19,7 @@ from mho.simulator.raw_tiles.torch.tile import TorchSimulatorTile
 from mho.simulator.raw_tiles.torch.tile_ir_drop import TorchSimulatorTileIRDropT
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.base import SimulatorTileWrapper
-from mho.simulator.tiles.ineffective import warn_of_ineffective
+from mho.simulator.tiles.ineffective import warn_of_ineffective, warn_of_switched_off
 from mho.simulator.tiles.inference import InferenceRPUConfig, InferenceTileWithPeriphery
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.periphery import TileWithPeriphery
@@ -52,6 +52,7 @@ class TorchInferenceTile(TileWithPeriphery):
     it changes those of an unscaled layer; `weight_scaling_lr_compensation` has no effect.
     """
 
+    supports_indexed = False
     weights_follow_gradient = True
 
     tile: TorchSimulatorTile
@@ -64,6 +65,7 @@ class TorchInferenceTile(TileWithPeriphery):
     programmed_conductances: list[Any] | None = None
     drift_readout_tensor: Tensor | None
     compensated_by: Any = None
+    programmed_by: Any = None
 
     def __init__(
         self,
@@ -95,6 +97,7 @@ class TorchInferenceTile(TileWithPeriphery):
                 "in_trans, out_trans: torch tiles have their features on the last axis"
             )
         super().__init__(out_size, in_size, rpu_config, bias)
+        warn_of_switched_off(type(self).__name__, self.rpu_config)
 
     def _default_config(self) -> RPUConfigBase:
         return TorchInferenceRPUConfig()

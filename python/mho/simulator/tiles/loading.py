@@ -104,7 +104,10 @@ def _plan(
     for alias in _ALIASES:
         entries.pop(alias, None)
     if Names.ANALOG_STATE_NAME in entries:
-        raise StateError(f"{Names.ANALOG_STATE_NAME}: use mho.utils.legacy for pickled tile states")
+        raise StateError(
+            f"{Names.ANALOG_STATE_NAME}: is the state of a tile of aihwkit; use"
+            " mho.utils.legacy.load_aihwkit_state_dict"
+        )
     tile.tile.check_entries(entries)
     plan = LoadPlan()
     if Names.CONFIG not in entries:

@@ -13,14 +13,10 @@ from mho.exceptions import ConfigError, StateError, TileError, TileModuleError
 from mho.optim.context import AnalogContext, stands_for
 from mho.settings import check_backend, refused_backend
 from mho.simulator.autograd.handles import new_token
-from mho.simulator.parameters.arguments import (
-    check_flag,
-    check_rpu_config,
-    check_size,
-    checked_copy,
-)
+from mho.simulator.parameters.arguments import check_flag, check_rpu_config, check_size
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.enums import RPUDataType
+from mho.simulator.parameters.given_config import checked_copy
 from mho.simulator.parameters.mapping import MappableRPU, MappingParameter
 from mho.simulator.parameters.runtime import RuntimeParameter
 from mho.simulator.parameters.watching import watch
@@ -327,22 +323,6 @@ class TileModule(nn.Module):
     def is_floating_point(self) -> bool:
         """Return True: tiles hold floating-point values."""
         return True
-
-    def is_indexed(self) -> bool:
-        """Return whether inputs are images with an index table."""
-        return False
-
-    def set_indexed(self, indices: Tensor, image_sizes: list[int]) -> None:
-        """Refuse: convolutions unfold their images, no tile reads them through an index table.
-
-        Args:
-            indices: Index table.
-            image_sizes: Sizes of input and output images.
-
-        Raises:
-            TileError: Always.
-        """
-        raise TileError(f"{type(self).__name__} reads no indexed images; unfold them")
 
     def _slow_forward(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse to be traced: a trace would freeze passes, ranges and drift of one call.

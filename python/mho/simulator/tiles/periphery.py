@@ -21,6 +21,7 @@ from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.pre_post import InputRangeParameter
 from mho.simulator.parts.clip_remap import ClipRemap
+from mho.simulator.parts.indexed_images import IndexedImages
 from mho.simulator.parts.input_range import InputRange
 from mho.simulator.parts.logical_weights import LogicalWeights
 from mho.simulator.parts.modified_weights import ModifiedWeights
@@ -39,6 +40,7 @@ from mho.simulator.raw_tiles.rows import (
 )
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.state.ordinary import ordinary_tensors
+from mho.simulator.tiles import no_ops
 from mho.simulator.tiles.base import BaseTile, RPUCudaSimulatorTileWrapper
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.moving import cast_for_core, cast_like_weight, follow_defaults
@@ -61,6 +63,7 @@ class TileWithPeriphery(TileModule):
     text is that of the part.
     """
 
+    supports_indexed = True
     weights_follow_gradient: bool = False
     """Whether torch trains the weights by their gradient, instead of an analog optimizer."""
 
@@ -141,6 +144,7 @@ class TileWithPeriphery(TileModule):
         self.reference_weights = ReferenceWeights(self)
         self.scales = Scales(self)
         self.input_processing = InputRange(self)
+        self.indexed = IndexedImages(self)
         self.logical_weights = LogicalWeights(self)
         self.programming = self._create_programming()
         self.parts = (
@@ -197,7 +201,8 @@ class TileWithPeriphery(TileModule):
         """Return the output of the tile, differentiable as its kind of raw tile is.
 
         Args:
-            x_input: Inputs, shape `[..., in_size]`, or `[in_size, ...]` with `in_trans`.
+            x_input: Inputs, shape `[..., in_size]`, or `[in_size, ...]` with `in_trans`; images
+                after `set_indexed`.
             tensor_view: Shape that spreads a vector of all outputs over the output tensor.
 
         Returns:
@@ -206,9 +211,17 @@ class TileWithPeriphery(TileModule):
         Raises:
             InputError: Wrong number of features, dtype or device.
         """
+        if self.indexed.table is not None and self.indexed.is_indexed():
+            return self.indexed.forward(x_input, tensor_view)
+        return self.forward_of_rows(x_input, tensor_view)
+
+    def forward_of_rows(
+        self, x_input: Tensor, tensor_view: tuple[int, ...] | None = None
+    ) -> Tensor:
+        """Return what `forward` returns of inputs that are no images."""
         if OPEN_PASSES and not torch.compiler.is_compiling() and is_in_pass():
             with call_in_pass(self):
-                return TileWithPeriphery.forward(self, x_input, tensor_view)
+                return self.forward_of_rows(x_input, tensor_view)
         if tensor_view is not None:
             check_output_view(tensor_view, self.out_size, x_input, self.in_trans, self.out_trans)
         if self._is_torch_code:
@@ -259,6 +272,7 @@ class TileWithPeriphery(TileModule):
 
     def _direct_forward(self, x: Tensor) -> Tensor:
         is_test = not self.training
+        used = self.in_use(is_test)
         if self.input_processing.is_on():
             x = self.input_processing.enter(x, not is_test)
         factors, parameters = self.output_factors(is_test), self._parameters
@@ -267,7 +281,7 @@ class TileWithPeriphery(TileModule):
             factors = (alpha,) if factors is None else (*factors, alpha)
         raw: Any = self.tile
         output: Tensor = raw.kernels.forward(
-            x, self.bias_input(), is_test, self.in_use(is_test), False, factors, parameters["bias"]
+            x, self.bias_input(), is_test, used, False, factors, parameters["bias"]
         )[0]
         return output
 
@@ -287,12 +301,9 @@ class TileWithPeriphery(TileModule):
         if parameters["out_scaling_alpha"] is not None:
             output = self.scales.apply_out_scaling(output, tensor_view)
         if bias is not None:
-            if tensor_view is not None:
-                output = output + bias.view(tensor_view)
-            elif self.out_trans:
-                output = output + bias.view(self.get_tensor_view(output.dim()))
-            else:
-                output = output + bias
+            if tensor_view is None and self.out_trans:
+                tensor_view = self.get_tensor_view(output.dim())
+            output = output + (bias if tensor_view is None else bias.view(tensor_view))
         return output if self.io_dtype is torch.float32 else output.to(self.io_dtype)
 
     def cast_input(self, x: Tensor) -> Tensor:
@@ -324,11 +335,10 @@ class TileWithPeriphery(TileModule):
                 return torch_forward(self, x_input, is_test, ctx)
             x = self.cast_input(x_input)
             rows = to_rows(x, self.in_size, self.in_trans, "x_input")
+            used = self.in_use(is_test)
             seen = self.pre_forward(rows, -1, is_test, ctx)
             factors = None if self.has_custom_hooks else self.output_factors(is_test)
-            y = self.tile.run_forward(
-                seen, self.bias_input(), is_test, self.in_use(is_test), factors=factors
-            )[0]
+            y = self.tile.run_forward(seen, self.bias_input(), is_test, used, factors=factors)[0]
             if self.has_custom_hooks:
                 y = self.post_forward(y, -1, is_test, ctx)
             if x.dim() == 2 and not self._transposed:
@@ -362,11 +372,8 @@ class TileWithPeriphery(TileModule):
             with self.tile.numbered() as call:
                 used = self.in_use(not self.training)
                 back = self.tile.run_backward(scaled, call, not self.training, used)
-                return from_rows(
-                    self.post_backward(back, -1, ctx),
-                    batch_shape(d_input, self.out_trans),
-                    self.in_trans,
-                )
+                back = self.post_backward(back, -1, ctx)
+                return from_rows(back, batch_shape(d_input, self.out_trans), self.in_trans)
 
     def update(self, x_input: Tensor, d_input: Tensor) -> None:
         """Update the weights; on any error nothing is changed.
@@ -526,8 +533,8 @@ class TileWithPeriphery(TileModule):
     def get_pulse_counters(self) -> Tensor:
         """Return how many pulses every crosspoint got, int64 `[2, out_size, x_size]`.
 
-        Index 0 has those down (`x d > 0`), index 1 those up. Coincidences are counted whether or
-        not the weight could follow. The column of an analog bias is the last one.
+        Index 0 has those down, index 1 those up. Coincidences are counted, whatever weights do. The
+        column of an analog bias is the last one.
 
         Raises:
             ConfigError: The device does not count pulses; the message names the field to set.
@@ -543,22 +550,15 @@ class TileWithPeriphery(TileModule):
         """
         self.reset_columns(0, -1, check_probability("reset_prob", reset_prob))
 
-    def set_verbosity_level(self, verbose: int) -> None:
-        """Ignore the level: the core prints nothing.
+    set_verbosity_level = no_ops.set_verbosity_level
+    ensure_shared_weights = no_ops.ensure_shared_weights
+    init_periph_quant_processing = no_ops.init_periph_quant_processing
 
-        Args:
-            verbose: Accepted for compatibility.
-        """
-
-    def ensure_shared_weights(self, shared_weights: Tensor | None = None) -> None:
-        """Do nothing: the weights of the core are the parameter, they cannot come apart.
-
-        Args:
-            shared_weights: Accepted for compatibility.
-        """
-
-    def init_periph_quant_processing(self) -> None:
-        """Do nothing: only quantised tiles have a quantised periphery."""
+    is_indexed = done_by("indexed", IndexedImages.is_indexed)
+    set_indexed = done_by("indexed", IndexedImages.set_indexed)
+    joint_forward_indexed = done_by("indexed", IndexedImages.joint_forward_indexed)
+    backward_indexed = done_by("indexed", IndexedImages.backward_indexed)
+    update_indexed = done_by("indexed", IndexedImages.update_indexed)
 
     init_learned_out_scales = done_by("scales", Scales.init_learned_out_scales)
     init_mapping_scales = done_by("scales", Scales.init_mapping_scales)

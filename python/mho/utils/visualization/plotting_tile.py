@@ -52,11 +52,7 @@ def get_tile_for_plotting(
         CudaError: The tile cannot be moved to CUDA.
     """
     check_count("n_traces", n_traces)
-    if rpu_config.device.flows():
-        raise ConfigError(
-            "device.dw_min: 0 makes steps infinitely fine, so there are no pulses to show; give the"
-            " device a step"
-        )
+    _check_pulses(rpu_config)
     config = copy.deepcopy(rpu_config)
     update = config.update
     update.update_bl_management = update.update_management = False
@@ -122,8 +118,9 @@ def estimate_n_steps(rpu_config: SingleRPUConfig | UnitCellRPUConfig) -> int:
         rpu_config: Configuration.
 
     Raises:
-        ConfigError: The device has no bounds or its granularity is not positive.
+        ConfigError: The device has no bounds, or its steps are infinitely fine.
     """
+    _check_pulses(rpu_config)
     if not isinstance(rpu_config, SingleRPUConfig):
         return DEFAULT_N_STEPS
     device = rpu_config.device
@@ -133,6 +130,14 @@ def estimate_n_steps(rpu_config: SingleRPUConfig | UnitCellRPUConfig) -> int:
     if not granularity > 0:
         raise ConfigError(f"device: its granularity {granularity} is not positive; give n_steps")
     return max(1, round(device.calc_num_states()))
+
+
+def _check_pulses(rpu_config: SingleRPUConfig | UnitCellRPUConfig) -> None:
+    if rpu_config.device.flows():
+        raise ConfigError(
+            "device.dw_min: 0 makes steps infinitely fine, so there are no pulses to show; give the"
+            " device a step"
+        )
 
 
 def plotting_config(

@@ -26,7 +26,16 @@ from mho.inference.converter.wpo.loss import (
     with_converter,
 )
 from mho.inference.converter.wpo.programme import Cube, denormalize
-from mho.simulator.parameters.arguments import check_flag, check_number, check_size
+from mho.simulator.parameters.arguments import (
+    check_flag,
+    check_function,
+    check_index,
+    check_not_negative,
+    check_number,
+    check_probability,
+    check_size,
+)
+from mho.simulator.parameters.finite import all_finite
 from mho.simulator.parameters.signatures import checked
 from mho.simulator.tiles.inference import InferenceRPUConfig
 from mho.threads import set_num_threads
@@ -89,7 +98,9 @@ class WeightProgrammingOptimizer:
             weights: Weights whose distribution counts, any shape, such as those of a model.
             f_lst: Factor of each pair; None is found as well.
             rpu_config: Configuration with noise model and compensation; it is not changed. The
-                weights are not scaled while the programme is looked for.
+                largest weight of the test is that of a tile, `mapping.weight_scaling_omega`, or the
+                given one without scaling: the compensation is measured with noisy products, whose
+                noise is not relative to the weights.
             t_steps: Times of the reads in seconds, all of one weight.
             g_converter_baseline: Programme to compare with, of pairs; its limits are those of the
                 devices.
@@ -116,7 +127,7 @@ class WeightProgrammingOptimizer:
                 "g_converter_baseline: expected a converter to pairs of devices, got"
                 f" {type(g_converter_baseline).__name__}"
             )
-        self.weights = weights
+        self.weights = weights.detach()
         self.f_lst = list(f_lst)
         self.t_steps = list(t_steps)
         self.g_converter_baseline = g_converter_baseline
@@ -148,6 +159,7 @@ class WeightProgrammingOptimizer:
                 raise ArgumentError(f"{name}: is no option of {type(self).__name__}")
             setattr(self, name, value)
         self.rpu_config = _unscaled(rpu_config)
+        self._largest_weight = rpu_config.mapping.weight_scaling_omega
         self.best_loss: float | None = None
         self.loss_baseline: float | None = None
         self._check()
@@ -159,29 +171,41 @@ class WeightProgrammingOptimizer:
             raise ArgumentError(
                 f"t_steps: expected times that are not negative, got {self.t_steps}"
             )
+        if not all_finite(self.weights):
+            raise ArgumentError("weights: values must be finite; found NaN or infinity")
         if self.weights.numel() == 0 or not float(self.weights.abs().max()) > 0.0:
             raise ArgumentError("weights: expected values that are not all zero")
-        sizes = (
-            "test_in_features",
-            "test_out_features",
-            "popsize",
-            "maxiter",
-            "baseline_iterations",
-        )
-        for name in sizes:
+        for name in ("test_in_features", "test_out_features", "baseline_iterations"):
             check_size(name, getattr(self, name))
+        self._check_cube()
+        self._check_search()
+
+    def _check_cube(self) -> None:
         if check_size("nbins", self.nbins) < 2:
             raise ArgumentError(f"nbins: expected at least 2, got {self.nbins}")
-        for name in ("use_max_kw", "disp", "polish"):
-            check_flag(name, getattr(self, name))
-        for name in ("g_err", "loss_margin", "tol", "atol", "recombination", "f_min", "f_max"):
+        check_flag("use_max_kw", self.use_max_kw)
+        check_not_negative("g_err", self.g_err)
+        for name in ("f_min", "f_max"):
             check_number(name, getattr(self, name))
         if not 0.0 < self.f_min <= self.f_max:
             raise ArgumentError(
                 f"f_min, f_max: expected 0 < f_min <= f_max, got {self.f_min} and {self.f_max}"
             )
-        if self.g_err < 0.0:
-            raise ArgumentError(f"g_err: must not be negative, got {self.g_err}")
+
+    def _check_search(self) -> None:
+        # What SciPy checks itself, when the programme to compare with was measured, is left to it.
+        for name in ("popsize", "maxiter"):
+            check_size(name, getattr(self, name))
+        for name in ("disp", "polish"):
+            check_flag(name, getattr(self, name))
+        for name in ("loss_margin", "tol", "atol"):
+            check_number(name, getattr(self, name))
+        check_probability("recombination", self.recombination)
+        check_index("workers", self.workers)
+        if check_index("seed", self.seed) < 0:
+            raise ArgumentError(f"seed: must not be negative, got {self.seed}")
+        if self.callback is not None:
+            check_function("callback", self.callback)
 
     def _cube(self) -> Cube:
         limits: Any = self.g_converter_baseline
@@ -201,6 +225,8 @@ class WeightProgrammingOptimizer:
         with self._seeded():
             shape = (self.test_in_features, self.test_out_features)
             weights = downsample_weight_distribution(self.weights.float(), shape)
+            if self._largest_weight > 0.0:
+                weights = weights * (self._largest_weight / weights.abs().max())
             test_weights = shuffle_weights(weights)
         return Problem(
             cube=self._cube(),
@@ -311,7 +337,8 @@ def _unscaled(rpu_config: InferenceRPUConfig) -> InferenceRPUConfig:
     config = copy.deepcopy(rpu_config)
     mapping = config.mapping
     mapping.weight_scaling_omega = 0.0
-    mapping.weight_scaling_columnwise = mapping.learn_out_scaling = False
+    mapping.weight_scaling_columnwise = False
+    mapping.learn_out_scaling = mapping.out_scaling_columnwise = False
     mapping.max_input_size = mapping.max_output_size = 0
     return config
 

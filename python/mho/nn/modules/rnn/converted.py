@@ -137,7 +137,8 @@ class _Converted(AnalogContainerBase, nn.Module):
         config = SingleRPUConfig() if rpu_config is None else rpu_config
         first: Tensor = next(module.parameters())
         if first.is_meta:
-            return cls(module, config, tile_module_class).train(module.training)
+            converted = cls(module, config, tile_module_class).train(module.training)
+            return converted.to(dtype=first.dtype)
         with weights_follow():
             converted = cls(module, config, tile_module_class).train(module.training)
         with warning_of_clipping(), nobody_sees():

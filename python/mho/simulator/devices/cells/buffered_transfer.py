@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from mho.simulator.devices.cells.checks import require, require_momentum
+from mho.simulator.devices.cells.checks import require, require_momentum, require_write
 from mho.simulator.devices.cells.transfer import TransferCompound, single_pulse_update
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.training import UpdateParameters
@@ -39,4 +39,5 @@ class BufferedTransferCompound(TransferCompound):
         why = f"must be positive, got {self.thres_scale}"
         require(self.thres_scale > 0.0, path, "thres_scale", why)
         require_momentum(self.momentum, path)
+        require_write(self.step, path)
         return params

@@ -1,9 +1,8 @@
 """Checks of values of cells that depend on each other or on the number of devices."""
 
-import warnings
 from collections.abc import Sequence
 
-from mho.exceptions import ConfigError
+from mho.exceptions import ConfigError, warn_caller
 from mho.simulator.devices.crosspoint import CrosspointDevice
 from mho.simulator.parameters.checking import describe, join
 from mho.simulator.parameters.io import IOParameters
@@ -108,6 +107,32 @@ def require_steps(device: CrosspointDevice, path: str) -> None:
         )
 
 
+def require_write(step: float, path: str) -> None:
+    """Refuse writes of no size: transfers would be taken from the buffer and lost.
+
+    Args:
+        step: Size of a write in steps of the target.
+        path: Path of the cell.
+
+    Raises:
+        ConfigError: It is zero.
+    """
+    why = "must not be 0, for nothing would be written; use transfer_every=0 for no transfer"
+    require(step != 0.0, path, "step", why)
+
+
+def warn_once(path: str, why: str) -> None:
+    """Warn of a setting, the first time that it is met.
+
+    Args:
+        path: Path of the field.
+        why: What is the matter and what to do.
+    """
+    if path not in _warned:
+        warn_caller(f"{path}: {why}")
+        _warned.add(path)
+
+
 def warn_of_management(read: IOParameters, path: str) -> None:
     """Warn, once, of noise or bound management that was chosen for reads of single lines.
 
@@ -120,10 +145,7 @@ def warn_of_management(read: IOParameters, path: str) -> None:
     usual = IOParameters()
     for name in ("noise_management", "bound_management"):
         given = getattr(read, name)
-        if given is getattr(usual, name) or given.name == "NONE" or join(path, name) in _warned:
-            continue
-        warnings.warn(
-            f"{join(path, name)}: {given} does not act on reads of columns and rows; use NONE",
-            stacklevel=2,
-        )
-        _warned.add(join(path, name))
+        if given is not getattr(usual, name) and given.name != "NONE":
+            warn_once(
+                join(path, name), f"{given} does not act on reads of columns and rows; use NONE"
+            )

@@ -3,7 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from mho.simulator.devices.cells.checks import require, require_momentum, require_probability
+from mho.simulator.devices.cells.checks import (
+    require,
+    require_momentum,
+    require_probability,
+    require_write,
+)
 from mho.simulator.devices.cells.transfer import TransferCompound, single_pulse_update
 from mho.simulator.devices.pulsed import PulsedDevice
 from mho.simulator.parameters.io import IOParameters
@@ -104,6 +109,7 @@ class ChoppedTransferCompound(TransferCompound):
         for name in ("in_chop_prob", "out_chop_prob", "auto_momentum"):
             require_probability(getattr(self, name), path, name)
         require_momentum(self.momentum, path)
+        require_write(self.step, path)
         return params
 
     def _check_periods(self, path: str) -> None:

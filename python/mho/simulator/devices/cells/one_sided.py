@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from mho.simulator.devices.cells.checks import require
+from mho.simulator.devices.cells.checks import require, warn_once
 from mho.simulator.devices.cells.unit_cell import UnitCell
 from mho.simulator.devices.pulsed import PulsedDevice
+from mho.simulator.parameters.checking import join
 from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_config_class
 from mho.simulator.parameters.training import UpdateParameters
@@ -49,7 +50,19 @@ class OneSidedUnitCell(UnitCell):
         self._check_pair(path)
         why = f"must be 0 (never) or more, got {self.refresh_every}"
         require(self.refresh_every >= 0, path, "refresh_every", why)
+        self._warn_of_refresh(path)
         return params
+
+    def _warn_of_refresh(self, path: str) -> None:
+        """Warn, once, of a refresh that cannot happen, or only where a bound exceeds `w_max`."""
+        usual = OneSidedUnitCell()
+        if self.refresh_every == 0:
+            for name in ("refresh_upper_thres", "refresh_lower_thres"):
+                if getattr(self, name) != getattr(usual, name):
+                    warn_once(join(path, name), "has no effect; set refresh_every")
+        elif self.refresh_upper_thres > 1.0:
+            why = "above 1 only devices whose bound exceeds w_max are ever refreshed, without"
+            warn_once(join(path, "refresh_upper_thres"), f"{why} spread of w_max none; use less")
 
     def _check_pair(self, path: str) -> None:
         name, devices = "unit_cell_devices", self.unit_cell_devices

@@ -74,7 +74,12 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
     moves = True
     planned_names = frozenset({_NOISE_ENTRY})
 
-    ignored_fields: ClassVar[tuple[str, ...]] = ("device", "backward", "update")
+    ignored_fields: ClassVar[tuple[str, ...]] = (
+        "device",
+        "backward",
+        "update",
+        "mapping.weight_scaling_lr_compensation",
+    )
     """Fields of a configuration that no layer reads; the tile around warns where they are set."""
 
     out_noise_values: Tensor | None
@@ -117,6 +122,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         self.weight = nn.Parameter(torch.zeros(d_size, x_size, dtype=dtype))
         self.register_buffer("out_noise_values", None)
         self._out_noise = (0.0, 0.0)
+        self._resting: tuple[tuple[float, float], Tensor] | None = None
         self.set_config(rpu_config)
 
     @classmethod
@@ -200,9 +206,15 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
             return
         values = self.out_noise_values
         if spread <= 0.0:
-            self.out_noise_values = None
-        elif values is not None and spread == old[1] and old[0] > 0.0:
+            # A product that is perfect for a while, such as in a calibration, is of the same chip.
+            kept = self._resting if values is None else (old, values)
+            self._resting, self.out_noise_values = kept if io.is_perfect else None, None
+            return
+        if values is None and self._resting is not None:
+            old, values = self._resting[0], self._resting[1].to(self.weight)
+        if values is not None and spread == old[1] and old[0] > 0.0:
             values.mul_(io.out_noise / old[0]).clamp_(max=torch.finfo(values.dtype).max)
+            self.out_noise_values = values
         else:
             xi = torch.randn(self.d_size, device="cpu")
             drawn = (io.out_noise * (1.0 + spread * xi)).abs()

@@ -1,0 +1,1 @@
+"""Maps of what of a model is analog, and folders that hold whole models."""

@@ -1,0 +1,58 @@
+"""Weights that several modules of a digital model share, and what becomes of them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+from mho.exceptions import warn_caller
+
+UNTIED = "_untied_from"
+"""Attribute of an analog layer: what its weights were tied to, by name of its parameter."""
+
+
+def follow_broken_ties(
+    replaced: Iterable[tuple[nn.Module, nn.Module]], model: nn.Module, warns: bool = True
+) -> None:
+    """Note where a parameter of a replaced layer is still used elsewhere and no longer tied to it.
+
+    Args:
+        replaced: Digital layers that are no longer part of the model, and their replacements.
+        model: Model after the replacement.
+        warns: Whether to warn of each.
+    """
+    remaining = {id(parameter): name for name, parameter in model.named_parameters()}
+    untied: list[nn.Module] = []
+    for layer, new in replaced:
+        for name, parameter in layer._parameters.items():
+            is_kept = new._parameters.get(name) is parameter
+            if parameter is not None and id(parameter) in remaining and not is_kept:
+                source = remaining[id(parameter)]
+                vars(new).setdefault(UNTIED, {})[name] = source
+                untied.append(new)
+                if warns:
+                    warn_caller(
+                        f"{name} of a converted {type(layer).__name__} was tied to {source!r};"
+                        " analog weights are copies, the tie is broken; name the layer in"
+                        " exclude_modules to keep it digital and tied"
+                    )
+    _forget_ties(model, untied)
+
+
+def _forget_ties(model: nn.Module, untied: list[nn.Module]) -> None:
+    """Tell models of Hugging Face that layers are no longer tied.
+
+    They tie again whenever embeddings are resized, a folder is written and on other occasions, by
+    assigning the parameter of the embedding, which an analog layer has no place for.
+    """
+    for part in model.modules():
+        config: Any = getattr(part, "config", None)
+        if not hasattr(part, "tie_weights") or not getattr(config, "tie_word_embeddings", False):
+            continue
+        names = {name for name, below in part.named_modules() if any(below is u for u in untied)}
+        if names:
+            config.tie_word_embeddings = False
+            ties: Any = getattr(part, "all_tied_weights_keys", None)
+            for key in list(ties or ()):
+                if key.rpartition(".")[0] in names:
+                    del ties[key]
