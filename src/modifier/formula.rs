@@ -78,7 +78,9 @@ impl<'a> Formula<'a> {
             ModifierType::MultNormal => Self::Proportional { noise: (noise * size) as f32 },
             ModifierType::Dorefa => {
                 let levels = Levels::new(p.res, p.sto_round);
-                Self::Tangent { levels, scale: (p.dorefa_clip / size.tanh()).abs() as f32 }
+                let scale = (p.dorefa_clip / size.tanh()).abs();
+                // Of weights below 1e-38 it is beyond f32, and infinity times zero is not a number.
+                Self::Tangent { levels, scale: scale.min(f64::from(f32::MAX)) as f32 }
             }
             ModifierType::Poly => {
                 let noise = (noise * size) as f32;

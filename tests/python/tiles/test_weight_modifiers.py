@@ -168,6 +168,11 @@ def test_dorefa(engine: Any) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_dorefa_of_tiny_weights_is_finite(engine: Any) -> None:
+    assert bool(engine(1e-40 * B, type=T.DOREFA, res=0.1).isfinite().all())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_polynomial_noise(engine: Any) -> None:
     a = B.abs() / 0.5
     found = engine(B, type=T.POLY, std_dev=1.0, coeffs=[0.1, 0.2, -0.05])

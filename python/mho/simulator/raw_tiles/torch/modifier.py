@@ -143,7 +143,8 @@ def _discretize_add_normal(weight: Tensor, params: WeightModifierParameter, wmax
 def _dorefa(weight: Tensor, params: WeightModifierParameter, wmax: Tensor) -> Tensor:
     if params.res <= 0.0:
         return weight
-    scale = (params.dorefa_clip / torch.tanh(wmax)).abs()
+    # Of weights below 1e-38 it is beyond the precision, and infinity times zero is not a number.
+    scale = (params.dorefa_clip / torch.tanh(wmax)).abs().clamp(max=torch.finfo(wmax.dtype).max)
     return _rounded(
         torch.tanh(weight) * scale, torch.full_like(wmax, _fraction(params.res)), params
     )
