@@ -282,7 +282,8 @@ def _to_send(member: Member) -> list[Pair]:
     context, tile = member.context, member.context.analog_tile
     if context.use_torch_update or member.rate == 0.0 or not context.is_trained():
         return []
-    pairs = context.pairs()[context.gathered :]
+    # Images of convolutions become patches: another process may not know what they are patches of.
+    pairs = [pair.with_rows() for pair in context.pairs()[context.gathered :]]
     sizes = {
         (v.shape[0 if first else -1], size)
         for pair in pairs
