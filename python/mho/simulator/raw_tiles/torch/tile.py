@@ -1,8 +1,6 @@
 """Raw simulator tile that computes in torch and is differentiable throughout."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
-from math import isinf
 from typing import Any, ClassVar
 
 import torch
@@ -32,7 +30,7 @@ from mho.simulator.parameters.inference import (
     WeightModifierParameter,
     WeightRemapParameter,
 )
-from mho.simulator.parameters.io import BOUNDS, LARGEST, IOParameters
+from mho.simulator.parameters.io import IOParameters
 from mho.simulator.parameters.registry import register_tile_class
 from mho.simulator.parameters.signatures import checked
 from mho.simulator.raw_tiles import weight_limits
@@ -41,6 +39,7 @@ from mho.simulator.raw_tiles.given_values import as_vector, named_values
 from mho.simulator.raw_tiles.modifier import parsed
 from mho.simulator.raw_tiles.rows import check_features, check_tensor
 from mho.simulator.raw_tiles.torch.modifier import modify_weight
+from mho.simulator.raw_tiles.torch.precision import check_numbers
 from mho.simulator.raw_tiles.torch.product import AnalogMVM
 from mho.simulator.state.entries import (
     Entry,
@@ -187,7 +186,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
 
     def check_precision(self, config: Any, dtype: torch.dtype) -> None:
         """Refuse numbers of the product that a precision does not hold; see the base class."""
-        _check_numbers(config.forward, "forward", dtype)
+        check_numbers(config.forward, "forward", dtype)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Assign an attribute; shards of the weights are refused."""
@@ -434,7 +433,7 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         io = self._config.backward
         self.analog_mvm.check_support(io, "backward")
         if not torch.compiler.is_compiling():
-            _check_numbers(io, "backward", self.weight.dtype)
+            check_numbers(io, "backward", self.weight.dtype)
         return self.analog_mvm.matmul(self.weight, d_input, io, trans=True)
 
     def update(
@@ -586,19 +585,3 @@ def _refuse_layout(bias: bool, in_trans: bool, out_trans: bool) -> None:
 
 def _spread(io: IOParameters) -> float:
     return 0.0 if io.is_perfect else io.out_noise_std
-
-
-def _check_numbers(io: IOParameters, path: str, dtype: torch.dtype) -> None:
-    largest = torch.finfo(dtype).max
-    for field in fields(io):
-        value = getattr(io, field.name)
-        # Of fields at their defaults some belong to what torch tiles do not simulate.
-        if not isinstance(value, float) or value == field.default:
-            continue
-        is_bound = field.name in BOUNDS
-        limit = largest if is_bound else min(largest, LARGEST)
-        if abs(value) > limit and not (is_bound and isinf(value)):
-            raise ConfigError(
-                f"{path}.{field.name}: {value:g} is beyond what products in {dtype} have room for;"
-                f" use at most {limit:g}"
-            )
