@@ -1,5 +1,6 @@
 """Noise models and drift compensations of a user: what they may return, and what is said if not."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -244,6 +245,22 @@ def everything_but_config(layer: AnalogLinear) -> dict[str, Any]:
         return everything(layer)
     finally:
         tile.rpu_config.drift_compensation = config
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+def test_failed_drift_leaves_ordered_registries_whole(cls: Any) -> None:
+    """Modules of torch 2.4 keep their tensors in such."""
+    layer = layer_of(cls, noise_model=PCMLikeNoiseModel(), drift_compensation=None)
+    tile: Any = layer.analog_module
+    for module in tile.modules():
+        for name in ("_parameters", "_buffers", "_modules"):
+            vars(module)[name] = OrderedDict(vars(module)[name])
+    names = list(layer.state_dict())
+    tile.rpu_config.drift_compensation = GivenFactor(lambda y: None)
+    with pytest.raises(TileError):
+        layer.drift_analog_weights(10.0)
+    tile.rpu_config.drift_compensation = None
+    assert list(layer.state_dict()) == names
 
 
 def test_own_compensation_is_used() -> None:

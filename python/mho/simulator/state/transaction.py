@@ -1,6 +1,7 @@
 """Calls on tiles that change everything or nothing: what they changed is undone if they raise."""
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -72,8 +73,11 @@ class _Snapshot:
         with ExitStack() as stack:
             stack.enter_context(self._raw.on_host(replaces_all=True))
             for registry, content in self._registries:
-                dict.clear(registry)
-                dict.update(registry, content)
+                # Past the methods of watched buffers, but not past the order of ordered ones, which
+                # torch 2.4 has: they would list some entries no longer.
+                plain: Any = OrderedDict if isinstance(registry, OrderedDict) else dict
+                plain.clear(registry)
+                plain.update(registry, content)
             for value, old in self._values:
                 # What did not change is not written: autograd and mirrors watch for writes.
                 if not _same_bits(_plain(value), old):
