@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from mho.exceptions import warn_caller
 from mho.simulator.parameters.checking import join
 
 _warned: set[tuple[str, str]] = set()
@@ -40,37 +39,6 @@ def warn_of_ineffective(tile_class: str, config: object, ignored: tuple[str, ...
     _warned.update((tile_class, path) for path in changed)
 
 
-_SWITCHES = ("modifier", "clip", "remap")
-"""Fields whose objects do nothing while their `type` is `NONE`."""
-
-
-def warn_of_switched_off(tile_class: str, config: object) -> None:
-    """Warn of values for training that were given, but not switched on; once per class and field.
-
-    Defaults are those of the class of the configuration, so the modifier of a preset may be
-    switched off by its type alone.
-
-    Args:
-        tile_class: Name of the class of the tile.
-        config: Configuration, checked.
-    """
-    cls: Any = type(config)
-    for field, default in _defaults(cls, _SWITCHES):
-        value = getattr(config, field)
-        off = value.type is type(value.type).NONE
-        changed = [
-            path
-            for path in _differing(value, default, field)
-            if off and not path.endswith(".type") and (tile_class, path) not in _warned
-        ]
-        if changed:
-            warn_caller(
-                f"{tile_class}: {', '.join(changed)} without effect, {field}.type is NONE;"
-                f" choose one of {type(value.type).__name__}"
-            )
-        _warned.update((tile_class, path) for path in changed)
-
-
 @cache
 def _defaults(cls: type, ignored: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:
     found = []
@@ -95,7 +63,7 @@ def _value(obj: Any, path: str, missing: Any) -> Any:
 def _differing(value: Any, default: Any, path: str) -> Iterator[str]:
     """Yield where a value differs from a default: in which of its fields, if it has the same."""
     if type(value) is not type(default) or not dataclasses.is_dataclass(value):
-        if value != default:  # lists of a tile are of a class of their own
+        if type(value) is not type(default) or value != default:
             yield path
         return
     for field in dataclasses.fields(value):

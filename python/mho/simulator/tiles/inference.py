@@ -32,7 +32,6 @@ from mho.simulator.raw_tiles.core.tile import AnalogTile as RawTile
 from mho.simulator.raw_tiles.weight_limits import check_remap
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.base import SimulatorTileWrapper
-from mho.simulator.tiles.ineffective import warn_of_switched_off
 from mho.simulator.tiles.io_managed import IOManagedRPUConfig
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.periphery import TileWithPeriphery
@@ -117,7 +116,6 @@ class InferenceTile(TileWithPeriphery):
         shared_weights = check_flag("shared_weights", shared_weights)
         vars(self)["_share_weights"] = shared_weights  # before torch has prepared the module
         super().__init__(out_size, in_size, rpu_config, bias, in_trans, out_trans)
-        warn_of_switched_off(type(self).__name__, self.rpu_config)
 
     def _default_config(self) -> RPUConfigBase:
         return InferenceRPUConfig()

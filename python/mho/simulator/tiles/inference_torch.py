@@ -19,7 +19,7 @@ from mho.simulator.raw_tiles.torch.tile import TorchSimulatorTile
 from mho.simulator.raw_tiles.torch.tile_ir_drop import TorchSimulatorTileIRDropT
 from mho.simulator.tiles.array import TileModuleArray
 from mho.simulator.tiles.base import SimulatorTileWrapper
-from mho.simulator.tiles.ineffective import warn_of_ineffective, warn_of_switched_off
+from mho.simulator.tiles.ineffective import warn_of_ineffective
 from mho.simulator.tiles.inference import InferenceRPUConfig, InferenceTileWithPeriphery
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.periphery import TileWithPeriphery
@@ -97,7 +97,6 @@ class TorchInferenceTile(TileWithPeriphery):
                 "in_trans, out_trans: torch tiles have their features on the last axis"
             )
         super().__init__(out_size, in_size, rpu_config, bias)
-        warn_of_switched_off(type(self).__name__, self.rpu_config)
 
     def _default_config(self) -> RPUConfigBase:
         return TorchInferenceRPUConfig()
