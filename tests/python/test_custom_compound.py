@@ -308,6 +308,7 @@ def test_layers_learn(digital: bool) -> None:
     assert step(layer, 400) < 0.3 * first
 
 
+@pytest.mark.slow
 def test_arrays_of_tiles() -> None:
     torch.manual_seed(0)
     given = trained()

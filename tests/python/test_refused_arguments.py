@@ -49,7 +49,7 @@ from mho.inference.compensation.drift import (
     PerColumnDriftCompensation,
 )
 from mho.inference.converter.wpo.programme import Cube
-from mho.nn import AnalogLinear, AnalogLSTMCell, AnalogSequential
+from mho.nn import AnalogLinear, AnalogLSTMCell, AnalogSequential, analog_map
 from mho.optim import AnalogAdam, AnalogOptimizer, AnalogSGD
 from mho.optim.context import AnalogContext
 from mho.simulator.configs import (
@@ -220,6 +220,8 @@ VALID: dict[str, Callable[[], Any]] = {
     "org_model": lambda: nn.BatchNorm2d(2),
     "n_bits": lambda: 4,
     "cls": lambda: SymmetricUniformQuantizer,
+    "rules": dict,
+    "analog_map": lambda: analog_map(model()),
 }
 # Arguments with a default that makes a call slow.
 QUICK = {"n_steps": 20, "n_loops": 1, "n_pulses": 20, "max_iter": 1}
@@ -227,16 +229,23 @@ QUICK = {"n_steps": 20, "n_loops": 1, "n_pulses": 20, "max_iter": 1}
 # They get names of operations from torch, or what tiles and optimizers have checked.
 INTERNAL = {
     "raise_if_readonly_write_target", "raise_readonly_error", "is_inplace_operation",
-    "be_stepped_by", "store", "scale_errors", "connect", "create", "follow", "check", "plan",
+    "be_stepped_by", "hold_gathered",
+    "store", "scale_errors", "connect", "create", "follow", "check", "plan",
     "check_entries", "product", "run_forward", "run_backward", "run_update", "run_modifier",
     "to_wire",
     "enter_range", "check_edit", "check_precision",
     "compatible_with", "loss_fxn", "stop_criterion",
 }  # fmt: skip
+# They read and write files, and have tests of their own with broken ones.
+FILES = {
+    "load_aihwkit_optimizer_state", "load_aihwkit_state_dict", "load_analog", "load_checkpoint",
+    "read_rpu_configs", "save_analog",
+}  # fmt: skip
 # Abstract, made by what stands above, or those of torch with own names.
 NO_CONSTRUCTORS = {
     "TileModule", "TileWithPeriphery", "AnalogFunction", "InputRangeForward", "UniformQuantize",
     "AnalogTile", "FloatingPointTile", "ContextTile", "Pair", "Backend", "ReportEntry",
+    "ImportReport",
     "ThreadTeam", "TransferTrace", "ConvertedGRU", "ConvertedGRUCell", "ConvertedLSTM",
     "ConvertedLSTMCell", "ConvertedRNN", "ConvertedRNNCell", "ModularRNN", "LSTMState",
     "QuantConv2d", "QuantEmbedding", "QuantLayerNorm", "QuantLinear",
@@ -271,7 +280,9 @@ def is_plain_class(value: Any) -> bool:
     )
 
 
-FUNCTIONS = public(lambda value: isinstance(value, FunctionType) and value.__name__ not in INTERNAL)
+FUNCTIONS = public(
+    lambda value: isinstance(value, FunctionType) and value.__name__ not in INTERNAL | FILES
+)
 CLASSES = public(is_plain_class)
 
 

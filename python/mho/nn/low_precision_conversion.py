@@ -23,6 +23,7 @@ from mho.nn.low_precision_modules.conversion_utils import (
 from mho.nn.low_precision_modules.quantization_states import enable_quant_states
 from mho.nn.low_precision_modules.quantized_input_module import QuantizedInputModule
 from mho.nn.modules.base import AnalogLayerBase
+from mho.simulator.digital_low_precision.base_quantized_classes import QuantizedModule
 from mho.simulator.digital_low_precision.config_utils import convert_configs_to_kwargs_dict
 from mho.simulator.parameters.quantization import QuantizationMap, QuantizedModuleConfig
 from mho.simulator.parameters.signatures import checked
@@ -76,7 +77,8 @@ def convert_to_quantized(model: nn.Module, quantization_map: QuantizationMap) ->
             " name or its very class; append_default_conversions(quantization_map) adds Linear,"
             " Conv2d, LayerNorm and Embedding with its default_qconfig"
         )
-    enable_quant_states(converted)
+    elif any(isinstance(module, QuantizedModule) for module in converted.modules()):
+        enable_quant_states(converted)
     return converted
 
 

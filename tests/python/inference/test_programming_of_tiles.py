@@ -353,10 +353,15 @@ def test_own_drift_parameters_are_saved(shape: list[int]) -> None:
         assert torch.equal(mine, theirs)
 
 
-@pytest.mark.parametrize(("shape", "whole"), [([2, 4, 6], False), ([4, 6], True)])
-def test_drift_parameters_that_no_state_can_have(shape: list[int], whole: bool) -> None:
+def test_drift_parameters_of_another_shape_are_refused() -> None:
+    tile = tile_of(InferenceRPUConfig, OwnParameters([2, 4, 6]), None, torch.rand(4, 6) - 0.5)
+    with pytest.raises(TileError, match="must return one value per device"):
+        tile.program_weights()
+
+
+def test_drift_parameters_that_no_state_can_have() -> None:
     """They are found when the state is saved, not when it is loaded."""
-    model = OwnParameters(shape, whole)
+    model = OwnParameters([4, 6], True)
     tile = tile_of(InferenceRPUConfig, model, None, torch.rand(4, 6) - 0.5)
     tile.program_weights()
     with pytest.raises(TileError, match=r"drift_noise_parameters\.0: a state has floating-point"):

@@ -205,7 +205,7 @@ def test_models_that_are_analog_already() -> None:
     found = analog_map(net)
     assert structure(convert_by_map(copy.deepcopy(net), found)) == structure(net)
     other = AnalogSequential(AnalogLinearMapped(2, 2, rpu_config=config), nn.ReLU())
-    with pytest.raises(StateError, match=r"'0' is a .*AnalogLinear, but a .*AnalogLinearMapped"):
+    with pytest.raises(StateError, match=r"'0' is .*AnalogLinear, but .*AnalogLinearMapped"):
         convert_by_map(other, found)
 
 

@@ -33,6 +33,7 @@ def layer(request: pytest.FixtureRequest) -> AnalogLinear:
     return AnalogLinear(6, 3, rpu_config=CONFIGS[request.param]())
 
 
+@pytest.mark.slow
 def test_every_method_of_tensors() -> None:
     """None of them ends the process or reads memory that is not there."""
     worker = Path(__file__).with_name("layer_weight_worker.py")

@@ -48,7 +48,7 @@ from mho.simulator.parameters.enums import (
     WeightRemapType,
 )
 from mho.simulator.presets import web
-from mho.simulator.tiles import array
+from mho.simulator.tiles import array, ineffective
 
 M, B, N = WeightModifierType, BoundManagementType, NoiseManagementType
 CORE, TORCH = InferenceRPUConfig, TorchInferenceRPUConfig
@@ -412,7 +412,10 @@ def test_presets_are_silent() -> None:
     assert list(idle.idle_fields(config)) == []
 
 
-def test_learning_rates_of_torch_tiles_are_not_compensated() -> None:
+def test_learning_rates_of_torch_tiles_are_not_compensated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ineffective, "_warned", set())
     config = made(TORCH, {"mapping.weight_scaling_lr_compensation": True})
     with pytest.warns(UserWarning, match=r"no use for mapping\.weight_scaling_lr_compensation;"):
         config.create_tile(2, 3)

@@ -181,7 +181,7 @@ def test_pairs_keep_their_order() -> None:
     for i, bias in enumerate((1.0, 1.0, 0.5, 1.0)):
         context.store(torch.full((1, 5), float(i)), torch.zeros(1, 3), bias)
     runs = [
-        [(float(x[0, 0]), bias) for x, _, bias in run] for run in grouped_pairs(context.pairs())
+        [(float(pair.x[0, 0]), pair.bias) for pair in run] for run in grouped_pairs(context.pairs())
     ]
     assert runs == [[(0.0, 1.0), (1.0, 1.0)], [(2.0, 0.5)], [(3.0, 1.0)]]
     optimizer.zero_grad()

@@ -219,7 +219,7 @@ class AnalogMultiheadAttention(AnalogContainerBase, nn.Module):
         for name, layer in zip(PROJECTIONS, layers, strict=True):
             if not isinstance(layer, nn.Linear):
                 raise ArgumentError(
-                    f"module: {name} is a {type(layer).__name__}, and torch's module has room for"
+                    f"module: {name} is {type(layer).__name__}, and torch's module has room for"
                     " the weights of a linear layer only; merge or unload adapters first"
                 )
         values = [_values(layer, realistic) for layer in layers]

@@ -47,7 +47,7 @@ class ConvertedConv1D(AnalogLinear):
         """
         names = [f"{base.__module__}.{base.__qualname__}" for base in type(module).__mro__]
         if f"{_MODULE}.{_NAME}" not in names:
-            raise ArgumentError(f"module: must be a {_NAME} of {_MODULE}, got {module!r}")
+            raise ArgumentError(f"module: expected {_NAME} of {_MODULE}, got {module!r}")
         # A linear layer with a view of the weights.
         rows, columns = module.weight.shape
         linear = nn.Linear(rows, columns, device="meta").train(module.training)

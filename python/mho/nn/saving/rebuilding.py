@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from mho.exceptions import AihwkitException, StateError
+from mho.exceptions import AihwkitException, ArgumentError, StateError
 from mho.nn.conversion_table import ANALOG_CLASSES
 from mho.nn.copying import copy_around, own_parameters
 from mho.nn.fused_paths import follow_fused_paths
@@ -124,8 +124,12 @@ def classes_for(model: nn.Module, found: AnalogMap, given: Collection[type]) -> 
         Classes by the names that the map has for them.
 
     Raises:
+        ArgumentError: One of the given classes is none.
         StateError: A class is not known, or the map is that of another model.
     """
+    for cls in given:
+        if not isinstance(cls, type):
+            raise ArgumentError(f"analog_classes: expected classes, got {cls!r} among them")
     known = {class_name(cls): cls for cls in (*ANALOG_CLASSES, AnalogWrapper, *given)}
     opened = {name for name, cls in found.containers.items() if opens(known.get(cls))}
     _check_names(model, found, opened)
@@ -136,8 +140,7 @@ def classes_for(model: nn.Module, found: AnalogMap, given: Collection[type]) -> 
         if isinstance(module, AnalogLayerBase) and name in found.layers:
             if class_name(type(module)) != wanted:
                 raise StateError(
-                    f"analog map: {name!r} is a {wanted}, but a {class_name(type(module))} in the"
-                    " model"
+                    f"analog map: {name!r} is {wanted}, but {class_name(type(module))} in the model"
                 )
             continue
         cls: Any = known.get(wanted)

@@ -98,7 +98,7 @@ def _check(name: str, value: Any) -> None:
         raise ArgumentError(f"model: {name!r} is on the meta device and has no values")
     if type(value) not in _PLAIN or value.layout is not torch.strided or not can_hold(value):
         raise ArgumentError(
-            f"model: {name!r} is a {type(value).__name__} of {value.dtype}, {value.layout}; only"
+            f"model: {name!r} is {type(value).__name__} of {value.dtype}, {value.layout}; only"
             " plain, dense tensors can be saved (gather shards first, dequantise weights)"
         )
 
