@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::share::is_helper;
+use super::place::is_helper;
 use crate::error::{Error, Result};
 
 /// Asks whether the current call should stop. Set once by an embedder; called between row blocks

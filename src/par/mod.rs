@@ -5,6 +5,7 @@
 //! | [`team`] | what runs a piece of code in several threads |
 //! | `pool` | rayon: the pool that the caller is in, or one of our own |
 //! | [`current`] | which team it is: that of the embedder, or `pool`; how many threads |
+//! | `place` | whose work a thread does |
 //! | `share` | pieces of work, taken by whoever is free |
 //! | [`interrupt`] | asking whether a long call should stop |
 //!
@@ -13,6 +14,7 @@
 
 pub mod current;
 pub mod interrupt;
+mod place;
 mod pool;
 mod share;
 pub mod team;

@@ -1,7 +1,6 @@
 //! Pieces of work, taken by whichever thread is free.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,6 +9,7 @@ use std::time::Instant;
 
 use super::current;
 use super::interrupt::{BETWEEN_CHECKS, check_interrupt};
+use super::place::{PLACE, Place};
 use crate::error::{Error, Result};
 
 /// Number of threads that some work is worth.
@@ -82,26 +82,6 @@ impl Par {
         }
         Ok(())
     }
-}
-
-/// Where a thread is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// In no work that is shared.
-    Outside,
-    /// In work that it shares with others.
-    Caller,
-    /// In work of another thread.
-    Helper,
-}
-
-thread_local! {
-    static PLACE: Cell<Place> = const { Cell::new(Place::Outside) };
-}
-
-/// Whether the current thread does the work of another, whose business it is to ask whether to stop.
-pub(super) fn is_helper() -> bool {
-    PLACE.get() == Place::Helper
 }
 
 /// Why no more pieces are taken.

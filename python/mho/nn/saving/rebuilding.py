@@ -127,9 +127,9 @@ def classes_for(model: nn.Module, found: AnalogMap, given: Collection[type]) -> 
         ArgumentError: One of the given classes is none.
         StateError: A class is not known, or the map is that of another model.
     """
-    for cls in given:
-        if not isinstance(cls, type):
-            raise ArgumentError(f"analog_classes: expected classes, got {cls!r} among them")
+    for other in given:
+        if not isinstance(other, type):
+            raise ArgumentError(f"analog_classes: expected classes, got {other!r} among them")
     known = {class_name(cls): cls for cls in (*ANALOG_CLASSES, AnalogWrapper, *given)}
     opened = {name for name, cls in found.containers.items() if opens(known.get(cls))}
     _check_names(model, found, opened)
