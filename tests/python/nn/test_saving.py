@@ -352,7 +352,7 @@ def test_what_cannot_be_saved_is_refused_before_anything_is_written(tmp_path: Pa
         (nn.Sequential(Extra(2, 2)), r"'0._extra_state' of its state is .*, no tensor"),
         (empty, r"'weight' is on the meta device"),
         (with_buffer(torch.eye(2).to_sparse()), r"'extra' is Tensor of .*sparse_coo"),
-        (with_buffer(torch.zeros(2, dtype=torch.complex128)), r"'extra' is a .*complex128"),
+        (with_buffer(torch.zeros(2, dtype=torch.complex128)), r"'extra' is .*complex128"),
     ):
         with pytest.raises(ArgumentError, match=message):
             save_analog(model, folder)
