@@ -472,7 +472,11 @@ impl<'a> Host<'a, '_> {
             let Some(chi) = parts[chi][*row].take() else { break };
             let mut leaves = memory::room(write.leaves.len())?;
             for leaf in &write.leaves {
-                leaves.extend(parts[writer.matrix(*leaf)][*row].take().map(|rows| (*leaf, rows)));
+                let Some(rows) = parts[writer.matrix(*leaf)][*row].take() else {
+                    let why = "two devices of a cell have one matrix".to_owned();
+                    return Err(Error::State { why });
+                };
+                leaves.push((*leaf, rows));
             }
             tasks.push(RowTask { chi, leaves, row: *row, write, is_written: false });
             left = rest;
