@@ -138,6 +138,22 @@ def field_names(cls: type) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(cls))
 
 
+@cache
+def default_values(cls: Any) -> Mapping[str, Any]:
+    """Return the defaults of the fields of a dataclass that have one, by name; not to be changed.
+
+    Args:
+        cls: Dataclass.
+    """
+    found = {}
+    for field in dataclasses.fields(cls):
+        if field.default_factory is not dataclasses.MISSING:
+            found[field.name] = field.default_factory()
+        elif field.default is not dataclasses.MISSING:
+            found[field.name] = field.default
+    return found
+
+
 def _evaluated(cls: type) -> dict[str, Any]:
     try:
         return typing.get_type_hints(cls)

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from mho.exceptions import warn_caller
-from mho.simulator.parameters.checking import join
+from mho.simulator.parameters.checking import default_values, join
 from mho.simulator.parameters.enums import (
     AnalogMVType,
     BoundManagementType,
@@ -266,7 +266,7 @@ def idle_fields(config: object) -> Iterator[tuple[str, str]]:
         config: Configuration of a tile, checked.
     """
     cls: Any = type(config)
-    defaults = _defaults(cls)
+    defaults = default_values(cls)
     yield from _time_steps(getattr(config, "forward", None), defaults.get("forward"))
     for name in _PARTS:
         if (part := getattr(config, name, None)) is not None:
@@ -285,9 +285,9 @@ def _time_steps(forward: Any, usual: Any) -> Iterator[tuple[str, str]]:
     if isinstance(usual, IOParametersIRDropT):
         names, needs = {"ir_drop_g_ratio"}, "the voltage loss of InferenceRPUConfig"
     else:
-        names = set(_defaults(IOParametersIRDropT)) - set(_defaults(IOParameters))
+        names = set(default_values(IOParametersIRDropT)) - set(default_values(IOParameters))
         needs = "TorchInferenceRPUConfigIRDropT"
-    for name, value in _defaults(IOParametersIRDropT).items():
+    for name, value in default_values(IOParametersIRDropT).items():
         if name in names and getattr(forward, name) != value:
             yield join("forward", name), needs
 
@@ -296,7 +296,7 @@ def _idle_of_part(part: Any, default: Any, path: str) -> Iterator[tuple[str, str
     cls: Any = type(part)
     if getattr(part, "is_perfect", False) or getattr(part, "mv_type", None) is AnalogMVType.IDEAL:
         return
-    usual = vars(default) if type(default) is cls else _defaults(cls)
+    usual = vars(default) if type(default) is cls else default_values(cls)
     seen = set()
     for rule in _rules_of(cls):
         if rule.acts(part):
@@ -313,14 +313,3 @@ def _idle_of_part(part: Any, default: Any, path: str) -> Iterator[tuple[str, str
 @cache
 def _rules_of(cls: type) -> tuple[Rule, ...]:
     return tuple(rule for base in cls.__mro__ for rule in RULES.get(base, ()))
-
-
-@cache
-def _defaults(cls: Any) -> dict[str, Any]:
-    found = {}
-    for field in dataclasses.fields(cls):
-        if field.default_factory is not dataclasses.MISSING:
-            found[field.name] = field.default_factory()
-        elif field.default is not dataclasses.MISSING:
-            found[field.name] = field.default
-    return found

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from mho.simulator.parameters.checking import join
+from mho.simulator.parameters.checking import default_values, join
 
 _warned: set[tuple[str, str]] = set()
 
@@ -42,15 +42,11 @@ def warn_of_ineffective(tile_class: str, config: object, ignored: tuple[str, ...
 @cache
 def _defaults(cls: type, ignored: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:
     found = []
+    values = default_values(cls)
     for path in ignored:
-        name, *rest = path.split(".")
-        field = {f.name: f for f in dataclasses.fields(cls)}.get(name)
-        if field is None:
-            continue
-        if field.default_factory is not dataclasses.MISSING:
-            found.append((path, _value(field.default_factory(), ".".join(rest), None)))
-        elif field.default is not dataclasses.MISSING:
-            found.append((path, _value(field.default, ".".join(rest), None)))
+        name, _, rest = path.partition(".")
+        if name in values:
+            found.append((path, _value(values[name], rest, None)))
     return tuple(found)
 
 
