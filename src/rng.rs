@@ -270,8 +270,32 @@ impl Draw {
     pub(crate) fn fill_normal_from(&self, first: usize, row: u32, block: u32, out: &mut [f32]) {
         let first = first / CHUNK;
         for (chunk, part) in out.chunks_mut(CHUNK).enumerate() {
-            let normals = normal_lanes(&self.lanes(((first + chunk) * LANES) as u32, row, block));
-            spread(&normals, part, |value| value);
+            let lanes = self.lanes(((first + chunk) * LANES) as u32, row, block);
+            if part.len() > 2 * LANES {
+                spread(&normal_lanes(&lanes), part, |value| value);
+            } else {
+                // Half of a chunk needs one of the two pairs of words.
+                spread(&normal_pair(&lanes, 0), part, |value| value);
+            }
+        }
+    }
+
+    /// Fills rows of at most [`LANES`] columns with the standard normal draws of columns `0 ..`, as
+    /// many rows of `width` as `rows` has: those that [`fill_normal`](Self::fill_normal) gives one by
+    /// one, of which each would throw away most of its evaluations.
+    #[inline(always)]
+    pub(crate) fn fill_normal_rows(&self, rows: &[u32], block: u32, width: usize, out: &mut [f32]) {
+        let together = LANES / width;
+        for (rows, out) in rows.chunks(together).zip(out.chunks_mut(together * width)) {
+            let (mut columns, mut numbers) = ([UNUSED; LANES], [0; LANES]);
+            for (at, row) in rows.iter().enumerate() {
+                for column in 0..width {
+                    columns[at * width + column] = column as u32;
+                    numbers[at * width + column] = *row;
+                }
+            }
+            let [first, _] = normal_pair(&self.lanes_at(columns, numbers, block), 0);
+            out.copy_from_slice(&first[..out.len()]);
         }
     }
 }
@@ -286,7 +310,11 @@ fn put(lanes: &mut Lanes, lane: usize, words: [u32; 4]) {
 
 /// Writes word `k` of lane `l` to position `16 k + l`, through `map`.
 #[inline(always)]
-fn spread<T: Copy, U>(lanes: &[[T; LANES]; 4], out: &mut [U], map: impl Fn(T) -> U) {
+fn spread<T: Copy, U, const WORDS: usize>(
+    lanes: &[[T; LANES]; WORDS],
+    out: &mut [U],
+    map: impl Fn(T) -> U,
+) {
     for (values, part) in lanes.iter().zip(out.chunks_mut(LANES)) {
         if let Ok(part) = <&mut [U; LANES]>::try_from(&mut *part) {
             for lane in 0..LANES {
@@ -311,13 +339,18 @@ pub fn to_uniform(word: u32) -> f32 {
 #[must_use]
 #[inline(always)]
 pub fn normal_lanes(words: &Lanes) -> [[f32; LANES]; 4] {
-    let mut out = [[0.0f32; LANES]; 4];
-    for pair in 0..2 {
-        for lane in 0..LANES {
-            let (a, b) = box_muller(words[2 * pair][lane], words[2 * pair + 1][lane]);
-            out[2 * pair][lane] = a;
-            out[2 * pair + 1][lane] = b;
-        }
+    let [[a, b], [c, d]] = [normal_pair(words, 0), normal_pair(words, 1)];
+    [a, b, c, d]
+}
+
+/// The standard normals of one of the two pairs of words.
+#[inline(always)]
+fn normal_pair(words: &Lanes, pair: usize) -> [[f32; LANES]; 2] {
+    let mut out = [[0.0f32; LANES]; 2];
+    for lane in 0..LANES {
+        let (a, b) = box_muller(words[2 * pair][lane], words[2 * pair + 1][lane]);
+        out[0][lane] = a;
+        out[1][lane] = b;
     }
     out
 }
@@ -538,10 +571,32 @@ mod tests {
         draw.fill_words(5, 3, &mut words);
         draw.fill_uniform(5, 3, &mut uniform);
         draw.fill_normal(5, 3, &mut normal);
+        for len in [1, 16, 31, 32, 33] {
+            let mut short = vec![0.0; len];
+            draw.fill_normal(5, 3, &mut short);
+            assert_eq!(short, normal[..len]);
+        }
         for j in 0..133 {
             assert_eq!(words[j as usize], draw.word(j, 5, 3));
             assert_eq!(uniform[j as usize], draw.uniform(j, 5, 3));
             assert_eq!(normal[j as usize], draw.normal(j, 5, 3));
+        }
+    }
+
+    #[test]
+    fn narrow_rows_agree_with_single_draws() {
+        let draw = Key::new(7, 9).stream(Stream::OutputNoise);
+        for width in 1..=LANES {
+            for count in [1, 2, 15, 16, 17, 40] {
+                let rows: Vec<u32> = (0..count).map(|at| 3 * at + 1).collect();
+                let mut normals = vec![0.0; rows.len() * width];
+                draw.fill_normal_rows(&rows, 5, width, &mut normals);
+                for (row, normals) in rows.iter().zip(normals.chunks(width)) {
+                    for (column, normal) in normals.iter().enumerate() {
+                        assert_eq!(*normal, draw.normal(column as u32, *row, 5));
+                    }
+                }
+            }
         }
     }
 

@@ -77,8 +77,8 @@ impl Product<'_> {
     /// The samples with inputs that are not finite, whose outputs are NaN: kernels of graphics
     /// processors may take such values for any other.
     fn strange(&self, samples: usize, given: usize) -> Result<Vec<usize>> {
-        let sample = |at: usize| Sample { given: &self.x[at * given..][..given], bias: self.bias };
-        if (Sample { given: self.x, bias: self.bias }).is_finite() {
+        let sample = |at: usize| Sample::new(&self.x[at * given..][..given], self.bias);
+        if Sample::new(self.x, self.bias).is_finite() {
             return Ok(Vec::new());
         }
         memory::collected((0..samples).filter(|at| !sample(*at).is_finite()).map(Ok))
@@ -94,7 +94,7 @@ impl Product<'_> {
         let mut average = **running;
         let mut scale = |sample: usize| {
             let given = &self.x[sample * given..][..given];
-            mvm.scale.average(&Sample { given, bias: self.bias }, &mut average, self.is_test)
+            mvm.scale.average(&Sample::new(given, self.bias), &mut average, self.is_test)
         };
         let averages = memory::collected((0..samples).map(|at| Ok(scale(at))))?;
         Ok((averages, Some(average)))

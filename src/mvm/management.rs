@@ -1,7 +1,7 @@
 //! Noise management (the scale of an input) and bound management (when to repeat a product).
 
 use super::converter::Converter;
-use super::vector::{is_finite, max, max_abs, sum_negative, sum_positive};
+use super::vector::{max, max_abs, sum_negative, sum_positive};
 use crate::config::{BoundManagement, IoParameters, NoiseManagement};
 use crate::simd::larger;
 
@@ -10,18 +10,26 @@ use crate::simd::larger;
 pub(crate) struct Sample<'a> {
     pub given: &'a [f32],
     pub bias: Option<f32>,
+    /// The largest absolute value, which nearly every product needs; NaN or infinite if a value is.
+    max_abs: f32,
 }
 
-impl Sample<'_> {
+impl<'a> Sample<'a> {
+    #[inline(always)]
+    pub fn new(given: &'a [f32], bias: Option<f32>) -> Self {
+        let max_abs = max_abs(given);
+        let max_abs = match bias {
+            Some(bias) if max_abs.is_finite() && bias.is_finite() => larger(bias.abs(), max_abs),
+            Some(bias) if max_abs.is_finite() => bias,
+            _ => max_abs,
+        };
+        Self { given, bias, max_abs }
+    }
+
     /// Whether every input is finite; the product of another sample is NaN.
     #[inline(always)]
     pub fn is_finite(&self) -> bool {
-        self.bias.is_none_or(f32::is_finite) && is_finite(self.given)
-    }
-
-    #[inline(always)]
-    pub fn max_abs(&self) -> f32 {
-        larger(self.bias.map_or(0.0, f32::abs), max_abs(self.given))
+        self.max_abs.is_finite()
     }
 
     #[inline(always)]
@@ -86,7 +94,7 @@ impl NoiseScale {
     pub fn of(&self, sample: &Sample<'_>, average: f32) -> f32 {
         match self.kind {
             NoiseManagement::None => 1.0,
-            NoiseManagement::AbsMax => self.cap(sample.max_abs()),
+            NoiseManagement::AbsMax => self.cap(sample.max_abs),
             NoiseManagement::Max => self.cap(sample.max()),
             NoiseManagement::Constant if self.threshold > 0.0 => self.threshold,
             NoiseManagement::Constant => 1.0,
@@ -98,7 +106,7 @@ impl NoiseScale {
     /// The scale that keeps the output within its bound for any weights up to the assumed largest.
     #[inline(always)]
     pub fn worst_case(&self, sample: &Sample<'_>) -> f32 {
-        let largest = self.cap(sample.max_abs());
+        let largest = self.cap(sample.max_abs);
         let wanted = sample.one_sided_sum() * self.assumed_wmax / self.out_bound;
         let limit = largest * self.largest_factor;
         // `0 * inf` is NaN and compares false, which leaves the zero of an all-zero input.
@@ -110,11 +118,10 @@ impl NoiseScale {
     /// or non-finite sample does not, so that it cannot spoil the samples after it.
     #[inline(always)]
     pub fn average(&self, sample: &Sample<'_>, running: &mut f32, is_test: bool) -> f32 {
-        let largest = sample.max_abs();
+        let (largest, unset) = (sample.max_abs, *running < 0.0);
         if largest <= 0.0 {
             return 0.0;
         }
-        let unset = *running < 0.0;
         if is_test || !sample.is_finite() {
             return if unset { largest } else { *running };
         }
@@ -206,7 +213,9 @@ mod tests {
         };
         let input = Converter::new(io.inp_res, io.inp_bound, false);
         let scale = NoiseScale::new(&io, &input, &input);
-        let sample = |given| Sample { given, bias: None };
+        fn sample(given: &[f32]) -> Sample<'_> {
+            Sample::new(given, None)
+        }
         let mut running = -1.0;
         assert_eq!(scale.average(&sample(&[0.0, 0.0]), &mut running, false), 0.0);
         assert_eq!(scale.average(&sample(&[-2.0]), &mut running, true), 2.0);

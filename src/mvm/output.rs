@@ -18,11 +18,10 @@ pub(crate) struct Output {
     pub asymmetry: f32,
 }
 
-/// Draws of one conversion: their streams and their position.
+/// Draws of the rounding of one conversion: their stream and their position.
 #[derive(Clone, Copy)]
-pub(crate) struct OutputDraws {
+pub(crate) struct RoundDraws {
     pub round: Draw,
-    pub noise: Draw,
     pub row: u32,
     pub block: u32,
 }
@@ -38,14 +37,21 @@ impl Output {
         }
     }
 
+    /// Whether there is noise.
+    pub fn is_noisy(&self) -> bool {
+        self.line_noise || self.noise != 0.0
+    }
+
     /// Converts one row in place and clips it. Returns whether a value was above the bound, or below
-    /// the negative one where `test_negative` is set. `buffer` is as long as the row.
+    /// the negative one where `test_negative` is set. `normals` are those of the noise, none without it;
+    /// `buffer` is as long as the row.
     #[inline(always)]
     pub fn convert(
         &self,
         z: &mut [f32],
         lines: &Lines<'_>,
-        draws: &OutputDraws,
+        normals: &[f32],
+        draws: &RoundDraws,
         test_negative: bool,
         buffer: &mut [f32],
     ) -> bool {
@@ -58,21 +64,19 @@ impl Output {
         if self.asymmetry != 0.0 {
             scale_negative(z, self.asymmetry);
         }
-        self.add_noise(z, lines, draws, buffer);
+        self.add_noise(z, lines, normals);
         self.adc.round(z, &draws.round, draws.row, draws.block, buffer);
         self.adc.clips() && self.test_and_clip(z, test_negative)
     }
 
     #[inline(always)]
-    fn add_noise(&self, z: &mut [f32], lines: &Lines<'_>, draws: &OutputDraws, buffer: &mut [f32]) {
+    fn add_noise(&self, z: &mut [f32], lines: &Lines<'_>, normals: &[f32]) {
         if self.line_noise {
-            draws.noise.fill_normal(draws.row, draws.block, buffer);
-            for ((value, sigma), xi) in z.iter_mut().zip(lines.out_noise_values).zip(buffer) {
+            for ((value, sigma), xi) in z.iter_mut().zip(lines.out_noise_values).zip(normals) {
                 *value = sigma.mul_add(*xi, *value);
             }
         } else if self.noise != 0.0 {
-            draws.noise.fill_normal(draws.row, draws.block, buffer);
-            for (value, xi) in z.iter_mut().zip(buffer) {
+            for (value, xi) in z.iter_mut().zip(normals) {
                 *value = self.noise.mul_add(*xi, *value);
             }
         }

@@ -7,8 +7,9 @@ use super::inputs::Inputs;
 use super::management::Sample;
 use super::product::product;
 use super::request::{Request, Sizes};
+use super::samples::Samples;
 use super::spec::Mvm;
-use super::stages::{Finish, Samples};
+use super::stages::Finish;
 use super::workspace::{Repeated, Workspace};
 use crate::error::Result;
 use crate::par::{self, Par};
@@ -64,7 +65,7 @@ impl Mvm {
             let mut source = x.source(buffer);
             for (sample, scale) in averages.iter_mut().enumerate() {
                 let given = source.row(sample);
-                *scale = self.scale.average(&Sample { given, bias }, &mut average, is_test);
+                *scale = self.scale.average(&Sample::new(given, bias), &mut average, is_test);
             }
             Ok(average)
         })
@@ -100,7 +101,7 @@ impl Mvm {
         for (sample, y) in y.chunks_exact_mut(sizes.n_out).enumerate() {
             // Every sum with such an input is infinite or NaN, so one tells.
             let given = &x[sample * sizes.given..][..sizes.given];
-            if !y[0].is_finite() && !(Sample { given, bias }).is_finite() {
+            if !y[0].is_finite() && !Sample::new(given, bias).is_finite() {
                 y.fill(f32::NAN);
             }
         }

@@ -8,9 +8,11 @@ use super::direction::Direction;
 use super::input::InputDraws;
 use super::management::Sample;
 use super::matrix::Matrix;
-use super::output::OutputDraws;
+use super::normals::Normals;
+use super::output::RoundDraws;
 use super::product::product;
 use super::rows::{MANY, RowsMut, for_each};
+use super::samples::Samples;
 use super::spec::Reads;
 use super::workspace::Workspace;
 use crate::error::Result;
@@ -18,26 +20,6 @@ use crate::par::Par;
 use crate::rng::Stream;
 use crate::scratch;
 use crate::simd;
-
-/// Which samples a pass computes.
-#[derive(Clone, Copy)]
-pub(super) enum Samples<'a> {
-    /// Consecutive samples from this one.
-    From(usize),
-    /// The listed ones.
-    Listed(&'a [u64]),
-}
-
-impl Samples<'_> {
-    /// Number of the sample in row `row`.
-    #[inline(always)]
-    fn at(&self, row: usize) -> usize {
-        match self {
-            Self::From(first) => first + row,
-            Self::Listed(list) => list[row] as usize,
-        }
-    }
-}
 
 /// What becomes of the converted outputs.
 pub(super) enum Finish<'a> {
@@ -133,7 +115,7 @@ impl Call<'_> {
                         let outs = prepared.data.chunks_exact_mut(n_in);
                         for ((row, out), scale) in rows.zip(outs).zip(scales.data) {
                             let number = pass.samples.at(row);
-                            let sample = Sample { given: source.row(number), bias: self.bias };
+                            let sample = Sample::new(source.row(number), self.bias);
                             *scale = self.inverse_scale(number, &sample, pass.number);
                             if *scale < 0.0 {
                                 out.fill(0.0);
@@ -291,7 +273,7 @@ impl Call<'_> {
         z: &mut [f32],
         finish: Finish<'_>,
     ) -> Result<()> {
-        let n_out = self.sizes.n_out;
+        let (n_out, output) = (self.sizes.n_out, &self.mvm.output);
         let (round, noise) = (self.draw(Stream::OutputRound), self.draw(Stream::OutputNoise));
         let test_negative = self.mvm.repeats.test_negative;
         let rows = z.len() / n_out;
@@ -305,18 +287,22 @@ impl Call<'_> {
         let rows = (0..rows, (RowsMut::new(z, n_out), failed), mask);
         for_each(pass.par, MANY, rows, &|(rows, (z, failed), mut mask)| {
             let first = rows.start;
-            scratch::floats(n_out, |buffer| {
+            let drawn = if output.is_noisy() { Normals::buffer_len(n_out) } else { 0 };
+            scratch::floats(n_out + drawn, |buffer| {
+                let (buffer, drawn) = buffer.split_at_mut(n_out);
+                let block = sign.block(pass.number);
+                let mut normals = Normals::new(noise, block, pass.samples, &rows, drawn, n_out);
                 simd::vectors(
                     #[inline(always)]
                     || {
                         let outs = z.data.chunks_exact_mut(n_out).zip(failed.data);
                         for (row, (z, failed)) in rows.zip(outs) {
-                            let (number, block) =
-                                (pass.samples.at(row) as u32, sign.block(pass.number));
-                            let draws = OutputDraws { round, noise, row: number, block };
-                            let output = &self.mvm.output;
+                            let draws =
+                                RoundDraws { round, row: pass.samples.at(row) as u32, block };
+                            let normals = if output.is_noisy() { normals.row(row) } else { &[] };
+                            let lines = &self.lines;
                             let clipped =
-                                output.convert(z, &self.lines, &draws, test_negative, buffer);
+                                output.convert(z, lines, normals, &draws, test_negative, buffer);
                             // The other conversion of a digital sum came before this one.
                             let before = sign == Sign::Positive && *failed != 0;
                             let is_read = scales[row] > 0.0;

@@ -36,10 +36,14 @@ fn fold(
     lanes[0]
 }
 
-/// Largest absolute value; 0 for an empty row. NaN is skipped.
+/// Largest absolute value; 0 for an empty row. NaN or infinite if a value is.
 #[inline(always)]
 pub(super) fn max_abs(row: &[f32]) -> f32 {
-    fold(row, 0.0, |m, v| larger(v.abs(), m), |a, b| larger(b, a))
+    const MAGNITUDE: u32 = u32::MAX >> 1;
+    // Magnitudes are ordered as their bits are, with infinity and then NaN at the top. Of integers the
+    // compiler finds the lanes itself, and better ones.
+    let largest = row.iter().fold(0, |largest: u32, v| largest.max(v.to_bits() & MAGNITUDE));
+    f32::from_bits(largest)
 }
 
 /// Largest value; negative infinity for an empty row. NaN is skipped.
@@ -64,15 +68,6 @@ pub(super) fn sum_positive(row: &[f32]) -> f32 {
 #[inline(always)]
 pub(super) fn sum_negative(row: &[f32]) -> f32 {
     fold(row, 0.0, |s, v| s + larger(-v, 0.0), |a, b| a + b)
-}
-
-/// Whether every value is finite: the exponents of others have all bits.
-#[inline(always)]
-pub(super) fn is_finite(row: &[f32]) -> bool {
-    const MAGNITUDE: u32 = u32::MAX >> 1;
-    // Of integers the compiler finds the lanes itself, and better ones.
-    let largest = row.iter().fold(0, |largest: u32, v| largest.max(v.to_bits() & MAGNITUDE));
-    largest < f32::INFINITY.to_bits()
 }
 
 /// Sum of squares.

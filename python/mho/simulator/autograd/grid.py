@@ -26,9 +26,14 @@ from mho.simulator.autograd.function import (
     version_of,
 )
 from mho.simulator.autograd.recomputation import warn_if_recomputed
+from mho.simulator.autograd.weight_gradient import weight_gradient
 from mho.simulator.raw_tiles.core.kernels import GridTile, HostKernels
 from mho.simulator.raw_tiles.patches import ImagePatches
 from mho.simulator.raw_tiles.rows import batch_shape, outputs_from_rows, to_rows
+
+# Elements of patches that are written and multiplied at once: a megabyte, which stays in the second-level
+# cache. All patches of a batch are many times its images, and their memory is new in every step.
+_PATCH_ELEMENTS = 1 << 18
 
 
 class Grid(NamedTuple):
@@ -311,11 +316,11 @@ class GridFunction(torch.autograd.Function):
         if patches is None:
             d_rows, d_trained = _one_by_one(ctx, x, kept, d_output, is_left)
             d_x = d_rows if is_left else d_x
-        elif not is_one_call or is_left or any(needs[1::3]):
+        elif not is_one_call or is_left:
             d_x_left, d_trained = _by_rows(ctx, x, kept, d_output, is_left)
             d_x = d_x_left if is_left else d_x
         else:
-            d_trained = _record_images(ctx, x, kept, grad_output)
+            d_trained = _by_images(ctx, x, kept, grad_output)
         d_bias = _bias_gradient(ctx, d_output) if needs_bias else None
         return None, d_x, d_bias, *d_trained
 
@@ -414,8 +419,8 @@ def _by_rows(
     return torch.autograd.grad(rows, images, d_rows, create_graph=is_recorded)[0], d_trained
 
 
-def _record_images(ctx: Any, x: Tensor, kept: list[Any], d_output: Tensor) -> list[Tensor | None]:
-    """Collect images and gradients of their outputs for the updates of pulsed tiles.
+def _by_images(ctx: Any, x: Tensor, kept: list[Any], d_output: Tensor) -> list[Tensor | None]:
+    """Return gradients of weights, and collect what the updates of pulsed tiles need.
 
     Args:
         ctx: Of autograd.
@@ -424,26 +429,66 @@ def _record_images(ctx: Any, x: Tensor, kept: list[Any], d_output: Tensor) -> li
         d_output: Gradient of the outputs, shape `[N, out_size, *sizes]`.
 
     Returns:
-        Gradients of what the tiles train: none.
+        Gradients of what the tiles train.
     """
     grid: Grid = ctx.grid
     assert grid.patches is not None
     needs, nodes = ctx.needs_input_grad[3:], _nodes(ctx)
+    d_trained: list[Tensor | None] = [None] * len(ctx.is_tensor)
     images: Tensor | None = None
     for at, product in enumerate(ctx.products):
-        if product.shared_weights is not None or not needs[3 * at]:
+        is_pulsed = product.shared_weights is None
+        if not needs[3 * at if is_pulsed else 3 * at + 1]:
             continue
-        if not accumulates_into(nodes[3 * at][0]):
+        if is_pulsed and not accumulates_into(nodes[3 * at][0]):
             continue
-        if images is None:
-            # In memory that the caller of the layer does not have.
-            seen = kept[3 * at]
-            images = x.clone(memory_format=torch.contiguous_format) if seen is None else seen
         row, column = _place(grid, at)
         d = d_output.flatten(2).narrow(1, row, product.tile.out_size)
         own = grid.patches.columns(column, product.tile.in_size)
+        seen, mask, r = kept[3 * at : 3 * at + 3]
+        if not is_pulsed:
+            images_seen = x.contiguous() if seen is None else seen
+            gradient = _weight_gradient(product.tile, own, images_seen, d, mask, r)
+            d_trained[3 * at + 1] = gradient
+            continue
+        if images is None:
+            # In memory that the caller of the layer does not have.
+            images = x.clone(memory_format=torch.contiguous_format) if seen is None else seen
         product.analog_ctx.store(images, d.clone(memory_format=torch.contiguous_format), None, own)
-    return [None] * len(ctx.is_tensor)
+    return d_trained
+
+
+def _weight_gradient(
+    tile: Any, patches: ImagePatches, images: Tensor, d: Tensor, mask: Tensor | None, r: Any
+) -> Tensor:
+    """Return the gradient of the weights of a tile, from a few images at a time.
+
+    Args:
+        tile: Tile.
+        patches: Its inputs.
+        images: Images as its array saw them.
+        d: Gradient of its outputs, shape `[N, out_size, positions]`.
+        mask: Non-zero where an output was clipped, same shape; or None.
+        r: Positive input range, or None.
+    """
+    if mask is not None and not bool(mask.any()):
+        mask = None
+    scales, factor, lr_scale = tile.get_mapping_scales(), tile.backward_factor, tile.mapping_lr_scale
+    count = max(1, _PATCH_ELEMENTS // (patches.positions * patches.width))
+    total: Tensor | None = None
+    for first in range(0, max(1, images.shape[0]), count):
+        rows = patches.rows(images[first : first + count]).flatten(0, 1)
+        d_rows = _positions_first(d[first : first + count])
+        clipped = None if mask is None else _positions_first(mask[first : first + count])
+        part = weight_gradient(rows, d_rows, clipped, r, scales, factor, lr_scale, False)
+        total = part if total is None else total.add_(part)
+    assert total is not None
+    return total
+
+
+def _positions_first(planes: Tensor) -> Tensor:
+    """Return `[N, C, positions]` as `[N * positions, C]`; the planes of one image are not copied."""
+    return planes.transpose(0, 1).reshape(planes.shape[1], -1).t()
 
 
 def _place(grid: Grid, at: int) -> tuple[int, int]:
