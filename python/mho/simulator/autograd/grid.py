@@ -31,8 +31,9 @@ from mho.simulator.raw_tiles.core.kernels import GridTile, HostKernels
 from mho.simulator.raw_tiles.patches import ImagePatches
 from mho.simulator.raw_tiles.rows import batch_shape, outputs_from_rows, to_rows
 
-# Elements of patches that are written and multiplied at once: a megabyte, which stays in the second-level
-# cache. All patches of a batch are many times its images, and their memory is new in every step.
+# Elements of patches that are written and multiplied at once: a megabyte, which stays in the
+# second-level cache. All patches of a batch are many times its images, and their memory is new in
+# every step.
 _PATCH_ELEMENTS = 1 << 18
 
 
@@ -473,21 +474,23 @@ def _weight_gradient(
     """
     if mask is not None and not bool(mask.any()):
         mask = None
-    scales, factor, lr_scale = tile.get_mapping_scales(), tile.backward_factor, tile.mapping_lr_scale
+    scales = tile.get_mapping_scales()
     count = max(1, _PATCH_ELEMENTS // (patches.positions * patches.width))
     total: Tensor | None = None
     for first in range(0, max(1, images.shape[0]), count):
         rows = patches.rows(images[first : first + count]).flatten(0, 1)
         d_rows = _positions_first(d[first : first + count])
         clipped = None if mask is None else _positions_first(mask[first : first + count])
-        part = weight_gradient(rows, d_rows, clipped, r, scales, factor, lr_scale, False)
+        part = weight_gradient(
+            rows, d_rows, clipped, r, scales, tile.backward_factor, tile.mapping_lr_scale, False
+        )
         total = part if total is None else total.add_(part)
     assert total is not None
     return total
 
 
 def _positions_first(planes: Tensor) -> Tensor:
-    """Return `[N, C, positions]` as `[N * positions, C]`; the planes of one image are not copied."""
+    """Return `[N, C, positions]` as `[N * positions, C]`; those of one image are not copied."""
     return planes.transpose(0, 1).reshape(planes.shape[1], -1).t()
 
 
