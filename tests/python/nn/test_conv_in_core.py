@@ -16,6 +16,7 @@ from mho.exceptions import ArgumentError, ConfigError, InputError, TileError
 from mho.nn import AnalogConv2d, AnalogConv2dMapped
 from mho.nn.modules import conv_nd
 from mho.optim import AnalogSGD
+from mho.simulator.autograd import grid
 from mho.simulator.configs import (
     BoundManagementType,
     ConstantStepDevice,
@@ -154,6 +155,33 @@ def test_large_images_and_threads(kind: str, cls: Any) -> None:
                 _same([y, leaf.grad], [expected, leaf_of_other.grad])
     finally:
         mho.set_num_threads(before)
+
+
+@pytest.mark.parametrize("count", [1, 3, 7])
+@pytest.mark.parametrize("kind", ["exact", "range", "clipped"])
+def test_weight_gradients_from_a_few_images_at_a_time(
+    kind: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole numbers are added up exactly, in whatever order."""
+    config = CONFIGS[kind]()
+    config.mapping.max_input_size = 20
+    layer, other = _both(AnalogConv2d(3, 4, 3, padding=1, rpu_config=config))
+    layer.train(), other.train()
+    x = torch.randint(-3, 4, (7, 3, 6, 5)).float()
+    monkeypatch.setattr(grid, "_PATCH_ELEMENTS", count * 30 * 27)
+    for each in (layer, other):
+        y = each(x)
+        y.backward(torch.arange(y.numel()).remainder(5.0).view_as(y).float() - 2.0)
+    pairs = list(zip(layer.parameters(), other.parameters(), strict=True))
+    gradients = [(p.grad, q.grad) for p, q in pairs if q.grad is not None]
+    assert gradients
+    for one, expected in gradients:
+        assert one is not None
+        if kind == "exact":
+            assert torch.equal(one, expected)
+        else:
+            # Products of float32, whose sums of 210 terms are in another order.
+            torch.testing.assert_close(one, expected, rtol=0.0, atol=210 * 6e-8 * 210 * 6.0)
 
 
 def _calls(layer: Any, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> int:
