@@ -157,7 +157,9 @@ class AnalogInfo:
     def _costs(self, training: Any) -> CostReport | None:
         if self.table is None or not has_costs(self.table):
             return None
-        report = cost_report(self.counts, self.table, self.schedule, self.batch)
+        report = cost_report(
+            type(self.model).__name__, self.counts, self.table, self.schedule, self.batch
+        )
         if training is False:
             return report
         record = training if isinstance(training, UpdateRecord) else pending_record(self.model)
@@ -242,7 +244,7 @@ class AnalogInfo:
     def __repr__(self) -> str:
         text = self._summary()
         if self.cost is not None:
-            return text + report_text(self.cost, type(self.model).__name__) + "\n"
+            return text + report_text(self.cost) + "\n"
         if self.table is not None:
             return text + f"No costs: {self.table.limits}\n"
         return text

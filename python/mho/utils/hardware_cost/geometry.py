@@ -237,13 +237,13 @@ def devices_per_weight(config: Any) -> int:
     """Return of how many devices a weight is made.
 
     Args:
-        config: Configuration of a tile: the devices of its unit cell, the conductances of its noise
-            model, or one device.
+        config: Configuration of a tile: the conductances of its noise model, the devices of its
+            unit cell, or one device.
     """
-    device = getattr(config, "device", None)
-    if isinstance(device, CrosspointDevice):
+    noise_model, device = (getattr(config, name, None) for name in ("noise_model", "device"))
+    if noise_model is None and isinstance(device, CrosspointDevice):
         return max(1, len(device.single_devices()))
-    return conductances_of(getattr(config, "noise_model", None))
+    return conductances_of(noise_model)
 
 
 def conductances_of(noise_model: Any) -> int:

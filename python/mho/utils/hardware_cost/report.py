@@ -50,6 +50,9 @@ class CostReport:
     that have nothing to do with each other: a span, no confidence interval.
     """
 
+    model: str
+    """Name of the model."""
+
     table: HardwareTable
     """Hardware."""
 
@@ -104,11 +107,12 @@ class CostReport:
         return None if self.energy is None else self.energy * (1.0 / self.batch)
 
     def __str__(self) -> str:
-        return report_text(self, "")
+        return report_text(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all numbers, for JSON."""
         return {
+            "model": self.model,
             "table": self.table.name,
             "mode": self.mode,
             "schedule": self.schedule.kind,
@@ -135,11 +139,12 @@ _TOTALS = ("energy", "latency", "interval", "area", "tops_per_watt", "tops")
 
 
 def cost_report(
-    layers: list[LayerCounts], table: HardwareTable, schedule: Schedule, batch: int
+    model: str, layers: list[LayerCounts], table: HardwareTable, schedule: Schedule, batch: int
 ) -> CostReport:
     """Return the cost of a pass, without that of training.
 
     Args:
+        model: Name of the model.
         layers: Counts of the layers in the order in which they run.
         table: Hardware.
         schedule: How they share it.
@@ -172,10 +177,12 @@ def cost_report(
         layer.physical_tiles * cost.replicas for layer, cost in zip(layers, costs, strict=True)
     )
     operations = 2e-12 * sum(layer.macs for layer in layers)
+    if times is not None and times.rounds > 1:
+        tiles = times.available
     mode, passes = _mode_of(layers, table)
     has_time = times is not None and times.interval.value > 0.0
     return CostReport(
-        table, mode, schedule, costs, tuple(layers), batch, energy,
+        model, table, mode, schedule, costs, tuple(layers), batch, energy,
         None if times is None else times.latency,
         None if times is None else times.interval,
         tile_area(table, tiles),

@@ -69,6 +69,9 @@ class Timing:
     reloads: int = 0
     """Tiles that are written anew in each pass."""
 
+    available: int = 0
+    """Tiles of the chip, if they are shared."""
+
 
 def as_schedule(given: Any) -> Schedule:
     """Return a schedule.
@@ -119,15 +122,16 @@ def timing(layers: list[LayerCounts], table: HardwareTable, schedule: Schedule) 
     if schedule.kind != "time_shared":
         return Timing(times, latency, interval)
     needed = sum(layer.physical_tiles * copies.get(layer.name, 1) for layer in layers)
-    rounds, reloads = rounds_and_reloads(needed, _available(table, schedule))
+    available = _available(table, schedule)
+    rounds, reloads = rounds_and_reloads(needed, available)
     if rounds > 1:
         if table.write.time is None:
             raise ConfigError(
-                f"write.time: a chip of {_available(table, schedule)} tiles is filled {rounds}"
+                f"write.time: a chip of {available} tiles is filled {rounds}"
                 " times in each pass, and the table does not say how long a weight is written"
             )
         latency = latency + table.write.time * sum(layer.weights for layer in layers)
-    return Timing(times, latency, latency, rounds, reloads)
+    return Timing(times, latency, latency, rounds, reloads, available)
 
 
 def rounds_and_reloads(needed: int, available: int) -> tuple[int, int]:

@@ -13,15 +13,17 @@ _GENERAL_LIMITS = (
 )
 
 
-def report_text(report: Any, model: str) -> str:
+def report_text(report: Any) -> str:
     """Return a report of 100 columns.
 
     Args:
         report: Costs.
-        model: Name of the model.
     """
     table = report.table
-    head = [model, f"table {table.name} ({table.title})" if table.title else f"table {table.name}"]
+    head = [
+        report.model,
+        f"table {table.name} ({table.title})" if table.title else f"table {table.name}",
+    ]
     if report.mode:
         head.append(f"mode {report.mode}")
     head.append(f"schedule {report.schedule.kind}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from mho.documented import documented
 from mho.exceptions import ArgumentError, ConfigError, TileError
@@ -231,7 +232,7 @@ def record_updates(model: nn.Module) -> Iterator[UpdateRecord]:
                 if found is not None:
                     record.add(name, found)
 
-    handle = torch.optim.optimizer.register_optimizer_step_pre_hook(look)
+    handle = register_optimizer_step_pre_hook(look)
     try:
         yield record
     finally:

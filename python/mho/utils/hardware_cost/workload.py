@@ -11,6 +11,8 @@ from mho.utils.hardware_cost.counts import LayerCounts
 from mho.utils.hardware_cost.execution import LayerRun
 
 FORMATS = ("accelforge", "csv")
+# Analog weights have no bits; those of a slice by default.
+_WEIGHT_BITS = 8
 
 
 def workload_text(layers: list[LayerCounts], runs: list[LayerRun], format: str) -> str:
@@ -50,7 +52,7 @@ def _csv(layers: list[LayerCounts]) -> str:
 
 
 def _accelforge(layers: list[LayerCounts], runs: list[LayerRun]) -> str:
-    lines = ["workload:", "  version: 0.5", "  einsums:"]
+    lines = ["workload:", "  einsums:"]
     for layer, run in zip(layers, runs, strict=True):
         if layer.tiles and layer.mvms:
             lines += _einsum(layer, run)
@@ -64,15 +66,14 @@ def _einsum(layer: LayerCounts, run: LayerRun) -> list[str]:
     tensors = {"output": f"{name}_out", "input": f"{name}_in", "weight": f"{name}_w"}
     expression, shape = _form(layer, run.module, tensors)
     first = layer.tiles[0].precision
-    bits = {"output": first.bits_out, "input": first.bits_in, "weight": 8}
-    sizes = ", ".join(f"{axis}: '0 <= {axis} < {size}'" for axis, size in shape.items())
+    bits = {"output": first.bits_out, "input": first.bits_in, "weight": _WEIGHT_BITS}
+    sizes = ", ".join(f"0 <= {axis} < {size}" for axis, size in shape.items())
     return [
         f'  - einsum: "{expression}"',
-        f"    name: {name}",
-        f"    iteration_space_shape: {{{sizes}}}",
+        f"    iteration_space_shape: [{sizes}]",
         f"    renames: {{{', '.join(f'{k}: {v}' for k, v in tensors.items())}}}",
-        "    bits_per_value:"
-        f" {{{', '.join(f'{tensors[k]}: {value}' for k, value in bits.items())}}}",
+        "    tensor_accesses:",
+        *(f"    - {{name: {tensors[k]}, bits_per_value: {n}}}" for k, n in bits.items()),
     ]
 
 
