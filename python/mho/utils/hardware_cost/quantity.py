@@ -215,7 +215,9 @@ def _size(prefix: str, unit: str) -> float:
 
 
 def _prefix_of(value: float, unit: str) -> str:
-    """Return the prefix with which a number is between 1 and 1000."""
+    """Return the prefix with which a number is between 1 and 1000; areas are in mm²."""
+    if unit == "m2":
+        return "m"
     if value == 0.0 or not math.isfinite(value):
         return ""
     known = [p for p in PREFIXES if p != "µ" and (unit or PREFIXES[p] >= 0)]

@@ -36,13 +36,19 @@ def report_text(report: Any) -> str:
         if counts.tiles or cost.share >= 5e-3
     ]
     rows.append(_last_row(report))
-    lines = ["   ".join(part for part in head if part), *_aligned(rows)]
+    lines = [*_head(head), *_aligned(rows)]
     lines += _efficiency(report)
     if report.training is not None:
         lines += _training_lines(report.training)
     texts = [*report.notes, table.limits, _GENERAL_LIMITS]
     lines += [line for text in texts if text for line in wrapped(text)]
     return "\n".join(lines)
+
+
+def _head(parts: list[str]) -> list[str]:
+    """Return the parts of the first line, on two lines where they are too long for one."""
+    line = "   ".join(parts)
+    return [line] if len(line) <= WIDTH else ["   ".join(parts[:2]), "  " + "   ".join(parts[2:])]
 
 
 def _row(counts: Any, cost: Any) -> tuple[str, ...]:
