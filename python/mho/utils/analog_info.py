@@ -12,6 +12,7 @@ from torch import nn
 from mho.exceptions import ArgumentError, short_traceback
 from mho.simulator.parameters.arguments import check_flag, check_rpu_config, check_size
 from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.parameters.signatures import checked
 from mho.utils.hardware_cost.counts import LayerCounts, layer_counts
 from mho.utils.hardware_cost.execution import (
     LayerRun,
@@ -73,7 +74,7 @@ class AnalogInfo:
     cost: CostReport | None
     """Costs on the hardware; None without any, or if its table has none."""
 
-    @short_traceback
+    @checked
     def __init__(
         self,
         model: nn.Module,
@@ -81,10 +82,10 @@ class AnalogInfo:
         rpu_config: RPUConfigBase | None = None,
         *,
         inputs: Any = None,
-        hardware: Any = None,
-        training: Any = False,
+        hardware: str | Path | HardwareTable | None = None,
+        training: bool | UpdateRecord = False,
         batch: int | None = None,
-        schedule: Any = "resident",
+        schedule: str | Schedule = "resident",
     ) -> None:
         """Run the model once and count; see `analog_summary`.
 
@@ -271,6 +272,7 @@ class AnalogInfo:
         return "\n".join(parts) + "\n" + layers + "\n".join(totals) + "\n"
 
 
+@checked
 def analog_summary(
     model: nn.Module,
     input_size: Any = None,
@@ -314,7 +316,7 @@ def analog_summary(
     )  # fmt: skip
 
 
-@short_traceback
+@checked
 def cost(
     model: nn.Module,
     inputs: Any,
@@ -353,9 +355,7 @@ def cost(
     return info.cost
 
 
-def _check_model(model: Any) -> None:
-    if not isinstance(model, nn.Module):
-        raise ArgumentError(f"model: expected a module, got {type(model).__name__}")
+def _check_model(model: nn.Module) -> None:
     if next(analog_layers(model), None) is None:
         raise ArgumentError(
             "model: has no analog layer; convert it with mho.nn.convert_to_analog first"

@@ -9,6 +9,7 @@ from mho.nn.modules.base import AnalogLayerBase
 from mho.nn.modules.kernel_layer import KernelLayer
 from mho.nn.modules.linear import AnalogLinear
 from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.parameters.signatures import checked
 from mho.simulator.tiles.module import TileModule
 from mho.utils.hardware_cost.execution import tiles_of
 from mho.utils.hardware_cost.geometry import largest_tile
@@ -58,6 +59,7 @@ class TileInfo:
     utilization: float
     """Used share of the physical tile, in per cent; 100 where the mapping has no limit."""
 
+    @checked
     def __init__(self, tile: TileModule, is_mapped: bool) -> None:
         """Read the sizes.
 
@@ -121,6 +123,7 @@ class LayerInfo:
     """Number of products for these shapes: vectors of a linear layer, output positions of a
     convolution, 0 of others."""
 
+    @checked
     def __init__(
         self,
         module: nn.Module,

@@ -1,6 +1,7 @@
 """Energy of a conversion as a bound of the best published converters."""
 
-from mho.exceptions import ConfigError
+from mho.exceptions import ArgumentError
+from mho.simulator.parameters.signatures import checked
 from mho.utils.hardware_cost.quantity import Quantity
 
 MARGIN = 10.0
@@ -10,6 +11,7 @@ _SPAN = (5.0, 50.0)
 _SOURCE = "B. Murmann, ADC Performance Survey 1997-2025, revision 2025-06-09, mean of the five best"
 
 
+@checked
 def adc_envelope(enob: float, rate: float) -> float:
     """Return the least energy of a conversion, in joule.
 
@@ -23,11 +25,11 @@ def adc_envelope(enob: float, rate: float) -> float:
         rate: Conversions per second, in hertz.
 
     Raises:
-        ConfigError: A number is not positive.
+        ArgumentError: A number is not positive.
     """
     for name, value in (("enob", enob), ("rate", rate)):
         if not value > 0.0:
-            raise ConfigError(f"adc.{name}: must be positive, got {value}")
+            raise ArgumentError(f"{name}: must be positive, got {value}")
     walden = 0.669e-15 * max(1.0, rate / 1.221e9) * 2.0**enob
     # 10^(-10 log10(f / corner) / 10) is the corner over f.
     sndr, merit = 6.02 * enob + 1.76, 186.72
@@ -44,7 +46,7 @@ def envelope_quantity(enob: float, rate: float, margin: Quantity | None = None) 
         margin: Factor on the bound; None is 10, between 5 and 50.
 
     Raises:
-        ConfigError: A number is not positive.
+        ArgumentError: A number is not positive.
     """
     bound = adc_envelope(enob, rate)
     value, low, high = (

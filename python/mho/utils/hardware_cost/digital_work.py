@@ -141,7 +141,7 @@ def shape_of(value: Any) -> list[int] | None:
         value: Tensor, or nested tuples, lists and dictionaries of them.
     """
     if isinstance(value, Tensor):
-        return list(value.shape)
+        return None if value.is_nested else list(value.shape)
     if isinstance(value, torch.nn.utils.rnn.PackedSequence):
         return list(value.data.shape)
     parts = value.values() if isinstance(value, dict) else value

@@ -1,5 +1,6 @@
 """Inputs of the pass that is counted."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from mho.exceptions import ArgumentError
 from mho.nn.data_passes import arguments_of
 from mho.simulator.parameters.arguments import check_size
+from mho.simulator.parameters.checking import describe
+from mho.utils.hardware_cost.digital_work import shape_of
 
 
 def arguments_of_pass(
@@ -29,28 +32,36 @@ def arguments_of_pass(
     if inputs is None:
         return _zeros(model, input_size), {}
     if isinstance(inputs, Mapping):
-        return (), dict(inputs)
-    if isinstance(inputs, tuple) and not (len(inputs) == 2 and isinstance(inputs[1], Mapping)):
+        args, kwargs = (), inputs
+    elif isinstance(inputs, tuple) and not (len(inputs) == 2 and isinstance(inputs[1], Mapping)):
         if not inputs:
             raise ArgumentError("inputs: expected arguments, got an empty tuple")
-        return inputs, {}
-    args, kwargs = arguments_of(inputs, "inputs")
+        args, kwargs = inputs, {}
+    else:
+        args, kwargs = arguments_of(inputs, "inputs")
+    if any(isinstance(value, Tensor) and value.is_nested for value in (*args, *kwargs.values())):
+        raise ArgumentError("inputs: nested tensors have no shape; pad them")
+    try:
+        inspect.signature(model.forward).bind(*args, **kwargs)
+    except TypeError as error:
+        raise ArgumentError(
+            f"inputs: do not fit the arguments of {type(model).__name__}: {error}"
+        ) from error
     return args, dict(kwargs)
 
 
 def _zeros(model: nn.Module, input_size: Any) -> tuple[Tensor, ...]:
     if input_size is None:
         return ()
-    try:
-        several = [input_size] if isinstance(input_size[0], int) else list(input_size)
-        shapes = [tuple(check_size("input_size", n) for n in shape) for shape in several]
-    except (TypeError, IndexError, KeyError):
+    if not isinstance(input_size, list | tuple) or not input_size:
         raise ArgumentError(
-            f"input_size: expected a shape such as (1, 28, 28), got {input_size!r}"
-        ) from None
-    first = next(model.parameters(), None)
-    device = None if first is None else first.device
-    return tuple(torch.zeros(shape, device=device) for shape in shapes)
+            f"input_size: expected a shape such as (1, 28, 28), got {describe(input_size)}"
+        )
+    several = input_size if isinstance(input_size[0], list | tuple) else [input_size]
+    shapes = [tuple(check_size("input_size", n) for n in shape) for shape in several]
+    first = next((p for p in model.parameters() if p.is_floating_point()), None)
+    like: dict[str, Any] = {} if first is None else {"device": first.device, "dtype": first.dtype}
+    return tuple(torch.zeros(shape, **like) for shape in shapes)
 
 
 def batch_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
@@ -61,6 +72,7 @@ def batch_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         kwargs: Those by name.
     """
     for value in (*args, *kwargs.values()):
-        if isinstance(value, Tensor) and value.dim() > 0:
-            return max(1, len(value))
+        shape = shape_of(value)
+        if shape:
+            return max(1, shape[0])
     return 1

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mho.documented import documented
+from mho.simulator.parameters.signatures import checked
 from mho.utils.hardware_cost.energy import full_tile, tile_energy
 from mho.utils.hardware_cost.quantity import Quantity, exactly, total
 from mho.utils.hardware_cost.schedule import mode_times
@@ -40,6 +41,7 @@ class Peak:
         return self.tops.value / (self.area.value * 1e6)
 
 
+@checked
 def peak(table: HardwareTable, tiles: int = 1, mode: str | None = None, passes: int = 1) -> Peak:
     """Return what full tiles do, one product after another.
 

@@ -8,6 +8,7 @@ from typing import Any
 from mho.documented import documented
 from mho.exceptions import ArgumentError, ConfigError
 from mho.simulator.parameters.arguments import check_size
+from mho.simulator.parameters.signatures import checked
 from mho.utils.hardware_cost.counts import LayerCounts
 from mho.utils.hardware_cost.parts import Mode
 from mho.utils.hardware_cost.quantity import Quantity, exactly, total
@@ -134,6 +135,7 @@ def timing(layers: list[LayerCounts], table: HardwareTable, schedule: Schedule) 
     return Timing(times, latency, latency, rounds, reloads, available)
 
 
+@checked
 def rounds_and_reloads(needed: int, available: int) -> tuple[int, int]:
     """Return how often a chip is filled, and how many tiles are written in each pass.
 

@@ -6,6 +6,7 @@ from typing import Any
 from mho.documented import documented
 from mho.simulator.devices.cells.digital_rank_update import DigitalRankUpdateCell
 from mho.simulator.devices.cells.transfer import TransferCompound
+from mho.simulator.parameters.signatures import checked
 from mho.utils.hardware_cost.counts import LayerCounts
 from mho.utils.hardware_cost.digital_work import DigitalCounts
 from mho.utils.hardware_cost.energy import backward_energy, digital_energy, tile_energy
@@ -61,6 +62,7 @@ class TrainingCost:
     """What is not included."""
 
 
+@checked
 def update_cost(counts: UpdateCounts, table: HardwareTable) -> UpdateCost:
     """Return what pulses cost.
 

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from mho.documented import documented
-from mho.exceptions import ArgumentError, ConfigError, TileError
+from mho.exceptions import ConfigError, TileError
 from mho.optim.context import Pair
 from mho.optim.trace import rows_of
 from mho.simulator.devices.cells.transfer import TransferCompound
 from mho.simulator.devices.pulsed import PulsedDevice
 from mho.simulator.parameters.enums import PulseType
+from mho.simulator.parameters.signatures import checked
 from mho.simulator.parameters.training import UpdateParameters
 from mho.utils.hardware_cost.execution import analog_layers, tiles_of
 
@@ -68,6 +69,7 @@ class UpdateCounts:
         )
 
 
+@checked
 def counts_of_probabilities(p: Tensor, q: Tensor, slots: Tensor | int) -> UpdateCounts:
     """Return the pulses that are expected of stochastic trains.
 
@@ -89,6 +91,7 @@ def counts_of_probabilities(p: Tensor, q: Tensor, slots: Tensor | int) -> Update
     return UpdateCounts(len(p), sums[0], sums[1], sums[2], sums[3])
 
 
+@checked
 def counts_of_vectors(
     x: Tensor, d: Tensor, rate: float, granularity: float, update: UpdateParameters
 ) -> UpdateCounts | None:
@@ -206,6 +209,7 @@ class UpdateRecord:
         self.tiles[name] = self.tiles[name] + counts if name in self.tiles else counts
 
 
+@checked
 @contextmanager
 def record_updates(model: nn.Module) -> Iterator[UpdateRecord]:
     """Record the pulses of all steps of optimizers in the block.
@@ -219,8 +223,6 @@ def record_updates(model: nn.Module) -> Iterator[UpdateRecord]:
     Raises:
         ArgumentError: It is no module.
     """
-    if not isinstance(model, nn.Module):
-        raise ArgumentError(f"model: expected a module, got {type(model).__name__}")
     record, tiles = UpdateRecord(), dict(_named_tiles(model))
     before = {name: _counted(tile) for name, tile in tiles.items()}
 
