@@ -277,5 +277,5 @@ def test_bound_of_converters() -> None:
     found = envelope_quantity(8, 1e6)
     assert found.high == pytest.approx(5 * found.value) == pytest.approx(10 * found.low)
     for enob, rate in ((0, 1e6), (8, 0), (8, float("nan"))):
-        with pytest.raises(ArgumentError, match="must be positive|finite"):
+        with pytest.raises(ArgumentError, match=r"must be positive|finite"):
             adc_envelope(enob, rate)

@@ -10,6 +10,8 @@ from mho.utils.hardware_cost.text import shortened
 from mho.utils.visualization.backend import pyplot
 
 KINDS = ("energy", "latency", "area", "utilisation")
+# Share of the longest bar from which a digital layer has one.
+_LEAST = 0.005
 _LABELS = {"energy": "energy (J)", "latency": "latency (s)", "area": "area (mm²)"}
 # Okabe-Ito colours, which stay apart for colour-blind readers.
 _COLOURS = (
@@ -49,7 +51,7 @@ def plot_layers(kind: str, counts: list[LayerCounts], cost: CostReport | None) -
             left += value
         if whole is not None and whole.low < whole.high:
             axes.plot([whole.low, whole.high], [row, row], color="black", linewidth=1.0)
-    axes.set_yticks(range(len(bars)), [shortened(name, 28) for name, *_ in bars])
+    axes.set_yticks(range(len(bars)), [shortened(name, 32) for name, *_ in bars])
     axes.invert_yaxis()
     axes.set_xlabel(_LABELS.get(kind, "used share of the tiles (%)"))
     if kind in ("energy", "latency"):
@@ -63,17 +65,17 @@ def plot_layers(kind: str, counts: list[LayerCounts], cost: CostReport | None) -
     return figure
 
 
+def _label(counts: LayerCounts) -> str:
+    return f"{counts.name} {counts.layer_class}".strip()
+
+
 _Bar = tuple[str, dict[str, float], Quantity | None]
 
 
 def _bars(kind: str, counts: list[LayerCounts], cost: CostReport | None) -> list[_Bar]:
     """Return name, parts and sum of each layer that has something to show."""
     if kind == "utilisation":
-        return [
-            (c.name or c.layer_class, {"used": 100.0 * c.utilisation}, None)
-            for c in counts
-            if c.tiles
-        ]
+        return [(_label(c), {"used": 100.0 * c.utilisation}, None) for c in counts if c.tiles]
     if cost is None or getattr(cost, kind) is None:
         raise ArgumentError(
             f"kind: there is no {kind}; choose hardware whose table has it"
@@ -81,11 +83,12 @@ def _bars(kind: str, counts: list[LayerCounts], cost: CostReport | None) -> list
             else f"kind: the table {cost.table.name} has no {kind}"
         )
     bars: list[_Bar] = []
+    largest = max(getattr(layer, kind).value for layer in cost.layers)
     for count, layer in zip(counts, cost.layers, strict=True):
-        quantity: Quantity | None = getattr(layer, kind)
-        if quantity is None or not quantity.high > 0.0:
+        quantity: Quantity = getattr(layer, kind)
+        if not count.tiles and quantity.value <= _LEAST * largest:
             continue
-        name = count.name or count.layer_class
+        name = _label(count)
         if kind == "energy":
             parts = {n.replace("_", " "): q.value for n, q in (layer.parts or {}).items()}
             bars.append((name, parts, quantity))
