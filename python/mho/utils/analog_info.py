@@ -17,6 +17,7 @@ from mho.utils.hardware_cost.counts import LayerCounts, layer_counts
 from mho.utils.hardware_cost.execution import (
     LayerRun,
     analog_layers,
+    as_written,
     is_analog_layer,
     runs_of,
     tiles_of,
@@ -99,6 +100,7 @@ class AnalogInfo:
             batch: Samples of the inputs.
             schedule: How layers share the hardware.
         """
+        model = as_written(model)
         _check_model(model)
         self.model = model
         self.input_size = input_size

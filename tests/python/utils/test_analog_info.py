@@ -234,6 +234,19 @@ def test_forms_of_inputs() -> None:
     assert analog_summary(model, (2, 4), batch=7).batch == 7
 
 
+def test_compiled_models() -> None:
+    """They run as they were written, whole or in part, and stay compiled."""
+    model = AnalogSequential(AnalogLinear(4, 3, rpu_config=limited()), nn.ReLU())
+    compiled: Any = torch.compile(model, backend="eager")
+    info = analog_summary(compiled, (2, 4))
+    assert [(layer.name, layer.mvms) for layer in info.counts] == [("0", 2), ("1", 0)]
+    assert info.counts[1].digital.elements == 6 and type(info.model) is AnalogSequential
+    model[0].compile(backend="eager")
+    again = analog_summary(model, (2, 4))
+    assert [layer.mvms for layer in again.counts] == [2, 0]
+    assert model[0]._compiled_call_impl is not None
+
+
 def test_packed_sequences() -> None:
     model = AnalogRNN(AnalogLSTMCell, 4, 5, rpu_config=limited())
     packed = pack_sequence([torch.rand(5, 4), torch.rand(2, 4)])
@@ -262,6 +275,7 @@ def test_packed_sequences() -> None:
         ({"input_size": (2, 4), "schedule": Schedule(available_tiles=0)}, "available_tiles"),
         ({"input_size": (2, 4), "schedule": Schedule(replicas="many")}, "schedule.replicas"),
         ({"input_size": (2, 4), "schedule": Schedule(replicas={"": 0})}, "schedule.replicas"),
+        ({"input_size": (2, 4), "schedule": Schedule(replicas=3)}, "schedule.replicas"),  # type: ignore[arg-type]
         (
             {
                 "input_size": (2, 4),

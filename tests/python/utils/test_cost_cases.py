@@ -196,6 +196,12 @@ def test_conversions_are_slices_times_passes_over_rows(bits: int, rows: int, wan
     assert conversions_per_mac(given)["adc_conversions_per_mac"] == wanted
 
 
+def test_conversions_of_a_design_with_large_tiles() -> None:
+    layer = AnalogLinear(1024, 256, bias=False, rpu_config=config_of(8, 7))
+    (counts,) = analog_summary(layer, (1, 1024), hardware="raella").counts
+    assert counts.adc_conversions / counts.macs == pytest.approx(0.063, abs=0.001)
+
+
 @pytest.fixture
 def lenet() -> nn.Module:
     """The network of the report in the documentation: four layers on tiles of 256 x 256."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import _global_optimizer_pre_hooks
 
-from mho.exceptions import ArgumentError
+from mho.exceptions import AihwkitException, ArgumentError, InputError
 from mho.nn import AnalogConv2d, AnalogLinear, AnalogSequential
 from mho.optim import AnalogSGD
 from mho.simulator.configs import (
@@ -332,3 +332,32 @@ def test_transposed_products_swap_converters() -> None:
     sample = 0.977e-15 * passes
     wanted = (128 - 64) * adc + (64 - 128) * dac + (128 - 64) * sample
     assert found.backward.value - found.forward.value == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"x": torch.ones(3)}, "x, d: expected"),
+        ({"x": torch.ones(3, 2)}, "numbers of samples differ"),
+        ({"d": torch.ones(1, 0)}, "d: expected a vector or a matrix"),
+        ({"x": 3}, "x: expected a dense tensor"),
+        ({"rate": -1.0}, "rate"),
+        ({"rate": float("nan")}, "rate"),
+        ({"granularity": -1.0}, "granularity"),
+        ({"update": None}, "update"),
+    ],
+)
+def test_bad_vectors(arguments: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {
+        "x": torch.ones(1, 2), "d": torch.ones(1, 3), "rate": 0.1, "granularity": 1e-3,
+        "update": UpdateParameters(),
+    }  # fmt: skip
+    with pytest.raises(AihwkitException, match=message):
+        counts_of_vectors(**{**given, **arguments})
+
+
+def test_bad_probabilities_and_tables() -> None:
+    with pytest.raises(InputError, match="numbers of samples differ"):
+        counts_of_probabilities(torch.ones(2, 3), torch.ones(3, 3), 1)
+    with pytest.raises(ArgumentError, match="table"):
+        update_cost(UpdateCounts(1, 1.0, 1.0, 1.0, 1.0), "hermes_pcm_14nm")  # type: ignore[arg-type]

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from mho.exceptions import ArgumentError, ConfigError
-from mho.utils.hardware_cost import HardwareTable, Quantity, adc_envelope, peak, presets
+from mho.utils.hardware_cost import (
+    HardwareTable,
+    Quantity,
+    adc_envelope,
+    peak,
+    presets,
+    rounds_and_reloads,
+)
 from mho.utils.hardware_cost.adc_envelope import envelope_quantity
 from mho.utils.hardware_cost.quantity import KINDS, read_quantity, with_prefix
 from mho.utils.hardware_cost.table import FOLDER, _content
@@ -279,3 +286,21 @@ def test_bound_of_converters() -> None:
     for enob, rate in ((0, 1e6), (8, 0), (8, float("nan"))):
         with pytest.raises(ArgumentError, match=r"must be positive|finite"):
             adc_envelope(enob, rate)
+
+
+def test_bad_numbers_of_tiles() -> None:
+    table = HardwareTable.load("hermes_pcm_14nm")
+    for given in ({"tiles": 0}, {"passes": -1}, {"tiles": "all"}):
+        with pytest.raises(ArgumentError, match=next(iter(given))):
+            peak(table, **given)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="default_mode"):
+        peak(table, mode="fast")
+    for needed, available in ((0, 3), (3, 0)):
+        with pytest.raises(ArgumentError):
+            rounds_and_reloads(needed, available)
+
+
+def test_impossible_names_of_files() -> None:
+    for name in ("a\0b", "x" * 5000, ""):
+        with pytest.raises(ConfigError, match="no preset or file"):
+            HardwareTable.load(name)

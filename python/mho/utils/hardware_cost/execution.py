@@ -1,7 +1,7 @@
 """One pass through a model: which layers run, how often, and on what."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,11 +62,22 @@ def runs_of(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         stack.enter_context(same_noise(model, 0))
         stack.enter_context(torch.no_grad())
         stack.enter_context(_no_fused_attention())
+        stack.enter_context(_no_compiled_code())
         for handle in recorder.hooks():
             stack.callback(handle.remove)
         stack.enter_context(DigitalWork(recorder.place))
         model(*args, **kwargs)
     return recorder.runs()
+
+
+def as_written(model: nn.Module) -> nn.Module:
+    """Return the model that `torch.compile` has wrapped, or the model itself.
+
+    Args:
+        model: Model.
+    """
+    inner: nn.Module = getattr(model, "_orig_mod", model)
+    return inner
 
 
 def analog_layers(model: nn.Module) -> Iterator[tuple[str, AnalogLayerBase]]:
@@ -181,3 +192,9 @@ def _no_fused_attention() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _no_compiled_code() -> AbstractContextManager[None]:
+    """Let compiled modules run as they were written; torch before 2.6 has no such block."""
+    set_stance: Any = getattr(torch.compiler, "set_stance", None)
+    return nullcontext() if set_stance is None else set_stance("force_eager")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mho.documented import documented
+from mho.simulator.parameters.arguments import check_size
 from mho.simulator.parameters.signatures import checked
 from mho.utils.hardware_cost.energy import full_tile, tile_energy
 from mho.utils.hardware_cost.quantity import Quantity, exactly, total
@@ -50,7 +51,13 @@ def peak(table: HardwareTable, tiles: int = 1, mode: str | None = None, passes: 
         tiles: Number of tiles.
         mode: Name of a mode; None takes that of the table.
         passes: Passes of a product, for tables with the cost of one.
+
+    Raises:
+        ArgumentError: A number is not positive.
+        ConfigError: The table has no such mode.
     """
+    check_size("tiles", tiles)
+    check_size("passes", passes)
     if mode is not None:
         table = table.replace(default_mode=mode)
     chosen = table.mode_for(table.tile.input_bits, table.tile.output_bits)[1]

@@ -7,7 +7,7 @@ from typing import Any
 
 from mho.documented import documented
 from mho.exceptions import ArgumentError, ConfigError
-from mho.simulator.parameters.arguments import check_size
+from mho.simulator.parameters.arguments import check_mapping, check_size
 from mho.simulator.parameters.signatures import checked
 from mho.utils.hardware_cost.counts import LayerCounts
 from mho.utils.hardware_cost.parts import Mode
@@ -94,7 +94,7 @@ def as_schedule(given: Any) -> Schedule:
                 "schedule.replicas: expected numbers by name of the layer, or 'balance'"
             )
     else:
-        for name, number in schedule.replicas.items():
+        for name, number in check_mapping("schedule.replicas", schedule.replicas).items():
             check_size(f"schedule.replicas[{name!r}]", number)
     return schedule
 
@@ -142,8 +142,11 @@ def rounds_and_reloads(needed: int, available: int) -> tuple[int, int]:
     Args:
         needed: Physical tiles of a model.
         available: Physical tiles of the chip.
+
+    Raises:
+        ArgumentError: One is no positive integer.
     """
-    rounds = math.ceil(needed / available)
+    rounds = math.ceil(check_size("needed", needed) / check_size("available", available))
     return rounds, needed if rounds > 1 else 0
 
 

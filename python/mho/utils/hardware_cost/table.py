@@ -1,5 +1,6 @@
 """Open tables of what a product costs on some hardware."""
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -175,9 +176,8 @@ def _path_of(source: str | Path) -> Path:
     preset = FOLDER / f"{source}.toml"
     if isinstance(source, str) and source in presets():
         return preset
-    path = Path(source)
-    if path.is_file():
-        return path
+    if os.path.isfile(source):  # unlike that of a path it is silent on impossible names
+        return Path(source)
     raise ConfigError(
         f"hardware: there is no preset or file {str(source)!r}; presets are {', '.join(presets())}"
     )

@@ -10,15 +10,17 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from mho.documented import documented
-from mho.exceptions import ConfigError, TileError
+from mho.exceptions import ConfigError, InputError, TileError
 from mho.optim.context import Pair
 from mho.optim.trace import rows_of
 from mho.simulator.devices.cells.transfer import TransferCompound
 from mho.simulator.devices.pulsed import PulsedDevice
+from mho.simulator.parameters.arguments import check_not_negative
 from mho.simulator.parameters.enums import PulseType
 from mho.simulator.parameters.signatures import checked
 from mho.simulator.parameters.training import UpdateParameters
-from mho.utils.hardware_cost.execution import analog_layers, tiles_of
+from mho.simulator.raw_tiles.rows import check_tensor
+from mho.utils.hardware_cost.execution import analog_layers, as_written, tiles_of
 
 _STOCHASTIC = (PulseType.STOCHASTIC, PulseType.STOCHASTIC_COMPRESSED)
 _TRAINS = (*_STOCHASTIC, PulseType.MEAN_COUNT, PulseType.DETERMINISTIC_IMPLICIT)
@@ -81,7 +83,11 @@ def counts_of_probabilities(p: Tensor, q: Tensor, slots: Tensor | int) -> Update
         p: Probabilities of the inputs, shape `[samples, in]` or `[in]`; above one is always.
         q: Probabilities of the outputs, shape `[samples, out]` or `[out]`.
         slots: Slots of each sample.
+
+    Raises:
+        InputError: Numbers of samples differ, or there are no lines.
     """
+    _check_lines(p=p, q=q)
     p, q = (v.reshape(-1, v.shape[-1]).double().clamp(0.0, 1.0) for v in (p, q))
     length = torch.as_tensor(slots, dtype=torch.float64, device=p.device).expand(len(p))
     columns, rows = length * p.sum(1), length * q.sum(1)
@@ -103,13 +109,35 @@ def counts_of_vectors(
         rate: Learning rate of the raw weights.
         granularity: Change of a weight by one pulse.
         update: How vectors become pulses.
+
+    Raises:
+        ArgumentError: A number is negative or not finite.
+        InputError: Vectors are no matrices with as many samples each.
     """
+    _check_lines(x=x, d=d)
+    if x.dim() != 2 or d.dim() != 2:
+        raise InputError(
+            f"x, d: expected [samples, in] and [samples, out], got {[*x.shape]} and {[*d.shape]}"
+        )
+    check_not_negative("rate", rate)
+    check_not_negative("granularity", granularity)
     if update.pulse_type not in _TRAINS or granularity <= 0.0:
         return None
     p, q, slots = probabilities(x, d, rate, granularity, update)
     if update.pulse_type in _STOCHASTIC:
         return counts_of_probabilities(_binned(p, update.res), _binned(q, update.res), slots)
     return _counts_without_chance(p, q, slots, update)
+
+
+def _check_lines(**values: Tensor) -> None:
+    """Refuse values of lines that do not belong to the same samples."""
+    for name, value in values.items():
+        check_tensor(value, name)
+        if value.dim() not in (1, 2) or not value.shape[-1]:
+            raise InputError(f"{name}: expected a vector or a matrix, got shape {[*value.shape]}")
+    sizes = {name: value.reshape(-1, value.shape[-1]).shape[0] for name, value in values.items()}
+    if len(set(sizes.values())) > 1:
+        raise InputError(f"{', '.join(values)}: numbers of samples differ, got {sizes}")
 
 
 def probabilities(
@@ -223,7 +251,7 @@ def record_updates(model: nn.Module) -> Iterator[UpdateRecord]:
     Raises:
         ArgumentError: It is no module.
     """
-    record, tiles = UpdateRecord(), dict(_named_tiles(model))
+    record, tiles = UpdateRecord(), dict(_named_tiles(as_written(model)))
     before = {name: _counted(tile) for name, tile in tiles.items()}
 
     def look(optimizer: Any, args: Any, kwargs: Any) -> None:
