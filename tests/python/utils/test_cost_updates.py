@@ -277,6 +277,35 @@ def test_training_of_pulsed_tiles() -> None:
     assert again is not None and again.update == found.update
 
 
+def test_tiles_of_a_layer_are_updated_at_once() -> None:
+    config = pulsed()
+    config.mapping.max_input_size, config.mapping.digital_bias = 4, True
+    torch.manual_seed(6)
+    layer = AnalogLinear(7, 4, rpu_config=config)
+    AnalogSGD(layer.parameters(), lr=0.02)
+    layer(torch.randn(5, 7)).square().mean().backward()
+    slots = [counts.slots for counts in pending_record(layer).tiles.values()]
+    assert len(slots) == 2 and slots[0] != slots[1]
+    found = cost(layer, torch.zeros(5, 7), TABLE, training=True).training
+    assert found is not None and found.latency_update is not None
+    assert found.latency_update.value == pytest.approx(5e-9 * max(slots))
+
+
+def test_layers_that_did_not_run_are_not_trained() -> None:
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.idle = (AnalogLinear(4, 3, rpu_config=pulsed()) for _ in range(2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.used(x)  # type: ignore[no-any-return]
+
+    model = Half()
+    model(torch.rand(2, 4)).sum().backward()
+    found = cost(model, torch.zeros(2, 4), TABLE, training=True).training
+    assert found is not None and found.update is not None and found.latency is not None
+
+
 def test_training_without_what_it_needs_is_unknown_and_says_so() -> None:
     model, _ = next(trained(pulsed()))
     x = torch.zeros(5, 1, 6, 6)

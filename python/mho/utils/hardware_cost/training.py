@@ -1,6 +1,6 @@
 """Energy and time of a training step: forward, backward and update."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mho.documented import documented
@@ -109,43 +109,73 @@ def training_cost(
         latency: Time of the pass.
         batch: Samples of the pass.
     """
-    forward: list[Quantity | None] = []
-    back: list[Quantity | None] = []
-    update: list[Quantity | None] = []
-    digital: list[Quantity] = []
-    transfers: list[Quantity] = []
-    notes: dict[str, None] = {}
-    slots: list[Quantity | None] = []
+    step = _Step(table, record, batch)
     for layer in layers:
-        back_time = exactly(0.0, "s")
-        for tile in layer.tiles:
-            config = configs[tile.name]
-            forward.append(_sum(tile_energy(tile, table)))
-            if not is_pulsed(config):
-                # Gradients of inputs and of weights.
-                digital.append(_digital_macs(2 * tile.macs, table))
-                continue
-            back.append(_sum(backward_energy(tile, table)))
-            if tile.mvms and table.has_latency():
-                latency_of, interval = product_times(layer, table)
-                back_time = latency_of + interval * (tile.mvms - 1)
-            if isinstance(config.device, DigitalRankUpdateCell):
-                digital.append(_digital_macs(tile.macs, table))
-                notes[f"pulses of {type(config.device).__name__}, which writes now and then"] = None
-                continue
-            transfers.append(_transfer_energy(tile, config.device, table, batch, notes))
-            cost = _cost_of_tile(tile, table, record, notes)
-            update.append(cost.energy)
-            slots.append(cost.latency)
-        latency = None if latency is None else latency + back_time
-    sums = [_total(part) for part in (forward, back, update)]
-    rest = [total(part, "J") for part in (digital, transfers)]
-    energy = _total([*sums, *rest])
-    time = _total(slots, "s")
+        step.add(layer, configs)
+        if latency is not None:
+            latency = latency + _backward_time(layer, configs, table)
+    forward, backward, update = map(_total, (step.forward, step.backward, step.update))
+    digital, transfers = (total(part, "J") for part in (step.digital, step.transfers))
+    energy = _total([forward, backward, update, digital, transfers])
+    time = _total(step.times, "s")
     whole = None if time is None or latency is None else latency + time
     return TrainingCost(
-        sums[0], sums[1], sums[2], rest[0], rest[1], energy, time, whole, tuple(notes)
+        forward, backward, update, digital, transfers, energy, time, whole, tuple(step.notes)
     )
+
+
+@dataclass
+class _Step:
+    """Collects the energies of all tiles, and the times of the updates of all layers."""
+
+    table: HardwareTable
+    record: UpdateRecord
+    batch: int
+    forward: list[Quantity | None] = field(default_factory=list)
+    backward: list[Quantity | None] = field(default_factory=list)
+    update: list[Quantity | None] = field(default_factory=list)
+    digital: list[Quantity] = field(default_factory=list)
+    transfers: list[Quantity] = field(default_factory=list)
+    times: list[Quantity | None] = field(default_factory=list)
+    notes: dict[str, None] = field(default_factory=dict)
+
+    def add(self, layer: LayerCounts, configs: dict[str, Any]) -> None:
+        """Add a layer, whose tiles are updated at once."""
+        times: list[Quantity | None] = []
+        for tile in layer.tiles:
+            config = configs[tile.name]
+            self.forward.append(_sum(tile_energy(tile, self.table)))
+            if not is_pulsed(config):
+                # Gradients of inputs and of weights.
+                self.digital.append(_digital_macs(2 * tile.macs, self.table))
+                continue
+            self.backward.append(_sum(backward_energy(tile, self.table)))
+            if tile.mvms:
+                times.append(self._add_update(tile, config.device))
+        self.times.append(None if None in times else _largest(times))
+
+    def _add_update(self, tile: TileCounts, device: Any) -> Quantity | None:
+        """Add the update of a tile; return its time."""
+        if isinstance(device, DigitalRankUpdateCell):
+            self.digital.append(_digital_macs(tile.macs, self.table))
+            self.notes[f"pulses of {type(device).__name__}, which writes now and then"] = None
+            return exactly(0.0, "s")
+        self.transfers.append(_transfer_energy(tile, device, self.table, self.batch, self.notes))
+        cost = _cost_of_tile(tile, self.table, self.record, self.notes)
+        self.update.append(cost.energy)
+        return cost.latency
+
+
+def _backward_time(layer: LayerCounts, configs: dict[str, Any], table: HardwareTable) -> Quantity:
+    """Return the time of the transposed products of a layer; all tiles work at once."""
+    if not layer.mvms or not any(is_pulsed(configs[tile.name]) for tile in layer.tiles):
+        return exactly(0.0, "s")
+    latency, interval = product_times(layer, table)
+    return latency + interval * (layer.mvms - 1)
+
+
+def _largest(times: list[Any]) -> Quantity:
+    return max(times, key=lambda time: time.value, default=exactly(0.0, "s"))
 
 
 def _cost_of_tile(
