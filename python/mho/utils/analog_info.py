@@ -25,7 +25,7 @@ from mho.utils.hardware_cost.execution import (
 from mho.utils.hardware_cost.figures import plot_layers
 from mho.utils.hardware_cost.inputs import arguments_of_pass, batch_of
 from mho.utils.hardware_cost.peak import has_costs
-from mho.utils.hardware_cost.report import CostReport, cost_report
+from mho.utils.hardware_cost.report import LAYER_COSTS, CostReport, cost_report
 from mho.utils.hardware_cost.schedule import Schedule, as_schedule
 from mho.utils.hardware_cost.table import HardwareTable
 from mho.utils.hardware_cost.text import report_text
@@ -202,7 +202,7 @@ class AnalogInfo:
     def _rows(self) -> list[dict[str, Any]]:
         rows = [layer.to_dict() for layer in self.counts]
         for row, layer in zip(rows, () if self.cost is None else self.cost.layers, strict=False):
-            for name in ("energy", "latency", "area"):
+            for name in LAYER_COSTS:
                 quantity = getattr(layer, name)
                 for end in ("low", "value", "high"):
                     row[f"{name}_{end}"] = None if quantity is None else getattr(quantity, end)

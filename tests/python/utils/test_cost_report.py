@@ -103,6 +103,9 @@ def test_gating(model: nn.Module) -> None:
             assert found.low == pytest.approx(used * energy)
             assert found.high == pytest.approx(full * energy)
             assert found.value == pytest.approx(energy * (share * full + (1 - share) * used))
+            assert layer.tops_per_watt is not None and layer.energy is not None
+            wanted = 2e-12 * counts.macs / layer.energy.high
+            assert layer.tops_per_watt.low == pytest.approx(wanted)
 
 
 def test_converters_follow_bits_by_the_model() -> None:

@@ -73,6 +73,11 @@ class DigitalWork(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._place = place
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Asked by torch. Nothing is compiled in the block, and loading the compiler takes seconds.
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and count it."""
         output = func(*args, **(kwargs or {}))

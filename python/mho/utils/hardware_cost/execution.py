@@ -1,5 +1,6 @@
 """One pass through a model: which layers run, how often, and on what."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -197,4 +198,8 @@ def _no_fused_attention() -> Iterator[None]:
 def _no_compiled_code() -> AbstractContextManager[None]:
     """Let compiled modules run as they were written; torch before 2.6 has no such block."""
     set_stance: Any = getattr(torch.compiler, "set_stance", None)
-    return nullcontext() if set_stance is None else set_stance("force_eager")
+    # Where nothing was compiled yet, the compiler need not be loaded, which takes seconds.
+    if set_stance is None or "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    block: AbstractContextManager[None] = set_stance("force_eager")
+    return block

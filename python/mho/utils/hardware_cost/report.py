@@ -34,6 +34,9 @@ class LayerCost:
     area: Quantity | None
     """Area of its tiles; a layer that runs several times has them once."""
 
+    tops_per_watt: Quantity | None
+    """Operations of its tiles over its energy, in 1e12 per joule; None without tiles."""
+
     share: float
     """Share of the energy of all layers."""
 
@@ -123,7 +126,7 @@ class CostReport:
                     "name": layer.name,
                     "share": layer.share,
                     "replicas": layer.replicas,
-                    **{n: _span(getattr(layer, n)) for n in ("energy", "latency", "area")},
+                    **{n: _span(getattr(layer, n)) for n in LAYER_COSTS},
                     "parts": {n: _span(q) for n, q in (layer.parts or {}).items()},
                 }
                 for layer in self.layers
@@ -134,6 +137,9 @@ class CostReport:
             "notes": list(self.notes),
         }
 
+
+LAYER_COSTS = ("energy", "latency", "area", "tops_per_watt")
+"""Costs of a layer that are quantities."""
 
 _TOTALS = ("energy", "latency", "interval", "area", "tops_per_watt", "tops")
 
@@ -167,6 +173,7 @@ def cost_report(
             energies[i],
             None if times is None else times.layers[i].latency,
             _area_of_layer(layer, table, 1 if times is None else times.layers[i].replicas),
+            _efficiency(layer, energies[i]),
             _share(energies[i], all_layers),
             1 if times is None else times.layers[i].replicas,
         )
@@ -206,6 +213,12 @@ def _mode_of(layers: list[LayerCounts], table: HardwareTable) -> tuple[str, int]
 def _area_of_layer(layer: LayerCounts, table: HardwareTable, copies: int) -> Quantity | None:
     area = area_of_tile(table)
     return None if area is None else area * (layer.physical_tiles * copies)
+
+
+def _efficiency(layer: LayerCounts, energy: Quantity | None) -> Quantity | None:
+    if energy is None or not layer.macs:
+        return None
+    return energy.under(2e-12 * layer.macs, "")
 
 
 def _share(energy: Quantity | None, all_layers: float) -> float:
