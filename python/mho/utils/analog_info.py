@@ -111,6 +111,8 @@ class AnalogInfo:
             training = check_flag("training", training)
         if batch is not None:
             check_size("batch", batch)
+        if self.table is None and (training is not False or self.schedule != Schedule()):
+            raise ArgumentError("hardware: training and schedule need a table of costs")
         args, kwargs = arguments_of_pass(model, input_size, inputs)
         has_inputs = bool(args or kwargs)
         self._runs = runs_of(model, args, kwargs) if has_inputs else _idle_runs(model)

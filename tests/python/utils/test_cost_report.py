@@ -208,6 +208,16 @@ def test_balanced_copies(model: nn.Module) -> None:
         cost(model, images(), "hermes_core_14nm", schedule=Schedule(replicas="balance"))
 
 
+def test_schedules_without_times_are_refused(model: nn.Module) -> None:
+    for schedule in ("pipelined", Schedule(replicas={"0": 2})):
+        with pytest.raises(ConfigError, match=r"tile\.mode: the table pcm_macro_40nm has no time"):
+            cost(model, images(), "pcm_macro_40nm", schedule=schedule)
+        with pytest.raises(ArgumentError, match="hardware: training and schedule need a table"):
+            analog_summary(model, inputs=images(), schedule=schedule)
+    with pytest.raises(ArgumentError, match="hardware: training and schedule need a table"):
+        analog_summary(model, inputs=images(), training=True)
+
+
 def test_reports_name_what_is_missing(model: nn.Module) -> None:
     times = cost(model, images(), "rpu_training")
     assert times.energy is None and times.area is None and times.latency is not None

@@ -161,43 +161,66 @@ def cost_report(
         ConfigError: The schedule needs what the table does not say.
     """
     times = timing(layers, table, schedule)
-    parts = [layer_energy(layer, table) for layer in layers]
-    energies = [None if p is None else total(list(p.values()), "J") for p in parts]
-    known = [energy for energy in energies if energy is not None]
-    energy = total(known, "J") if len(known) == len(layers) else None
-    all_layers = energy.value if energy is not None else 0.0
-    costs = tuple(
-        LayerCost(
-            layer.name,
-            parts[i],
-            energies[i],
-            None if times is None else times.layers[i].latency,
-            _area_of_layer(layer, table, 1 if times is None else times.layers[i].replicas),
-            _efficiency(layer, energies[i]),
-            _share(energies[i], all_layers),
-            1 if times is None else times.layers[i].replicas,
-        )
-        for i, layer in enumerate(layers)
-    )
-    energy = _with_extras(energy, layers, table, times)
+    costs = _layer_costs(layers, table, times)
+    energy = _with_extras(_sum_of(costs), layers, table, times)
     tiles = sum(
         layer.physical_tiles * cost.replicas for layer, cost in zip(layers, costs, strict=True)
     )
-    operations = 2e-12 * sum(layer.macs for layer in layers)
     if times is not None and times.rounds > 1:
         tiles = times.available
+    operations = 2e-12 * sum(layer.macs for layer in layers)
     mode, passes = _mode_of(layers, table)
-    has_time = times is not None and times.interval.value > 0.0
+    has_interval = times is not None and times.interval.value > 0.0
     return CostReport(
-        model, table, mode, schedule, costs, tuple(layers), batch, energy,
-        None if times is None else times.latency,
-        None if times is None else times.interval,
-        tile_area(table, tiles),
-        None if energy is None else energy.under(operations, ""),
-        times.interval.under(operations, "") if times is not None and has_time else None,
-        peak(table, max(1, tiles), mode or None, passes),
-        times, None, tuple(_notes(layers, table, times)),
-    )  # fmt: skip
+        model=model,
+        table=table,
+        mode=mode,
+        schedule=schedule,
+        layers=costs,
+        counts=tuple(layers),
+        batch=batch,
+        energy=energy,
+        latency=None if times is None else times.latency,
+        interval=None if times is None else times.interval,
+        area=tile_area(table, tiles),
+        tops_per_watt=None if energy is None else energy.under(operations, ""),
+        tops=times.interval.under(operations, "") if times is not None and has_interval else None,
+        peak=peak(table, max(1, tiles), mode or None, passes),
+        timing=times,
+        training=None,
+        notes=tuple(_notes(layers, table, times)),
+    )
+
+
+def _layer_costs(
+    layers: list[LayerCounts], table: HardwareTable, times: Timing | None
+) -> tuple[LayerCost, ...]:
+    parts = [layer_energy(layer, table) for layer in layers]
+    energies = [None if p is None else total(list(p.values()), "J") for p in parts]
+    everything = sum(energy.value for energy in energies if energy is not None)
+    costs = []
+    for i, (layer, energy) in enumerate(zip(layers, energies, strict=True)):
+        time = None if times is None else times.layers[i]
+        copies = 1 if time is None else time.replicas
+        costs.append(
+            LayerCost(
+                name=layer.name,
+                parts=parts[i],
+                energy=energy,
+                latency=None if time is None else time.latency,
+                area=_area_of_layer(layer, table, copies),
+                tops_per_watt=_efficiency(layer, energy),
+                share=energy.value / everything if energy is not None and everything else 0.0,
+                replicas=copies,
+            )
+        )
+    return tuple(costs)
+
+
+def _sum_of(costs: tuple[LayerCost, ...]) -> Quantity | None:
+    """Return the energy of all layers, None if that of one is not known."""
+    known = [cost.energy for cost in costs if cost.energy is not None]
+    return total(known, "J") if len(known) == len(costs) else None
 
 
 def _mode_of(layers: list[LayerCounts], table: HardwareTable) -> tuple[str, int]:
@@ -219,10 +242,6 @@ def _efficiency(layer: LayerCounts, energy: Quantity | None) -> Quantity | None:
     if energy is None or not layer.macs:
         return None
     return energy.under(2e-12 * layer.macs, "")
-
-
-def _share(energy: Quantity | None, all_layers: float) -> float:
-    return energy.value / all_layers if energy is not None and all_layers > 0.0 else 0.0
 
 
 def _with_extras(

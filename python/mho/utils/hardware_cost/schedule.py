@@ -110,9 +110,14 @@ def timing(layers: list[LayerCounts], table: HardwareTable, schedule: Schedule) 
     Raises:
         ArgumentError: A replicated layer does not exist.
         ConfigError: Tiles have to be shared or copied, and the table does not say how many there
-            are or how long a weight is written.
+            are, how long a weight is written, or how long a product takes.
     """
     if not table.has_latency():
+        if schedule != Schedule():
+            raise ConfigError(
+                f"tile.mode: the table {table.name} has no time of a product, without which"
+                " schedule can only be 'resident'"
+            )
         return None
     copies = replicas_of(layers, table, schedule)
     times = tuple(_layer_time(layer, table, copies.get(layer.name, 1)) for layer in layers)
