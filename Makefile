@@ -125,6 +125,7 @@ docs: $(EXTENSION) ## Draw the figures of docs/ anew and build the documentation
 	$(BIN)/python docs/figures/custom_rules.py
 	$(BIN)/python docs/figures/networks.py
 	$(BIN)/python docs/figures/hardware_aware.py
+	$(BIN)/python docs/figures/cost.py
 	$(BIN)/python examples/digits.py --output docs/figures/digits.png
 	cargo doc --no-deps
 

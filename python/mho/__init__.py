@@ -21,6 +21,7 @@ __all__ = [
     "__version__",
     "backends",
     "calibrate",
+    "cost",
     "fork_noise",
     "get_backend",
     "get_num_threads",
@@ -40,6 +41,7 @@ _SUBPACKAGES = frozenset(
 # Functions of the package that need torch.
 _LATER = {
     "calibrate": "inference.calibration.calibration",
+    "cost": "utils.analog_info",
     "fork_noise": "nn.noise",
     "same_noise": "nn.noise",
 }

@@ -13,7 +13,6 @@ from typing import Any
 
 _MODULES = (
     "simulator.tiles.utils",
-    "utils.analog_info",
     "utils.fitting",
 )
 _NAMES = {

@@ -24,6 +24,7 @@ from mho.inference import calibration
 from mho.simulator import configs, parameters, presets
 from mho.simulator.digital_low_precision import quantization_manager
 from mho.simulator.parameters.enums import PulseType
+from mho.utils import hardware_cost
 
 DATA = Path(__file__).parent / "data"
 PROMISED: dict[str, list[str]] = json.loads((DATA / "public_names.json").read_text())
@@ -102,7 +103,7 @@ def test_nothing_is_pending_that_was_not_promised() -> None:
 
 # What is imported under private names all the same, and what is new here.
 EXTRA = {
-    "mho": ["__version__", "set_num_threads", "get_num_threads", "set_backend"],
+    "mho": ["__version__", "set_num_threads", "get_num_threads", "set_backend", "cost"],
     "mho.exceptions": ["MhoException"],
     "mho.nn.conversion": [
         "_DEFAULT_CONVERSION_MAP",
@@ -113,7 +114,15 @@ EXTRA = {
     "mho.compat": ["install", "uninstall"],
     "mho.simulator.tiles.module": ["TileModule"],
     "mho.simulator.tiles.base": ["AnalogTileStateNames"],
-}
+    "mho.utils.analog_info": ["cost"],
+    "mho.utils.hardware_cost": [
+        "CostReport", "DigitalCounts", "HardwareTable", "LayerCost", "LayerCounts", "Mode", "Peak",
+        "Precision", "Quantity", "Schedule", "TileCounts", "Timing", "TrainingCost", "UpdateCost",
+        "UpdateCounts", "UpdateRecord", "adc_envelope", "counts_of_probabilities",
+        "counts_of_vectors", "peak", "presets", "record_updates", "rounds_and_reloads",
+        "update_cost",
+    ],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("module", EXTRA)
@@ -160,7 +169,10 @@ def test_subpackages_are_loaded_at_their_first_use() -> None:
 
 def documented_classes() -> list[type]:
     """Configurations, devices, parameters, choices and records that a user meets."""
-    modules = (mho, mho.nn, configs, presets, parameters.enums, calibration, quantization_manager)
+    modules = (
+        mho, mho.nn, configs, presets, parameters.enums, calibration, quantization_manager,
+        hardware_cost,
+    )  # fmt: skip
     named = (value for module in modules for value in vars(module).values())
     found = {value for value in named if isinstance(value, type) and fields_of(value)}
     own = (cls for cls in found if cls.__module__.startswith("mho."))

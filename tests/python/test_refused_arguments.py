@@ -138,6 +138,8 @@ VALID: dict[str, Callable[[], Any]] = {
     "up_direction": lambda: True,
     "n_traces": lambda: 2,
     "axes": lambda: pyplot().figure().gca(),
+    "is_mapped": lambda: True,
+    "inputs": lambda: torch.rand(2, IN),
     "out_size": lambda: OUT,
     "in_size": lambda: IN,
     "x_size": lambda: IN,
