@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mho.exceptions import InputError
 from mho.nn import AnalogLinear
 from mho.optim import AnalogSGD
 from mho.simulator.configs import InferenceRPUConfig, SingleRPUConfig
@@ -111,3 +112,14 @@ def test_gradient_of_a_context() -> None:
     AnalogSGD(layer.parameters(), lr=0.1)
     layer(torch.ones(2, 4)).sum().backward()
     assert layer.analog_module.analog_ctx.grad is None
+
+
+@pytest.mark.parametrize("kind", list(CONFIGS))
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.filterwarnings("ignore:.*nested tensors:UserWarning")
+def test_nested_tensors_are_refused(kind: str, grad: bool) -> None:
+    """Also where a pass goes straight to the core."""
+    layer = AnalogLinear(4, 3, rpu_config=CONFIGS[kind]()).eval()
+    nested = torch.nested.nested_tensor([torch.ones(2, 4), torch.ones(3, 4)])
+    with torch.set_grad_enabled(grad), pytest.raises(InputError, match="x_input"):
+        layer(nested)

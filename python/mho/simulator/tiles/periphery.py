@@ -263,6 +263,7 @@ class TileWithPeriphery(TileModule):
         return (
             type(x) is Tensor
             and x.dtype is self.io_dtype is torch.float32
+            and not x.is_nested
             and x.dim() == 2
             and x.shape[1] == self.in_size
             and x.is_contiguous()
