@@ -96,8 +96,8 @@ def _read(folder: Path) -> _Saved:
     path = folder / MAP
     if not path.exists():
         raise StateError(
-            f"{path}: is missing; save models with mho.nn.save_analog (save_pretrained and torch.save"
-            " write no map, and load_state_dict of a converted model takes what they write)"
+            f"{path}: is missing; save models with mho.nn.save_analog (what save_pretrained and"
+            " torch.save write is without map, and goes into load_state_dict of a converted model)"
         )
     content = read_json(path)
     own = {key: content.pop(key, None) for key in FOLDER_KEYS}
