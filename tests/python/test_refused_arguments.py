@@ -222,6 +222,8 @@ VALID: dict[str, Callable[[], Any]] = {
     "org_model": lambda: nn.BatchNorm2d(2),
     "n_bits": lambda: 4,
     "cls": lambda: SymmetricUniformQuantizer,
+    "d_tensor": lambda: torch.zeros(2, OUT, 1),
+    "x_tensor": lambda: torch.zeros(2, IN, 1),
     "rules": dict,
     "analog_map": lambda: analog_map(model()),
 }

@@ -5,7 +5,7 @@ Importing this package makes all presets known, so that every saved model can be
 
 import mho.simulator.presets  # noqa: F401
 from mho.nn.averaging import match_scales
-from mho.nn.conversion import convert_to_analog, convert_to_digital
+from mho.nn.conversion import convert_to_analog, convert_to_digital, register_analog
 from mho.nn.editing import edit_by_rules, edit_config
 from mho.nn.modules.attention import AnalogMultiheadAttention
 from mho.nn.modules.container import AnalogSequential, AnalogWrapper
@@ -68,5 +68,6 @@ __all__ = [
     "load_analog",
     "match_scales",
     "prepare_for_ddp",
+    "register_analog",
     "save_analog",
 ]

@@ -315,6 +315,10 @@ def convert_to_digital(
 ) -> nn.Module:
     """Replace analog layers by digital ones with the same logical weights.
 
+    Of programmed tiles these are the weights that were programmed, or what the last drift has made
+    of them; the factor of a drift compensation, ``alpha``, belongs to products, not to weights. If
+    nothing was converted a warning says so.
+
     Args:
         module: Model or layer.
         conversion_set: Analog classes, with the class method ``to_digital``, to convert; by default
@@ -344,7 +348,12 @@ def convert_to_digital(
             return digital
         return analog
 
-    root = Replacement(replace).run(module, module_name)
+    walk = Replacement(replace)
+    root = walk.run(module, module_name)
+    if not any(True for _ in walk.replaced()):
+        is_analog = any(isinstance(part, AnalogLayerBase) for part in root.modules())
+        which = " of the classes in conversion_set" if is_analog else ""
+        warn_caller(f"nothing was converted: the model has no analog layers{which}")
     follow_fused_paths(root)
     return root
 
@@ -411,7 +420,7 @@ def _warn_of_nothing(root: nn.Module, rpu_config: RPUConfigGeneric | None) -> No
             )
         return
     reasons = "; ".join(
-        f"{entry.name or 'the model'} ({entry.layer_class}) {entry.reason}"
+        f"{entry.name or 'the model'} ({entry.layer_class}): {entry.reason}"
         for entry in report.digital[:3]
     )
     warn_caller(

@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from mho.exceptions import ArgumentError
+from mho.simulator.parameters.checking import describe
+
 AnalogT = TypeVar("AnalogT", bound=type)
 DigitalClass = type[nn.Module] | str
 """A class, or the full name of one that need not be imported."""
@@ -52,9 +55,21 @@ def register_analog(
     Returns:
         Decorator for a class with the class methods ``from_digital(module, rpu_config,
         tile_module_class)`` and ``to_digital(module)``.
+
+    Raises:
+        ArgumentError: `digital` is neither a class of modules nor a full name, or the decorated
+            class lacks one of these methods; nothing is registered.
     """
+    _check_digital(digital)
 
     def register(cls: AnalogT) -> AnalogT:
+        for method in ("from_digital", "to_digital"):
+            if not (isinstance(cls, type) and callable(getattr(cls, method, None))):
+                raise ArgumentError(
+                    f"register_analog: {describe(cls)} has no class method {method}; register an"
+                    " analog layer, such as AnalogLinear, or a class with from_digital(module,"
+                    " rpu_config, tile_module_class) and to_digital(module)"
+                )
         if mapped:
             MAPPED_CONVERSIONS[digital] = cls
         else:
@@ -66,6 +81,22 @@ def register_analog(
         return cls
 
     return register
+
+
+def _check_digital(digital: object) -> None:
+    if isinstance(digital, type) and issubclass(digital, nn.Module):
+        return
+    parts = digital.split(".") if isinstance(digital, str) else [""]
+    if not all(part.isidentifier() or part == "<locals>" for part in parts):
+        raise ArgumentError(
+            "digital: expected a class of modules, or its full name, 'package.module.Class'; got"
+            f" {describe(digital)}"
+        )
+    if len(parts) == 1:
+        raise ArgumentError(
+            f"digital: {digital!r} is no full name; write its module too,"
+            f" 'package.module.{digital}'"
+        )
 
 
 def counterpart(digital: type[nn.Module], conversions: Mapping[DigitalClass, Any]) -> Any:

@@ -121,10 +121,10 @@ def warn_of_computed_weights(name: str, names: list[str]) -> None:
         name: Full name of the layer.
         names: Names of its parameters that were computed.
     """
+    where = f"layer {name!r}" if name else "the layer"
     warn_caller(
-        f"layer {name!r}: {' and '.join(names)} was computed from other parameters (a"
-        " parametrisation, weight norm or pruning), which are gone; the new layer has its present"
-        " values"
+        f"{where}: {' and '.join(names)} was computed from other parameters (a parametrisation,"
+        " weight norm or pruning), which are gone; the new layer has its present values"
     )
 
 

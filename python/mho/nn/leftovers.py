@@ -34,8 +34,14 @@ def check_root(module: nn.Module) -> None:
             " replaced; convert the model that it was made from"
         )
     for name, part in module.named_modules():
+        where = f"module {name!r}" if name else "module"
+        if isinstance(part, nn.DataParallel):
+            raise ArgumentError(
+                f"{where}: DataParallel copies layers in every call, and copies of tiles change"
+                " nothing; convert what it wraps (model.module), and train it in several processes"
+                " with DistributedDataParallel"
+            )
         if isinstance(part, nn.parallel.DistributedDataParallel):
-            where = f"module {name!r}" if name else "module"
             raise ArgumentError(
                 f"{where}: DistributedDataParallel would go on averaging the gradients of the"
                 " layers that are replaced, and of no other; convert first, wrap then"

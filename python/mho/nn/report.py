@@ -156,10 +156,10 @@ def _reason(cls: type[nn.Module]) -> str:
         return (
             f"is a subclass of {base.__name__} that computes something of its own ({names}); if"
             " its weights are used as those of its base, it is converted after"
-            f" mho.nn.conversion.register_analog({cls.__name__})({analog})"
+            f" mho.nn.register_analog({cls.__name__})({analog})"
         )
     return (
         f"is a subclass of {base.__name__}: only exact classes are converted; if it"
         " computes the same, it is converted too after"
-        f" mho.nn.conversion.register_analog({cls.__name__})({analog})"
+        f" mho.nn.register_analog({cls.__name__})({analog})"
     )

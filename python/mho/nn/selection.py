@@ -82,6 +82,23 @@ class Selector:
             return self._pattern.fullmatch(name) is not None
         return name == self.key
 
+    def hint(self, names: Collection[str]) -> str | None:
+        """Return how the key could be written to select modules, None if it is not about that.
+
+        Args:
+            names: Full names of the modules that it could select.
+        """
+        if isinstance(self.key, type):
+            return None
+        if self._pattern is not None:
+            found = next((name for name in names if self._pattern.search(name)), None)
+            whole = f"{PATTERN}.*{self.key.removeprefix(PATTERN)}.*"
+            return found and f"a whole name has to match, as {found!r} does {whole!r}"
+        if not any(sign in self.key for sign in "*?["):
+            return None
+        regular = re.escape(self.key).replace(r"\*", ".*").replace(r"\?", ".")
+        return f"patterns are regular expressions, such as {PATTERN + regular!r}"
+
 
 def places(model: nn.Module, name: str, selectors: Sequence[Selector]) -> Iterator[Place]:
     """Yield every module of a model under every name that it has, parents first.
@@ -166,9 +183,11 @@ def nearest(selector: Selector, known: Collection[str]) -> str:
         selector: Key.
         known: Full names that there are.
     """
+    names = list(dict.fromkeys(name for name in known if name))
+    if (hint := selector.hint(names)) is not None:
+        return f"; {hint}"
     key = selector.key
     text = key.__name__ if isinstance(key, type) else key.removeprefix(PATTERN)
-    names = list(dict.fromkeys(name for name in known if name))
     around = {
         ".".join(parts[:n]) for parts in (x.split(".") for x in names) for n in range(len(parts))
     }

@@ -14,28 +14,35 @@ UNTIED = "_untied_from"
 def follow_broken_ties(
     replaced: Iterable[tuple[nn.Module, nn.Module]], model: nn.Module, warns: bool = True
 ) -> None:
-    """Note where a parameter of a replaced layer is still used elsewhere and no longer tied to it.
+    """Note where a parameter of a replaced layer was used elsewhere, and is no longer tied to it.
+
+    Elsewhere is in the model, or in another layer that was replaced: each has a copy then.
 
     Args:
         replaced: Digital layers that are no longer part of the model, and their replacements.
         model: Model after the replacement.
         warns: Whether to warn of each.
     """
-    remaining = {id(parameter): name for name, parameter in model.named_parameters()}
+    users = {id(parameter): name for name, parameter in model.named_parameters()}
+    names = {id(module): name for name, module in model.named_modules()}
     untied: list[nn.Module] = []
     for layer, new in replaced:
+        where = names.get(id(new), "")
         for name, parameter in layer._parameters.items():
-            is_kept = new._parameters.get(name) is parameter
-            if parameter is not None and id(parameter) in remaining and not is_kept:
-                source = remaining[id(parameter)]
-                vars(new).setdefault(UNTIED, {})[name] = source
-                untied.append(new)
-                if warns:
-                    warn_caller(
-                        f"{name} of a converted {type(layer).__name__} was tied to {source!r};"
-                        " analog weights are copies, the tie is broken; name the layer in"
-                        " exclude_modules to keep it digital and tied"
-                    )
+            if parameter is None or new._parameters.get(name) is parameter:
+                continue
+            own = f"{where}.{name}" if where else name
+            source = users.setdefault(id(parameter), own)
+            if source == own:
+                continue
+            vars(new).setdefault(UNTIED, {})[name] = source
+            untied.append(new)
+            if warns:
+                warn_caller(
+                    f"{own}, of a converted {type(layer).__name__}, was tied to {source!r}; analog"
+                    " weights are copies, the tie is broken; name the layer in exclude_modules to"
+                    " keep it digital and tied"
+                )
     _forget_ties(model, untied)
 
 

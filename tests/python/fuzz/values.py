@@ -252,6 +252,8 @@ GOOD: dict[str, Callable[[Place], Any]] = {
     "index": lambda p: 0,
     "indices": lambda p: torch.zeros(1, dtype=torch.int64),
     "image_sizes": lambda p: [1, 2, 2],
+    "d_tensor": lambda p: torch.zeros(2, p.rows, 1),
+    "x_tensor": lambda p: torch.zeros(2, p.columns, 1),
     "verbose": lambda p: 1,
     "level": lambda p: 1,
     "backend": lambda p: "cpu",

@@ -483,7 +483,7 @@ class TestReport:
         assert "register_analog" not in reasons["attention.out_proj"]
         assert "call the model once" in reasons["lazy"]
         assert "subclass of Linear" in reasons["own"]
-        assert "mho.nn.conversion.register_analog(Subclass)(AnalogLinear)" in reasons["own"]
+        assert "mho.nn.register_analog(Subclass)(AnalogLinear)" in reasons["own"]
         assert "excluded" in reasons["kept"]
         text = str(report)
         assert text.endswith("1 of 9 layers are analog") and "bag " in text

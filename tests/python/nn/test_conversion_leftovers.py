@@ -151,6 +151,11 @@ def test_data_parallel_models_are_refused(wrap: Callable[[nn.Module], nn.Module]
         convert_to_analog(wrap(FakeDDP(Net())), loud())
 
 
+def test_copies_in_every_call_are_refused() -> None:
+    with pytest.raises(ArgumentError, match=r"module .0.: DataParallel .*model\.module"):
+        convert_to_analog(nn.Sequential(nn.DataParallel(nn.Linear(2, 2))), loud())
+
+
 class TestConfigurations:
     def test_function_that_returns_nothing(self) -> None:
         """It stood for the default of the layer, a pulsed tile."""

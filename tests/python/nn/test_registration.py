@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mho.exceptions import ArgumentError
 from mho.nn import AnalogConv2d, AnalogLinear, conversion_report
 from mho.nn import conversion_table as tables
 from mho.nn.conversion import convert_to_analog, convert_to_digital, register_analog
@@ -198,3 +199,21 @@ class TestAnyModule:
         cls = analog_outer()
         analog: Any = convert_to_analog(Outer(), config(), conversion_map={name: cls})
         assert type(analog) is cls
+
+    @pytest.mark.parametrize(
+        "digital, analog, message",
+        [
+            (nn.Linear, nn.Linear, "class Linear.* has no class method from_digital"),
+            (Outer, Outer(), "no class method from_digital"),
+            (int, AnalogLinear, "digital: expected a class of modules"),
+            ("my layer", AnalogLinear, "digital: expected a class of modules"),
+            ("Outer", AnalogLinear, "'Outer' is no full name; .* 'package.module.Outer'"),
+        ],
+    )
+    def test_what_could_never_be_converted_is_refused(
+        self, digital: Any, analog: Any, message: str
+    ) -> None:
+        before = dict(tables.CONVERSIONS)
+        with pytest.raises(ArgumentError, match=message):
+            register_analog(digital)(analog)
+        assert before == tables.CONVERSIONS

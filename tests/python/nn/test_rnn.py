@@ -549,3 +549,35 @@ class TestAsModules:
         for network in self.networks(EXACT["torch"]()):
             output, states = network.to(dtype)(torch.rand(3, 2, 3, dtype=dtype))
             assert output.dtype is dtype and all(s.dtype is dtype for s in tensors(states))
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_weights_have_their_names_of_torch(kind: Any) -> None:
+    digital = kind(3, 4, num_layers=2, bidirectional=True)
+    analog: Any = convert_to_analog(digital, InferenceRPUConfig())
+    for own, other in zip(digital.all_weights, analog.all_weights, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(own, other, strict=True))
+    with torch.no_grad():
+        analog.weight_hh_l1_reverse.zero_()
+    assert not analog.rnn.layers[1].directions[1].cell.weight_hh.get_weights()[0].any()
+    assert torch.equal(analog.bias_ih_l0, digital.bias_ih_l0)
+    assert {name for name, _ in analog.named_parameters()}.isdisjoint(digital.state_dict())
+    with pytest.raises(AttributeError, match="weight_ih_l2"):
+        analog.weight_ih_l2  # noqa: B018
+    assert torch.equal(copy.deepcopy(analog).weight_ih_l0, digital.weight_ih_l0)
+
+
+def test_names_of_projections_and_of_cells() -> None:
+    digital = nn.LSTM(3, 4, proj_size=2, bias=False)
+    analog: Any = convert_to_analog(digital, InferenceRPUConfig())
+    (weights,) = analog.all_weights
+    assert [tuple(w.shape) for w in weights] == [tuple(w.shape) for w in digital.all_weights[0]]
+    cell: Any = convert_to_analog(nn.GRUCell(3, 4), InferenceRPUConfig())
+    assert cell.weight_ih.shape == (12, 3) and cell.bias_hh.shape == (12,)
+
+
+def test_cells_of_torch_are_no_cells_of_a_network() -> None:
+    with pytest.raises(
+        ArgumentError, match=r"cell: LSTMCell has no get_zero_state.*AnalogLSTMCell"
+    ):
+        AnalogRNN(nn.LSTMCell, 3, 4)

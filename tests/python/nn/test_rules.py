@@ -171,6 +171,8 @@ def test_shared_layers_are_known_by_all_their_names() -> None:
         ({"lm_haed": A}, r"rules: 'lm_haed' selects no module.*did you mean 'lm_head'"),
         ({"re:.*atn.*": A}, r"rules: 're:\.\*atn\.\*' selects no module"),
         ({"blocks.0.atn.q": None}, r"did you mean 'blocks.0.attn.q'"),
+        ({"re:attn": None}, r"a whole name has to match, as 'blocks.0.attn' does 're:.\*attn"),
+        ({"blocks.*.attn": A}, r"patterns are regular expressions, such as 're:blocks"),
         ({"embed": A}, r"'embed' selects no layer that can be converted: there is no analog layer"),
         ({"re:.*norm": A}, r"selects no layer that can be converted.*LayerNorm"),
         ({nn.Conv2d: A}, r"rules: Conv2d selects no module"),

@@ -91,8 +91,14 @@ class _Saved:
 
 def _read(folder: Path) -> _Saved:
     if not folder.is_dir():
-        raise StateError(f"folder: there is no folder {str(folder)!r}")
+        what = "is a file, not a folder" if folder.exists() else "there is no such folder"
+        raise StateError(f"folder: {str(folder)!r}: {what}")
     path = folder / MAP
+    if not path.exists():
+        raise StateError(
+            f"{path}: is missing; save models with mho.nn.save_analog (what save_pretrained and"
+            " torch.save write is without map, and goes into load_state_dict of a converted model)"
+        )
     content = read_json(path)
     own = {key: content.pop(key, None) for key in FOLDER_KEYS}
     try:

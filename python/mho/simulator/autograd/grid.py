@@ -29,7 +29,7 @@ from mho.simulator.autograd.recomputation import warn_if_recomputed
 from mho.simulator.autograd.weight_gradient import weight_gradient
 from mho.simulator.raw_tiles.core.kernels import GridTile, HostKernels
 from mho.simulator.raw_tiles.patches import ImagePatches
-from mho.simulator.raw_tiles.rows import batch_shape, outputs_from_rows, to_rows
+from mho.simulator.raw_tiles.rows import batch_shape, outputs_from_rows, resolved, to_rows
 
 # Elements of patches that are written and multiplied at once: a megabyte, which stays in the
 # second-level cache. All patches of a batch are many times its images, and their memory is new in
@@ -156,7 +156,9 @@ def grid_inputs(grid: Grid, x: Tensor) -> Tensor:
         grid: Tiles.
         x: Inputs, shape `[..., in_size]`, or images.
     """
-    return to_rows(x, grid.in_size, False, "x_input") if grid.patches is None else x.contiguous()
+    if grid.patches is None:
+        return to_rows(x, grid.in_size, False, "x_input")
+    return resolved(x).contiguous()
 
 
 def grid_outputs(grid: Grid, x: Tensor, y: Tensor) -> Tensor:
@@ -355,7 +357,7 @@ def _input_gradient(ctx: Any, kept: list[Any], d_output: Tensor) -> Tensor:
     if grid.patches is None:
         values = to_rows(d_output, grid.out_size, False, "grad_output")
     else:
-        values = d_output.flatten(2).contiguous()
+        values = resolved(d_output).flatten(2).contiguous()
     count, each = len(grid.out_sizes), len(grid.in_sizes) * len(grid.out_sizes)
     parts: list[list[GridTile]] = []
     with ExitStack() as calls:

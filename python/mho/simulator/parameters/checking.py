@@ -9,10 +9,11 @@ import dataclasses
 import difflib
 import inspect
 import math
+import os
 import sys
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from functools import cache
 from typing import Any, ClassVar, Union
@@ -170,6 +171,15 @@ def type_name(hint: Any) -> str:
         return "None"
     if typing.get_origin(hint) in (Union, types.UnionType):
         return " or ".join(type_name(arg) for arg in typing.get_args(hint))
+    origin, of = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Mapping:
+        return "a dictionary"
+    if origin is Callable:
+        return "a function"
+    if origin in (Collection, Iterable, Sequence):
+        return f"a list of {type_name(of[0])}"
+    if origin is os.PathLike:
+        return "a path"
     return hint.__name__ if isinstance(hint, type) and not typing.get_origin(hint) else str(hint)
 
 

@@ -153,7 +153,10 @@ def _check(name: str, value: Any, hint: Any) -> Any:
     if issubclass(kind, RPUConfigBase) and not isinstance(value, kind):
         check_rpu_config(value)
     if not _is_instance(value, kind):
-        raise ArgumentError(f"{name}: expected {type_name(hint)}, got {describe(value)}")
+        # One text in the place of a list of texts is the likeliest slip.
+        is_slip = kind in _SERIES and isinstance(value, str) and typing.get_args(hint) == (str,)
+        remedy = f"; write [{value!r}]" if is_slip else ""
+        raise ArgumentError(f"{name}: expected {type_name(hint)}, got {describe(value)}{remedy}")
     return _check_elements(name, value, kind, typing.get_args(hint))
 
 

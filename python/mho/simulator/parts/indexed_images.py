@@ -13,6 +13,7 @@ from mho.simulator.raw_tiles.rows import check_tensor
 class IndexedTile(Protocol):
     """What reading images needs of a tile."""
 
+    tile: Any
     analog_ctx: Any
     analog_bias: bool
     in_size: int
@@ -71,6 +72,9 @@ class IndexedImages:
                 " the last axis"
             )
         self.table = ImageTable(indices, image_sizes, tile.in_size, tile.analog_bias)
+        # Raw tiles of the core take images as well, by calls of their own.
+        if (set_of_raw := getattr(tile.tile, "set_matrix_indices", None)) is not None:
+            set_of_raw(indices)
         tile.analog_ctx.set_indexed(True)
 
     def forward(self, images: Tensor, tensor_view: tuple[int, ...] | None) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional
 from mho import _core
 from mho.exceptions import ArgumentError, InputError
 from mho.simulator.parameters.arguments import check_size
-from mho.simulator.raw_tiles.rows import check_tensor
+from mho.simulator.raw_tiles.rows import check_tensor, resolved
 
 CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 """Memory format with the channels last, by number of axes of an image."""
@@ -209,12 +209,12 @@ class ImagePatches:
         """Return patches as rows, without autograd.
 
         Args:
-            images: Shape `[N, C, *sizes]`, contiguous float32.
+            images: Shape `[N, C, *sizes]`, float32, in any layout.
 
         Returns:
             Shape `[N, positions, width]`.
         """
-        rows = self.core.unfold(images, self.first, self.width)
+        rows = self.core.unfold(resolved(images).contiguous(), self.first, self.width)
         return rows.view(images.shape[0], self.positions, self.width)
 
     def differentiable_rows(self, images: Tensor) -> Tensor:

@@ -143,14 +143,26 @@ def to_rows(value: Tensor, size: int, features_first: bool, name: str) -> Tensor
         return value
     check_tensor(value, name)
     check_features(value, size, features_first, name)
-    # Kernels read the memory, which such a view has not negated; torch resolves it for operators.
-    if not torch.compiler.is_compiling() and value.is_neg():
-        value = value.resolve_neg()
+    value = resolved(value)
     if features_first:
         value = value.movedim(0, -1)
     elif value.dim() == 2 and value.is_contiguous():
         return value
     return value.reshape(batch_count(value.shape[:-1]), size).contiguous()
+
+
+def resolved(value: Tensor) -> Tensor:
+    """Return a tensor whose memory holds its values.
+
+    Kernels read the memory, which a negated view (the imaginary part of a conjugate) has not
+    negated; torch resolves it for operators.
+
+    Args:
+        value: Tensor.
+    """
+    if not torch.compiler.is_compiling() and value.is_neg():
+        return value.resolve_neg()
+    return value
 
 
 def to_float_rows(value: Tensor, size: int, features_first: bool, name: str) -> Tensor:

@@ -106,6 +106,17 @@ class _Converted(AnalogContainerBase, nn.Module):
         """Yield all linear layers with the names of their weights."""
         raise NotImplementedError
 
+    def __getattr__(self, name: str) -> Any:
+        """Return logical weights by the names that they have in torch, see `AnalogLinear.weight`.
+
+        They are read on demand and written through; parameters are those of the cells.
+        """
+        if name.startswith(("weight_", "bias_")) and "_modules" in vars(self):
+            for linear, weight, bias in self._linears():
+                if name in (weight, bias):
+                    return linear.weight if name == weight else linear.bias
+        return super().__getattr__(name)
+
     def digital_entries(self) -> frozenset[str]:
         """Return names of entries of the module of torch, which the cells have instead."""
         names = [name for _, *both in self._linears() for name in both if name is not None]
@@ -207,6 +218,19 @@ class _ConvertedRNNBase(_Converted):
     batch_first: bool
     dropout: float
     bidirectional: bool
+
+    @property
+    def all_weights(self) -> list[list[Any]]:
+        """Logical weights of every layer and direction, as in torch; see `AnalogLinear.weight`."""
+        groups: dict[str, list[list[Any]]] = {}
+        for linear, weight, bias in self._linears():
+            _, _, place = weight.removeprefix("weight_").partition("_")
+            weights, biases = groups.setdefault(place, [[], []])
+            weights.append(linear.weight)
+            if bias is not None:
+                biases.append(linear.bias)
+        # The projection of an LSTM comes last.
+        return [w[:2] + b + w[2:] for w, b in groups.values()]
 
     def flatten_parameters(self) -> None:
         """Do nothing: weights are in tiles, there is no memory of a library to arrange."""

@@ -156,11 +156,17 @@ def check_cell(cell: object) -> type[nn.Module]:
         cell: Candidate.
 
     Raises:
-        ArgumentError: It is no class of modules.
+        ArgumentError: It is no class of modules, or lacks the methods of cells.
     """
     if not (isinstance(cell, type) and issubclass(cell, nn.Module)):
         raise ArgumentError(
             f"cell: expected a class of modules, such as AnalogLSTMCell, got {describe(cell)}"
+        )
+    if not callable(getattr(cell, "get_zero_state", None)):
+        raise ArgumentError(
+            f"cell: {cell.__name__} has no get_zero_state, so it is no cell of AnalogRNN; use"
+            " AnalogLSTMCell or another one of mho.nn (networks of torch become analog by"
+            " convert_to_analog)"
         )
     return cell
 

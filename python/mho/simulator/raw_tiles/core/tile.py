@@ -18,6 +18,7 @@ from mho.simulator.raw_tiles.base import SimulatorTile
 from mho.simulator.raw_tiles.core import extra_state, loading
 from mho.simulator.raw_tiles.core.gpu.kernels import GpuKernels
 from mho.simulator.raw_tiles.core.hidden import HiddenParameters
+from mho.simulator.raw_tiles.core.indices import MatrixIndices
 from mho.simulator.raw_tiles.core.kernels import HostKernels, Kernels
 from mho.simulator.raw_tiles.core.lines import LineValues
 from mho.simulator.raw_tiles.core.maintenance import Maintenance
@@ -38,8 +39,8 @@ BACKENDS = ("cpu", "wgpu")
 _INITIAL_LEARNING_RATE = 0.1
 _INITIAL_RANGE = 0.1
 
-# What `_use` composes again; it is neither copied nor pickled.
-_COMPOSED = ("kernels", "hidden", "lines", "maintenance")
+# What is composed again; it is neither copied nor pickled.
+_COMPOSED = ("kernels", "hidden", "lines", "maintenance", "indices")
 
 _RawT = TypeVar("_RawT", bound="CoreTile")
 
@@ -70,6 +71,7 @@ class CoreTile(SimulatorTile):
     * `parsed`: the configuration as the core takes it;
     * `kernels`: what computes, on the host or on a graphics processor;
     * `hidden`, `lines`, `maintenance`: devices, frozen values per line, operations on the weights;
+    * `indices`: table by which calls read images;
     * `python`: the device if it is one written in Python, None if the tile may not have one.
     """
 
@@ -110,6 +112,7 @@ class CoreTile(SimulatorTile):
         self.parsed = ParsedConfig(config_text, out_size, in_size, analog_bias)
         self.learning_rate = _INITIAL_LEARNING_RATE
         self.tensors = CoreTensors(owner, self.parsed.spec, seed)
+        self.indices = MatrixIndices(self)
         self.python = PythonDevice(self.tensors, self.parsed) if python_devices else None
         self._use(HostKernels(self.tensors, self.parsed))
         with nobody_sees():
@@ -156,6 +159,7 @@ class CoreTile(SimulatorTile):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the state, to be connected with its owner."""
         self.__dict__.update(state)
+        self.indices = MatrixIndices(self)
         self._use(HostKernels(self.tensors, self.parsed))
 
     def __repr__(self) -> str:
@@ -403,6 +407,12 @@ class CoreTile(SimulatorTile):
             self.python.update(x, d, self.learning_rate, bias_input)
         else:
             self.kernels.update(x, d, self.learning_rate, bias_input)
+
+    has_matrix_indices = done_by("indices", MatrixIndices.has_matrix_indices)
+    set_matrix_indices = done_by("indices", MatrixIndices.set_matrix_indices)
+    forward_indexed = done_by("indices", MatrixIndices.forward_indexed)
+    backward_indexed = done_by("indices", MatrixIndices.backward_indexed)
+    update_indexed = done_by("indices", MatrixIndices.update_indexed)
 
     def next_call(self) -> int:
         """Advance the position in the random stream and return it."""
