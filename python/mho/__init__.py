@@ -1,7 +1,7 @@
 """Analog in-memory computing for PyTorch: layers whose weights are conductances.
 
 Subpackages are loaded at their first use, since torch takes a second: `mho.nn`, `mho.optim`,
-`mho.simulator`, `mho.inference`, `mho.linalg`, `mho.utils`, `mho.compat`. What is in them is
+`mho.simulator`, `mho.inference`, `mho.evaluation`, `mho.linalg`, `mho.utils`, `mho.compat`. What is in them is
 imported by name, such as `mho.simulator.configs`, `mho.inference.calibration` or
 `mho.utils.visualization`.
 """
@@ -21,6 +21,8 @@ __all__ = [
     "__version__",
     "backends",
     "calibrate",
+    "compare",
+    "evaluate",
     "fork_noise",
     "get_backend",
     "get_num_threads",
@@ -35,11 +37,23 @@ interpreters.refuse_further_ones()
 pending.install()
 
 _SUBPACKAGES = frozenset(
-    ("compat", "exceptions", "inference", "linalg", "nn", "optim", "simulator", "utils")
+    (
+        "compat",
+        "evaluation",
+        "exceptions",
+        "inference",
+        "linalg",
+        "nn",
+        "optim",
+        "simulator",
+        "utils",
+    )
 )
 # Functions of the package that need torch.
 _LATER = {
     "calibrate": "inference.calibration.calibration",
+    "compare": "evaluation.comparison",
+    "evaluate": "evaluation.evaluating",
     "fork_noise": "nn.noise",
     "same_noise": "nn.noise",
 }
