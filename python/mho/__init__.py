@@ -1,8 +1,8 @@
 """Analog in-memory computing for PyTorch: layers whose weights are conductances.
 
 Subpackages are loaded at their first use, since torch takes a second: `mho.nn`, `mho.optim`,
-`mho.simulator`, `mho.inference`, `mho.evaluation`, `mho.linalg`, `mho.utils`, `mho.compat`. What is in them is
-imported by name, such as `mho.simulator.configs`, `mho.inference.calibration` or
+`mho.simulator`, `mho.inference`, `mho.evaluation`, `mho.linalg`, `mho.utils`, `mho.compat`. What is
+in them is imported by name, such as `mho.simulator.configs`, `mho.inference.calibration` or
 `mho.utils.visualization`.
 """
 

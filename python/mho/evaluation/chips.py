@@ -28,7 +28,7 @@ def draw_chip(model: nn.Module, seed: int, programming: int) -> None:
         layout = {"in_trans": tile.in_trans, "out_trans": tile.out_trans}
         fresh = type(tile)(tile.out_size, tile.in_size, tile.rpu_config, bias, **layout)
         if lines := _lines(fresh):
-            tile.set_forward_parameters(**lines)
+            tile.set_forward_parameters(lines)
         hidden = fresh.get_hidden_parameters()
         if hidden:
             weights, biases = tile.get_weights()

@@ -30,11 +30,6 @@ from mho.inference.noise.base import BaseNoiseModel
 from mho.simulator.parameters.signatures import checked
 from mho.threads import get_num_threads, set_num_threads
 
-_SENTENCE = (
-    "intervals are for the mean over programmings, for this trained network and this test set; they"
-    " cover neither the choice of the test samples nor that of the training seed"
-)
-
 
 @checked
 def evaluate(
@@ -77,9 +72,9 @@ def evaluate(
         metric: `"accuracy"` or `"top5"` in percent, `"cross_entropy"`, `"mse"`, a function
             `f(model, data)` that returns a number or a dictionary of numbers, or
             `Metric(f, higher_is_better=False)`.
-        times: Since programming: seconds, text such as `"1 h"` or `"30 d"`, or `"programmed"`, which
-            is without drift. Zero is another moment: drift to it adds the read noise of the first
-            reading. Of noise models that know some times only, these are the default.
+        times: Since programming: seconds, text such as `"1 h"` or `"30 d"`, or `"programmed"`,
+            which is without drift. Zero is another moment: drift to it adds the read noise of the
+            first reading. Of noise models that know some times only, these are the default.
         n_programmings: Number of independent programmings.
         n_reads: Number of measurements of each programming at each time, each with read noise of
             its own.
@@ -147,7 +142,7 @@ def _evaluated(request: Request) -> Evaluation:
     _check_tiles(request, prepared.model)
     ablation = plan_ablation(request.ablation, prepared.model, keep)
     experiment = _experiment(request, prepared.model, ablation)
-    notes = [_SENTENCE, *prepared.notes, *ablation.notes, *_notes_on_data(experiment)]
+    notes = [*prepared.notes, *ablation.notes, *_notes_on_data(experiment)]
     plan = Plan(
         moments,
         request.n_programmings,

@@ -39,7 +39,8 @@ def draw(kind: str, tables: Tables, name: str | None, axes: Any) -> "Figure":
         _, axes = pyplot().subplots(figsize=(6.4, 4.0), layout="constrained")
     target: Axes = check_axes("axes", axes)
     KINDS[kind](target, tables, name)
-    figure: Figure = target.get_figure(root=True)
+    owner: Any = target.figure
+    figure: Figure = owner.figure  # of a part of a figure, the whole one
     return figure
 
 
@@ -78,7 +79,7 @@ def _samples(axes: "Axes", tables: Tables, name: str | None) -> None:
         for row in rows
     ]
     axes.boxplot(values, whis=(0, 100), medianprops={"color": _BLUE})
-    for place, (row, points) in enumerate(zip(rows, values, strict=True), 1):
+    for place, points in enumerate(values, 1):
         axes.plot([place] * len(points), points, ".", color=_BLUE, markersize=4, alpha=0.5)
     axes.set_xticks(range(1, len(rows) + 1), [row["time"] for row in rows])
     axes.set_ylabel(str(name))
@@ -99,7 +100,7 @@ def _layers(axes: "Axes", tables: Tables, name: str | None) -> None:
         x = [place - 0.4 + width * (i + 0.5) for place in range(len(layers))]
         y = [own[layer][quantity] for layer in layers]
         bars = [
-            [abs(own[layer][f"{quantity}_{bound}"] - value) for layer, value in zip(layers, y)]
+            [abs(own[layer][f"{quantity}_{bound}"] - own[layer][quantity]) for layer in layers]
             for bound in ("low", "high")
         ]
         colour = _COLOURS[i % len(_COLOURS)]

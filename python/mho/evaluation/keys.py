@@ -18,9 +18,9 @@ def key(
 ) -> int:
     """Return the seed of one purpose, 0 to 2**63 - 1.
 
-    First eight bytes, little endian, of the BLAKE2b hash (RFC 7693) of the arguments as text. Neither
-    the variant of the model nor the number of anything is in it: variants meet the same chips, and
-    whatever is added later leaves earlier results as they are.
+    First eight bytes, little endian, of the BLAKE2b hash (RFC 7693) of the arguments as text.
+    Neither the variant of the model nor the number of anything is in it: variants meet the same
+    chips, and whatever is added later leaves earlier results as they are.
 
     Args:
         seed: Seed of the evaluation.

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,8 +51,9 @@ def seed_torch(number: int) -> None:
     """
     # `torch.manual_seed` writes down the stack for each kind of device that is not in use.
     torch.default_generator.manual_seed(number)
-    if torch.cuda.is_initialized():
-        torch.cuda.manual_seed_all(number)
+    cuda: Any = torch.cuda
+    if cuda.is_initialized():
+        cuda.manual_seed_all(number)
 
 
 def seed_tile(tile: nn.Module, number: int) -> None:

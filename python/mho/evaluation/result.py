@@ -38,8 +38,8 @@ class Evaluation:
     """Every value that was measured."""
 
     layers: list[Row] = field(default_factory=list)
-    """Of each layer and time: `error`, `gain`, `residual`, `snr_db`, `clipped_in`, `clipped_out` and
-    `propagated`, each with `_low` and `_high`."""
+    """Of each layer and time: `error`, `gain`, `residual`, `snr_db`, `clipped_in`, `clipped_out`
+    and `propagated`, each with `_low` and `_high`."""
 
     ablation: list[Row] = field(default_factory=list)
     """What each group of non-idealities costs, positive where it hurts, with intervals of paired
@@ -209,7 +209,8 @@ def _text(result: Evaluation) -> str:
         f"{settings['n_programmings']} programmings, {settings['n_reads']} reads each",
         f"low, high: {100 * settings['confidence']:g} % interval ({settings['interval']}) for the"
         " mean over programmings,",
-        "for this trained network and this test set",
+        "for this trained network and this test set; other test samples or training seeds are not in"
+        " it",
         "",
         table_text(result.table, _columns(result)),
     ]
@@ -217,10 +218,10 @@ def _text(result: Evaluation) -> str:
         known = ", ".join(f"{name} {number_text(v)}" for name, v in result.reference.items())
         lines += ["", f"reference: {known}"]
     if result.ablation:
-        columns = ["group", "time", "kind", "value", "low", "high"]
-        if len(result.metrics()) > 1:
-            columns.insert(2, "metric")
-        lines += ["", "cost, positive where it hurts:", table_text(result.ablation, columns)]
+        last = result.table[-1]["time"]
+        rows = [row for row in result.ablation if row["time"] == last]
+        columns = ["group", *_several(result), "kind", "value", "low", "high", "sd"]
+        lines += ["", f"cost ({last}), positive where it hurts:", table_text(rows, columns)]
     if result.layers:
         columns = ["layer", "time", "error", "gain", "residual", "snr_db", "propagated"]
         lines += ["", table_text(result.layers, columns)]
@@ -230,9 +231,13 @@ def _text(result: Evaluation) -> str:
 
 
 def _columns(result: Evaluation) -> list[str]:
-    several = ["metric"] if len(result.metrics()) > 1 else []
     read = ["sd_read", "sd_programming"] if result.settings["n_reads"] > 1 else []
-    return ["time", *several, "mean", "low", "high", "sd", *read, "worst", "best"]
+    return ["time", *_several(result), "mean", "low", "high", "sd", *read, "worst", "best"]
+
+
+def _several(result: Evaluation) -> list[str]:
+    """Return the column of the metric, if there are several."""
+    return ["metric"] if len(result.metrics()) > 1 else []
 
 
 def _failure(row: Row) -> str:

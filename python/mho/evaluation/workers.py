@@ -3,9 +3,10 @@
 import importlib
 import multiprocessing.context
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import Any
 
 from mho.evaluation import worker
@@ -17,8 +18,8 @@ from mho.threads import get_num_threads
 
 RAY = "ray"
 Workers = int | str | Executor
-Found = tuple[Unit, Outcome | Exception]
-"""A unit with what it has found, or what went wrong."""
+Found = Generator[tuple[Unit, Outcome | Exception], None, None]
+"""Units with what they have found, or what went wrong."""
 
 _ATTEMPTS = 2
 
@@ -58,7 +59,7 @@ def leaves_the_process(workers: Workers) -> bool:
     return workers != 0
 
 
-def done(experiment: Experiment, units: list[Unit], workers: Workers) -> Iterator[Found]:
+def done(experiment: Experiment, units: list[Unit], workers: Workers) -> Found:
     """Yield units with what they have found, as they finish.
 
     Whatever runs for it is ended when the iterator is closed.
@@ -112,9 +113,9 @@ def check_sendable(experiment: Experiment) -> bytes:
     return pickle.dumps(experiment)
 
 
-def _here(experiment: Experiment, units: list[Unit]) -> Iterator[Found]:
+def _here(experiment: Experiment, units: list[Unit]) -> Found:
     for unit in units:
-        yield unit, _outcome(lambda unit=unit: run_unit(experiment, unit))
+        yield unit, _outcome(partial(run_unit, experiment, unit))
 
 
 def _outcome(run: Callable[[], Outcome]) -> Outcome | Exception:
@@ -137,7 +138,7 @@ class _Recorded(multiprocessing.context.SpawnContext):
         return process
 
 
-def _in_pool(payload: bytes, torch_threads: int, units: list[Unit], count: int) -> Iterator[Found]:
+def _in_pool(payload: bytes, torch_threads: int, units: list[Unit], count: int) -> Found:
     threads = max(1, get_num_threads() // count)
     left = list(units)
     for _ in range(_ATTEMPTS):
@@ -172,7 +173,7 @@ def _end(processes: list[Any]) -> None:
 
 def _finished(
     executor: Executor, units: list[Unit], call: Callable[[Unit], tuple[Any, ...]]
-) -> Iterator[Found]:
+) -> Found:
     futures: dict[Future[Outcome], Unit] = {executor.submit(*call(unit)): unit for unit in units}
     try:
         for future in as_completed(futures):
@@ -182,12 +183,12 @@ def _finished(
             future.cancel()
 
 
-def _by_executor(payload: bytes, units: list[Unit], executor: Executor) -> Iterator[Found]:
+def _by_executor(payload: bytes, units: list[Unit], executor: Executor) -> Found:
     name = worker.name_of(payload)
     return _finished(executor, units, lambda unit: (worker.work_with, name, payload, unit))
 
 
-def _on_ray(payload: bytes, units: list[Unit]) -> Iterator[Found]:
+def _on_ray(payload: bytes, units: list[Unit]) -> Found:
     ray = _ray()
     name, sent = worker.name_of(payload), ray.put(payload)
     task = ray.remote(worker.work_with)
@@ -196,7 +197,7 @@ def _on_ray(payload: bytes, units: list[Unit]) -> Iterator[Found]:
         while pending:
             ready, _ = ray.wait(list(pending), num_returns=1)
             unit = pending.pop(ready[0])
-            yield unit, _outcome(lambda ready=ready: _got(ray, ready[0]))
+            yield unit, _outcome(partial(_got, ray, ready[0]))
     finally:
         for waiting in pending:
             ray.cancel(waiting, force=True)
