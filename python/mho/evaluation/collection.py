@@ -52,14 +52,14 @@ class Plan:
     layer_rows: int
 
     def units(self) -> list[Unit]:
-        """Return everything to do, chip after chip, the reference first."""
+        """Return everything to do, variant after variant, the reference first."""
         points = tuple(Point(moment, read) for moment in self.moments for read in range(self.reads))
         found = [Unit(REFERENCE, 0, (Point(None, 0),))] if self.has_reference else []
         variants = self.ablation.variants()
         return found + [
             Unit(variant, number, points)
-            for number in range(self.programmings)
             for variant in variants
+            for number in range(self.programmings)
         ]
 
 

@@ -1,6 +1,5 @@
 """What results depend on, in a form that can be compared."""
 
-import copy
 import hashlib
 import inspect
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mho.evaluation.ablation import REFERENCE, remove_groups
+from mho.evaluation.ablation import REFERENCE
 from mho.evaluation.data import first_batch, hash_of, length, same_order
 from mho.evaluation.preparation import tiles_of
 from mho.evaluation.unit import Experiment
@@ -65,10 +64,8 @@ def config_hashes(experiment: Experiment) -> dict[str, str]:
         ConfigError: A tile cannot have a configuration.
     """
     found = {}
-    for name, removed in experiment.ablation.variants().items():
-        model = copy.deepcopy(experiment.model) if removed else experiment.model
-        remove_groups(model, experiment.ablation, removed)
-        found[name] = _configs_hash(model)
+    for name in experiment.ablation.variants():
+        found[name] = _configs_hash(experiment.variant(name))
     if experiment.reference is not None:
         whole = f"{state_hash(experiment.reference)}{_configs_hash(experiment.reference)}"
         found[REFERENCE] = hashlib.sha256(whole.encode()).hexdigest()

@@ -209,8 +209,7 @@ def _text(result: Evaluation) -> str:
         f"{settings['n_programmings']} programmings, {settings['n_reads']} reads each",
         f"low, high: {100 * settings['confidence']:g} % interval ({settings['interval']}) for the"
         " mean over programmings,",
-        "for this trained network and this test set; other test samples or training seeds are not in"
-        " it",
+        "for this trained network and this test set, not for other test samples or training seeds",
         "",
         table_text(result.table, _columns(result)),
     ]

@@ -79,10 +79,11 @@ class Experiment:
     torch_threads: int = 1
     _opened: Any = field(default=None, repr=False)
     _exact: nn.Module | None = field(default=None, repr=False)
+    _variant: tuple[str, nn.Module] | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is sent; other processes open the data themselves."""
-        return vars(self) | {"_opened": None, "_exact": None}
+        return vars(self) | {"_opened": None, "_exact": None, "_variant": None}
 
     def batches(self) -> Any:
         """Return the data, opened once in each process."""
@@ -91,10 +92,26 @@ class Experiment:
         return self._opened
 
     def exact(self) -> nn.Module:
-        """Return the model with exact products."""
+        """Return the model with exact products, made once in each process."""
         if self._exact is None:
             self._exact = digital(self.model)
         return self._exact
+
+    def variant(self, name: str) -> nn.Module:
+        """Return the prepared model as a variant; the last one is kept.
+
+        Args:
+            name: Name of the variant.
+        """
+        removed = self.ablation.variants()[name]
+        if not removed:
+            return self.model
+        if self._variant is None or self._variant[0] != name:
+            self._variant = None  # before there is another one
+            model = copy.deepcopy(self.model)
+            remove_groups(model, self.ablation, removed)
+            self._variant = name, model
+        return self._variant[1]
 
     def key(self, purpose: str, *where: Any) -> int:
         """Return the seed of a purpose; see `keys.key`."""
@@ -160,8 +177,7 @@ class _Chip:
     def __init__(self, experiment: Experiment, unit: Unit) -> None:
         self._experiment, self._unit = experiment, unit
         self._removed = experiment.ablation.variants()[unit.variant]
-        self._model = copy.deepcopy(experiment.model)
-        remove_groups(self._model, experiment.ablation, self._removed)
+        self._model = copy.deepcopy(experiment.variant(unit.variant))
 
     def measurements(self) -> Iterator[Measurement]:
         """Yield what is found at all points, one after another."""
