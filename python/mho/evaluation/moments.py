@@ -1,6 +1,6 @@
 """Moments of a measurement: right after programming, or some time later."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from mho.exceptions import ArgumentError
@@ -14,7 +14,6 @@ Moment = float | None
 """Seconds since programming; None is right after it, without a drift step."""
 
 _UNITS = (("y", 365 * 86400.0), ("d", 86400.0), ("h", 3600.0), ("min", 60.0))
-_SHORT = {unit: seconds for unit, seconds in _UNITS} | {"s": 1.0}
 
 
 def check_moments(times: Any) -> list[Moment]:
@@ -26,8 +25,9 @@ def check_moments(times: Any) -> list[Moment]:
     Raises:
         ArgumentError: One is no time, there are none, or two are the same.
     """
-    if isinstance(times, (str, int, float)) or not isinstance(times, (Sequence, set)):
+    if isinstance(times, str) or not isinstance(times, Iterable):
         times = (times,)
+    times = list(times)
     if not times:
         raise ArgumentError("times: needs at least one, such as 'programmed' or '1 d'")
     moments = [_moment(time) for time in times]
@@ -39,14 +39,8 @@ def check_moments(times: Any) -> list[Moment]:
 
 
 def _moment(time: Any) -> Moment:
-    if not isinstance(time, str):
-        return check_time("times", time)
-    if time.strip().lower() == PROGRAMMED:
+    if isinstance(time, str) and time.strip().lower() == PROGRAMMED:
         return None
-    number = time.strip().rstrip("abcdefghijklmnopqrstuvwxyz")
-    unit = time.strip().removeprefix(number).strip()
-    if unit in ("y", "d"):  # beside what times may be called elsewhere
-        return _SHORT[unit] * check_time("times", number.strip() or time)
     return check_time("times", time)
 
 
