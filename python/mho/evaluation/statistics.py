@@ -9,7 +9,7 @@ import numpy as np
 from mho.evaluation.student_t import t_quantile
 
 FEWEST_FOR_BOOTSTRAP = 20
-_RESAMPLES = 9999
+_RESAMPLES, _PIECE = 9999, 1_000_000
 _SKEWED, _ENOUGH = 1.0, 25
 
 Interval = tuple[float, float]
@@ -77,10 +77,15 @@ def bootstrap(seed: int) -> Callable[[Sequence[float], float], Interval]:
     def interval(values: Sequence[float], confidence: float) -> Interval:
         sample = np.asarray(values, dtype=np.float64)
         generator = np.random.default_rng(seed)
-        drawn = [
-            sample[generator.integers(0, len(sample), len(sample))].mean()
-            for _ in range(_RESAMPLES)
-        ]
+        # In pieces, so that many programmings do not need much memory.
+        size = max(1, _PIECE // len(sample))
+        pieces = [min(size, _RESAMPLES - first) for first in range(0, _RESAMPLES, size)]
+        drawn = np.concatenate(
+            [
+                sample[generator.integers(0, len(sample), (rows, len(sample)))].mean(axis=1)
+                for rows in pieces
+            ]
+        )
         tail = 50.0 * (1.0 - confidence)
         low, high = np.percentile(drawn, [tail, 100.0 - tail])
         return float(low), float(high)
