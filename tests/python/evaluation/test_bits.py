@@ -1,4 +1,4 @@
-"""Results are functions of the arguments, bit for bit; models and random states stay as they are."""
+"""Results follow from the arguments, bit for bit; models and random states stay as they are."""
 
 import copy
 import random

@@ -24,9 +24,8 @@ def of_one_layer(weight: Tensor, config: InferenceRPUConfig, **arguments: Any) -
     generator = torch.Generator().manual_seed(8)
     x = torch.randn(512, weight.shape[1], generator=generator)
     model = one_layer(weight, config)
-    return mho.evaluate(
-        model, [(x, x)], outputs, layer_error=512, progress=False, **{"n_programmings": 3} | arguments
-    )  # fmt: skip
+    given = {"n_programmings": 3, "layer_error": 512, "progress": False} | arguments
+    return mho.evaluate(model, [(x, x)], outputs, **given)
 
 
 @pytest.mark.parametrize("c", [0.5, 1.0])
