@@ -229,8 +229,8 @@ def _opened_file(
 ) -> ResultsFile | None:
     """Return the file of results, if there is to be one, after taking what it has."""
     if request.resume is None:
-        if len(experiment.ablation.variants()) > 1:
-            fingerprint.config_hashes(experiment)  # tries them
+        for variant in experiment.ablation.variants():
+            experiment.variant(variant)  # tries it
         return None
     configs = fingerprint.config_hashes(experiment)
     parts = fingerprint.parts_of(experiment)
