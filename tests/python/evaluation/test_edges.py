@@ -47,10 +47,8 @@ def test_keys_are_the_hash_that_the_format_says() -> None:
     text = b"mho-evaluate-1|7|drift|3|0.analog_module|0x1.c200000000000p+11|1"
     expected = int.from_bytes(hashlib.blake2b(text).digest()[:8], "little") & (2**63 - 1)
     assert key(7, "drift", 3, "0.analog_module", 3600.0, 1) == expected
-    bare = int.from_bytes(
-        hashlib.blake2b(b"mho-evaluate-1|0|metric|||||"[:-1]).digest()[:8], "little"
-    )
-    assert key(0, "metric") == bare & (2**63 - 1)
+    bare = hashlib.blake2b(b"mho-evaluate-1|0|metric||||").digest()[:8]
+    assert key(0, "metric") == int.from_bytes(bare, "little") & (2**63 - 1)
     assert key(0, "a", 1, "", None, 2) != key(0, "a", 1, "", 0.0, 2)
 
 
@@ -187,8 +185,9 @@ def test_nothing_to_program() -> None:
 def test_pulsed_layers_beside_others_are_noted() -> None:
     torch.manual_seed(1)
     model = nn.Sequential(
-        AnalogLinear(12, 8, rpu_config=inference_config()), AnalogLinear(8, 4, rpu_config=SingleRPUConfig())
-    )  # fmt: skip
+        AnalogLinear(12, 8, rpu_config=inference_config()),
+        AnalogLinear(8, 4, rpu_config=SingleRPUConfig()),
+    )
     result = evaluated(model)
     assert any("1 tiles have no noise model" in note and "'1." in note for note in result.notes)
 
@@ -229,9 +228,8 @@ def test_kept_programmings() -> None:
 
     def metric(model: nn.Module, data: Any) -> float:
         tiles = list(model.analog_tiles())
-        same = all(
-            torch.equal(t.get_weights()[0], w) for t, w in zip(tiles, programmed, strict=True)
-        )
+        weights = [tile.get_weights()[0] for tile in tiles]
+        same = all(map(torch.equal, weights, programmed))
         return float(same) + float(all(float(t.alpha) == 1.0 for t in tiles))
 
     result = evaluated(
@@ -288,8 +286,9 @@ def test_other_chips() -> None:
 def test_devices_of_other_chips() -> None:
     torch.manual_seed(1)
     model = nn.Sequential(
-        AnalogLinear(12, 8, rpu_config=inference_config()), AnalogLinear(8, 4, rpu_config=SingleRPUConfig())
-    )  # fmt: skip
+        AnalogLinear(12, 8, rpu_config=inference_config()),
+        AnalogLinear(8, 4, rpu_config=SingleRPUConfig()),
+    )
     weights, seen = model[1].get_weights()[0], []
 
     def metric(model: nn.Module, data: Any) -> float:
@@ -346,14 +345,8 @@ def test_named_metrics() -> None:
     """Against torch on all samples at once, on the digital network."""
     model = two_layers(inference_config())
     x, y = (torch.cat(part) for part in zip(*batches(), strict=True))
-    scores = nn.Sequential(
-        *(nn.Linear(m.in_features, m.out_features) if isinstance(m, AnalogLinear) else m for m in model)
-    )  # fmt: skip
-    for ours, theirs in zip(scores, model, strict=True):
-        if isinstance(ours, nn.Linear):
-            weight, bias = theirs.get_weights()
-            ours.weight.data, ours.bias.data = weight, bias
-    z = scores(x).detach()
+    (w0, b0), (w2, b2) = (model[i].get_weights() for i in (0, 2))
+    z = (x @ w0.T + b0).relu() @ w2.T + b2
     expected = {
         "accuracy": 100.0 * float((z.argmax(1) == y).float().mean()),
         "top5": 100.0,
@@ -418,10 +411,8 @@ def test_failing_units() -> None:
     error = ZeroDivisionError("of the test")
     with pytest.raises(ZeroDivisionError) as caught:
         evaluated(metric=Numbered(1.0, error), reference=None)
-    assert any(
-        "in programming 1 of 'full'" in note
-        for note in getattr(error, "__notes__", ["in programming 1 of 'full'"])
-    )
+    if hasattr(error, "add_note"):  # from Python 3.11 on
+        assert error.__notes__ == ["in programming 1 of 'full'"]
     assert caught.value is error
     result = evaluated(
         metric=Numbered(1.0, error, 3.0), n_programmings=3, reference=None, on_error="record"
