@@ -102,7 +102,15 @@ def test_nothing_is_pending_that_was_not_promised() -> None:
 
 # What is imported under private names all the same, and what is new here.
 EXTRA = {
-    "mho": ["__version__", "set_num_threads", "get_num_threads", "set_backend"],
+    "mho": [
+        "__version__",
+        "compare",
+        "evaluate",
+        "get_num_threads",
+        "set_backend",
+        "set_num_threads",
+    ],
+    "mho.evaluation": ["Calibrate", "Comparison", "Evaluation", "Metric", "compare", "evaluate"],
     "mho.exceptions": ["MhoException"],
     "mho.nn.conversion": [
         "_DEFAULT_CONVERSION_MAP",

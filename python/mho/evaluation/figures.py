@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Okabe-Ito colours, which stay apart for colour-blind readers.
 _BLUE, _RED, _GREY = "#0072B2", "#D55E00", "#666666"
 _COLOURS = (_BLUE, _RED, "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#999999")
-_BREAK = 0.7
+_BREAK = 1.3
 """Decades between `programmed` and the first time."""
 
 Tables = Mapping[str, Any]
