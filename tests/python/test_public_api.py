@@ -154,7 +154,9 @@ def test_subpackages_are_loaded_at_their_first_use() -> None:
         " assert mho.nn.convert_to_analog.__name__ == 'convert_to_analog';"
         " assert {'nn', 'optim', 'simulator', 'inference', 'utils', 'compat'} <= set(dir(mho));"
         " print(mho.optim.AnalogSGD.__name__,"
-        " mho.inference.PCMLikeNoiseModel.__name__, hasattr(mho, 'convert'))"
+        " mho.inference.PCMLikeNoiseModel.__name__, hasattr(mho, 'convert'));"
+        " print(mho.evaluate.__name__, mho.evaluation.Metric.__name__,"
+        " *(m for m in ('ray', 'pandas', 'matplotlib', 'scipy') if m in sys.modules))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -163,6 +165,8 @@ def test_subpackages_are_loaded_at_their_first_use() -> None:
         "AnalogSGD",
         "PCMLikeNoiseModel",
         "False",
+        "evaluate",
+        "Metric",
     ]
 
 

@@ -12,7 +12,6 @@ from mho.evaluation.ablation import Ablation, plan_ablation
 from mho.evaluation.calibration import BEFORE, Calibrate
 from mho.evaluation.collection import Collection, Plan
 from mho.evaluation.data import first_batch, is_shuffled, same_order
-from mho.evaluation.digital import digital
 from mho.evaluation.keys import key
 from mho.evaluation.moments import DEFAULT, Moment, check_moments
 from mho.evaluation.preparation import prepare, programmable, tiles_of
@@ -151,7 +150,7 @@ def _evaluated(request: Request) -> Evaluation:
         ablation,
         request.confidence,
         t_interval if request.interval == "t" else bootstrap(key(request.seed, "bootstrap")),
-        experiment.reference is not None,
+        experiment.has_reference,
         request.layer_error,
     )
     collection = Collection(plan, request.allow_mixed)
@@ -184,16 +183,17 @@ def _experiment(request: Request, model: nn.Module, ablation: Ablation) -> Exper
     """Return what units need; data are opened, and the model is calibrated if that comes first."""
     experiment = Experiment(
         model,
-        None,
         request.data,
         request.metric,
         request.seed,
         ablation,
-        request.calibrate,
-        request.vary == "chip",
-        request.keeps,
-        request.layer_error,
-        request.torch_threads,
+        has_reference=request.reference is not None,
+        own_reference=_own_reference(request.reference),
+        calibrate=request.calibrate,
+        new_chips=request.vary == "chip",
+        keep=request.keeps,
+        layer_rows=request.layer_error,
+        torch_threads=request.torch_threads,
     )
     with same_order(experiment.batches(), request.seed):
         batch = first_batch(experiment.batches())
@@ -206,16 +206,11 @@ def _experiment(request: Request, model: nn.Module, ablation: Ablation) -> Exper
         seed_everything(key(request.seed, "calibrate"))
         calibrate.function(model)
         model.eval()
-    experiment.reference = _reference(request.reference, model)
     return experiment
 
 
-def _reference(reference: nn.Module | str | None, model: nn.Module) -> nn.Module | None:
-    if reference is None:
-        return None
-    if isinstance(reference, nn.Module):
-        return copy.deepcopy(reference).eval()
-    return digital(model)
+def _own_reference(reference: nn.Module | str | None) -> nn.Module | None:
+    return copy.deepcopy(reference).eval() if isinstance(reference, nn.Module) else None
 
 
 def _notes_on_data(experiment: Experiment) -> list[str]:

@@ -66,9 +66,8 @@ def config_hashes(experiment: Experiment) -> dict[str, str]:
     found = {}
     for name in experiment.ablation.variants():
         found[name] = _configs_hash(experiment.variant(name))
-    if experiment.reference is not None:
-        whole = f"{state_hash(experiment.reference)}{_configs_hash(experiment.reference)}"
-        found[REFERENCE] = hashlib.sha256(whole.encode()).hexdigest()
+    own = experiment.own_reference
+    found[REFERENCE] = "digital" if own is None else f"{state_hash(own)}{_configs_hash(own)}"
     return found
 
 

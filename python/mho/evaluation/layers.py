@@ -143,8 +143,8 @@ def layer_errors(
         if not isinstance(output, Tensor) or sums[name].rows >= rows:
             return
         left = rows - sums[name].rows
-        y = _rows(layer, output)[:left]
-        z = _rows(layer, ideal[name](*args, **kwargs))[:left]
+        y = _rows(layer, output, left)
+        z = _rows(layer, ideal[name](*args, **kwargs), left)
         z0 = kept[name].take(sums[name].rows, len(y))
         sums[name].add(y, z, z0)
         if all(one.rows >= rows for one in sums.values()):
@@ -162,14 +162,21 @@ class _Kept:
     """First outputs of a layer of the reference network."""
 
     def __init__(self) -> None:
-        self.pieces: list[Tensor] = []
+        self._pieces: list[Tensor] = []
         self.count = 0
+
+    def add(self, rows: Tensor) -> None:
+        """Take rows into account."""
+        self._pieces.append(rows)
+        self.count += len(rows)
 
     def take(self, first: int, number: int) -> Tensor | None:
         """Return rows, None if there are not that many."""
         if first + number > self.count:
             return None
-        return torch.cat(self.pieces)[first : first + number]
+        if len(self._pieces) > 1:
+            self._pieces = [torch.cat(self._pieces)]
+        return self._pieces[0][first : first + number]
 
 
 def _reference_outputs(
@@ -182,8 +189,7 @@ def _reference_outputs(
     def see(name: str, layer: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         kept = found[name]
         if isinstance(output, Tensor) and kept.count < rows:
-            kept.pieces.append(_rows(layer, output)[: rows - kept.count])
-            kept.count += len(kept.pieces[-1])
+            kept.add(_rows(layer, output, rows - kept.count))
             if all(found[name].count >= rows for name in layers):
                 raise _Enough
 
@@ -222,11 +228,11 @@ def _hooked(
         handle.remove()
 
 
-def _rows(layer: nn.Module, output: Tensor) -> Tensor:
-    """Return outputs as rows in double precision; those of convolutions are their patches."""
+def _rows(layer: nn.Module, output: Tensor, most: int) -> Tensor:
+    """Return first outputs as rows, in double precision; those of convolutions are patches."""
     if isinstance(layer, KernelLayer):
         output = output.movedim(-len(layer.kernel_size) - 1, -1)
-    return output.detach().reshape(-1, output.shape[-1]).double()
+    return output.detach().reshape(-1, output.shape[-1])[:most].double()
 
 
 def _tiles(layer: nn.Module) -> Iterator[TileModule]:

@@ -175,7 +175,7 @@ class Evaluation:
 
     @checked
     def plot(
-        self, kind: str = "drift", metric: str | None = None, axes: "Axes | None" = None
+        self, kind: str = "drift", axes: "Axes | None" = None, metric: str | None = None
     ) -> "Figure":
         """Draw a table.
 
@@ -183,9 +183,9 @@ class Evaluation:
             kind: `"drift"`: means over time with intervals, dots are programmings, the line is the
                 reference. `"layers"`: error of each layer. `"ablation"`: what each group costs.
                 `"samples"`: distribution of programmings at each time.
+            axes: Axes to draw into, by default those of a new figure.
             metric: Name of the metric, the first one by default; of layers the quantity, `error` by
                 default.
-            axes: Axes to draw into, by default those of a new figure.
 
         Returns:
             The figure.

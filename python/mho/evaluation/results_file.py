@@ -41,8 +41,13 @@ class ResultsFile:
         """Return the finished units; a last line that is not whole is left out, and cut off.
 
         Raises:
-            ArgumentError: The file is another one, or of other results; it is not changed.
+            ArgumentError: The file is another one, or of other results, and is not changed; or
+                there is no such folder.
         """
+        if self._path.is_dir() or not self._path.parent.is_dir():
+            raise ArgumentError(
+                f"resume: {self._path} cannot be a file: it is a folder, or would be in none"
+            )
         if not self._path.exists() or self._path.stat().st_size == 0:
             return []
         content = self._path.read_bytes()

@@ -67,11 +67,16 @@ class Experiment:
     model: nn.Module
     """Prepared model."""
 
-    reference: nn.Module | None
     data: Any
     metric: Metric
     seed: int
     ablation: Ablation
+    has_reference: bool = True
+    """Whether a reference network is measured."""
+
+    own_reference: nn.Module | None = None
+    """That of the user, None for the model with exact products."""
+
     calibrate: Calibrate | None = None
     new_chips: bool = False
     keep: bool = False
@@ -96,6 +101,10 @@ class Experiment:
         if self._exact is None:
             self._exact = digital(self.model)
         return self._exact
+
+    def reference(self) -> nn.Module:
+        """Return the reference network."""
+        return self.exact() if self.own_reference is None else self.own_reference
 
     def variant(self, name: str) -> nn.Module:
         """Return the prepared model as a variant; the last one is kept.
@@ -138,7 +147,6 @@ def run_unit(experiment: Experiment, unit: Unit) -> Outcome:
         kept_random_state(experiment.model),
     ):
         if unit.variant == REFERENCE:
-            assert experiment.reference is not None
             measured = [_measured_reference(experiment, unit, point) for point in unit.points]
         else:
             measured = list(_Chip(experiment, unit).measurements())
@@ -164,8 +172,7 @@ def torch_threads_set(number: int) -> Iterator[None]:
 
 
 def _measured_reference(experiment: Experiment, unit: Unit, point: Point) -> Measurement:
-    assert experiment.reference is not None
-    model = copy.deepcopy(experiment.reference)
+    model = copy.deepcopy(experiment.reference())
     seed_everything(experiment.key("metric", unit.programming, "", *point))
     with same_order(experiment.batches(), experiment.seed):
         return Measurement(point, experiment.metric.measure(model, experiment.batches()))
@@ -249,8 +256,7 @@ class _Chip:
         experiment = self._experiment
         if not experiment.layer_rows or point.read != 0 or self._unit.variant != FULL:
             return None
-        exact = experiment.exact()
-        reference = exact if experiment.reference is None else experiment.reference
+        exact, reference = experiment.exact(), experiment.reference()
         measure = experiment.metric.measure
 
         def run(passed: nn.Module) -> Any:

@@ -3,12 +3,14 @@
 import hashlib
 import pickle
 import signal
-from typing import Any
+import threading
 
 import torch
 
 from mho.evaluation.unit import Experiment, Outcome, Unit, run_unit
 from mho.threads import set_num_threads
+
+_READING = threading.Lock()
 
 
 class _Known:
@@ -54,10 +56,12 @@ def work_with(name: str, payload: bytes, unit: Unit) -> Outcome:
         payload: Experiment, pickled; read once in each process.
         unit: What to do.
     """
-    if _Known.name != name or _Known.experiment is None:
-        _Known.experiment = pickle.loads(payload)
-        _Known.name = name
-    return _run(_Known.experiment, unit)
+    with _READING:
+        if _Known.name != name or _Known.experiment is None:
+            _Known.experiment = pickle.loads(payload)
+            _Known.name = name
+        experiment = _Known.experiment
+    return _run(experiment, unit)
 
 
 def name_of(payload: bytes) -> str:
@@ -69,7 +73,7 @@ def name_of(payload: bytes) -> str:
     return hashlib.sha256(payload).hexdigest()
 
 
-def _run(experiment: Any, unit: Unit) -> Outcome:
+def _run(experiment: Experiment, unit: Unit) -> Outcome:
     try:
         return run_unit(experiment, unit)
     except Exception as error:

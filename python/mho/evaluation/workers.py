@@ -95,7 +95,7 @@ def check_sendable(experiment: Experiment) -> bytes:
     advice = "define it at the top of a module"
     pieces = {
         "model": (experiment.model, "make its classes and hooks picklable"),
-        "reference": (experiment.reference, "make its classes and hooks picklable"),
+        "reference": (experiment.own_reference, "make its classes and hooks picklable"),
         "data": (experiment.data, "pass a function without arguments that returns it"),
         "metric": (experiment.metric.function, advice),
         "calibrate": (experiment.calibrate, advice),

@@ -453,6 +453,19 @@ def test_constant_weights_and_zeros() -> None:
         assert math.isfinite(result.table[0]["mean"])
 
 
+def test_errors_against_a_reference_of_the_user() -> None:
+    """Its layers are found by name; where it has none, or another one, there is no error."""
+    model = two_layers(inference_config())
+    same = evaluated(model, layer_error=6, reference=two_layers(inference_config(perfect=True)))
+    usual = evaluated(model, layer_error=6)
+    for ours, theirs in zip(same.layers, usual.layers, strict=True):
+        assert ours["propagated"] == pytest.approx(theirs["propagated"], rel=1e-4)
+        assert ours["error"] == theirs["error"]
+    other = evaluated(model, layer_error=6, reference=nn.Sequential(nn.Linear(12, 4)))
+    assert all(math.isnan(row["propagated"]) for row in other.layers)
+    assert [row["error"] for row in other.layers] == [row["error"] for row in usual.layers]
+
+
 def test_user_noise_models_need_no_registration() -> None:
     class Own(PCMLikeNoiseModel):
         pass

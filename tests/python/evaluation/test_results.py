@@ -2,7 +2,6 @@
 
 import json
 import math
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -158,15 +157,3 @@ def test_figures_without_matplotlib(result: Evaluation, monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"pip install mho\[visualization\]"):
         result.plot()
-
-
-def test_the_package_is_loaded_when_it_is_used() -> None:
-    code = (
-        "import sys, mho; assert 'torch' not in sys.modules; mho.evaluate;"
-        " assert 'torch' in sys.modules; print([m for m in ('ray', 'pandas', 'matplotlib', 'scipy')"
-        " if m in sys.modules], mho.evaluation.Metric.__name__, mho.compare.__name__)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert result.stdout.split() == ["[]", "Metric", "compare"]

@@ -372,6 +372,12 @@ def test_other_files(text: str, message: str, tmp_path: Path) -> None:
     assert path.read_text() == text
 
 
+def test_files_that_cannot_be(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nowhere" / "run.jsonl"):
+        with pytest.raises(ArgumentError, match=r"resume: .* cannot be a file"):
+            evaluated(resume=path)
+
+
 def test_broken_lines_in_the_middle(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     evaluated(n_programmings=2, resume=path)
