@@ -1,9 +1,11 @@
 """Variants of a model: without one group of non-idealities, or with one only."""
 
 import copy
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -115,6 +117,9 @@ def plan_ablation(ablation: Any, model: nn.Module, keep: bool) -> Ablation:
     if keep and KEPT.intersection(present):
         present = [name for name in present if name not in KEPT]
         notes.append("programmed weights are kept, so what programming decides is not left out")
+    refused = {name: why for name in present if (why := _refusal(model, name))}
+    present = [name for name in present if name not in refused]
+    notes += [f"{name} is not left out: {why}" for name, why in refused.items()]
     if any(map(cannot_unclip, configs)):
         notes.append(
             f"{INPUT_CLIPPING} is not left out where noise management has a constant scale other"
@@ -140,6 +145,19 @@ def _named(ablation: Mapping[Any, Any]) -> Ablation:
     return Ablation(_KINDS[_BOTH], tuple(ablation), own)
 
 
+def _refusal(model: nn.Module, name: str) -> str:
+    """Return why a tile cannot do without a group, empty if all can."""
+    for place, tile in tiles_of(model).items():
+        config = copy.deepcopy(tile.rpu_config)
+        GROUPS[name].remove(config)
+        try:
+            with without_idle_warnings():
+                editing.check_config(cast(editing.EditedTile, tile), config)
+        except (ConfigError, TileError) as error:
+            return f"tile {place!r}: {error}"
+    return ""
+
+
 def _is_present(group: Group, configs: list[Any]) -> bool:
     return any(map(group.is_present, configs))
 
@@ -160,9 +178,18 @@ def remove_groups(model: nn.Module, ablation: Ablation, names: tuple[str, ...]) 
         for name in names:
             config = ablation.edit(name, config)
         try:
-            editing.edit({place: tile}, changed_fields(tile.rpu_config, config))
+            with without_idle_warnings():
+                editing.edit({place: tile}, changed_fields(tile.rpu_config, config))
         except (ArgumentError, ConfigError, TileError) as error:
             raise type(error)(f"ablation: without {', '.join(names)}: {error}") from error
+
+
+@contextmanager
+def without_idle_warnings() -> Iterator[None]:
+    """Let nobody be told of fields without effect: what they act with has just been taken out."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*no effect", UserWarning)
+        yield
 
 
 def changed_fields(before: Any, after: Any) -> dict[str, Any]:

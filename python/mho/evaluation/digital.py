@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from mho.evaluation.ablation import changed_fields
+from mho.evaluation.ablation import changed_fields, without_idle_warnings
 from mho.evaluation.preparation import programmable, tiles_of
 from mho.simulator.parameters.enums import WeightModifierType
 from mho.simulator.parameters.io import IOParameters
@@ -32,7 +32,8 @@ def digital(model: nn.Module) -> nn.Module:
     for name, tile in tiles_of(copied).items():
         config = copy.deepcopy(tile.rpu_config)
         _make_exact(config)
-        editing.edit({name: tile}, changed_fields(tile.rpu_config, config))
+        with without_idle_warnings():
+            editing.edit({name: tile}, changed_fields(tile.rpu_config, config))
     return copied
 
 

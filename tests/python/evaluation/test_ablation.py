@@ -16,7 +16,12 @@ from mho.evaluation.digital import digital
 from mho.evaluation.groups import GROUPS
 from mho.exceptions import ArgumentError, ConfigError
 from mho.inference import PCMLikeNoiseModel, ReRamWan2022NoiseModel
-from mho.simulator.configs import InferenceRPUConfig, IOParameters, TorchInferenceRPUConfig
+from mho.simulator.configs import (
+    InferenceRPUConfig,
+    IOParameters,
+    TorchInferenceRPUConfig,
+    TorchInferenceRPUConfigIRDropT,
+)
 from mho.simulator.parameters.enums import (
     AnalogMVType,
     BoundManagementType,
@@ -213,6 +218,21 @@ def test_constant_scales_other_than_one_keep_their_clipping() -> None:
     assert any("constant scale" in note for note in ablation.notes)
     config.forward.nm_thres = 1.0
     assert "input_clipping" in plan_ablation("both", two_layers(config), False).groups
+
+
+def test_groups_that_a_tile_needs_are_noted() -> None:
+    """Time-stepped products are made of whole ticks of the input converter."""
+    config = TorchInferenceRPUConfigIRDropT(mapping=inference_config().mapping)
+    ablation = plan_ablation("both", two_layers(config), False)
+    assert "dac" not in ablation.groups and "ir_drop" in ablation.groups
+    assert any("dac is not left out: tile '0.analog_module'" in n for n in ablation.notes)
+    assert evaluated(config, ablation="leave_one_out", n_programmings=1).ablation
+
+
+@pytest.mark.filterwarnings("error")
+def test_nobody_is_warned_of_what_is_taken_out() -> None:
+    config = everything()
+    evaluated(config, ablation=dict.fromkeys(("output_noise", "lines")), n_programmings=1)
 
 
 def test_own_edits() -> None:
