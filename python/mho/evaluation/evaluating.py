@@ -10,10 +10,11 @@ from torch import nn
 from mho.evaluation import fingerprint, metrics, preparation
 from mho.evaluation.ablation import Ablation, plan_ablation
 from mho.evaluation.calibration import BEFORE, Calibrate
-from mho.evaluation.collection import Collection, Plan
+from mho.evaluation.collection import Collection
 from mho.evaluation.data import first_batch, is_shuffled, same_order
 from mho.evaluation.keys import key
 from mho.evaluation.moments import DEFAULT, Moment, check_moments
+from mho.evaluation.plan import Plan
 from mho.evaluation.preparation import prepare, programmable, tiles_of
 from mho.evaluation.progress import shown
 from mho.evaluation.random_state import kept_random_state, seed_everything, seed_tile
@@ -21,6 +22,7 @@ from mho.evaluation.request import Request
 from mho.evaluation.result import Evaluation
 from mho.evaluation.results_file import ResultsFile
 from mho.evaluation.statistics import bootstrap, t_interval
+from mho.evaluation.tables import Tables
 from mho.evaluation.unit import Experiment, Outcome, Unit, torch_threads_set
 from mho.evaluation.workers import done
 from mho.exceptions import ArgumentError, ConfigError
@@ -158,10 +160,11 @@ def _evaluated(request: Request) -> Evaluation:
     try:
         _run(request, experiment, collection, file)
     except KeyboardInterrupt as interruption:
-        partial = collection.evaluation([*notes, "interrupted"], request.settings(moments))
+        noted = [*notes, "interrupted"]
+        partial = Tables(collection).evaluation(noted, request.settings(moments))
         vars(interruption)["result"] = partial
         raise
-    return collection.evaluation(notes, request.settings(moments))
+    return Tables(collection).evaluation(notes, request.settings(moments))
 
 
 def _moments(request: Request, model: nn.Module) -> list[Moment]:

@@ -176,7 +176,14 @@ def test_models_that_have_drifted_are_aimed_at_anew() -> None:
     drifted = two_layers().eval()
     mho.inference.drift_analog_weights(drifted, "1 year")
     known = values(evaluated(two_layers(), n_programmings=2, layer_error=0))
-    assert values(evaluated(drifted, n_programmings=2, layer_error=0)) == known
+    seen: list[bool] = []
+
+    def calibrate(model: nn.Module) -> None:
+        tiles: list[Any] = list(model.analog_tiles())
+        seen.extend(t.programmed_weights is None and float(t.alpha) == 1.0 for t in tiles)
+
+    found = evaluated(drifted, n_programmings=2, layer_error=0, calibrate=calibrate)
+    assert values(found) == known and len(seen) == 6 and all(seen)
 
 
 def loader(generator: torch.Generator | None, shuffle: bool = True) -> DataLoader[Any]:
@@ -208,7 +215,12 @@ def test_shuffled_loaders_have_one_order(own: bool) -> None:
     assert metric.seen[0] != sorted(metric.seen[0])
     assert any("shuffles" in note for note in result.notes)
     assert data.sampler.generator is generator
-    assert generator is None or generator.get_state().tolist() == state
+    if generator is None:
+        return
+    assert generator.get_state().tolist() == state
+    torch.rand(3, generator=generator)  # the order is that of the seed, not of this generator
+    mho.evaluate(two_layers(), data, metric, n_programmings=1, progress=False, times=[1.0])
+    assert metric.seen[-1] == metric.seen[0]
 
 
 def test_data_of_a_function_are_made_with_their_own_seed() -> None:
