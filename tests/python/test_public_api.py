@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import mho
+import mho.evaluation
 import mho.nn
 from mho import pending
 from mho.documented import documented
@@ -172,7 +173,16 @@ def test_subpackages_are_loaded_at_their_first_use() -> None:
 
 def documented_classes() -> list[type]:
     """Configurations, devices, parameters, choices and records that a user meets."""
-    modules = (mho, mho.nn, configs, presets, parameters.enums, calibration, quantization_manager)
+    modules = (
+        mho,
+        mho.evaluation,
+        mho.nn,
+        configs,
+        presets,
+        parameters.enums,
+        calibration,
+        quantization_manager,
+    )
     named = (value for module in modules for value in vars(module).values())
     found = {value for value in named if isinstance(value, type) and fields_of(value)}
     own = (cls for cls in found if cls.__module__.startswith("mho."))

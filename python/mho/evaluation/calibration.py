@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from mho.documented import documented
 from mho.exceptions import ArgumentError
 from mho.simulator.parameters.checking import describe
 
@@ -13,6 +14,7 @@ BEFORE, PROGRAMMED, DRIFTED = "before", "programmed", "drifted"
 _TIMES = (BEFORE, PROGRAMMED, DRIFTED)
 
 
+@documented
 @dataclass(frozen=True)
 class Calibrate:
     """A function that calibrates a model, and when it is called."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
+from mho.documented import documented
 from mho.evaluation.ablation import FULL
 from mho.evaluation.result import Evaluation
 from mho.evaluation.statistics import mean_of, t_interval, welch
@@ -13,6 +14,7 @@ from mho.exceptions import ArgumentError
 from mho.simulator.parameters.signatures import checked
 
 
+@documented
 @dataclass(repr=False)
 class Comparison:
     """Differences of pairs of evaluations."""

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mho.documented import documented
 from mho.exceptions import ArgumentError
 from mho.simulator.parameters.checking import describe
 
 Function = Callable[[nn.Module, Any], Any]
 
 
+@documented
 @dataclass(frozen=True)
 class Metric:
     """A function of a model and data, and which direction is the better one."""

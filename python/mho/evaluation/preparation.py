@@ -141,7 +141,9 @@ def check_drift(model: nn.Module, moments: list[Moment]) -> None:
         if noise in seen:
             continue
         seen.append(noise)
-        programmed, parameters = noise.apply_programming_noise(torch.tensor([[1.0, -0.5]]))
+        programmed, parameters = noise.apply_programming_noise(
+            torch.tensor([[1.0, -0.5]], device="cpu")
+        )
         for moment in moments:
             if moment is None:
                 continue

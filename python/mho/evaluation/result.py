@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mho.documented import documented
 from mho.evaluation import figures
 from mho.evaluation.statistics import half_width as half_width_of
 from mho.evaluation.table_text import WIDTH, number_text, table_text
@@ -25,6 +26,7 @@ _MOST_PROGRAMMINGS = 1_000_000
 Row = dict[str, Any]
 
 
+@documented
 @dataclass(repr=False)
 class Evaluation:
     """Tables of an evaluation, as plain data: lists of rows, which are dictionaries."""
