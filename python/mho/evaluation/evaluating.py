@@ -12,6 +12,7 @@ from mho.evaluation.ablation import Ablation, plan_ablation
 from mho.evaluation.calibration import BEFORE, Calibrate
 from mho.evaluation.collection import Collection
 from mho.evaluation.data import first_batch, is_shuffled, same_order
+from mho.evaluation.experiment import Experiment
 from mho.evaluation.keys import key
 from mho.evaluation.moments import DEFAULT, Moment, check_moments
 from mho.evaluation.plan import Plan
@@ -23,7 +24,7 @@ from mho.evaluation.result import Evaluation
 from mho.evaluation.results_file import ResultsFile
 from mho.evaluation.statistics import bootstrap, t_interval
 from mho.evaluation.tables import Tables
-from mho.evaluation.unit import Experiment, Outcome, Unit, torch_threads_set
+from mho.evaluation.unit import Outcome, Unit, torch_threads_set
 from mho.evaluation.workers import done
 from mho.exceptions import ArgumentError, ConfigError
 from mho.inference.compensation.base import BaseDriftCompensation

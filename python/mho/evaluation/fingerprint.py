@@ -9,8 +9,8 @@ from torch import nn
 
 from mho.evaluation.ablation import REFERENCE
 from mho.evaluation.data import first_batch, hash_of, length, same_order
+from mho.evaluation.experiment import Experiment
 from mho.evaluation.preparation import tiles_of
-from mho.evaluation.unit import Experiment
 from mho.exceptions import ConfigError
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.version import __version__

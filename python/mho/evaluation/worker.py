@@ -7,7 +7,8 @@ import threading
 
 import torch
 
-from mho.evaluation.unit import Experiment, Outcome, Unit, run_unit
+from mho.evaluation.experiment import Experiment
+from mho.evaluation.unit import Outcome, Unit, run_unit
 from mho.threads import set_num_threads
 
 _READING = threading.Lock()

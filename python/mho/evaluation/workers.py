@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any
 
 from mho.evaluation import worker
-from mho.evaluation.unit import Experiment, Outcome, Unit, run_unit
+from mho.evaluation.experiment import Experiment
+from mho.evaluation.unit import Outcome, Unit, run_unit
 from mho.exceptions import ArgumentError
 from mho.simulator.parameters.arguments import check_index
 from mho.simulator.parameters.checking import describe
