@@ -121,6 +121,7 @@ docs: $(EXTENSION) ## Draw the figures of docs/ anew and build the documentation
 	$(BIN)/python docs/figures/algorithms.py
 	$(BIN)/python docs/figures/torch_transfer.py
 	$(BIN)/python docs/figures/inference.py
+	$(BIN)/python docs/figures/evaluation.py
 	$(BIN)/python docs/figures/learning.py
 	$(BIN)/python docs/figures/custom_rules.py
 	$(BIN)/python docs/figures/networks.py

@@ -1,8 +1,8 @@
 """Analog in-memory computing for PyTorch: layers whose weights are conductances.
 
 Subpackages are loaded at their first use, since torch takes a second: `mho.nn`, `mho.optim`,
-`mho.simulator`, `mho.inference`, `mho.linalg`, `mho.utils`, `mho.compat`. What is in them is
-imported by name, such as `mho.simulator.configs`, `mho.inference.calibration` or
+`mho.simulator`, `mho.inference`, `mho.evaluation`, `mho.linalg`, `mho.utils`, `mho.compat`. What is
+in them is imported by name, such as `mho.simulator.configs`, `mho.inference.calibration` or
 `mho.utils.visualization`.
 """
 
@@ -21,7 +21,9 @@ __all__ = [
     "__version__",
     "backends",
     "calibrate",
+    "compare",
     "cost",
+    "evaluate",
     "fork_noise",
     "get_backend",
     "get_num_threads",
@@ -36,12 +38,24 @@ interpreters.refuse_further_ones()
 pending.install()
 
 _SUBPACKAGES = frozenset(
-    ("compat", "exceptions", "inference", "linalg", "nn", "optim", "simulator", "utils")
+    (
+        "compat",
+        "evaluation",
+        "exceptions",
+        "inference",
+        "linalg",
+        "nn",
+        "optim",
+        "simulator",
+        "utils",
+    )
 )
 # Functions of the package that need torch.
 _LATER = {
     "calibrate": "inference.calibration.calibration",
     "cost": "utils.analog_info",
+    "compare": "evaluation.comparison",
+    "evaluate": "evaluation.evaluating",
     "fork_noise": "nn.noise",
     "same_noise": "nn.noise",
 }

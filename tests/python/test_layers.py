@@ -71,6 +71,7 @@ LAYERS: list[list[set[str]]] = [
             "mho",
             "mho.cloud",
             "mho.compat",
+            "mho.evaluation",
             "mho.experiments",
             "mho.extension",
             "mho.inference.calibration",

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import mho
+import mho.evaluation
 import mho.nn
 from mho import pending
 from mho.documented import documented
@@ -103,7 +104,16 @@ def test_nothing_is_pending_that_was_not_promised() -> None:
 
 # What is imported under private names all the same, and what is new here.
 EXTRA = {
-    "mho": ["__version__", "set_num_threads", "get_num_threads", "set_backend", "cost"],
+    "mho": [
+        "__version__",
+        "compare",
+        "cost",
+        "evaluate",
+        "get_num_threads",
+        "set_backend",
+        "set_num_threads",
+    ],
+    "mho.evaluation": ["Calibrate", "Comparison", "Evaluation", "Metric", "compare", "evaluate"],
     "mho.exceptions": ["MhoException"],
     "mho.nn.conversion": [
         "_DEFAULT_CONVERSION_MAP",
@@ -155,7 +165,9 @@ def test_subpackages_are_loaded_at_their_first_use() -> None:
         " assert mho.nn.convert_to_analog.__name__ == 'convert_to_analog';"
         " assert {'nn', 'optim', 'simulator', 'inference', 'utils', 'compat'} <= set(dir(mho));"
         " print(mho.optim.AnalogSGD.__name__,"
-        " mho.inference.PCMLikeNoiseModel.__name__, hasattr(mho, 'convert'))"
+        " mho.inference.PCMLikeNoiseModel.__name__, hasattr(mho, 'convert'));"
+        " print(mho.evaluate.__name__, mho.evaluation.Metric.__name__,"
+        " *(m for m in ('ray', 'pandas', 'matplotlib', 'scipy') if m in sys.modules))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -164,15 +176,24 @@ def test_subpackages_are_loaded_at_their_first_use() -> None:
         "AnalogSGD",
         "PCMLikeNoiseModel",
         "False",
+        "evaluate",
+        "Metric",
     ]
 
 
 def documented_classes() -> list[type]:
     """Configurations, devices, parameters, choices and records that a user meets."""
     modules = (
-        mho, mho.nn, configs, presets, parameters.enums, calibration, quantization_manager,
+        mho,
+        mho.evaluation,
         hardware_cost,
-    )  # fmt: skip
+        mho.nn,
+        configs,
+        presets,
+        parameters.enums,
+        calibration,
+        quantization_manager,
+    )
     named = (value for module in modules for value in vars(module).values())
     found = {value for value in named if isinstance(value, type) and fields_of(value)}
     own = (cls for cls in found if cls.__module__.startswith("mho."))

@@ -14,7 +14,7 @@ _SECONDS = {
     "d": _DAY, "day": _DAY,
     "week": 7 * _DAY,
     "month": 365 * _DAY / 12,
-    "year": 365 * _DAY,
+    "y": 365 * _DAY, "year": 365 * _DAY,
 }  # fmt: skip
 _TEXT = re.compile(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*([a-z]*)\s*", re.IGNORECASE)
 

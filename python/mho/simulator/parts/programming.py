@@ -355,6 +355,20 @@ class Programming(Part):
         """Return the factor on outputs in evaluation, `[1]` or `[out_size]`; None without one."""
         return None if self._compensation() is None else self._tile._buffers["alpha"]
 
+    @ordinary_tensors()
+    def undo_drift(self) -> None:
+        """Set the weights to what was programmed, as if they had not drifted since.
+
+        Raises:
+            TileError: Nothing is programmed.
+        """
+        programmed = self._tile._buffers[_WEIGHTS]
+        if programmed is None:
+            raise TileError("programmed_weights: nothing is programmed; call program_weights")
+        self._tile.tile.set_weights(programmed)
+        self._tile.modified.forget()
+        self._reset_factor()
+
     def forget(self) -> None:
         """Drop what belongs to earlier weights."""
         self._tile.reference_weights.forget()
