@@ -11,6 +11,10 @@ from typing import Any, TypeVar
 from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from mho.exceptions import ArgumentError
+from mho.simulator.parameters.arguments import check_flag
+from mho.simulator.parameters.checking import describe
+
 AnalogT = TypeVar("AnalogT", bound=type)
 DigitalClass = type[nn.Module] | str
 """A class, or the full name of one that need not be imported."""
@@ -26,6 +30,8 @@ ANALOG_CLASSES: set[type] = set()
 
 WITH_SUBCLASSES: set[DigitalClass] = set()
 """Digital classes whose subclasses are converted as well if they compute the same."""
+
+_METHODS = ("from_digital", "to_digital")
 
 # Of a torch module only how it is built, drawn and printed; with these a subclass may do as it
 # likes and still compute the same.
@@ -52,9 +58,16 @@ def register_analog(
     Returns:
         Decorator for a class with the class methods ``from_digital(module, rpu_config,
         tile_module_class)`` and ``to_digital(module)``.
+
+    Raises:
+        ArgumentError: `digital` is neither a class of modules nor a full name, another argument is
+            no truth value, or what is decorated is no class with these methods.
     """
+    _check_digital(digital)
+    mapped, subclasses = check_flag("mapped", mapped), check_flag("subclasses", subclasses)
 
     def register(cls: AnalogT) -> AnalogT:
+        _check_analog(cls)
         if mapped:
             MAPPED_CONVERSIONS[digital] = cls
         else:
@@ -66,6 +79,25 @@ def register_analog(
         return cls
 
     return register
+
+
+def _check_digital(digital: Any) -> None:
+    if isinstance(digital, type) and issubclass(digital, nn.Module):
+        return
+    parts = digital.split(".") if isinstance(digital, str) else []
+    if len(parts) < 2 or not all(part.isidentifier() or part == "<locals>" for part in parts):
+        raise ArgumentError(
+            "digital: expected a class of modules, or its full name 'package.module.Class', got"
+            f" {describe(digital)}"
+        )
+
+
+def _check_analog(cls: Any) -> None:
+    missing = [name for name in _METHODS if not callable(getattr(cls, name, None))]
+    if not isinstance(cls, type) or missing:
+        raise ArgumentError(
+            f"register_analog: expected a class with {' and '.join(_METHODS)}, got {describe(cls)}"
+        )
 
 
 def counterpart(digital: type[nn.Module], conversions: Mapping[DigitalClass, Any]) -> Any:

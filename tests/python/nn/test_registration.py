@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mho.exceptions import ArgumentError
 from mho.nn import AnalogConv2d, AnalogLinear, conversion_report
 from mho.nn import conversion_table as tables
 from mho.nn.conversion import convert_to_analog, convert_to_digital, register_analog
@@ -198,3 +199,24 @@ class TestAnyModule:
         cls = analog_outer()
         analog: Any = convert_to_analog(Outer(), config(), conversion_map={name: cls})
         assert type(analog) is cls
+
+
+@pytest.mark.parametrize(
+    ("register", "message"),
+    [
+        (lambda: register_analog(5)(AnalogLinear), "digital: expected a class of modules"),  # type: ignore[arg-type]
+        (lambda: register_analog(int)(AnalogLinear), "digital: expected a class of modules"),  # type: ignore[arg-type]
+        (lambda: register_analog(nn.Linear(1, 1))(AnalogLinear), "digital: expected a class"),  # type: ignore[arg-type]
+        (lambda: register_analog("Linear")(AnalogLinear), "digital: expected .* full name"),
+        (lambda: register_analog("a b.C")(AnalogLinear), "digital: expected .* full name"),
+        (lambda: register_analog(Plain, mapped="no")(AnalogLinear), "mapped"),  # type: ignore[arg-type]
+        (lambda: register_analog(Plain, subclasses=2)(AnalogLinear), "subclasses"),  # type: ignore[arg-type]
+        (lambda: register_analog(Plain)(nn.Linear), "from_digital and to_digital, got"),
+        (lambda: register_analog(Plain)(AnalogLinear(1, 1)), "expected a class with"),  # type: ignore[type-var]
+    ],
+)
+def test_misuse_changes_nothing(register: Any, message: str) -> None:
+    before = {name: getattr(tables, name).copy() for name in TABLES}
+    with pytest.raises(ArgumentError, match=message):
+        register()
+    assert all(getattr(tables, name) == entries for name, entries in before.items())

@@ -527,6 +527,26 @@ def test_transformers(tmp_path: Path) -> None:
             load_analog(tmp_path)
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_kernels_from_elsewhere_are_refused(inside: bool, tmp_path: Path) -> None:
+    """Transformers fetches kernels by the name of their repository, and runs them."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=8, max_position_embeddings=8,
+    )  # fmt: skip
+    model = convert_to_analog(transformers.BertModel(config), InferenceRPUConfig())
+    save_analog(model, tmp_path)
+    load_analog(tmp_path)
+    path = tmp_path / "config.json"
+    content = json.loads(path.read_text())
+    hostile = {"attn_implementation": "somebody/kernels"}
+    content.update({"part": [hostile]} if inside else hostile)
+    path.write_text(json.dumps(content))
+    with pytest.raises(StateError, match="'somebody/kernels'.*, which may be code from elsewhere"):
+        load_analog(tmp_path)
+
+
 def test_own_configurations_of_models(tmp_path: Path) -> None:
     class Config:
         """A configuration of a user."""
