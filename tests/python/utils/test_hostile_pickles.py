@@ -456,10 +456,11 @@ def refused_early(content: bytes, match: str) -> None:
 LONG = text("x" * 2**20)
 MANY = b"]q\x00(" + b"N" * 2**16 + b"e0"
 KEYS = b"}q\x00(" + b"".join(text(str(at)) + b"N" for at in range(2**14)) + b"u0"
+PAIRS = b"](K\x01K\x02\x86q\x01" + b"h\x01" * 2**16 + b"eq\x000"
 COPIES = {
     "bytes": (LONG + b"q\x000", named("_codecs", "encode") + b"h\x00X\x06\x00\x00\x00latin1\x86R"),
     "sets": (MANY, named("builtins", "set") + b"h\x00\x85R"),
-    "pairs": (b"](K\x01K\x02\x86q\x01" + b"h\x01" * 2**16 + b"eq\x000", named("collections", "OrderedDict") + b"h\x00\x85R"),
+    "pairs": (PAIRS, named("collections", "OrderedDict") + b"h\x00\x85R"),
     "attributes": (KEYS, named("somewhere", "X") + b")\x81h\x00b"),
 }  # fmt: skip
 
