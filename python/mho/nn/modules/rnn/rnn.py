@@ -306,6 +306,7 @@ def check_sequence(sequence: object, size: int, time_axis: int) -> None:
         raise InputError(
             f"input: expected a tensor or packed sequences, got {type(sequence).__name__}"
         )
+    check_not_nested(data)
     if data.dim() != axes or data.shape[-1] != size:
         raise InputError(
             f"input: expected {axes} axes with {size} features on the last one, got shape"
@@ -313,6 +314,22 @@ def check_sequence(sequence: object, size: int, time_axis: int) -> None:
         )
     if axes == 3 and data.shape[time_axis] == 0:
         raise InputError("input: expected sequences of one step or more, got none")
+
+
+def check_not_nested(data: Tensor) -> None:
+    """Refuse nested tensors, which cannot even be asked for their shape.
+
+    Args:
+        data: Inputs.
+
+    Raises:
+        InputError: They are nested.
+    """
+    if data.is_nested:
+        raise InputError(
+            "input: expected an ordinary tensor, got a nested one; pack the sequences, see"
+            " torch.nn.utils.rnn.pack_sequence"
+        )
 
 
 def _widths(state: Any) -> Any:
