@@ -100,8 +100,11 @@ def is_enum_value(name: Name, args: tuple[Any, ...]) -> bool:
 
 
 def _sizes(what: str, values: Any) -> tuple[int, ...]:
-    is_short = type(values) is tuple and len(values) <= _MOST_AXES
-    if not is_short or any(type(v) is not int or not 0 <= v < 2**62 for v in values):
+    if (
+        type(values) is not tuple
+        or len(values) > _MOST_AXES
+        or any(type(v) is not int or not 0 <= v < 2**62 for v in values)
+    ):
         raise StateError(f"pickle: {what} of a tensor must be numbers from 0 to 2**62")
     return values
 
