@@ -470,6 +470,7 @@ class TestAnalogRNN:
             ({"rpu_config": SingleRPUConfig}, "rpu_config"),
             ({"xavier": "x"}, "xavier"),
             ({"cell": 3}, "cell"),
+            ({"cell": nn.Linear}, "cell: Linear has no get_zero_state"),
             ({"batch_first": 3}, "batch_first"),
         ],
     )

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from mho.exceptions import InputError, short_traceback, warn_caller
+from mho.exceptions import ArgumentError, InputError, short_traceback, warn_caller
 from mho.nn.modules.container import AnalogContainerBase
 from mho.nn.modules.linear import AnalogLinear
 from mho.nn.modules.rnn.layers import (
@@ -162,6 +162,10 @@ class AnalogRNN(AnalogContainerBase, nn.Module):
         """
         super().__init__()
         check_cell(cell)
+        if not callable(getattr(cell, "get_zero_state", None)):
+            raise ArgumentError(
+                f"cell: {cell.__name__} has no get_zero_state, as AnalogLSTMCell has; it is no cell"
+            )
         self.input_size = check_size("input_size", input_size)
         self.hidden_size = check_size("hidden_size", hidden_size)
         self.num_layers = check_size("num_layers", num_layers)
