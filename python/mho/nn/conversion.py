@@ -21,7 +21,6 @@ from mho.nn.conversion_table import (
     register_analog,
 )
 from mho.nn.copying import copy_around, own_parameters
-from mho.nn.fused_paths import follow_fused_paths
 from mho.nn.inheritance import (
     computed_names,
     digital_class,
@@ -63,7 +62,7 @@ from mho.nn.replacement import Replacement, is_one_layer, submodule, subtrees
 from mho.nn.report import conversion_report
 from mho.nn.rules import Choices, by_rules, is_one_layer_class, without_rules
 from mho.nn.selection import Key, places, selected
-from mho.nn.ties import follow_broken_ties
+from mho.nn.ties import follow_broken_ties, forget_ties
 from mho.simulator.parameters.arguments import check_rpu_config, check_tile_module_class
 from mho.simulator.parameters.base import RPUConfigGeneric
 from mho.simulator.parameters.signatures import checked
@@ -238,16 +237,17 @@ def convert_to_analog(
 
     replace = _ToAnalog(conversions, choices, tile_module_class, specific_rpu_config_fun, verbose)
     walk = Replacement(replace, subtrees(module, module_name, excluded_names), excluded_names)
-    with warning_of_clipping():
-        root = walk.run(module, module_name, module_name not in excluded_names)
-    follow_broken_ties(walk.replaced(), root)
-    warn_of_references(walk.replaced(), root)
-    for name, names in replace.computed:
-        warn_of_computed_weights(name, names)
-    if not any(is_one_layer(new) and _has_tiles(new) for _, new in walk.replaced()):
-        _warn_of_nothing(root, rpu_config)
-    follow_fused_paths(root)
-    own_parameters(root, kept)
+    with walk.or_nothing(module):
+        with warning_of_clipping():
+            root = walk.run(module, module_name, module_name not in excluded_names)
+        untied = follow_broken_ties(walk.replaced(), root)
+        warn_of_references(walk.replaced(), root)
+        for name, names in replace.computed:
+            warn_of_computed_weights(name, names)
+        if not any(is_one_layer(new) and _has_tiles(new) for _, new in walk.replaced()):
+            _warn_of_nothing(root, rpu_config)
+        own_parameters(root, kept)
+        forget_ties(root, untied)
     if ensure_analog_root and module_name == "" and not isinstance(root, AnalogLayerBase):
         root = AnalogWrapper(root)
     return root
@@ -349,13 +349,13 @@ def convert_to_digital(
         return analog
 
     walk = Replacement(replace)
-    root = walk.run(module, module_name)
-    if not any(True for _ in walk.replaced()):
-        is_analog = any(isinstance(part, AnalogLayerBase) for part in root.modules())
-        which = " of the classes in conversion_set" if is_analog else ""
-        warn_caller(f"nothing was converted: the model has no analog layers{which}")
-    follow_fused_paths(root)
-    return root
+    with walk.or_nothing(module):
+        root = walk.run(module, module_name)
+        if not any(True for _ in walk.replaced()):
+            is_analog = any(isinstance(part, AnalogLayerBase) for part in root.modules())
+            which = " of the classes in conversion_set" if is_analog else ""
+            warn_caller(f"nothing was converted: the model has no analog layers{which}")
+        return root
 
 
 def _selected(model: nn.Module, name: str, layers: Key | Collection[Key]) -> set[str]:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from mho.exceptions import ArgumentError
+from mho.simulator.parameters.arguments import check_flag
 from mho.simulator.parameters.checking import describe
 
 AnalogT = TypeVar("AnalogT", bound=type)
@@ -29,6 +30,8 @@ ANALOG_CLASSES: set[type] = set()
 
 WITH_SUBCLASSES: set[DigitalClass] = set()
 """Digital classes whose subclasses are converted as well if they compute the same."""
+
+_METHODS = ("from_digital", "to_digital")
 
 # Of a torch module only how it is built, drawn and printed; with these a subclass may do as it
 # likes and still compute the same.
@@ -57,19 +60,14 @@ def register_analog(
         tile_module_class)`` and ``to_digital(module)``.
 
     Raises:
-        ArgumentError: `digital` is neither a class of modules nor a full name, or the decorated
-            class lacks one of these methods; nothing is registered.
+        ArgumentError: `digital` is neither a class of modules nor a full name, another argument is
+            no truth value, or what is decorated is no class with these methods.
     """
     _check_digital(digital)
+    mapped, subclasses = check_flag("mapped", mapped), check_flag("subclasses", subclasses)
 
     def register(cls: AnalogT) -> AnalogT:
-        for method in ("from_digital", "to_digital"):
-            if not (isinstance(cls, type) and callable(getattr(cls, method, None))):
-                raise ArgumentError(
-                    f"register_analog: {describe(cls)} has no class method {method}; register an"
-                    " analog layer, such as AnalogLinear, or a class with from_digital(module,"
-                    " rpu_config, tile_module_class) and to_digital(module)"
-                )
+        _check_analog(cls)
         if mapped:
             MAPPED_CONVERSIONS[digital] = cls
         else:
@@ -96,6 +94,14 @@ def _check_digital(digital: object) -> None:
         raise ArgumentError(
             f"digital: {digital!r} is no full name; write its module too,"
             f" 'package.module.{digital}'"
+        )
+
+
+def _check_analog(cls: Any) -> None:
+    missing = [name for name in _METHODS if not callable(getattr(cls, name, None))]
+    if not isinstance(cls, type) or missing:
+        raise ArgumentError(
+            f"register_analog: expected a class with {' and '.join(_METHODS)}, got {describe(cls)}"
         )
 
 

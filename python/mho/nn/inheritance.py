@@ -1,5 +1,6 @@
 """What a layer takes over of the digital layer that it replaces."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -112,6 +113,18 @@ def inherit_hooks(old: nn.Module, new: nn.Module) -> None:
     for name in _HOOK_TABLES:
         _take_hooks(old, new, name)
     new._is_full_backward_hook = old._is_full_backward_hook
+
+
+def hook_tables(module: nn.Module) -> Iterator[dict[Any, Any]]:
+    """Yield the tables of hooks of a module, which one that replaces it takes over.
+
+    Args:
+        module: Module.
+    """
+    for name in _HOOK_TABLES:
+        table = getattr(module, name, None)
+        if table is not None:
+            yield table
 
 
 def warn_of_computed_weights(name: str, names: list[str]) -> None:

@@ -1,11 +1,14 @@
 """One walk over a model that replaces modules and keeps its structure."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import nn
 
-from mho.nn.inheritance import inherit
+from mho.nn.fused_paths import follow_fused_paths
+from mho.nn.inheritance import hook_tables, inherit
 from mho.nn.leftovers import compile_again
 from mho.nn.modules.base import AnalogLayerBase
 from mho.simulator.tiles.base import TileModuleBase
@@ -32,6 +35,9 @@ class Replacement:
 
     _done: dict[int, tuple[nn.Module, nn.Module]] = field(default_factory=dict)
     _edits: list[tuple[nn.Module, str, nn.Module]] = field(default_factory=list)
+    _before: list[tuple[nn.Module, str, nn.Module | None]] = field(default_factory=list)
+    _hooks: list[tuple[dict[Any, Any], dict[Any, Any]]] = field(default_factory=list)
+    """Tables of hooks of replaced modules, with what was in them."""
 
     def run(self, module: nn.Module, name: str, replace_root: bool = True) -> nn.Module:
         """Replace a module and everything below it, parents first.
@@ -47,11 +53,33 @@ class Replacement:
         root = self._visit(module, name, replace_root)
         for old, new in self.replaced():
             if is_one_layer(new) or is_one_layer(old):
+                self._hooks += [(table, dict(table)) for table in hook_tables(old)]
                 inherit(old, new)
         for owner, child_name, child in self._edits:
+            self._before.append((owner, child_name, owner._modules[child_name]))
             owner._modules[child_name] = child
+        follow_fused_paths(root)
         compile_again(root)
         return root
+
+    @contextmanager
+    def or_nothing(self, module: nn.Module) -> Iterator[None]:
+        """Leave a model as it was if the block raises, an interruption or a warning included.
+
+        Args:
+            module: Root, as it is given to `run` in the block.
+        """
+        try:
+            yield
+        except BaseException:
+            for owner, child_name, child in reversed(self._before):
+                owner._modules[child_name] = child
+            for table, content in self._hooks:
+                table.clear()
+                table.update(content)
+            follow_fused_paths(module)
+            compile_again(module)
+            raise
 
     def replaced(self) -> Iterator[tuple[nn.Module, nn.Module]]:
         """Yield every module that was replaced, with its replacement."""

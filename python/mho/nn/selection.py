@@ -103,17 +103,25 @@ class Selector:
 def places(model: nn.Module, name: str, selectors: Sequence[Selector]) -> Iterator[Place]:
     """Yield every module of a model under every name that it has, parents first.
 
+    A module that is inside of itself would have names without end; inside of itself it is left out.
+
     Args:
         model: Root.
         name: Full name of the root, empty for that of a model.
         selectors: Keys.
     """
-    yield from _places(model, name, selectors, ())
+    yield from _places(model, name, selectors, (), frozenset())
 
 
 def _places(
-    module: nn.Module, name: str, selectors: Sequence[Selector], around: tuple[int, ...]
+    module: nn.Module,
+    name: str,
+    selectors: Sequence[Selector],
+    around: tuple[int, ...],
+    above: frozenset[int],
 ) -> Iterator[Place]:
+    if id(module) in above:
+        return
     selected = tuple(
         number
         for number, selector in enumerate(selectors)
@@ -123,7 +131,7 @@ def _places(
     for child_name, child in module._modules.items():
         if child is not None:
             full_name = f"{name}.{child_name}" if name else child_name
-            yield from _places(child, full_name, selectors, selected)
+            yield from _places(child, full_name, selectors, selected, above | {id(module)})
 
 
 def selectors_of(argument: str, keys: Key | Collection[Key]) -> list[Selector]:

@@ -13,7 +13,7 @@ UNTIED = "_untied_from"
 
 def follow_broken_ties(
     replaced: Iterable[tuple[nn.Module, nn.Module]], model: nn.Module, warns: bool = True
-) -> None:
+) -> list[nn.Module]:
     """Note where a parameter of a replaced layer was used elsewhere, and is no longer tied to it.
 
     Elsewhere is in the model, or in another layer that was replaced: each has a copy then.
@@ -22,6 +22,9 @@ def follow_broken_ties(
         replaced: Digital layers that are no longer part of the model, and their replacements.
         model: Model after the replacement.
         warns: Whether to warn of each.
+
+    Returns:
+        The layers, for `forget_ties`.
     """
     users = {id(parameter): name for name, parameter in model.named_parameters()}
     names = {id(module): name for name, module in model.named_modules()}
@@ -43,14 +46,18 @@ def follow_broken_ties(
                     " weights are copies, the tie is broken; name the layer in exclude_modules to"
                     " keep it digital and tied"
                 )
-    _forget_ties(model, untied)
+    return untied
 
 
-def _forget_ties(model: nn.Module, untied: list[nn.Module]) -> None:
-    """Tell models of Hugging Face that layers are no longer tied.
+def forget_ties(model: nn.Module, untied: list[nn.Module]) -> None:
+    """Tell models of Hugging Face that layers are no longer tied; nothing undoes this.
 
     They tie again whenever embeddings are resized, a folder is written and on other occasions, by
     assigning the parameter of the embedding, which an analog layer has no place for.
+
+    Args:
+        model: Model after the replacement.
+        untied: Its layers that were tied before.
     """
     for part in model.modules():
         config: Any = getattr(part, "config", None)

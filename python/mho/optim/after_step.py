@@ -130,6 +130,7 @@ def _tiles_of(optimizer: Optimizer) -> list[Any]:
 def _before_any_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     if not torch.compiler.is_compiling():
         _check_is_whole(optimizer)
+        _check_follows_gradients(optimizer)
         _STARTED[optimizer] = next(_TICKS)
 
 
@@ -144,6 +145,20 @@ def _check_is_whole(optimizer: Optimizer) -> None:
             f"{layer_of(context.analog_tile)}: ZeroRedundancyOptimizer gives each rank other layers"
             " to step, but analog ones are stepped on all ranks; use the optimizer itself, or give"
             " it digital layers only"
+        )
+
+
+def _check_follows_gradients(optimizer: Optimizer) -> None:
+    """Refuse an optimizer that writes parameters without a gradient, as pulsed weights are."""
+    if not isinstance(optimizer, torch.optim.LBFGS):
+        return
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    pulsed = next((p for p in parameters if isinstance(p, AnalogContext)), None)
+    if pulsed is not None:
+        raise ModuleError(
+            f"{layer_of(pulsed.analog_tile)}: LBFGS moves all parameters along one line, and pulsed"
+            " weights cannot be written to; give it the other parameters only, and the contexts to"
+            " an AnalogSGD"
         )
 
 

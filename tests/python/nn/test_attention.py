@@ -541,6 +541,9 @@ class TestRefusedInputs:
             (lambda a, x: a(x, x, x, attn_mask=torch.zeros(3, 3, 3)), r"attn_mask.*\[4, 3, 3\]"),
             (lambda a, x: a(x, x, x, torch.zeros(3, 2)), "key_padding_mask"),
             (lambda a, x: a(x, x, x, torch.zeros(2, 3, dtype=torch.int64)), "int64"),
+            (lambda a, x: a(x, x, x, attn_mask=[[0.0]]), "attn_mask: expected a tensor, got"),
+            (lambda a, x: a(x, x, x, [[True]]), "key_padding_mask: expected a tensor, got"),
+            (lambda a, x: a(x[0], x[0], x[0], True), "key_padding_mask: expected a tensor, got"),
         ],
     )
     def test_names_what_does_not_fit(self, call: Any, match: str) -> None:

@@ -159,3 +159,10 @@ class TestWrapper:
     def test_only_modules(self, wrong: Any) -> None:
         with pytest.raises(ArgumentError, match="module"):
             AnalogWrapper(wrong)
+
+
+def test_wrapped_classes_are_not_built_by_their_arguments() -> None:
+    """As `from_pretrained` of models of transformers tries to."""
+    wrapped = type(AnalogWrapper(Net()))
+    with pytest.raises(ArgumentError, match=r"AnalogWrapperNet wraps a model.*load_analog"):
+        wrapped(3)  # type: ignore[arg-type]

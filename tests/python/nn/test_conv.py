@@ -441,6 +441,11 @@ class TestArguments:
             cls(**arguments)
         assert isinstance(caught.value, ValueError)
 
+    @pytest.mark.parametrize("cls", LAYERS)
+    def test_weights_that_cannot_be_counted(self, cls: Any) -> None:
+        with pytest.raises(MemoryError):
+            cls(2**40, 2**40, 3)
+
     def test_groups_need_an_array(self) -> None:
         with pytest.raises(ArgumentError, match=r"tile_module_class: .* 2 groups"):
             AnalogConv2d(2, 2, 2, groups=2, tile_module_class=AnalogTile)

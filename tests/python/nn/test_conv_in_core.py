@@ -23,6 +23,7 @@ from mho.simulator.configs import (
     FloatingPointRPUConfig,
     InferenceRPUConfig,
     IOParameters,
+    MappingParameter,
     NoiseManagementType,
     QuantizedTorchInferenceRPUConfig,
     SingleRPUConfig,
@@ -278,6 +279,23 @@ def test_second_derivatives() -> None:
         results.append([d_x.detach(), *torch.autograd.grad(d_x.square().sum(), [leaf, weight])])
     for found, expected in zip(*results, strict=True):
         torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("cls", [AnalogConv2d, AnalogConv2dMapped])
+@pytest.mark.parametrize("most", [0, 20])
+def test_gradients_in_every_memory_format(cls: Any, most: int) -> None:
+    """Images of a first layer get no gradient, and loaders of data bring them in any order."""
+    config = InferenceRPUConfig(mapping=MappingParameter(max_input_size=most))
+    images = torch.randn(4, 3, 8, 8)
+    last = images.to(memory_format=torch.channels_last)
+    views = [images, last, images.transpose(2, 3), images[:, :, ::2]]
+    for x in views:
+        layer, other = _both(cls(3, 4, 3, rpu_config=config))
+        found = []
+        for one in (layer, other):
+            one(x).square().sum().backward()
+            found.append([p.grad for p in one.parameters()])
+        _same(*found)
 
 
 def test_channels_last_and_views() -> None:

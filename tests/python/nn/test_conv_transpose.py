@@ -217,6 +217,13 @@ def test_bad_inputs(rank: int) -> None:
             layer(torch.rand(shape))
 
 
+@pytest.mark.parametrize("rank", LAYERS)
+def test_outputs_that_cannot_be_counted(rank: int) -> None:
+    layer = LAYERS[rank](2, 3, 1, stride=2**61, rpu_config=EXACT["inference"]())
+    with pytest.raises(InputError, match="has too many elements"):
+        layer(torch.rand(1, 2, *[4] * rank))
+
+
 @pytest.mark.parametrize("kind", EXACT)
 def test_states(kind: str) -> None:
     layer, other = (AnalogConvTranspose2d(2, 4, 3, groups=2, rpu_config=EXACT[kind]())

@@ -199,6 +199,17 @@ class TestSharing:
         analog = convert_to_analog(model, perfect_config, inplace=True)
         assert isinstance(analog["child"]["layer"], AnalogLinear)
 
+    @pytest.mark.parametrize("rules", [None, {"re:.*layer": InferenceRPUConfig()}])
+    def test_copies_of_circular_models(
+        self, perfect_config: SingleRPUConfig, rules: dict[str, Any] | None
+    ) -> None:
+        model = nn.ModuleDict({"child": nn.ModuleDict({"layer": nn.Linear(2, 2)})})
+        model["child"]["parent"] = model
+        analog: Any = convert_to_analog(model, perfect_config, rules=rules)
+        assert isinstance(analog["child"]["layer"], AnalogLinear)
+        assert analog["child"]["parent"]["child"] is analog["child"]
+        assert type(model["child"]["layer"]) is nn.Linear
+
 
 class TestClipping:
     """Devices hold no weights beyond their bounds."""

@@ -200,20 +200,23 @@ class TestAnyModule:
         analog: Any = convert_to_analog(Outer(), config(), conversion_map={name: cls})
         assert type(analog) is cls
 
-    @pytest.mark.parametrize(
-        "digital, analog, message",
-        [
-            (nn.Linear, nn.Linear, "class Linear.* has no class method from_digital"),
-            (Outer, Outer(), "no class method from_digital"),
-            (int, AnalogLinear, "digital: expected a class of modules"),
-            ("my layer", AnalogLinear, "digital: expected a class of modules"),
-            ("Outer", AnalogLinear, "'Outer' is no full name; .* 'package.module.Outer'"),
-        ],
-    )
-    def test_what_could_never_be_converted_is_refused(
-        self, digital: Any, analog: Any, message: str
-    ) -> None:
-        before = dict(tables.CONVERSIONS)
-        with pytest.raises(ArgumentError, match=message):
-            register_analog(digital)(analog)
-        assert before == tables.CONVERSIONS
+
+@pytest.mark.parametrize(
+    ("register", "message"),
+    [
+        (lambda: register_analog(5)(AnalogLinear), "digital: expected a class of modules"),  # type: ignore[arg-type]
+        (lambda: register_analog(int)(AnalogLinear), "digital: expected a class of modules"),  # type: ignore[arg-type]
+        (lambda: register_analog(nn.Linear(1, 1))(AnalogLinear), "digital: expected a class"),  # type: ignore[arg-type]
+        (lambda: register_analog("Outer")(AnalogLinear), "no full name; .* 'package.module.Outer'"),
+        (lambda: register_analog("a b.C")(AnalogLinear), "digital: expected .* full name"),
+        (lambda: register_analog(Plain, mapped="no")(AnalogLinear), "mapped"),  # type: ignore[arg-type]
+        (lambda: register_analog(Plain, subclasses=2)(AnalogLinear), "subclasses"),  # type: ignore[arg-type]
+        (lambda: register_analog(Plain)(nn.Linear), "from_digital and to_digital, got"),
+        (lambda: register_analog(Plain)(AnalogLinear(1, 1)), "expected a class with"),  # type: ignore[type-var]
+    ],
+)
+def test_misuse_changes_nothing(register: Any, message: str) -> None:
+    before = {name: getattr(tables, name).copy() for name in TABLES}
+    with pytest.raises(ArgumentError, match=message):
+        register()
+    assert all(getattr(tables, name) == entries for name, entries in before.items())

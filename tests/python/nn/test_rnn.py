@@ -225,12 +225,16 @@ class TestConvertedNetworks:
                 model, EXACT["pulsed"](), specific_rpu_config_fun=lambda n, m, c: None
             )
 
+    @pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype stage")
     @pytest.mark.parametrize("kind", NETWORKS)
     def test_errors(self, kind: Any) -> None:
         network = NETWORKS[kind].from_digital(kind(3, 4), EXACT["inference"]())
         for wrong in (torch.rand(2, 2, 4), torch.rand(3), torch.rand(0, 2, 3), [1.0]):
             with pytest.raises(InputError, match="input: expected"):
                 network(wrong)
+        for shape in ((2, 3), (3,)):
+            with pytest.raises(InputError, match="got a nested one; pack the sequences"):
+                network(torch.nested.nested_tensor([torch.rand(shape), torch.rand(shape)]))
         for state in (torch.rand(1, 3, 4), torch.rand(2, 4), 3, (torch.rand(1, 2, 4),)):
             with pytest.raises(InputError, match="hx: expected"):
                 network(torch.rand(5, 2, 3), state)
@@ -290,12 +294,16 @@ class TestConvertedCells:
         assert type(back) is kind and repr(back) == repr(digital)
         assert_close(back(x, hx), expected)
 
+    @pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype stage")
     @pytest.mark.parametrize("kind", STEPS)
     def test_errors(self, kind: Any) -> None:
         cell = STEPS[kind].from_digital(kind(3, 4), EXACT["inference"]())
         for wrong in (torch.rand(2, 2, 3), 3, torch.rand(2, 4)):
             with pytest.raises(InputError):
                 cell(wrong)
+        for shape in ((2, 3), (3,)):
+            with pytest.raises(InputError, match="got a nested one"):
+                cell(torch.nested.nested_tensor([torch.rand(shape), torch.rand(shape)]))
         with pytest.raises(InputError, match="hx: expected"):
             cell(torch.rand(2, 3), torch.rand(3, 4))
 
@@ -462,6 +470,7 @@ class TestAnalogRNN:
             ({"rpu_config": SingleRPUConfig}, "rpu_config"),
             ({"xavier": "x"}, "xavier"),
             ({"cell": 3}, "cell"),
+            ({"cell": nn.Linear}, "cell: Linear has no get_zero_state"),
             ({"batch_first": 3}, "batch_first"),
         ],
     )

@@ -149,6 +149,9 @@ def test_names_that_are_missing_or_too_many(folder: Path) -> None:
         ({"0.analog_module.more": torch.ones(1)}, "unexpected.*'more'.*in layer '0"),
         ({"1.weight": torch.ones(5)}, "size mismatch for 1.weight"),
         ({"2.analog_module.alpha": torch.ones(7)}, "alpha.*shape"),
+        ({"1.weight": torch.ones(4, dtype=torch.complex64)}, "'1.weight' is torch.complex64 in"),
+        ({"1.bias": torch.ones(4, dtype=torch.int64)}, "'1.bias' is torch.int64 in the files"),
+        ({"2.analog_module.analog_tile_weights": torch.ones(2, 4, dtype=torch.int64)}, "float32"),
     ):
         tensors: dict[str, Any] = {**load_file(folder / WEIGHTS), **change}
         kept = {name: value for name, value in tensors.items() if value is not None}

@@ -331,6 +331,42 @@ def test_a_failed_save_leaves_the_earlier_one(
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_a_save_that_ends_early_leaves_the_earlier_one(
+    error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many of its files have their names by then."""
+    model = convert_to_analog(Net(), None, rules=rules())
+    save_analog(model, tmp_path, max_shard_size=2000)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    trained(model).eval()
+    replace, calls = os.replace, 0
+
+    def failing(*args: Any) -> None:
+        nonlocal calls
+        calls -= 1
+        if calls == 0:
+            raise error
+        replace(*args)
+
+    monkeypatch.setattr(os, "replace", failing)
+    for failed in range(1, 2 * len(before) + 1):
+        calls = failed
+        with pytest.raises(error):
+            save_analog(model, tmp_path, max_shard_size=2000)
+        assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}, failed
+    monkeypatch.undo()
+    save_analog(model, tmp_path, max_shard_size=2000)
+    assert same(load_analog(tmp_path, Net), model) == []
+
+
+def test_a_folder_in_the_place_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "analog_map.json").mkdir()
+    with pytest.raises(ArgumentError, match=r"there is a folder 'analog_map.json'"):
+        save_analog(convert_to_analog(nn.Linear(2, 2), InferenceRPUConfig()), tmp_path)
+    assert os.listdir(tmp_path) == ["analog_map.json"]
+
+
 def test_what_cannot_be_saved_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     class Extra(nn.Linear):
         """It saves what is no tensor."""
@@ -525,6 +561,26 @@ def test_transformers(tmp_path: Path) -> None:
         (tmp_path / "analog_map.json").write_text(json.dumps(content))
         with pytest.raises(StateError, match=wrong):
             load_analog(tmp_path)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_kernels_from_elsewhere_are_refused(inside: bool, tmp_path: Path) -> None:
+    """Transformers fetches kernels by the name of their repository, and runs them."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=8, max_position_embeddings=8,
+    )  # fmt: skip
+    model = convert_to_analog(transformers.BertModel(config), InferenceRPUConfig())
+    save_analog(model, tmp_path)
+    load_analog(tmp_path)
+    path = tmp_path / "config.json"
+    content = json.loads(path.read_text())
+    hostile = {"attn_implementation": "somebody/kernels"}
+    content.update({"part": [hostile]} if inside else hostile)
+    path.write_text(json.dumps(content))
+    with pytest.raises(StateError, match=r"'somebody/kernels'.*, which may be code"):
+        load_analog(tmp_path)
 
 
 def test_own_configurations_of_models(tmp_path: Path) -> None:

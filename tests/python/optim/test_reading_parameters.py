@@ -4,6 +4,7 @@ import copy
 import pickle
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from mho.exceptions import ModuleError
 from mho.nn import AnalogLinear, AnalogSequential
-from mho.optim import AnalogSGD
+from mho.optim import AnalogOptimizer, AnalogSGD
 from mho.optim.context import AnalogContext
 from mho.simulator.configs import InferenceRPUConfig, SingleRPUConfig, TorchInferenceRPUConfig
 
@@ -111,6 +113,33 @@ def test_lbfgs_trains(name: str) -> None:
 
     optimizer.step(closure)
     assert not torch.equal(weights(analog), before)
+
+
+@pytest.mark.parametrize("kind", ["torch", "analog"])
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_lbfgs_of_pulsed_weights_is_refused(kind: str, is_frozen: bool) -> None:
+    """It would move the parameters before them and then fail, in the middle of a step."""
+    analog = nn.Sequential(nn.Linear(4, 4), model(SingleRPUConfig))
+    analog[1].requires_grad_(not is_frozen)
+    make: Any = torch.optim.LBFGS
+    if kind == "analog":
+        make = partial(AnalogOptimizer, torch.optim.LBFGS)
+    optimizer = make(analog.parameters(), lr=0.1)
+    before = [value.clone() for value in analog.state_dict().values()]
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = analog(torch.ones(2, 4)).square().mean()
+        loss.backward()
+        return loss
+
+    with pytest.raises(ModuleError, match="LBFGS moves all parameters"):
+        optimizer.step(closure)
+    assert all(map(torch.equal, before, analog.state_dict().values()))
+    trained = [p for p in analog.parameters() if not isinstance(p, AnalogContext)]
+    analog[1].requires_grad_(False)
+    optimizer = make(trained, lr=0.1)
+    optimizer.step(closure)
 
 
 def test_averages_of_pulsed_weights_are_refused() -> None:

@@ -419,6 +419,13 @@ def test_last_digital_layer_does_not_fit(plain: bool) -> None:
         ({"state_extra": {"rpu.fb_pass.fwd.out_nonlinearity_factor": [2.0, 1.0]}}, "1 values"),
         ({"state_extra": [1]}, "expected a dictionary"),
         ({"state_extra": {"rpu.x": "text"}}, "no list of numbers"),
+        ({"state_extra": {"rpu.x": b"bytes"}}, "no list of numbers"),
+        ({"state_extra": {"rpu.x": [2**70]}}, "no list of numbers"),
+        ({"state_extra": {3: [1.0]}}, "expected names of values, got 3"),
+        ({"analog_tile_hidden_parameter_names": torch.zeros(2)}, "list of texts"),
+        ({"analog_tile_weights": torch.zeros(2, 3, device="meta")}, "on the meta device"),
+        ({"analog_tile_weights": torch.zeros(2, 3).to_sparse()}, "expected a dense tensor"),
+        ({"aihwkit_version": torch.zeros(2)}, "aihwkit_version: expected text, got"),
         ({"analog_tile_class": "MyTile"}, "MyTile"),
         ({"rpu_config": 3}, "no configuration"),
     ],
@@ -427,6 +434,14 @@ def test_damaged_states(change: dict[str, Any], match: str) -> None:
     source = content("ConstantStepDevice")["model"]
     source["analog_module.analog_tile_state"] |= change
     refused(build(MHO, "ConstantStepDevice")[0], source, AihwkitException, match)
+
+
+def test_entries_of_torch_that_are_none() -> None:
+    model, _ = build(MHO, "convolutions")
+    source = content("convolutions")["model"]
+    refused(model, {**source, "0.1.bias": (1.0,)}, StateError, "0.1.bias.*expected torch.Tensor")
+    del source["0.1.bias"]
+    refused(model, source, StateError, "Missing key")
 
 
 def test_hidden_parameters_of_another_device() -> None:

@@ -71,3 +71,24 @@ def test_optimizers_that_do_not_fit() -> None:
     other = copy.deepcopy(states[0])
     other["param_groups"][2]["lr"] = 0.7
     refused_by(optimizer, "had other options, and are in one group", other, *states[1:])
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(("param_groups", 0, "params", 2), torch.zeros(3)), (("state", 6), torch.zeros(3)),
+     (("param_groups", 0, "dampening"), torch.zeros(3))],
+)  # fmt: skip
+def test_damaged_states_of_optimizers(place: tuple[Any, ...], value: Any) -> None:
+    saved = content("with_sgd")
+    model, _ = build(MHO, "mixed")
+    optimizer = AnalogSGD(model.parameters(), lr=0.1)
+    inner = saved["optimizer_state_dict"]
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    before = repr(optimizer.state_dict())
+    with pytest.raises(StateError, match=r"damaged|numbered|dictionary"):
+        load_aihwkit_optimizer_state(
+            optimizer, saved["optimizer_state_dict"], model, saved["model_state_dict"]
+        )
+    assert repr(optimizer.state_dict()) == before

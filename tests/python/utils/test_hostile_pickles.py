@@ -22,7 +22,7 @@ import torch
 from aihwkit_cases import build
 from aihwkit_files import MHO, file
 from mho.exceptions import AihwkitException, ArgumentError, ConfigError, StateError
-from mho.utils.legacy import load_aihwkit_state_dict, load_checkpoint
+from mho.utils.legacy import load_aihwkit_state_dict, load_checkpoint, machine
 from mho.utils.legacy.inert import Budget, Record
 
 
@@ -261,7 +261,7 @@ def test_tensors_are_read() -> None:
         (tensor(FOUR, 0, (2**62,), (0,)), "from 0 to"),
         (tensor(FOUR, 0, (10**12,), (0,)), "has 4 of them in the file"),
         (tensor(FOUR, 0, (2, 2), (1,)), "do not fit"),
-        (tensor(FOUR, 0, (1,) * 70, (1,) * 70), "do not fit"),
+        (tensor(FOUR, 0, (1,) * 70, (1,) * 70), "sizes of a tensor"),
         (tensor(b"K\x01", 0, (1,), (1,)), "has no memory"),
         (FOUR + b"0" + storage("FloatStorage", "0", number(3)), "described in two ways"),
         (FOUR + b"0" + storage("IntStorage", "0", number(4)), "described in two ways"),
@@ -431,3 +431,102 @@ def test_choices_that_are_none() -> None:
     member = member.replace(b"X\x07\x00\x00\x00ABS_MAX", b"X\x09\x00\x00\x00__class__")
     with pytest.raises(ConfigError, match="has no '__class__'"):
         load_checkpoint(archive(member))
+
+
+# --- one value, named again and again -------------------------------------------------------------
+
+
+def text(value: str) -> bytes:
+    encoded = value.encode()
+    return b"X" + struct.pack("<I", len(encoded)) + encoded
+
+
+def refused_early(content: bytes, match: str) -> None:
+    """Check that a pickle is refused before it has taken memory that its length does not."""
+    source = archive(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises((StateError, ConfigError), match=match):
+            load_checkpoint(source)
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
+
+
+LONG = text("x" * 2**20)
+MANY = b"]q\x00(" + b"N" * 2**16 + b"e0"
+KEYS = b"}q\x00(" + b"".join(text(str(at)) + b"N" for at in range(2**14)) + b"u0"
+PAIRS = b"](K\x01K\x02\x86q\x01" + b"h\x01" * 2**16 + b"eq\x000"
+COPIES = {
+    "bytes": (LONG + b"q\x000", named("_codecs", "encode") + b"h\x00X\x06\x00\x00\x00latin1\x86R"),
+    "sets": (MANY, named("builtins", "set") + b"h\x00\x85R"),
+    "pairs": (PAIRS, named("collections", "OrderedDict") + b"h\x00\x85R"),
+    "attributes": (KEYS, named("somewhere", "X") + b")\x81h\x00b"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_copies_are_limited(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred thousand copies of a megabyte would be a hundred gigabytes."""
+    monkeypatch.setattr(machine, "MOST_COPIED", 2**24)
+    make, copy = COPIES[kind]
+    refused_early(make + b"](" + copy * 200 + b"e.", "copies values")
+
+
+@pytest.mark.parametrize(
+    ("make", "use", "match"),
+    [
+        (text("x" * 2**17) + b"q\x000", b"}(h\x00K\x01u", "keys of a dictionary have more"),
+        (b"(" + b"N" * 100 + b"tq\x000", b"}(h\x00K\x01u", "keys of a dictionary are tuple"),
+        (text("x" * 2000) + b"q\x000", b"h\x00h\x00\x93", "is no name"),
+        (b"(" + b"K\x01" * 100 + b"tq\x000", named("torch", "Size") + b"h\x00\x85R", "sizes of a"),
+    ],
+)
+def test_what_is_looked_at_is_short(make: bytes, use: bytes, match: str) -> None:
+    """Each instruction takes as long as what it names, and may name it a million times."""
+    refused(make + b"](" + use + b"e.", match)
+
+
+def config_with(make: bytes, value: bytes) -> bytes:
+    """Return the pickle of a configuration with a value a thousand times."""
+    name = named("aihwkit.simulator.configs.configs", "InferenceRPUConfig")
+    return make + name + b")\x81}X\x01\x00\x00\x00x](" + value * 1000 + b"esb."
+
+
+def test_configurations_do_not_multiply_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Budget, "CONTENT", 2**24)
+    refused_early(config_with(LONG + b"q\x000", b"h\x00"), "so often")
+
+
+def test_configurations_do_not_multiply_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Budget, "CONTENT", 2**24)
+    memory = storage("FloatStorage", "0", number(2**14))
+    make = tensor(memory, 0, (2**14,), (1,)) + b"q\x000"
+    source = archive(config_with(make, b"h\x00"), at_0=bytes(2**16))
+    with pytest.raises((StateError, ConfigError), match="so often"):
+        load_checkpoint(source)
+
+
+def test_names_do_not_multiply_prefixes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long name of a module stands before the names of all that is in it."""
+    monkeypatch.setattr(Budget, "CONTENT", 2**20)
+    module = named("torch.nn", "Module") + b")\x81q\x01"
+    inner = b"}(" + b"".join(text(str(at)) + b"K\x01" for at in range(1000)) + b"u"
+    leaf = module + b"}(" + text("_modules") + b"}" + text("_parameters") + inner + b"ub"
+    children = b"}(" + text("x" * 2**14) + leaf + b"u"
+    root = module + b"}(" + text("_modules") + children + text("_parameters") + b"}ub"
+    refused(root + b".", "so often")
+
+
+def test_objects_are_translated_once() -> None:
+    """What is named twice is one object, and takes the time of one."""
+    name = named("aihwkit.simulator.parameters.io", "IOParameters")
+    first, second = load_checkpoint(archive(b"](" + name + b")\x81q\x00h\x00e."))
+    assert first is second
+
+
+def test_texts_longer_than_memory(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"\x8d" + (2**60).to_bytes(8, "little") + b"x.")
+    with pytest.raises(StateError, match="damaged"):
+        load_checkpoint(path)

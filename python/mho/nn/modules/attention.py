@@ -8,7 +8,7 @@ from torch.nn.functional import dropout, pad, scaled_dot_product_attention, soft
 
 from mho.exceptions import ArgumentError, InputError, short_traceback
 from mho.nn.conversion_table import register_analog
-from mho.nn.modules.attention_masks import mask_of_scores
+from mho.nn.modules.attention_masks import check_masks, mask_of_scores
 from mho.nn.modules.container import AnalogContainerBase
 from mho.nn.modules.layer_weight import refuse_assignment
 from mho.nn.modules.linear import AnalogLinear
@@ -325,6 +325,7 @@ class AnalogMultiheadAttention(AnalogContainerBase, nn.Module):
                 shape, or a tensor is nested.
         """
         is_single = self._check(query, key, value)
+        check_masks(key_padding_mask=key_padding_mask, attn_mask=attn_mask)
         if is_causal and attn_mask is None:
             raise InputError(
                 "is_causal: says that attn_mask is the causal one, but there is none; see"

@@ -5,6 +5,21 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mho.exceptions import InputError
+from mho.simulator.parameters.checking import describe
+
+
+def check_masks(**masks: Tensor | None) -> None:
+    """Refuse masks that are no tensors.
+
+    Args:
+        masks: Masks by the names of their arguments, None for none.
+
+    Raises:
+        InputError: One is something else.
+    """
+    for name, mask in masks.items():
+        if mask is not None and not isinstance(mask, Tensor):
+            raise InputError(f"{name}: expected a tensor, got {describe(mask)}")
 
 
 def mask_of_scores(

@@ -127,7 +127,15 @@ class AnalogWrapper(AnalogContainerBase):
             ArgumentError: ``module`` is not a module.
         """
         if not isinstance(module, nn.Module):
-            raise ArgumentError(f"module: must be a torch.nn.Module, got {type(module).__name__}")
+            hint = ""
+            if cls is not AnalogWrapper:
+                hint = (
+                    f"; {cls.__name__} wraps a model that is there: build it by its own class and"
+                    " convert_to_analog, or load what save_analog has saved with load_analog"
+                )
+            raise ArgumentError(
+                f"module: must be a torch.nn.Module, got {type(module).__name__}{hint}"
+            )
         if isinstance(module, AnalogWrapper):
             return module
         wrapper = object.__new__(_wrapper_class(type(module)))

@@ -18,6 +18,8 @@ from mho.simulator.parts.logical_weights import as_matrix
 from mho.simulator.raw_tiles.given_values import check_values
 from mho.simulator.raw_tiles.patches import CHANNELS_LAST, are_channels_last
 
+_MOST_ELEMENTS = 2**60
+
 
 class _AnalogConvTransposeNd(KernelLayer):
     """What transposed convolutions of all ranks have in common.
@@ -164,6 +166,8 @@ class _AnalogConvTransposeNd(KernelLayer):
             for axis, size in enumerate(full):
                 if sizes[axis] < 1 or size + extra[axis] - 2 * self._pad(axis) < 1:
                     raise InputError(f"x_input: image or output has no element along axis {axis}")
+            if math.prod(full) * self.out_channels >= _MOST_ELEMENTS:
+                raise InputError(f"x_input: an output of sizes {full} has too many elements")
             rows = images.flatten(2).transpose(1, 2)
             columns = call(self._modules["analog_module"], rows)
             output = _added_up(

@@ -76,13 +76,17 @@ class KernelLayer(AnalogLayerBase, _ConvNd):
         Raises:
             ArgumentError: An argument is invalid.
             ConfigError: A value of the configuration is invalid; the message names the field.
+            MemoryError: There is no memory for so many weights.
         """
         nn.Module.__init__(self)  # that of torch would allocate and draw digital weights
         self._check(**arguments)
         bias = check_flag("bias", bias)
         config = SingleRPUConfig() if rpu_config is None else check_rpu_config(rpu_config)
         # torch's own layer, without storage, has all arguments in their normal form.
-        digital = self.DIGITAL(**arguments, bias=bias, device="meta")
+        try:
+            digital = self.DIGITAL(**arguments, bias=bias, device="meta")
+        except (RuntimeError, OverflowError) as error:  # torch cannot count so many weights
+            raise MemoryError(f"{type(self).__name__}: {error}") from error
         self.__dict__.update({name: getattr(digital, name) for name in _ConvNd.__constants__})
         self.transposed = digital.transposed
         self._reversed_padding_repeated_twice = digital._reversed_padding_repeated_twice

@@ -162,6 +162,7 @@ def _fill_module(name: str, module: nn.Module, names: Sequence[str], source: Sou
     """Load what a module has itself as torch does, parameters without storage by assignment."""
     prefix = f"{name}." if name else ""
     state = {full: source.read(full) for full in names}
+    _check_kinds(module, prefix, state)
     own = [*module._parameters.values(), *module._buffers.values()]
     is_analog = is_layer(module) or isinstance(module, TileModuleBase)
     assign = not is_analog or any(value is not None and value.is_meta for value in own)
@@ -183,6 +184,20 @@ def _fill_module(name: str, module: nn.Module, names: Sequence[str], source: Sou
         )
 
 
+def _check_kinds(module: nn.Module, prefix: str, state: Mapping[str, Tensor]) -> None:
+    for name, present in (*module._parameters.items(), *module._buffers.items()):
+        value = state.get(f"{prefix}{name}")
+        if present is not None and value is not None:
+            _check_kind(f"{prefix}{name}", present, value)
+
+
+def _check_kind(name: str, present: Tensor, value: Tensor) -> None:
+    """Refuse values that would be numbers of another kind: precisions may differ, no more."""
+    kinds = [(one.is_floating_point(), one.is_complex()) for one in (present, value)]
+    if kinds[0] != kinds[1]:
+        raise StateError(f"{name!r} is {value.dtype} in the files, {present.dtype} in the model")
+
+
 def _fill_buffer(modules: Mapping[str, nn.Module], name: str, source: Source) -> None:
     """Give a module a buffer that its state does not have."""
     owner, _, buffer = name.rpartition(".")
@@ -193,6 +208,7 @@ def _fill_buffer(modules: Mapping[str, nn.Module], name: str, source: Source) ->
         raise StateError(
             f"{name!r} is a buffer of shape {tuple(value.shape)}, but not in the model"
         )
+    _check_kind(name, present, value)
     module._buffers[buffer] = value
 
 

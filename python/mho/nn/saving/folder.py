@@ -32,7 +32,8 @@ class Writing:
             folder: Folder, which is there.
         """
         self.folder = folder
-        self._ending = f".{secrets.token_hex(4)}.tmp"
+        number = secrets.token_hex(4)
+        self._ending, self._ending_of_old = f".{number}.tmp", f".{number}.old"
         self._names: list[str] = []
 
     def path(self, name: str) -> Path:
@@ -56,13 +57,39 @@ class Writing:
         self.path(name).write_text(text, encoding="utf-8")
 
     def finish(self) -> None:
-        """Give all files their names, the last one last, and remove weights of an earlier save."""
+        """Give all files their names, and remove the files of an earlier save.
+
+        They step aside first and come back if anything goes wrong, an interruption included.
+
+        Raises:
+            ArgumentError: There is a folder of one of the names.
+        """
         for name in self._names:
-            os.replace(self.folder / (name + self._ending), self.folder / name)
+            if (self.folder / name).is_dir():
+                raise ArgumentError(f"folder: there is a folder {name!r} in {str(self.folder)!r}")
+        present = [name for name in self._names if (self.folder / name).exists()]
+        try:
+            for name in present:
+                os.replace(self.folder / name, self.folder / (name + self._ending_of_old))
+            for name in self._names:
+                os.replace(self.folder / (name + self._ending), self.folder / name)
+        except BaseException:
+            self._put_back(present)
+            raise
         for path in list(self.folder.iterdir()):
             is_weights = is_shard_name(path.name) or path.name == INDEX
-            if is_weights and path.name not in self._names:
+            is_left = is_weights and path.name not in self._names
+            if is_left or path.name.endswith(self._ending_of_old):
                 path.unlink()
+
+    def _put_back(self, present: list[str]) -> None:
+        """Give the files of an earlier save their names again, and take away what is new."""
+        for name in self._names:
+            old = self.folder / (name + self._ending_of_old)
+            if old.exists():
+                os.replace(old, self.folder / name)
+            elif name not in present:
+                (self.folder / name).unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove what was written."""

@@ -10,7 +10,6 @@ from torch import nn
 from mho.exceptions import AihwkitException, ArgumentError, StateError
 from mho.nn.conversion_table import ANALOG_CLASSES
 from mho.nn.copying import copy_around, own_parameters
-from mho.nn.fused_paths import follow_fused_paths
 from mho.nn.inheritance import settle
 from mho.nn.leftovers import check_replaceable, check_root, warn_of_references
 from mho.nn.modules.base import AnalogLayerBase
@@ -27,7 +26,7 @@ from mho.nn.saving.analog_map import (
     read_map,
     shared_names,
 )
-from mho.nn.ties import follow_broken_ties
+from mho.nn.ties import follow_broken_ties, forget_ties
 from mho.simulator.parameters.registry import tile_class
 from mho.simulator.parameters.signatures import checked
 from mho.simulator.parts.clipping import warning_of_clipping
@@ -72,8 +71,7 @@ def convert_by_map(
     kept: Mapping[int, Any] = {}
     if not inplace:
         model, kept = copy_around(model, _to_be_replaced(model, found))
-    with warning_of_clipping():
-        root = rebuilt(model, found, classes, state_follows=False)
+    root = rebuilt(model, found, classes, state_follows=False)
     own_parameters(root, kept)
     return root
 
@@ -104,11 +102,13 @@ def rebuilt(
         return module
 
     walk = Replacement(replace)
-    root = walk.run(model, "")
-    warn_of_references(walk.replaced(), root)
-    # Who loads a state has been warned when the model was converted.
-    follow_broken_ties(walk.replaced(), root, warns=not state_follows)
-    follow_fused_paths(root)
+    with walk.or_nothing(model):
+        with nullcontext() if state_follows else warning_of_clipping():
+            root = walk.run(model, "")
+        warn_of_references(walk.replaced(), root)
+        # Who loads a state has been warned when the model was converted.
+        untied = follow_broken_ties(walk.replaced(), root, warns=not state_follows)
+        forget_ties(root, untied)
     return root
 
 

@@ -15,6 +15,14 @@ from mho.nn.replacement import is_layer
 from mho.nn.saving.folder import CONFIG, GENERATION, read_json
 from mho.simulator.parameters.checking import describe
 
+_IMPLEMENTATIONS = (
+    "attn_implementation", "attn_implementation_internal", "experts_implementation",
+    "experts_implementation_internal",
+)  # fmt: skip
+"""Entries of a configuration of transformers that say which kernels compute."""
+
+_LOCAL = (None, "eager", "sdpa")
+
 Skeleton = nn.Module | Callable[[], nn.Module]
 """Digital model, of which only the structure counts, or what returns one."""
 
@@ -108,6 +116,7 @@ def _of_transformers(folder: Path, saved: Any) -> nn.Module:
         raise StateError(f"{folder}: transformers {library.__version__} has no model {name!r}")
     cls: Any = found
     content = read_json(folder / CONFIG)
+    _check_is_local(folder / CONFIG, content)
     try:
         config = cls.config_class.from_dict(content)
         model: Any = _built(lambda: cls(config))
@@ -119,6 +128,25 @@ def _of_transformers(folder: Path, saved: Any) -> nn.Module:
     except Exception as error:  # whatever the library raises for a configuration
         raise StateError(f"{folder / CONFIG}: {cls.__name__} cannot be built: {error}") from error
     return model  # type: ignore[no-any-return]
+
+
+def _check_is_local(path: Path, content: Any) -> None:
+    """Refuse kernels by name, which transformers would fetch from elsewhere and execute.
+
+    Raises:
+        StateError: One is named.
+    """
+    if isinstance(content, dict):
+        for key, value in content.items():
+            if key.lstrip("_") in _IMPLEMENTATIONS and value not in _LOCAL:
+                raise StateError(
+                    f"{path}: {key} is {describe(value)}, which may be code from elsewhere;"
+                    " choose it when the model is loaded, by set_attn_implementation"
+                )
+            _check_is_local(path, value)
+    elif isinstance(content, list):
+        for value in content:
+            _check_is_local(path, value)
 
 
 def check_filled(model: nn.Module) -> None:

@@ -415,7 +415,7 @@ def _by_rows(
             kept[at] = patches.rows(kept[at]).flatten(0, 1)
         if kept[at + 1] is not None:
             kept[at + 1] = kept[at + 1].transpose(1, 2).flatten(0, 1).contiguous()
-    values = patches.rows(x) if rows is None else rows
+    values = patches.rows(x.contiguous()) if rows is None else rows
     d_rows, d_trained = _one_by_one(ctx, values, kept, d_output, needs_x)
     if rows is None:
         return None, d_trained
@@ -506,8 +506,9 @@ def _place(grid: Grid, at: int) -> tuple[int, int]:
 
 def _bias_gradient(ctx: Any, d_output: Tensor) -> Tensor:
     """Return the gradient of the bias, from those of outputs with features last."""
-    if ctx.grid.patches is not None and len(ctx.products) == 1 and not torch.is_grad_enabled():
-        # In the order of a single tile that is given rows.
+    is_of_tile = ctx.products[0].tile._parameters["bias"] is ctx.bias
+    if ctx.grid.patches is not None and is_of_tile and not torch.is_grad_enabled():
+        # In the order of a single tile that is given rows; an array adds its bias by itself.
         d_bias: Tensor = d_output.reshape(-1, d_output.shape[-1]).sum(0)
         return d_bias
     return d_output.sum_to_size(ctx.bias.shape)

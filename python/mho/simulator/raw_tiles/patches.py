@@ -314,8 +314,10 @@ def are_channels_last(images: Tensor) -> bool:
     order = CHANNELS_LAST.get(images.dim() - 2)
     return (
         order is not None
-        and images.is_contiguous(memory_format=order)
         and not images.is_contiguous()
+        # Inside of `torch.func.vmap` torch cannot tell, and images have an axis that is not seen.
+        and not torch._C._functorch.is_batchedtensor(images)
+        and images.is_contiguous(memory_format=order)
     )
 
 

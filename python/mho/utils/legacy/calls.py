@@ -29,6 +29,8 @@ _STORAGES = {
 
 # Hash and equality of descriptions are those of the object itself.
 _KEYS = (str, int, float, bool, bytes, type(None), Record)
+_LONGEST_KEY = 2**16
+_MOST_AXES = 64  # also those of a key
 
 
 @dataclass
@@ -65,8 +67,10 @@ def check_scalars(what: str, values: Iterable[Any]) -> list[Any]:
     values = list(values)
     for value in values:
         flat = value if type(value) is tuple else (value,)
-        if not all(isinstance(item, _KEYS) for item in flat):
+        if len(flat) > _MOST_AXES or not all(isinstance(item, _KEYS) for item in flat):
             raise StateError(f"pickle: {what} are {type(value).__name__}, expected text or numbers")
+        if any(len(item) > _LONGEST_KEY for item in flat if isinstance(item, (str, bytes))):
+            raise StateError(f"pickle: {what} have more than {_LONGEST_KEY} characters")
     return values
 
 
@@ -96,7 +100,11 @@ def is_enum_value(name: Name, args: tuple[Any, ...]) -> bool:
 
 
 def _sizes(what: str, values: Any) -> tuple[int, ...]:
-    if type(values) is not tuple or any(type(v) is not int or not 0 <= v < 2**62 for v in values):
+    if (
+        type(values) is not tuple
+        or len(values) > _MOST_AXES
+        or any(type(v) is not int or not 0 <= v < 2**62 for v in values)
+    ):
         raise StateError(f"pickle: {what} of a tensor must be numbers from 0 to 2**62")
     return values
 
@@ -107,7 +115,7 @@ def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: An
         raise StateError("pickle: a tensor has no memory")
     (offset,) = _sizes("offset", (offset,))
     size, stride = _sizes("sizes", size), _sizes("strides", stride)
-    if len(size) != len(stride) or len(size) > 64:
+    if len(size) != len(stride):
         raise StateError("pickle: sizes and strides of a tensor do not fit")
     number, count = prod(size), storage.values.numel()
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))

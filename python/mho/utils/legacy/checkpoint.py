@@ -19,10 +19,12 @@ from mho.utils.legacy.inert import (
     children_of,
     is_module,
     is_scalar,
+    name_of,
     tensors_of,
 )
 
 STATE = Names.ANALOG_STATE_NAME
+_WALKS = 10  # large models have many configurations, each of some fifty objects
 
 DRIFT_PARAMETERS = "drift_noise_parameters"
 PROGRAMMED = (
@@ -130,18 +132,19 @@ def state_of_model(source: Any) -> "OrderedDict[str, Any]":
     result = OrderedDict(state)
     if hasattr(state, "_metadata"):
         result._metadata = state._metadata  # type: ignore[attr-defined]
+    budget = Budget(_WALKS)
     for name, value in state.items():
         if _is_tile(name):
-            result[name] = _checked(value, name)
+            result[name] = _checked(value, name, budget)
     return result
 
 
-def _checked(value: Any, name: str) -> dict[str, Any]:
+def _checked(value: Any, name: str, budget: Budget) -> dict[str, Any]:
     if not isinstance(value, dict) or Names.RPU_CONFIG not in value:
         raise StateError(f"{name}: expected the state of a tile, a dictionary with its rpu_config")
     if _is_inner(name):
         return value
-    return {**value, Names.RPU_CONFIG: as_config(value[Names.RPU_CONFIG], name)}
+    return {**value, Names.RPU_CONFIG: as_config(value[Names.RPU_CONFIG], name, budget)}
 
 
 def _is_state(value: Any) -> bool:
@@ -166,14 +169,19 @@ class _Resolver:
     """Gives what was read the meaning that it has for mho."""
 
     def __init__(self) -> None:
-        self._budget = Budget()
+        self._budget, self._of_configs = Budget(), Budget(_WALKS)
+        self._objects: dict[int, Any] = {}
+        """What objects have become, by the identity of their descriptions."""
 
     def resolve(self, value: Any, path: str) -> Any:
         """Return a value with everything inside of it."""
-        if is_scalar(value) or (type(value) is list and all(map(is_scalar, value))):
+        if is_scalar(value):
             return value
         with self._budget:
             if isinstance(value, (list, tuple)):
+                self._budget.take(len(value))
+                if type(value) is list and all(map(is_scalar, value)):
+                    return value
                 items = [self.resolve(v, f"{path}[{i}]") for i, v in enumerate(value)]
                 return items if isinstance(value, list) else tuple(items)
             if isinstance(value, dict):
@@ -182,7 +190,9 @@ class _Resolver:
                     result.__dict__.update(value.__dict__)
                 return result
             if isinstance(value, Record):
-                return self._object(value, path)
+                if id(value) not in self._objects:
+                    self._objects[id(value)] = self._object(value, path)
+                return self._objects[id(value)]
             if isinstance(value, ArrayShell):
                 return value.array
             return _DTYPES.get(str(value), value) if isinstance(value, Name) else value
@@ -194,17 +204,22 @@ class _Resolver:
             return state
         if is_choice(value):
             return as_choice(value, path)
-        return as_config(value, path or "rpu_config") if is_config(value) else value
+        if not is_config(value):
+            return value
+        return as_config(value, path or "rpu_config", self._of_configs)
 
     def _entries(self, value: dict[Any, Any], path: str) -> Iterator[tuple[Any, Any]]:
         is_inner = _is_inner(path)
         for key, item in value.items():
             is_left = is_inner and key == Names.RPU_CONFIG
-            yield key, item if is_left else self.resolve(item, f"{path}.{key}".lstrip("."))
+            place = f"{path}.{name_of(key)}".lstrip(".")
+            self._budget.take(len(place))
+            yield key, item if is_left else self.resolve(item, place)
 
     def _add(self, module: Record, prefix: str, state: "OrderedDict[str, Any]") -> None:
         with self._budget:
             for name, value in tensors_of(module):
+                self._budget.take(len(prefix) + len(str(name)))
                 if value is not None:
                     state[f"{prefix}{name}"] = self.resolve(value, f"{prefix}{name}")
             for name, child in children_of(module):

@@ -14,7 +14,10 @@ from mho.exceptions import ConfigError, StateError
 from mho.simulator.parameters import enums, json_text, registry
 from mho.simulator.parameters.checking import join
 from mho.utils.legacy.calls import ArrayShell
-from mho.utils.legacy.inert import Budget, Name, Record, is_scalar
+from mho.utils.legacy.inert import Budget, Name, Record, is_scalar, name_of
+
+_CHARACTERS_OF_NUMBER = 64
+"""What a number of an array counts for: it becomes an object first, then text."""
 
 _SCALE_FAST_LR = False
 """Versions without the field keep `fast_lr` as it is, whatever the rate of the optimizer."""
@@ -40,12 +43,13 @@ def is_choice(value: object) -> bool:
     return isinstance(value, Record) and bool(value.args or "_name_" in value.attributes)
 
 
-def as_config(value: object, where: str) -> Any:
+def as_config(value: object, where: str, budget: Budget) -> Any:
     """Return a configuration of mho with the classes and fields of one of aihwkit.
 
     Args:
         value: Pickled configuration or noise model, or one of mho already.
         where: Name in messages.
+        budget: Of all configurations of a checkpoint.
 
     Raises:
         ConfigError: mho has no such class, field or choice, or refuses a value; the message names
@@ -56,7 +60,7 @@ def as_config(value: object, where: str) -> Any:
     if not isinstance(found, Record):
         raise StateError(f"{where}: is no configuration of aihwkit but {type(value).__name__}")
     try:
-        return json_text.loads(json.dumps(_wire(found, "", Budget())), object)
+        return json_text.loads(json.dumps(_wire(found, "", budget)), object)
     except (ConfigError, TypeError, ValueError) as error:
         raise ConfigError(f"{where}: {error}") from error
 
@@ -88,6 +92,7 @@ def _wire(value: Any, path: str, budget: Budget) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(value)}
     if is_scalar(value):
+        budget.take(len(value) if isinstance(value, (str, bytes)) else 1)
         return value
     with budget:
         value = _described(value)
@@ -95,14 +100,14 @@ def _wire(value: Any, path: str, budget: Budget) -> Any:
             items = [_wire(item, f"{path}[{i}]", budget) for i, item in enumerate(value)]
             return items if isinstance(value, list) else {"tuple": items}
         if isinstance(value, dict):
-            pairs = ((_wire(k, path, budget), join(path, str(k)), v) for k, v in value.items())
+            pairs = ((_wire(k, path, budget), join(path, name_of(k)), v) for k, v in value.items())
             return {"dict": [[key, _wire(v, place, budget)] for key, place, v in pairs]}
         if isinstance(value, Record) and not is_choice(value):
             return _object(value, path, budget)
-        return _leaf(value, path)
+        return _leaf(value, path, budget)
 
 
-def _leaf(value: Any, path: str) -> dict[str, Any]:
+def _leaf(value: Any, path: str, budget: Budget) -> dict[str, Any]:
     if isinstance(value, Record):
         member = as_choice(value, path)
         return {"enum": [type(member).__name__, member.name]}
@@ -110,6 +115,8 @@ def _leaf(value: Any, path: str) -> dict[str, Any]:
         return _class(value, path)
     if isinstance(value, ArrayShell):
         value = value.array
+    if isinstance(value, (np.ndarray, Tensor)):
+        budget.take(_CHARACTERS_OF_NUMBER * math.prod(value.shape))
     if isinstance(value, np.ndarray):
         return {"array": value.tolist(), "dtype": str(value.dtype)}
     if isinstance(value, Tensor):

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from mho.exceptions import InputError, StateError
+from mho.simulator.parameters.checking import describe
+from mho.simulator.state.entries import check_readable
 from mho.simulator.state.names import AnalogTileStateNames as Names
 
 _DEVICE = "rpu.rpu_device."
@@ -59,7 +61,8 @@ class Stored:
         if Names.WEIGHTS not in state:
             raise StateError(f"{Names.WEIGHTS}: missing in the state of the tile")
         weights = _matrix(Names.WEIGHTS, state[Names.WEIGHTS])
-        names = state.get(Names.HIDDEN_PARAMETER_NAMES) or []
+        names = state.get(Names.HIDDEN_PARAMETER_NAMES)
+        names = [] if names is None else names
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise InputError(f"{Names.HIDDEN_PARAMETER_NAMES}: expected a list of texts")
         planes = _matrix(
@@ -191,9 +194,14 @@ def _check_neutral(extra: Mapping[str, list[float]]) -> None:
             raise StateError(f"{name}: has values in the file, which mho has no place for")
 
 
+def _is_number(value: Any) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) < 2**63)
+
+
 def _matrix(name: str, value: Any) -> Tensor:
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(np.ascontiguousarray(value))
+    check_readable({name: value})
     if not isinstance(value, Tensor) or not value.dtype.is_floating_point:
         raise InputError(f"{name}: expected a floating-point tensor, got {type(value).__name__}")
     return value.detach().to("cpu", torch.float32)
@@ -205,7 +213,9 @@ def _extra(value: Any) -> dict[str, list[float]] | None:
     if not isinstance(value, dict):
         raise InputError(f"{Names.EXTRA}: expected a dictionary, got {type(value).__name__}")
     for name, numbers in value.items():
-        is_list = isinstance(numbers, Sequence) and not isinstance(numbers, str)
-        if not is_list or not all(type(number) in (int, float) for number in numbers):
+        if not isinstance(name, str):
+            raise InputError(f"{Names.EXTRA}: expected names of values, got {describe(name)}")
+        is_list = isinstance(numbers, Sequence) and not isinstance(numbers, (str, bytes))
+        if not is_list or not all(map(_is_number, numbers)):
             raise InputError(f"{Names.EXTRA}: {name} is no list of numbers")
     return value

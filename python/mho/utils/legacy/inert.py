@@ -30,6 +30,9 @@ class Name:
         return self.module.partition(".")[0] == "aihwkit"
 
 
+_LONGEST_PART = 1000
+
+
 class Record:
     """Object that a pickle describes, never made: its class, arguments and attributes."""
 
@@ -51,18 +54,24 @@ class Record:
 
 
 class Budget:
-    """Bounds how many containers one walk over the values of a pickle may visit.
+    """Bounds how many containers one walk over the values of a pickle may visit, and their content.
 
     They may contain each other, or one of them a thousand times; a walk over all paths would then
-    take for ever.
+    take for ever, and so would copies of a text or an array that is named a thousand times.
     """
 
     DEPTH = 64
     VISITS = 1_000_000
+    CONTENT = 256_000_000
 
-    def __init__(self) -> None:
-        """Begin a walk."""
-        self._visits = self._depth = 0
+    def __init__(self, walks: int = 1) -> None:
+        """Begin a walk.
+
+        Args:
+            walks: Number of walks that are bounded together.
+        """
+        self._visits = self._depth = self._content = 0
+        self._most = walks * self.VISITS
 
     def __enter__(self) -> None:
         """Go into a value.
@@ -72,10 +81,25 @@ class Budget:
         """
         self._visits += 1
         self._depth += 1
-        if self._depth > self.DEPTH or self._visits > self.VISITS:
+        if self._depth > self.DEPTH or self._visits > self._most:
             raise StateError(
                 f"pickle: values are nested more than {self.DEPTH} levels deep, contain"
-                f" themselves, or are in more than {self.VISITS} containers"
+                f" themselves, or are in more than {self._most} containers"
+            )
+
+    def take(self, count: int) -> None:
+        """Count what is looked at or copied.
+
+        Args:
+            count: Number of items or characters.
+
+        Raises:
+            StateError: It is too much.
+        """
+        self._content += count
+        if self._content > self.CONTENT:
+            raise StateError(
+                f"pickle: names the same values so often that they are more than {self.CONTENT}"
             )
 
     def __exit__(self, *_: object) -> None:
@@ -90,6 +114,15 @@ def is_scalar(value: object) -> bool:
         value: Any value of a pickle.
     """
     return value is None or type(value) in (bool, int, float, str, bytes)
+
+
+def name_of(key: object) -> str:
+    """Return a key as a part of a name in messages.
+
+    Args:
+        key: Key of a dictionary in a pickle.
+    """
+    return str(key)[:_LONGEST_PART] if type(key) in (str, int) else type(key).__name__
 
 
 def children_of(module: Record) -> Iterator[tuple[str, Record]]:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from mho.documented import documented
-from mho.exceptions import ArgumentError, StateError
+from mho.exceptions import AihwkitException, ArgumentError, StateError
 from mho.nn.modules.loading import all_or_nothing, check_origin
 from mho.simulator.parameters.arguments import check_flag
 from mho.simulator.state.names import AnalogTileStateNames as Names
@@ -115,7 +115,12 @@ def load_aihwkit_state_dict(
     with all_or_nothing(model, tiles.values()):
         for tile in tiles.values():
             tile.set_load_rpu_config_state(load_rpu_config, strict_rpu_config_check)
-        found = model.load_state_dict(rest, strict=strict)
+        try:
+            found = model.load_state_dict(rest, strict=strict)
+        except AihwkitException:
+            raise
+        except RuntimeError as error:  # torch's, of names and of what is no tensor
+            raise StateError(f"state: {error}") from error
     report.missing_keys, report.unexpected_keys = list(found[0]), list(found[1])
     if report.not_saved:
         texts = _grouped(report.not_saved)

@@ -8,7 +8,8 @@ with the name in the message, and so do names of the standard library that no ch
 instructions that torch does not write.
 
 Sizes are bounded by the length of the file: instructions make at most one container each, whose
-number is limited, and tensors have no more elements than the file has for them.
+number is limited, and tensors have no more elements than the file has for them. What is copied is
+limited as well, for a pickle may name one value any number of times.
 """
 
 import pickletools
@@ -32,8 +33,15 @@ from mho.utils.legacy.inert import Name, Record
 MOST_CONTAINERS = 4_000_000
 """Lists, dictionaries, tuples and objects of one pickle."""
 
+MOST_COPIED = 2**29
+"""Bytes, about, of all that calls and states copy."""
+
+_LONGEST_NAME = 1000
+
 _OLD_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 """Names of Python 2, which its protocols go on using."""
+
+_BYTES_OF_ITEM = 64
 
 _INERT_OF_LIBRARY = frozenset((("argparse", "Namespace"), ("types", "SimpleNamespace")))
 """Classes of the standard library that checkpoints hold beside states."""
@@ -54,7 +62,7 @@ class Machine:
         self._stack: list[Any] = []
         self._marked: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
-        self._containers = 0
+        self._containers = self._copied = 0
 
     def run(self, stream: IO[bytes]) -> Any:
         """Return the value of the next pickle of a stream, which is left behind it.
@@ -77,6 +85,10 @@ class Machine:
                 step(self, argument)
         except StateError:
             raise
+        except MemoryError as error:
+            raise StateError(
+                "pickle: is damaged: tells of more bytes than there is memory"
+            ) from error
         except (ValueError, TypeError, LookupError, OverflowError, RuntimeError) as error:
             raise StateError(f"pickle: is damaged: {error}") from error
         raise StateError("pickle: is truncated")
@@ -89,6 +101,12 @@ class Machine:
         if self._containers > MOST_CONTAINERS:
             raise StateError(f"pickle: has more than {MOST_CONTAINERS} containers")
         self._stack.append(value)
+
+    def _count_copies(self, values: Any) -> None:
+        """Count what is about to be copied, before it is looked at."""
+        self._copied += sum(map(_bytes_of, values))
+        if self._copied > MOST_COPIED:
+            raise StateError(f"pickle: copies values of more than {MOST_COPIED} bytes")
 
     def _mark(self, _: Any) -> None:
         self._marked.append(self._stack)
@@ -158,6 +176,7 @@ class Machine:
         args, name = self._stack.pop(), self._stack.pop()
         if not isinstance(name, Name) or type(args) is not tuple:
             raise StateError(f"pickle: calls {_kind(name)}, which is not allowed")
+        self._count_copies(args)
         call = CALLS.get((name.module, name.qualname))
         if call is not None:
             self._push_new(call(*args))
@@ -171,6 +190,7 @@ class Machine:
 
     def _build(self, _: Any) -> None:
         state, target = self._stack.pop(), self._stack[-1]
+        self._count_copies(state if type(state) is tuple else (state,))
         if isinstance(target, Record):
             parts = state if type(state) is tuple and len(state) == 2 else (state,)
             for part in parts:
@@ -204,6 +224,8 @@ class Machine:
 def _named(module: Any, qualname: Any) -> Name:
     if type(module) is not str or type(qualname) is not str:
         raise StateError("pickle: a name is no text")
+    if len(module) + len(qualname) > _LONGEST_NAME:
+        raise StateError(f"pickle: {module[:40]!r} is no name, it is too long")
     module = _OLD_MODULES.get(module, module)
     name = Name(module, qualname)
     if not all(part.isidentifier() for part in str(name).split(".")):
@@ -230,6 +252,13 @@ def _kind(value: Any) -> str:
     if isinstance(value, (Name, Record)):
         return str(value if isinstance(value, Name) else value.name)
     return f"an object of type {type(value).__name__}"
+
+
+def _bytes_of(value: Any) -> int:
+    """Return about how many bytes a copy of a value takes, without what is in its items."""
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    return _BYTES_OF_ITEM * len(value) if isinstance(value, (list, tuple, dict, set)) else 0
 
 
 _Step = Callable[[Machine, Any], None]

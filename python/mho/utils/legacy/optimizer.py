@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.exceptions import ArgumentError, StateError
+from mho.exceptions import AihwkitException, ArgumentError, StateError
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.tiles.module import TileModule
 from mho.utils.legacy.checkpoint import state_of_model, tiles_in
@@ -45,6 +45,16 @@ def load_aihwkit_optimizer_state(
     """
     if not isinstance(optimizer, torch.optim.Optimizer) or not isinstance(model, nn.Module):
         raise ArgumentError("optimizer, model: expected an optimizer and a module of torch")
+    try:
+        _load(optimizer, state, model, model_state)
+    except AihwkitException:
+        raise
+    except (TypeError, ValueError, LookupError, RuntimeError) as error:
+        # Values of other types than any optimizer has, such as tensors in the place of options.
+        raise StateError(f"state: is damaged: {error}") from error
+
+
+def _load(optimizer: torch.optim.Optimizer, state: Any, model: nn.Module, model_state: Any) -> None:
     groups, moments = _parts(state)
     names = list(_names(model, state_of_model(model_state)))
     owners = _numbered(names, groups)

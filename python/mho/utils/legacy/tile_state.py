@@ -13,6 +13,8 @@ from mho.exceptions import AihwkitException, InputError
 from mho.inference.noise.reram_cmo import ReRamCMONoiseModel
 from mho.simulator.parameters import registry
 from mho.simulator.parameters.base import RPUConfigBase
+from mho.simulator.parameters.checking import describe
+from mho.simulator.state.entries import check_readable
 from mho.simulator.state.names import AnalogTileStateNames as Names
 from mho.simulator.tiles.module import TileModule
 from mho.simulator.tiles.transfer import TorchTransferTile
@@ -74,7 +76,7 @@ def _translate(tile: TileModule, entries: dict[str, Any]) -> TranslatedTile:
     state: dict[str, Any] = entries.pop(STATE)
     config = state[Names.RPU_CONFIG]
     saved_class = str(state.get(Names.CLASS, config.tile_class.__name__))
-    version = state.get(Names.VERSION) or _inner_version(entries)
+    version = _version_of(state) or _version_of(entries.get(f"tile.weight_tile.{STATE}") or {})
     fresh = _fresh(tile, config, saved_class)
     template = {n: v for n, v in fresh.state_dict().items() if _is_raw(n)}
     raw, lost = _raw_entries(fresh, template, state, entries)
@@ -90,7 +92,7 @@ def _translate(tile: TileModule, entries: dict[str, Any]) -> TranslatedTile:
             "the programmed weights (weights are those after the last drift: program anew, or"
             " save the whole model with torch.save(model) in aihwkit)"
         )
-    return TranslatedTile(entries, saved_class, config, str(version or ""), lost)
+    return TranslatedTile(entries, saved_class, config, version or "", lost)
 
 
 def _raw_entries(
@@ -113,8 +115,12 @@ def _raw_entries(
     return core_entries(stored, template)
 
 
-def _inner_version(entries: Mapping[str, Any]) -> Any:
-    return (entries.get(f"tile.weight_tile.{STATE}") or {}).get(Names.VERSION)
+def _version_of(state: Any) -> str | None:
+    """Return the version of aihwkit that has written the state of a tile, None without one."""
+    version = state.get(Names.VERSION) if isinstance(state, Mapping) else None
+    if version is not None and not isinstance(version, str):
+        raise InputError(f"{Names.VERSION}: expected text, got {describe(version)}")
+    return version
 
 
 def _fresh(tile: TileModule, config: RPUConfigBase, saved_class: str) -> Any:
@@ -171,6 +177,7 @@ def as_tensor(name: str, value: Any) -> Tensor:
     """
     if isinstance(value, (np.ndarray, float)):
         value = torch.as_tensor(value)
+    check_readable({name: value})
     if not isinstance(value, Tensor) or value.is_complex():
         raise InputError(f"{name}: expected a tensor, got {type(value).__name__}")
     return value.detach().to("cpu", torch.float32)
@@ -183,4 +190,5 @@ def is_drifted(entries: Mapping[str, Any]) -> bool:
         entries: Its entries.
     """
     alpha = entries.get("alpha")
+    check_readable({"alpha": alpha})
     return isinstance(alpha, Tensor) and (alpha.dim() == 0 or bool((alpha != 1.0).any()))

@@ -19,7 +19,7 @@ from mho.nn.modules.rnn.cells import (
     AnalogVanillaRNNCell,
 )
 from mho.nn.modules.rnn.layers import AnalogBidirRNNLayer, AnalogRNNLayer
-from mho.nn.modules.rnn.rnn import ModularRNN, check_sequence
+from mho.nn.modules.rnn.rnn import ModularRNN, check_not_nested, check_sequence
 from mho.simulator.parameters.arguments import check_instance
 from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.parts.clipping import warning_of_clipping
@@ -419,6 +419,8 @@ class _ConvertedCell(_Converted):
         Raises:
             InputError: Number of axes, features or states, dtype or device does not fit.
         """
+        if isinstance(input, Tensor):
+            check_not_nested(input)
         if not isinstance(input, Tensor) or input.dim() not in (1, 2):
             given = tuple(input.shape) if isinstance(input, Tensor) else type(input).__name__
             raise InputError(f"input: expected a tensor [N, {self.input_size}], got {given}")

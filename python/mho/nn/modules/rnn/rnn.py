@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from mho.exceptions import InputError, short_traceback, warn_caller
+from mho.exceptions import ArgumentError, InputError, short_traceback, warn_caller
 from mho.nn.modules.container import AnalogContainerBase
 from mho.nn.modules.linear import AnalogLinear
 from mho.nn.modules.rnn.layers import (
@@ -162,6 +162,10 @@ class AnalogRNN(AnalogContainerBase, nn.Module):
         """
         super().__init__()
         check_cell(cell)
+        if not callable(getattr(cell, "get_zero_state", None)):
+            raise ArgumentError(
+                f"cell: {cell.__name__} has no get_zero_state, as AnalogLSTMCell has; it is no cell"
+            )
         self.input_size = check_size("input_size", input_size)
         self.hidden_size = check_size("hidden_size", hidden_size)
         self.num_layers = check_size("num_layers", num_layers)
@@ -306,6 +310,7 @@ def check_sequence(sequence: object, size: int, time_axis: int) -> None:
         raise InputError(
             f"input: expected a tensor or packed sequences, got {type(sequence).__name__}"
         )
+    check_not_nested(data)
     if data.dim() != axes or data.shape[-1] != size:
         raise InputError(
             f"input: expected {axes} axes with {size} features on the last one, got shape"
@@ -313,6 +318,22 @@ def check_sequence(sequence: object, size: int, time_axis: int) -> None:
         )
     if axes == 3 and data.shape[time_axis] == 0:
         raise InputError("input: expected sequences of one step or more, got none")
+
+
+def check_not_nested(data: Tensor) -> None:
+    """Refuse nested tensors, which cannot even be asked for their shape.
+
+    Args:
+        data: Inputs.
+
+    Raises:
+        InputError: They are nested.
+    """
+    if data.is_nested:
+        raise InputError(
+            "input: expected an ordinary tensor, got a nested one; pack the sequences, see"
+            " torch.nn.utils.rnn.pack_sequence"
+        )
 
 
 def _widths(state: Any) -> Any:

@@ -185,7 +185,10 @@ def _check_precision(entries: Entries) -> None:
             continue
         is_double = _is_double(name)
         dtype = torch.float64 if is_double else torch.float32
-        if isinstance(value, Tensor) and value.is_floating_point() and value.dtype is not dtype:
+        # Cells have counters among their entries; weights are never integers.
+        is_weight = name == Names.WEIGHTS and not (isinstance(value, Tensor) and value.is_complex())
+        is_real = isinstance(value, Tensor) and (is_weight or value.is_floating_point())
+        if is_real and value.dtype is not dtype:
             method = "double" if is_double else "float"
             raise InputError(
                 f"{name}: expected {dtype}, as tiles of the core save it whatever the precision of"
