@@ -50,6 +50,9 @@ class SimulatorTile:
     dw_min: Steps | None = None
     """Mean step of the devices, of each one of a cell; None if it is that of the configuration."""
 
+    core_text: str | None = None
+    """Configuration of a tile of the core that does the same, as JSON text; None if there is none."""
+
     def connect(self, owner: nn.Module) -> None:
         """Find the state again after the module that owns it was copied.
 
