@@ -74,6 +74,11 @@ impl Header {
         serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))
     }
 
+    /// The header of the same tile with another learning rate and mean step.
+    pub(super) fn with(&self, learning_rate: Option<f64>, dw_min: Option<Steps>) -> Self {
+        Self { learning_rate, dw_min, ..self.clone() }
+    }
+
     /// The entry.
     pub(super) fn write(&self) -> Result<Tensor> {
         let header = Self {

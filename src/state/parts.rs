@@ -46,7 +46,8 @@ pub(super) fn take_lines(
     let mut values = mvm.construct_lines(seed)?;
     for (name, drawn) in &mut values {
         let name = in_group(group(direction), name);
-        drawn.copy_from_slice(entries.take_finite(&name, &[drawn.len()])?);
+        let given = entries.take_finite(&name, &[drawn.len()])?;
+        drawn.copy_from_slice(given);
     }
     Ok(OwnedLines { values })
 }

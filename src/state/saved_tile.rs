@@ -103,11 +103,7 @@ impl SavedTile {
     /// Its entries by their names below the tile.
     pub(super) fn entries(&self) -> Result<BTreeMap<String, Tensor>> {
         let mut entries = self.tile.state()?.entries;
-        let header = Header {
-            learning_rate: self.learning_rate,
-            dw_min: self.tile.dw_min(),
-            ..self.header.clone()
-        };
+        let header = self.header.with(self.learning_rate, self.tile.dw_min());
         if self.header.is_of_torch() {
             let noise = entries.remove(&format!("{}.out_noise_values", names::FORWARD));
             let weights = entries.remove(names::WEIGHTS);
@@ -188,13 +184,14 @@ impl Periphery {
 pub(super) fn vector(name: &str, tensor: Tensor) -> Result<Vec<f32>> {
     let described = tensor.describe();
     match tensor.values {
-        Values::F32(values) if tensor.shape.len() == 1 => {
+        // One factor may also have no axis.
+        Values::F32(values) if tensor.shape.len() <= 1 => {
             check_finite(name, values.iter().all(|value| value.is_finite()))?;
             Ok(values)
         }
         _ => {
             let why = format!(
-                "{name}: expected F32 of one axis, got {described}; save the model after .float()"
+                "{name}: expected F32 of one axis at most, got {described}; save the model after .float()"
             );
             Err(Error::State { why })
         }

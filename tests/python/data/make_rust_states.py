@@ -18,7 +18,7 @@ if __name__ == "__main__":
     found = outcomes(cases)
     model = digits()
     # Two files of tensors, as large models have them.
-    save_analog(model, FOLDER / "model", max_shard_size="9KB")
+    save_analog(model, FOLDER / "model", max_shard_size="24KB")
     model.eval()
     with torch.no_grad():
         found["model.x"] = numbers(3, 7)
