@@ -601,8 +601,7 @@ impl Tile {
                 Direction::Backward => &mut tile.backward_lines,
             };
             let mut running = owned.running();
-            let (has_bias, forward) =
-                (tile.spec.analog_bias, direction == Direction::Forward);
+            let (has_bias, forward) = (tile.spec.analog_bias, direction == Direction::Forward);
             tile.spec.mvm(direction).run(Request {
                 x,
                 bias: (has_bias && forward).then_some(tile.bias_input),
@@ -637,7 +636,8 @@ impl Tile {
 pub(crate) fn next_call(calls: u64) -> Result<u64> {
     // Those that int64 holds, as states have it.
     calls.checked_add(1).filter(|calls| i64::try_from(*calls).is_ok()).ok_or_else(|| {
-        let why = "the tile has made 2^63 - 1 calls, which are all that its seed has random numbers for";
+        let why =
+            "the tile has made 2^63 - 1 calls, which are all that its seed has random numbers for";
         Error::State { why: why.to_owned() }
     })
 }

@@ -58,9 +58,7 @@ impl AnyTile {
         seed: u64,
     ) -> Result<Self> {
         Ok(match (config, analog_bias) {
-            (AnyConfig::Devices(config), false) => {
-                Tile::new(outputs, inputs, config, seed)?.into()
-            }
+            (AnyConfig::Devices(config), false) => Tile::new(outputs, inputs, config, seed)?.into(),
             (AnyConfig::Devices(config), true) => {
                 Tile::with_analog_bias(outputs, inputs, config, seed)?.into()
             }

@@ -57,7 +57,8 @@ impl CellTile {
     /// of single devices and of Python code; [`Error::Memory`].
     pub fn from_state(state: &TileState) -> Result<Self> {
         let AnyConfig::Cells(config) = &state.config else {
-            let why = "the state is that of a tile of single devices; make a Tile of it, or an AnyTile";
+            let why =
+                "the state is that of a tile of single devices; make a Tile of it, or an AnyTile";
             return Err(Error::unsupported("device", why));
         };
         let mut entries = Entries::new(state)?;
@@ -80,18 +81,10 @@ impl CellTile {
         for slot in &slots {
             taken.push(take_slot(&mut entries, slot, &shape)?);
         }
-        let forward_lines = take_lines(
-            &mut entries,
-            Direction::Forward,
-            spec.mvm(Direction::Forward),
-            seed,
-        )?;
-        let backward_lines = take_lines(
-            &mut entries,
-            Direction::Backward,
-            spec.mvm(Direction::Backward),
-            seed,
-        )?;
+        let forward_lines =
+            take_lines(&mut entries, Direction::Forward, spec.mvm(Direction::Forward), seed)?;
+        let backward_lines =
+            take_lines(&mut entries, Direction::Backward, spec.mvm(Direction::Backward), seed)?;
         let drifting = spec.cells().drifting();
         let drift = if drifting.is_empty() || !entries.has_group(names::DRIFT) {
             None
@@ -167,9 +160,7 @@ fn take_slot(
         SlotKind::Weights | SlotKind::Buffer => {
             OwnedEntry::Floats(memory::copied(entries.take_finite(&hidden, shape)?)?)
         }
-        SlotKind::Lines => {
-            OwnedEntry::Floats(memory::copied(entries.take_finite(&cell, &line)?)?)
-        }
+        SlotKind::Lines => OwnedEntry::Floats(memory::copied(entries.take_finite(&cell, &line)?)?),
         SlotKind::Signs => OwnedEntry::Signs(memory::copied(entries.take(&cell, &line)?)?),
         SlotKind::Integers => OwnedEntry::Integers(memory::copied(entries.take(&cell, &line)?)?),
         SlotKind::Reals => {

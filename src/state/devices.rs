@@ -22,8 +22,7 @@ impl Tile {
         let shape = [self.spec.d_size(), self.spec.x_size()];
         let dw_min = self.spec.dw_min().map(Steps::Single);
         let config = AnyConfig::Devices(self.spec.config().clone());
-        let mut state =
-            TileState::new(config, dw_min, self.spec.analog_bias(), Default::default());
+        let mut state = TileState::new(config, dw_min, self.spec.analog_bias(), Default::default());
         state.put(names::WEIGHTS, &shape, Values::F32(memory::copied(&self.weights)?));
         put_position(&mut state, self.seed, self.calls);
         let planes = self.planes.iter().filter_map(|(name, plane)| match plane {
@@ -75,18 +74,10 @@ impl Tile {
         let weights = memory::copied(entries.take_finite(names::WEIGHTS, &shape)?)?;
         let (planes, persistent) = take_planes(&mut entries, &spec, &shape)?;
         check_devices(&spec, &weights, persistent.as_deref(), &planes)?;
-        let forward_lines = take_lines(
-            &mut entries,
-            Direction::Forward,
-            spec.mvm(Direction::Forward),
-            seed,
-        )?;
-        let backward_lines = take_lines(
-            &mut entries,
-            Direction::Backward,
-            spec.mvm(Direction::Backward),
-            seed,
-        )?;
+        let forward_lines =
+            take_lines(&mut entries, Direction::Forward, spec.mvm(Direction::Forward), seed)?;
+        let backward_lines =
+            take_lines(&mut entries, Direction::Backward, spec.mvm(Direction::Backward), seed)?;
         let drifts = spec.config().device.drift().is_some() && entries.has_group(names::DRIFT);
         let drift = drifts.then(|| take_drift(&mut entries, "", &shape)).transpose()?;
         let counts = take_counts(&mut entries, &spec, shape)?;

@@ -97,7 +97,9 @@ impl Folder {
         // Layers with several matrices have them below their own name.
         let is_inside = |name: &str, layer: &str| {
             layer.is_empty()
-                || name.strip_prefix(layer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                || name
+                    .strip_prefix(layer)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
         for name in names {
             if !self.map.layers.keys().any(|layer| is_inside(name, layer)) {
@@ -138,9 +140,8 @@ fn remove_others(folder: &Path) -> Result<()> {
     for entry in entries {
         let entry = entry.map_err(|error| failed(folder, &error))?;
         let name = entry.file_name();
-        let is_old = name.to_str().is_some_and(|name| {
-            name == INDEX || (name != WHOLE && is_shard(name))
-        });
+        let is_old =
+            name.to_str().is_some_and(|name| name == INDEX || (name != WHOLE && is_shard(name)));
         if is_old {
             fs::remove_file(entry.path()).map_err(|error| failed(&entry.path(), &error))?;
         }
@@ -150,7 +151,8 @@ fn remove_others(folder: &Path) -> Result<()> {
 
 /// Whether a text is `model.safetensors` or `model-00001-of-00002.safetensors`.
 fn is_shard(name: &str) -> bool {
-    let Some(middle) = name.strip_prefix("model").and_then(|rest| rest.strip_suffix(".safetensors"))
+    let Some(middle) =
+        name.strip_prefix("model").and_then(|rest| rest.strip_suffix(".safetensors"))
     else {
         return false;
     };

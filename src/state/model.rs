@@ -359,7 +359,8 @@ fn assembled(
             && part.iter().all(|tile| Some(tile.tile.inputs()) == inputs)
     });
     if !fits || !alike {
-        let why = format!("{name}: the tiles of its array are not all there, or do not fit together");
+        let why =
+            format!("{name}: the tiles of its array are not all there, or do not fit together");
         return Err(Error::State { why });
     }
     let mut layer =

@@ -105,7 +105,8 @@ impl<'a> Entries<'a> {
     /// [`Error::Unsupported`] where devices or rules are Python code.
     pub(super) fn new(state: &'a TileState) -> Result<Self> {
         let group = |name: &'a String| name.split('.').next().unwrap_or_default();
-        if let Some(name) = state.entries.keys().find(|name| names::OF_PYTHON.contains(&group(name)))
+        if let Some(name) =
+            state.entries.keys().find(|name| names::OF_PYTHON.contains(&group(name)))
         {
             let why = "the devices or the rule of this tile are Python code; load it in Python";
             return Err(Error::unsupported(name, why));

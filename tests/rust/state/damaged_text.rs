@@ -21,8 +21,16 @@ fn value() -> impl Strategy<Value = Value> {
         (-3i64..70_000).prop_map(Value::from),
         (-2.0f64..2.0).prop_map(Value::from),
         prop::sample::select(vec![
-            "", "Ideal", "SoftBounds", "None", "AbsMax", "StochasticCompressed", "TransferCompound",
-            "F32", "I64", "é",
+            "",
+            "Ideal",
+            "SoftBounds",
+            "None",
+            "AbsMax",
+            "StochasticCompressed",
+            "TransferCompound",
+            "F32",
+            "I64",
+            "é",
         ])
         .prop_map(Value::from),
     ];

@@ -112,7 +112,8 @@ fn product(model: &mut SavedModel, name: &str, x: &[f32], width: usize) -> Vec<f
                         Some([factor]) => *factor,
                         Some(factors) => factors[at],
                     };
-                    let y = y * r * of(&periphery.mapping_scales) * of(&periphery.out_scaling_alpha);
+                    let y =
+                        y * r * of(&periphery.mapping_scales) * of(&periphery.out_scaling_alpha);
                     y + periphery.bias.as_ref().map_or(0.0, |bias| bias[at])
                 }));
             }
@@ -148,9 +149,8 @@ fn a_folder_has_all_that_a_forward_pass_needs() {
     for row in y.chunks(5) {
         let mean = row.iter().sum::<f32>() / 5.0;
         let variance = row.iter().map(|y| (y - mean).powi(2)).sum::<f32>() / 5.0;
-        let of = |(at, y): (usize, &f32)| {
-            (y - mean) / (variance + 1e-5).sqrt() * scale[at] + shift[at]
-        };
+        let of =
+            |(at, y): (usize, &f32)| (y - mean) / (variance + 1e-5).sqrt() * scale[at] + shift[at];
         normal.extend(row.iter().enumerate().map(of));
     }
     let found = product(&mut model, "last", &normal, 5);
@@ -265,7 +265,8 @@ fn what_python_reads_is_what_is_written() {
     }
     let mut saved = SavedModel::open(data("from_rust.safetensors")).unwrap();
     for (name, layer) in &model.layers {
-        let state = |layer: &mho_core::state::SavedLayer| layer.tile().unwrap().tile.state().unwrap();
+        let state =
+            |layer: &mho_core::state::SavedLayer| layer.tile().unwrap().tile.state().unwrap();
         assert_eq!(state(layer), state(&saved.layers[name]), "{name}");
     }
     let mut next = SavedModel::default();

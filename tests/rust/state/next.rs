@@ -74,7 +74,8 @@ pub fn outcomes(model: &mut SavedModel) -> BTreeMap<String, Tensor> {
                 if saved.tile_class() == Some("TorchInferenceTile") {
                     continue;
                 }
-                let array = if is_single { String::new() } else { format!(".array.{column}.{row}") };
+                let array =
+                    if is_single { String::new() } else { format!(".array.{column}.{row}") };
                 for (what, tensor) in go_on(&mut saved.tile) {
                     found.insert(format!("{name}.analog_module{array}.{what}"), tensor);
                 }

@@ -74,7 +74,10 @@ fn python_code_is_named() {
         let mut state = state("ConstantStep");
         state.entries.insert(group.to_owned(), state.entries["analog_tile_seed"].clone());
         let error = AnyTile::from_state(&state).map(|_| ()).unwrap_err();
-        assert!(matches!(&error, Error::Unsupported { feature, .. } if feature == group), "{error}");
+        assert!(
+            matches!(&error, Error::Unsupported { feature, .. } if feature == group),
+            "{error}"
+        );
     }
 }
 
@@ -82,7 +85,8 @@ fn python_code_is_named() {
 fn kinds_are_not_taken_for_each_other() {
     let error = Tile::from_state(&state("vector")).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("CellTile"), "{error}");
-    let error = mho_core::unit_cells::CellTile::from_state(&state("Ideal")).map(|_| ()).unwrap_err();
+    let error =
+        mho_core::unit_cells::CellTile::from_state(&state("Ideal")).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("AnyTile"), "{error}");
 }
 

@@ -67,7 +67,15 @@ fn everything_is_in_some_state() {
         names.extend(tile.state().unwrap().entries.into_keys().map(group));
     }
     let expected = [
-        "backward", "calls", "cell", "drift", "forward", "hidden", "pulse_counters", "seed", "weights",
+        "backward",
+        "calls",
+        "cell",
+        "drift",
+        "forward",
+        "hidden",
+        "pulse_counters",
+        "seed",
+        "weights",
     ];
     assert_eq!(names, expected.map(|name| format!("analog_tile_{name}")).into());
 }
@@ -120,11 +128,9 @@ fn lines_are_read_and_written() {
     assert!(names.contains(&"v_offset"), "{names:?}");
     tile.set_lines(Direction::Backward, "v_offset", &[0.1, 0.2, 0.3]).unwrap();
     let state = tile.state().unwrap();
-    assert_eq!(
-        state.entries["analog_tile_backward.v_offset"].floats(),
-        Some(&[0.1, 0.2, 0.3][..])
-    );
-    for (name, values) in [("v_offset", &[0.1][..]), ("unknown", &[]), ("v_offset", &[f32::NAN; 3])] {
+    assert_eq!(state.entries["analog_tile_backward.v_offset"].floats(), Some(&[0.1, 0.2, 0.3][..]));
+    for (name, values) in [("v_offset", &[0.1][..]), ("unknown", &[]), ("v_offset", &[f32::NAN; 3])]
+    {
         assert!(tile.set_lines(Direction::Backward, name, values).is_err());
     }
     assert_eq!(tile.state().unwrap(), state);

@@ -164,7 +164,12 @@ fn run_on_devices(tile: &mut Tile, verb: &Verb) -> Result<()> {
             tile.set_hidden_parameter(name, &values.take(cells))
         }
         Verb::Modify(kind, std_dev) => {
-            let kinds = [ModifierType::AddNormal, ModifierType::Poly, ModifierType::Dorefa, ModifierType::PcmNoise];
+            let kinds = [
+                ModifierType::AddNormal,
+                ModifierType::Poly,
+                ModifierType::Dorefa,
+                ModifierType::PcmNoise,
+            ];
             let parameters = ModifierParameters {
                 kind: kinds[kind % kinds.len()],
                 std_dev: *std_dev,
