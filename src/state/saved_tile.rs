@@ -18,7 +18,8 @@ const TORCH_NOISE: &str = "tile.out_noise_values";
 
 /// Digital values around the array of one tile. In evaluation mode a tile returns
 /// `(W clip(x, r) / r) r mapping_scales alpha out_scaling_alpha + bias` with `r` the absolute value of the
-/// input range, and what is absent left out; in training mode without `alpha`.
+/// input range, and what is absent left out; in training mode without `alpha`. The column of an analog bias
+/// sees `1 / r`, see [`AnyTile::set_bias_input`].
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Periphery {

@@ -1,8 +1,8 @@
 """States that cross the border between the package and the crate, and what both make of them next.
 
-The crate reads `tests/rust/state/states.safetensors` and goes on as `go_on` does; what that must give
-is in `next.safetensors`, both written by `data/make_rust_states.py`. `from_rust.safetensors` and its
-twin are written by the crate and read by the tests here.
+The crate reads `tests/rust/state/states.safetensors` and goes on as `go_on` does; what that must
+give is in `next.safetensors`, both written by `data/make_rust_states.py`. `from_rust.safetensors`
+and its twin are written by the crate and read by the tests here.
 """
 
 import zlib
@@ -127,7 +127,7 @@ def checksum(state: Mapping[str, Tensor]) -> int:
 
 
 def outcomes(model: nn.Module) -> dict[str, Tensor]:
-    """Return what `go_on` returns of the tiles of a model that compute in the core, by full name."""
+    """Return what `go_on` returns of all tiles that compute in the core, by full name."""
     return {
         f"{name}.{what}": value
         for name, tile in tiles(model).items()

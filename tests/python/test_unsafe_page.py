@@ -15,6 +15,7 @@ Places = Counter[tuple[str, str]]
 
 # What a place is in, and the place itself.
 NAMED = re.compile(r"\b(?:fn|struct|type|impl\s+\w+\s+for)\s+(\w+)")
+OWN = re.compile(r"unsafe\s+(?:extern\s+\S*\s*)?(?:fn\s+(\w+)|impl\s+\w+\s+for\s+(\w+))")
 # Lines above a place in which its argument stands.
 NEAR = 12
 
@@ -31,9 +32,8 @@ def places(source: str) -> list[tuple[str, int]]:
     for place in re.finditer(r"\bunsafe\b(?!\s*_code)", bare):
         rest = bare[place.start() :]
         # `unsafe fn name`, `unsafe impl Trait for Name`: the name comes after it.
-        own = re.match(r"unsafe\s+(?:extern\s+\S*\s*)?(?:fn\s+(\w+)|impl\s+\w+\s+for\s+(\w+))", rest)
-        names = NAMED.findall(bare[: place.start()])
-        name = (own[1] or own[2]) if own else names[-1]
+        own = OWN.match(rest)
+        name = (own[1] or own[2]) if own else NAMED.findall(bare[: place.start()])[-1]
         found.append((name, bare.count("\n", 0, place.start())))
     return found
 
@@ -71,7 +71,7 @@ def test_every_place_has_its_argument() -> None:
 
 
 def test_new_places_are_found() -> None:
-    source = '''
+    source = """
     // unsafe in a comment
     fn one() { let text = "unsafe"; unsafe { two() } }
     unsafe fn two() {}
@@ -79,7 +79,7 @@ def test_new_places_are_found() -> None:
     type Four = unsafe extern "C" fn();
     #[allow(unsafe_code)]
     fn five() {}
-    '''
+    """
     assert [item for item, _ in places(source)] == ["one", "two", "Three", "Four"]
     assert on_page("| `src/a.rs` | `one`, `two` | 2 each | why | how |") == {
         ("src/a.rs", "one"): 2,

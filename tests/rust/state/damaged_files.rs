@@ -6,6 +6,8 @@ use mho_core::state::SavedModel;
 use mho_core::tile::Pass;
 use proptest::prelude::*;
 
+use super::cases;
+
 /// Real files: what Python has written, in small pieces, for a whole one is slow to read so often.
 fn files() -> &'static [Vec<u8>] {
     static FILES: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
@@ -83,7 +85,7 @@ fn used(mut model: SavedModel) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(cases(1500))]
 
     #[test]
     fn bytes(

@@ -8,6 +8,7 @@ use mho_core::unit_cells::CellTileConfig;
 use proptest::prelude::*;
 use serde_json::Value;
 
+use super::cases;
 use super::configs;
 
 /// What may stand in place of a value.
@@ -117,7 +118,7 @@ fn used(mut tile: AnyTile) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(cases(600))]
 
     #[test]
     fn configurations(kind in 0..configs::all().len(), changes in changes(), seed in any::<u64>()) {

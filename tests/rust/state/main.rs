@@ -12,3 +12,13 @@ mod next;
 mod refused;
 mod round_trips;
 mod sequences;
+
+use proptest::test_runner::Config;
+
+/// As many random cases as `PROPTEST_CASES` says, or as fit into a quick run.
+fn cases(few: u32) -> Config {
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => Config::default(),
+        None => Config::with_cases(few),
+    }
+}

@@ -10,6 +10,7 @@ use mho_core::tile::Pass;
 use mho_core::{Result, Tile};
 use proptest::prelude::*;
 
+use super::cases;
 use super::configs;
 
 /// A number such as callers have, or such as they should not have.
@@ -191,7 +192,7 @@ fn is_finite(state: &TileState) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn verbs_in_any_order(

@@ -99,20 +99,25 @@ def decode_header(value: object) -> dict[str, Any]:
         raise StateError(f"{Names.CONFIG}: unknown keys {sorted(unknown)}")
     if missing := added - set(header):
         raise StateError(f"{Names.CONFIG}: missing keys {sorted(missing)}")
-    core = header.setdefault("core", None)
-    if core is not None and not isinstance(core, str):
-        raise StateError(f"{Names.CONFIG}: core must be text, got {core!r}")
-    if type(header.setdefault("analog_bias", False)) is not bool:
-        raise StateError(f"{Names.CONFIG}: analog_bias must be a truth value")
-    is_of_core = header["tile_class"] is header[Names.RPU_CONFIG] is None and core is not None
-    for name in _TEXTS:
-        if not isinstance(header[name], str) and not (is_of_core and header[name] is None):
-            raise StateError(f"{Names.CONFIG}: {name} must be text, got {header[name]!r}")
+    _check_types(header)
     _check_number("learning_rate", header.get("learning_rate"))
     steps = header.get("dw_min")
     for step in steps if isinstance(steps, list) else [steps]:
         _check_number("dw_min", step)
     return header
+
+
+def _check_types(header: dict[str, Any]) -> None:
+    """Check what is no number, and give what format 1 lacks a value."""
+    core = header.setdefault("core", None)
+    if core is not None and not isinstance(core, str):
+        raise StateError(f"{Names.CONFIG}: core must be text, got {core!r}")
+    if type(header.setdefault("analog_bias", False)) is not bool:
+        raise StateError(f"{Names.CONFIG}: analog_bias must be a truth value")
+    without_python = header["tile_class"] is header[Names.RPU_CONFIG] is None and core is not None
+    for name in _TEXTS:
+        if not isinstance(header[name], str) and not (without_python and header[name] is None):
+            raise StateError(f"{Names.CONFIG}: {name} must be text, got {header[name]!r}")
 
 
 def _check_number(name: str, value: Any) -> None:

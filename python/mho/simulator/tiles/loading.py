@@ -201,11 +201,12 @@ def _own_config(tile: LoadableTile, core: str) -> RPUConfigBase:
     # As the core writes it, whoever wrote the text: with all fields, in one order.
     if own is None or _core.TileSpec(own, *sizes).config != _core.TileSpec(core, *sizes).config:
         raise StateError(
-            f"{Names.CONFIG}: was made without Python, and {type(tile.rpu_config).__name__} does not"
-            " describe the same tile of the core; build the tile with the same device, products and"
+            f"{Names.CONFIG}: was made without Python, and {type(tile.rpu_config).__name__} is not"
+            " of the same tile of the core; build the tile with the same device, products and"
             " update"
         )
-    return copy.deepcopy(tile.rpu_config)
+    config: RPUConfigBase = copy.deepcopy(tile.rpu_config)
+    return config
 
 
 def _chosen_config(
