@@ -44,7 +44,7 @@ impl Values {
 
     /// Number of values; `None` of other types, which only have bytes.
     #[must_use]
-    pub fn len(&self) -> Option<usize> {
+    pub fn count(&self) -> Option<usize> {
         match self {
             Self::F32(values) => Some(values.len()),
             Self::F64(values) => Some(values.len()),
@@ -79,19 +79,19 @@ impl Tensor {
         Err(Error::Shape {
             argument: "values",
             expected: format!("as many as the shape {:?} has", tensor.shape),
-            got: tensor.values.len().map_or("others".to_owned(), |len| format!("{len}")),
+            got: tensor.values.count().map_or("others".to_owned(), |len| format!("{len}")),
         })
     }
 
     /// A tensor of one axis.
     pub(super) fn vector(values: Values) -> Self {
-        Self { shape: vec![values.len().unwrap_or(0)], values }
+        Self { shape: vec![values.count().unwrap_or(0)], values }
     }
 
     /// Whether the values fill the shape, as far as their size is known.
     pub(super) fn is_filled(&self) -> bool {
         let count = self.shape.iter().try_fold(1usize, |count, size| count.checked_mul(*size));
-        self.values.len().is_none_or(|len| count == Some(len))
+        self.values.count().is_none_or(|len| count == Some(len))
     }
 
     /// The values if they are `f32`.
