@@ -67,6 +67,14 @@ pub enum Error {
         /// What does not fit.
         why: String,
     },
+    /// A file cannot be opened, read or written.
+    #[error("{path}: {why}")]
+    File {
+        /// Its path.
+        path: String,
+        /// What the system says.
+        why: String,
+    },
     /// The system has no more memory; the tile is as it was before the call.
     #[error(
         "out of memory: {bytes} bytes more could not be allocated; take fewer samples at once or \

@@ -21,7 +21,7 @@
 //!
 //! [`devices`] has the devices, [`config`] all settings, which also come as JSON, [`mvm`] and [`pulse`]
 //! what a tile does on slices of its owner's memory, [`modifier`] what training for inference makes of
-//! weights, and [`par`] the threads.
+//! weights, [`state`] how tiles are saved, and [`par`] the threads.
 
 pub mod config;
 pub mod devices;
@@ -40,6 +40,7 @@ pub mod pulse;
 pub mod rng;
 pub(crate) mod scratch;
 mod simd;
+pub mod state;
 pub mod tile;
 pub mod unit_cells;
 

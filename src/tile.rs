@@ -1,7 +1,7 @@
 //! A tile: the parsed configuration of one crossbar and, for Rust users, its state.
 
 use crate::config::{TileConfig, check_sizes};
-use crate::devices::{Cells, Device, DriftState, Plane, PlaneRef};
+use crate::devices::{Cells, Device, DriftState, Plane, PlaneRef, WeightClip};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::modifier::Modifier;
@@ -19,6 +19,7 @@ pub struct TileSpec {
     d_size: usize,
     x_size: usize,
     analog_bias: bool,
+    dw_min: Option<f64>,
     device: Device,
     forward: Mvm,
     backward: Mvm,
@@ -36,15 +37,35 @@ impl TileSpec {
         x_size: usize,
         analog_bias: bool,
     ) -> Result<Self> {
-        check_sizes(d_size, x_size)?;
-        config.validate()?;
-        let device = Device::new(&config.device, &config.update, d_size, x_size, analog_bias)?;
-        let forward = Mvm::new(&config.forward, Direction::Forward, d_size, x_size)?;
-        let backward = Mvm::new(&config.backward, Direction::Backward, d_size, x_size)?;
-        Ok(Self { config, d_size, x_size, analog_bias, device, forward, backward })
+        Self::with_step(config, d_size, x_size, analog_bias, None)
     }
 
-    /// The configuration.
+    /// As [`TileSpec::new`], with another mean step of the devices, as [`Device::unexpected_dw_min`] finds it;
+    /// exact devices have none, and none changes nothing.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_step(
+        config: TileConfig,
+        d_size: usize,
+        x_size: usize,
+        analog_bias: bool,
+        dw_min: Option<f64>,
+    ) -> Result<Self> {
+        check_sizes(d_size, x_size)?;
+        config.validate()?;
+        let dw_min = dw_min.filter(|_| config.device.pulsed().is_some());
+        let mut device = config.device.clone();
+        if let (Some(dw_min), Some(pulsed)) = (dw_min, device.pulsed_mut()) {
+            pulsed.replace_step(dw_min, "device")?;
+        }
+        let device = Device::new(&device, &config.update, d_size, x_size, analog_bias)?;
+        let forward = Mvm::new(&config.forward, Direction::Forward, d_size, x_size)?;
+        let backward = Mvm::new(&config.backward, Direction::Backward, d_size, x_size)?;
+        Ok(Self { config, d_size, x_size, analog_bias, dw_min, device, forward, backward })
+    }
+
+    /// The configuration; the mean step in use is that of [`TileSpec::device`].
     #[must_use]
     pub fn config(&self) -> &TileConfig {
         &self.config
@@ -68,6 +89,12 @@ impl TileSpec {
         self.analog_bias
     }
 
+    /// Mean step that took the place of that of the configuration.
+    #[must_use]
+    pub fn dw_min(&self) -> Option<f64> {
+        self.dw_min
+    }
+
     /// The device at each crosspoint.
     #[must_use]
     pub fn device(&self) -> &Device {
@@ -81,6 +108,12 @@ impl TileSpec {
             Direction::Forward => &self.forward,
             Direction::Backward => &self.backward,
         }
+    }
+
+    /// Whether updates count the pulses of every cell.
+    #[must_use]
+    pub fn counts_pulses(&self) -> bool {
+        self.device.config().pulsed().is_some_and(|pulsed| pulsed.count_pulses)
     }
 }
 
@@ -100,6 +133,21 @@ pub(crate) struct OwnedLines {
 }
 
 impl OwnedLines {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &[f32])> {
+        self.values.iter().map(|(name, values)| (*name, values.as_slice()))
+    }
+
+    pub(crate) fn set(&mut self, name: &str, values: &[f32]) -> Result<()> {
+        let Some((_, old)) = self.values.iter_mut().find(|(key, _)| *key == name) else {
+            let why = format!("the product has no {name:?}");
+            return Err(Error::Argument { argument: "lines", why });
+        };
+        Error::check_len("lines", values.len(), old.len())?;
+        Error::check_finite("lines", values)?;
+        old.copy_from_slice(values);
+        Ok(())
+    }
+
     fn get(&self, name: &str) -> &[f32] {
         self.values.iter().find(|(key, _)| *key == name).map_or(&[], |(_, values)| values)
     }
@@ -158,35 +206,37 @@ impl OwnedLines {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Tile {
-    spec: TileSpec,
-    weights: Vec<f32>,
-    planes: Vec<(&'static str, Plane)>,
-    persistent: Option<Vec<f32>>,
-    forward_lines: OwnedLines,
-    backward_lines: OwnedLines,
-    drift: Option<OwnedDrift>,
-    counts: Option<Vec<i64>>,
-    seed: u64,
-    calls: u64,
+    pub(crate) spec: TileSpec,
+    pub(crate) weights: Vec<f32>,
+    pub(crate) planes: Vec<(&'static str, Plane)>,
+    pub(crate) persistent: Option<Vec<f32>>,
+    pub(crate) forward_lines: OwnedLines,
+    pub(crate) backward_lines: OwnedLines,
+    pub(crate) drift: Option<OwnedDrift>,
+    pub(crate) counts: Option<Vec<i64>>,
+    pub(crate) seed: u64,
+    pub(crate) calls: u64,
+    /// What the column of an analog bias sees.
+    pub(crate) bias_input: f32,
 }
 
 /// What drift remembers, owned.
 #[derive(Debug, Clone)]
-struct OwnedDrift {
-    clock: f64,
-    start: Vec<f64>,
-    written: Vec<f32>,
-    previous: Vec<f32>,
+pub(crate) struct OwnedDrift {
+    pub(crate) clock: f64,
+    pub(crate) start: Vec<f64>,
+    pub(crate) written: Vec<f32>,
+    pub(crate) previous: Vec<f32>,
 }
 
 impl OwnedDrift {
-    fn new(weights: &[f32]) -> Result<Self> {
+    pub(crate) fn new(weights: &[f32]) -> Result<Self> {
         let start = memory::filled(0.0, weights.len())?;
         let (written, previous) = (memory::copied(weights)?, memory::copied(weights)?);
         Ok(Self { clock: 0.0, start, written, previous })
     }
 
-    fn borrow(&mut self) -> DriftState<'_> {
+    pub(crate) fn borrow(&mut self) -> DriftState<'_> {
         let Self { clock, start, written, previous } = self;
         DriftState { clock, start, written, previous }
     }
@@ -201,7 +251,25 @@ impl Tile {
     /// As [`TileSpec::new`], or a value that is drawn is beyond `f32`; [`Error::Memory`],
     /// [`Error::Interrupted`].
     pub fn new(outputs: usize, inputs: usize, config: &TileConfig, seed: u64) -> Result<Self> {
-        let spec = TileSpec::new(config.clone(), outputs, inputs, false)?;
+        Self::construct(TileSpec::new(config.clone(), outputs, inputs, false)?, seed)
+    }
+
+    /// As [`Tile::new`], with one more column of weights, the bias: inputs and outputs of products and
+    /// updates have as many elements as without it, and the column sees [`Tile::bias_input`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_analog_bias(
+        outputs: usize,
+        inputs: usize,
+        config: &TileConfig,
+        seed: u64,
+    ) -> Result<Self> {
+        let columns = inputs.saturating_add(1);
+        Self::construct(TileSpec::new(config.clone(), outputs, columns, true)?, seed)
+    }
+
+    fn construct(spec: TileSpec, seed: u64) -> Result<Self> {
         let planes = spec.device.construct(seed)?;
         for (name, plane) in &planes {
             Error::check_drawn("device", name, plane.values())?;
@@ -210,12 +278,12 @@ impl Tile {
         let backward_lines = OwnedLines { values: spec.backward.construct_lines(seed)? };
         forward_lines.check("forward")?;
         backward_lines.check("backward")?;
-        let mut weights = memory::filled(0.0, outputs * inputs)?;
+        let mut weights = memory::filled(0.0, spec.d_size * spec.x_size)?;
         let borrowed: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
         spec.device.bound(&mut weights, &borrowed)?;
         let persistent = spec.device.write_noise().map(|_| memory::copied(&weights)).transpose()?;
-        let is_counted = spec.device.config().pulsed().is_some_and(|pulsed| pulsed.count_pulses);
-        let counts = is_counted.then(|| memory::filled(0, 2 * weights.len())).transpose()?;
+        let counts =
+            spec.counts_pulses().then(|| memory::filled(0, 2 * weights.len())).transpose()?;
         Ok(Self {
             spec,
             weights,
@@ -227,6 +295,7 @@ impl Tile {
             counts,
             seed,
             calls: 0,
+            bias_input: 1.0,
         })
     }
 
@@ -236,10 +305,68 @@ impl Tile {
         &self.spec
     }
 
-    /// Weights, `[outputs, inputs]` row-major.
+    /// The seed that all random numbers follow from.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Number of calls so far: the position in the random numbers.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// What the column of an analog bias sees: 1, or what [`Tile::set_bias_input`] has said.
+    #[must_use]
+    pub fn bias_input(&self) -> f32 {
+        self.bias_input
+    }
+
+    /// Changes what the column of an analog bias sees. A layer that divides its inputs by a range says one
+    /// over that range, for it multiplies the outputs by it. It belongs to the layer, so it is not part of
+    /// the state.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a value that is not finite.
+    pub fn set_bias_input(&mut self, bias_input: f32) -> Result<()> {
+        Error::check_finite("bias_input", &[bias_input])?;
+        self.bias_input = bias_input;
+        Ok(())
+    }
+
+    /// Weights, `[outputs, inputs]` row-major; the last column is that of an analog bias.
     #[must_use]
     pub fn weights(&self) -> &[f32] {
         &self.weights
+    }
+
+    /// Values that were drawn once for the lines of a product, and the running value of its noise
+    /// management, with their names.
+    pub fn lines(&self, direction: Direction) -> impl Iterator<Item = (&'static str, &[f32])> {
+        let lines = match direction {
+            Direction::Forward => &self.forward_lines,
+            Direction::Backward => &self.backward_lines,
+        };
+        lines.iter()
+    }
+
+    /// Writes one of [`Tile::lines`].
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a name that there is not, or a value that is not finite, [`Error::Shape`];
+    /// the tile is then as before.
+    pub fn set_lines(&mut self, direction: Direction, name: &str, values: &[f32]) -> Result<()> {
+        match direction {
+            Direction::Forward => self.forward_lines.set(name, values),
+            Direction::Backward => self.backward_lines.set(name, values),
+        }
+    }
+
+    /// Time of the last drift in units of `t_0`; `None` before the first one.
+    #[must_use]
+    pub fn drift_clock(&self) -> Option<f64> {
+        self.drift.as_ref().map(|drift| drift.clock)
     }
 
     /// Values of a hidden parameter, `[outputs, inputs]` row-major, or `None` for an unknown name.
@@ -250,6 +377,62 @@ impl Tile {
         }
         let (_, plane) = self.planes.iter().find(|(key, _)| *key == name)?;
         Some(plane.as_ref())
+    }
+
+    /// Writes hidden parameters, `[outputs, inputs]` each, and brings the weights into the new bounds; those
+    /// that are not named stay. Persistent weights are among them. If the mean step contradicts `dw_min` of
+    /// the configuration, the tile uses a `dw_min` of its own from then on, [`TileSpec::dw_min`].
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an unknown name, values that are not finite or bounds that are crossed,
+    /// [`Error::Shape`], [`Error::Memory`]; the tile is then as before.
+    pub fn set_hidden_parameters(&mut self, values: &[(&str, &[f32])]) -> Result<()> {
+        let mut planes = self.planes.clone();
+        let mut persistent = self.persistent.as_deref().map(memory::copied).transpose()?;
+        for (name, values) in values {
+            let why = || format!("{} has no {name:?}", self.spec.device.name());
+            let unknown = || Error::Argument { argument: "hidden", why: why() };
+            Error::check_len("hidden", values.len(), self.weights.len())?;
+            Error::check_finite("hidden", values)?;
+            if *name == "persistent_weights" {
+                persistent.as_mut().ok_or_else(unknown)?.copy_from_slice(values);
+            } else {
+                let plane = planes.iter_mut().find(|(key, _)| key == name).ok_or_else(unknown)?;
+                plane.1 = Plane::Values(memory::copied(values)?);
+            }
+        }
+        let mut weights = memory::copied(&self.weights)?;
+        let borrowed: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
+        self.spec.device.check_planes(&borrowed)?;
+        let spec = match self.spec.device.unexpected_dw_min(&borrowed) {
+            None => None,
+            step => Some(TileSpec::with_step(
+                self.spec.config.clone(),
+                self.spec.d_size,
+                self.spec.x_size,
+                self.spec.analog_bias,
+                step,
+            )?),
+        };
+        let cells = Cells {
+            weights: &mut weights,
+            persistent: persistent.as_deref_mut(),
+            planes: &borrowed,
+        };
+        self.spec.device.enter_bounds(cells)?;
+        (self.weights, self.planes, self.persistent) = (weights, planes, persistent);
+        if let Some(spec) = spec {
+            self.spec = spec;
+        }
+        Ok(())
+    }
+
+    /// As [`Tile::set_hidden_parameters`], for one of them.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_hidden_parameter(&mut self, name: &str, values: &[f32]) -> Result<()> {
+        self.set_hidden_parameters(&[(name, values)])
     }
 
     /// Writes the weights; the devices clip them to their bounds.
@@ -305,6 +488,14 @@ impl Tile {
     /// [`Error::Argument`] for a bad column or probability.
     pub fn reset_columns(&mut self, start: usize, count: i64, probability: f64) -> Result<()> {
         self.apply(|device, cells, key| device.reset_columns(cells, start, count, probability, key))
+    }
+
+    /// Symmetric clipping, see [`Device::clip_weights`].
+    ///
+    /// # Errors
+    /// As there; the tile is then as before.
+    pub fn clip_weights(&mut self, clip: WeightClip) -> Result<()> {
+        self.apply(|device, cells, key| device.clip_weights(cells, clip, key))
     }
 
     /// Drift for `delta_t`, see [`Device::drift`]; nothing happens without drift in the
@@ -367,6 +558,7 @@ impl Tile {
     /// [`Error::Interrupted`], [`Error::Panic`]; the tile is then as before.
     pub fn update(&mut self, x: &[f32], d: &[f32], learning_rate: f64) -> Result<()> {
         self.numbered(|tile, key| {
+            let bias = tile.spec.analog_bias.then_some(tile.bias_input);
             let Self { spec, weights, planes, persistent, counts, .. } = tile;
             let planes: Vec<PlaneRef<'_>> =
                 planes.iter().map(|(_, plane)| plane.as_ref()).collect();
@@ -376,7 +568,7 @@ impl Tile {
                 planes: &planes,
                 persistent: persistent.as_deref_mut(),
                 x,
-                bias: None,
+                bias,
                 d,
                 learning_rate,
                 key,
@@ -409,10 +601,12 @@ impl Tile {
                 Direction::Backward => &mut tile.backward_lines,
             };
             let mut running = owned.running();
+            let (has_bias, forward) = (tile.spec.analog_bias, direction == Direction::Forward);
             tile.spec.mvm(direction).run(Request {
                 x,
-                bias: None,
-                drop_last: false,
+                bias: (has_bias && forward).then_some(tile.bias_input),
+                // The bias column of a transposed product is computed and dropped.
+                drop_last: has_bias && !forward,
                 weights: &tile.weights,
                 y,
                 key,
@@ -428,11 +622,24 @@ impl Tile {
 
     /// Runs a call with the key of the next one; a call that fails has not been one.
     fn numbered<R>(&mut self, call: impl FnOnce(&mut Self, Key) -> Result<R>) -> Result<R> {
-        let number = self.calls + 1;
+        let number = next_call(self.calls)?;
         let result = call(self, Key::new(self.seed, number))?;
         self.calls = number;
         Ok(result)
     }
+}
+
+/// The number of the call after that many.
+///
+/// # Errors
+/// [`Error::State`] at the end of the numbers.
+pub(crate) fn next_call(calls: u64) -> Result<u64> {
+    // Those that int64 holds, as states have it.
+    calls.checked_add(1).filter(|calls| i64::try_from(*calls).is_ok()).ok_or_else(|| {
+        let why =
+            "the tile has made 2^63 - 1 calls, which are all that its seed has random numbers for";
+        Error::State { why: why.to_owned() }
+    })
 }
 
 /// Fills `weights` with uniform draws in `[low, high)`.

@@ -187,17 +187,36 @@ pub(super) struct IntsMut(Memory);
 /// An int8 tensor that is written.
 pub(super) struct SignsMut(Memory);
 
+/// The int64 counter of the calls of a tile.
+pub(super) struct Counter(Memory);
+
 /// What one call borrows: all of its tensors come from here, so that none that is written shares memory
 /// with another one.
 #[derive(Default)]
 pub(super) struct Borrowed(Vec<Borrow>);
 
-/// One borrowed tensor: its name, its first address, the one behind it, and whether it is written.
+/// One borrowed tensor: its name, its first address, the one behind it, and what is done with it.
 struct Borrow {
     argument: &'static str,
     start: usize,
     end: usize,
-    is_written: bool,
+    access: Access,
+}
+
+/// What a call does with a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Written,
+    /// Changed by atomic operations alone, which tiles may share.
+    Counted,
+}
+
+impl Access {
+    /// Whether two tensors that are used so may share memory.
+    fn goes_with(self, other: Self) -> bool {
+        self == other && self != Self::Written
+    }
 }
 
 impl Borrowed {
@@ -206,7 +225,7 @@ impl Borrowed {
         argument: &'static str,
         tensor: &Bound<'_, PyAny>,
     ) -> PyResult<Floats> {
-        self.borrow(argument, tensor, Dtype::Float32, false).map(Floats)
+        self.borrow(argument, tensor, Dtype::Float32, Access::Read).map(Floats)
     }
 
     pub(super) fn floats_mut(
@@ -214,7 +233,7 @@ impl Borrowed {
         argument: &'static str,
         tensor: &Bound<'_, PyAny>,
     ) -> PyResult<FloatsMut> {
-        self.borrow(argument, tensor, Dtype::Float32, true).map(FloatsMut)
+        self.borrow(argument, tensor, Dtype::Float32, Access::Written).map(FloatsMut)
     }
 
     /// A tensor that the call itself has made: it shares no memory, and its storage is its own.
@@ -227,7 +246,7 @@ impl Borrowed {
         argument: &'static str,
         tensor: &Bound<'_, PyAny>,
     ) -> PyResult<BytesMut> {
-        self.borrow(argument, tensor, Dtype::Uint8, true).map(BytesMut)
+        self.borrow(argument, tensor, Dtype::Uint8, Access::Written).map(BytesMut)
     }
 
     pub(super) fn doubles_mut(
@@ -235,7 +254,7 @@ impl Borrowed {
         argument: &'static str,
         tensor: &Bound<'_, PyAny>,
     ) -> PyResult<DoublesMut> {
-        self.borrow(argument, tensor, Dtype::Float64, true).map(DoublesMut)
+        self.borrow(argument, tensor, Dtype::Float64, Access::Written).map(DoublesMut)
     }
 
     pub(super) fn ints_mut(
@@ -243,7 +262,7 @@ impl Borrowed {
         argument: &'static str,
         tensor: &Bound<'_, PyAny>,
     ) -> PyResult<IntsMut> {
-        self.borrow(argument, tensor, Dtype::Int64, true).map(IntsMut)
+        self.borrow(argument, tensor, Dtype::Int64, Access::Written).map(IntsMut)
     }
 
     pub(super) fn signs_mut(
@@ -251,7 +270,29 @@ impl Borrowed {
         argument: &'static str,
         tensor: &Bound<'_, PyAny>,
     ) -> PyResult<SignsMut> {
-        self.borrow(argument, tensor, Dtype::Int8, true).map(SignsMut)
+        self.borrow(argument, tensor, Dtype::Int8, Access::Written).map(SignsMut)
+    }
+
+    /// The value of an int64 `[1]` tensor, which is read at once.
+    pub(super) fn int(
+        &mut self,
+        argument: &'static str,
+        tensor: &Bound<'_, PyAny>,
+    ) -> PyResult<i64> {
+        let memory = one_int(argument, tensor)?;
+        self.add(argument, memory, Dtype::Int64, Access::Read)?;
+        Ok(slice::<i64>(memory)[0])
+    }
+
+    /// The int64 `[1]` counter of the calls of a tile.
+    pub(super) fn counter(
+        &mut self,
+        argument: &'static str,
+        tensor: &Bound<'_, PyAny>,
+    ) -> PyResult<Counter> {
+        let memory = one_int(argument, tensor)?;
+        self.add(argument, memory, Dtype::Int64, Access::Counted)?;
+        Ok(Counter(memory))
     }
 
     fn borrow(
@@ -259,20 +300,40 @@ impl Borrowed {
         argument: &'static str,
         tensor: &Bound<'_, PyAny>,
         dtype: Dtype,
-        is_written: bool,
+        access: Access,
     ) -> PyResult<Memory> {
         let memory = memory(argument, tensor, dtype)?;
         check_elements(argument, tensor, dtype, memory.len)?;
+        self.add(argument, memory, dtype, access)?;
+        Ok(memory)
+    }
+
+    /// Adds a tensor to the list, if it shares no memory with those in it.
+    fn add(
+        &mut self,
+        argument: &'static str,
+        memory: Memory,
+        dtype: Dtype,
+        access: Access,
+    ) -> PyResult<()> {
         let (start, end) = (memory.address, memory.address + memory.len * dtype.size());
         let shared = self.0.iter().find(|other| {
-            (is_written || other.is_written) && start < other.end && other.start < end
+            !access.goes_with(other.access) && start < other.end && other.start < end
         });
         if let Some(Borrow { argument: other, .. }) = shared {
             let why = format!("shares memory with {other}, and the call writes to it; pass a copy");
             return Err(Error::Layout { argument, why }.into());
         }
-        self.0.push(Borrow { argument, start, end, is_written });
-        Ok(memory)
+        self.0.push(Borrow { argument, start, end, access });
+        Ok(())
+    }
+}
+
+impl Counter {
+    fn atomic(&self) -> &AtomicI64 {
+        // SAFETY: one aligned int64 that torch keeps alive as long as the caller's reference; all writers use
+        // this atomic, for `Borrowed` found no other tensor of the call in its memory.
+        unsafe { AtomicI64::from_ptr(self.0.address as *mut i64) }
     }
 }
 
@@ -349,23 +410,19 @@ fn slice_mut<'a, T>(memory: Memory) -> &'a mut [T] {
     unsafe { std::slice::from_raw_parts_mut(memory.address as *mut T, memory.len) }
 }
 
-/// Advances the int64[1] counter by one and returns its new value.
-pub(super) fn advance(calls: &Bound<'_, PyAny>) -> PyResult<i64> {
-    next(counter(calls)?)
+/// Advances the counter by one and returns its new value.
+pub(super) fn advance(calls: &Counter) -> PyResult<i64> {
+    next(calls.atomic())
 }
 
-/// Runs `change` as a new call of the tile with this int64[1] counter. A change that fails has not been a
+/// Runs `change` as a new call of the tile with this counter. A change that fails has not been a
 /// call, unless another thread has gone on. The number counts with the change: Python, which may raise
 /// `KeyboardInterrupt` between any two of its steps, sees both or neither.
-pub(super) fn numbered<R>(
-    calls: &Bound<'_, PyAny>,
-    change: impl FnOnce(i64) -> PyResult<R>,
-) -> PyResult<R> {
-    let counter = counter(calls)?;
-    let number = next(counter)?;
+pub(super) fn numbered<R>(calls: &Counter, change: impl FnOnce(i64) -> PyResult<R>) -> PyResult<R> {
+    let number = next(calls.atomic())?;
     let result = change(number);
     if result.is_err() {
-        let _ = counter.compare_exchange(number, number - 1, Relaxed, Relaxed);
+        let _ = calls.atomic().compare_exchange(number, number - 1, Relaxed, Relaxed);
     }
     result
 }
@@ -373,28 +430,20 @@ pub(super) fn numbered<R>(
 /// As [`numbered`] for a call of several tiles at once, each with its counter: all of them have it as
 /// a call, or none.
 pub(super) fn numbered_together<R>(
-    calls: &[Bound<'_, PyAny>],
+    calls: &[&Counter],
     change: impl FnOnce(&[i64]) -> PyResult<R>,
 ) -> PyResult<R> {
     let mut numbers = Vec::with_capacity(calls.len());
-    let counters = calls.iter().map(counter).collect::<PyResult<Vec<_>>>()?;
-    let result = counters
+    let result = calls
         .iter()
-        .try_for_each(|counter| next(counter).map(|number| numbers.push(number)))
+        .try_for_each(|counter| next(counter.atomic()).map(|number| numbers.push(number)))
         .and_then(|()| change(&numbers));
     if result.is_err() {
-        for (counter, number) in counters.iter().zip(numbers) {
-            let _ = counter.compare_exchange(number, number - 1, Relaxed, Relaxed);
+        for (counter, number) in calls.iter().zip(numbers) {
+            let _ = counter.atomic().compare_exchange(number, number - 1, Relaxed, Relaxed);
         }
     }
     result
-}
-
-fn counter<'a>(calls: &'a Bound<'_, PyAny>) -> PyResult<&'a AtomicI64> {
-    let memory = one_int("calls", calls)?;
-    // SAFETY: one aligned int64 that torch keeps alive as long as the caller's reference; all writers
-    // use this atomic.
-    Ok(unsafe { AtomicI64::from_ptr(memory.address as *mut i64) })
 }
 
 fn next(counter: &AtomicI64) -> PyResult<i64> {
@@ -404,13 +453,8 @@ fn next(counter: &AtomicI64) -> PyResult<i64> {
     Ok(advanced.map_err(|_| Error::State { why: why.to_owned() })? + 1)
 }
 
-/// The value of an int64[1] tensor.
-pub(super) fn int(argument: &'static str, tensor: &Bound<'_, PyAny>) -> PyResult<i64> {
-    Ok(slice::<i64>(one_int(argument, tensor)?)[0])
-}
-
-/// The one number of a seed or a counter, which only the package makes: what a caller can do to other
-/// tensors is not looked for, because a short product would take a tenth longer.
+/// The one number of a seed or a counter, which only the package makes: whether its storage was resized
+/// is not looked at, because a short product would take a tenth longer.
 fn one_int(argument: &'static str, tensor: &Bound<'_, PyAny>) -> PyResult<Memory> {
     let memory = memory(argument, tensor, Dtype::Int64)?;
     Error::check_len(argument, memory.len, 1)?;

@@ -42,7 +42,7 @@ impl From<Error> for Raised {
             Error::Config { .. } | Error::Unsupported { .. } => ConfigError::new_err(text),
             Error::Shape { .. } | Error::Layout { .. } => InputError::new_err(text),
             Error::Argument { .. } => ArgumentError::new_err(text),
-            Error::State { .. } => TileError::new_err(text),
+            Error::State { .. } | Error::File { .. } => TileError::new_err(text),
             Error::Memory { .. } => PyMemoryError::new_err(text),
             Error::Backend { .. } => BackendError::new_err(text),
             Error::Panic(_) => InternalError::new_err(text),

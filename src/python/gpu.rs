@@ -10,8 +10,9 @@ use pyo3::types::PyDict;
 use super::array::{Borrowed, BytesMut, IntsMut};
 use super::cells::CellTensors;
 use super::gil::enter;
-use super::ops::{HiddenTensors, LineTensors, key, numbered};
+use super::ops::{HiddenTensors, LineTensors};
 use super::spec::{Crosspoints, PyTileSpec, direction};
+use super::stream::{Stream, key};
 use mho_core::devices::WeightClip;
 use mho_core::gpu::{self, AdapterSummary, Context, GpuTile, GpuUpdate, Pick, Product};
 use mho_core::rng::Key;
@@ -180,9 +181,11 @@ impl PyGpuTile {
         calls: &Bound<'_, PyAny>,
         state: Option<&State<'_>>,
     ) -> PyResult<()> {
-        numbered(seed, calls, |key| match state {
+        let mut borrowed = Borrowed::default();
+        let stream = Stream::new(seed, calls, &mut borrowed)?;
+        stream.numbered(|key, _| match state {
             None => self.on_devices(seed.py(), |tile| operation.on_devices(tile, key)),
-            Some(state) => self.on_cells(state, &mut Borrowed::default(), |tile, state| {
+            Some(state) => self.on_cells(state, &mut borrowed, |tile, state| {
                 operation.on_cells(tile, &state, key)
             }),
         })
@@ -288,7 +291,7 @@ impl PyGpuTile {
         let (x, mut y) = (borrowed.floats("x", x)?, borrowed.floats_mut("y", y)?);
         let mut running = LineTensors::new(lines, &mut borrowed)?.running;
         let mut mask = mask.map(|mask| borrowed.bytes_mut("mask", mask)).transpose()?;
-        let key = key(seed, call)?;
+        let key = key(borrowed.int("seed", seed)?, call);
         let drop_last = backward && self.spec.get().analog_bias();
         self.enter(py, |tile| {
             let product = Product {
@@ -324,17 +327,18 @@ impl PyGpuTile {
     ) -> PyResult<()> {
         let py = x.py();
         let mut borrowed = Borrowed::default();
+        let stream = Stream::new(seed, calls, &mut borrowed)?;
         let (x, d) = (borrowed.floats("x", x)?, borrowed.floats("d", d)?);
         if let Some(state) = &state {
             let batch = Batch { x: x.slice(), bias, d: d.slice(), learning_rate };
-            return numbered(seed, calls, |key| {
+            return stream.numbered(|key, _| {
                 self.on_cells(state, &mut borrowed, |tile, mut state| {
                     tile.update(&mut state, &batch, key)
                 })
             });
         }
         let mut counts = counts.map(|counts| borrowed.ints_mut("counts", counts)).transpose()?;
-        numbered(seed, calls, |key| {
+        stream.numbered(|key, _| {
             self.on_devices(py, |tile| {
                 tile.update(GpuUpdate {
                     x: x.slice(),

@@ -5,13 +5,14 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::array::{self, Borrowed, BytesMut, Floats, FloatsMut};
+use super::array::{Borrowed, BytesMut, Floats, FloatsMut};
 use super::gil::enter;
 use super::lock;
-use super::ops::{LineTensors, key};
+use super::ops::LineTensors;
 use super::patches::PyPatches;
 use super::periphery::OutputTensors;
 use super::spec::{PyTileSpec, direction};
+use super::stream::{Stream, key, numbered_together};
 use mho_core::mvm::periphery::Outputs;
 use mho_core::mvm::{Columns, Grid, GridTile, Images, Inputs, Layout, Patches};
 use mho_core::rng::Key;
@@ -145,17 +146,21 @@ impl Layer<'_> {
     }
 }
 
-/// Borrows everything, lets `numbered` find the keys of the tiles, and returns the outputs and what it
-/// returned.
+/// Runs the kernel with the keys of the tiles.
+type Kernel<'a> = &'a mut dyn FnMut(&[Key]) -> PyResult<()>;
+
+/// Borrows everything, what `positions` wants among it, lets `numbered` find the keys of the tiles, and
+/// returns the outputs and what it returned.
 #[allow(clippy::too_many_arguments, reason = "one flat call keeps the eager path short")]
-fn run<'py, R>(
+fn run<'py, P, R>(
     py: Python<'py>,
     given: &[Vec<Given<'py>>],
     shape: Shape<'_>,
     is_test: bool,
     offset: Option<&Bound<'py, PyAny>>,
     groups: usize,
-    numbered: impl FnOnce(&[&Given<'py>], &mut dyn FnMut(&[Key]) -> PyResult<()>) -> PyResult<R>,
+    position: impl Fn(&Given<'py>, &mut Borrowed) -> PyResult<P>,
+    numbered: impl FnOnce(&[P], Kernel<'_>) -> PyResult<R>,
 ) -> PyResult<(Bound<'py, PyAny>, R)> {
     let tiles: Vec<&Given<'py>> = given.iter().flatten().collect();
     let (Some((_, x, ..)), Some(first)) = (tiles.first(), given.first()) else {
@@ -166,6 +171,8 @@ fn run<'py, R>(
         .into());
     };
     let mut borrowed = Borrowed::default();
+    let positions = tiles.iter().map(|tile| position(tile, &mut borrowed));
+    let positions = positions.collect::<PyResult<Vec<_>>>()?;
     let mut parts = Vec::with_capacity(given.len());
     for part in given {
         let part = part.iter().map(|tile| Tile::new(tile, &mut borrowed));
@@ -191,7 +198,7 @@ fn run<'py, R>(
     let y = Borrowed::fresh(&output)?;
     let mut layer = Some(Layer { parts, groups, shape, is_test, offset, y });
     let result =
-        numbered(&tiles, &mut |keys| layer.take().map_or(Ok(()), |layer| layer.run(py, keys)))?;
+        numbered(&positions, &mut |keys| layer.take().map_or(Ok(()), |layer| layer.run(py, keys)))?;
     Ok((output, result))
 }
 
@@ -211,12 +218,11 @@ pub(super) fn forward_grid<'py>(
 ) -> PyResult<(Bound<'py, PyAny>, Vec<i64>)> {
     let patches = patches.map(|patches| &patches.get().0);
     let shape = Shape { samples, backward: false, patches };
-    run(py, &parts, shape, is_test, offset, groups, |tiles, kernel| {
-        let calls: Vec<_> = tiles.iter().map(|tile| tile.5.clone()).collect();
-        array::numbered_together(&calls, |numbers| {
-            let named = tiles.iter().zip(numbers);
-            let keys = named.map(|(tile, number)| key(&tile.4, *number));
-            kernel(&keys.collect::<PyResult<Vec<_>>>()?)?;
+    let stream =
+        |tile: &Given<'py>, borrowed: &mut Borrowed| Stream::new(&tile.4, &tile.5, borrowed);
+    run(py, &parts, shape, is_test, offset, groups, stream, |streams, kernel| {
+        numbered_together(streams, |keys, numbers| {
+            kernel(keys)?;
             Ok(numbers.to_vec())
         })
     })
@@ -237,9 +243,10 @@ pub(super) fn backward_grid<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let patches = patches.map(|patches| &patches.get().0);
     let shape = Shape { samples, backward: true, patches };
-    let found = run(py, &parts, shape, is_test, None, groups, |tiles, kernel| {
-        let keys = tiles.iter().map(|tile| key(&tile.4, tile.5.extract()?));
-        kernel(&keys.collect::<PyResult<Vec<_>>>()?)
-    })?;
+    let position = |tile: &Given<'py>, borrowed: &mut Borrowed| {
+        Ok(key(borrowed.int("seed", &tile.4)?, tile.5.extract()?))
+    };
+    let found =
+        run(py, &parts, shape, is_test, None, groups, position, |keys, kernel| kernel(keys))?;
     Ok(found.0)
 }

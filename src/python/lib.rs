@@ -17,6 +17,7 @@ mod periphery;
 mod pulses;
 mod signals;
 mod spec;
+mod stream;
 mod team;
 mod weight_ops;
 
@@ -32,7 +33,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<modifier::PyWeightModifier>()?;
     module.add_class::<patches::PyPatches>()?;
     for function in [
-        wrap_pyfunction!(ops::next_call, module)?,
+        wrap_pyfunction!(stream::next_call, module)?,
         wrap_pyfunction!(ops::forward, module)?,
         wrap_pyfunction!(ops::mvm, module)?,
         wrap_pyfunction!(grid::forward_grid, module)?,

@@ -5,8 +5,8 @@ use pyo3::prelude::*;
 use super::array::Borrowed;
 use super::error::PyResult;
 use super::gil::enter;
-use super::ops::numbered;
 use super::spec::PyTileSpec;
+use super::stream::Stream;
 use mho_core::config::ModifierParameters;
 use mho_core::modifier::Modifier;
 use mho_core::{Error, Result};
@@ -53,10 +53,11 @@ pub(super) fn modify_weights(
 ) -> PyResult<()> {
     let (tile, modifier) = (spec.get(), &modifier.get().0);
     let mut borrowed = Borrowed::default();
+    let stream = Stream::new(seed, calls, &mut borrowed)?;
     let weight = borrowed.floats("weight", weight)?;
     let mut modified = borrowed.floats_mut("modified", modified)?;
     let [d_size, x_size] = tile.sizes();
-    numbered(seed, calls, |key| {
+    stream.numbered(|key, _| {
         enter(py, || {
             let lock = tile.lock.here();
             let _write = lock.write();

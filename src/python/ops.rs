@@ -10,6 +10,7 @@ use super::cells::{self, CellBatch, CellTensors};
 use super::gil::enter;
 use super::periphery::OutputTensors;
 use super::spec::{Crosspoints, PyTileSpec, direction};
+use super::stream::{Stream, key};
 use super::team;
 use mho_core::devices::PlaneRef;
 use mho_core::finite;
@@ -24,25 +25,6 @@ use mho_core::{Error, Result};
 pub(super) const PERSISTENT: &str = "persistent_weights";
 /// Per-line value that the product writes: the running scale of the noise management.
 const RUNNING: &str = "running_abs_max";
-
-pub(super) fn key(seed: &Bound<'_, PyAny>, call: i64) -> PyResult<Key> {
-    Ok(Key::new(array::int("seed", seed)? as u64, call as u64))
-}
-
-/// Runs `change` with the key of a new call of a tile, see [`array::numbered`].
-pub(super) fn numbered<R>(
-    seed: &Bound<'_, PyAny>,
-    calls: &Bound<'_, PyAny>,
-    change: impl FnOnce(Key) -> PyResult<R>,
-) -> PyResult<R> {
-    array::numbered(calls, |call| change(key(seed, call)?))
-}
-
-/// Advances the call counter and returns the number of this call.
-#[pyfunction]
-pub(super) fn next_call(calls: &Bound<'_, PyAny>) -> PyResult<i64> {
-    array::advance(calls)
-}
 
 /// Per-line tensors of one direction.
 #[derive(Default)]
@@ -199,8 +181,9 @@ pub(super) fn mvm(
     let lines = LineTensors::new(lines, &mut borrowed)?;
     let mask = mask.map(|mask| borrowed.bytes_mut("mask", mask)).transpose()?.map(Mask::Given);
     let outputs = OutputTensors::default();
+    let key = key(borrowed.int("seed", seed)?, call);
     let mut tensors = Tensors { x, weight, y, lines, mask, outputs };
-    let numbers = Numbers { direction: direction(backward), key: key(seed, call)?, is_test, bias };
+    let numbers = Numbers { direction: direction(backward), key, is_test, bias };
     tensors.run(py, spec.get(), numbers)
 }
 
@@ -229,6 +212,7 @@ pub(super) fn forward<'py>(
     let (rows, weight) = (borrowed.floats("x", x)?, borrowed.floats("weight", weight)?);
     let lines = LineTensors::new(lines, &mut borrowed)?;
     let outputs = OutputTensors::new(factors, offset, &mut borrowed)?;
+    let stream = Stream::new(seed, calls, &mut borrowed)?;
     let mvm = tile.mvm(Direction::Forward);
     let given = (mvm.n_in() - usize::from(bias.is_some())).max(1);
     let shape = (rows.len() / given, mvm.n_out());
@@ -236,8 +220,8 @@ pub(super) fn forward<'py>(
     let y = Borrowed::fresh(&output)?;
     let mask = want_mask.then(|| Mask::Own(vec![0; shape.0 * shape.1]));
     let mut tensors = Tensors { x: rows, weight, y, lines, mask, outputs };
-    let (mask, call) = array::numbered(calls, |call| {
-        let (direction, key) = (Direction::Forward, key(seed, call)?);
+    let (mask, call) = stream.numbered(|key, call| {
+        let direction = Direction::Forward;
         tensors.run(py, tile, Numbers { direction, key, is_test, bias })?;
         let mask = tensors.mask.map(|mask| mask.noted(x, shape)).transpose()?.flatten();
         Ok((mask, call))
@@ -326,21 +310,21 @@ pub(super) fn update(
 ) -> PyResult<()> {
     let tile = spec.get();
     let mut borrowed = Borrowed::default();
+    let stream = Stream::new(seed, calls, &mut borrowed)?;
     let (x, d) = (borrowed.floats("x", x)?, borrowed.floats("d", d)?);
     let (spec, names) = match &tile.crosspoints {
         Crosspoints::Devices(spec, names) => (spec, names),
         Crosspoints::Cells(cells) => {
             let tensors = CellTensors::new(cells, weight, hidden, &mut borrowed)?;
             let batch = CellBatch { x, bias, d, learning_rate };
-            return numbered(seed, calls, |key| {
-                cells::update(&tile.lock, cells, tensors, py, &batch, key)
-            });
+            return stream
+                .numbered(|key, _| cells::update(&tile.lock, cells, tensors, py, &batch, key));
         }
     };
     let mut weight = borrowed.floats_mut("weight", weight)?;
     let mut counts = counts.map(|counts| borrowed.ints_mut("counts", counts)).transpose()?;
     let mut hidden = HiddenTensors::new(spec, names, hidden, &mut borrowed)?;
-    numbered(seed, calls, |key| {
+    stream.numbered(|key, _| {
         enter(py, || {
             let (planes, persistent) = hidden.borrow()?;
             let lock = tile.lock.here();
@@ -375,8 +359,10 @@ pub(super) fn uniform_weights(
     seed: &Bound<'_, PyAny>,
     calls: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    let mut weight = Borrowed::default().floats_mut("weight", weight)?;
-    numbered(seed, calls, |key| enter(py, || tile::fill_uniform(weight.slice(), low, high, key)))
+    let mut borrowed = Borrowed::default();
+    let stream = Stream::new(seed, calls, &mut borrowed)?;
+    let mut weight = borrowed.floats_mut("weight", weight)?;
+    stream.numbered(|key, _| enter(py, || tile::fill_uniform(weight.slice(), low, high, key)))
 }
 
 /// Sets the number of threads of all kernels.

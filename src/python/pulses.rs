@@ -5,8 +5,8 @@ use pyo3::prelude::*;
 
 use super::array::Borrowed;
 use super::gil::enter;
-use super::ops::key;
 use super::spec::PyTileSpec;
+use super::stream::key;
 use mho_core::pulse::counts::{self, Sample};
 use mho_core::rng::{Key, Stream};
 use mho_core::{Error, Result};
@@ -31,7 +31,7 @@ pub(super) fn pulse_counts(
     let mut borrowed = Borrowed::default();
     let (x, d) = (borrowed.floats("x", x)?, borrowed.floats("d", d)?);
     let mut counts = borrowed.ints_mut("counts", counts)?;
-    let key = key(seed, call)?;
+    let key = key(borrowed.int("seed", seed)?, call);
     enter(py, || {
         let device = tile.single("pulse_counts")?;
         let (x, d) = (x.slice(), d.slice());
@@ -54,8 +54,9 @@ pub(super) fn pulse_noise(
     call: i64,
     index: u32,
 ) -> PyResult<()> {
-    let mut out = Borrowed::default().floats_mut("out", out)?;
-    let key = key(seed, call)?;
+    let mut borrowed = Borrowed::default();
+    let mut out = borrowed.floats_mut("out", out)?;
+    let key = key(borrowed.int("seed", seed)?, call);
     enter(py, || fill(out.slice(), columns, key, index))
 }
 

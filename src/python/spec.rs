@@ -4,16 +4,15 @@ use super::error::PyResult;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyDict};
 
-use serde::Deserialize;
-
 use super::array::Borrowed;
 use super::cells::{CellTensors, Cells};
 use super::lock::TileLock;
-use mho_core::config::{PulseType, TileConfig};
-use mho_core::devices::{Device, DeviceConfig, Ideal, Plane};
+use mho_core::config::TileConfig;
+use mho_core::devices::{Device, DeviceConfig, Plane};
 use mho_core::mvm::{Direction, Mvm};
+use mho_core::state::AnyConfig;
 use mho_core::tile::TileSpec;
-use mho_core::unit_cells::{CellConfig, CellTileConfig, CellTileSpec};
+use mho_core::unit_cells::CellTileSpec;
 use mho_core::{Error, Result};
 
 /// `mho._core.TileSpec`.
@@ -40,17 +39,6 @@ pub(super) enum Steps {
     Each(Vec<f64>),
 }
 
-/// As much of a configuration as tells what stands at the crosspoints.
-#[derive(Deserialize)]
-struct Kind {
-    device: KindOfDevice,
-}
-
-#[derive(Deserialize)]
-struct KindOfDevice {
-    r#type: String,
-}
-
 impl Crosspoints {
     fn new(
         text: &str,
@@ -58,34 +46,25 @@ impl Crosspoints {
         analog_bias: bool,
         steps: Option<Steps>,
     ) -> Result<Self> {
-        let devices = |config: TileConfig| -> Result<Self> {
-            let spec = TileSpec::new(config, d_size, x_size, analog_bias)?;
-            let names = spec.device().hidden_names();
-            Ok(Self::Devices(Box::new(spec), names))
-        };
-        let is_cell = serde_json::from_str(text)
-            .is_ok_and(|kind: Kind| CellConfig::NAMES.contains(&&*kind.device.r#type));
-        if !is_cell {
-            let mut config = TileConfig::from_json(text)?;
-            if let (Some(Steps::Single(dw_min)), Some(pulsed)) = (steps, config.device.pulsed_mut())
-            {
-                pulsed.replace_step(dw_min, "device")?;
+        match AnyConfig::from_json(text)? {
+            AnyConfig::Devices(config) => {
+                let dw_min = match steps {
+                    Some(Steps::Single(dw_min)) => Some(dw_min),
+                    _ => None,
+                };
+                let spec = TileSpec::with_step(config, d_size, x_size, analog_bias, dw_min)?;
+                let names = spec.device().hidden_names();
+                Ok(Self::Devices(Box::new(spec), names))
             }
-            return devices(config);
+            AnyConfig::Cells(config) => {
+                let steps = match steps {
+                    Some(Steps::Each(steps)) => steps,
+                    _ => Vec::new(),
+                };
+                let spec = CellTileSpec::with_steps(config, d_size, x_size, analog_bias, &steps)?;
+                Ok(Self::Cells(Box::new(Cells::new(spec))))
+            }
         }
-        let config = CellTileConfig::from_json(text)?;
-        if config.update.pulse_type == PulseType::None {
-            // Exact updates know no devices: one ideal weight is in the place of the whole cell.
-            let device = DeviceConfig::Ideal(Ideal::default());
-            let CellTileConfig { forward, backward, update, .. } = config;
-            return devices(TileConfig { device, forward, backward, update });
-        }
-        let steps = match steps {
-            Some(Steps::Each(steps)) => steps,
-            _ => Vec::new(),
-        };
-        let spec = CellTileSpec::with_steps(config, d_size, x_size, analog_bias, &steps)?;
-        Ok(Self::Cells(Box::new(Cells::new(spec))))
     }
 }
 

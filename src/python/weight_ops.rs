@@ -7,8 +7,9 @@ use pyo3::types::PyDict;
 use super::array::{Borrowed, DoublesMut, FloatsMut};
 use super::cells::{self, CellTensors};
 use super::gil::enter;
-use super::ops::{HiddenTensors, PERSISTENT, numbered};
+use super::ops::{HiddenTensors, PERSISTENT};
 use super::spec::{Crosspoints, PyTileSpec, Steps};
+use super::stream::Stream;
 use mho_core::devices::{Cells, Device, DriftState, WeightClip};
 use mho_core::memory;
 use mho_core::rng::Key;
@@ -71,17 +72,19 @@ fn on_weights(
     [seed, calls]: [&Bound<'_, PyAny>; 2],
     operation: Operation,
 ) -> PyResult<()> {
-    numbered(seed, calls, |key| operate(spec, weight, hidden, operation, key))
+    let mut borrowed = Borrowed::default();
+    let stream = Stream::new(seed, calls, &mut borrowed)?;
+    stream.numbered(|key, _| operate(borrowed, spec, weight, hidden, operation, key))
 }
 
 fn operate(
+    mut borrowed: Borrowed,
     spec: &Bound<'_, PyTileSpec>,
     weight: &Bound<'_, PyAny>,
     hidden: &Bound<'_, PyDict>,
     operation: Operation,
     key: Key,
 ) -> PyResult<()> {
-    let mut borrowed = Borrowed::default();
     let cells = match &spec.get().crosspoints {
         Crosspoints::Devices(..) => {
             return on_devices(borrowed, spec, weight, hidden, key, |device, cells, key| {
@@ -141,7 +144,8 @@ pub(super) fn enter_bounds(
     hidden: &Bound<'_, PyDict>,
 ) -> PyResult<()> {
     // No draw is made.
-    operate(spec, weight, hidden, Operation::EnterBounds, Key::new(0, 0))
+    let (borrowed, key) = (Borrowed::default(), Key::new(0, 0));
+    operate(borrowed, spec, weight, hidden, Operation::EnterBounds, key)
 }
 
 /// Checks hidden parameters that are not written yet.
@@ -189,11 +193,12 @@ pub(super) fn drift(
 ) -> PyResult<()> {
     let none = || Error::unsupported("drift", "the device has none; set device.drift.nu");
     let mut borrowed = Borrowed::default();
+    let stream = Stream::new(seed, calls, &mut borrowed)?;
     let cells = match &spec.get().crosspoints {
         Crosspoints::Devices(own, _) => {
             let parameters = own.config().device.drift().ok_or_else(none)?;
             let mut memory = DriftTensors::new(state, "", &mut borrowed)?;
-            return numbered(seed, calls, |key| {
+            return stream.numbered(|key, _| {
                 on_devices(borrowed, spec, weight, hidden, key, |device, cells, key| {
                     device.drift(cells, &parameters, memory.borrow()?, delta_t, key)
                 })
@@ -206,7 +211,7 @@ pub(super) fn drift(
         memories.push(DriftTensors::new(state, &ending, &mut borrowed)?);
     }
     let tensors = CellTensors::new(cells, weight, hidden, &mut borrowed)?;
-    numbered(seed, calls, |key| {
+    stream.numbered(|key, _| {
         cells::on_state(&spec.get().lock, cells, tensors, spec.py(), |cell, state| {
             let memories = memories.iter_mut().map(DriftTensors::borrow).collect::<Result<_>>()?;
             cell.drift(state, memories, delta_t, key)

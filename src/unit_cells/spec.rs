@@ -156,6 +156,12 @@ impl CellSpec {
         &self.update
     }
 
+    /// `dw_min` of each device in place of those of the configuration; empty without.
+    #[must_use]
+    pub fn steps(&self) -> &[f64] {
+        &self.steps
+    }
+
     /// Number of rows (outputs).
     #[must_use]
     pub fn d_size(&self) -> usize {

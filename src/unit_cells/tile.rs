@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::memory;
 use crate::mvm::{Direction, Mvm, Request};
 use crate::rng::Key;
-use crate::tile::{OwnedLines, Pass};
+use crate::tile::{OwnedDrift, OwnedLines, Pass, next_call};
 
 /// Everything the kernels of one tile of cells need to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -145,14 +145,18 @@ impl CellTileSpec {
 /// ```
 #[derive(Debug, Clone)]
 pub struct CellTile {
-    spec: CellTileSpec,
-    weights: Vec<f32>,
-    slots: Vec<Slot>,
-    entries: Vec<Option<OwnedEntry>>,
-    forward_lines: OwnedLines,
-    backward_lines: OwnedLines,
-    seed: u64,
-    calls: u64,
+    pub(crate) spec: CellTileSpec,
+    pub(crate) weights: Vec<f32>,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) entries: Vec<Option<OwnedEntry>>,
+    pub(crate) forward_lines: OwnedLines,
+    pub(crate) backward_lines: OwnedLines,
+    /// Of each device that drifts.
+    pub(crate) drift: Option<Vec<OwnedDrift>>,
+    pub(crate) seed: u64,
+    pub(crate) calls: u64,
+    /// What the column of an analog bias sees.
+    pub(crate) bias_input: f32,
 }
 
 impl CellTile {
@@ -162,17 +166,146 @@ impl CellTile {
     /// # Errors
     /// As [`CellSpec::new`] and [`CellSpec::construct`].
     pub fn new(outputs: usize, inputs: usize, config: &CellTileConfig, seed: u64) -> Result<Self> {
-        let spec = CellTileSpec::new(config.clone(), outputs, inputs, false)?;
+        Self::construct(CellTileSpec::new(config.clone(), outputs, inputs, false)?, seed)
+    }
+
+    /// As [`CellTile::new`], with one more column of weights, the bias: inputs and outputs of products and
+    /// updates have as many elements as without it, and the column sees 1, or what
+    /// [`CellTile::set_bias_input`] has said.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_analog_bias(
+        outputs: usize,
+        inputs: usize,
+        config: &CellTileConfig,
+        seed: u64,
+    ) -> Result<Self> {
+        let columns = inputs.saturating_add(1);
+        Self::construct(CellTileSpec::new(config.clone(), outputs, columns, true)?, seed)
+    }
+
+    fn construct(spec: CellTileSpec, seed: u64) -> Result<Self> {
         let forward_lines = OwnedLines { values: spec.forward.construct_lines(seed)? };
         let backward_lines = OwnedLines { values: spec.backward.construct_lines(seed)? };
         forward_lines.check("forward")?;
         backward_lines.check("backward")?;
-        let (weights, entries) = (memory::filled(0.0, outputs * inputs)?, spec.cells.allocate()?);
+        let cells = spec.cells.d_size() * spec.cells.x_size();
+        let (weights, entries) = (memory::filled(0.0, cells)?, spec.cells.allocate()?);
         let slots = spec.cells.slots();
-        let mut tile =
-            Self { spec, weights, slots, entries, forward_lines, backward_lines, seed, calls: 0 };
+        let mut tile = Self {
+            spec,
+            weights,
+            slots,
+            entries,
+            forward_lines,
+            backward_lines,
+            drift: None,
+            seed,
+            calls: 0,
+            bias_input: 1.0,
+        };
         tile.with_state(|spec, state| spec.construct(state, seed))?;
         Ok(tile)
+    }
+
+    /// The parsed configuration of the tile.
+    #[must_use]
+    pub fn tile_spec(&self) -> &CellTileSpec {
+        &self.spec
+    }
+
+    /// The seed that all random numbers follow from.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Number of calls so far: the position in the random numbers.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// What the column of an analog bias sees.
+    #[must_use]
+    pub fn bias_input(&self) -> f32 {
+        self.bias_input
+    }
+
+    /// Changes what the column of an analog bias sees, see
+    /// [`Tile::set_bias_input`](crate::Tile::set_bias_input).
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a value that is not finite.
+    pub fn set_bias_input(&mut self, bias_input: f32) -> Result<()> {
+        Error::check_finite("bias_input", &[bias_input])?;
+        self.bias_input = bias_input;
+        Ok(())
+    }
+
+    /// Values that were drawn once for the lines of a product, and the running value of its noise
+    /// management, with their names.
+    pub fn lines(&self, direction: Direction) -> impl Iterator<Item = (&'static str, &[f32])> {
+        let lines = match direction {
+            Direction::Forward => &self.forward_lines,
+            Direction::Backward => &self.backward_lines,
+        };
+        lines.iter()
+    }
+
+    /// Writes one of [`CellTile::lines`].
+    ///
+    /// # Errors
+    /// As [`Tile::set_lines`](crate::Tile::set_lines).
+    pub fn set_lines(&mut self, direction: Direction, name: &str, values: &[f32]) -> Result<()> {
+        match direction {
+            Direction::Forward => self.forward_lines.set(name, values),
+            Direction::Backward => self.backward_lines.set(name, values),
+        }
+    }
+
+    /// Time of the last drift in units of `t_0`, of each device that drifts; none before the first one.
+    pub fn drift_clocks(&self) -> impl Iterator<Item = f64> {
+        self.drift.iter().flatten().map(|drift| drift.clock)
+    }
+
+    /// Drift of all devices for `delta_t`, see [`CellSpec::drift`]; nothing happens where none drifts. The
+    /// clocks start at the first call.
+    ///
+    /// # Errors
+    /// As there; the tile is then as before.
+    pub fn drift(&mut self, delta_t: f64) -> Result<()> {
+        let drifting = self.spec.cells.drifting();
+        if drifting.is_empty() {
+            return Ok(());
+        }
+        let (mut memories, is_old) = match self.drift.take() {
+            Some(memories) => (memories, true),
+            None => {
+                let fresh = drifting.iter().map(|(_, ending)| OwnedDrift::new(self.acting(ending)));
+                (fresh.collect::<Result<_>>()?, false)
+            }
+        };
+        let result = self.numbered(|tile, key| {
+            tile.with_state(|spec, state| {
+                let memories = memories.iter_mut().map(OwnedDrift::borrow).collect();
+                spec.drift(state, memories, delta_t, key)
+            })
+        });
+        // A drift that fails has changed nothing, and has not started the clocks.
+        self.drift = (is_old || result.is_ok()).then_some(memories);
+        result
+    }
+
+    /// Weights that the device with this ending of its names acts with: those under its write noise, its
+    /// own, or the visible ones.
+    fn acting(&self, ending: &str) -> &[f32] {
+        let stored = |name: &str| match self.entry(&format!("{name}{ending}")) {
+            Some(OwnedEntry::Floats(values)) => Some(values.as_slice()),
+            _ => None,
+        };
+        stored("persistent_weights").or_else(|| stored("hidden_weights")).unwrap_or(&self.weights)
     }
 
     /// The parsed configuration of the cells.
@@ -280,7 +413,8 @@ impl CellTile {
     /// # Errors
     /// As there; the tile is then as before.
     pub fn update(&mut self, x: &[f32], d: &[f32], learning_rate: f64) -> Result<()> {
-        let batch = Batch { x, bias: None, d, learning_rate };
+        let bias = self.spec.cells.analog_bias().then_some(self.bias_input);
+        let batch = Batch { x, bias, d, learning_rate };
         self.numbered(|tile, key| tile.with_state(|spec, state| update(spec, state, &batch, key)))
     }
 
@@ -313,10 +447,13 @@ impl CellTile {
                 Direction::Backward => &mut tile.backward_lines,
             };
             let mut running = owned.running();
+            let (has_bias, forward) =
+                (tile.spec.cells.analog_bias(), direction == Direction::Forward);
             tile.spec.mvm(direction).run(Request {
                 x,
-                bias: None,
-                drop_last: false,
+                bias: (has_bias && forward).then_some(tile.bias_input),
+                // The bias column of a transposed product is computed and dropped.
+                drop_last: has_bias && !forward,
                 weights: &tile.weights,
                 y,
                 key,
@@ -330,7 +467,7 @@ impl CellTile {
         })
     }
 
-    fn with_state<R>(
+    pub(crate) fn with_state<R>(
         &mut self,
         f: impl FnOnce(&CellSpec, CellState<'_>) -> Result<R>,
     ) -> Result<R> {
@@ -342,10 +479,7 @@ impl CellTile {
 
     /// Runs a call with the key of the next one; a call that fails has not been one.
     fn numbered<R>(&mut self, call: impl FnOnce(&mut Self, Key) -> Result<R>) -> Result<R> {
-        let Some(calls) = self.calls.checked_add(1) else {
-            let why = "the number of calls is at its end".to_owned();
-            return Err(Error::State { why });
-        };
+        let calls = next_call(self.calls)?;
         let key = Key::new(self.seed, calls);
         let result = call(self, key)?;
         self.calls = calls;

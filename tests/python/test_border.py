@@ -6,7 +6,12 @@ from torch import Tensor
 
 from mho import _core
 from mho.exceptions import InputError
-from mho.simulator.configs import ConstantStepDevice, SingleRPUConfig
+from mho.simulator.configs import (
+    ConstantStepDevice,
+    SingleRPUConfig,
+    UnitCellRPUConfig,
+    VectorUnitCell,
+)
 
 OUT, IN, SAMPLES = 3, 4, 2
 
@@ -94,6 +99,52 @@ def test_written_memory_is_borrowed_once() -> None:
     m.y = m.x.flatten()[: SAMPLES * OUT].reshape(SAMPLES, OUT)
     with pytest.raises(InputError, match="y"):
         m.mvm()
+
+
+def test_seed_and_counter_are_borrowed_as_well() -> None:
+    """What is written shares no memory with the position in the random numbers either."""
+    m = Memory()
+    m.calls = m.counts.flatten()[:1]
+    with pytest.raises(InputError, match=r"counts.*shares memory with calls"):
+        m.update()
+    m = Memory()
+    m.seed = m.counts.flatten()[-1:]
+    with pytest.raises(InputError, match=r"counts.*shares memory with seed"):
+        m.update()
+    m = Memory()
+    position = torch.tensor([5, 0])
+    m.seed, m.calls = position[:1], position[1:]
+    m.update()
+    assert position.tolist() == [5, 1]
+    m.seed = m.calls
+    with pytest.raises(InputError, match=r"calls.*shares memory with seed"):
+        m.update()
+    assert position.tolist() == [5, 1]
+    m.seed = m.y.flatten()[:2].view(torch.int64)
+    with pytest.raises(InputError, match=r"seed.*shares memory with y"):
+        m.mvm()
+
+
+def test_counters_of_cells_are_not_that_of_the_calls() -> None:
+    device = VectorUnitCell(unit_cell_devices=[ConstantStepDevice(), ConstantStepDevice()])
+    spec = _core.TileSpec(UnitCellRPUConfig(device=device).core_json(), OUT, IN)
+    weight, seed, calls = torch.zeros(OUT, IN), torch.tensor([5]), torch.tensor([0])
+    state = {name: torch.zeros(OUT, IN) for name in spec.hidden_names}
+    state = {k: v for k, v in state.items() if spec.hidden_constant(k) is None}
+    state |= {k: torch.zeros(n, dtype=getattr(torch, dtype)) for k, dtype, n in spec.cell_entries}
+    spec.construct_into(5, weight, state)
+    x, d = torch.ones(SAMPLES, IN), torch.ones(SAMPLES, OUT)
+    _core.update(spec, weight, state, x, d, 0.1, seed, calls)
+    before = weight.clone()
+    state["current_update_idx"] = calls
+    for call in (
+        lambda: _core.update(spec, weight, state, x, d, 0.1, seed, calls),
+        lambda: _core.diffuse(spec, weight, state, seed, calls),
+        lambda: _core.clip_to_bounds(spec, weight, state, seed, calls),
+    ):
+        with pytest.raises(InputError, match=r"current_update_idx.*shares memory with calls"):
+            call()
+    assert torch.equal(weight, before) and calls.tolist() == [1]
 
 
 def test_what_is_only_read_may_be_shared() -> None:

@@ -24,16 +24,14 @@ class SimulatorTile:
     Tensors have any number of batch axes; features are last, or first where the layout argument
     says so. Nothing tracks gradients unless the raw tile is differentiable.
 
-    What differs between kinds of raw tiles is asked of them, never of their class. What a raw tile
-    does not have raises `TileError`.
+    What differs between kinds is asked of them, not of their class; what one lacks, `TileError`.
     """
 
     differentiable: bool = False
     """Whether the product is ordinary torch code, whose gradients are those of autograd."""
 
     moves: bool = False
-    """Whether it is a torch module, which moves and casts with its tile, and whose calls follow
-    edits of the configuration."""
+    """Whether it is a torch module: it moves and casts with its tile, and follows all edits."""
 
     planned_names: frozenset[str] = frozenset()
     """Entries of a state that `plan` reports, although torch would load them."""
@@ -49,6 +47,9 @@ class SimulatorTile:
 
     dw_min: Steps | None = None
     """Mean step of the devices, of each one of a cell; None if it is that of the configuration."""
+
+    core_text: str | None = None
+    """JSON text of the configuration of a tile of the core that does the same; None without any."""
 
     def connect(self, owner: nn.Module) -> None:
         """Find the state again after the module that owns it was copied.

@@ -13,9 +13,14 @@ from mho.simulator.parameters.base import RPUConfigBase
 from mho.simulator.state.entries import describe_value
 from mho.simulator.state.names import AnalogTileStateNames as Names
 
-FORMAT = 1
+FORMAT = 2
+"""2 adds what other programs than Python need; states of format 1 are read as before."""
+
 _TEXTS = (Names.MHO_VERSION, "tile_class", Names.RPU_CONFIG)
 _HEADER_KEYS = {"format", "learning_rate", *_TEXTS}
+_ADDED_KEYS = {1: set[str](), FORMAT: {"core", "analog_bias"}}
+"""Further keys that each format has."""
+
 Steps = float | list[float]
 """Mean step of a device, or of each device of a cell."""
 
@@ -23,7 +28,12 @@ _OPTIONAL_KEYS = {"dw_min"}
 
 
 def encode_header(
-    tile_class: str, config: RPUConfigBase, learning_rate: float | None, dw_min: Steps | None
+    tile_class: str,
+    config: RPUConfigBase,
+    learning_rate: float | None,
+    dw_min: Steps | None,
+    core: str | None,
+    analog_bias: bool,
 ) -> Tensor:
     """Return class, configuration and learning rate of a tile as UTF-8 JSON text in a uint8 tensor.
 
@@ -33,6 +43,9 @@ def encode_header(
         learning_rate: Its raw learning rate, None if it has none.
         dw_min: Mean step of its devices, of each one of a cell, if that is not the one of the
             configuration.
+        core: What the core needs to know of the configuration, as JSON text, for readers that know
+            no classes of Python; None if the core cannot do what the tile does.
+        analog_bias: Whether the last column of the weights is a bias, for the same readers.
 
     Raises:
         ConfigError: The configuration contains a class that is not registered.
@@ -43,6 +56,8 @@ def encode_header(
         "tile_class": tile_class,
         "learning_rate": learning_rate,
         Names.RPU_CONFIG: config.to_json(),
+        "core": core,
+        "analog_bias": analog_bias,
     }
     if dw_min is not None:
         header["dw_min"] = dw_min
@@ -51,6 +66,9 @@ def encode_header(
 
 def decode_header(value: object) -> dict[str, Any]:
     """Return the content of the entry written by `encode_header`.
+
+    A state that was made without Python has neither class nor configuration of Python, only that of
+    the core: both are None then.
 
     Args:
         value: Entry of a state dictionary.
@@ -70,22 +88,36 @@ def decode_header(value: object) -> dict[str, Any]:
         raise StateError(
             f"{Names.CONFIG}: expected keys {sorted(_HEADER_KEYS)}; this is not the state of a tile"
         )
-    if header["format"] != FORMAT:
+    added = _ADDED_KEYS.get(header["format"]) if type(header["format"]) is int else None
+    if added is None:
         raise StateError(
             f"{Names.CONFIG}: format {header['format']!r} is not supported by mho {__version__};"
             f" it was written by mho {header[Names.MHO_VERSION]}"
         )
     # A key that is not known may mean anything, so nothing is guessed.
-    if unknown := set(header) - _HEADER_KEYS - _OPTIONAL_KEYS:
+    if unknown := set(header) - _HEADER_KEYS - _OPTIONAL_KEYS - added:
         raise StateError(f"{Names.CONFIG}: unknown keys {sorted(unknown)}")
-    for name in _TEXTS:
-        if not isinstance(header[name], str):
-            raise StateError(f"{Names.CONFIG}: {name} must be text, got {header[name]!r}")
+    if missing := added - set(header):
+        raise StateError(f"{Names.CONFIG}: missing keys {sorted(missing)}")
+    _check_types(header)
     _check_number("learning_rate", header.get("learning_rate"))
     steps = header.get("dw_min")
     for step in steps if isinstance(steps, list) else [steps]:
         _check_number("dw_min", step)
     return header
+
+
+def _check_types(header: dict[str, Any]) -> None:
+    """Check what is no number, and give what format 1 lacks a value."""
+    core = header.setdefault("core", None)
+    if core is not None and not isinstance(core, str):
+        raise StateError(f"{Names.CONFIG}: core must be text, got {core!r}")
+    if type(header.setdefault("analog_bias", False)) is not bool:
+        raise StateError(f"{Names.CONFIG}: analog_bias must be a truth value")
+    without_python = header["tile_class"] is header[Names.RPU_CONFIG] is None and core is not None
+    for name in _TEXTS:
+        if not isinstance(header[name], str) and not (without_python and header[name] is None):
+            raise StateError(f"{Names.CONFIG}: {name} must be text, got {header[name]!r}")
 
 
 def _check_number(name: str, value: Any) -> None:

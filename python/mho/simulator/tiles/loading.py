@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
+from mho import _core
 from mho.exceptions import ArgumentError, ConfigError, StateError, TileError, TileModuleError
 from mho.simulator.parameters.arguments import check_mapping
 from mho.simulator.parameters.base import RPUConfigBase
@@ -115,7 +116,7 @@ def _plan(
         _plan_parts(tile, entries, tile.rpu_config, plan, only_present=True)
         return plan
     header = decode_header(entries.pop(Names.CONFIG))
-    saved = _saved_config(header)
+    saved = _saved_config(tile, header)
     config = _chosen_config(tile, saved, header["tile_class"], new_config)
     replacing = new_config is not None
     raw = tile.tile.plan(
@@ -184,17 +185,37 @@ def replace_config(tile: LoadableTile, rpu_config: RPUConfigBase) -> None:
     commit(plan_load(tile, tile.state_dict(), "", config))
 
 
-def _saved_config(header: Mapping[str, Any]) -> RPUConfigBase:
+def _saved_config(tile: LoadableTile, header: Mapping[str, Any]) -> RPUConfigBase:
+    if header[Names.RPU_CONFIG] is None:
+        return _own_config(tile, header["core"])
     try:
         return RPUConfigBase.from_json(header[Names.RPU_CONFIG])
     except ConfigError as error:
         raise ConfigError(f"{Names.CONFIG}: {error}") from error
 
 
+def _own_config(tile: LoadableTile, core: str) -> RPUConfigBase:
+    """Return a copy of the configuration of a tile, which a state made without Python must fit."""
+    own = tile.tile.core_text
+    sizes = tile.out_size, tile.in_size + int(tile.use_bias and not tile.digital_bias)
+    # As the core writes it, whoever wrote the text: with all fields, in one order.
+    if own is None or _core.TileSpec(own, *sizes).config != _core.TileSpec(core, *sizes).config:
+        raise StateError(
+            f"{Names.CONFIG}: was made without Python, and {type(tile.rpu_config).__name__} is not"
+            " of the same tile of the core; build the tile with the same device, products and"
+            " update"
+        )
+    config: RPUConfigBase = copy.deepcopy(tile.rpu_config)
+    return config
+
+
 def _chosen_config(
-    tile: LoadableTile, saved: RPUConfigBase, saved_class: str, new_config: RPUConfigBase | None
+    tile: LoadableTile,
+    saved: RPUConfigBase,
+    saved_class: str | None,
+    new_config: RPUConfigBase | None,
 ) -> RPUConfigBase:
-    if not tile.rpu_config.compatible_with(saved_class):
+    if saved_class is not None and not tile.rpu_config.compatible_with(saved_class):
         raise StateError(
             f"{Names.CONFIG}: {type(tile).__name__} cannot load the state of {saved_class}; load it"
             f" into a model with {type(saved).__name__}, from which convert_to_digital and"

@@ -492,8 +492,9 @@ class TileModule(nn.Module):
     @property
     def analog_tile_config(self) -> Tensor:
         """Class, configuration and learning rate as states hold them, uint8 (see `header.py`)."""
-        rate, dw_min = self.tile.get_learning_rate(), self.tile.dw_min
-        return encode_header(type(self).__name__, self.rpu_config, rate, dw_min)
+        raw, name = self.tile, type(self).__name__
+        rate, core = raw.get_learning_rate(), raw.core_text
+        return encode_header(name, self.rpu_config, rate, raw.dw_min, core, self.analog_bias)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)

@@ -181,6 +181,12 @@ class CoreTile(SimulatorTile):
         return self.parsed.text
 
     @property
+    def core_text(self) -> str | None:  # type: ignore[override]
+        """The same, None if the device takes its steps in Python; see the base class."""
+        in_python = self.python is not None and self.python.device is not None
+        return None if in_python else self.parsed.text
+
+    @property
     def out_size(self) -> int:
         """Number of outputs."""
         return self.parsed.out_size

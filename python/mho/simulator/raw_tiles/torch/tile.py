@@ -167,6 +167,17 @@ class TorchSimulatorTile(SimulatorTile, nn.Module):
         self._config = rpu_config
         self._follow_out_noise(rpu_config.forward)
 
+    @property
+    def core_text(self) -> str | None:  # type: ignore[override]
+        """Configuration of a tile of the core with the same product; see the base class."""
+        if type(self) is not TorchSimulatorTile:
+            return None
+        try:
+            text: str = self._config.core_json()
+        except ConfigError:  # double precision, for one
+            return None
+        return text
+
     def check(self, config: Any) -> None:
         """Refuse what torch tiles cannot simulate; see the base class."""
         self.check_rpu_config_support(config)
