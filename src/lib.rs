@@ -31,11 +31,13 @@ pub mod finite;
 pub mod gpu;
 #[doc(hidden)]
 pub mod hooks;
+pub mod inference;
 #[doc(hidden)]
 pub mod memory;
 pub mod modifier;
 pub mod mvm;
 pub mod par;
+pub mod presets;
 pub mod pulse;
 pub mod rng;
 pub(crate) mod scratch;

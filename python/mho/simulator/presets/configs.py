@@ -2,6 +2,8 @@
 
 All read with `PresetIOParameters` and update with `PresetUpdateParameters`. What the devices are
 fitted to stands in `presets.devices`, the papers of the algorithms in `presets.cells`.
+
+Written by tools/make_presets.py from src/presets/table.json.
 """
 
 from functools import partial
