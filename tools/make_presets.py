@@ -434,10 +434,16 @@ FILES = {
 }
 
 
+def table() -> Entry:
+    """Return the table, its numbers as they are spelled there."""
+    content: Entry = json.loads((RUST / "table.json").read_text(), parse_float=Number)
+    return content
+
+
 def main(check: bool) -> int:
     """Write the files, or tell which ones are not what the table says."""
-    table = json.loads((RUST / "table.json").read_text(), parse_float=Number)
-    texts = {path: write(table) for path, write in FILES.items()}
+    content = table()
+    texts = {path: write(content) for path, write in FILES.items()}
     stale = [path for path, text in texts.items() if not path.exists() or path.read_text() != text]
     for path in stale:
         print(f"{path.relative_to(ROOT)}: not what src/presets/table.json says" if check else path)
