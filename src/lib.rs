@@ -21,7 +21,8 @@
 //!
 //! [`devices`] has the devices, [`config`] all settings, which also come as JSON, [`mvm`] and [`pulse`]
 //! what a tile does on slices of its owner's memory, [`modifier`] what training for inference makes of
-//! weights, and [`par`] the threads.
+//! weights, [`inference`] weights that are programmed and drift, [`presets`] published devices and systems,
+//! and [`par`] the threads.
 
 pub mod config;
 pub mod devices;

@@ -273,3 +273,38 @@ fn check_matrix(weights: &[f32], columns: usize) -> Result<()> {
     check_sizes(rows, columns)?;
     Error::check_len("weights", weights.len(), rows * columns)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::inference::noise::NoiseModelConfig;
+    use crate::par;
+    use crate::rng::record;
+
+    /// Programming errors, drift parameters and reads of all devices and cells have draws of their own.
+    #[test]
+    fn no_draw_serves_two_purposes() {
+        // What other threads draw is not recorded.
+        par::set_num_threads(1).unwrap();
+        for name in ["PCMLikeNoiseModel", "HermesNoiseModel", "ReRamCMONoiseModel"] {
+            let text = format!(r#"{{"type": "{name}", "params": {{}}}}"#);
+            let model = NoiseModelConfig::from_json(&text).unwrap();
+            let weights: Vec<f32> = (0..3 * 70).map(|at| (at as f32).sin()).collect();
+            let mut all = record::during(|| {
+                let programmed =
+                    ProgrammedWeights::program(&model, &weights, 70, Key::new(1, 1)).unwrap();
+                programmed.drifted(&model, 1e4, Key::new(1, 1)).unwrap();
+                programmed.drifted(&model, 1e4, Key::new(1, 2)).unwrap();
+            });
+            let count = all.len();
+            all.sort_unstable();
+            all.dedup();
+            assert!(
+                count > 0 && all.len() == count,
+                "{name}: {count} draws, {} of their own",
+                all.len()
+            );
+        }
+    }
+}

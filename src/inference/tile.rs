@@ -223,15 +223,16 @@ impl InferenceTile {
         self.events += 1;
         if let Some(compensation) = &self.config.drift_compensation {
             let compensation = compensation.compensation();
-            if state.drift_baseline.is_empty() {
+            let rows = self.tile.spec().d_size();
+            if state.drift_baseline.len() != compensation.readout(&vec![1.0; rows], rows).len() {
+                // It was programmed with another compensation, or none.
                 self.tile.set_weights(state.programmed.weights())?;
                 let targets = state.programmed.reference_combined_weights();
                 state.drift_baseline = baseline(compensation, &mut self.tile, targets)?;
             }
             self.tile.set_weights(&drifted)?;
             let outputs = read_out(&mut self.tile)?;
-            let out_size = self.tile.spec().d_size();
-            state.alpha = compensation.apply(&outputs, out_size, &state.drift_baseline);
+            state.alpha = compensation.apply(&outputs, rows, &state.drift_baseline)?;
         } else {
             self.tile.set_weights(&drifted)?;
         }
@@ -241,13 +242,12 @@ impl InferenceTile {
 
     /// Runs something that changes weights; after an error everything is as before.
     fn or_as_before(&mut self, change: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        let before = (memory::copied(self.tile.weights())?, self.state.clone(), self.events);
-        change(self).inspect_err(|_| {
-            let (weights, state, events) = before;
-            // They were those of the tile, so that there is nothing to refuse.
-            let _ = self.tile.set_weights(&weights);
-            (self.state, self.events) = (state, events);
-        })
+        let before = self.clone();
+        let result = change(self);
+        if result.is_err() {
+            *self = before;
+        }
+        result
     }
 }
 

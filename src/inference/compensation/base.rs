@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::memory;
 
 /// Smallest readout, so that nothing is divided by zero.
@@ -22,10 +22,15 @@ pub trait DriftCompensation: Debug + Send + Sync {
         false
     }
 
-    /// The factor that corrects outputs now, or one factor per output.
-    fn apply(&self, outputs: &[f32], out_size: usize, baseline: &[f32]) -> Vec<f32> {
+    /// The factor that corrects outputs now, or one factor per output, from the readout after
+    /// programming.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a `baseline` of another number of outputs.
+    fn apply(&self, outputs: &[f32], out_size: usize, baseline: &[f32]) -> Result<Vec<f32>> {
         let now = self.readout(outputs, out_size);
-        baseline.iter().zip(&now).map(|(before, now)| before / now).collect()
+        Error::check_len("baseline", baseline.len(), now.len())?;
+        Ok(baseline.iter().zip(&now).map(|(before, now)| before / now).collect())
     }
 }
 

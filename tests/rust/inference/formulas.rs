@@ -149,7 +149,7 @@ fn compensations_are_those_of_the_package() {
         let baseline: Vec<f32> = readout.iter().map(|value| 2.0 * value).collect();
         check(
             "factor",
-            &kind.apply(&outputs, out_size, &baseline),
+            &kind.apply(&outputs, out_size, &baseline).unwrap(),
             &numbers(&fixture["factor"]),
             2.0,
         );
