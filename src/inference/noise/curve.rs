@@ -2,7 +2,7 @@
 
 use super::draws::BLOCK;
 use crate::devices::math::{exp2, log2};
-use crate::simd::{clip, larger, smaller};
+use crate::simd::{clip, larger, select, smaller};
 
 /// Smallest relative conductance that a logarithm is taken of.
 const ZERO: f32 = 1e-7;
@@ -48,15 +48,20 @@ impl Curve {
         match self {
             Self::Constant(value) => out.fill(*value),
             Self::Fit { threshold, slope, offset, low, high, coefficients } => {
+                // Loops over the block inside of those over coefficients are vectorised.
+                let (mut rho, mut polynomial) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
                 for at in 0..BLOCK {
-                    let rho = (g[at] / g_max).abs();
-                    let log = log2(larger(rho, ZERO)) * std::f32::consts::LN_2;
-                    let logarithm = clip(slope.mul_add(log, *offset), *low, *high);
-                    let mut polynomial = 0.0f32;
-                    for coefficient in coefficients.iter().rev() {
-                        polynomial = polynomial.mul_add(rho, *coefficient);
+                    rho[at] = (g[at] / g_max).abs();
+                }
+                for coefficient in coefficients.iter().rev() {
+                    for at in 0..BLOCK {
+                        polynomial[at] = polynomial[at].mul_add(rho[at], *coefficient);
                     }
-                    out[at] = if rho < *threshold { logarithm } else { polynomial };
+                }
+                for at in 0..BLOCK {
+                    let log = log2(larger(rho[at], ZERO)) * std::f32::consts::LN_2;
+                    let logarithm = clip(slope.mul_add(log, *offset), *low, *high);
+                    out[at] = select(rho[at] < *threshold, logarithm, polynomial[at]);
                 }
             }
             Self::Inverse { factor, power, high } => {

@@ -105,9 +105,7 @@ params! {
 
 /// A pair of the devices of a chip.
 fn pair(chip: &Chip) -> ConverterConfig {
-    let mut pair = SinglePairConductanceConverter::default();
-    pair.g_max = chip.g_max;
-    pair.into()
+    SinglePairConductanceConverter { g_max: chip.g_max, ..Default::default() }.into()
 }
 
 impl HermesNoiseModel {
