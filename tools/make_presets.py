@@ -27,11 +27,11 @@ class Number(str):
 # --- Python -----------------------------------------------------------------------------------
 
 PARAMETERS = "mho.simulator.parameters"
+DEVICES = "mho.simulator.presets.devices"
 HOMES = {
     "BaseDriftCompensation": "mho.inference.compensation.base",
     "BaseNoiseModel": "mho.inference.noise.base",
     "BoundManagementType": f"{PARAMETERS}.enums",
-    "CapacitorPresetDevice": "mho.simulator.presets.devices",
     "ConstantStepDevice": "mho.simulator.devices.constant_step",
     "DigitalRankUpdateRPUConfig": "mho.simulator.tiles.analog",
     "ExpStepDevice": "mho.simulator.devices.exp_step",
@@ -68,41 +68,37 @@ HOMES = {
 CENTRED = "_CentredReRamSB"
 
 
-def imports(body: str, defined: set[str], standard: list[str]) -> str:
+def imports(body: str, defined: set[str], standard: str) -> str:
     """Return the import lines of the names that a module uses but does not define."""
     code = re.sub(r'"""(?:.|\n)*?"""', "", body)
     used = set(re.findall(r"\b\w+\b", code)) - defined
     homes: dict[str, list[str]] = {}
-    for name, home in HOMES.items():
-        if name in used:
+    for name in used:
+        home = DEVICES if name.endswith("PresetDevice") else HOMES.get(name)
+        if home:
             homes.setdefault(home, []).append(name)
     # Constants before classes before functions, as isort has them.
     lines = []
     for home, names in sorted(homes.items()):
         names.sort(key=lambda name: (name[0].islower(), name))
-        lines.append(call(f"from {home} import ", names, 0, brackets="()"))
-    return "\n".join(standard) + "\n\n" + "\n".join(lines) + "\n"
+        line = f"from {home} import {', '.join(names)}"
+        broken = "".join(f"    {name},\n" for name in names)
+        lines.append(line if len(line) <= WIDTH else f"from {home} import (\n{broken})")
+    return f"{standard}\n\n" + "\n".join(lines) + "\n"
 
 
-def call(head: str, parts: list[str], indent: int, brackets: str = "", tail: str = "") -> str:
-    """Return `head` with its arguments on one line, one further line, or a line each.
-
-    With `brackets` they stand around the arguments only where these do not fit on one line.
-    """
-    opening, closing = brackets or "()"
-    line = (
-        f"{head}{'' if brackets else opening}{', '.join(parts)}{'' if brackets else closing}{tail}"
-    )
-    if indent + len(line.splitlines()[-1]) <= WIDTH and "\n" not in line:
+def call(head: str, parts: list[str], indent: int) -> str:
+    """Return a call with its arguments on one line, on a further one, or on a line each."""
+    line, space = f"{head}({', '.join(parts)})", " " * (indent + 4)
+    if indent + len(line) <= WIDTH and "\n" not in line:
         return line
-    space = " " * (indent + 4)
     inner = f"{space}{', '.join(parts)}"
-    if not brackets and len(inner) <= WIDTH and "\n" not in inner:
-        return f"{head}{opening}\n{inner}\n{' ' * indent}{closing}{tail}"
+    if len(inner) <= WIDTH and "\n" not in inner:
+        return f"{head}(\n{inner}\n{' ' * indent})"
     # What is broken itself and alone has no comma.
     comma = "" if len(parts) == 1 and "\n" in parts[0] else ","
     inner = "".join(f"{space}{part}{comma}\n" for part in parts)
-    return f"{head}{opening}\n{inner}{' ' * indent}{closing}{tail}"
+    return f"{head}(\n{inner}{' ' * indent})"
 
 
 def docstring(paragraphs: list[str], indent: int = 4) -> str:
@@ -139,7 +135,7 @@ def group(name: str, entry: Entry) -> str:
     return f"{head}{docstring(entry['doc'])}\n{''.join(lines)}"
 
 
-def module(text: list[str], body: str, standard: list[str], defined: set[str], names: bool) -> str:
+def module(text: list[str], body: str, standard: str, defined: set[str], names: bool) -> str:
     """Return a module with its docstring, imports and list of names."""
     listed = "".join(f'    "{name}",\n' for name in sorted(defined))
     exported = f"\n__all__ = [\n{listed}]\n" if names and len(defined) > 2 else ""
@@ -153,7 +149,7 @@ def python_parameters(table: Entry) -> str:
     """Return `utils.py`."""
     body = "".join(f"\n\n{group(name, entry)}" for name, entry in table["parameters"].items())
     text = ["Parameters of products and updates that presets share."]
-    standard = ["from dataclasses import dataclass"]
+    standard = "from dataclasses import dataclass"
     return module(text, body, standard, set(table["parameters"]), False)
 
 
@@ -165,7 +161,7 @@ def python_devices(table: Entry) -> str:
         "Each preset is the device it is based on with other defaults; every field may be given as"
         " usual. All weights are normalised: one is half of the range of the device.",
     ]
-    standard = ["from dataclasses import dataclass"]
+    standard = "from dataclasses import dataclass"
     return module(text, body, standard, set(table["devices"]), True)
 
 
@@ -180,7 +176,6 @@ def python_training(table: Entry) -> str:
         length = [f"desired_bl={entry['desired_bl']}"] if "desired_bl" in entry else []
         given = entry.get("arguments", {}).items()
         arguments = [device, *(str(v) if k == "n_devices" else f"{k}={v}" for k, v in given)]
-
         made = f"{entry['cell']}({', '.join(arguments)})" if "cell" in entry else device
         if len(made) + 4 > WIDTH - (1 if length else 0):
             made = call(entry["cell"], arguments, 4)
@@ -190,11 +185,9 @@ def python_training(table: Entry) -> str:
         "Training configurations: a preset device with an algorithm.",
         "All read with `PresetIOParameters` and update with `PresetUpdateParameters`. What the"
         " devices are fitted to stands in `presets.devices`, the papers of the algorithms in"
-        " `presets.cells`.",
+        " `presets.cell_factories`.",
     ]
-    devices = {name: "mho.simulator.presets.devices" for name in table["devices"]}
-    HOMES.update(devices)
-    standard = ["from functools import partial"]
+    standard = "from functools import partial"
     return module(text, body, standard, set(table["training"]), False)
 
 
@@ -216,7 +209,7 @@ def python_inference(table: Entry) -> str:
         head = f"@register_config_class\n@dataclass\nclass {name}({entry['base']}):\n"
         classes += f"\n\n{head}{docstring(entry['doc'])}{fields}"
     text = ["Configurations for hardware-aware training and for an exact reference."]
-    standard = ["from dataclasses import dataclass, field"]
+    standard = "from dataclasses import dataclass, field"
     return module(text, functions + classes, standard, set(table["inference"]), True)
 
 
@@ -302,7 +295,7 @@ def function(name: str, doc: list[str], result: str, body: str, table: Entry) ->
 
 def rust_parameters(table: Entry) -> str:
     """Return `parameters.rs`."""
-    text = f"//! Parameters of products and updates that presets share. {WARNING}\n\n"
+    text = f"//! Parameters of products and updates that presets share.\n//!\n//! {WARNING}\n\n"
     kinds = sorted({"PulseType", *RUST_TYPES.values(), *RUST_ENUMS.values()})
     text += rust_use("crate::config", kinds)
     for name, entry in table["parameters"].items():
@@ -338,7 +331,7 @@ def rust_devices(table: Entry) -> str:
     text = (
         "//! Devices fitted to measurements or taken from publications.\n//!\n"
         "//! All weights are normalised: one is half of the range of the device.\n"
-        f"//! {WARNING}\n\n"
+        f"//!\n//! {WARNING}\n\n"
     )
     kinds = sorted({entry["base"].removesuffix("Device") for entry in table["devices"].values()})
     text += rust_use("crate::devices", sorted(["DeviceConfig", "PulsedParameters", *kinds]))
@@ -362,7 +355,7 @@ def rust_training(table: Entry) -> str:
         "//! Training configurations: a preset device with an algorithm.\n//!\n"
         "//! All read with [`preset_io_parameters`](super::preset_io_parameters) and update with\n"
         "//! [`preset_update_parameters`](super::preset_update_parameters).\n"
-        f"//! {WARNING}\n\n"
+        f"//!\n//! {WARNING}\n\n"
     )
     cells = ["Buffered", "agad", "cells", "centred", "mixed_precision", "pcm_unit_cell", "single"]
     text += rust_use("super::cells", [*cells, "tiki_taka", "ttv2", "vector"])
@@ -394,7 +387,7 @@ def rust_training(table: Entry) -> str:
 
 def rust_inference(table: Entry) -> str:
     """Return `inference.rs`."""
-    text = f"//! Configurations for inference, and for an exact reference.\n//! {WARNING}\n\n"
+    text = f"//! Configurations for inference, and for an exact reference.\n//!\n//! {WARNING}\n\n"
     text += rust_use("super::parameters", ["preset_io_parameters"])
     text += rust_use(
         "crate::config", ["BoundManagement", "IoParameters", "NoiseManagement", "WeightNoise"]

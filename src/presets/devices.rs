@@ -1,6 +1,7 @@
 //! Devices fitted to measurements or taken from publications.
 //!
 //! All weights are normalised: one is half of the range of the device.
+//!
 //! Written by tools/make_presets.py from src/presets/table.json.
 
 use crate::devices::{

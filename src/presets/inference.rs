@@ -1,4 +1,5 @@
 //! Configurations for inference, and for an exact reference.
+//!
 //! Written by tools/make_presets.py from src/presets/table.json.
 
 use super::parameters::preset_io_parameters;

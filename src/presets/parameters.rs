@@ -1,4 +1,6 @@
-//! Parameters of products and updates that presets share. Written by tools/make_presets.py from src/presets/table.json.
+//! Parameters of products and updates that presets share.
+//!
+//! Written by tools/make_presets.py from src/presets/table.json.
 
 use crate::config::{
     BoundManagement, IoParameters, NoiseManagement, PulseType, UpdateParameters, WeightNoise,

@@ -2,6 +2,7 @@
 //!
 //! All read with [`preset_io_parameters`](super::preset_io_parameters) and update with
 //! [`preset_update_parameters`](super::preset_update_parameters).
+//!
 //! Written by tools/make_presets.py from src/presets/table.json.
 
 use super::cells::{
