@@ -57,6 +57,7 @@ impl ProgrammedWeights {
         Error::check_finite("weights", weights)?;
         let converter = model.converter();
         let targets = converter.convert_to_conductances(weights, columns)?;
+        check_count(targets.values.len())?;
         let (mut conductances, mut parameters) = (Vec::new(), Vec::new());
         for (device, target) in targets.values.iter().enumerate() {
             let device = device as u8;
@@ -167,6 +168,7 @@ impl ProgrammedWeights {
         let (converter, columns) = (model.converter(), self.columns);
         self.check_devices(model)?;
         let (conductances, params) = self.conductances(converter)?;
+        check_count(conductances.len())?;
         let mut read = Vec::new();
         for (device, programmed) in conductances.iter().enumerate() {
             let parameters = self.drift_noise_parameters.get(device);
@@ -265,6 +267,16 @@ fn back(
     let weights = converter.convert_back_to_weights(conductances, columns, params)?;
     Error::check_drawn("noise_model", "weights", &weights)?;
     Ok(weights)
+}
+
+/// Checks that each device of a weight has draws of its own.
+fn check_count(devices: usize) -> Result<()> {
+    const MOST: usize = 1 << u8::BITS;
+    if devices <= MOST {
+        return Ok(());
+    }
+    let why = format!("makes {devices} devices per weight, at most {MOST} have draws of their own");
+    Err(Error::config("noise_model.g_converter", why))
 }
 
 /// Checks that weights are rows of `columns`.

@@ -97,6 +97,7 @@ impl ConductanceConverter for CustomPairConductanceConverter {
     }
 
     fn convert_to_conductances(&self, weights: &[f32], _columns: usize) -> Result<Conductances> {
+        self.validate("g_converter")?;
         // Of what is not finite no table has a conductance.
         Error::check_finite("weights", weights)?;
         let largest = self.largest();

@@ -1,7 +1,8 @@
 //! The life of a tile: programming, drift, compensation, what is kept and what is dropped.
 
 use mho_core::inference::{
-    InferenceConfig, InferenceTile, NoiseModel, PCMLikeNoiseModel, PerColumnDriftCompensation,
+    ConductanceConverter, CustomPairConductanceConverter, InferenceConfig, InferenceTile,
+    NPairConductanceConverter, NoiseModel, PCMLikeNoiseModel, PerColumnDriftCompensation,
     ProgrammedWeights, Programming, SinglePairConductanceConverter, StateIndependentNoiseModel,
     apply_noise,
 };
@@ -183,6 +184,12 @@ fn bad_arguments_are_named() {
     other.prog_coeff_g_max_reference = 1e-15;
     other.prog_coeff = vec![1e15; 3];
     assert!(program(&other, &[1.0; 4], 2).starts_with("noise_model: a draw of weights is beyond"));
+    let pairs = NPairConductanceConverter::new(vec![1.0; 129], 25.0, 0.0).unwrap();
+    let many = PCMLikeNoiseModel::new(pairs);
+    assert!(program(&many, &[1.0; 4], 2).starts_with("noise_model.g_converter: makes 258 devices"));
+    let mut broken = CustomPairConductanceConverter::default();
+    broken.g_lst = vec![Vec::new(); 2];
+    assert!(broken.convert_to_conductances(&[1.0], 1).is_err());
     assert!(SinglePairConductanceConverter::new(5.0, 5.0).is_err());
     assert!(InferenceTile::new(0, 3, &config(), 1).is_err());
 
