@@ -274,7 +274,7 @@ def comment(paragraphs: list[str], table: Entry) -> str:
     for paragraph in paragraphs:
         plain = re.sub(r"\[(`\w+`)\]\[[\w.]+\]", r"\1", paragraph)
         for name in [*table["devices"], "PCMPresetUnitCell"]:
-            plain = plain.replace(f"`{name}`", f"[`{snake(name)}`]")
+            plain = plain.replace(f"`{name}`", f"[`{snake(name)}`](super::{snake(name)})")
         text.append(
             textwrap.fill(
                 plain,

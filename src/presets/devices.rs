@@ -36,7 +36,8 @@ pub fn re_ram_es_device() -> DeviceConfig {
     })
 }
 
-/// ReRAM with soft bounds, a coarse fit to the same measurements as [`re_ram_es_device`].
+/// ReRAM with soft bounds, a coarse fit to the same measurements as
+/// [`re_ram_es_device`](super::re_ram_es_device).
 ///
 /// Steps up and down are equal at weight zero: a reference device is taken as already subtracted.
 /// Presets of the transfer algorithms set `subtract_symmetry_point` to remove what is left.
@@ -112,7 +113,8 @@ pub fn ec_ram_device() -> DeviceConfig {
     })
 }
 
-/// Metal-oxide ECRAM, a linear-step fit whose range is shifted as for [`ec_ram_device`].
+/// Metal-oxide ECRAM, a linear-step fit whose range is shifted as for
+/// [`ec_ram_device`](super::ec_ram_device).
 ///
 /// Measurements: Kim et al., "Metal-oxide based, CMOS-compatible ECRAM for deep learning
 /// accelerator", IEDM 2019.
@@ -170,7 +172,7 @@ pub fn gokmen_vlasov_device() -> DeviceConfig {
 
 /// Phase-change memory of Ge2Sb2Te5, whose conductance pulses can only increase.
 ///
-/// For training it needs a pair with refresh, [`pcm_unit_cell`].
+/// For training it needs a pair with refresh, [`pcm_unit_cell`](super::pcm_unit_cell).
 ///
 /// Measurements: Nandakumar et al., "Mixed-precision deep learning based on computational memory",
 /// Front. Neurosci. 14:406, 2020.
@@ -231,7 +233,8 @@ pub fn re_ram_array_om_device() -> DeviceConfig {
     })
 }
 
-/// ReRAM array in 14 nm CMOS with plain HfO2, otherwise as [`re_ram_array_om_device`].
+/// ReRAM array in 14 nm CMOS with plain HfO2, otherwise as
+/// [`re_ram_array_om_device`](super::re_ram_array_om_device).
 ///
 /// The measured share of stuck devices is 10 %.
 ///
