@@ -21,7 +21,8 @@
 //!
 //! [`devices`] has the devices, [`config`] all settings, which also come as JSON, [`mvm`] and [`pulse`]
 //! what a tile does on slices of its owner's memory, [`modifier`] what training for inference makes of
-//! weights, [`state`] how tiles are saved, and [`par`] the threads.
+//! weights, [`state`] how tiles are saved, [`inference`] weights that are programmed and drift, [`presets`]
+//! published devices and systems, and [`par`] the threads.
 
 pub mod config;
 pub mod devices;
@@ -31,11 +32,13 @@ pub mod finite;
 pub mod gpu;
 #[doc(hidden)]
 pub mod hooks;
+pub mod inference;
 #[doc(hidden)]
 pub mod memory;
 pub mod modifier;
 pub mod mvm;
 pub mod par;
+pub mod presets;
 pub mod pulse;
 pub mod rng;
 pub(crate) mod scratch;

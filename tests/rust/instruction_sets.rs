@@ -6,6 +6,10 @@ use mho_core::config::{
 };
 use mho_core::devices::{Device, DeviceConfig};
 use mho_core::hooks::{Level, level, limit};
+use mho_core::inference::{
+    HermesNoiseModel, NoiseModelConfig, PCMLikeNoiseModel, ProgrammedWeights, ReRamCMONoiseModel,
+    ReRamWan2022NoiseModel,
+};
 use mho_core::modifier::Modifier;
 use mho_core::mvm::{Direction, Lines, Mvm, Request};
 use mho_core::pulse::{self, Update};
@@ -59,6 +63,17 @@ fn instruction_sets() {
         let first = found.next().unwrap();
         assert!(found.all(|bits| bits == first), "{kind:?}");
     }
+    let models: [NoiseModelConfig; 4] = [
+        PCMLikeNoiseModel::default().into(),
+        HermesNoiseModel::default().into(),
+        ReRamWan2022NoiseModel::default().into(),
+        ReRamCMONoiseModel::default().into(),
+    ];
+    for model in models {
+        let mut found = levels.iter().map(|level| at(*level, || programmed(&model)));
+        let first = found.next().unwrap();
+        assert!(found.all(|bits| bits == first), "{model:?}");
+    }
     for direction in [Direction::Forward, Direction::Backward] {
         for (d_size, x_size) in [(1, 1), (3, 5), (67, 131), (256, 77)] {
             compare_products(&levels, direction, d_size, x_size);
@@ -106,6 +121,15 @@ fn updated(name: &str, samples: usize, dw_min: f64, update: &UpdateParameters) -
 }
 
 /// Modified weights.
+/// Weights as they are read a day after they were programmed.
+fn programmed(model: &NoiseModelConfig) -> Vec<u32> {
+    const COLUMNS: usize = 190;
+    let weights = normals(7 * COLUMNS, 6, 0.2);
+    let programmed = ProgrammedWeights::program(model, &weights, COLUMNS, Key::new(6, 1)).unwrap();
+    let read = programmed.drifted(model, 86400.0, Key::new(6, 2)).unwrap();
+    programmed.weights().iter().chain(&read).map(|w| w.to_bits()).collect()
+}
+
 fn modified(kind: ModifierType) -> Vec<u32> {
     const COLUMNS: usize = 190;
     let parameters = ModifierParameters {

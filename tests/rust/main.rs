@@ -6,10 +6,12 @@ mod devices;
 mod extending;
 #[cfg(feature = "wgpu")]
 mod gpu;
+mod inference;
 mod lifecycle;
 mod modifier;
 mod mvm;
 mod pinned;
+mod preset_values;
 mod presets;
 mod pulse;
 mod reference;

@@ -1,5 +1,5 @@
-//! Results stay: one number per stream, per pulse type and kernel, per device, and per modifier of weights,
-//! for fixed seeds.
+//! Results stay: one number per stream, per pulse type and kernel, per device, per modifier of weights
+//! and per noise model, for fixed seeds.
 //!
 //! `pinned.txt` holds them. A change of a line there changes everybody's results, so it belongs in
 //! the changelog. The numbers are equal on every machine with fused multiply-adds, whatever its
@@ -11,11 +11,14 @@ use mho_core::config::{IoParameters, ModifierParameters, ModifierType, PulseType
 use mho_core::devices::{
     Cells, Device, DeviceConfig, LinearStep, PiecewiseStep, Plane, PlaneRef, PowStep,
 };
+use mho_core::inference::ProgrammedWeights;
 use mho_core::modifier::Modifier;
 use mho_core::mvm::{Direction, Lines, Mvm, Request};
 use mho_core::pulse::counts::{Sample, counts};
 use mho_core::pulse::{self, Update};
 use mho_core::rng::{Key, Stream};
+
+use crate::inference::{fixtures, model};
 
 const PINNED: &str = include_str!("pinned.txt");
 
@@ -448,4 +451,28 @@ fn products() {
         }
     }
     compare("product/", &found);
+}
+
+#[test]
+fn programmed_weights() {
+    const COLUMNS: usize = 150;
+    let mut weights = vec![0.0; 3 * COLUMNS];
+    Key::new(8, 1).stream(Stream::Weights).fill_normal(0, 0, &mut weights);
+    let found: Vec<_> = fixtures("models")
+        .iter()
+        .enumerate()
+        .map(|(number, fixture)| {
+            let model = model(fixture);
+            let (key, later) = (Key::new(9, 4), Key::new(9, 5));
+            let programmed = ProgrammedWeights::program(&model, &weights, COLUMNS, key).unwrap();
+            let read = programmed.drifted(&model, 86400.0, later).unwrap();
+            let name = fixture["config"]["type"].as_str().unwrap();
+            let mut digest = Digest::new().floats(programmed.weights());
+            for parameters in programmed.drift_noise_parameters() {
+                digest = digest.floats(parameters);
+            }
+            (format!("inference/{name}/{number}"), digest.floats(&read))
+        })
+        .collect();
+    compare("inference/", &found);
 }

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import importlib
+import importlib.util
 import json
 import pickle
 from enum import Enum
@@ -179,3 +180,27 @@ def test_the_crate_tests_the_same_devices() -> None:
     devices = importlib.import_module("mho.simulator.presets.devices")
     built = {name: getattr(devices, name)() for name in sorted(devices.__all__)}
     assert json.loads(text) == {name: device.to_wire("device") for name, device in built.items()}
+
+
+def script(path: Path) -> Any:
+    """Return a script of the repository as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_crate_compares_its_presets_with_these() -> None:
+    made = script(Path(__file__).parents[1] / "data" / "make_preset_configs.py")
+    assert json.loads(made.TARGET.read_text()) == json.loads(json.dumps(made.content()))
+
+
+def test_both_languages_have_what_the_table_says(capsys: pytest.CaptureFixture[str]) -> None:
+    made = script(Path(__file__).parents[3] / "tools" / "make_presets.py")
+    assert made.main(check=True) == 0, capsys.readouterr().out
+    names = {
+        *(name for group in made.table().values() for name in group),
+        "PCMPresetUnitCell",
+    }
+    assert names == set(presets.__all__)

@@ -1,7 +1,9 @@
 """Training configurations: a preset device with an algorithm.
 
 All read with `PresetIOParameters` and update with `PresetUpdateParameters`. What the devices are
-fitted to stands in `presets.devices`, the papers of the algorithms in `presets.cells`.
+fitted to stands in `presets.devices`, the papers of the algorithms in `presets.cell_factories`.
+
+Written by tools/make_presets.py from src/presets/table.json.
 """
 
 from functools import partial

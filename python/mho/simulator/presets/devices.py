@@ -2,6 +2,8 @@
 
 Each preset is the device it is based on with other defaults; every field may be given as usual. All
 weights are normalised: one is half of the range of the device.
+
+Written by tools/make_presets.py from src/presets/table.json.
 """
 
 from dataclasses import dataclass

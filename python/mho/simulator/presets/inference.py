@@ -1,4 +1,7 @@
-"""Configurations for hardware-aware training and for an exact reference."""
+"""Configurations for hardware-aware training and for an exact reference.
+
+Written by tools/make_presets.py from src/presets/table.json.
+"""
 
 from dataclasses import dataclass, field
 
@@ -25,7 +28,7 @@ from mho.simulator.tiles.inference_torch import TorchInferenceRPUConfig
 __all__ = ["FloatingPointPreset", "StandardHWATrainingPreset"]
 
 
-def _mapping() -> MappingParameter:
+def _standard_mapping() -> MappingParameter:
     return MappingParameter(
         weight_scaling_omega=1.0,
         weight_scaling_columnwise=True,
@@ -36,7 +39,7 @@ def _mapping() -> MappingParameter:
     )
 
 
-def _forward() -> PresetIOParameters:
+def _standard_forward() -> PresetIOParameters:
     return PresetIOParameters(
         inp_res=254.0,
         out_res=254.0,
@@ -51,8 +54,24 @@ def _forward() -> PresetIOParameters:
     )
 
 
-def _pre_post() -> PrePostProcessingParameter:
+def _standard_remap() -> WeightRemapParameter:
+    return WeightRemapParameter(type=WeightRemapType.CHANNELWISE_SYMMETRIC)
+
+
+def _standard_pre_post() -> PrePostProcessingParameter:
     return PrePostProcessingParameter(input_range=InputRangeParameter(enable=True))
+
+
+def _standard_clip() -> WeightClipParameter:
+    return WeightClipParameter(type=WeightClipType.FIXED_VALUE, fixed_value=1.0)
+
+
+def _floating_point_mapping() -> MappingParameter:
+    return MappingParameter(max_input_size=0, max_output_size=0)
+
+
+def _floating_point_forward() -> IOParameters:
+    return IOParameters(is_perfect=True)
 
 
 @register_config_class
@@ -67,15 +86,13 @@ class StandardHWATrainingPreset(InferenceRPUConfig):
     training; set `modifier` for that.
     """
 
-    mapping: MappingParameter = field(default_factory=_mapping)
+    mapping: MappingParameter = field(default_factory=_standard_mapping)
     """How weights are mapped to tiles."""
 
-    forward: IOParameters = field(default_factory=_forward)
+    forward: IOParameters = field(default_factory=_standard_forward)
     """Non-idealities of the forward product, in training and evaluation."""
 
-    remap: WeightRemapParameter = field(
-        default_factory=lambda: WeightRemapParameter(type=WeightRemapType.CHANNELWISE_SYMMETRIC)
-    )
+    remap: WeightRemapParameter = field(default_factory=_standard_remap)
     """Rescaling of weights and scales after each update."""
 
     noise_model: BaseNoiseModel = field(default_factory=PCMLikeNoiseModel)
@@ -86,14 +103,10 @@ class StandardHWATrainingPreset(InferenceRPUConfig):
     )
     """Digital correction of drift; None is none."""
 
-    pre_post: PrePostProcessingParameter = field(default_factory=_pre_post)
+    pre_post: PrePostProcessingParameter = field(default_factory=_standard_pre_post)
     """Digital processing: input ranges are learned."""
 
-    clip: WeightClipParameter = field(
-        default_factory=lambda: WeightClipParameter(
-            type=WeightClipType.FIXED_VALUE, fixed_value=1.0
-        )
-    )
+    clip: WeightClipParameter = field(default_factory=_standard_clip)
     """Clipping of the weights after each update."""
 
 
@@ -102,10 +115,8 @@ class StandardHWATrainingPreset(InferenceRPUConfig):
 class FloatingPointPreset(TorchInferenceRPUConfig):
     """Exact products in torch, with one tile per layer; for comparison with analog ones."""
 
-    mapping: MappingParameter = field(
-        default_factory=lambda: MappingParameter(max_input_size=0, max_output_size=0)
-    )
+    mapping: MappingParameter = field(default_factory=_floating_point_mapping)
     """How weights are mapped to tiles."""
 
-    forward: IOParameters = field(default_factory=lambda: IOParameters(is_perfect=True))
+    forward: IOParameters = field(default_factory=_floating_point_forward)
     """Non-idealities of the forward product, in training and evaluation."""

@@ -1,4 +1,7 @@
-"""Parameters of products and updates that presets share."""
+"""Parameters of products and updates that presets share.
+
+Written by tools/make_presets.py from src/presets/table.json.
+"""
 
 from dataclasses import dataclass
 
@@ -20,11 +23,11 @@ class PresetIOParameters(IOParameters):
 
     bound_management: BoundManagementType = BoundManagementType.ITERATIVE
     noise_management: NoiseManagementType = NoiseManagementType.ABS_MAX
-    inp_res: float = 1.0 / (2**7 - 2)
+    inp_res: float = 1.0 / 126.0
     inp_sto_round: bool = False
     out_bound: float = 20.0
     out_noise: float = 0.1
-    out_res: float = 1.0 / (2**9 - 2)
+    out_res: float = 1.0 / 510.0
     w_noise: float = 0.0
     w_noise_type: WeightNoiseType = WeightNoiseType.NONE
 
@@ -36,11 +39,11 @@ class StandardIOParameters(IOParameters):
 
     bound_management: BoundManagementType = BoundManagementType.ITERATIVE
     noise_management: NoiseManagementType = NoiseManagementType.ABS_MAX
-    inp_res: float = 1.0 / (2**8 - 2)
+    inp_res: float = 1.0 / 254.0
     inp_sto_round: bool = False
     out_bound: float = 10.0
     out_noise: float = 0.04
-    out_res: float = 1.0 / (2**8 - 2)
+    out_res: float = 1.0 / 254.0
     w_noise: float = 0.0
     w_noise_type: WeightNoiseType = WeightNoiseType.NONE
 
