@@ -20,6 +20,7 @@ use crate::tile::{OwnedLines, Pass};
 /// Everything the kernels of one tile of cells need to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct CellTileConfig {
     /// Cell at each crosspoint.
     pub device: CellConfig,
@@ -44,6 +45,13 @@ impl CellTileConfig {
             backward: IoParameters::default(),
             update: UpdateParameters::default(),
         }
+    }
+
+    /// The same with what `change` changes.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
     }
 
     /// Reads a configuration; what values are possible is checked where a tile is built.
@@ -153,6 +161,8 @@ pub struct CellTile {
     backward_lines: OwnedLines,
     seed: u64,
     calls: u64,
+    /// What the column of an analog bias sees.
+    bias_input: f32,
 }
 
 impl CellTile {
@@ -162,15 +172,44 @@ impl CellTile {
     /// # Errors
     /// As [`CellSpec::new`] and [`CellSpec::construct`].
     pub fn new(outputs: usize, inputs: usize, config: &CellTileConfig, seed: u64) -> Result<Self> {
-        let spec = CellTileSpec::new(config.clone(), outputs, inputs, false)?;
+        Self::construct(CellTileSpec::new(config.clone(), outputs, inputs, false)?, seed)
+    }
+
+    /// As [`CellTile::new`], with one more column of weights, the bias: inputs and outputs of products and
+    /// updates have as many elements as without it, and the column sees 1, or what
+    /// [`CellTile::set_bias_input`] has said.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_analog_bias(
+        outputs: usize,
+        inputs: usize,
+        config: &CellTileConfig,
+        seed: u64,
+    ) -> Result<Self> {
+        let columns = inputs.saturating_add(1);
+        Self::construct(CellTileSpec::new(config.clone(), outputs, columns, true)?, seed)
+    }
+
+    fn construct(spec: CellTileSpec, seed: u64) -> Result<Self> {
+        let cells = spec.cells.d_size() * spec.cells.x_size();
         let forward_lines = OwnedLines { values: spec.forward.construct_lines(seed)? };
         let backward_lines = OwnedLines { values: spec.backward.construct_lines(seed)? };
         forward_lines.check("forward")?;
         backward_lines.check("backward")?;
-        let (weights, entries) = (memory::filled(0.0, outputs * inputs)?, spec.cells.allocate()?);
+        let (weights, entries) = (memory::filled(0.0, cells)?, spec.cells.allocate()?);
         let slots = spec.cells.slots();
-        let mut tile =
-            Self { spec, weights, slots, entries, forward_lines, backward_lines, seed, calls: 0 };
+        let mut tile = Self {
+            spec,
+            weights,
+            slots,
+            entries,
+            forward_lines,
+            backward_lines,
+            seed,
+            calls: 0,
+            bias_input: 1.0,
+        };
         tile.with_state(|spec, state| spec.construct(state, seed))?;
         Ok(tile)
     }
@@ -179,6 +218,29 @@ impl CellTile {
     #[must_use]
     pub fn spec(&self) -> &CellSpec {
         &self.spec.cells
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &CellTileConfig {
+        self.spec.config()
+    }
+
+    /// What the column of an analog bias sees.
+    #[must_use]
+    pub fn bias_input(&self) -> f32 {
+        self.bias_input
+    }
+
+    /// Changes what the column of an analog bias sees, see
+    /// [`Tile::set_bias_input`](crate::Tile::set_bias_input).
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a value that is not finite.
+    pub fn set_bias_input(&mut self, bias_input: f32) -> Result<()> {
+        Error::check_finite("bias_input", &[bias_input])?;
+        self.bias_input = bias_input;
+        Ok(())
     }
 
     /// Visible weights, `[outputs, inputs]` row-major.
@@ -280,7 +342,8 @@ impl CellTile {
     /// # Errors
     /// As there; the tile is then as before.
     pub fn update(&mut self, x: &[f32], d: &[f32], learning_rate: f64) -> Result<()> {
-        let batch = Batch { x, bias: None, d, learning_rate };
+        let bias = self.spec.cells.analog_bias().then_some(self.bias_input);
+        let batch = Batch { x, bias, d, learning_rate };
         self.numbered(|tile, key| tile.with_state(|spec, state| update(spec, state, &batch, key)))
     }
 
@@ -289,7 +352,18 @@ impl CellTile {
     /// # Errors
     /// [`Error::Shape`] when the slices do not fit, [`Error::Memory`], [`Error::Interrupted`].
     pub fn forward(&mut self, x: &[f32], y: &mut [f32], pass: Pass) -> Result<()> {
-        self.product(Direction::Forward, x, y, pass)
+        self.product(Direction::Forward, x, y, None, pass)
+    }
+
+    /// The same, and where outputs are at the bound of their converter.
+    pub(crate) fn forward_masked(
+        &mut self,
+        x: &[f32],
+        y: &mut [f32],
+        mask: Option<&mut [u8]>,
+        pass: Pass,
+    ) -> Result<()> {
+        self.product(Direction::Forward, x, y, mask, pass)
     }
 
     /// Analog product `g = W^T d` for a batch: `d` is `[batch, outputs]`, `g` is `[batch, inputs]`.
@@ -297,7 +371,7 @@ impl CellTile {
     /// # Errors
     /// As for [`CellTile::forward`].
     pub fn backward(&mut self, d: &[f32], g: &mut [f32], pass: Pass) -> Result<()> {
-        self.product(Direction::Backward, d, g, pass)
+        self.product(Direction::Backward, d, g, None, pass)
     }
 
     fn product(
@@ -305,6 +379,7 @@ impl CellTile {
         direction: Direction,
         x: &[f32],
         y: &mut [f32],
+        mask: Option<&mut [u8]>,
         pass: Pass,
     ) -> Result<()> {
         self.numbered(|tile, key| {
@@ -313,17 +388,20 @@ impl CellTile {
                 Direction::Backward => &mut tile.backward_lines,
             };
             let mut running = owned.running();
+            let (has_bias, forward) =
+                (tile.spec.cells.analog_bias(), direction == Direction::Forward);
             tile.spec.mvm(direction).run(Request {
                 x,
-                bias: None,
-                drop_last: false,
+                bias: (has_bias && forward).then_some(tile.bias_input),
+                // The bias column of a transposed product is computed and dropped.
+                drop_last: has_bias && !forward,
                 weights: &tile.weights,
                 y,
                 key,
                 is_test: pass == Pass::Test,
                 lines: owned.borrow(),
                 running: running.as_mut(),
-                mask: None,
+                mask,
             })?;
             owned.set_running(running);
             Ok(())
