@@ -78,7 +78,12 @@ impl Crosspoints {
             // Exact updates know no devices: one ideal weight is in the place of the whole cell.
             let device = DeviceConfig::Ideal(Ideal::default());
             let CellTileConfig { forward, backward, update, .. } = config;
-            return devices(TileConfig { device, forward, backward, update });
+            return devices(TileConfig::default().with(|p| {
+                p.device = device;
+                p.forward = forward;
+                p.backward = backward;
+                p.update = update;
+            }));
         }
         let steps = match steps {
             Some(Steps::Each(steps)) => steps,
@@ -367,7 +372,7 @@ fn bytes<'py>(py: Python<'py>, values: &[f32]) -> PyResult<Bound<'py, PyByteArra
 pub(super) fn default_config(device: &str) -> PyResult<String> {
     let device = DeviceConfig::named(device)
         .ok_or_else(|| Error::config("device.type", format!("unknown device {device:?}")))?;
-    Ok(TileConfig { device, ..TileConfig::default() }.to_json()?)
+    Ok(TileConfig::default().with(|p| p.device = device).to_json()?)
 }
 
 /// Names of the registered devices.
