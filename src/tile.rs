@@ -2,7 +2,7 @@
 
 use crate::config::{TileConfig, check_sizes};
 use crate::devices::{Cells, Device, DriftState, Plane, PlaneRef};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::memory;
 use crate::modifier::Modifier;
 use crate::mvm::{Direction, Lines, Mvm, Request};
@@ -168,6 +168,19 @@ pub struct Tile {
     counts: Option<Vec<i64>>,
     seed: u64,
     calls: u64,
+    /// What the column of an analog bias sees.
+    bias_input: f32,
+}
+
+/// What calls change in a tile.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    weights: Vec<f32>,
+    persistent: Option<Vec<f32>>,
+    drift: Option<OwnedDrift>,
+    counts: Option<Vec<i64>>,
+    running: [Option<f32>; 2],
+    calls: u64,
 }
 
 /// What drift remembers, owned.
@@ -201,7 +214,25 @@ impl Tile {
     /// As [`TileSpec::new`], or a value that is drawn is beyond `f32`; [`Error::Memory`],
     /// [`Error::Interrupted`].
     pub fn new(outputs: usize, inputs: usize, config: &TileConfig, seed: u64) -> Result<Self> {
-        let spec = TileSpec::new(config.clone(), outputs, inputs, false)?;
+        Self::construct(TileSpec::new(config.clone(), outputs, inputs, false)?, seed)
+    }
+
+    /// As [`Tile::new`], with one more column of weights, the bias: inputs and outputs of products and
+    /// updates have as many elements as without it, and the column sees [`Tile::bias_input`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_analog_bias(
+        outputs: usize,
+        inputs: usize,
+        config: &TileConfig,
+        seed: u64,
+    ) -> Result<Self> {
+        let columns = inputs.saturating_add(1);
+        Self::construct(TileSpec::new(config.clone(), outputs, columns, true)?, seed)
+    }
+
+    fn construct(spec: TileSpec, seed: u64) -> Result<Self> {
         let planes = spec.device.construct(seed)?;
         for (name, plane) in &planes {
             Error::check_drawn("device", name, plane.values())?;
@@ -210,7 +241,7 @@ impl Tile {
         let backward_lines = OwnedLines { values: spec.backward.construct_lines(seed)? };
         forward_lines.check("forward")?;
         backward_lines.check("backward")?;
-        let mut weights = memory::filled(0.0, outputs * inputs)?;
+        let mut weights = memory::filled(0.0, spec.d_size * spec.x_size)?;
         let borrowed: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
         spec.device.bound(&mut weights, &borrowed)?;
         let persistent = spec.device.write_noise().map(|_| memory::copied(&weights)).transpose()?;
@@ -227,6 +258,7 @@ impl Tile {
             counts,
             seed,
             calls: 0,
+            bias_input: 1.0,
         })
     }
 
@@ -236,7 +268,25 @@ impl Tile {
         &self.spec
     }
 
-    /// Weights, `[outputs, inputs]` row-major.
+    /// What the column of an analog bias sees: 1, or what [`Tile::set_bias_input`] has said.
+    #[must_use]
+    pub fn bias_input(&self) -> f32 {
+        self.bias_input
+    }
+
+    /// Changes what the column of an analog bias sees. A layer that divides its inputs by a range says one
+    /// over that range, for it multiplies the outputs by it. It belongs to the layer, so it is not part of
+    /// the state.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a value that is not finite.
+    pub fn set_bias_input(&mut self, bias_input: f32) -> Result<()> {
+        Error::check_finite("bias_input", &[bias_input])?;
+        self.bias_input = bias_input;
+        Ok(())
+    }
+
+    /// Weights, `[outputs, inputs]` row-major; the last column is that of an analog bias.
     #[must_use]
     pub fn weights(&self) -> &[f32] {
         &self.weights
@@ -272,8 +322,11 @@ impl Tile {
     pub fn set_weights_uniform(&mut self, low: f32, high: f32) -> Result<()> {
         Error::check_finite("low, high", &[low, high])?;
         if low > high || !(high - low).is_finite() {
-            let why =
-                format!("got {low} and {high}; expected limits in order, with a finite distance");
+            let why = format!(
+                "got {} and {}; expected limits in order, with a finite distance",
+                shown(low),
+                shown(high)
+            );
             return Err(Error::Argument { argument: "low, high", why });
         }
         self.numbered(|tile, key| {
@@ -349,7 +402,18 @@ impl Tile {
     /// [`Error::Shape`] when the slices do not fit, [`Error::Memory`], [`Error::Interrupted`]; the
     /// tile is then as before.
     pub fn forward(&mut self, x: &[f32], y: &mut [f32], pass: Pass) -> Result<()> {
-        self.product(Direction::Forward, x, y, pass)
+        self.product(Direction::Forward, x, y, None, pass)
+    }
+
+    /// The same, and where outputs are at the bound of their converter.
+    pub(crate) fn forward_masked(
+        &mut self,
+        x: &[f32],
+        y: &mut [f32],
+        mask: Option<&mut [u8]>,
+        pass: Pass,
+    ) -> Result<()> {
+        self.product(Direction::Forward, x, y, mask, pass)
     }
 
     /// Analog product `g = W^T d` for a batch: `d` is `[batch, outputs]`, `g` is `[batch, inputs]`.
@@ -357,7 +421,7 @@ impl Tile {
     /// # Errors
     /// As for [`Tile::forward`].
     pub fn backward(&mut self, d: &[f32], g: &mut [f32], pass: Pass) -> Result<()> {
-        self.product(Direction::Backward, d, g, pass)
+        self.product(Direction::Backward, d, g, None, pass)
     }
 
     /// Pulsed update `W += -learning_rate d x^T`, one sample after another.
@@ -367,6 +431,7 @@ impl Tile {
     /// [`Error::Interrupted`], [`Error::Panic`]; the tile is then as before.
     pub fn update(&mut self, x: &[f32], d: &[f32], learning_rate: f64) -> Result<()> {
         self.numbered(|tile, key| {
+            let bias = tile.spec.analog_bias.then_some(tile.bias_input);
             let Self { spec, weights, planes, persistent, counts, .. } = tile;
             let planes: Vec<PlaneRef<'_>> =
                 planes.iter().map(|(_, plane)| plane.as_ref()).collect();
@@ -376,13 +441,35 @@ impl Tile {
                 planes: &planes,
                 persistent: persistent.as_deref_mut(),
                 x,
-                bias: None,
+                bias,
                 d,
                 learning_rate,
                 key,
                 counts: counts.as_deref_mut(),
             })
         })
+    }
+
+    /// What calls change, to be put back by [`Tile::restore`].
+    pub(crate) fn saved(&self) -> Result<Saved> {
+        Ok(Saved {
+            weights: memory::copied(&self.weights)?,
+            persistent: self.persistent.as_deref().map(memory::copied).transpose()?,
+            drift: self.drift.clone(),
+            counts: self.counts.as_deref().map(memory::copied).transpose()?,
+            running: [self.forward_lines.running(), self.backward_lines.running()],
+            calls: self.calls,
+        })
+    }
+
+    /// Puts back what was saved.
+    pub(crate) fn restore(&mut self, saved: Saved) {
+        let Saved { weights, persistent, drift, counts, running: [forward, backward], calls } =
+            saved;
+        (self.weights, self.persistent, self.counts) = (weights, persistent, counts);
+        (self.drift, self.calls) = (drift, calls);
+        self.forward_lines.set_running(forward);
+        self.backward_lines.set_running(backward);
     }
 
     /// Runs an operation on the cells.
@@ -401,6 +488,7 @@ impl Tile {
         direction: Direction,
         x: &[f32],
         y: &mut [f32],
+        mask: Option<&mut [u8]>,
         pass: Pass,
     ) -> Result<()> {
         self.numbered(|tile, key| {
@@ -409,17 +497,19 @@ impl Tile {
                 Direction::Backward => &mut tile.backward_lines,
             };
             let mut running = owned.running();
+            let (has_bias, forward) = (tile.spec.analog_bias, direction == Direction::Forward);
             tile.spec.mvm(direction).run(Request {
                 x,
-                bias: None,
-                drop_last: false,
+                bias: (has_bias && forward).then_some(tile.bias_input),
+                // The bias column of a transposed product is computed and dropped.
+                drop_last: has_bias && !forward,
                 weights: &tile.weights,
                 y,
                 key,
                 is_test: pass == Pass::Test,
                 lines: owned.borrow(),
                 running: running.as_mut(),
-                mask: None,
+                mask,
             })?;
             owned.set_running(running);
             Ok(())
@@ -482,7 +572,9 @@ mod tests {
         AnalogMvType, BoundManagement, IoParameters, NoiseManagement, PulseType, UpdateParameters,
         WeightNoise,
     };
-    use crate::devices::{CellRef, DeviceConfig, PulsedDevice, Rule, Visitor, random};
+    use crate::devices::{
+        CellRef, CustomDevice, DeviceConfig, PulsedDevice, Rule, Visitor, random,
+    };
     use crate::par;
     use crate::pulse::trains::SHARED_BLOCK;
     use crate::rng::record::{self, Position};
@@ -665,6 +757,10 @@ mod tests {
             let rule = device.rule();
             let moved = rule.step(w, up, rule.prepare(cell), 0.0);
             if moved.is_nan() { w } else { moved.max(cell.min_bound).min(cell.max_bound) }
+        }
+
+        fn custom(self, _: &CustomDevice) -> f32 {
+            self.w
         }
 
         fn exact(self) -> f32 {
