@@ -145,7 +145,7 @@ impl CellTileSpec {
 /// use mho_core::unit_cells::{CellConfig, CellTile, CellTileConfig, TransferCompound};
 ///
 /// let device = || DeviceConfig::default().into();
-/// let cell = TransferCompound { unit_cell_devices: vec![device(), device()], ..Default::default() };
+/// let cell = TransferCompound::default().with(|cell| cell.unit_cell_devices = vec![device(), device()]);
 /// let config = CellTileConfig::new(CellConfig::TransferCompound(cell));
 /// let mut tile = CellTile::new(2, 3, &config, 1)?;
 /// tile.update(&[1.0, 0.5, -0.5], &[0.2, -0.1], 0.1)?;
