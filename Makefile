@@ -62,7 +62,7 @@ gpu-driver:
 
 .PHONY: test-rust
 test-rust: ## Run the tests of the crate, without Python
-	cargo test --profile $(RUST_PROFILE) --quiet --features wgpu,safetensors
+	cargo test --profile $(RUST_PROFILE) --quiet --features ndarray,safetensors,wgpu
 
 .PHONY: test-python
 test-python: $(EXTENSION) ## Run the tests of the package
@@ -70,7 +70,7 @@ test-python: $(EXTENSION) ## Run the tests of the package
 
 .PHONY: test-slow
 test-slow: gpu-driver $(EXTENSION) ## Run the slow tests as well (statistics on large samples)
-	cargo test --release --quiet --features wgpu,safetensors -- --include-ignored
+	cargo test --release --quiet --features ndarray,safetensors,wgpu -- --include-ignored
 	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=slow $(PYTEST)
 
 .PHONY: lint
@@ -82,8 +82,9 @@ lint-rust: $(SETUP)
 	$(BIN)/python tools/check_cycles.py src/python
 	cargo fmt --all --check
 	$(LINT_CARGO) clippy --quiet --workspace --all-targets -- -D warnings
-	$(LINT_CARGO) clippy --quiet --workspace --all-targets --features mho-core/wgpu,mho-core/safetensors,mho-python/wgpu -- -D warnings
-	RUSTDOCFLAGS='-D warnings' $(LINT_CARGO) doc --quiet --no-deps --features wgpu,safetensors
+	$(LINT_CARGO) clippy --quiet --workspace --all-targets --features mho-core/ndarray,mho-core/safetensors,mho-core/wgpu,mho-python/wgpu -- -D warnings
+	$(LINT_CARGO) check --quiet --package mho-core --examples --all-features
+	RUSTDOCFLAGS='-D warnings' $(LINT_CARGO) doc --quiet --no-deps --all-features --package mho-core
 
 .PHONY: lint-python
 lint-python: $(EXTENSION)

@@ -95,18 +95,7 @@ impl Bench {
         let mut y = vec![0.0; self.batch * n_out];
         let host = host(|| {
             let key = self.key();
-            let request = Request {
-                x: &self.x,
-                bias: None,
-                drop_last: false,
-                weights: &self.weights,
-                y: &mut y,
-                key,
-                is_test: false,
-                lines: Lines::default(),
-                running: None,
-                mask: None,
-            };
+            let request = Request::new(&self.x, &self.weights, &mut y, Lines::default(), key);
             self.spec.mvm(direction).run(request).unwrap();
         });
         let key = self.key();
@@ -145,18 +134,14 @@ impl Bench {
         let host = host(|| {
             let key = self.key();
             self.d.iter_mut().for_each(|d| *d = -*d);
-            pulse::update(Update {
-                device: self.spec.device(),
-                weights: &mut weights,
-                planes: &refs,
-                persistent: None,
-                x: &self.x,
-                bias: None,
-                d: &self.d,
-                learning_rate: 0.01,
+            pulse::update(Update::new(
+                self.spec.device(),
+                &mut weights,
+                &refs,
+                [&self.x, &self.d],
+                0.01,
                 key,
-                counts: None,
-            })
+            ))
             .unwrap();
         });
         let gpu = warm(|| once(|| self.updates(1)));

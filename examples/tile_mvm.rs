@@ -24,11 +24,10 @@ fn main() -> Result<()> {
     let x = pattern(BATCH * INPUTS, 0.11);
 
     let analog = TileConfig::default();
-    let ideal = TileConfig {
-        forward: IoParameters::perfect(),
-        backward: IoParameters::perfect(),
-        ..TileConfig::default()
-    };
+    let ideal = TileConfig::default().with(|p| {
+        p.forward = IoParameters::perfect();
+        p.backward = IoParameters::perfect();
+    });
     let mut outputs = Vec::new();
     for config in [&analog, &ideal] {
         let mut tile = Tile::new(OUTPUTS, INPUTS, config, 42)?;

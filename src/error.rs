@@ -2,6 +2,8 @@
 //!
 //! A message says what was wrong, what was expected and which field or argument to change.
 
+use std::fmt::{Display, LowerExp};
+
 use thiserror::Error;
 
 /// Result of every fallible operation of this crate.
@@ -10,6 +12,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// What can go wrong. No operation changes any state before it returns one of these, except where
 /// [`Error::Memory`], [`Error::Interrupted`] and [`Error::Panic`] say that the state was restored.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A configuration field has an unknown name, a wrong type or an impossible value.
     #[error("{field}: {why}")]
@@ -90,6 +93,13 @@ pub enum Error {
     /// A kernel panicked; the tile is as it was before the call.
     #[error("internal error in a kernel (the tile is as it was before the call): {0}")]
     Panic(String),
+}
+
+/// A number as a message has it: as usual, but very large and very small ones by their exponent.
+pub(crate) fn shown<T: Display + LowerExp + Copy + Into<f64>>(value: T) -> String {
+    let size = value.into().abs();
+    let is_usual = size == 0.0 || (1e-5..1e16).contains(&size) || !size.is_finite();
+    if is_usual { format!("{value}") } else { format!("{value:e}") }
 }
 
 impl Error {

@@ -19,6 +19,7 @@ pub const ROUNDS: usize = 12;
 /// What a draw is for. Append only: another order changes everybody's results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
+#[non_exhaustive]
 pub enum Stream {
     /// Hidden parameters of devices at construction.
     Construct = 0,
@@ -72,6 +73,18 @@ pub enum Stream {
 const STREAM_BITS: u32 = 8;
 /// Offset between the streams of a forward pass and those of the backward pass of the same call.
 pub const BACKWARD: u32 = 0x80;
+
+/// Seeds of several tiles that belong together: the seed itself for number 0, others by the mixing function of
+/// SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+pub(crate) fn derived(seed: u64, number: u64) -> u64 {
+    if number == 0 {
+        return seed;
+    }
+    let mut z = seed.wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
 
 /// Seed of a tile, number of the call and part of it: everything that the draws of one device in one
 /// event have in common.

@@ -2,7 +2,7 @@
 
 use crate::config::{TileConfig, check_sizes};
 use crate::devices::{Cells, Device, DriftState, Plane, PlaneRef, WeightClip};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::memory;
 use crate::modifier::Modifier;
 use crate::mvm::{Direction, Lines, Mvm, Request};
@@ -218,6 +218,17 @@ pub struct Tile {
     pub(crate) calls: u64,
     /// What the column of an analog bias sees.
     pub(crate) bias_input: f32,
+}
+
+/// What calls change in a tile.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    weights: Vec<f32>,
+    persistent: Option<Vec<f32>>,
+    drift: Option<OwnedDrift>,
+    counts: Option<Vec<i64>>,
+    running: [Option<f32>; 2],
+    calls: u64,
 }
 
 /// What drift remembers, owned.
@@ -455,8 +466,11 @@ impl Tile {
     pub fn set_weights_uniform(&mut self, low: f32, high: f32) -> Result<()> {
         Error::check_finite("low, high", &[low, high])?;
         if low > high || !(high - low).is_finite() {
-            let why =
-                format!("got {low} and {high}; expected limits in order, with a finite distance");
+            let why = format!(
+                "got {} and {}; expected limits in order, with a finite distance",
+                shown(low),
+                shown(high)
+            );
             return Err(Error::Argument { argument: "low, high", why });
         }
         self.numbered(|tile, key| {
@@ -540,7 +554,18 @@ impl Tile {
     /// [`Error::Shape`] when the slices do not fit, [`Error::Memory`], [`Error::Interrupted`]; the
     /// tile is then as before.
     pub fn forward(&mut self, x: &[f32], y: &mut [f32], pass: Pass) -> Result<()> {
-        self.product(Direction::Forward, x, y, pass)
+        self.product(Direction::Forward, x, y, None, pass)
+    }
+
+    /// The same, and where outputs are at the bound of their converter.
+    pub(crate) fn forward_masked(
+        &mut self,
+        x: &[f32],
+        y: &mut [f32],
+        mask: Option<&mut [u8]>,
+        pass: Pass,
+    ) -> Result<()> {
+        self.product(Direction::Forward, x, y, mask, pass)
     }
 
     /// Analog product `g = W^T d` for a batch: `d` is `[batch, outputs]`, `g` is `[batch, inputs]`.
@@ -548,7 +573,7 @@ impl Tile {
     /// # Errors
     /// As for [`Tile::forward`].
     pub fn backward(&mut self, d: &[f32], g: &mut [f32], pass: Pass) -> Result<()> {
-        self.product(Direction::Backward, d, g, pass)
+        self.product(Direction::Backward, d, g, None, pass)
     }
 
     /// Pulsed update `W += -learning_rate d x^T`, one sample after another.
@@ -577,6 +602,28 @@ impl Tile {
         })
     }
 
+    /// What calls change, to be put back by [`Tile::restore`].
+    pub(crate) fn saved(&self) -> Result<Saved> {
+        Ok(Saved {
+            weights: memory::copied(&self.weights)?,
+            persistent: self.persistent.as_deref().map(memory::copied).transpose()?,
+            drift: self.drift.clone(),
+            counts: self.counts.as_deref().map(memory::copied).transpose()?,
+            running: [self.forward_lines.running(), self.backward_lines.running()],
+            calls: self.calls,
+        })
+    }
+
+    /// Puts back what was saved.
+    pub(crate) fn restore(&mut self, saved: Saved) {
+        let Saved { weights, persistent, drift, counts, running: [forward, backward], calls } =
+            saved;
+        (self.weights, self.persistent, self.counts) = (weights, persistent, counts);
+        (self.drift, self.calls) = (drift, calls);
+        self.forward_lines.set_running(forward);
+        self.backward_lines.set_running(backward);
+    }
+
     /// Runs an operation on the cells.
     fn apply(&mut self, f: impl FnOnce(&Device, Cells<'_>, Key) -> Result<()>) -> Result<()> {
         self.numbered(|tile, key| {
@@ -593,6 +640,7 @@ impl Tile {
         direction: Direction,
         x: &[f32],
         y: &mut [f32],
+        mask: Option<&mut [u8]>,
         pass: Pass,
     ) -> Result<()> {
         self.numbered(|tile, key| {
@@ -613,7 +661,7 @@ impl Tile {
                 is_test: pass == Pass::Test,
                 lines: owned.borrow(),
                 running: running.as_mut(),
-                mask: None,
+                mask,
             })?;
             owned.set_running(running);
             Ok(())
@@ -689,7 +737,9 @@ mod tests {
         AnalogMvType, BoundManagement, IoParameters, NoiseManagement, PulseType, UpdateParameters,
         WeightNoise,
     };
-    use crate::devices::{CellRef, DeviceConfig, PulsedDevice, Rule, Visitor, random};
+    use crate::devices::{
+        CellRef, CustomDevice, DeviceConfig, PulsedDevice, Rule, Visitor, random,
+    };
     use crate::par;
     use crate::pulse::trains::SHARED_BLOCK;
     use crate::rng::record::{self, Position};
@@ -872,6 +922,10 @@ mod tests {
             let rule = device.rule();
             let moved = rule.step(w, up, rule.prepare(cell), 0.0);
             if moved.is_nan() { w } else { moved.max(cell.min_bound).min(cell.max_bound) }
+        }
+
+        fn custom(self, _: &CustomDevice) -> f32 {
+            self.w
         }
 
         fn exact(self) -> f32 {

@@ -44,24 +44,20 @@ impl Operands {
         self.call += 1;
         let mut y = std::mem::take(&mut self.y);
         let mut running = 1.0;
-        let request = Request {
-            x: black_box(&self.x),
-            bias: None,
-            drop_last: false,
-            weights: black_box(&self.weights),
-            y: &mut y,
-            key: Key::new(1, self.call),
-            is_test: false,
-            lines: Lines {
+        let request = Request::new(
+            black_box(&self.x),
+            black_box(&self.weights),
+            &mut y,
+            Lines {
                 out_noise_values: self.line("out_noise_values"),
                 v_offset: self.line("v_offset"),
                 w_asymmetry: self.line("w_asymmetry"),
                 out_nonlinearity: self.line("out_nonlinearity"),
                 out_nonlinearity_factor: 1.0,
             },
-            running: Some(&mut running),
-            mask: None,
-        };
+            Key::new(1, self.call),
+        )
+        .with(|u| u.running = Some(&mut running));
         self.mvm.run(request).expect("matching sizes");
         self.y = black_box(y);
     }
@@ -93,10 +89,17 @@ fn sizes(criterion: &mut Criterion) {
 /// What each option costs on top of the defaults: 512 x 512, batch 64, one thread.
 fn options(criterion: &mut Criterion) {
     let d = IoParameters::default();
-    let kind = |noise_management| IoParameters { noise_management, ..IoParameters::default() };
-    let bound = |bound_management| IoParameters { bound_management, ..IoParameters::default() };
-    let signs = |mv_type| IoParameters { mv_type, ..IoParameters::default() };
-    let noise = |w_noise_type| IoParameters { w_noise: 0.01, w_noise_type, ..d.clone() };
+    let kind =
+        |noise_management| IoParameters::default().with(|p| p.noise_management = noise_management);
+    let bound =
+        |bound_management| IoParameters::default().with(|p| p.bound_management = bound_management);
+    let signs = |mv_type| IoParameters::default().with(|p| p.mv_type = mv_type);
+    let noise = |w_noise_type| {
+        d.clone().with(|p| {
+            p.w_noise = 0.01;
+            p.w_noise_type = w_noise_type;
+        })
+    };
     let table = [
         ("is_perfect", IoParameters::perfect()),
         ("default", d.clone()),
@@ -106,20 +109,20 @@ fn options(criterion: &mut Criterion) {
         ("noise_management=AverageAbsMax", kind(NoiseManagement::AverageAbsMax)),
         ("bound_management=None", bound(BoundManagement::None)),
         ("bound_management=IterativeWorstCase", bound(BoundManagement::IterativeWorstCase)),
-        ("out_bound=2", IoParameters { out_bound: 2.0, ..d.clone() }),
-        ("out_noise=0", IoParameters { out_noise: 0.0, ..d.clone() }),
-        ("out_noise_std", IoParameters { out_noise_std: 0.3, ..d.clone() }),
-        ("inp_noise", IoParameters { inp_noise: 0.01, ..d.clone() }),
-        ("inp_sto_round", IoParameters { inp_sto_round: true, ..d.clone() }),
-        ("out_sto_round", IoParameters { out_sto_round: true, ..d.clone() }),
-        ("inp_asymmetry", IoParameters { inp_asymmetry: 0.01, ..d.clone() }),
-        ("out_asymmetry", IoParameters { out_asymmetry: 0.01, ..d.clone() }),
+        ("out_bound=2", d.clone().with(|p| p.out_bound = 2.0)),
+        ("out_noise=0", d.clone().with(|p| p.out_noise = 0.0)),
+        ("out_noise_std", d.clone().with(|p| p.out_noise_std = 0.3)),
+        ("inp_noise", d.clone().with(|p| p.inp_noise = 0.01)),
+        ("inp_sto_round", d.clone().with(|p| p.inp_sto_round = true)),
+        ("out_sto_round", d.clone().with(|p| p.out_sto_round = true)),
+        ("inp_asymmetry", d.clone().with(|p| p.inp_asymmetry = 0.01)),
+        ("out_asymmetry", d.clone().with(|p| p.out_asymmetry = 0.01)),
         ("w_noise=AdditiveConstant", noise(WeightNoise::AdditiveConstant)),
         ("w_noise=PCMRead", noise(WeightNoise::PcmRead)),
-        ("ir_drop", IoParameters { ir_drop: 1.0, ..d.clone() }),
-        ("v_offset_std", IoParameters { v_offset_std: 0.01, ..d.clone() }),
-        ("r_series", IoParameters { r_series: 0.01, ..d.clone() }),
-        ("out_nonlinearity", IoParameters { out_nonlinearity: 0.1, ..d.clone() }),
+        ("ir_drop", d.clone().with(|p| p.ir_drop = 1.0)),
+        ("v_offset_std", d.clone().with(|p| p.v_offset_std = 0.01)),
+        ("r_series", d.clone().with(|p| p.r_series = 0.01)),
+        ("out_nonlinearity", d.clone().with(|p| p.out_nonlinearity = 0.1)),
         ("mv_type=PosNegSeparate", signs(AnalogMvType::PosNegSeparate)),
         ("mv_type=DigitalSum", signs(AnalogMvType::PosNegSeparateDigitalSum)),
     ];

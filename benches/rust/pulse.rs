@@ -45,18 +45,14 @@ pub fn benches(criterion: &mut Criterion) {
                 bencher.iter(|| {
                     weights.copy_from_slice(&start);
                     call += 1;
-                    black_box(pulse::update(Update {
-                        device: &device,
-                        weights: &mut weights,
-                        planes: &planes,
-                        persistent: None,
-                        x: &x,
-                        bias: None,
-                        d: &d,
-                        learning_rate: 0.01,
-                        key: Key::new(1, call),
-                        counts: None,
-                    }))
+                    black_box(pulse::update(Update::new(
+                        &device,
+                        &mut weights,
+                        &planes,
+                        [&x, &d],
+                        0.01,
+                        Key::new(1, call),
+                    )))
                 });
             });
         }

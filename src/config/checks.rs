@@ -1,6 +1,6 @@
 //! Checks of single values; the message names the field.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 
 /// Largest number of rows or columns of one tile: keeps every index within 32 bits, and the positions
 /// of the draws of a column within the 20 bits that they have.
@@ -22,7 +22,8 @@ pub(crate) fn check_factor(argument: &'static str, value: f64) -> Result<()> {
     if (0.0..=f64::from(f32::MAX)).contains(&value) {
         return Ok(());
     }
-    let why = format!("must be between 0 and {:e}, the largest f32, got {value}", f32::MAX);
+    let why =
+        format!("must be between 0 and {:e}, the largest f32, got {}", f32::MAX, shown(value));
     Err(Error::Argument { argument, why })
 }
 
@@ -35,7 +36,7 @@ pub(crate) fn finite(path: &str, field: &str, value: f64) -> Result<()> {
     if value.abs() <= LARGEST {
         return Ok(());
     }
-    let why = format!("must be finite and at most {LARGEST:e} in size, got {value}");
+    let why = format!("must be finite and at most {LARGEST:e} in size, got {}", shown(value));
     Err(Error::config(format!("{path}.{field}"), why))
 }
 

@@ -1,7 +1,7 @@
 //! Parameters of power-law drift.
 
 use super::{finite, params, require};
-use crate::error::Result;
+use crate::error::{Result, shown};
 
 params! {
     /// Power-law drift of the weight of a pulsed device.
@@ -83,5 +83,10 @@ impl SimpleDriftParameters {
 fn check_clock(path: &str, t_0: f64, reset_tol: f64) -> Result<()> {
     finite(path, "t_0", t_0)?;
     require(t_0 > 0.0, path, "t_0", format!("must be positive, got {t_0}"))?;
-    require(reset_tol >= 0.0, path, "reset_tol", format!("must be 0 or more, got {reset_tol}"))
+    require(
+        reset_tol >= 0.0,
+        path,
+        "reset_tol",
+        format!("must be 0 or more, got {}", shown(reset_tol)),
+    )
 }

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{finite, params, require};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 
 /// How the input is scaled before the DAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum NoiseManagement {
     /// No scaling.
     None,
@@ -24,6 +25,7 @@ pub enum NoiseManagement {
 
 /// What happens when an output hits the ADC bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum BoundManagement {
     /// Nothing: it clips.
     None,
@@ -37,6 +39,7 @@ pub enum BoundManagement {
 
 /// Output-referred weight noise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum WeightNoise {
     /// None.
     None,
@@ -51,6 +54,7 @@ pub enum WeightNoise {
 
 /// How signed inputs reach the array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum AnalogMvType {
     /// Ideal product.
     Ideal,
@@ -152,6 +156,12 @@ impl IoParameters {
         self.is_perfect || self.mv_type == AnalogMvType::Ideal
     }
 
+    /// Whether outputs have a bound.
+    #[must_use]
+    pub fn clips_outputs(&self) -> bool {
+        !self.ideal() && self.out_bound > 0.0 && self.out_bound.is_finite()
+    }
+
     /// Checks every value; `path` is where the group stands, for example `forward`.
     ///
     /// # Errors
@@ -208,7 +218,7 @@ impl IoParameters {
         let scaled = self.noise_management != NoiseManagement::None;
         let why = format!(
             "must be 1 with noise management, got {}; set it to 1 or noise_management to None",
-            self.inp_bound
+            shown(self.inp_bound)
         );
         require(!scaled || self.inp_bound == 1.0, path, "inp_bound", why)?;
         let constant = self.noise_management == NoiseManagement::Constant;

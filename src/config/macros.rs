@@ -22,7 +22,17 @@ macro_rules! params {
         $($meta)*
         #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(deny_unknown_fields, default)]
+        #[non_exhaustive]
         pub struct $name { $($fields)* }
+
+        impl $name {
+            /// The same with what `change` changes.
+            #[must_use]
+            pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+                change(&mut self);
+                self
+            }
+        }
 
         impl Default for $name {
             fn default() -> Self {

@@ -6,8 +6,10 @@
 
 mod checks;
 mod drift;
+mod input_range;
 mod io;
 mod macros;
+mod mapping;
 mod modifier;
 pub(crate) mod real;
 mod tile;
@@ -16,8 +18,10 @@ mod update;
 pub use checks::MAX_SIZE;
 pub(crate) use checks::{check_factor, check_sizes, finite, require};
 pub use drift::{DriftParameters, SimpleDriftParameters};
+pub use input_range::InputRangeParameter;
 pub use io::{AnalogMvType, BoundManagement, IoParameters, NoiseManagement, WeightNoise};
 pub(crate) use macros::params;
+pub use mapping::MappingParameter;
 pub use modifier::{ModifierParameters, ModifierType};
 pub use tile::TileConfig;
 pub(crate) use tile::read_json;

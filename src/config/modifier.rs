@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{finite, params, read_json, require};
-use crate::error::Result;
+use crate::error::{Result, shown};
 
 /// How the weights are changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum ModifierType {
     /// Not at all, whatever the other fields say.
     None,
@@ -110,11 +111,11 @@ impl ModifierParameters {
             ("pcm_prob_at_gmax", self.pcm_prob_at_gmax),
             ("pcm_prob_at_random", self.pcm_prob_at_random),
         ] {
-            let why = format!("must be between 0 and 1, got {value}");
+            let why = format!("must be between 0 and 1, got {}", shown(value));
             require((0.0..=1.0).contains(&value), path, field, why)?;
         }
         let positive = |is_used: bool, field, value: f64| {
-            let why = format!("must be positive, got {value}");
+            let why = format!("must be positive, got {}", shown(value));
             require(!is_used || value > 0.0, path, field, why)
         };
         let is_pcm = self.kind == ModifierType::PcmNoise;

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 /// Everything the kernels of one tile need to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct TileConfig {
     /// Device at each crosspoint.
     pub device: DeviceConfig,
@@ -25,6 +26,19 @@ pub struct TileConfig {
 }
 
 impl TileConfig {
+    /// Such devices, with default parameters of all else.
+    #[must_use]
+    pub fn new(device: DeviceConfig) -> Self {
+        Self { device, ..Self::default() }
+    }
+
+    /// The same with what `change` changes.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
     /// Reads and validates a configuration.
     ///
     /// # Errors

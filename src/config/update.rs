@@ -7,6 +7,7 @@ use crate::error::Result;
 
 /// How the outer product of an update is turned into pulses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum PulseType {
     /// Exact floating-point update of an ideal device that replaces the configured one.
     None,
@@ -32,6 +33,7 @@ impl PulseType {
 
 /// How weights follow an update where steps are infinitely fine (`dw_min = 0`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum UpdateMode {
     /// Along the response of the device: the limit of many small pulses.
     Flow,

@@ -8,6 +8,7 @@ use crate::rng::Key;
 
 /// How [`Device::clip_weights`] finds its limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum WeightClip {
     /// No clipping.
     None,

@@ -1,7 +1,7 @@
 //! What all pulsed devices share: parameters, and the draw of bounds, steps and rates per cell.
 
 use crate::config::{DriftParameters, finite, params, require};
-use crate::error::Result;
+use crate::error::{Result, shown};
 use crate::rng::MAX_NORMAL;
 
 params! {
@@ -94,12 +94,13 @@ impl PulsedParameters {
             (0.0..=1.0).contains(&probability),
             path,
             "corrupt_devices_prob",
-            format!("must be between 0 and 1, got {probability}"),
+            format!("must be between 0 and 1, got {}", shown(probability)),
         )?;
         let dw_min = self.dw_min;
         // The smallest normal f32: a smaller step would lose digits in the planes.
         let possible = dw_min == 0.0 || dw_min >= f64::from(f32::MIN_POSITIVE);
-        let why = format!("must be positive, or 0 for infinitely fine steps, got {dw_min}");
+        let why =
+            format!("must be positive, or 0 for infinitely fine steps, got {}", shown(dw_min));
         require(possible, path, "dw_min", why)?;
         let why = "with dw_min = 0 there are no pulses to count; set it to false";
         require(!self.flows() || !self.count_pulses, path, "count_pulses", why)?;
@@ -168,7 +169,11 @@ impl PulsedParameters {
     /// [`Error::Config`](crate::Error::Config) unless it is positive, or if steps are infinitely fine: they do
     /// not become pulses by their parameters.
     pub fn replace_step(&mut self, dw_min: f64, path: &str) -> Result<()> {
-        let why = format!("{dw_min} cannot take the place of {}: one of them is 0", self.dw_min);
+        let why = format!(
+            "{} cannot take the place of {}: one of them is 0",
+            shown(dw_min),
+            shown(self.dw_min)
+        );
         require(!self.flows() && dw_min != 0.0, path, "dw_min", why)?;
         self.dw_min = dw_min;
         Ok(())

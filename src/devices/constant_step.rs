@@ -60,6 +60,10 @@ impl PulsedDevice for ConstantStep {
         &self.pulsed
     }
 
+    fn pulsed_mut(&mut self) -> &mut PulsedParameters {
+        &mut self.pulsed
+    }
+
     fn validate(&self, path: &str) -> Result<()> {
         self.pulsed.validate(path)
     }

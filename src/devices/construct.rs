@@ -1,10 +1,10 @@
 //! The draw of the variations between the cells of a tile.
 
-use super::Visitor;
+use super::AnyDevice;
 use super::common::{Cell, CellDraws, PulsedParameters};
 use super::device::{BASE, Device, position};
 use super::planes::Plane;
-use super::rule::{MAX_EXTRA, PulsedDevice};
+use super::rule::MAX_EXTRA;
 use crate::error::{Error, Result};
 use crate::par::{self, Par};
 use crate::rng::{CHUNK, Draw, Key, LANES, Stream};
@@ -63,26 +63,28 @@ impl Device {
     /// # Errors
     /// As there.
     pub(crate) fn construct_part(&self, key: Key, values: Vec<(usize, &mut [f32])>) -> Result<()> {
-        for (_, values) in &values {
+        let count = self.hidden_names().len();
+        for (number, values) in &values {
+            if *number >= count {
+                let why = format!("{number} is beyond the {count} hidden parameters");
+                return Err(Error::Argument { argument: "hidden", why });
+            }
             Error::check_len("hidden", values.len(), self.d_size() * self.x_size())?;
         }
-        self.config().visit(Construct { device: self, key, values })
+        match self.config().any() {
+            Some(device) => self.draw_values(device, key, values),
+            None => Ok(()),
+        }
     }
-}
 
-/// Draws the hidden parameters of a device that have values, given by their numbers.
-struct Construct<'a> {
-    device: &'a Device,
-    key: Key,
-    values: Vec<(usize, &'a mut [f32])>,
-}
-
-impl Visitor for Construct<'_> {
-    type Output = Result<()>;
-
-    fn pulsed<D: PulsedDevice>(self, config: &D) -> Self::Output {
-        let Self { device, key, mut values } = self;
-        if let Some(at) = device.persistent_position() {
+    /// Draws the hidden parameters that have values, given by their numbers.
+    fn draw_values(
+        &self,
+        config: &dyn AnyDevice,
+        key: Key,
+        mut values: Vec<(usize, &mut [f32])>,
+    ) -> Result<()> {
+        if let Some(at) = self.persistent_position() {
             values.retain_mut(|(number, values)| {
                 if *number == at {
                     values.fill(0.0);
@@ -90,29 +92,25 @@ impl Visitor for Construct<'_> {
                 *number != at
             });
         }
-        let pulsed = config.pulsed();
+        let (pulsed, properties) = (config.parameters(), config.properties());
         let draws = Draws {
             pulsed,
             draw: key.stream(Stream::Construct),
             needed: needed(pulsed),
             corrupt: pulsed.corrupt_devices_prob > 0.0,
-            extra: D::EXTRA_DRAWS,
+            extra: properties.extra_draws,
         };
         // Draws come in whole chunks of columns.
-        let cells = par::rows_per_check(config.construction_ns());
+        let cells = par::rows_per_check(properties.construction_ns);
         let height = (cells / CHUNK).max(1) * CHUNK;
-        let mut spans = Spans::new(device, values, height.min(SPAN));
+        let mut spans = Spans::new(self, values, height.min(SPAN));
         let per_check = (cells / spans.longest).max(1) * par::num_threads();
         while spans.is_left() {
             par::check_interrupt()?;
             let group = spans.by_ref().take(per_check);
-            let work = config.construction_ns() * (per_check * SPAN) as f64;
-            Par::of(work).for_each(group, |span| construct(device, config, &draws, span?))?;
+            let work = properties.construction_ns * (per_check * SPAN) as f64;
+            Par::of(work).for_each(group, |span| construct(self, config, &draws, span?))?;
         }
-        Ok(())
-    }
-
-    fn exact(self) -> Self::Output {
         Ok(())
     }
 }
@@ -120,7 +118,7 @@ impl Visitor for Construct<'_> {
 /// The hidden parameters of some cells.
 fn construct(
     device: &Device,
-    config: &dyn Adding,
+    config: &dyn AnyDevice,
     draws: &Draws<'_>,
     mut span: Span<'_>,
 ) -> Result<()> {
@@ -132,36 +130,11 @@ fn construct(
     })
 }
 
-/// What a device of any type adds to its cells.
-trait Adding: Sync {
-    /// [`PulsedDevice::extra`] of some cells.
-    fn add(
-        &self,
-        cells: &mut [Cell],
-        normals: &[[f64; MAX_EXTRA]],
-        extras: &mut [[f64; MAX_EXTRA]],
-    );
-}
-
-impl<D: PulsedDevice> Adding for D {
-    fn add(
-        &self,
-        cells: &mut [Cell],
-        normals: &[[f64; MAX_EXTRA]],
-        extras: &mut [[f64; MAX_EXTRA]],
-    ) {
-        const { assert!(D::EXTRA_DRAWS <= MAX_EXTRA) };
-        for ((cell, normals), extra) in cells.iter_mut().zip(normals).zip(extras) {
-            *extra = self.extra(cell, &normals[..D::EXTRA_DRAWS]);
-        }
-    }
-}
-
 /// Turns the draws of some cells into their hidden parameters. Compiled once, not with every device: most
 /// of it is what all have in common, and what a device adds has no vectors.
 struct Convert<'a, 'b> {
     device: &'a Device,
-    config: &'a dyn Adding,
+    config: &'a dyn AnyDevice,
     draws: &'a Draws<'a>,
     span: &'a mut Span<'b>,
     lines: &'a [f32],

@@ -1,9 +1,10 @@
 //! The devices of one tile: configuration, sizes and hidden parameters.
 
+use super::any_device::Properties;
 use super::common::{Cell, CellDraws, PulsedParameters};
 use super::planes::PlaneRef;
-use super::rule::{Kernel, MAX_EXTRA, PulsedDevice, WriteNoise};
-use super::{DeviceConfig, Ideal, Visitor};
+use super::rule::{Kernel, MAX_EXTRA, WriteNoise};
+use super::{AnyDevice, DeviceConfig, Ideal};
 use crate::config::{PulseType, UpdateParameters, check_sizes};
 use crate::error::{Error, Result};
 
@@ -41,7 +42,9 @@ pub struct Device {
     d_size: usize,
     x_size: usize,
     pub(super) analog_bias: bool,
-    traits: Traits,
+    traits: Properties,
+    /// Names of the hidden parameters, in order.
+    names: Vec<&'static str>,
 }
 
 /// Range of the weight of each cell: the bounds, with the weight of a reference device subtracted
@@ -91,8 +94,9 @@ impl Device {
         if config.pulsed().is_some_and(PulsedParameters::flows) {
             update.check_flow("update")?;
         }
-        let traits = config.visit(Describe);
-        Ok(Self { config, update: update.clone(), d_size, x_size, analog_bias, traits })
+        let traits = config.any().map(AnyDevice::properties).unwrap_or_default();
+        let names = config.any().map_or_else(Vec::new, |_| names_of(&traits));
+        Ok(Self { config, update: update.clone(), d_size, x_size, analog_bias, traits, names })
     }
 
     /// The configuration, after the replacement by `PulseType::None`.
@@ -158,18 +162,23 @@ impl Device {
     /// Names of the hidden parameters, in order; none for exact devices.
     #[must_use]
     pub fn hidden_names(&self) -> Vec<&'static str> {
-        self.traits.names.clone()
+        self.names.clone()
     }
 
     /// Value of a hidden parameter that the configuration makes equal in all cells, so that it is
     /// not stored; `None` when it differs between cells or is unknown.
     #[must_use]
     pub fn hidden_constant(&self, name: &str) -> Option<f32> {
-        let at = self.traits.names.iter().position(|known| *known == name)?;
+        let at = self.names.iter().position(|known| *known == name)?;
         if self.varies(name) {
             return None;
         }
-        let (cell, extra) = self.config.visit(Mean)?;
+        let device = self.config.any()?;
+        // The cell without variation.
+        let (mut cell, mut extra) =
+            (device.parameters().cell(&CellDraws::default()), [0.0; MAX_EXTRA]);
+        let own = std::slice::from_mut(&mut cell);
+        device.add(own, &[[0.0; MAX_EXTRA]], std::slice::from_mut(&mut extra));
         Some(self.column(at, &cell, &extra) as f32)
     }
 
@@ -180,13 +189,13 @@ impl Device {
     /// [`Error::Shape`] or [`Error::Argument`].
     pub fn check_planes(&self, planes: &[PlaneRef<'_>]) -> Result<()> {
         self.check_plane_shapes(planes)?;
-        for (name, plane) in self.traits.names.iter().copied().zip(planes) {
+        for (name, plane) in self.names.iter().copied().zip(planes) {
             match plane {
                 PlaneRef::Constant(value) => Error::check_finite(name, &[*value])?,
                 PlaneRef::Values(values) => Error::check_finite(name, values)?,
             }
         }
-        if self.traits.names.is_empty() {
+        if self.names.is_empty() {
             return Ok(());
         }
         let (upper, lower) = (planes[position::MAX_BOUND], planes[position::MIN_BOUND]);
@@ -200,8 +209,8 @@ impl Device {
     /// Checks the number and the sizes of `planes`. The slot of the persistent weights is free, for
     /// those are borrowed mutably beside the planes.
     pub(crate) fn check_plane_shapes(&self, planes: &[PlaneRef<'_>]) -> Result<()> {
-        Error::check_len("planes", planes.len(), self.traits.names.len())?;
-        for (name, plane) in self.traits.names.iter().copied().zip(planes) {
+        Error::check_len("planes", planes.len(), self.names.len())?;
+        for (name, plane) in self.names.iter().copied().zip(planes) {
             if let PlaneRef::Values(values) = plane
                 && (name != PERSISTENT || !values.is_empty())
             {
@@ -227,16 +236,16 @@ impl Device {
         self.traits.reference.map(|at| self.first_extra() + at)
     }
 
-    /// Range of the weights; `None` for an exact device, which has none. `planes` are in the order
+    /// Range of the weights; `None` for an exact device, which has none, and without all planes. `planes` are in the order
     /// of [`Device::hidden_names`].
     #[must_use]
     pub fn bounds<'a>(&self, planes: &[PlaneRef<'a>]) -> Option<Bounds<'a>> {
-        let reference = self.reference().map_or(PlaneRef::Constant(0.0), |at| planes[at]);
-        self.is_pulsed().then(|| Bounds {
-            upper: planes[position::MAX_BOUND],
-            lower: planes[position::MIN_BOUND],
-            reference,
-        })
+        let reference = match self.reference() {
+            Some(at) => *planes.get(at)?,
+            None => PlaneRef::Constant(0.0),
+        };
+        let (upper, lower) = (*planes.get(position::MAX_BOUND)?, *planes.get(position::MIN_BOUND)?);
+        self.is_pulsed().then_some(Bounds { upper, lower, reference })
     }
 
     /// `dw_min` that the steps in `planes` show, if the configuration says another one; `None` if
@@ -245,6 +254,7 @@ impl Device {
     #[must_use]
     pub fn unexpected_dw_min(&self, planes: &[PlaneRef<'_>]) -> Option<f64> {
         let pulsed = self.config().pulsed().filter(|pulsed| !pulsed.flows())?;
+        self.check_plane_shapes(planes).ok()?;
         let count = self.d_size() * self.x_size();
         let step = |plane: usize, at: usize| f64::from(planes[plane].at(at).abs());
         let sum: f64 = (0..count).map(|at| step(position::UP, at) + step(position::DOWN, at)).sum();
@@ -304,57 +314,10 @@ fn ideal_of(pulsed: &PulsedParameters) -> Ideal {
     }
 }
 
-/// What does not depend on the cell.
-#[derive(Debug, Clone, Default)]
-struct Traits {
-    write_noise: Option<WriteNoise>,
-    granularity: f64,
-    kernel: Option<Kernel>,
-    names: Vec<&'static str>,
-    reference: Option<usize>,
-    extra_varies: bool,
-    adjusts_bounds: bool,
-}
-
-struct Describe;
-
-impl Visitor for Describe {
-    type Output = Traits;
-
-    fn pulsed<D: PulsedDevice>(self, device: &D) -> Traits {
-        let write_noise = device.write_noise();
-        let mut names = BASE.to_vec();
-        names.extend(write_noise.map(|_| PERSISTENT));
-        names.extend(D::EXTRA);
-        Traits {
-            write_noise,
-            granularity: device.granularity(),
-            kernel: Some(Kernel::of::<D::Rule<'_>>()),
-            names,
-            reference: D::REFERENCE,
-            extra_varies: device.extra_varies(),
-            adjusts_bounds: device.adjusts_bounds(),
-        }
-    }
-
-    fn exact(self) -> Traits {
-        Traits::default()
-    }
-}
-
-/// The cell without variation.
-struct Mean;
-
-impl Visitor for Mean {
-    type Output = Option<(Cell, [f64; MAX_EXTRA])>;
-
-    fn pulsed<D: PulsedDevice>(self, device: &D) -> Self::Output {
-        let mut cell = device.pulsed().cell(&CellDraws::default());
-        let extra = device.extra(&mut cell, &vec![0.0; D::EXTRA_DRAWS]);
-        Some((cell, extra))
-    }
-
-    fn exact(self) -> Self::Output {
-        None
-    }
+/// Names of the hidden parameters of a pulsed device.
+fn names_of(device: &Properties) -> Vec<&'static str> {
+    let mut names = BASE.to_vec();
+    names.extend(device.write_noise.map(|_| PERSISTENT));
+    names.extend(device.extra);
+    names
 }

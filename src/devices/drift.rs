@@ -5,7 +5,7 @@ use super::device::{Device, position};
 use super::planes::PlaneRef;
 use super::rows::{Cells, Nothing};
 use crate::config::{DriftParameters, SimpleDriftParameters};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::memory;
 use crate::rng::{Draw, Key, Stream};
 
@@ -126,7 +126,7 @@ fn passed(parameters: &DriftParameters, delta_t: f64) -> Result<f64> {
     if passed.is_finite() && passed >= 0.0 {
         return Ok(passed);
     }
-    let why = format!("must be finite and not negative, got {delta_t}");
+    let why = format!("must be finite and not negative, got {}", shown(delta_t));
     Err(Error::Argument { argument: "delta_t", why })
 }
 

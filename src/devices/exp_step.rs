@@ -185,6 +185,10 @@ impl PulsedDevice for ExpStep {
         &self.pulsed
     }
 
+    fn pulsed_mut(&mut self) -> &mut PulsedParameters {
+        &mut self.pulsed
+    }
+
     fn validate(&self, path: &str) -> Result<()> {
         self.pulsed.validate(path)?;
         for (field, value) in [

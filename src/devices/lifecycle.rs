@@ -10,7 +10,7 @@ use super::device::{Device, position};
 use super::planes::PlaneRef;
 use super::rows::{Cells, Nothing, Operation, Row};
 use crate::config::check_factor;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::rng::{CHUNK, Draw, Key, Stream};
 
 impl Device {
@@ -104,6 +104,24 @@ impl Device {
         (scales == PlaneRef::Constant(scale as f32)).then_some((alpha * (1.0 - scale)) as f32)
     }
 
+    /// Whether weights decay, which a layer lets them do after each step.
+    #[must_use]
+    pub fn decays(&self) -> bool {
+        let own = || self.config().pulsed().map_or(0.0, |pulsed| pulsed.lifetime);
+        self.exact_lifetime().unwrap_or_else(own) > 0.0
+    }
+
+    /// Whether weights diffuse, which a layer lets them do after each step.
+    #[must_use]
+    pub fn diffuses(&self) -> bool {
+        let rate = match self.config() {
+            DeviceConfig::FloatingPoint(device) => device.diffusion,
+            DeviceConfig::Ideal(device) => device.diffusion,
+            config => config.pulsed().map_or(0.0, |pulsed| pulsed.diffusion),
+        };
+        rate > 0.0
+    }
+
     /// One step of a random walk: `w += diffusion_rate xi`, within the bounds.
     ///
     /// # Errors
@@ -193,7 +211,7 @@ impl Device {
             return Err(Error::Argument { argument: "start_column_idx", why });
         }
         if !(0.0..=1.0).contains(&prob) {
-            let why = format!("must be between 0 and 1, got {prob}");
+            let why = format!("must be between 0 and 1, got {}", shown(prob));
             return Err(Error::Argument { argument: "reset_prob", why });
         }
         Ok(())

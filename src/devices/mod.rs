@@ -2,11 +2,13 @@
 //!
 //! A pulsed device is one file and two lines here: its `mod` line and its entry in `devices!`.
 
+mod any_device;
 mod any_rule;
 mod clip;
 mod common;
 mod constant_step;
 mod construct;
+mod custom;
 mod device;
 mod drift;
 mod exp_step;
@@ -30,12 +32,15 @@ mod soft_bounds_reference;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use any_device::AnyDevice;
+use any_device::check_write_noise;
 pub(crate) use any_rule::AnyRule;
 pub use clip::WeightClip;
 #[cfg(feature = "wgpu")]
 pub(crate) use clip::exact_limit;
 pub use common::{Cell, CellDraws, PulsedParameters};
 pub use constant_step::ConstantStep;
+pub use custom::CustomDevice;
 pub(crate) use device::position;
 pub use device::{Bounds, Device};
 pub use drift::DriftState;
@@ -66,6 +71,8 @@ pub(crate) trait Visitor {
     type Output;
     /// For a device that moves by pulses.
     fn pulsed<D: PulsedDevice>(self, device: &D) -> Self::Output;
+    /// For one of another crate, whose type is not known here.
+    fn custom(self, device: &CustomDevice) -> Self::Output;
     /// For a device with exact updates.
     fn exact(self) -> Self::Output;
 }
@@ -75,12 +82,15 @@ macro_rules! devices {
         /// Configuration of the device at each crosspoint.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "type", content = "params", deny_unknown_fields)]
+        #[non_exhaustive]
         pub enum DeviceConfig {
             /// Weights of a floating-point tile.
             FloatingPoint(FloatingPoint),
             /// Exact updates between analog passes.
             Ideal(Ideal),
             $($(#[$doc])* $name($name),)*
+            /// A device of another crate, made by [`DeviceConfig::custom`].
+            Custom(CustomDevice),
         }
 
         impl DeviceConfig {
@@ -94,6 +104,7 @@ macro_rules! devices {
                     Self::FloatingPoint(_) => "FloatingPoint",
                     Self::Ideal(_) => "Ideal",
                     $(Self::$name(_) => $name::NAME,)*
+                    Self::Custom(device) => device.device().name(),
                 }
             }
 
@@ -115,10 +126,8 @@ macro_rules! devices {
                 match self {
                     Self::FloatingPoint(device) => device.validate(path),
                     Self::Ideal(device) => device.validate(path),
-                    $(Self::$name(device) => {
-                        device.validate(path)?;
-                        rule::check_write_noise(device, path)
-                    })*
+                    $(Self::$name(device) => check(device, path),)*
+                    Self::Custom(device) => check(device.device(), path),
                 }
             }
 
@@ -126,24 +135,16 @@ macro_rules! devices {
                 match self {
                     Self::FloatingPoint(_) | Self::Ideal(_) => visitor.exact(),
                     $(Self::$name(device) => visitor.pulsed(device),)*
+                    Self::Custom(device) => visitor.custom(device),
                 }
             }
 
-            /// The parameters that all pulsed devices share.
-            #[must_use]
-            pub fn pulsed(&self) -> Option<&PulsedParameters> {
+            /// The device, of any type; `None` for those with exact updates.
+            pub(crate) fn any(&self) -> Option<&dyn AnyDevice> {
                 match self {
                     Self::FloatingPoint(_) | Self::Ideal(_) => None,
-                    $(Self::$name(device) => Some(device.pulsed()),)*
-                }
-            }
-
-            /// The response on graphics processors; `None` for devices with exact updates.
-            #[must_use]
-            pub fn response(&self) -> Option<Response> {
-                match self {
-                    Self::FloatingPoint(_) | Self::Ideal(_) => None,
-                    $(Self::$name(device) => Some(device.response()),)*
+                    $(Self::$name(device) => Some(device),)*
+                    Self::Custom(device) => Some(device.device()),
                 }
             }
 
@@ -153,6 +154,7 @@ macro_rules! devices {
                 match self {
                     Self::FloatingPoint(_) | Self::Ideal(_) => None,
                     $(Self::$name(device) => Some(&mut device.pulsed),)*
+                    Self::Custom(device) => device.pulsed_mut(),
                 }
             }
         }
@@ -178,7 +180,25 @@ devices! {
     PiecewiseStep,
 }
 
+/// Checks the parameters of a device, those that all have in common as well.
+fn check(device: &dyn AnyDevice, path: &str) -> Result<()> {
+    device.check(path)?;
+    check_write_noise(device, path)
+}
+
 impl DeviceConfig {
+    /// The parameters that all pulsed devices share.
+    #[must_use]
+    pub fn pulsed(&self) -> Option<&PulsedParameters> {
+        self.any().map(AnyDevice::parameters)
+    }
+
+    /// The response on graphics processors; `None` for devices with exact updates.
+    #[must_use]
+    pub fn response(&self) -> Option<Response> {
+        self.any().map(AnyDevice::response)
+    }
+
     /// Tags of all devices.
     #[must_use]
     pub fn names() -> Vec<&'static str> {

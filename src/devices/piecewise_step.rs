@@ -6,7 +6,7 @@ use super::nodes::{MAX_NODES, Nodes, piece};
 use super::response::Response;
 use super::rule::{Branch, CellRef, PulsedDevice, Reach, Rule, WriteNoise, select, write_noise};
 use crate::config::{finite, params, require};
-use crate::error::Result;
+use crate::error::{Result, shown};
 
 params! {
     /// Device whose step is interpolated linearly between nodes that divide the range of the cell
@@ -208,6 +208,10 @@ impl PulsedDevice for PiecewiseStep {
         &self.pulsed
     }
 
+    fn pulsed_mut(&mut self) -> &mut PulsedParameters {
+        &mut self.pulsed
+    }
+
     fn validate(&self, path: &str) -> Result<()> {
         self.pulsed.validate(path)?;
         finite(path, "write_noise_std", self.write_noise_std)?;
@@ -226,7 +230,10 @@ impl PulsedDevice for PiecewiseStep {
             }
         }
         let middle = up[up.len() / 2];
-        let why = format!("the middle value scales the pulses and must be positive, got {middle}");
+        let why = format!(
+            "the middle value scales the pulses and must be positive, got {}",
+            shown(middle)
+        );
         require(middle > 0.0 || self.pulsed.flows(), path, "piecewise_up", why)
     }
 

@@ -188,6 +188,10 @@ impl PulsedDevice for PowStep {
         &self.pulsed
     }
 
+    fn pulsed_mut(&mut self) -> &mut PulsedParameters {
+        &mut self.pulsed
+    }
+
     fn validate(&self, path: &str) -> Result<()> {
         self.pulsed.validate(path)?;
         self.exponents().validate(path)?;

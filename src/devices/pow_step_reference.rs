@@ -89,6 +89,10 @@ impl PulsedDevice for PowStepReference {
         &self.pulsed
     }
 
+    fn pulsed_mut(&mut self) -> &mut PulsedParameters {
+        &mut self.pulsed
+    }
+
     fn validate(&self, path: &str) -> Result<()> {
         self.pulsed.validate(path)?;
         self.exponents().validate(path)?;

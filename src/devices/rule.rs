@@ -4,7 +4,6 @@ use std::fmt::Debug;
 
 use super::common::{Cell, PulsedParameters};
 use super::response::Response;
-use crate::config::require;
 use crate::error::Result;
 pub(crate) use crate::simd::{clip, select};
 
@@ -187,6 +186,7 @@ pub trait Rule: Copy + Debug + Send + Sync {
 
 /// Which kernel applies trains of pulses to a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Kernel {
     /// Steps do not depend on the weight: pulses of many samples are added up.
     Constant,
@@ -220,7 +220,10 @@ pub struct WriteNoise {
 }
 
 /// A device that moves by pulses.
-pub trait PulsedDevice: Clone + Debug + Default + Send + Sync {
+///
+/// Built-in ones are variants of [`DeviceConfig`](super::DeviceConfig); one of another crate becomes such a
+/// configuration by [`DeviceConfig::custom`](super::DeviceConfig::custom), and takes part in everything then.
+pub trait PulsedDevice: Clone + Debug + Default + PartialEq + Send + Sync + 'static {
     /// Tag in the configuration: the Python class name without `Device`.
     const NAME: &'static str;
     /// Names of the hidden parameters that this device adds.
@@ -237,6 +240,9 @@ pub trait PulsedDevice: Clone + Debug + Default + Send + Sync {
 
     /// The shared parameters.
     fn pulsed(&self) -> &PulsedParameters;
+
+    /// The shared parameters, to change them.
+    fn pulsed_mut(&mut self) -> &mut PulsedParameters;
 
     /// Checks every value; `path` is where the device stands.
     ///
@@ -282,20 +288,6 @@ pub trait PulsedDevice: Clone + Debug + Default + Send + Sync {
     fn adjusts_bounds(&self) -> bool {
         false
     }
-}
-
-/// Checks that write noise which has become absolute is one that was meant so: that of measured devices is many
-/// steps.
-pub(super) fn check_write_noise<D: PulsedDevice>(device: &D, path: &str) -> Result<()> {
-    let pulsed = device.pulsed();
-    let range = (pulsed.w_max - pulsed.w_min) as f32;
-    let std = device.write_noise().map_or(0.0, |noise| noise.std);
-    let fits = !pulsed.flows() || range == 0.0 || std <= range;
-    let why = format!(
-        "with dw_min = 0 it is in units of the weight, and {std} exceeds their range; multiply it by the \
-         former dw_min"
-    );
-    require(fits, path, "write_noise_std", why)
 }
 
 /// [`WriteNoise`] of the two fields that describe it. It is relative to the step, and absolute where steps are

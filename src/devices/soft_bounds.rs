@@ -41,6 +41,10 @@ impl PulsedDevice for SoftBounds {
         &self.pulsed
     }
 
+    fn pulsed_mut(&mut self) -> &mut PulsedParameters {
+        &mut self.pulsed
+    }
+
     fn validate(&self, path: &str) -> Result<()> {
         self.pulsed.validate(path)?;
         finite(path, "write_noise_std", self.write_noise_std)?;

@@ -46,6 +46,10 @@ impl PulsedDevice for SoftBoundsReference {
         &self.pulsed
     }
 
+    fn pulsed_mut(&mut self) -> &mut PulsedParameters {
+        &mut self.pulsed
+    }
+
     fn validate(&self, path: &str) -> Result<()> {
         self.pulsed.validate(path)?;
         for (field, value) in [

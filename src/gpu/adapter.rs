@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 
 /// What kind of hardware an adapter is, in the order in which one is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum AdapterKind {
     /// A card with memory of its own.
     Discrete,

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 
 /// Which adapter to open.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Pick {
     /// That of the variable `MHO_GPU`, else the best that is not software.
     #[default]

@@ -31,8 +31,9 @@ impl<'a> Columns<'a> {
     /// Checks that there are `rows` rows, and no others.
     pub(super) fn check(&self, rows: usize) -> Result<()> {
         let Self { data, stride, first, width } = self;
-        let is_within = rows == 0 || first + width <= *stride;
-        if is_within && data.len() == rows * stride {
+        let end = first.checked_add(*width);
+        let is_within = rows == 0 || end.is_some_and(|end| end <= *stride);
+        if is_within && Some(data.len()) == rows.checked_mul(*stride) {
             return Ok(());
         }
         let expected = format!("{rows} samples of {stride} with columns {first} + {width}");

@@ -56,6 +56,7 @@ pub struct GridTile<'a> {
 
 /// How the outputs of all samples lie in memory.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum Layout<'a> {
     /// `[samples, outputs]`.
     Rows,

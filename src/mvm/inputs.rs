@@ -6,6 +6,7 @@ use crate::error::Result;
 
 /// Inputs of a batch.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum Inputs<'a> {
     /// One row per sample.
     Rows(Columns<'a>),

@@ -47,7 +47,8 @@ impl Outputs<'_> {
         if passes == 0 || y.is_empty() {
             return Ok(());
         }
-        Error::check_len("y", y.len(), y.len() / width * width)?;
+        let whole = y.len().checked_div(width).unwrap_or(0) * width;
+        Error::check_len("y", y.len(), whole)?;
         let work = ELEMENT_NS * (passes * y.len()) as f64;
         for_each(Par::of(work), MANY, RowsMut::new(y, width), &|rows: RowsMut<'_, f32>| {
             simd::run(Leave { rows, outputs: *self });

@@ -9,6 +9,7 @@ use crate::rng::Key;
 
 /// Arguments of [`Mvm::run`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Request<'a> {
     /// Inputs `[samples, lines]`, one line less than the array has when there is a `bias`.
     pub x: &'a [f32],
@@ -30,6 +31,38 @@ pub struct Request<'a> {
     pub running: Option<&'a mut f32>,
     /// Set to 1 where the accepted analog output sits at the ADC bound, to 0 elsewhere; as `y`.
     pub mask: Option<&'a mut [u8]>,
+}
+
+impl<'a> Request<'a> {
+    /// A product in training without bias, running average and mask: these fields can be set.
+    #[must_use]
+    pub fn new(
+        x: &'a [f32],
+        weights: &'a [f32],
+        y: &'a mut [f32],
+        lines: Lines<'a>,
+        key: Key,
+    ) -> Self {
+        Self {
+            x,
+            bias: None,
+            drop_last: false,
+            weights,
+            y,
+            key,
+            is_test: false,
+            lines,
+            running: None,
+            mask: None,
+        }
+    }
+
+    /// The same with what `change` changes.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
 }
 
 /// Sizes of one call.
@@ -116,7 +149,7 @@ pub(super) fn check_rows(
     samples: usize,
     width: usize,
 ) -> Result<()> {
-    if len == samples * width {
+    if Some(len) == samples.checked_mul(width) {
         return Ok(());
     }
     let expected = format!("{samples} samples of {width} lines");

@@ -11,9 +11,9 @@ pub type InterruptCheck = fn() -> bool;
 
 static INTERRUPT: std::sync::OnceLock<InterruptCheck> = std::sync::OnceLock::new();
 
-/// Installs the check that long kernels make between row blocks; the first one stays.
-pub fn set_interrupt_check(check: InterruptCheck) {
-    let _ = INTERRUPT.set(check);
+/// Installs the check that long kernels make between row blocks; whether it is the first one, which stays.
+pub fn set_interrupt_check(check: InterruptCheck) -> bool {
+    INTERRUPT.set(check).is_ok()
 }
 
 /// Returns early from a long kernel when the embedder asks for it. Threads that help with the work of

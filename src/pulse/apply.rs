@@ -1,5 +1,7 @@
 //! The pulses of some samples, applied to one device: which kernel takes them.
 
+use std::any::Any;
+
 use super::cells::Target;
 use super::coincidences::{Coincidences, Trains};
 use super::kernels::one_by_one::{self, Pulses};
@@ -10,8 +12,8 @@ use super::source::{Source, Turn};
 use super::transaction::Rows;
 use super::{counted, flow, gradient, trains};
 use crate::config::PulseType;
-use crate::devices::{Kernel, PulsedDevice, Rule, Visitor};
-use crate::error::Result;
+use crate::devices::{CustomDevice, Kernel, PulsedDevice, Rule, Visitor};
+use crate::error::{Error, Result};
 use crate::memory;
 
 /// Applies the pulses of some samples of a batch, one sample after another, as a part of a
@@ -25,7 +27,11 @@ pub(crate) fn apply(
     target.device.config().visit(Apply { target, source, samples, state })
 }
 
-struct Apply<'a, 'b> {
+/// What is compiled for the device of another crate: applies pulses to the device that it is given.
+pub(super) type Kernels = for<'a, 'b> fn(&dyn Any, Apply<'a, 'b>) -> Result<()>;
+
+/// Pulses on their way to a device.
+pub(super) struct Apply<'a, 'b> {
     target: &'a Target<'a>,
     source: &'a Source<'a>,
     samples: Samples<'a>,
@@ -41,6 +47,13 @@ impl Visitor for Apply<'_, '_> {
             Samples::Listed(list) => list.iter().try_for_each(|sample| {
                 gradient::apply(self.target, self.source, *sample..*sample + 1, self.state)
             }),
+        }
+    }
+
+    fn custom(self, device: &CustomDevice) -> Result<()> {
+        match device.kernels().downcast_ref::<Kernels>() {
+            Some(kernels) => kernels(device.device().as_any(), self),
+            None => Err(Error::Panic(format!("{device:?} has no kernels"))),
         }
     }
 
@@ -61,6 +74,11 @@ impl Visitor for Apply<'_, '_> {
 }
 
 impl Apply<'_, '_> {
+    /// Applies them to a device whose type is known.
+    pub(super) fn with<D: PulsedDevice>(self, device: &D) -> Result<()> {
+        self.pulsed(device)
+    }
+
     fn flow<R: Rule>(self, rule: R) -> Result<()> {
         let Self { target, source, mut samples, state } = self;
         let mut some = memory::room(flow::SAMPLES)?;

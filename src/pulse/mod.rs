@@ -28,6 +28,7 @@
 //! | `gradient` | no pulses |
 //! | `flow` | infinitely fine ones |
 //! | `apply` | which of these takes some samples of a batch |
+//! | `custom` | the same for devices of other crates |
 //! | `update` | the call: checks, and one transaction around it all |
 //! | [`counts`] | numbers of pulses for devices that are stepped elsewhere |
 //!
@@ -38,6 +39,7 @@ pub(crate) mod cells;
 mod coincidences;
 pub(crate) mod counted;
 pub mod counts;
+mod custom;
 mod expansion;
 mod flow;
 pub(crate) mod gradient;

@@ -1,7 +1,7 @@
 //! Number of pulse slots and scales of the pulse probabilities, per sample.
 
 use crate::config::{MAX_SLOTS, UpdateParameters};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 
 /// Slots and scales of one sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,8 +47,10 @@ pub(crate) fn check_length(
     match free_slots(update, granularity, learning_rate) {
         Some(slots) if slots > MAX_SLOTS as f64 => {
             let why = format!(
-                "{learning_rate} takes trains of {slots} slots and at most {MAX_SLOTS} are \
-                 possible; lower it, or set update.fixed_bl or update.update_bl_management"
+                "{} takes trains of {} slots and at most {MAX_SLOTS} are possible; lower it, or set \
+                 update.fixed_bl or update.update_bl_management",
+                shown(learning_rate),
+                shown(slots)
             );
             Err(Error::Argument { argument: "learning_rate", why })
         }

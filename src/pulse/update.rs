@@ -12,6 +12,7 @@ use crate::rng::Key;
 
 /// One update of all weights of a tile with a batch of samples.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Update<'a> {
     /// The devices.
     pub device: &'a Device,
@@ -36,6 +37,37 @@ pub struct Update<'a> {
 }
 
 impl<'a> Update<'a> {
+    /// An update of devices without write noise, bias and counts: these fields can be set.
+    #[must_use]
+    pub fn new(
+        device: &'a Device,
+        weights: &'a mut [f32],
+        planes: &'a [PlaneRef<'a>],
+        [x, d]: [&'a [f32]; 2],
+        learning_rate: f64,
+        key: Key,
+    ) -> Self {
+        Self {
+            device,
+            weights,
+            planes,
+            persistent: None,
+            x,
+            bias: None,
+            d,
+            learning_rate,
+            key,
+            counts: None,
+        }
+    }
+
+    /// The same with what `change` changes.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
     /// What its pulses come from.
     pub(crate) fn source(&self) -> Source<'a> {
         let device = self.device;

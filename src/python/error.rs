@@ -45,11 +45,12 @@ impl From<Error> for Raised {
             Error::State { .. } | Error::File { .. } => TileError::new_err(text),
             Error::Memory { .. } => PyMemoryError::new_err(text),
             Error::Backend { .. } => BackendError::new_err(text),
-            Error::Panic(_) => InternalError::new_err(text),
             // The signal handler's own exception, normally KeyboardInterrupt.
             Error::Interrupted => {
                 signals::take_pending().unwrap_or_else(|| PyKeyboardInterrupt::new_err(text))
             }
+            // `Panic`, and what this file does not know yet.
+            _ => InternalError::new_err(text),
         })
     }
 }

@@ -140,18 +140,22 @@ impl Tensors {
                 None => (Some(lock.read()), None),
             };
             let y = self.y.slice();
-            mvm.run(Request {
-                x: self.x.slice(),
-                bias,
-                drop_last,
-                weights: self.weight.slice(),
-                y: &mut *y,
-                key,
-                is_test,
-                lines: self.lines.borrow(),
-                running: running.as_mut().and_then(|tensor| tensor.slice().first_mut()),
-                mask: self.mask.as_mut().map(Mask::slice),
-            })?;
+            mvm.run(
+                Request::new(
+                    self.x.slice(),
+                    self.weight.slice(),
+                    &mut *y,
+                    self.lines.borrow(),
+                    key,
+                )
+                .with(|u| {
+                    u.bias = bias;
+                    u.drop_last = drop_last;
+                    u.is_test = is_test;
+                    u.running = running.as_mut().and_then(|tensor| tensor.slice().first_mut());
+                    u.mask = self.mask.as_mut().map(Mask::slice);
+                }),
+            )?;
             outputs.apply(y, width)
         })
     }
@@ -333,18 +337,21 @@ pub(super) fn update(
                 let why = "values must be finite; found NaN or infinity".to_owned();
                 return Err(Error::Argument { argument: "weights", why });
             }
-            pulse::update(Update {
-                device: spec.device(),
-                weights: weight.slice(),
-                planes: &planes,
-                persistent,
-                x: x.slice(),
-                bias,
-                d: d.slice(),
-                learning_rate,
-                key,
-                counts: counts.as_mut().map(IntsMut::slice),
-            })
+            pulse::update(
+                Update::new(
+                    spec.device(),
+                    weight.slice(),
+                    &planes,
+                    [x.slice(), d.slice()],
+                    learning_rate,
+                    key,
+                )
+                .with(|u| {
+                    u.persistent = persistent;
+                    u.bias = bias;
+                    u.counts = counts.as_mut().map(IntsMut::slice);
+                }),
+            )
         })
     })
 }

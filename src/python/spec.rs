@@ -346,7 +346,7 @@ fn bytes<'py>(py: Python<'py>, values: &[f32]) -> PyResult<Bound<'py, PyByteArra
 pub(super) fn default_config(device: &str) -> PyResult<String> {
     let device = DeviceConfig::named(device)
         .ok_or_else(|| Error::config("device.type", format!("unknown device {device:?}")))?;
-    Ok(TileConfig { device, ..TileConfig::default() }.to_json()?)
+    Ok(TileConfig::default().with(|p| p.device = device).to_json()?)
 }
 
 /// Names of the registered devices.

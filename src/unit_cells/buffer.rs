@@ -2,7 +2,21 @@
 
 use super::config::BufferedTransferCompound;
 use crate::config::{finite, require};
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// Refuses values of a buffer, or pulses that it gives, which `f32` does not hold.
+///
+/// # Errors
+/// [`Error::Argument`] naming the learning rate, which makes them so large.
+pub(super) fn check_buffer(values: &[f32]) -> Result<()> {
+    // Without an early end the test vectorises.
+    if !values.iter().fold(false, |bad, value| bad | !value.is_finite()) {
+        return Ok(());
+    }
+    let why = "makes a digital buffer of the cell go beyond float32; lower it, or the rates and the \
+               granularity of the transfer";
+    Err(Error::Argument { argument: "learning_rate", why: why.to_owned() })
+}
 
 /// What is kept of a buffer that gave pulses.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +71,9 @@ impl Buffer {
     pub(super) fn new(config: &BufferedTransferCompound, path: &str) -> Result<Self> {
         finite(path, "thres_scale", config.thres_scale)?;
         finite(path, "step", config.step)?;
+        let why =
+            "must not be 0, for nothing would be written; use transfer_every = 0 for no transfer";
+        require(config.step != 0.0, path, "step", why)?;
         require(config.thres_scale > 0.0, path, "thres_scale", "must be positive")?;
         let memory = Memory::new(path, config.momentum, config.forget_buffer)?;
         Ok(Self { thres_scale: config.thres_scale, step: config.step, memory })

@@ -3,7 +3,7 @@
 use super::buffer::Memory;
 use super::config::{ChoppedTransferCompound, DynamicTransferCompound};
 use crate::config::{UpdateParameters, finite, require};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 
 /// When the signs of lines flip, how updates of the fast device are scaled, and how its values are
 /// added up: the rule of [`ChoppedTransferCompound`] and, with a `reference`, that of
@@ -82,7 +82,7 @@ impl Fields<'_> {
             ("out_chop_prob", self.out_chop_prob),
             ("auto_momentum", self.auto_momentum),
         ] {
-            let why = format!("must be between 0 and 1, got {value}");
+            let why = format!("must be between 0 and 1, got {}", shown(value));
             require((0.0..=1.0).contains(&value), path, field, why)?;
         }
         for (field, value) in [
@@ -92,7 +92,9 @@ impl Fields<'_> {
         ] {
             finite(path, field, value)?;
         }
-        Ok(())
+        let why =
+            "must not be 0, for nothing would be written; use transfer_every = 0 for no transfer";
+        require(self.step != 0.0, path, "step", why)
     }
 
     fn chopper(self, reference: Option<Reference>, granularity: [f64; 2]) -> Result<Chopper> {

@@ -110,6 +110,7 @@ cells! {
 
 /// Which devices of a cell an update reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum VectorUnitCellUpdatePolicy {
     /// All of them.
     All,

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::batch::Batch;
+use super::buffer::check_buffer;
 use super::mixed::Mixed;
 use super::one_sided::{MINUS, OneSided, PLUS};
 use super::plan::Plan;
@@ -207,6 +208,7 @@ impl<'a> Host<'a, '_> {
                 chopper.step * target
             }
         };
+        check_buffer(&values)?;
         if !line.writes || values.iter().all(|value| *value == 0.0) {
             return Ok(());
         }
@@ -275,6 +277,7 @@ impl<'a> Host<'a, '_> {
         line: usize,
         values: &[f32],
     ) -> Result<()> {
+        check_buffer(values)?;
         let (range, step) = self.positions(transfer, line);
         let (columns, d_size) = (self.spec.x_size, self.spec.d_size);
         for rows in &mut self.states[state].split(d_size)? {
@@ -443,7 +446,9 @@ impl<'a> Host<'a, '_> {
             match stage {
                 Stage::Accumulate { samples } => {
                     let (scale, chi) = (plan.rate as f32, &mut self.states[chi]);
-                    gradient::add(&source, samples.clone(), scale, None, chi, |_| Ok(()))?;
+                    gradient::add(&source, samples.clone(), scale, None, chi, |rows| {
+                        check_buffer(rows.state)
+                    })?;
                     stages = rest;
                 }
                 Stage::Row { .. } => stages = self.write_rows(mixed, stages)?,

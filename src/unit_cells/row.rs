@@ -1,5 +1,6 @@
 //! Writing rows of the accumulator of mixed precision, on the processor.
 
+use super::buffer::check_buffer;
 use super::mixed::Mixed;
 use super::schedule::{Run, Write};
 use super::writer::Writer;
@@ -27,6 +28,7 @@ impl RowTask<'_> {
         let mut steps = memory::room(spec.x_size)?;
         self.chi.save(0);
         steps.extend(self.chi.state.iter_mut().map(|chi| mixed.digest(chi)));
+        check_buffer(&steps)?;
         if steps.iter().all(|steps| *steps == 0.0) {
             return Ok(());
         }

@@ -20,6 +20,7 @@ use crate::tile::{OwnedDrift, OwnedLines, Pass, next_call};
 /// Everything the kernels of one tile of cells need to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct CellTileConfig {
     /// Cell at each crosspoint.
     pub device: CellConfig,
@@ -44,6 +45,13 @@ impl CellTileConfig {
             backward: IoParameters::default(),
             update: UpdateParameters::default(),
         }
+    }
+
+    /// The same with what `change` changes.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
     }
 
     /// Reads a configuration; what values are possible is checked where a tile is built.
@@ -137,7 +145,7 @@ impl CellTileSpec {
 /// use mho_core::unit_cells::{CellConfig, CellTile, CellTileConfig, TransferCompound};
 ///
 /// let device = || DeviceConfig::default().into();
-/// let cell = TransferCompound { unit_cell_devices: vec![device(), device()], ..Default::default() };
+/// let cell = TransferCompound::default().with(|cell| cell.unit_cell_devices = vec![device(), device()]);
 /// let config = CellTileConfig::new(CellConfig::TransferCompound(cell));
 /// let mut tile = CellTile::new(2, 3, &config, 1)?;
 /// tile.update(&[1.0, 0.5, -0.5], &[0.2, -0.1], 0.1)?;
@@ -186,11 +194,11 @@ impl CellTile {
     }
 
     fn construct(spec: CellTileSpec, seed: u64) -> Result<Self> {
+        let cells = spec.cells.d_size() * spec.cells.x_size();
         let forward_lines = OwnedLines { values: spec.forward.construct_lines(seed)? };
         let backward_lines = OwnedLines { values: spec.backward.construct_lines(seed)? };
         forward_lines.check("forward")?;
         backward_lines.check("backward")?;
-        let cells = spec.cells.d_size() * spec.cells.x_size();
         let (weights, entries) = (memory::filled(0.0, cells)?, spec.cells.allocate()?);
         let slots = spec.cells.slots();
         let mut tile = Self {
@@ -314,6 +322,12 @@ impl CellTile {
         &self.spec.cells
     }
 
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &CellTileConfig {
+        self.spec.config()
+    }
+
     /// Visible weights, `[outputs, inputs]` row-major.
     #[must_use]
     pub fn weights(&self) -> &[f32] {
@@ -423,7 +437,18 @@ impl CellTile {
     /// # Errors
     /// [`Error::Shape`] when the slices do not fit, [`Error::Memory`], [`Error::Interrupted`].
     pub fn forward(&mut self, x: &[f32], y: &mut [f32], pass: Pass) -> Result<()> {
-        self.product(Direction::Forward, x, y, pass)
+        self.product(Direction::Forward, x, y, None, pass)
+    }
+
+    /// The same, and where outputs are at the bound of their converter.
+    pub(crate) fn forward_masked(
+        &mut self,
+        x: &[f32],
+        y: &mut [f32],
+        mask: Option<&mut [u8]>,
+        pass: Pass,
+    ) -> Result<()> {
+        self.product(Direction::Forward, x, y, mask, pass)
     }
 
     /// Analog product `g = W^T d` for a batch: `d` is `[batch, outputs]`, `g` is `[batch, inputs]`.
@@ -431,7 +456,7 @@ impl CellTile {
     /// # Errors
     /// As for [`CellTile::forward`].
     pub fn backward(&mut self, d: &[f32], g: &mut [f32], pass: Pass) -> Result<()> {
-        self.product(Direction::Backward, d, g, pass)
+        self.product(Direction::Backward, d, g, None, pass)
     }
 
     fn product(
@@ -439,6 +464,7 @@ impl CellTile {
         direction: Direction,
         x: &[f32],
         y: &mut [f32],
+        mask: Option<&mut [u8]>,
         pass: Pass,
     ) -> Result<()> {
         self.numbered(|tile, key| {
@@ -460,7 +486,7 @@ impl CellTile {
                 is_test: pass == Pass::Test,
                 lines: owned.borrow(),
                 running: running.as_mut(),
-                mask: None,
+                mask,
             })?;
             owned.set_running(running);
             Ok(())

@@ -7,7 +7,7 @@ use super::vector::gamma;
 use crate::config::{
     BoundManagement, IoParameters, NoiseManagement, UpdateParameters, finite, require,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::mvm::{Direction, OneLine};
 
 /// The rule of [`TransferCompound`](super::TransferCompound) and its heirs.
@@ -170,7 +170,7 @@ fn check(config: &Common<'_>, path: &str, kind: &Kind) -> Result<()> {
     unmanaged(config.transfer_forward).validate(&format!("{path}.transfer_forward"))?;
     config.transfer_update.validate(&format!("{path}.transfer_update"))?;
     let (prob, reads) = (config.with_reset_prob, config.n_reads_per_transfer);
-    let why = format!("must be between 0 and 1, got {prob}");
+    let why = format!("must be between 0 and 1, got {}", shown(prob));
     require((0.0..=1.0).contains(&prob), path, "with_reset_prob", why)?;
     let why = format!("must be positive, got {reads}");
     require(reads > 0, path, "n_reads_per_transfer", why)?;

@@ -130,6 +130,18 @@ impl CellSpec {
         Ok(())
     }
 
+    /// Whether the weights of any device decay.
+    #[must_use]
+    pub fn decays(&self) -> bool {
+        self.leaves.iter().any(|leaf| leaf.device.decays())
+    }
+
+    /// Whether the weights of any device diffuse.
+    #[must_use]
+    pub fn diffuses(&self) -> bool {
+        self.leaves.iter().any(|leaf| leaf.device.diffuses())
+    }
+
     /// Decay of all devices by `alpha` calls, see [`Device::decay`].
     ///
     /// # Errors

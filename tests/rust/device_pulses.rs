@@ -72,18 +72,14 @@ impl Rig {
     }
 
     fn update(&self, weights: &mut [f32], x: &[f32], d: &[f32], pulses: f64, call: u64) {
-        pulse::update(Update {
-            device: &self.device,
+        pulse::update(Update::new(
+            &self.device,
             weights,
-            planes: &self.planes(),
-            persistent: None,
-            x,
-            bias: None,
-            d,
-            learning_rate: pulses * self.device.granularity(),
-            key: Key::new(5, call),
-            counts: None,
-        })
+            &self.planes(),
+            [x, d],
+            pulses * self.device.granularity(),
+            Key::new(5, call),
+        ))
         .unwrap();
     }
 }
@@ -91,7 +87,7 @@ impl Rig {
 #[test]
 fn settings_survive_json() {
     for (what, device) in variants(r#""dw_min": 0.002, "drift": {"nu": 0.1}"#) {
-        let config = TileConfig { device, ..TileConfig::default() };
+        let config = TileConfig::default().with(|p| p.device = device);
         let text = config.to_json().unwrap();
         assert_eq!(TileConfig::from_json(&text).unwrap(), config, "{what}");
         assert!(text.contains("0.002"), "{what}");
@@ -151,7 +147,7 @@ fn exact_pulses_are_single_pulses() {
         if let DeviceConfig::ExpStep(device) = &mut config {
             (device.dw_min_std_add, device.dw_min_std_slope) = (0.0, 0.0);
         }
-        let update = UpdateParameters { exact_pulses: true, ..UpdateParameters::default() };
+        let update = UpdateParameters::default().with(|p| p.exact_pulses = true);
         let exact = Rig::with(&config, &update, 25, 100);
         let [lower, upper] = exact.device.bounds(&exact.planes()).unwrap().at(0);
         let start = lower + 0.4 * (upper - lower);

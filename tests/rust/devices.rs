@@ -12,7 +12,7 @@ use mho_core::{Error, Key, UpdateParameters};
 const SIZE: usize = 300;
 
 fn constant(pulsed: PulsedParameters) -> DeviceConfig {
-    DeviceConfig::ConstantStep(ConstantStep { pulsed })
+    DeviceConfig::ConstantStep(ConstantStep::default().with(|p| p.pulsed = pulsed))
 }
 
 fn device(config: &DeviceConfig, d_size: usize, x_size: usize, bias: bool) -> Device {
@@ -67,12 +67,11 @@ fn defaults_have_the_documented_spread() {
 
 #[test]
 fn log_normal_steps_and_corrupt_cells() {
-    let pulsed = PulsedParameters {
-        dw_min_dtod_log_normal: true,
-        up_down_dtod: 0.0,
-        corrupt_devices_prob: 0.2,
-        ..PulsedParameters::default()
-    };
+    let pulsed = PulsedParameters::default().with(|p| {
+        p.dw_min_dtod_log_normal = true;
+        p.up_down_dtod = 0.0;
+        p.corrupt_devices_prob = 0.2;
+    });
     let planes = device(&constant(pulsed), SIZE, SIZE, false).construct(4).unwrap();
     let get = |name| plane(&planes, name, SIZE * SIZE);
     let (up, upper, lower) = (get("dwmin_up"), get("max_bound"), get("min_bound"));
@@ -92,13 +91,12 @@ fn log_normal_steps_and_corrupt_cells() {
 
 #[test]
 fn consistency_orders_bounds_and_signs() {
-    let wild = PulsedParameters {
-        dw_min_dtod: 2.0,
-        w_max_dtod: 3.0,
-        w_min_dtod: 3.0,
-        ..PulsedParameters::default()
-    };
-    let loose = PulsedParameters { enforce_consistency: false, ..wild.clone() };
+    let wild = PulsedParameters::default().with(|p| {
+        p.dw_min_dtod = 2.0;
+        p.w_max_dtod = 3.0;
+        p.w_min_dtod = 3.0;
+    });
+    let loose = wild.clone().with(|p| p.enforce_consistency = false);
     let len = 50 * 50;
     let planes = device(&constant(wild), 50, 50, false).construct(4).unwrap();
     let get = |name| plane(&planes, name, len);
@@ -114,18 +112,17 @@ fn consistency_orders_bounds_and_signs() {
 
 #[test]
 fn rates_and_asymmetry() {
-    let pulsed = PulsedParameters {
-        diffusion: 0.01,
-        diffusion_dtod: 0.1,
-        reset: 0.05,
-        reset_dtod: 0.02,
-        lifetime: 100.0,
-        lifetime_dtod: 0.05,
-        up_down: 0.3,
-        dw_min_dtod: 0.0,
-        up_down_dtod: 0.0,
-        ..PulsedParameters::default()
-    };
+    let pulsed = PulsedParameters::default().with(|p| {
+        p.diffusion = 0.01;
+        p.diffusion_dtod = 0.1;
+        p.reset = 0.05;
+        p.reset_dtod = 0.02;
+        p.lifetime = 100.0;
+        p.lifetime_dtod = 0.05;
+        p.up_down = 0.3;
+        p.dw_min_dtod = 0.0;
+        p.up_down_dtod = 0.0;
+    });
     let planes = device(&constant(pulsed), SIZE, SIZE, false).construct(4).unwrap();
     let get = |name| plane(&planes, name, SIZE * SIZE);
     assert_normal(&get("diffusion_rates"), 0.01, 0.001, "diffusion");
@@ -156,7 +153,7 @@ fn only_varying_planes_are_stored() {
 
 #[test]
 fn a_perfect_bias_needs_an_analog_bias() {
-    let pulsed = PulsedParameters { perfect_bias: true, ..PulsedParameters::default() };
+    let pulsed = PulsedParameters::default().with(|p| p.perfect_bias = true);
     for (bias, upper) in [(true, Some(60.0)), (false, None)] {
         let planes = device(&constant(pulsed.clone()), 6, 7, bias).construct(1).unwrap();
         let bounds = plane(&planes, "max_bound", 42);
@@ -169,7 +166,7 @@ fn a_perfect_bias_needs_an_analog_bias() {
 
 #[test]
 fn a_construction_seed_replaces_the_seed() {
-    let pulsed = PulsedParameters { construction_seed: 9, ..PulsedParameters::default() };
+    let pulsed = PulsedParameters::default().with(|p| p.construction_seed = 9);
     let seeded = device(&constant(pulsed), 3, 4, false);
     assert_eq!(seeded.construct(1), seeded.construct(2));
     let free = device(&DeviceConfig::default(), 3, 4, false);
@@ -212,7 +209,10 @@ fn bad_values_name_their_field() {
     assert_eq!(refuse(|p| p.corrupt_devices_prob = 1.5), "device.corrupt_devices_prob");
     assert_eq!(refuse(|p| p.reset = f64::NAN), "device.reset");
     assert_eq!(refuse(|p| p.drift.nu = f64::NAN), "device.drift.nu");
-    let soft = SoftBounds { mult_noise: false, reverse_up: true, ..SoftBounds::default() };
+    let soft = SoftBounds::default().with(|p| {
+        p.mult_noise = false;
+        p.reverse_up = true;
+    });
     let error = DeviceConfig::SoftBounds(soft).validate("device").unwrap_err();
     assert!(error.to_string().contains("device.reverse_up"), "{error}");
 }
@@ -238,15 +238,14 @@ fn cells<'a>(weights: &'a mut [f32], planes: &'a [PlaneRef<'a>]) -> Cells<'a> {
 
 #[test]
 fn decay_follows_its_closed_form() {
-    let pulsed = PulsedParameters {
-        lifetime: 10.0,
-        reset: 0.1,
-        w_max: 1.0,
-        w_min: -1.0,
-        w_max_dtod: 0.0,
-        w_min_dtod: 0.0,
-        ..PulsedParameters::default()
-    };
+    let pulsed = PulsedParameters::default().with(|p| {
+        p.lifetime = 10.0;
+        p.reset = 0.1;
+        p.w_max = 1.0;
+        p.w_min = -1.0;
+        p.w_max_dtod = 0.0;
+        p.w_min_dtod = 0.0;
+    });
     let pulsed_device = device(&constant(pulsed), 2, 2, false);
     let planes = pulsed_device.construct(1).unwrap();
     let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
@@ -259,7 +258,7 @@ fn decay_follows_its_closed_form() {
     }
     for lifetime in [0.0, 0.5, 4.0] {
         let config =
-            DeviceConfig::FloatingPoint(FloatingPoint { lifetime, ..FloatingPoint::default() });
+            DeviceConfig::FloatingPoint(FloatingPoint::default().with(|p| p.lifetime = lifetime));
         let mut weights = [1.0];
         device(&config, 1, 1, false).decay(cells(&mut weights, &[]), 1.0, Key::new(1, 1)).unwrap();
         // Lifetimes of at most one call decay fully, 0 is off.
@@ -272,11 +271,11 @@ fn decay_follows_its_closed_form() {
 #[test]
 fn long_lifetimes_decay_in_time() {
     let (lifetime, calls) = (1e6, 200_000);
-    let pulsed = PulsedParameters { lifetime, ..PulsedParameters::default() };
+    let pulsed = PulsedParameters::default().with(|p| p.lifetime = lifetime);
     for config in [
         constant(pulsed),
-        DeviceConfig::FloatingPoint(FloatingPoint { lifetime, ..FloatingPoint::default() }),
-        DeviceConfig::Ideal(Ideal { lifetime, ..Ideal::default() }),
+        DeviceConfig::FloatingPoint(FloatingPoint::default().with(|p| p.lifetime = lifetime)),
+        DeviceConfig::Ideal(Ideal::default().with(|p| p.lifetime = lifetime)),
     ] {
         let device = device(&config, 5, 5, false);
         let planes = device.construct(1).unwrap();
@@ -299,13 +298,12 @@ fn long_lifetimes_decay_in_time() {
 
 #[test]
 fn diffusion_is_a_random_walk() {
-    let ideal = DeviceConfig::Ideal(Ideal { diffusion: 0.02, ..Ideal::default() });
-    let pulsed = PulsedParameters {
-        diffusion: 0.02,
-        w_max: 9.0,
-        w_min: -9.0,
-        ..PulsedParameters::default()
-    };
+    let ideal = DeviceConfig::Ideal(Ideal::default().with(|p| p.diffusion = 0.02));
+    let pulsed = PulsedParameters::default().with(|p| {
+        p.diffusion = 0.02;
+        p.w_max = 9.0;
+        p.w_min = -9.0;
+    });
     for config in [ideal, constant(pulsed)] {
         let device = device(&config, SIZE, SIZE, false);
         let planes = device.construct(1).unwrap();
@@ -321,14 +319,13 @@ fn diffusion_is_a_random_walk() {
 
 #[test]
 fn resets_wrap_around() {
-    let pulsed = PulsedParameters {
-        reset: 0.2,
-        w_max: 9.0,
-        w_min: -9.0,
-        w_max_dtod: 0.0,
-        w_min_dtod: 0.0,
-        ..PulsedParameters::default()
-    };
+    let pulsed = PulsedParameters::default().with(|p| {
+        p.reset = 0.2;
+        p.w_max = 9.0;
+        p.w_min = -9.0;
+        p.w_max_dtod = 0.0;
+        p.w_min_dtod = 0.0;
+    });
     let device = device(&constant(pulsed), 1000, 5, false);
     let planes = device.construct(1).unwrap();
     let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
@@ -379,11 +376,10 @@ fn clipping_knows_the_device() {
 #[test]
 fn write_noise_separates_visible_and_persistent() {
     for on_set in [true, false] {
-        let config = DeviceConfig::SoftBounds(SoftBounds {
-            write_noise_std: 5.0,
-            apply_write_noise_on_set: on_set,
-            ..SoftBounds::default()
-        });
+        let config = DeviceConfig::SoftBounds(SoftBounds::default().with(|p| {
+            p.write_noise_std = 5.0;
+            p.apply_write_noise_on_set = on_set;
+        }));
         let device = device(&config, 50, 50, false);
         let planes = device.construct(1).unwrap();
         let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
@@ -404,13 +400,12 @@ fn write_noise_separates_visible_and_persistent() {
 
 #[test]
 fn no_pulses_replace_the_device() {
-    let update = UpdateParameters { pulse_type: PulseType::None, ..UpdateParameters::default() };
-    let pulsed = PulsedParameters {
-        diffusion: 0.1,
-        lifetime: 7.0,
-        reset_std: 0.3,
-        ..PulsedParameters::default()
-    };
+    let update = UpdateParameters::default().with(|p| p.pulse_type = PulseType::None);
+    let pulsed = PulsedParameters::default().with(|p| {
+        p.diffusion = 0.1;
+        p.lifetime = 7.0;
+        p.reset_std = 0.3;
+    });
     let device = Device::new(&constant(pulsed), &update, 2, 2, false).unwrap();
     assert_eq!(
         (device.name(), device.is_pulsed(), device.hidden_names().len()),

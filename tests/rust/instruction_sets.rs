@@ -33,8 +33,9 @@ fn instruction_sets() {
         .collect();
     println!("instruction sets: {levels:?}");
     for name in DeviceConfig::PULSED {
-        let pulses = |exact_pulses| UpdateParameters { exact_pulses, ..Default::default() };
-        let flow = |update_mode| UpdateParameters { update_mode, ..Default::default() };
+        let pulses =
+            |exact_pulses| UpdateParameters::default().with(|p| p.exact_pulses = exact_pulses);
+        let flow = |update_mode| UpdateParameters::default().with(|p| p.update_mode = update_mode);
         for (samples, dw_min, update) in [
             (1, 1e-3, pulses(false)),
             (4, 1e-3, pulses(false)),
@@ -104,18 +105,14 @@ fn updated(name: &str, samples: usize, dw_min: f64, update: &UpdateParameters) -
     let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
     let mut weights = normals(ROWS * COLUMNS, 7, 0.3);
     device.clip(&mut weights, &planes).unwrap();
-    pulse::update(Update {
-        device: &device,
-        weights: &mut weights,
-        planes: &planes,
-        persistent: None,
-        x: &normals(samples * COLUMNS, 1, 1.0),
-        bias: None,
-        d: &normals(samples * ROWS, 2, 1.0),
-        learning_rate: 0.05,
-        key: Key::new(5, 1),
-        counts: None,
-    })
+    pulse::update(Update::new(
+        &device,
+        &mut weights,
+        &planes,
+        [&normals(samples * COLUMNS, 1, 1.0), &normals(samples * ROWS, 2, 1.0)],
+        0.05,
+        Key::new(5, 1),
+    ))
     .unwrap();
     weights.into_iter().map(f32::to_bits).collect()
 }
@@ -132,17 +129,16 @@ fn programmed(model: &NoiseModelConfig) -> Vec<u32> {
 
 fn modified(kind: ModifierType) -> Vec<u32> {
     const COLUMNS: usize = 190;
-    let parameters = ModifierParameters {
-        kind,
-        std_dev: 0.7,
-        res: 0.1,
-        sto_round: true,
-        pdrop: 0.1,
-        pcm_t_inference: 3600.0,
-        pcm_prob_at_gmax: 0.1,
-        pcm_prob_at_random: 0.1,
-        ..ModifierParameters::default()
-    };
+    let parameters = ModifierParameters::default().with(|p| {
+        p.kind = kind;
+        p.std_dev = 0.7;
+        p.res = 0.1;
+        p.sto_round = true;
+        p.pdrop = 0.1;
+        p.pcm_t_inference = 3600.0;
+        p.pcm_prob_at_gmax = 0.1;
+        p.pcm_prob_at_random = 0.1;
+    });
     let weights = normals(50 * COLUMNS, 7, 0.3);
     let mut out = vec![0.0; weights.len()];
     let modifier = Modifier::new(&parameters).unwrap();
@@ -152,22 +148,21 @@ fn modified(kind: ModifierType) -> Vec<u32> {
 
 /// Everything at once, so that every stage of a product runs.
 fn everything() -> IoParameters {
-    IoParameters {
-        mv_type: AnalogMvType::PosNegSeparateDigitalSum,
-        inp_noise: 0.01,
-        inp_sto_round: true,
-        out_sto_round: true,
-        out_noise_std: 0.3,
-        out_bound: 1.0,
-        w_noise: 0.01,
-        w_noise_type: WeightNoise::PcmRead,
-        ir_drop: 1.0,
-        out_nonlinearity: 0.1,
-        v_offset_std: 0.01,
-        r_series: 0.001,
-        w_read_asymmetry_dtod: 0.1,
-        ..IoParameters::default()
-    }
+    IoParameters::default().with(|p| {
+        p.mv_type = AnalogMvType::PosNegSeparateDigitalSum;
+        p.inp_noise = 0.01;
+        p.inp_sto_round = true;
+        p.out_sto_round = true;
+        p.out_noise_std = 0.3;
+        p.out_bound = 1.0;
+        p.w_noise = 0.01;
+        p.w_noise_type = WeightNoise::PcmRead;
+        p.ir_drop = 1.0;
+        p.out_nonlinearity = 0.1;
+        p.v_offset_std = 0.01;
+        p.r_series = 0.001;
+        p.w_read_asymmetry_dtod = 0.1;
+    })
 }
 
 /// The bits of a product differ between the sets, but within one they depend neither on threads nor
@@ -222,24 +217,19 @@ fn product(mvm: &Mvm, weights: &[f32], x: &[f32]) -> Vec<u32> {
         lines.iter().find(|(key, _)| *key == name).map_or(&[], |(_, values)| values)
     };
     let mut y = vec![0.0; x.len() / mvm.n_in() * mvm.n_out()];
-    mvm.run(Request {
+    mvm.run(Request::new(
         x,
-        bias: None,
-        drop_last: false,
         weights,
-        y: &mut y,
-        key: Key::new(12, 34),
-        is_test: false,
-        lines: Lines {
+        &mut y,
+        Lines {
             out_noise_values: line("out_noise_values"),
             v_offset: line("v_offset"),
             w_asymmetry: line("w_asymmetry"),
             out_nonlinearity: line("out_nonlinearity"),
             out_nonlinearity_factor: line("out_nonlinearity_factor")[0],
         },
-        running: None,
-        mask: None,
-    })
+        Key::new(12, 34),
+    ))
     .unwrap();
     y.into_iter().map(f32::to_bits).collect()
 }

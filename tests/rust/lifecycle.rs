@@ -10,24 +10,22 @@ use mho_core::{Error, Key, Tile, UpdateParameters};
 
 /// Without any variation, in wide bounds.
 fn clean() -> PulsedParameters {
-    PulsedParameters {
-        dw_min_dtod: 0.0,
-        dw_min_std: 0.0,
-        up_down_dtod: 0.0,
-        w_max: 1.0,
-        w_max_dtod: 0.0,
-        w_min: -1.0,
-        w_min_dtod: 0.0,
-        ..PulsedParameters::default()
-    }
+    PulsedParameters::default().with(|p| {
+        p.dw_min_dtod = 0.0;
+        p.dw_min_std = 0.0;
+        p.up_down_dtod = 0.0;
+        p.w_max = 1.0;
+        p.w_max_dtod = 0.0;
+        p.w_min = -1.0;
+        p.w_min_dtod = 0.0;
+    })
 }
 
 fn drifting(drift: DriftParameters) -> TileConfig {
-    let pulsed = PulsedParameters { drift, ..clean() };
-    TileConfig {
-        device: DeviceConfig::ConstantStep(ConstantStep { pulsed }),
-        ..TileConfig::default()
-    }
+    let pulsed = clean().with(|p| p.drift = drift);
+    TileConfig::default().with(|p| {
+        p.device = DeviceConfig::ConstantStep(ConstantStep::default().with(|p| p.pulsed = pulsed))
+    })
 }
 
 fn tile(config: &TileConfig, weights: &[f32]) -> Tile {
@@ -46,11 +44,16 @@ fn assert_near(found: &[f32], expected: &[f64]) {
 
 #[test]
 fn drift_gives_the_values_of_the_example() {
-    let drift = DriftParameters { nu: 0.1, t_0: 2.0, ..DriftParameters::default() };
-    let simple = SimpleDriftParameters { nu: 0.1, t_0: 2.0, ..SimpleDriftParameters::default() };
-    let device = FloatingPoint { drift: simple, ..FloatingPoint::default() };
-    let floating =
-        TileConfig { device: DeviceConfig::FloatingPoint(device), ..TileConfig::default() };
+    let drift = DriftParameters::default().with(|p| {
+        p.nu = 0.1;
+        p.t_0 = 2.0;
+    });
+    let simple = SimpleDriftParameters::default().with(|p| {
+        p.nu = 0.1;
+        p.t_0 = 2.0;
+    });
+    let device = FloatingPoint::default().with(|p| p.drift = simple);
+    let floating = TileConfig::default().with(|p| p.device = DeviceConfig::FloatingPoint(device));
     let mut exact = drifting(drift.clone());
     exact.update.pulse_type = PulseType::None;
     for config in [drifting(drift), floating, exact] {
@@ -67,7 +70,7 @@ fn drift_gives_the_values_of_the_example() {
 
 #[test]
 fn a_changed_weight_starts_anew() {
-    let drift = DriftParameters { nu: 0.2, ..DriftParameters::default() };
+    let drift = DriftParameters::default().with(|p| p.nu = 0.2);
     let mut tile = tile(&drifting(drift), &[0.3, 0.4]);
     tile.drift(5.0).unwrap();
     let other = tile.weights()[1];
@@ -80,7 +83,10 @@ fn a_changed_weight_starts_anew() {
 
 #[test]
 fn small_changes_go_unnoticed() {
-    let drift = DriftParameters { nu: 0.2, reset_tol: 0.01, ..DriftParameters::default() };
+    let drift = DriftParameters::default().with(|p| {
+        p.nu = 0.2;
+        p.reset_tol = 0.01;
+    });
     let mut tile = tile(&drifting(drift), &[0.3]);
     tile.drift(5.0).unwrap();
     let moved = tile.weights()[0] + 0.009;
@@ -92,13 +98,12 @@ fn small_changes_go_unnoticed() {
 #[test]
 fn conductances_shrink_towards_zero() {
     // Weight w_offset - g_offset wg_ratio = -0.05 has conductance 0 and stays.
-    let drift = DriftParameters {
-        nu: 0.1,
-        wg_ratio: 0.5,
-        g_offset: 0.5,
-        w_offset: 0.2,
-        ..DriftParameters::default()
-    };
+    let drift = DriftParameters::default().with(|p| {
+        p.nu = 0.1;
+        p.wg_ratio = 0.5;
+        p.g_offset = 0.5;
+        p.w_offset = 0.2;
+    });
     let mut tile = tile(&drifting(drift), &[0.3, -0.05]);
     tile.drift(100.0).unwrap();
     let conductance = (0.3 - 0.2) / 0.5 + 0.5;
@@ -108,7 +113,11 @@ fn conductances_shrink_towards_zero() {
 
 #[test]
 fn logarithms_of_negative_conductances_are_finite() {
-    let drift = DriftParameters { nu: 0.1, nu_k: 0.01, log_g0: -1.0, ..DriftParameters::default() };
+    let drift = DriftParameters::default().with(|p| {
+        p.nu = 0.1;
+        p.nu_k = 0.01;
+        p.log_g0 = -1.0;
+    });
     let mut tile = tile(&drifting(drift), &[0.3, -0.2]);
     tile.drift(10.0).unwrap();
     let expected = [(0.3, 0.3f64), (-0.2, f64::from(f32::EPSILON))]
@@ -118,7 +127,7 @@ fn logarithms_of_negative_conductances_are_finite() {
 
 #[test]
 fn drift_refuses_bad_arguments() {
-    let drift = DriftParameters { nu: 0.1, ..DriftParameters::default() };
+    let drift = DriftParameters::default().with(|p| p.nu = 0.1);
     let config = drifting(drift.clone());
     let mut tile = tile(&config, &[0.3]);
     for bad in [-1.0, f64::NAN, f64::INFINITY] {
@@ -142,10 +151,10 @@ fn drift_refuses_bad_arguments() {
     let result = device.drift(cells, &drift, state, 1.0, Key::new(1, 1));
     assert!(matches!(result, Err(Error::Shape { .. })));
     for (bad, field) in [
-        (DriftParameters { t_0: 0.0, ..drift.clone() }, "t_0"),
-        (DriftParameters { reset_tol: -1.0, ..drift.clone() }, "reset_tol"),
-        (DriftParameters { wg_ratio: 0.0, ..drift.clone() }, "wg_ratio"),
-        (DriftParameters { nu_k: f64::NAN, ..drift }, "nu_k"),
+        (drift.clone().with(|p| p.t_0 = 0.0), "t_0"),
+        (drift.clone().with(|p| p.reset_tol = -1.0), "reset_tol"),
+        (drift.clone().with(|p| p.wg_ratio = 0.0), "wg_ratio"),
+        (drift.with(|p| p.nu_k = f64::NAN), "nu_k"),
     ] {
         let error = bad.validate("drift").unwrap_err();
         assert!(error.to_string().starts_with(&format!("drift.{field}")), "{error}");
@@ -157,17 +166,22 @@ type Operation = fn(&mut Tile) -> Result<(), Error>;
 /// Devices with a reference of 0.3 under a weight between -1.3 and 0.7.
 #[test]
 fn operations_keep_to_the_bounds_of_reference_devices() {
-    let pulsed = PulsedParameters {
-        reset: 2.0,
-        reset_std: 0.0,
-        diffusion: 5.0,
-        lifetime: 2.0,
-        drift: DriftParameters { nu: 0.5, g_offset: -40.0, ..DriftParameters::default() },
-        ..clean()
-    };
-    let device = SoftBoundsReference { pulsed, reference_mean: 0.3, ..Default::default() };
+    let pulsed = clean().with(|p| {
+        p.reset = 2.0;
+        p.reset_std = 0.0;
+        p.diffusion = 5.0;
+        p.lifetime = 2.0;
+        p.drift = DriftParameters::default().with(|p| {
+            p.nu = 0.5;
+            p.g_offset = -40.0;
+        });
+    });
+    let device = SoftBoundsReference::default().with(|p| {
+        p.pulsed = pulsed;
+        p.reference_mean = 0.3;
+    });
     let config =
-        TileConfig { device: DeviceConfig::SoftBoundsReference(device), ..TileConfig::default() };
+        TileConfig::default().with(|p| p.device = DeviceConfig::SoftBoundsReference(device));
     let mut tile = tile(&config, &[5.0, -5.0]);
     assert_eq!(tile.weights(), [0.7, -1.3]);
     let operations: [Operation; 4] = [
@@ -186,9 +200,9 @@ fn operations_keep_to_the_bounds_of_reference_devices() {
 
 #[test]
 fn pulses_are_counted_by_direction() {
-    let pulsed = PulsedParameters { count_pulses: true, ..clean() };
-    let device = DeviceConfig::ConstantStep(ConstantStep { pulsed });
-    let config = TileConfig { device, ..TileConfig::default() };
+    let pulsed = clean().with(|p| p.count_pulses = true);
+    let device = DeviceConfig::ConstantStep(ConstantStep::default().with(|p| p.pulsed = pulsed));
+    let config = TileConfig::default().with(|p| p.device = device);
     let mut tile = Tile::new(1, 3, &config, 1).unwrap();
     assert_eq!(tile.pulse_counters(), Some(&[0; 6][..]));
     // k = 8 slots, in each of which the largest cells fire.
@@ -201,7 +215,8 @@ fn pulses_are_counted_by_direction() {
 #[test]
 fn steps_that_contradict_the_configuration_are_found() {
     let estimate = |pulsed: PulsedParameters, up: f32, down: f32| {
-        let config = DeviceConfig::ConstantStep(ConstantStep { pulsed });
+        let config =
+            DeviceConfig::ConstantStep(ConstantStep::default().with(|p| p.pulsed = pulsed));
         let device = Device::new(&config, &UpdateParameters::default(), 2, 2, false).unwrap();
         let mut planes = vec![PlaneRef::Constant(0.0); device.hidden_names().len()];
         (planes[2], planes[3]) = (PlaneRef::Constant(up), PlaneRef::Constant(down));
@@ -212,11 +227,14 @@ fn steps_that_contradict_the_configuration_are_found() {
     let found = estimate(clean(), 0.002, 0.004).unwrap();
     assert!((found - 0.003).abs() < 1e-9);
     // Half the steps down, and one device in four stuck: three eighths less on average.
-    let lame = PulsedParameters { up_down: 0.5, corrupt_devices_prob: 0.25, ..clean() };
+    let lame = clean().with(|p| {
+        p.up_down = 0.5;
+        p.corrupt_devices_prob = 0.25;
+    });
     let mean = 0.001 * 0.75 * 0.75;
     assert_eq!(estimate(lame.clone(), mean, mean), None);
     assert!((estimate(lame, 2.0 * mean, 2.0 * mean).unwrap() - 0.002).abs() < 1e-9);
-    let spread = PulsedParameters { dw_min_dtod: 0.3, ..clean() };
+    let spread = clean().with(|p| p.dw_min_dtod = 0.3);
     assert_eq!(estimate(spread, 0.0015, 0.0015), None);
     assert_eq!(estimate(clean(), 0.0, 0.0), None);
 }
@@ -224,7 +242,7 @@ fn steps_that_contradict_the_configuration_are_found() {
 #[test]
 fn arguments_are_checked() {
     let mut pulsed = tile(&drifting(DriftParameters::default()), &[0.3]);
-    let ideal = TileConfig { device: DeviceConfig::Ideal(Ideal::default()), ..Default::default() };
+    let ideal = TileConfig::default().with(|p| p.device = DeviceConfig::Ideal(Ideal::default()));
     let mut ideal = tile(&ideal, &[0.3]);
     for bad in [-1.0, f64::NAN, f64::INFINITY] {
         for tile in [&mut pulsed, &mut ideal] {
@@ -232,7 +250,7 @@ fn arguments_are_checked() {
             assert_eq!(tile.weights(), [0.3]);
         }
     }
-    let config = DeviceConfig::ConstantStep(ConstantStep { pulsed: clean() });
+    let config = DeviceConfig::ConstantStep(ConstantStep::default().with(|p| p.pulsed = clean()));
     let device = Device::new(&config, &UpdateParameters::default(), 1, 1, false).unwrap();
     let planes = device.construct(1).unwrap();
     let planes: Vec<_> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
@@ -261,7 +279,7 @@ fn missing_planes_and_impossible_sizes_are_errors() {
     run(&|cells| device.diffuse(cells, key));
     run(&|cells| device.reset_columns(cells, 0, 1, 1.0, key));
     run(&|cells| device.clip_weights(cells, WeightClip::FixedValue(1.0), key));
-    let ideal = DeviceConfig::Ideal(Ideal { lifetime: 10.0, ..Ideal::default() });
+    let ideal = DeviceConfig::Ideal(Ideal::default().with(|p| p.lifetime = 10.0));
     let device = Device::new(&ideal, &update, 1, 2, false).unwrap();
     let short = Cells { weights: &mut [0.0; 1], persistent: None, planes: &[] };
     assert!(matches!(device.decay(short, 1.0, key), Err(Error::Shape { .. })));

@@ -157,7 +157,10 @@ fn device(name: &str) -> DeviceConfig {
 fn construction() {
     for name in ["Ideal", "ConstantStep", "PowStepReference"] {
         let (device, forward) = (device(name), full_io());
-        let config = TileConfig { device, forward, ..TileConfig::default() };
+        let config = TileConfig::default().with(|p| {
+            p.device = device;
+            p.forward = forward;
+        });
         for [rows, columns] in SHAPES {
             let built = |tile: &Option<Tile>| tile.as_ref().map(content).unwrap_or_default();
             fails_whole(name, &None, built, |tile| {
@@ -181,8 +184,11 @@ fn updates() {
         ("PowStep", PulseType::NoneWithDevice),
         ("Ideal", PulseType::None),
     ] {
-        let update = UpdateParameters { pulse_type, ..UpdateParameters::default() };
-        let config = TileConfig { device: device(name), update, ..TileConfig::default() };
+        let update = UpdateParameters::default().with(|p| p.pulse_type = pulse_type);
+        let config = TileConfig::default().with(|p| {
+            p.device = device(name);
+            p.update = update;
+        });
         for shape in SHAPES {
             let tile = tile(&config, shape);
             for samples in [1, 3] {
@@ -197,8 +203,8 @@ fn updates() {
 #[test]
 fn numbers_of_pulses() {
     for pulse_type in [PulseType::StochasticCompressed, PulseType::MeanCount] {
-        let update = UpdateParameters { pulse_type, ..UpdateParameters::default() };
-        let config = TileConfig { update, ..TileConfig::default() };
+        let update = UpdateParameters::default().with(|p| p.pulse_type = pulse_type);
+        let config = TileConfig::default().with(|p| p.update = update);
         for [rows, columns] in SHAPES {
             let tile = Tile::new(rows, columns, &config, 5).unwrap();
             let (x, d) = (values(columns, 1.0), values(rows, 1.0));
@@ -217,26 +223,28 @@ fn numbers_of_pulses() {
 
 /// All that needs memory at once.
 fn full_io() -> IoParameters {
-    IoParameters {
-        ir_drop: 1.0,
-        w_noise: 0.1,
-        w_noise_type: WeightNoise::PcmRead,
-        noise_management: NoiseManagement::AverageAbsMax,
-        v_offset_std: 0.1,
-        out_nonlinearity: 0.1,
-        out_noise_std: 0.1,
-        w_read_asymmetry_dtod: 0.1,
-        mv_type: mho_core::config::AnalogMvType::PosNegSeparateDigitalSum,
-        out_bound: 1.0,
-        ..IoParameters::default()
-    }
+    IoParameters::default().with(|p| {
+        p.ir_drop = 1.0;
+        p.w_noise = 0.1;
+        p.w_noise_type = WeightNoise::PcmRead;
+        p.noise_management = NoiseManagement::AverageAbsMax;
+        p.v_offset_std = 0.1;
+        p.out_nonlinearity = 0.1;
+        p.out_noise_std = 0.1;
+        p.w_read_asymmetry_dtod = 0.1;
+        p.mv_type = mho_core::config::AnalogMvType::PosNegSeparateDigitalSum;
+        p.out_bound = 1.0;
+    })
 }
 
 #[test]
 fn products() {
-    let perfect = IoParameters { is_perfect: true, ..IoParameters::default() };
+    let perfect = IoParameters::default().with(|p| p.is_perfect = true);
     for io in [IoParameters::default(), full_io(), perfect] {
-        let config = TileConfig { forward: io.clone(), backward: io, ..TileConfig::default() };
+        let config = TileConfig::default().with(|p| {
+            p.forward = io.clone();
+            p.backward = io;
+        });
         for shape in SHAPES {
             let tile = tile(&config, shape);
             // Enough rows for a copy of a panel of weights.
@@ -267,7 +275,7 @@ fn products() {
 #[test]
 fn operations_on_weights() {
     for name in ["SoftBounds", "PowStep"] {
-        let config = TileConfig { device: device(name), ..TileConfig::default() };
+        let config = TileConfig::default().with(|p| p.device = device(name));
         let mut tile = tile(&config, SHAPES[0]);
         // These take no memory at all.
         let (outcome, ..) = run(&tile, 0, &|tile: &mut Tile| {

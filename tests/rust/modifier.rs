@@ -19,7 +19,7 @@ fn weights() -> Vec<f32> {
 }
 
 fn kind(kind: ModifierType) -> ModifierParameters {
-    ModifierParameters { kind, ..ModifierParameters::default() }
+    ModifierParameters::default().with(|p| p.kind = kind)
 }
 
 fn modified(parameters: &ModifierParameters, weights: &[f32]) -> Vec<f32> {
@@ -31,19 +31,20 @@ fn modified(parameters: &ModifierParameters, weights: &[f32]) -> Vec<f32> {
 
 fn every_kind() -> Vec<ModifierParameters> {
     use ModifierType as T;
-    let base = |kind| ModifierParameters {
-        kind,
-        std_dev: 0.1,
-        res: 0.13,
-        pdrop: 0.1,
-        sto_round: true,
-        copy_last_column: true,
-        pcm_zero_thres: 0.2,
-        pcm_t_inference: 3600.0,
-        pcm_prob_at_reset: 0.1,
-        pcm_prob_at_gmax: 0.1,
-        pcm_prob_at_random: 0.1,
-        ..ModifierParameters::default()
+    let base = |kind| {
+        ModifierParameters::default().with(|p| {
+            p.kind = kind;
+            p.std_dev = 0.1;
+            p.res = 0.13;
+            p.pdrop = 0.1;
+            p.sto_round = true;
+            p.copy_last_column = true;
+            p.pcm_zero_thres = 0.2;
+            p.pcm_t_inference = 3600.0;
+            p.pcm_prob_at_reset = 0.1;
+            p.pcm_prob_at_gmax = 0.1;
+            p.pcm_prob_at_random = 0.1;
+        })
     };
     let kinds = [
         T::None,
@@ -78,9 +79,12 @@ fn normal_noise() {
     // Five standard errors of 100 000 draws are 1.1 %.
     let is_close = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.011;
     for (type_, relative) in [(ModifierType::AddNormal, false), (ModifierType::MultNormal, true)] {
-        let actual = ModifierParameters { std_dev: 0.1, ..kind(type_) };
+        let actual = kind(type_).with(|p| p.std_dev = 0.1);
         assert!(is_close(spread(&actual, relative), 0.05));
-        let assumed = ModifierParameters { rel_to_actual_wmax: false, assumed_wmax: 2.0, ..actual };
+        let assumed = actual.with(|p| {
+            p.rel_to_actual_wmax = false;
+            p.assumed_wmax = 2.0;
+        });
         assert!(is_close(spread(&assumed, relative), 0.2));
     }
 }
@@ -88,11 +92,14 @@ fn normal_noise() {
 #[test]
 fn levels() {
     let weights = weights();
-    let parameters = ModifierParameters { res: 0.1, ..kind(ModifierType::Discretize) };
+    let parameters = kind(ModifierType::Discretize).with(|p| p.res = 0.1);
     for (m, w) in modified(&parameters, &weights).iter().zip(&weights) {
         assert_eq!(*m, (w / 0.05).round() * 0.05);
     }
-    let random = ModifierParameters { res: 0.5, sto_round: true, ..parameters };
+    let random = parameters.with(|p| {
+        p.res = 0.5;
+        p.sto_round = true;
+    });
     let found = modified(&random, &weights);
     assert!(found.iter().all(|m| (m / 0.25).fract() == 0.0));
     let differences: Vec<f64> = found.iter().zip(&weights).map(|(m, w)| f64::from(m - w)).collect();
@@ -100,7 +107,7 @@ fn levels() {
     assert!(mean.abs() < 5.0 * (variance / differences.len() as f64).sqrt());
     // Half-way points go away from zero.
     let mut out = [0.0; 3];
-    let half = ModifierParameters { res: 0.5, ..kind(ModifierType::Discretize) };
+    let half = kind(ModifierType::Discretize).with(|p| p.res = 0.5);
     let modifier = Modifier::new(&half).unwrap();
     modifier.modify(&[0.25, -0.25, 1.0], &mut out, 3, Key::new(1, 1)).unwrap();
     assert_eq!(out, [0.5, -0.5, 1.0]);
@@ -131,13 +138,12 @@ fn bits_depend_on_position_alone() {
 fn dropped_connections() {
     let weights = vec![0.3; ROWS * COLUMNS];
     for parameters in every_kind() {
-        let parameters = ModifierParameters {
-            pdrop: 0.2,
-            res: 0.01,
-            pcm_prob_at_reset: 0.0,
-            pcm_prob_at_gmax: 0.0,
-            ..parameters
-        };
+        let parameters = parameters.with(|p| {
+            p.pdrop = 0.2;
+            p.res = 0.01;
+            p.pcm_prob_at_reset = 0.0;
+            p.pcm_prob_at_gmax = 0.0;
+        });
         let zeros = modified(&parameters, &weights).iter().filter(|m| **m == 0.0).count();
         let count = (weights.len() - ROWS) as f64;
         let expected = if parameters.kind == ModifierType::None { 0.0 } else { 0.2 };
@@ -152,7 +158,7 @@ fn a_tile_keeps_its_weights() {
     let mut tile = Tile::new(2, 3, &TileConfig::default(), 7).unwrap();
     tile.set_weights(&[0.1, -0.2, 0.3, 0.0, 0.2, -0.1]).unwrap();
     let before = tile.weights().to_vec();
-    let parameters = ModifierParameters { std_dev: 0.1, ..kind(ModifierType::AddNormal) };
+    let parameters = kind(ModifierType::AddNormal).with(|p| p.std_dev = 0.1);
     let modifier = Modifier::new(&parameters).unwrap();
     let (mut first, mut second) = ([0.0; 6], [0.0; 6]);
     tile.modify_weights(&modifier, &mut first).unwrap();

@@ -16,16 +16,15 @@ const X: [f32; 8] = [0.9, -0.37, 0.16, 0.62, -2.4, 1.3, 0.7, 3.1];
 
 /// Everything off.
 fn base() -> IoParameters {
-    IoParameters {
-        inp_bound: -1.0,
-        inp_res: -1.0,
-        out_bound: -1.0,
-        out_res: -1.0,
-        out_noise: 0.0,
-        noise_management: NoiseManagement::None,
-        bound_management: BoundManagement::None,
-        ..IoParameters::default()
-    }
+    IoParameters::default().with(|p| {
+        p.inp_bound = -1.0;
+        p.inp_res = -1.0;
+        p.out_bound = -1.0;
+        p.out_res = -1.0;
+        p.out_noise = 0.0;
+        p.noise_management = NoiseManagement::None;
+        p.bound_management = BoundManagement::None;
+    })
 }
 
 /// A product with what it needs to run.
@@ -77,24 +76,25 @@ impl Bench {
         let mut y = vec![f32::NAN; x.len() / given * self.mvm.n_out()];
         self.mask = vec![9; y.len()];
         let (mut running, mut mask) = (self.running, std::mem::take(&mut self.mask));
-        let request = Request {
+        let request = Request::new(
             x,
-            bias: self.bias,
-            drop_last: false,
-            weights: &self.weights,
-            y: &mut y,
-            key: Key::new(3, self.call),
-            is_test: self.is_test,
-            lines: Lines {
+            &self.weights,
+            &mut y,
+            Lines {
                 out_noise_values: self.line("out_noise_values"),
                 v_offset: self.line("v_offset"),
                 w_asymmetry: self.line("w_asymmetry"),
                 out_nonlinearity: self.line("out_nonlinearity"),
                 out_nonlinearity_factor: self.line("out_nonlinearity_factor")[0],
             },
-            running: Some(&mut running),
-            mask: Some(&mut mask),
-        };
+            Key::new(3, self.call),
+        )
+        .with(|u| {
+            u.bias = self.bias;
+            u.is_test = self.is_test;
+            u.running = Some(&mut running);
+            u.mask = Some(&mut mask);
+        });
         self.mvm.run(request).unwrap();
         self.running = running;
         self.mask = mask;
@@ -124,26 +124,32 @@ fn golden(io: IoParameters, expected: [f32; 6]) {
 fn golden_converters() {
     let b = base();
     golden(b.clone(), [1.0275, -0.6, -0.157, 0.8875, 1.995, 0.4]);
-    let bound = IoParameters { inp_bound: 1.0, ..b.clone() };
+    let bound = b.clone().with(|p| p.inp_bound = 1.0);
     golden(bound.clone(), [1.0275, -0.6, -0.157, 0.0875, 1.38, 0.335]);
-    let seven = IoParameters { inp_res: 1.0 / 126.0, ..bound.clone() };
+    let seven = bound.clone().with(|p| p.inp_res = 1.0 / 126.0);
     golden(seven, [1.027778, -0.602381, -0.151587, 0.087302, 1.378571, 0.335714]);
-    golden(IoParameters { inp_res: 5.0, ..bound }, [1.1, -0.72, -0.12, 0.1, 1.47, 0.29]);
-    let out = IoParameters { out_bound: 1.0, out_res: 1.0 / 30.0, ..b };
+    golden(bound.with(|p| p.inp_res = 5.0), [1.1, -0.72, -0.12, 0.1, 1.47, 0.29]);
+    let out = b.with(|p| {
+        p.out_bound = 1.0;
+        p.out_res = 1.0 / 30.0;
+    });
     golden(out, [1.0, -0.6, -0.133333, 0.866667, 1.0, 0.4]);
 }
 
 #[test]
 fn golden_noise_management() {
-    let b = IoParameters { inp_bound: 1.0, inp_res: 1.0 / 126.0, ..base() };
-    let kind = |noise_management| IoParameters { noise_management, ..b.clone() };
+    let b = base().with(|p| {
+        p.inp_bound = 1.0;
+        p.inp_res = 1.0 / 126.0;
+    });
+    let kind = |noise_management| b.clone().with(|p| p.noise_management = noise_management);
     let abs_max = kind(NoiseManagement::AbsMax);
     golden(abs_max.clone(), [1.023214, -0.602143, -0.157143, 0.885714, 1.985476, 0.386270]);
-    let capped = IoParameters { nm_thres: 1.0, ..abs_max };
+    let capped = abs_max.with(|p| p.nm_thres = 1.0);
     golden(capped, [1.023214, -0.602143, -0.157143, 0.087302, 1.378571, 0.335714]);
-    let constant = IoParameters { nm_thres: 2.0, ..kind(NoiseManagement::Constant) };
+    let constant = kind(NoiseManagement::Constant).with(|p| p.nm_thres = 2.0);
     golden(constant, [1.035714, -0.6, -0.166667, 0.261905, 1.919048, 0.426984]);
-    let np_sum = IoParameters { out_bound: 1.0, ..kind(NoiseManagement::AbsMaxNPSum) };
+    let np_sum = kind(NoiseManagement::AbsMaxNPSum).with(|p| p.out_bound = 1.0);
     // The second sample's output is above the bound of 1 only after rescaling by 3.1.
     golden(np_sum, [1.008, -0.5976, -0.156, 0.885714, 1.985476, 0.386270]);
     let average = kind(NoiseManagement::AverageAbsMax);
@@ -152,44 +158,59 @@ fn golden_noise_management() {
 
 #[test]
 fn golden_bound_management() {
-    let b = IoParameters { out_noise: 0.0, ..IoParameters::default() };
+    let b = IoParameters::default().with(|p| p.out_noise = 0.0);
     golden(b.clone(), [1.016471, -0.592941, -0.169412, 0.875294, 2.042353, 0.437647]);
-    let b = IoParameters { inp_res: 1.0 / 128.0, out_res: -1.0, ..b };
-    let iterative = IoParameters { out_bound: 0.25, ..b.clone() };
+    let b = b.with(|p| {
+        p.inp_res = 1.0 / 128.0;
+        p.out_res = -1.0;
+    });
+    let iterative = b.clone().with(|p| p.out_bound = 0.25);
     golden(iterative.clone(), [1.054688, -0.64125, -0.106875, 0.920312, 2.034375, 0.426250]);
     let bound_management = BoundManagement::IterativeWorstCase;
-    let worst = IoParameters { bound_management, ..iterative };
+    let worst = iterative.with(|p| p.bound_management = bound_management);
     golden(worst, [1.02375, -0.6237, -0.1512, 0.812812, 2.122875, 0.3825]);
-    let limited = IoParameters { out_bound: 0.1, max_bm_factor: 3, ..b };
+    let limited = b.with(|p| {
+        p.out_bound = 0.1;
+        p.max_bm_factor = 3;
+    });
     golden(limited, [0.36, -0.36, -0.18, 0.920312, 1.24, 0.42625]);
 }
 
 #[test]
 fn golden_array_and_output() {
     let b = base();
-    let io = IoParameters { inp_asymmetry: 0.1, ..b.clone() };
+    let io = b.clone().with(|p| p.inp_asymmetry = 0.1);
     golden(io, [1.01825, -0.5889, -0.1274, 1.0075, 1.851, 0.448]);
-    let io = IoParameters { out_asymmetry: 0.1, ..b.clone() };
+    let io = b.clone().with(|p| p.out_asymmetry = 0.1);
     golden(io, [1.0275, -0.54, -0.1413, 0.8875, 1.995, 0.4]);
-    let io = IoParameters { ir_drop: 1.0, ir_drop_g_ratio: 500.0, ..b.clone() };
+    let io = b.clone().with(|p| {
+        p.ir_drop = 1.0;
+        p.ir_drop_g_ratio = 500.0;
+    });
     golden(io, [1.025487, -0.599902, -0.156643, 0.854790, 1.992598, 0.397120]);
-    let series = IoParameters { r_series: 0.05, ..b.clone() };
+    let series = b.clone().with(|p| p.r_series = 0.05);
     golden(series.clone(), [0.863423, -0.543811, -0.139317, 0.663011, 1.423535, 0.305128]);
-    let direct = IoParameters { v_offset_w_min: 0.0, ..series };
+    let direct = series.with(|p| p.v_offset_w_min = 0.0);
     golden(direct.clone(), [0.977292, -0.582524, -0.155777, 0.849791, 1.814049, 0.392157]);
-    let calibrated = IoParameters { out_bound: 4.0, slope_calibration: 0.5, ..direct };
+    let calibrated = direct.with(|p| {
+        p.out_bound = 4.0;
+        p.slope_calibration = 0.5;
+    });
     golden(calibrated, [1.182523, -0.704854, -0.188490, 1.028247, 2.194999, 0.474510]);
-    let io = IoParameters { out_nonlinearity: 0.5, out_bound: 4.0, ..b };
+    let io = b.with(|p| {
+        p.out_nonlinearity = 0.5;
+        p.out_bound = 4.0;
+    });
     golden(io.clone(), [0.910551, -0.558140, -0.153978, 0.798875, 1.596798, 0.380952]);
-    let io = IoParameters { slope_calibration: 0.5, ..io };
+    let io = io.with(|p| p.slope_calibration = 0.5);
     golden(io, [1.422736, -0.872093, -0.240591, 1.248242, 2.494997, 0.595238]);
 }
 
 #[test]
 fn golden_voltage_offset() {
-    let io = IoParameters { v_offset_std: 0.1, ..base() };
-    let direct = IoParameters { v_offset_w_min: 0.0, ..io.clone() };
-    let series = IoParameters { r_series: 0.05, ..io.clone() };
+    let io = base().with(|p| p.v_offset_std = 0.1);
+    let direct = io.clone().with(|p| p.v_offset_w_min = 0.0);
+    let series = io.clone().with(|p| p.r_series = 0.05);
     for (io, expected) in [
         (io, [0.66275, -0.6, -0.03385, 0.25875, 1.995, 0.69]),
         (direct, [0.92475, -0.6, -0.16485, 0.79875, 1.995, 0.42]),
@@ -202,22 +223,25 @@ fn golden_voltage_offset() {
 
 #[test]
 fn golden_signs_apart() {
-    let separate = IoParameters { mv_type: AnalogMvType::PosNegSeparate, ..base() };
-    let io = IoParameters { w_read_asymmetry_dtod: 0.1, ..separate.clone() };
+    let separate = base().with(|p| p.mv_type = AnalogMvType::PosNegSeparate);
+    let io = separate.clone().with(|p| p.w_read_asymmetry_dtod = 0.1);
     let factors = [1.1, 0.9, 1.0, 1.2, 0.8, 1.0, 1.05, 0.95, 1.0, 1.0, 1.3, 0.7];
     let mut bench = Bench::new(&io, &W, 3).set("w_asymmetry", &factors);
     assert_close(&bench.run(&X), &[1.01825, -0.6, -0.157, 0.7675, 1.707, 0.4], 2e-6);
-    let io = IoParameters { r_series: 0.05, ..separate.clone() };
+    let io = separate.clone().with(|p| p.r_series = 0.05);
     golden(io, [0.852386, -0.532178, -0.163719, 0.315621, 1.571579, 0.165171]);
-    let io = IoParameters { out_bound: 1.0, out_res: 1.0 / 30.0, ..separate };
+    let io = separate.with(|p| {
+        p.out_bound = 1.0;
+        p.out_res = 1.0 / 30.0;
+    });
     golden(io.clone(), [1.0, -0.6, -0.133333, 0.866667, 1.0, 0.4]);
-    let io = IoParameters { mv_type: AnalogMvType::PosNegSeparateDigitalSum, ..io };
+    let io = io.with(|p| p.mv_type = AnalogMvType::PosNegSeparateDigitalSum);
     golden(io, [1.0, -0.6, -0.133333, 0.0, 1.533333, 0.4]);
 }
 
 #[test]
 fn golden_backward() {
-    let io = IoParameters { out_noise: 0.0, ..IoParameters::default() };
+    let io = IoParameters::default().with(|p| p.out_noise = 0.0);
     let mut bench = Bench::directed(&io, &W, 3, Direction::Backward);
     let expected = [0.625882, -0.131765, -0.691765, 0.329412];
     assert_close(&bench.run(&[0.3, -0.7, 0.2]), &expected, 2e-6);
@@ -225,23 +249,13 @@ fn golden_backward() {
 
 #[test]
 fn backward_without_the_bias_line() {
-    let io = IoParameters { out_noise: 0.0, ..IoParameters::default() };
+    let io = IoParameters::default().with(|p| p.out_noise = 0.0);
     let mvm = Mvm::new(&io, Direction::Backward, 3, 4).unwrap();
     for samples in [1, 9] {
         let x = [0.3, -0.7, 0.2].repeat(samples);
         let mut y = vec![0.0; 3 * samples];
-        let request = Request {
-            x: &x,
-            bias: None,
-            drop_last: true,
-            weights: &W,
-            y: &mut y,
-            key: Key::new(1, 1),
-            is_test: false,
-            lines: Lines::default(),
-            running: None,
-            mask: None,
-        };
+        let request = Request::new(&x, &W, &mut y, Lines::default(), Key::new(1, 1))
+            .with(|u| u.drop_last = true);
         mvm.run(request).unwrap();
         assert_close(&y, &[0.625882, -0.131765, -0.691765].repeat(samples), 2e-6);
     }
@@ -249,7 +263,7 @@ fn backward_without_the_bias_line() {
 
 #[test]
 fn closed_form_wire_resistance() {
-    let io = IoParameters { ir_drop: 1.0, ..base() };
+    let io = base().with(|p| p.ir_drop = 1.0);
     let ones = [1.0; 512];
     let n = 512.0f64;
     let a = n * n / (1.0 / 0.35 / 5e-6);
@@ -266,16 +280,22 @@ fn closed_form_wire_resistance() {
 
 #[test]
 fn closed_form_bound_management_stops() {
-    let io = IoParameters { out_noise: 0.0, out_bound: 0.1, ..IoParameters::default() };
+    let io = IoParameters::default().with(|p| {
+        p.out_noise = 0.0;
+        p.out_bound = 0.1;
+    });
     assert_close(&run(&io, &[10.0], 1, &[1.0]), &[1.6], 1e-6);
-    let io = IoParameters { inp_res: -1.0, ..io };
+    let io = io.with(|p| p.inp_res = -1.0);
     assert_close(&run(&io, &[1000.0], 1, &[1.0]), &[102.4], 1e-4);
 }
 
 #[test]
 fn closed_form_slope_calibration() {
-    let strength = IoParameters { out_nonlinearity: 0.5, out_bound: 4.0, ..base() };
-    let io = IoParameters { slope_calibration: 0.5, ..strength };
+    let strength = base().with(|p| {
+        p.out_nonlinearity = 0.5;
+        p.out_bound = 4.0;
+    });
+    let io = strength.with(|p| p.slope_calibration = 0.5);
     assert_eq!(Bench::new(&io, &[1.0], 1).line("out_nonlinearity_factor"), [1.5625]);
     let h = 0.01;
     let y = run(&io, &[1.0], 1, &[2.0 - h, 2.0 + h]);
@@ -293,20 +313,29 @@ fn zero_input_is_exactly_zero_only_with_a_scale_from_the_data() {
         (NoiseManagement::None, false),
     ];
     for (noise_management, exact) in kinds {
-        let io = IoParameters { noise_management, out_noise: 1.0, ..IoParameters::default() };
+        let io = IoParameters::default().with(|p| {
+            p.noise_management = noise_management;
+            p.out_noise = 1.0;
+        });
         let y = run(&io, &W, 3, &[0.0; 8]);
         assert_eq!(y.iter().all(|y| *y == 0.0), exact, "{noise_management:?}: {y:?}");
         assert!(y.iter().all(|y| y.is_finite()));
     }
     let noise_management = NoiseManagement::Max;
-    let io = IoParameters { noise_management, out_noise: 1.0, ..IoParameters::default() };
+    let io = IoParameters::default().with(|p| {
+        p.noise_management = noise_management;
+        p.out_noise = 1.0;
+    });
     assert_eq!(run(&io, &W, 3, &[-1.0, -2.0, -0.5, -0.1]), [0.0; 3]);
 }
 
 #[test]
 fn powers_of_two_scale_exactly() {
     let noise_management = NoiseManagement::AbsMax;
-    let io = IoParameters { noise_management, inp_bound: 1.0, ..base() };
+    let io = base().with(|p| {
+        p.noise_management = noise_management;
+        p.inp_bound = 1.0;
+    });
     let y = run(&io, &W, 3, &X);
     for factor in [0.125, 2.0, 1024.0] {
         let scaled = run(&io, &W, 3, &X.map(|x| factor * x));
@@ -320,8 +349,14 @@ fn powers_of_two_scale_exactly() {
 fn missing_bounds_switch_the_quantisers_off() {
     let reference = run(&base(), &W, 3, &X);
     for bound in [0.0, -1.0, f64::INFINITY] {
-        let io = IoParameters { inp_bound: bound, out_bound: bound, ..base() };
-        let io = IoParameters { inp_res: 1.0 / 126.0, out_res: 20.0, ..io };
+        let io = base().with(|p| {
+            p.inp_bound = bound;
+            p.out_bound = bound;
+        });
+        let io = io.with(|p| {
+            p.inp_res = 1.0 / 126.0;
+            p.out_res = 20.0;
+        });
         assert_eq!(run(&io, &W, 3, &X), reference, "bound {bound}");
         let mut bench = Bench::new(&io, &W, 3);
         bench.run(&X);
@@ -331,14 +366,23 @@ fn missing_bounds_switch_the_quantisers_off() {
 
 #[test]
 fn steps_equal_fractions() {
-    let io =
-        |res| IoParameters { inp_bound: 1.0, inp_res: res, out_bound: 2.0, out_res: res, ..base() };
+    let io = |res| {
+        base().with(|p| {
+            p.inp_bound = 1.0;
+            p.inp_res = res;
+            p.out_bound = 2.0;
+            p.out_res = res;
+        })
+    };
     assert_eq!(run(&io(254.0), &W, 3, &X), run(&io(1.0 / 254.0), &W, 3, &X));
 }
 
 #[test]
 fn bound_management_is_per_sample() {
-    let io = IoParameters { out_noise: 0.0, out_bound: 1.0, ..IoParameters::default() };
+    let io = IoParameters::default().with(|p| {
+        p.out_noise = 0.0;
+        p.out_bound = 1.0;
+    });
     let together = run(&io, &W, 3, &X);
     let mut apart = run(&io, &W, 3, &X[..4]);
     apart.extend(run(&io, &W, 3, &X[4..]));
@@ -347,8 +391,11 @@ fn bound_management_is_per_sample() {
 
 #[test]
 fn analog_bias_takes_part_in_everything() {
-    let io = IoParameters { inp_bound: 1.0, inp_res: 1.0 / 3.0, ..base() };
-    let io = IoParameters { noise_management: NoiseManagement::AbsMax, ..io };
+    let io = base().with(|p| {
+        p.inp_bound = 1.0;
+        p.inp_res = 1.0 / 3.0;
+    });
+    let io = io.with(|p| p.noise_management = NoiseManagement::AbsMax);
     let mut bench = Bench::new(&io, &[0.5, 0.25], 1);
     bench.bias = Some(1.0);
     assert_close(&bench.run(&[0.3]), &[0.25], 1e-6);
@@ -360,19 +407,19 @@ fn analog_bias_takes_part_in_everything() {
 
 #[test]
 fn mask_marks_clipped_outputs_of_the_accepted_pass() {
-    let b = IoParameters { out_bound: 0.4, ..base() };
+    let b = base().with(|p| p.out_bound = 0.4);
     let w = [0.5, -0.25, 0.1, 0.8];
     let mut bench = Bench::new(&b, &w, 2);
     assert_close(&bench.run(&[1.0, 0.5]), &[0.375, 0.4], 1e-6);
     assert_eq!(bench.mask, [0, 1]);
     // Bound management finds a pass without clipping, whatever the size of the result.
-    let io = IoParameters { out_noise: 0.0, ..IoParameters::default() };
+    let io = IoParameters::default().with(|p| p.out_noise = 0.0);
     let mut bench = Bench::new(&io, &[0.5, 0.1, 0.2, 0.3], 2);
     bench.run(&[100.0, 20.0]);
     assert_eq!(bench.mask, [0, 0]);
     // A digital sum counts where both conversions are at the bound.
     let mv_type = AnalogMvType::PosNegSeparateDigitalSum;
-    let mut bench = Bench::new(&IoParameters { mv_type, ..b }, &[1.0, 1.0, 1.0, 0.1], 2);
+    let mut bench = Bench::new(&b.with(|p| p.mv_type = mv_type), &[1.0, 1.0, 1.0, 0.1], 2);
     assert_eq!(bench.run(&[1.0, -1.0])[0], 0.0);
     assert_eq!(bench.mask, [1, 0]);
     let mut bench = Bench::new(&IoParameters::perfect(), &w, 2);
@@ -382,9 +429,12 @@ fn mask_marks_clipped_outputs_of_the_accepted_pass() {
 
 #[test]
 fn negative_violations_count_only_where_asked() {
-    let io = IoParameters { out_noise: 0.0, out_bound: 0.5, ..IoParameters::default() };
+    let io = IoParameters::default().with(|p| {
+        p.out_noise = 0.0;
+        p.out_bound = 0.5;
+    });
     let weights = [1.0, -1.0];
-    let io = IoParameters { bm_test_negative_bound: false, ..io };
+    let io = io.with(|p| p.bm_test_negative_bound = false);
     // Only the second, negative output clips.
     assert_close(&run(&io, &weights[1..], 1, &[1.0]), &[-0.5], 1e-6);
     // The positive output clips too, which repeats the product of both.
@@ -396,18 +446,7 @@ fn negative_violations_count_only_where_asked() {
 fn bad_calls_are_refused_before_anything_is_written() {
     let mvm = Mvm::new(&IoParameters::default(), Direction::Forward, 3, 4).unwrap();
     let call = |weights: &[f32], x: &[f32], y: &mut [f32]| {
-        mvm.run(Request {
-            x,
-            bias: None,
-            drop_last: false,
-            weights,
-            y,
-            key: Key::new(1, 1),
-            is_test: false,
-            lines: Lines::default(),
-            running: None,
-            mask: None,
-        })
+        mvm.run(Request::new(x, weights, y, Lines::default(), Key::new(1, 1)))
     };
     let named = |result| match result {
         Err(Error::Shape { argument, .. }) => argument,
@@ -424,7 +463,7 @@ fn bad_calls_are_refused_before_anything_is_written() {
 #[test]
 fn average_needs_its_running_value() {
     let noise_management = NoiseManagement::AverageAbsMax;
-    let io = IoParameters { noise_management, ..IoParameters::default() };
+    let io = IoParameters::default().with(|p| p.noise_management = noise_management);
     let mut bench = Bench::new(&io, &W, 3);
     assert!(bench.mvm.line_names().contains(&"running_abs_max"));
     assert_eq!(bench.line("running_abs_max"), [-1.0]);
@@ -452,9 +491,15 @@ fn strange_inputs_stay_in_their_row() {
         NoiseManagement::None,
     ];
     for (mv_type, noise_management) in types.into_iter().zip(kinds.into_iter().cycle()) {
-        let io =
-            IoParameters { mv_type, noise_management, out_bound: 1.0, ..IoParameters::default() };
-        let io = IoParameters { inp_res: -1.0, max_bm_factor: i64::MAX, ..io };
+        let io = IoParameters::default().with(|p| {
+            p.mv_type = mv_type;
+            p.noise_management = noise_management;
+            p.out_bound = 1.0;
+        });
+        let io = io.with(|p| {
+            p.inp_res = -1.0;
+            p.max_bm_factor = i64::MAX;
+        });
         let reference = run(&io, &W, 3, &[0.5; 8]);
         for strange in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 1e-45] {
             let mut x = [0.5; 8];
@@ -483,13 +528,12 @@ fn rows_that_are_not_finite_give_nan() {
     ];
     for is_perfect in [false, true] {
         for (mv_type, noise_management) in types.into_iter().cycle().zip(kinds) {
-            let io = IoParameters {
-                is_perfect,
-                mv_type,
-                noise_management,
-                out_bound: 0.3,
-                ..IoParameters::default()
-            };
+            let io = IoParameters::default().with(|p| {
+                p.is_perfect = is_perfect;
+                p.mv_type = mv_type;
+                p.noise_management = noise_management;
+                p.out_bound = 0.3;
+            });
             for strange in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 for at in 0..4 {
                     let run = |row: [f32; 4]| {
@@ -549,21 +593,24 @@ fn spread(io: &IoParameters, x: [f32; 2], means: [f64; 2], stds: [f64; 2]) {
 #[test]
 fn statistics_of_output_noise() {
     let ideal = [0.5, -0.58];
-    let io = IoParameters { out_noise: 0.06, ..base() };
+    let io = base().with(|p| p.out_noise = 0.06);
     spread(&io, XS, ideal, [0.06; 2]);
     let digital = AnalogMvType::PosNegSeparateDigitalSum;
-    let twice = IoParameters { mv_type: digital, ..io.clone() };
+    let twice = io.clone().with(|p| p.mv_type = digital);
     spread(&twice, XS, ideal, [0.08485; 2]);
     spread(&twice, [0.6, 0.8], [0.1, 0.7], [0.08485; 2]);
-    let io = IoParameters { noise_management: NoiseManagement::AbsMax, inp_bound: 1.0, ..io };
+    let io = io.with(|p| {
+        p.noise_management = NoiseManagement::AbsMax;
+        p.inp_bound = 1.0;
+    });
     spread(&io, XS, ideal, [0.048; 2]);
-    let io = IoParameters { out_scale: 2.0, ..io };
+    let io = io.with(|p| p.out_scale = 2.0);
     spread(&io, XS, [1.0, -1.16], [0.096; 2]);
 }
 
 #[test]
 fn statistics_of_input_noise() {
-    let io = IoParameters { inp_noise: 0.1, ..base() };
+    let io = base().with(|p| p.inp_noise = 0.1);
     let stds = [0.05590, 0.08062];
     spread(&io, XS, [0.5, -0.58], stds);
     let [a, b] = repeat(&io, XS);
@@ -571,39 +618,62 @@ fn statistics_of_input_noise() {
     // cov = 0.01 W W^T; the standard error of a covariance is at most sqrt(2) s1 s2 / sqrt(N).
     let allowed = 5.0 * 2f64.sqrt() * stds[0] * stds[1] / (N as f64).sqrt();
     assert!((mean_std(&products).0 - 0.01 * (0.05 - 0.2)).abs() < allowed);
-    let io = IoParameters { noise_management: NoiseManagement::AbsMax, inp_bound: 1.0, ..io };
+    let io = io.with(|p| {
+        p.noise_management = NoiseManagement::AbsMax;
+        p.inp_bound = 1.0;
+    });
     spread(&io, [0.0; 2], [0.0; 2], stds);
 }
 
 #[test]
 fn statistics_of_weight_noise() {
     let ideal = [0.5, -0.58];
-    let io = |w_noise_type| IoParameters { w_noise: 0.1, w_noise_type, ..base() };
+    let io = |w_noise_type| {
+        base().with(|p| {
+            p.w_noise = 0.1;
+            p.w_noise_type = w_noise_type;
+        })
+    };
     let additive = io(WeightNoise::AdditiveConstant);
     spread(&additive, XS, ideal, [0.1; 2]);
     let noise_management = NoiseManagement::AbsMax;
-    spread(&IoParameters { noise_management, inp_bound: 1.0, ..additive }, XS, ideal, [0.1; 2]);
+    spread(
+        &additive.with(|p| {
+            p.noise_management = noise_management;
+            p.inp_bound = 1.0;
+        }),
+        XS,
+        ideal,
+        [0.1; 2],
+    );
     let pcm = io(WeightNoise::PcmRead);
     let stds = [0.05831, 0.07403];
     spread(&pcm, XS, ideal, stds);
     let mv_type = AnalogMvType::PosNegSeparate;
-    spread(&IoParameters { mv_type, ..pcm }, XS, ideal, stds);
+    spread(&pcm.with(|p| p.mv_type = mv_type), XS, ideal, stds);
     // 0.1 sqrt(sum_j W_ij^2 x_j^2), also beside wire resistance of no effect, which shares a buffer.
     let relative = io(WeightNoise::Relative);
     let stds = [0.1 * (0.09f64 + 0.04).sqrt(), 0.1 * (0.0036f64 + 0.4096).sqrt()];
     spread(&relative, XS, ideal, stds);
-    spread(&IoParameters { ir_drop: 1e-9, ..relative }, XS, ideal, stds);
+    spread(&relative.with(|p| p.ir_drop = 1e-9), XS, ideal, stds);
 }
 
 #[test]
 fn statistics_of_rounding() {
-    let io = IoParameters { inp_bound: 1.0, inp_res: 20.0, inp_sto_round: true, ..base() };
+    let io = base().with(|p| {
+        p.inp_bound = 1.0;
+        p.inp_res = 20.0;
+        p.inp_sto_round = true;
+    });
     let y: Vec<f64> = run(&io, &[1.0], 1, &vec![0.537; N]).into_iter().map(f64::from).collect();
     let (mean, std) = mean_std(&y);
     // Two levels with probability f = 0.37: std of the mean 0.0483 / sqrt(N).
     assert!((mean - 0.537).abs() < 5.0 * 0.0483 / (N as f64).sqrt());
     assert!((std / 0.04828 - 1.0).abs() < 0.025);
-    let io = IoParameters { out_bound: 1.0, out_res: 20.0, ..base() };
+    let io = base().with(|p| {
+        p.out_bound = 1.0;
+        p.out_res = 20.0;
+    });
     let x: Vec<f32> = (0..N).map(|i| -0.95 + 1.9 * (i as f32 + 0.5) / N as f32).collect();
     let y = run(&io, &[1.0], 1, &x);
     let errors: Vec<f64> = y.iter().zip(&x).map(|(y, x)| f64::from(y - x)).collect();
@@ -620,7 +690,7 @@ fn statistics_of_frozen_values() {
         let values = lines.into_iter().find(|(key, _)| *key == name).unwrap().1;
         values.into_iter().map(f64::from).collect::<Vec<f64>>()
     };
-    let io = IoParameters { out_noise_std: 0.3, ..IoParameters::default() };
+    let io = IoParameters::default().with(|p| p.out_noise_std = 0.3);
     let noise = draw(&io, 1, "out_noise_values");
     let (mean, std) = mean_std(&noise);
     assert!((mean - 0.06).abs() < 5.0 * 0.018 / 512f64.sqrt());
@@ -629,14 +699,14 @@ fn statistics_of_frozen_values() {
     assert_eq!(noise, draw(&io, 1, "out_noise_values"));
     assert_ne!(noise, draw(&io, 2, "out_noise_values"));
 
-    let io = IoParameters { v_offset_std: 0.1, ..IoParameters::default() };
+    let io = IoParameters::default().with(|p| p.v_offset_std = 0.1);
     let offsets: Vec<f64> = (0..20).flat_map(|seed| draw(&io, seed, "v_offset")).collect();
     let zeros = offsets.iter().filter(|value| **value == 0.0).count() as f64;
     assert!((zeros / offsets.len() as f64 - 0.5).abs() < 0.025);
     assert!(offsets.iter().all(|value| *value >= 0.0));
     assert!((mean_std(&offsets).0 / 0.0399 - 1.0).abs() < 0.075);
 
-    let io = IoParameters { w_read_asymmetry_dtod: 0.1, ..IoParameters::default() };
+    let io = IoParameters::default().with(|p| p.w_read_asymmetry_dtod = 0.1);
     let (mean, std) = mean_std(&draw(&io, 1, "w_asymmetry"));
     let n = (512.0f64 * 20.0).sqrt();
     assert!((mean - 1.0).abs() < 5.0 * 0.1 / n);
@@ -645,7 +715,7 @@ fn statistics_of_frozen_values() {
 
 #[test]
 fn frozen_values_of_the_directions_differ() {
-    let io = IoParameters { out_noise_std: 0.3, ..IoParameters::default() };
+    let io = IoParameters::default().with(|p| p.out_noise_std = 0.3);
     let lines = |direction| Mvm::new(&io, direction, 5, 5).unwrap().construct_lines(1).unwrap();
     assert_ne!(lines(Direction::Forward), lines(Direction::Backward));
 }
@@ -654,8 +724,12 @@ fn frozen_values_of_the_directions_differ() {
 fn statistics_of_backward() {
     for bound_management in [BoundManagement::None, BoundManagement::Iterative] {
         let noise_management = NoiseManagement::AbsMax;
-        let io = IoParameters { out_noise: 0.1, inp_bound: 1.0, noise_management, ..base() };
-        let io = IoParameters { bound_management, ..io };
+        let io = base().with(|p| {
+            p.out_noise = 0.1;
+            p.inp_bound = 1.0;
+            p.noise_management = noise_management;
+        });
+        let io = io.with(|p| p.bound_management = bound_management);
         let mut bench = Bench::directed(&io, &[0.4; 6], 3, Direction::Backward);
         let y: Vec<f64> =
             bench.run(&[0.2, 0.3, 0.5].repeat(N)).into_iter().map(f64::from).collect();
@@ -680,23 +754,22 @@ static THREADS: Mutex<()> = Mutex::new(());
 
 /// Everything at once, so that every stage runs in parallel.
 fn everything(mv_type: AnalogMvType) -> IoParameters {
-    IoParameters {
-        mv_type,
-        inp_noise: 0.01,
-        inp_sto_round: true,
-        out_sto_round: true,
-        out_noise_std: 0.3,
-        out_bound: 1.0,
-        w_noise: 0.01,
-        w_noise_type: WeightNoise::PcmRead,
-        ir_drop: 1.0,
-        out_nonlinearity: 0.1,
-        v_offset_std: 0.01,
-        r_series: 0.001,
-        w_read_asymmetry_dtod: 0.1,
-        bound_management: BoundManagement::IterativeWorstCase,
-        ..IoParameters::default()
-    }
+    IoParameters::default().with(|p| {
+        p.mv_type = mv_type;
+        p.inp_noise = 0.01;
+        p.inp_sto_round = true;
+        p.out_sto_round = true;
+        p.out_noise_std = 0.3;
+        p.out_bound = 1.0;
+        p.w_noise = 0.01;
+        p.w_noise_type = WeightNoise::PcmRead;
+        p.ir_drop = 1.0;
+        p.out_nonlinearity = 0.1;
+        p.v_offset_std = 0.01;
+        p.r_series = 0.001;
+        p.w_read_asymmetry_dtod = 0.1;
+        p.bound_management = BoundManagement::IterativeWorstCase;
+    })
 }
 
 #[test]
@@ -706,7 +779,7 @@ fn bits_do_not_depend_on_threads() {
     let configs = [
         IoParameters::default(),
         IoParameters::perfect(),
-        IoParameters { out_bound: 1.0, ..IoParameters::default() },
+        IoParameters::default().with(|p| p.out_bound = 1.0),
         everything(AnalogMvType::OnePass),
         everything(AnalogMvType::PosNegSeparateDigitalSum),
     ];
@@ -795,46 +868,45 @@ fn any_io() -> impl Strategy<Value = IoParameters> {
             NoiseManagement::AverageAbsMax,
             NoiseManagement::AbsMaxNPSum,
         ][k.0];
-        IoParameters {
-            inp_bound: if noise_management == NoiseManagement::None { c.0 } else { 1.0 },
-            out_bound: c.1,
-            inp_res: c.2,
-            out_res: c.3,
-            inp_sto_round: c.4,
-            out_sto_round: c.5,
-            noise_management,
-            bound_management: [
+        IoParameters::default().with(|p| {
+            p.inp_bound = if noise_management == NoiseManagement::None { c.0 } else { 1.0 };
+            p.out_bound = c.1;
+            p.inp_res = c.2;
+            p.out_res = c.3;
+            p.inp_sto_round = c.4;
+            p.out_sto_round = c.5;
+            p.noise_management = noise_management;
+            p.bound_management = [
                 BoundManagement::None,
                 BoundManagement::Iterative,
                 BoundManagement::IterativeWorstCase,
-            ][k.1],
-            w_noise_type: [
+            ][k.1];
+            p.w_noise_type = [
                 WeightNoise::None,
                 WeightNoise::AdditiveConstant,
                 WeightNoise::PcmRead,
                 WeightNoise::Relative,
-            ][k.2],
-            mv_type: [
+            ][k.2];
+            p.mv_type = [
                 AnalogMvType::OnePass,
                 AnalogMvType::PosNegSeparate,
                 AnalogMvType::PosNegSeparateDigitalSum,
-            ][k.3],
-            inp_noise: s[0],
-            inp_asymmetry: s[1],
-            out_noise: s[2],
-            out_noise_std: s[3],
-            out_asymmetry: s[4],
-            w_noise: s[5],
-            ir_drop: s[6],
-            out_nonlinearity: s[7],
-            slope_calibration: s[8],
-            v_offset_std: s[9],
-            r_series: s[10],
-            w_read_asymmetry_dtod: s[11],
-            v_offset_w_min: w_min,
-            max_bm_factor: factor,
-            ..IoParameters::default()
-        }
+            ][k.3];
+            p.inp_noise = s[0];
+            p.inp_asymmetry = s[1];
+            p.out_noise = s[2];
+            p.out_noise_std = s[3];
+            p.out_asymmetry = s[4];
+            p.w_noise = s[5];
+            p.ir_drop = s[6];
+            p.out_nonlinearity = s[7];
+            p.slope_calibration = s[8];
+            p.v_offset_std = s[9];
+            p.r_series = s[10];
+            p.w_read_asymmetry_dtod = s[11];
+            p.v_offset_w_min = w_min;
+            p.max_bm_factor = factor;
+        })
     })
 }
 

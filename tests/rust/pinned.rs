@@ -131,18 +131,17 @@ fn modifiers() {
         T::Copy,
     ];
     let found = kinds.map(|kind| {
-        let parameters = ModifierParameters {
-            kind,
-            std_dev: 0.5,
-            res: 0.1,
-            sto_round: true,
-            pdrop: 0.1,
-            pcm_t_inference: 3600.0,
-            pcm_prob_at_reset: 0.1,
-            pcm_prob_at_gmax: 0.1,
-            pcm_prob_at_random: 0.1,
-            ..ModifierParameters::default()
-        };
+        let parameters = ModifierParameters::default().with(|p| {
+            p.kind = kind;
+            p.std_dev = 0.5;
+            p.res = 0.1;
+            p.sto_round = true;
+            p.pdrop = 0.1;
+            p.pcm_t_inference = 3600.0;
+            p.pcm_prob_at_reset = 0.1;
+            p.pcm_prob_at_gmax = 0.1;
+            p.pcm_prob_at_random = 0.1;
+        });
         let mut modified = vec![0.0; weights.len()];
         let modifier = Modifier::new(&parameters).unwrap();
         modifier.modify(&weights, &mut modified, COLUMNS, Key::new(9, 4)).unwrap();
@@ -162,15 +161,17 @@ struct Batch {
 
 fn batches() -> Vec<Batch> {
     let base = UpdateParameters::default;
-    let pulse_type = |pulse_type| UpdateParameters { pulse_type, ..base() };
-    let long = UpdateParameters { desired_bl: 200, ..base() };
-    let free = UpdateParameters {
-        fixed_bl: false,
-        update_bl_management: false,
-        update_management: false,
-        ..base()
-    };
-    let coarse = UpdateParameters { res: 0.1, sto_round: true, ..base() };
+    let pulse_type = |pulse_type| base().with(|p| p.pulse_type = pulse_type);
+    let long = base().with(|p| p.desired_bl = 200);
+    let free = base().with(|p| {
+        p.fixed_bl = false;
+        p.update_bl_management = false;
+        p.update_management = false;
+    });
+    let coarse = base().with(|p| {
+        p.res = 0.1;
+        p.sto_round = true;
+    });
     let batch = |name, samples, scale, update| Batch { name, samples, scale, update };
     vec![
         batch("one_sample", 1, 0.3, base()),
@@ -220,18 +221,21 @@ impl Rig {
     fn update(&mut self, x: &[f32], d: &[f32], bias: Option<f32>) {
         let planes: Vec<PlaneRef<'_>> =
             self.planes.iter().map(|(_, plane)| plane.as_ref()).collect();
-        pulse::update(Update {
-            device: &self.device,
-            weights: &mut self.weights,
-            planes: &planes,
-            persistent: self.persistent.as_deref_mut(),
-            x,
-            bias,
-            d,
-            learning_rate: 0.05,
-            key: Key::new(0xfeed_0000_beef, 1 << 33 | 3),
-            counts: Some(&mut self.counts),
-        })
+        pulse::update(
+            Update::new(
+                &self.device,
+                &mut self.weights,
+                &planes,
+                [x, d],
+                0.05,
+                Key::new(0xfeed_0000_beef, 1 << 33 | 3),
+            )
+            .with(|u| {
+                u.persistent = self.persistent.as_deref_mut();
+                u.bias = bias;
+                u.counts = Some(&mut self.counts);
+            }),
+        )
         .unwrap();
     }
 
@@ -307,12 +311,9 @@ fn updates_of_unusual_devices() {
 #[test]
 fn updates_with_write_noise_and_bias() {
     let configs = [
-        DeviceConfig::LinearStep(LinearStep { write_noise_std: 2.0, ..LinearStep::default() }),
-        DeviceConfig::PowStep(PowStep { write_noise_std: 2.0, ..PowStep::default() }),
-        DeviceConfig::PiecewiseStep(PiecewiseStep {
-            write_noise_std: 2.0,
-            ..PiecewiseStep::default()
-        }),
+        DeviceConfig::LinearStep(LinearStep::default().with(|p| p.write_noise_std = 2.0)),
+        DeviceConfig::PowStep(PowStep::default().with(|p| p.write_noise_std = 2.0)),
+        DeviceConfig::PiecewiseStep(PiecewiseStep::default().with(|p| p.write_noise_std = 2.0)),
     ];
     let mut found = Vec::new();
     for config in configs {
@@ -398,20 +399,19 @@ fn products() {
         return;
     }
     let d = IoParameters::default;
-    let all = IoParameters {
-        inp_noise: 0.01,
-        inp_sto_round: true,
-        out_sto_round: true,
-        out_noise_std: 0.3,
-        out_bound: 1.0,
-        w_noise: 0.01,
-        w_noise_type: WeightNoise::PcmRead,
-        ir_drop: 1.0,
-        out_nonlinearity: 0.1,
-        v_offset_std: 0.01,
-        r_series: 0.001,
-        ..d()
-    };
+    let all = d().with(|p| {
+        p.inp_noise = 0.01;
+        p.inp_sto_round = true;
+        p.out_sto_round = true;
+        p.out_noise_std = 0.3;
+        p.out_bound = 1.0;
+        p.w_noise = 0.01;
+        p.w_noise_type = WeightNoise::PcmRead;
+        p.ir_drop = 1.0;
+        p.out_nonlinearity = 0.1;
+        p.v_offset_std = 0.01;
+        p.r_series = 0.001;
+    });
     let mut found = Vec::new();
     for (name, io) in [("perfect", IoParameters::perfect()), ("default", d()), ("all", all)] {
         for direction in [Direction::Forward, Direction::Backward] {
@@ -423,24 +423,22 @@ fn products() {
                 };
                 let mut y = vec![0.0; samples * mvm.n_out()];
                 let mut mask = vec![0; y.len()];
-                mvm.run(Request {
-                    x: &normals(samples * mvm.n_in(), 5, 0.7),
-                    bias: None,
-                    drop_last: false,
-                    weights: &normals(ROWS * COLUMNS, 6, 0.3),
-                    y: &mut y,
-                    key: Key::new(12, 34),
-                    is_test: false,
-                    lines: Lines {
-                        out_noise_values: line("out_noise_values"),
-                        v_offset: line("v_offset"),
-                        w_asymmetry: line("w_asymmetry"),
-                        out_nonlinearity: line("out_nonlinearity"),
-                        out_nonlinearity_factor: line("out_nonlinearity_factor")[0],
-                    },
-                    running: None,
-                    mask: Some(&mut mask),
-                })
+                mvm.run(
+                    Request::new(
+                        &normals(samples * mvm.n_in(), 5, 0.7),
+                        &normals(ROWS * COLUMNS, 6, 0.3),
+                        &mut y,
+                        Lines {
+                            out_noise_values: line("out_noise_values"),
+                            v_offset: line("v_offset"),
+                            w_asymmetry: line("w_asymmetry"),
+                            out_nonlinearity: line("out_nonlinearity"),
+                            out_nonlinearity_factor: line("out_nonlinearity_factor")[0],
+                        },
+                        Key::new(12, 34),
+                    )
+                    .with(|u| u.mask = Some(&mut mask)),
+                )
                 .unwrap();
                 let digest = mask.iter().fold(Digest::new(), |d, flag| d.word(u64::from(*flag)));
                 found.push((

@@ -124,14 +124,16 @@ impl Case {
         let rows = if pulses.probability < 1.0 { 1 } else { 16 };
         let columns = cells / rows;
         // Without management a line fires with the probability that its value is.
-        let update = UpdateParameters {
-            desired_bl: pulses.slots as i64,
-            update_management: false,
-            update_bl_management: false,
-            exact_pulses: size.exact_pulses,
-            ..UpdateParameters::default()
-        };
-        let config = TileConfig { device: device.clone(), update, ..TileConfig::default() };
+        let update = UpdateParameters::default().with(|p| {
+            p.desired_bl = pulses.slots as i64;
+            p.update_management = false;
+            p.update_bl_management = false;
+            p.exact_pulses = size.exact_pulses;
+        });
+        let config = TileConfig::default().with(|p| {
+            p.device = device.clone();
+            p.update = update;
+        });
         let spec = TileSpec::new(config, rows, columns, false).unwrap();
         let planes = spec.device().construct(1).unwrap();
         let sign = |up: &bool| if *up { -1.0 } else { 1.0 };
@@ -153,18 +155,17 @@ impl Case {
             self.planes.iter().map(|(_, plane)| plane.as_ref()).collect();
         let (mut weights, mut persistent) = (self.weights.clone(), self.weights);
         let noisy = device.write_noise().is_some();
-        pulse::update(Update {
-            device,
-            weights: &mut weights,
-            planes: &planes,
-            persistent: noisy.then_some(&mut persistent[..]),
-            x: &self.x,
-            bias: None,
-            d: &self.d,
-            learning_rate: self.learning_rate,
-            key: self.key,
-            counts: None,
-        })
+        pulse::update(
+            Update::new(
+                device,
+                &mut weights,
+                &planes,
+                [&self.x, &self.d],
+                self.learning_rate,
+                self.key,
+            )
+            .with(|u| u.persistent = noisy.then_some(&mut persistent[..])),
+        )
         .unwrap();
         if noisy { persistent } else { weights }
     }

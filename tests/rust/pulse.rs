@@ -21,16 +21,15 @@ struct Rig {
 }
 
 fn clean() -> PulsedParameters {
-    PulsedParameters {
-        dw_min_dtod: 0.0,
-        dw_min_std: 0.0,
-        up_down_dtod: 0.0,
-        w_max_dtod: 0.0,
-        w_min_dtod: 0.0,
-        w_max: 1e3,
-        w_min: -1e3,
-        ..PulsedParameters::default()
-    }
+    PulsedParameters::default().with(|p| {
+        p.dw_min_dtod = 0.0;
+        p.dw_min_std = 0.0;
+        p.up_down_dtod = 0.0;
+        p.w_max_dtod = 0.0;
+        p.w_min_dtod = 0.0;
+        p.w_max = 1e3;
+        p.w_min = -1e3;
+    })
 }
 
 fn constant(pulsed: PulsedParameters) -> DeviceConfig {
@@ -40,7 +39,7 @@ fn constant(pulsed: PulsedParameters) -> DeviceConfig {
 }
 
 fn soft(pulsed: PulsedParameters) -> DeviceConfig {
-    DeviceConfig::SoftBounds(SoftBounds { pulsed, ..SoftBounds::default() })
+    DeviceConfig::SoftBounds(SoftBounds::default().with(|p| p.pulsed = pulsed))
 }
 
 impl Rig {
@@ -71,18 +70,17 @@ impl Rig {
         call: u64,
         counts: Option<&mut [i64]>,
     ) -> Result<(), Error> {
-        pulse::update(Update {
-            device: &self.device,
-            weights,
-            planes: &self.planes(),
-            persistent: None,
-            x,
-            bias: None,
-            d,
-            learning_rate,
-            key: Key::new(5, call),
-            counts,
-        })
+        pulse::update(
+            Update::new(
+                &self.device,
+                weights,
+                &self.planes(),
+                [x, d],
+                learning_rate,
+                Key::new(5, call),
+            )
+            .with(|u| u.counts = counts),
+        )
     }
 }
 
@@ -96,11 +94,11 @@ fn normals(len: usize, block: u32) -> Vec<f32> {
 #[allow(clippy::approx_constant, reason = "the six decimals of the table")]
 fn scaling_has_the_golden_values() {
     let base = UpdateParameters::default();
-    let no_bl = UpdateParameters { update_bl_management: false, ..base.clone() };
-    let none = UpdateParameters { update_management: false, ..no_bl.clone() };
-    let half = UpdateParameters { um_grad_scale: 0.5, ..base.clone() };
-    let free = UpdateParameters { fixed_bl: false, ..none.clone() };
-    let free_managed = UpdateParameters { fixed_bl: false, ..no_bl.clone() };
+    let no_bl = base.clone().with(|p| p.update_bl_management = false);
+    let none = no_bl.clone().with(|p| p.update_management = false);
+    let half = base.clone().with(|p| p.um_grad_scale = 0.5);
+    let free = none.clone().with(|p| p.fixed_bl = false);
+    let free_managed = no_bl.clone().with(|p| p.fixed_bl = false);
     // Parameters, learning rate, x_max, slots, scale of d, scale of x; d_max = 0.5, step 0.001.
     let table = [
         (&base, 0.001, 1.0, 1, 1.414214, 0.707107),
@@ -127,8 +125,8 @@ fn scaling_has_the_golden_values() {
 
 fn count_statistics(pulse_type: PulseType, rate: f64, std: f64) {
     let (x, d) = ([0.8f32, -0.4, 0.1], [0.5f32, -0.25]);
-    let update = UpdateParameters { pulse_type, ..UpdateParameters::default() };
-    let rig = Rig::new(&constant(PulsedParameters { dw_min_std: std, ..clean() }), &update, 2, 3);
+    let update = UpdateParameters::default().with(|p| p.pulse_type = pulse_type);
+    let rig = Rig::new(&constant(clean().with(|p| p.dw_min_std = std)), &update, 2, 3);
     let scale = scaling(&update, 0.001, rate, f64::from(0.8f32), 0.5).unwrap();
     let slots = f64::from(scale.slots);
     let p = x.map(|x| (scale.x * f64::from(x.abs())).min(1.0));
@@ -256,7 +254,7 @@ fn saturation_and_gradient_scale() {
         }
     };
     close(mean(&UpdateParameters::default(), 0.1), [31.0, 15.5, 20.0, 10.0], 31.0);
-    let half = UpdateParameters { um_grad_scale: 0.5, ..UpdateParameters::default() };
+    let half = UpdateParameters::default().with(|p| p.um_grad_scale = 0.5);
     close(mean(&half, 0.01), [2.738_613, 1.369_306, 2.0, 1.0], 3.0);
 }
 
@@ -265,7 +263,7 @@ fn a_batch_is_unbiased() {
     let (d_size, x_size, batch, runs) = (16, 16, 32, 500);
     let (x, d) = (normals(batch * x_size, 1), normals(batch * d_size, 2));
     let rate = 0.002;
-    let config = constant(PulsedParameters { dw_min_std: 0.3, ..clean() });
+    let config = constant(clean().with(|p| p.dw_min_std = 0.3));
     let rig = Rig::new(&config, &UpdateParameters::default(), d_size, x_size);
     let mut sums = vec![0.0; d_size * x_size];
     for call in 0..runs {
@@ -295,7 +293,10 @@ fn a_batch_is_unbiased() {
 #[test]
 fn dense_types_have_exact_counts() {
     let run = |pulse_type, x_res_implicit, x: &[f32], d: &[f32], rate| {
-        let update = UpdateParameters { pulse_type, x_res_implicit, ..UpdateParameters::default() };
+        let update = UpdateParameters::default().with(|p| {
+            p.pulse_type = pulse_type;
+            p.x_res_implicit = x_res_implicit;
+        });
         let rig = Rig::new(&constant(clean()), &update, d.len(), x.len());
         let (weights, counts) = rig.run(x, d, rate, 1);
         let n = weights.len();
@@ -321,7 +322,10 @@ fn resolution_rounds_probabilities() {
     // bin is the number of bins.
     for res in [0.5, 2.0] {
         for sto_round in [false, true] {
-            let update = UpdateParameters { res, sto_round, ..UpdateParameters::default() };
+            let update = UpdateParameters::default().with(|p| {
+                p.res = res;
+                p.sto_round = sto_round;
+            });
             let rig = Rig::new(&constant(clean()), &update, 1, 1);
             let runs = 4000;
             let total: i64 = (0..runs).map(|call| rig.run(&[1.0], &[0.5], 0.001, call).1[0]).sum();
@@ -338,8 +342,12 @@ fn resolution_rounds_probabilities() {
 /// One pulse close to the bound: mean of a clipped normal.
 #[test]
 fn a_pulse_near_the_bound_is_clipped() {
-    let pulsed =
-        PulsedParameters { dw_min: 0.01, dw_min_std: 0.3, w_max: 0.6, w_min: -0.6, ..clean() };
+    let pulsed = clean().with(|p| {
+        p.dw_min = 0.01;
+        p.dw_min_std = 0.3;
+        p.w_max = 0.6;
+        p.w_min = -0.6;
+    });
     let mut rig = Rig::new(&constant(pulsed), &UpdateParameters::default(), 50, 50);
     rig.start.fill(0.595);
     let mut values = Vec::new();
@@ -353,8 +361,12 @@ fn a_pulse_near_the_bound_is_clipped() {
 
 #[test]
 fn soft_bounds_follow_the_binomial_formula() {
-    let pulsed =
-        PulsedParameters { dw_min: 0.01, dw_min_std: 0.3, w_max: 0.6, w_min: -0.6, ..clean() };
+    let pulsed = clean().with(|p| {
+        p.dw_min = 0.01;
+        p.dw_min_std = 0.3;
+        p.w_max = 0.6;
+        p.w_min = -0.6;
+    });
     let mut rig = Rig::new(&soft(pulsed), &UpdateParameters::default(), 1, 2);
     rig.start.fill(0.2);
     let (mut first, mut second) = (Vec::new(), Vec::new());
@@ -374,8 +386,12 @@ fn soft_bounds_follow_the_binomial_formula() {
 
 #[test]
 fn alternating_pulses_converge() {
-    let pulsed =
-        PulsedParameters { dw_min: 0.01, up_down: 0.3, w_max: 0.6, w_min: -0.6, ..clean() };
+    let pulsed = clean().with(|p| {
+        p.dw_min = 0.01;
+        p.up_down = 0.3;
+        p.w_max = 0.6;
+        p.w_min = -0.6;
+    });
     let rig = Rig::new(&soft(pulsed), &UpdateParameters::default(), 1, 1);
     let mut weights = vec![-0.3];
     for call in 0..4000 {
@@ -440,7 +456,7 @@ fn threads_do_not_change_bits() {
 #[test]
 fn one_column_is_written_alone() {
     const COLUMNS: usize = 300;
-    let clean = PulsedParameters { dw_min: 0.0078125, ..clean() };
+    let clean = clean().with(|p| p.dw_min = 0.0078125);
     for config in [constant(clean.clone()), soft(clean.clone())] {
         let rig = Rig::new(&config, &UpdateParameters::default(), 9, COLUMNS);
         for column in [0, 15, 63, 64, 130, 255, 256, 299] {
@@ -471,18 +487,10 @@ fn a_bias_is_one_more_column() {
     let full: Vec<f32> = x.chunks(19).flat_map(|row| row.iter().copied().chain([1.0])).collect();
     let (expected, _) = rig.run(&full, &d, 0.01, 3);
     let mut weights = rig.start.clone();
-    pulse::update(Update {
-        device: &rig.device,
-        weights: &mut weights,
-        planes: &rig.planes(),
-        persistent: None,
-        x: &x,
-        bias: Some(1.0),
-        d: &d,
-        learning_rate: 0.01,
-        key: Key::new(5, 3),
-        counts: None,
-    })
+    pulse::update(
+        Update::new(&rig.device, &mut weights, &rig.planes(), [&x, &d], 0.01, Key::new(5, 3))
+            .with(|u| u.bias = Some(1.0)),
+    )
     .unwrap();
     assert_eq!(weights, expected);
 }
@@ -500,10 +508,13 @@ fn exact_types_follow_the_gradient() {
         w
     };
     let run = |pulse_type, config: &DeviceConfig| {
-        let update = UpdateParameters { pulse_type, ..UpdateParameters::default() };
+        let update = UpdateParameters::default().with(|p| p.pulse_type = pulse_type);
         Rig::new(config, &update, 6, 12).run(&x, &d, 0.1, 1).0
     };
-    let bounded = constant(PulsedParameters { w_max: 0.2, w_min: -0.2, ..clean() });
+    let bounded = constant(clean().with(|p| {
+        p.w_max = 0.2;
+        p.w_min = -0.2;
+    }));
     let ideal = DeviceConfig::Ideal(mho_core::devices::Ideal::default());
     let close = |a: Vec<f32>, b: Vec<f32>| a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-6);
     assert!(close(run(PulseType::None, &bounded), exact(f32::INFINITY)));
@@ -514,25 +525,26 @@ fn exact_types_follow_the_gradient() {
 
 #[test]
 fn write_noise_touches_what_moved() {
-    let config = DeviceConfig::SoftBounds(SoftBounds {
-        pulsed: PulsedParameters { w_max: 0.6, w_min: -0.6, ..clean() },
-        write_noise_std: 2.0,
-        ..SoftBounds::default()
-    });
+    let config = DeviceConfig::SoftBounds(SoftBounds::default().with(|p| {
+        p.pulsed = clean().with(|p| {
+            p.w_max = 0.6;
+            p.w_min = -0.6;
+        });
+        p.write_noise_std = 2.0;
+    }));
     let rig = Rig::new(&config, &UpdateParameters::default(), 60, 64);
     let run = |x: &[f32], weights: &mut Vec<f32>, persistent: &mut Vec<f32>, call| {
-        pulse::update(Update {
-            device: &rig.device,
-            weights,
-            planes: &rig.planes(),
-            persistent: Some(persistent),
-            x,
-            bias: None,
-            d: &[1.0; 60],
-            learning_rate: 0.001,
-            key: Key::new(5, call),
-            counts: None,
-        })
+        pulse::update(
+            Update::new(
+                &rig.device,
+                weights,
+                &rig.planes(),
+                [x, &[1.0; 60]],
+                0.001,
+                Key::new(5, call),
+            )
+            .with(|u| u.persistent = Some(persistent)),
+        )
         .unwrap();
     };
     let (mut weights, mut persistent) = (vec![0.1; 60 * 64], vec![0.1; 60 * 64]);
@@ -584,12 +596,13 @@ fn bad_arguments_change_nothing() {
 
 #[test]
 fn trains_without_positions_for_their_draws_are_refused() {
-    let free = |pulse_type| UpdateParameters {
-        fixed_bl: false,
-        update_bl_management: false,
-        update_management: false,
-        pulse_type,
-        ..UpdateParameters::default()
+    let free = |pulse_type| {
+        UpdateParameters::default().with(|p| {
+            p.fixed_bl = false;
+            p.update_bl_management = false;
+            p.update_management = false;
+            p.pulse_type = pulse_type;
+        })
     };
     for pulse_type in [
         PulseType::StochasticCompressed,
@@ -597,24 +610,20 @@ fn trains_without_positions_for_their_draws_are_refused() {
         PulseType::MeanCount,
         PulseType::DeterministicImplicit,
     ] {
-        let config = constant(PulsedParameters { dw_min: 1e-3, ..clean() });
+        let config = constant(clean().with(|p| p.dw_min = 1e-3));
         let device = Device::new(&config, &free(pulse_type), 1, 1, false).unwrap();
         let planes = device.construct(1).unwrap();
         let planes: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
         let run = |learning_rate: f64| {
             let mut weights = [0.0];
-            let result = pulse::update(Update {
-                device: &device,
-                weights: &mut weights,
-                planes: &planes,
-                persistent: None,
-                x: &[1e-3],
-                bias: None,
-                d: &[1.0],
+            let result = pulse::update(Update::new(
+                &device,
+                &mut weights,
+                &planes,
+                [&[1e-3], &[1.0]],
                 learning_rate,
-                key: Key::new(1, 1),
-                counts: None,
-            });
+                Key::new(1, 1),
+            ));
             (result, weights)
         };
         // One train of 65535 slots is the longest.
@@ -637,7 +646,7 @@ fn trains_without_positions_for_their_draws_are_refused() {
             assert_eq!(counts(&sample, &mut [0]).unwrap_err(), error);
         }
     }
-    let longer = UpdateParameters { desired_bl: 65536, ..UpdateParameters::default() };
+    let longer = UpdateParameters::default().with(|p| p.desired_bl = 65536);
     let error = Device::new(&DeviceConfig::default(), &longer, 1, 1, false).unwrap_err();
     assert!(error.to_string().contains("desired_bl"), "{error}");
 }
@@ -645,23 +654,22 @@ fn trains_without_positions_for_their_draws_are_refused() {
 #[test]
 fn exact_updates_of_a_bias_alone() {
     for pulse_type in [PulseType::None, PulseType::NoneWithDevice] {
-        let update = UpdateParameters { pulse_type, ..UpdateParameters::default() };
+        let update = UpdateParameters::default().with(|p| p.pulse_type = pulse_type);
         let device = Device::new(&constant(clean()), &update, 2, 1, true).unwrap();
         let planes = device.construct(1).unwrap();
         let planes: Vec<PlaneRef<'_>> = planes.iter().map(|(_, plane)| plane.as_ref()).collect();
         let mut weights = [0.0, 0.0];
-        pulse::update(Update {
-            device: &device,
-            weights: &mut weights,
-            planes: &planes,
-            persistent: None,
-            x: &[],
-            bias: Some(0.5),
-            d: &[1.0, -1.0, 2.0, 0.0],
-            learning_rate: 0.25,
-            key: Key::new(1, 1),
-            counts: None,
-        })
+        pulse::update(
+            Update::new(
+                &device,
+                &mut weights,
+                &planes,
+                [&[], &[1.0, -1.0, 2.0, 0.0]],
+                0.25,
+                Key::new(1, 1),
+            )
+            .with(|u| u.bias = Some(0.5)),
+        )
         .unwrap();
         assert_eq!(weights, [-0.375, 0.125]);
     }

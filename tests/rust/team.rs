@@ -51,7 +51,7 @@ fn bits(name: &str) -> Vec<u32> {
     const COLUMNS: usize = 90;
     const SAMPLES: usize = 20;
     let device = DeviceConfig::pulsed_default(name).unwrap();
-    let config = TileConfig { device, ..TileConfig::default() };
+    let config = TileConfig::default().with(|p| p.device = device);
     let mut tile = Tile::new(ROWS, COLUMNS, &config, 5).unwrap();
     tile.set_weights_uniform(-0.3, 0.3).unwrap();
     let wave = |len: usize| (0..len).map(|at| (at as f32 * 0.7).sin()).collect::<Vec<_>>();

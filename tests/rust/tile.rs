@@ -73,13 +73,12 @@ fn sizes_are_checked() {
 #[test]
 fn draws_beyond_float32_are_refused() {
     // Other spreads stay within it, for numbers of the configuration are at most 1e15.
-    let pulsed = PulsedParameters {
-        dw_min_dtod: 1e3,
-        dw_min_dtod_log_normal: true,
-        ..PulsedParameters::default()
-    };
-    let device = DeviceConfig::ConstantStep(ConstantStep { pulsed });
-    let device = TileConfig { device, ..TileConfig::default() };
+    let pulsed = PulsedParameters::default().with(|p| {
+        p.dw_min_dtod = 1e3;
+        p.dw_min_dtod_log_normal = true;
+    });
+    let device = DeviceConfig::ConstantStep(ConstantStep::default().with(|p| p.pulsed = pulsed));
+    let device = TileConfig::default().with(|p| p.device = device);
     let mut forward = TileConfig::default();
     forward.forward.w_read_asymmetry_dtod = 3e38;
     let mut backward = TileConfig::default();
@@ -107,18 +106,18 @@ fn unknown_fields_are_named() {
 
 #[test]
 fn new_tiles_start_within_their_bounds() {
-    let stuck = PulsedParameters { corrupt_devices_prob: 1.0, ..PulsedParameters::default() };
-    let shifted = SoftBoundsReference {
-        reference_mean: 0.7,
-        write_noise_std: 1.0,
-        ..SoftBoundsReference::default()
-    };
+    let stuck = PulsedParameters::default().with(|p| p.corrupt_devices_prob = 1.0);
+    let shifted = SoftBoundsReference::default().with(|p| {
+        p.reference_mean = 0.7;
+        p.write_noise_std = 1.0;
+    });
     let devices = [
-        DeviceConfig::ConstantStep(ConstantStep { pulsed: stuck }),
+        DeviceConfig::ConstantStep(ConstantStep::default().with(|p| p.pulsed = stuck)),
         DeviceConfig::SoftBoundsReference(shifted),
     ];
     for device in devices {
-        let mut tile = Tile::new(8, 9, &TileConfig { device, ..TileConfig::default() }, 5).unwrap();
+        let mut tile =
+            Tile::new(8, 9, &TileConfig::default().with(|p| p.device = device), 5).unwrap();
         let get = |name| tile.hidden_parameter(name);
         let (upper, lower) = (get("max_bound").unwrap(), get("min_bound").unwrap());
         let reference = get("reference").unwrap_or(PlaneRef::Constant(0.0));
@@ -154,7 +153,7 @@ fn limits_of_uniform_weights_are_checked() {
 fn values_beyond_f32_are_refused() {
     let device = DeviceConfig::Ideal(Ideal::default());
     for device in [device, DeviceConfig::default()] {
-        let config = TileConfig { device, ..TileConfig::default() };
+        let config = TileConfig::default().with(|p| p.device = device);
         let mut tile = Tile::new(2, 3, &config, 1).unwrap();
         tile.set_weights(&[0.1, -0.1, 0.05, 0.0, 0.02, -0.03]).unwrap();
         let before = tile.weights().to_vec();
@@ -169,7 +168,7 @@ fn values_beyond_f32_are_refused() {
 #[test]
 fn exact_updates_saturate_at_the_largest_number() {
     let device = DeviceConfig::Ideal(Ideal::default());
-    let mut tile = Tile::new(2, 3, &TileConfig { device, ..TileConfig::default() }, 1).unwrap();
+    let mut tile = Tile::new(2, 3, &TileConfig::default().with(|p| p.device = device), 1).unwrap();
     // Each product of error and rate, and each step, is beyond f32; that of the input 0 is not.
     tile.update(&[3e38, -3e38, 0.0], &[3e38, -3e38], 3e38).unwrap();
     let max = f32::MAX;

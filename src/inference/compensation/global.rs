@@ -6,13 +6,11 @@ use crate::config::params;
 params! {
     /// One factor per tile from the mean absolute output over all one-hot inputs (Joshi et al., Nat.
     /// Commun. 11:2473, 2020).
-    #[non_exhaustive]
     pub struct GlobalDriftCompensation {}
 }
 
 params! {
     /// One factor per tile relative to the weights before programming, read without noise.
-    #[non_exhaustive]
     pub struct GlobalDriftCompensationWithExactReference {}
 }
 

@@ -5,7 +5,6 @@ use crate::config::params;
 
 params! {
     /// One factor per output from its mean absolute value over all one-hot inputs.
-    #[non_exhaustive]
     pub struct PerColumnDriftCompensation {}
 }
 

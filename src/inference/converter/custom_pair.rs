@@ -15,7 +15,6 @@ params! {
     ///
     /// Every list in `g_lst` tabulates one device over equally spaced weights from the smallest to the
     /// largest: the sums `sum_j f_j (g+_j - g-_j)` must therefore increase evenly.
-    #[non_exhaustive]
     pub struct CustomPairConductanceConverter {
         /// Factor of each pair, least significant first.
         f_lst: Vec<f64> = vec![1.0];

@@ -13,7 +13,6 @@ params! {
     ///
     /// Signs, and what a row of conductances is worth, are taken from the original weights when
     /// conductances are converted back: by the least-squares line through both, whose offset is dropped.
-    #[non_exhaustive]
     pub struct FusionConductanceConverter {
         /// Largest conductance in µS, between 10 and 40.
         g_max: real = 40.0;

@@ -9,7 +9,6 @@ use crate::memory;
 params! {
     /// Pairs with factors, `w = sum_j f_j (g+_j - g-_j) / k`: a pair is used only where those before it in
     /// the list are full.
-    #[non_exhaustive]
     pub struct NPairConductanceConverter {
         /// Factor of each pair, least significant first.
         f_lst: Vec<f64> = vec![1.0];
@@ -22,7 +21,6 @@ params! {
 
 params! {
     /// [`NPairConductanceConverter`] with two pairs.
-    #[non_exhaustive]
     pub struct DualPairConductanceConverter {
         /// Factor of both pairs, least significant first.
         f_lst: Vec<f64> = vec![1.0, 1.0];

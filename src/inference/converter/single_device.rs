@@ -7,7 +7,6 @@ use crate::memory;
 
 params! {
     /// One device per weight: the smallest weight of the matrix has `g_min`, the largest `g_max`.
-    #[non_exhaustive]
     pub struct SingleDeviceConductanceConverter {
         /// Largest conductance, in µS.
         g_max: real = 88.199_997;

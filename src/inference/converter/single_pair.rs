@@ -10,7 +10,6 @@ use crate::memory;
 params! {
     /// Pair of devices whose difference is the weight, `w = (g+ - g-) / k`: the largest absolute weight of
     /// the matrix has `g_max`, and zero has `g_min` twice.
-    #[non_exhaustive]
     pub struct SinglePairConductanceConverter {
         /// Largest conductance, in µS.
         g_max: real = 25.0;

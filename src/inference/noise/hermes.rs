@@ -76,7 +76,6 @@ const DRIFT_MEAN: Curve = Curve::Fit {
 params! {
     /// Programming error, drift and read noise of the phase-change memory of the Hermes chip (Le Gallo et
     /// al., Nat. Electron. 6:680, 2023).
-    #[non_exhaustive]
     pub struct HermesNoiseModel {
         /// Conversion between weights and conductances.
         g_converter: ConverterConfig = pair(&TWO);

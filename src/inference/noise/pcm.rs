@@ -19,7 +19,6 @@ macro_rules! pcm {
     ($(#[$doc:meta])* pub struct $name:ident { $($own:tt)* }) => {
         params! {
             $(#[$doc])*
-            #[non_exhaustive]
             pub struct $name {
                 /// Conversion between weights and conductances.
                 g_converter: ConverterConfig = ConverterConfig::default();

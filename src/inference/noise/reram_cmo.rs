@@ -94,7 +94,6 @@ impl From<ReadNoise> for Dictionary<String, f64> {
 params! {
     /// Noise of bidirectional devices programmed with a verify loop (Falcone et al., "All-in-one analog AI
     /// hardware", Adv. Funct. Mater., 2025).
-    #[non_exhaustive]
     pub struct ReRamCMONoiseModel {
         /// Conversion between weights and conductances: one device per weight.
         g_converter: CmoConverter = CmoConverter::default();

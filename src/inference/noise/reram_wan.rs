@@ -50,7 +50,6 @@ const COEFFICIENTS: [(f64, [f64; 5]); 3] = [
 params! {
     /// Spread of the conductances around their targets at the times at which it was measured (Wan et al.,
     /// Nature 608:504, 2022): each reading is drawn anew around the targets.
-    #[non_exhaustive]
     pub struct ReRamWan2022NoiseModel {
         /// Conversion between weights and conductances.
         g_converter: ConverterConfig = ConverterConfig::default();

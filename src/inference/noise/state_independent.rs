@@ -10,7 +10,6 @@ use crate::inference::converter::{ConductanceConverter, ConverterConfig};
 
 params! {
     /// Programming error, drift and read noise of one strength for all conductances.
-    #[non_exhaustive]
     pub struct StateIndependentNoiseModel {
         /// Conversion between weights and conductances.
         g_converter: ConverterConfig = ConverterConfig::default();

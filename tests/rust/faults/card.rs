@@ -188,13 +188,12 @@ fn failed_operations_on_weights_change_nothing() {
 /// A tile whose outputs clip, so that rows are repeated; its inputs are larger than those of the
 /// second one.
 fn clipping(pick: &Pick, noise_management: NoiseManagement) -> GpuTile {
-    let forward = IoParameters {
-        noise_management,
-        bound_management: BoundManagement::Iterative,
-        out_bound: 2.0,
-        ..IoParameters::default()
-    };
-    let config = TileConfig { forward, ..TileConfig::default() };
+    let forward = IoParameters::default().with(|p| {
+        p.noise_management = noise_management;
+        p.bound_management = BoundManagement::Iterative;
+        p.out_bound = 2.0;
+    });
+    let config = TileConfig::default().with(|p| p.forward = forward);
     let spec = TileSpec::new(config, SIZES[0], SIZES[1], false).unwrap();
     let mut tile = GpuTile::new(spec, pick).unwrap();
     tile.set_lines(Direction::Forward, &Lines::default()).unwrap();

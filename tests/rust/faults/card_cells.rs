@@ -59,8 +59,8 @@ fn failed_updates_change_nothing() {
     let pick = Pick::Named("0".to_owned());
     for cell in cells() {
         let name = cell.name();
-        let parameters = UpdateParameters { desired_bl: 7, ..UpdateParameters::default() };
-        let config = CellTileConfig { update: parameters, ..CellTileConfig::new(cell) };
+        let parameters = UpdateParameters::default().with(|p| p.desired_bl = 7);
+        let config = CellTileConfig::new(cell).with(|p| p.update = parameters);
         let spec = CellTileSpec::new(config, SIZES[0], SIZES[1], false).unwrap();
         let mut host = Host {
             weights: vec![0.0; SIZES[0] * SIZES[1]],

@@ -15,8 +15,8 @@ use crate::{alone, bits, values};
 const SIZES: [usize; 2] = [21, 35];
 
 fn devices() -> Vec<Crosspoint> {
-    let soft = SoftBounds { write_noise_std: 0.5, ..SoftBounds::default() };
-    let pow = PowStep { write_noise_std: 1.0, ..PowStep::default() };
+    let soft = SoftBounds::default().with(|p| p.write_noise_std = 0.5);
+    let pow = PowStep::default().with(|p| p.write_noise_std = 1.0);
     vec![
         DeviceConfig::SoftBounds(soft).into(),
         DeviceConfig::PowStep(pow).into(),
@@ -26,63 +26,56 @@ fn devices() -> Vec<Crosspoint> {
 
 /// One device, which a pair takes twice, whose pair is soon saturated.
 fn one() -> Vec<Crosspoint> {
-    let pulsed = PulsedParameters { w_min: 0.0, ..PulsedParameters::default() };
-    vec![DeviceConfig::SoftBounds(SoftBounds { pulsed, ..SoftBounds::default() }).into()]
+    let pulsed = PulsedParameters::default().with(|p| p.w_min = 0.0);
+    vec![DeviceConfig::SoftBounds(SoftBounds::default().with(|p| p.pulsed = pulsed)).into()]
 }
 
 pub fn cells() -> Vec<CellConfig> {
-    let pair = || OneSidedUnitCell {
-        unit_cell_devices: one(),
-        refresh_every: 3,
-        units_in_mbatch: false,
-        refresh_upper_thres: 0.02,
-        refresh_lower_thres: 0.01,
-        ..OneSidedUnitCell::default()
+    let pair = || {
+        OneSidedUnitCell::default().with(|p| {
+            p.unit_cell_devices = one();
+            p.refresh_every = 3;
+            p.units_in_mbatch = false;
+            p.refresh_upper_thres = 0.02;
+            p.refresh_lower_thres = 0.01;
+        })
     };
     vec![
-        CellConfig::VectorUnitCell(VectorUnitCell {
-            unit_cell_devices: devices(),
-            update_policy: VectorUnitCellUpdatePolicy::SingleRandom,
-            ..VectorUnitCell::default()
-        }),
+        CellConfig::VectorUnitCell(VectorUnitCell::default().with(|p| {
+            p.unit_cell_devices = devices();
+            p.update_policy = VectorUnitCellUpdatePolicy::SingleRandom;
+        })),
         CellConfig::OneSidedUnitCell(pair()),
-        CellConfig::TransferCompound(TransferCompound {
-            unit_cell_devices: devices(),
-            units_in_mbatch: false,
-            with_reset_prob: 0.5,
-            n_reads_per_transfer: 2,
-            gamma: 0.3,
-            ..TransferCompound::default()
-        }),
-        CellConfig::BufferedTransferCompound(BufferedTransferCompound {
-            unit_cell_devices: devices()[..2].to_vec(),
-            units_in_mbatch: false,
-            thres_scale: 0.1,
-            ..BufferedTransferCompound::default()
-        }),
-        CellConfig::ChoppedTransferCompound(ChoppedTransferCompound {
-            unit_cell_devices: vec![
-                devices()[0].clone(),
-                CellConfig::OneSidedUnitCell(pair()).into(),
-            ],
-            in_chop_prob: 0.5,
-            out_chop_prob: 0.5,
-            auto_scale: true,
-            gamma: 0.1,
-            transfer_columns: false,
-            ..ChoppedTransferCompound::default()
-        }),
-        CellConfig::DynamicTransferCompound(DynamicTransferCompound {
-            unit_cell_devices: devices()[..2].to_vec(),
-            in_chop_prob: 0.5,
-            ..DynamicTransferCompound::default()
-        }),
-        CellConfig::MixedPrecisionCompound(MixedPrecisionCompound {
-            device: devices()[1].clone(),
-            n_x_bins: 10,
-            n_rows_per_transfer: 4,
-            ..MixedPrecisionCompound::default()
-        }),
+        CellConfig::TransferCompound(TransferCompound::default().with(|p| {
+            p.unit_cell_devices = devices();
+            p.units_in_mbatch = false;
+            p.with_reset_prob = 0.5;
+            p.n_reads_per_transfer = 2;
+            p.gamma = 0.3;
+        })),
+        CellConfig::BufferedTransferCompound(BufferedTransferCompound::default().with(|p| {
+            p.unit_cell_devices = devices()[..2].to_vec();
+            p.units_in_mbatch = false;
+            p.thres_scale = 0.1;
+        })),
+        CellConfig::ChoppedTransferCompound(ChoppedTransferCompound::default().with(|p| {
+            p.unit_cell_devices =
+                vec![devices()[0].clone(), CellConfig::OneSidedUnitCell(pair()).into()];
+            p.in_chop_prob = 0.5;
+            p.out_chop_prob = 0.5;
+            p.auto_scale = true;
+            p.gamma = 0.1;
+            p.transfer_columns = false;
+        })),
+        CellConfig::DynamicTransferCompound(DynamicTransferCompound::default().with(|p| {
+            p.unit_cell_devices = devices()[..2].to_vec();
+            p.in_chop_prob = 0.5;
+        })),
+        CellConfig::MixedPrecisionCompound(MixedPrecisionCompound::default().with(|p| {
+            p.device = devices()[1].clone();
+            p.n_x_bins = 10;
+            p.n_rows_per_transfer = 4;
+        })),
     ]
 }
 
@@ -121,9 +114,8 @@ fn failed_updates_change_nothing() {
         par::set_num_threads(threads).unwrap();
         for cell in cells() {
             let name = cell.name();
-            let update_parameters =
-                UpdateParameters { desired_bl: 7, ..UpdateParameters::default() };
-            let config = CellTileConfig { update: update_parameters, ..CellTileConfig::new(cell) };
+            let update_parameters = UpdateParameters::default().with(|p| p.desired_bl = 7);
+            let config = CellTileConfig::new(cell).with(|p| p.update = update_parameters);
             let mut before = CellTile::new(SIZES[0], SIZES[1], &config, 3).unwrap();
             before.set_weights(&values(SIZES[0] * SIZES[1], 1)).unwrap();
             update(&mut before, 1).unwrap();

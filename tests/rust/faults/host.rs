@@ -69,18 +69,20 @@ impl State {
     }
 
     fn update(&mut self, work: &Work) -> Result<(), Error> {
-        pulse::update(Update {
-            device: work.spec.device(),
-            weights: &mut self.weights,
-            planes: &refs(&work.planes),
-            persistent: self.persistent.as_deref_mut(),
-            x: &work.x,
-            bias: None,
-            d: &work.d,
-            learning_rate: work.learning_rate,
-            key: work.key,
-            counts: Some(&mut self.counts),
-        })
+        pulse::update(
+            Update::new(
+                work.spec.device(),
+                &mut self.weights,
+                &refs(&work.planes),
+                [&work.x, &work.d],
+                work.learning_rate,
+                work.key,
+            )
+            .with(|u| {
+                u.persistent = self.persistent.as_deref_mut();
+                u.counts = Some(&mut self.counts);
+            }),
+        )
     }
 
     fn bits(&self) -> Bits {
@@ -162,27 +164,14 @@ fn failures(work: &Work, before: &State, expected: &Bits, fault: Fault) -> usize
 #[test]
 fn interrupted_products_change_nothing() {
     let _alone = alone();
-    let io = IoParameters {
-        noise_management: NoiseManagement::AverageAbsMax,
-        ..IoParameters::default()
-    };
+    let io = IoParameters::default().with(|p| p.noise_management = NoiseManagement::AverageAbsMax);
     let (samples, d_size, x_size) = (6000, 40, 60);
     let mvm = Mvm::new(&io, Direction::Forward, d_size, x_size).unwrap();
     let (weights, x) = (values(d_size * x_size, 1), values(samples * x_size, 2));
     let product = |running: &mut f32| {
         let mut y = vec![0.0; samples * d_size];
-        let request = Request {
-            x: &x,
-            bias: None,
-            drop_last: false,
-            weights: &weights,
-            y: &mut y,
-            key: Key::new(3, 1),
-            is_test: false,
-            lines: Lines::default(),
-            running: Some(running),
-            mask: None,
-        };
+        let request = Request::new(&x, &weights, &mut y, Lines::default(), Key::new(3, 1))
+            .with(|u| u.running = Some(running));
         mvm.run(request).map(|()| bits(&y))
     };
     let mut running = 0.7;

@@ -68,14 +68,13 @@ impl Work {
     /// and in one; `sizes` are rows and columns, `few` and `many` numbers of samples.
     pub fn all(device: &DeviceConfig, sizes: [usize; 2], [few, many]: [usize; 2]) -> Vec<Self> {
         let managed = UpdateParameters::default;
-        let of_type = |pulse_type| UpdateParameters { pulse_type, ..managed() };
+        let of_type = |pulse_type| managed().with(|p| p.pulse_type = pulse_type);
         // 4096 slots are one chunk.
-        let long = UpdateParameters {
-            desired_bl: 6000,
-            update_bl_management: false,
-            update_management: false,
-            ..managed()
-        };
+        let long = managed().with(|p| {
+            p.desired_bl = 6000;
+            p.update_bl_management = false;
+            p.update_management = false;
+        });
         [
             ("many samples", managed(), many, 0.1),
             ("one sample", managed(), 1, 0.1),
@@ -85,7 +84,10 @@ impl Work {
             ("exact", of_type(PulseType::NoneWithDevice), few, 0.1),
         ]
         .map(|(name, update, samples, learning_rate)| {
-            let config = TileConfig { device: device.clone(), update, ..TileConfig::default() };
+            let config = TileConfig::default().with(|p| {
+                p.device = device.clone();
+                p.update = update;
+            });
             let spec = TileSpec::new(config, sizes[0], sizes[1], false).unwrap();
             let planes = spec.device().construct(11).unwrap();
             let mut weights: Vec<_> =

@@ -65,24 +65,16 @@ impl Case {
             running: [-1.0; 2],
         };
         let [host_running, gpu_running] = &mut outcome.running;
-        mvm.run(Request {
-            x: &x,
-            bias: self.bias,
-            drop_last: false,
-            weights: &weights,
-            y: &mut outcome.host,
-            key,
-            is_test: false,
-            lines: borrow(&lines),
-            running: Some(host_running),
-            mask: Some(&mut outcome.host_mask),
-        })
+        mvm.run(Request::new(&x, &weights, &mut outcome.host, borrow(&lines), key).with(|u| {
+            u.bias = self.bias;
+            u.running = Some(host_running);
+            u.mask = Some(&mut outcome.host_mask);
+        }))
         .unwrap();
-        let config = TileConfig {
-            forward: self.io.clone(),
-            backward: self.io.clone(),
-            ..TileConfig::default()
-        };
+        let config = TileConfig::default().with(|p| {
+            p.forward = self.io.clone();
+            p.backward = self.io.clone();
+        });
         let spec = TileSpec::new(config, d_size, x_size, self.bias.is_some()).unwrap();
         let mut tile = GpuTile::new(spec, pick).unwrap();
         tile.set_weights(&weights).unwrap();

@@ -48,7 +48,7 @@ impl Cells {
         update: UpdateParameters,
         pick: &Pick,
     ) -> Self {
-        let config = CellTileConfig { update, ..CellTileConfig::new(device) };
+        let config = CellTileConfig::new(device).with(|p| p.update = update);
         let spec = CellTileSpec::new(config, rows, columns, false).unwrap();
         let cells = spec.cells();
         let mut host =
@@ -118,27 +118,26 @@ const FAST: f64 = 0.002;
 /// Pulses one by one, as they are on the other side. Where the processor adds them up, weights differ by
 /// a thousandth of their way.
 fn one_by_one() -> UpdateParameters {
-    UpdateParameters { exact_pulses: true, ..UpdateParameters::default() }
+    UpdateParameters::default().with(|p| p.exact_pulses = true)
 }
 
 /// Constant steps of `dw_min` without any variation.
 fn exact(dw_min: f64) -> PulsedParameters {
-    PulsedParameters {
-        dw_min,
-        dw_min_dtod: 0.0,
-        dw_min_std: 0.0,
-        up_down_dtod: 0.0,
-        w_max: 1.0,
-        w_max_dtod: 0.0,
-        w_min: -1.0,
-        w_min_dtod: 0.0,
-        reset_std: 0.0,
-        ..PulsedParameters::default()
-    }
+    PulsedParameters::default().with(|p| {
+        p.dw_min = dw_min;
+        p.dw_min_dtod = 0.0;
+        p.dw_min_std = 0.0;
+        p.up_down_dtod = 0.0;
+        p.w_max = 1.0;
+        p.w_max_dtod = 0.0;
+        p.w_min = -1.0;
+        p.w_min_dtod = 0.0;
+        p.reset_std = 0.0;
+    })
 }
 
 fn step(dw_min: f64) -> Crosspoint {
-    DeviceConfig::ConstantStep(ConstantStep { pulsed: exact(dw_min) }).into()
+    DeviceConfig::ConstantStep(ConstantStep::default().with(|p| p.pulsed = exact(dw_min))).into()
 }
 
 /// Steps that depend on the weight and on the crosspoint, without noise.
@@ -153,27 +152,26 @@ pub(super) fn soft(dw_min: f64) -> Crosspoint {
 
 /// The same with noise of the writes.
 fn written(dw_min: f64) -> Crosspoint {
-    let mut soft = SoftBounds { write_noise_std: 0.5, ..SoftBounds::default() };
+    let mut soft = SoftBounds::default().with(|p| p.write_noise_std = 0.5);
     (soft.pulsed.dw_min, soft.pulsed.dw_min_std, soft.pulsed.reset_std) = (dw_min, 0.0, 0.01);
     DeviceConfig::SoftBounds(soft).into()
 }
 
 fn perfect() -> IoParameters {
-    IoParameters { is_perfect: true, ..IoParameters::default() }
+    IoParameters::default().with(|p| p.is_perfect = true)
 }
 
 /// Every line that is large enough fires, once.
 fn single() -> UpdateParameters {
-    UpdateParameters {
-        desired_bl: 1,
-        update_bl_management: false,
-        update_management: false,
-        ..UpdateParameters::default()
-    }
+    UpdateParameters::default().with(|p| {
+        p.desired_bl = 1;
+        p.update_bl_management = false;
+        p.update_management = false;
+    })
 }
 
 fn implicit() -> UpdateParameters {
-    UpdateParameters { pulse_type: PulseType::DeterministicImplicit, ..UpdateParameters::default() }
+    UpdateParameters::default().with(|p| p.pulse_type = PulseType::DeterministicImplicit)
 }
 
 fn signs(count: usize, seed: u64) -> Vec<f32> {
@@ -194,15 +192,13 @@ fn follow(mut cells: Cells, batches: u64, samples: usize, lr: f64, tolerance: f3
 }
 
 fn nested() -> Vec<Crosspoint> {
-    let random = CellConfig::VectorUnitCell(VectorUnitCell {
-        unit_cell_devices: vec![soft(0.002), soft(0.003)],
-        update_policy: VectorUnitCellUpdatePolicy::SingleRandom,
-        ..VectorUnitCell::default()
-    });
-    let pair = CellConfig::OneSidedUnitCell(OneSidedUnitCell {
-        unit_cell_devices: vec![soft(0.002)],
-        ..OneSidedUnitCell::default()
-    });
+    let random = CellConfig::VectorUnitCell(VectorUnitCell::default().with(|p| {
+        p.unit_cell_devices = vec![soft(0.002), soft(0.003)];
+        p.update_policy = VectorUnitCellUpdatePolicy::SingleRandom;
+    }));
+    let pair = CellConfig::OneSidedUnitCell(
+        OneSidedUnitCell::default().with(|p| p.unit_cell_devices = vec![soft(0.002)]),
+    );
     vec![random.into(), pair.into(), written(0.002)]
 }
 
@@ -216,21 +212,19 @@ fn vector_cells() {
         VectorUnitCellUpdatePolicy::SingleRandom,
     ] {
         for pulses in [one_by_one(), implicit()] {
-            let cell = CellConfig::VectorUnitCell(VectorUnitCell {
-                unit_cell_devices: nested(),
-                update_policy: policy,
-                first_update_idx: 1,
-                gamma_vec: vec![0.5, -0.3, 0.8],
-                ..VectorUnitCell::default()
-            });
+            let cell = CellConfig::VectorUnitCell(VectorUnitCell::default().with(|p| {
+                p.unit_cell_devices = nested();
+                p.update_policy = policy;
+                p.first_update_idx = 1;
+                p.gamma_vec = vec![0.5, -0.3, 0.8];
+            }));
             let cells = Cells::new([5, 21], cell, pulses, &pick);
             follow(cells, 4, 5, 0.02, 1e-6, &format!("{policy:?}"));
         }
     }
-    let cell = CellConfig::ReferenceUnitCell(ReferenceUnitCell {
-        unit_cell_devices: vec![soft(0.002)],
-        ..ReferenceUnitCell::default()
-    });
+    let cell = CellConfig::ReferenceUnitCell(
+        ReferenceUnitCell::default().with(|p| p.unit_cell_devices = vec![soft(0.002)]),
+    );
     let cells = Cells::new([5, 70], cell, one_by_one(), &pick);
     follow(cells, 4, 5, 0.02, 1e-6, "reference");
 }
@@ -246,17 +240,16 @@ fn transfers_with_sure_pulses() {
         ($name:ident, $slow:expr, $most:expr, $columns:expr, {
             $($field:ident: $value:expr),* $(,)?
         }) => {
-            CellConfig::$name($name {
-                unit_cell_devices: [vec![step(0.002)], vec![step(0.01); $slow]].concat(),
-                transfer_update: UpdateParameters { desired_bl: $most, ..implicit() },
-                units_in_mbatch: false,
-                transfer_columns: $columns,
-                fast_lr: 0.002,
-                scale_fast_lr: false,
-                transfer_forward: perfect(),
-                $($field: $value,)*
-                ..$name::default()
-            })
+            CellConfig::$name($name::default().with(|p| {
+                p.unit_cell_devices = [vec![step(0.002)], vec![step(0.01); $slow]].concat();
+                p.transfer_update = implicit().with(|p| p.desired_bl = $most);
+                p.units_in_mbatch = false;
+                p.transfer_columns = $columns;
+                p.fast_lr = 0.002;
+                p.scale_fast_lr = false;
+                p.transfer_forward = perfect();
+                $(p.$field = $value;)*
+            }))
         };
     }
     let mut all = Vec::new();
@@ -301,17 +294,16 @@ fn transfers_with_sure_pulses() {
 
 /// Reads with noise of all kinds, and writes as trains.
 fn noisy() -> IoParameters {
-    IoParameters {
-        inp_noise: 0.01,
-        inp_sto_round: true,
-        out_noise: 0.05,
-        out_noise_std: 0.1,
-        w_noise: 0.02,
-        w_noise_type: WeightNoise::AdditiveConstant,
+    IoParameters::default().with(|p| {
+        p.inp_noise = 0.01;
+        p.inp_sto_round = true;
+        p.out_noise = 0.05;
+        p.out_noise_std = 0.1;
+        p.w_noise = 0.02;
+        p.w_noise_type = WeightNoise::AdditiveConstant;
         // Levels so fine that a value next to one of them is no matter.
-        out_res: 1e-6,
-        ..IoParameters::default()
-    }
+        p.out_res = 1e-6;
+    })
 }
 
 /// Reads have the noise of the other processor up to a few units in the last place, and so have what is
@@ -321,43 +313,39 @@ fn transfers_with_noisy_reads_and_trains() {
     let Some(pick) = adapter() else { return };
     macro_rules! cell {
         ($name:ident { $($field:ident: $value:expr),* $(,)? }) => {
-            CellConfig::$name($name {
-                transfer_forward: noisy(),
-                transfer_every: 2.0,
-                units_in_mbatch: false,
-                $($field: $value,)*
-                ..$name::default()
-            })
+            CellConfig::$name($name::default().with(|p| {
+                p.transfer_forward = noisy();
+                p.transfer_every = 2.0;
+                p.units_in_mbatch = false;
+                $(p.$field = $value;)*
+            }))
         };
     }
-    let random: Crosspoint = CellConfig::VectorUnitCell(VectorUnitCell {
-        unit_cell_devices: vec![soft(0.002), soft(0.003)],
-        update_policy: VectorUnitCellUpdatePolicy::SingleRandom,
-        ..VectorUnitCell::default()
-    })
+    let random: Crosspoint = CellConfig::VectorUnitCell(VectorUnitCell::default().with(|p| {
+        p.unit_cell_devices = vec![soft(0.002), soft(0.003)];
+        p.update_policy = VectorUnitCellUpdatePolicy::SingleRandom;
+    }))
     .into();
-    let pair: Crosspoint = CellConfig::OneSidedUnitCell(OneSidedUnitCell {
-        unit_cell_devices: vec![soft(0.002)],
-        ..OneSidedUnitCell::default()
-    })
+    let pair: Crosspoint = CellConfig::OneSidedUnitCell(
+        OneSidedUnitCell::default().with(|p| p.unit_cell_devices = vec![soft(0.002)]),
+    )
     .into();
-    let fixed = UpdateParameters {
-        update_bl_management: false,
-        update_management: false,
-        fixed_bl: true,
-        res: 0.01,
-        sto_round: true,
-        desired_bl: 70,
-        ..one_by_one()
-    };
-    let mean = UpdateParameters { pulse_type: PulseType::MeanCount, ..one_by_one() };
+    let fixed = one_by_one().with(|p| {
+        p.update_bl_management = false;
+        p.update_management = false;
+        p.fixed_bl = true;
+        p.res = 0.01;
+        p.sto_round = true;
+        p.desired_bl = 70;
+    });
+    let mean = one_by_one().with(|p| p.pulse_type = PulseType::MeanCount);
     let into_cells = vec![random.clone(), pair.clone(), pair];
     let written = vec![soft(0.002), written(0.002)];
     let all = [
         cell!(TransferCompound {
             unit_cell_devices: into_cells.clone(),
             gamma: 0.5,
-            with_reset_prob: 0.5
+            with_reset_prob: 0.5,
         }),
         cell!(TransferCompound {
             unit_cell_devices: written.clone(),
@@ -389,15 +377,12 @@ fn transfers_with_noisy_reads_and_trains() {
 #[test]
 fn exact_writes() {
     let Some(pick) = adapter() else { return };
-    let cell = CellConfig::TransferCompound(TransferCompound {
-        unit_cell_devices: vec![soft(0.002), written(0.002)],
-        transfer_forward: perfect(),
-        transfer_update: UpdateParameters {
-            pulse_type: PulseType::NoneWithDevice,
-            ..UpdateParameters::default()
-        },
-        ..TransferCompound::default()
-    });
+    let cell = CellConfig::TransferCompound(TransferCompound::default().with(|p| {
+        p.unit_cell_devices = vec![soft(0.002), written(0.002)];
+        p.transfer_forward = perfect();
+        p.transfer_update =
+            UpdateParameters::default().with(|p| p.pulse_type = PulseType::NoneWithDevice);
+    }));
     let cells = Cells::new([5, 21], cell, one_by_one(), &pick);
     follow(cells, 8, 3, 0.1, 1e-6, "exact");
 }
@@ -407,15 +392,14 @@ fn refreshes() {
     let Some(pick) = adapter() else { return };
     for refresh_update in [one_by_one(), implicit()] {
         for refresh_forward in [perfect(), noisy()] {
-            let cell = CellConfig::OneSidedUnitCell(OneSidedUnitCell {
-                unit_cell_devices: vec![soft(0.02)],
-                refresh_every: 2,
-                refresh_upper_thres: 0.3,
-                refresh_lower_thres: 0.2,
-                refresh_update: refresh_update.clone(),
-                refresh_forward,
-                ..OneSidedUnitCell::default()
-            });
+            let cell = CellConfig::OneSidedUnitCell(OneSidedUnitCell::default().with(|p| {
+                p.unit_cell_devices = vec![soft(0.02)];
+                p.refresh_every = 2;
+                p.refresh_upper_thres = 0.3;
+                p.refresh_lower_thres = 0.2;
+                p.refresh_update = refresh_update.clone();
+                p.refresh_forward = refresh_forward;
+            }));
             let cells = Cells::new([5, 11], cell, one_by_one(), &pick);
             follow(cells, 6, 6, 0.2, 1e-5, "refresh");
         }
@@ -427,14 +411,14 @@ fn mixed_precision() {
     let Some(pick) = adapter() else { return };
     for n_bins in [0, 5] {
         for device in [soft(0.002), nested()[0].clone(), nested()[1].clone()] {
-            let cell = CellConfig::MixedPrecisionCompound(MixedPrecisionCompound {
-                device,
-                n_x_bins: n_bins,
-                n_d_bins: n_bins,
-                random_row: true,
-                n_rows_per_transfer: 3,
-                ..MixedPrecisionCompound::default()
-            });
+            let cell =
+                CellConfig::MixedPrecisionCompound(MixedPrecisionCompound::default().with(|p| {
+                    p.device = device;
+                    p.n_x_bins = n_bins;
+                    p.n_d_bins = n_bins;
+                    p.random_row = true;
+                    p.n_rows_per_transfer = 3;
+                }));
             let cells = Cells::new([5, 21], cell, one_by_one(), &pick);
             follow(cells, 8, 5, 0.1, 1e-6, "mixed");
         }
@@ -443,13 +427,12 @@ fn mixed_precision() {
 
 /// A cell with a bit of everything, and weights in it.
 fn moved(pick: &Pick) -> Cells {
-    let cell = CellConfig::ChoppedTransferCompound(ChoppedTransferCompound {
-        unit_cell_devices: vec![nested()[0].clone(), nested()[1].clone()],
-        transfer_forward: perfect(),
-        gamma: 0.7,
-        in_chop_prob: 0.5,
-        ..ChoppedTransferCompound::default()
-    });
+    let cell = CellConfig::ChoppedTransferCompound(ChoppedTransferCompound::default().with(|p| {
+        p.unit_cell_devices = vec![nested()[0].clone(), nested()[1].clone()];
+        p.transfer_forward = perfect();
+        p.gamma = 0.7;
+        p.in_chop_prob = 0.5;
+    }));
     let mut cells = Cells::new([5, 21], cell, one_by_one(), pick);
     for call in 0..4 {
         cells.update(&values(5 * 21, 2 * call + 1), &values(5 * 5, 2 * call + 2), 0.1);
@@ -509,18 +492,7 @@ fn products_see_the_visible_weights() {
         cells
             .spec
             .mvm(direction)
-            .run(Request {
-                x: &x,
-                bias: None,
-                drop_last: false,
-                weights: &cells.host.weights,
-                y: &mut y,
-                key,
-                is_test: false,
-                lines: Lines::default(),
-                running: None,
-                mask: None,
-            })
+            .run(Request::new(&x, &cells.host.weights, &mut y, Lines::default(), key))
             .unwrap();
         cells
             .card
@@ -547,10 +519,10 @@ fn drift_is_refused() {
     let Some(pick) = adapter() else { return };
     let mut soft = SoftBounds::default();
     soft.pulsed.drift.nu = 0.1;
-    let cell = CellConfig::VectorUnitCell(VectorUnitCell {
-        unit_cell_devices: vec![DeviceConfig::SoftBounds(soft).into()],
-        ..VectorUnitCell::default()
-    });
+    let cell = CellConfig::VectorUnitCell(
+        VectorUnitCell::default()
+            .with(|p| p.unit_cell_devices = vec![DeviceConfig::SoftBounds(soft).into()]),
+    );
     let spec = CellTileSpec::new(CellTileConfig::new(cell), 2, 3, false).unwrap();
     assert!(matches!(GpuCellTile::check(&spec), Err(Error::Unsupported { .. })));
     assert!(matches!(GpuCellTile::new(spec, &pick), Err(Error::Unsupported { .. })));
@@ -561,16 +533,17 @@ fn drift_is_refused() {
 fn noise_of_pulses() {
     let Some(pick) = adapter() else { return };
     let noisy = || {
-        let pulsed = PulsedParameters { dw_min_std: 1.0, ..exact(FAST) };
-        let device: Crosspoint = DeviceConfig::ConstantStep(ConstantStep { pulsed }).into();
+        let pulsed = exact(FAST).with(|p| p.dw_min_std = 1.0);
+        let device: Crosspoint =
+            DeviceConfig::ConstantStep(ConstantStep::default().with(|p| p.pulsed = pulsed)).into();
         device
     };
-    let cell = CellConfig::BufferedTransferCompound(BufferedTransferCompound {
-        unit_cell_devices: vec![noisy(), noisy()],
-        transfer_forward: perfect(),
-        transfer_every: 0.25,
-        ..BufferedTransferCompound::default()
-    });
+    let cell =
+        CellConfig::BufferedTransferCompound(BufferedTransferCompound::default().with(|p| {
+            p.unit_cell_devices = vec![noisy(), noisy()];
+            p.transfer_forward = perfect();
+            p.transfer_every = 0.25;
+        }));
     const SIZES: [usize; 2] = [40, 60];
     let mut cells = Cells::new(SIZES, cell, UpdateParameters::default(), &pick);
     // Every crosspoint sees the same, so they are as many samples.

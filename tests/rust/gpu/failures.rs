@@ -31,7 +31,7 @@ fn what_is_not_there_is_refused() {
     let Some(pick) = adapter() else { return };
     let mut device = DeviceConfig::pulsed_default("ConstantStep").unwrap();
     device.pulsed_mut().unwrap().drift.nu = 0.1;
-    let config = TileConfig { device, ..TileConfig::default() };
+    let config = TileConfig::default().with(|p| p.device = device);
     let spec = TileSpec::new(config, 2, 3, false).unwrap();
     let error = GpuTile::new(spec, &pick).unwrap_err();
     assert!(matches!(&error, Error::Unsupported { .. }), "{error}");

@@ -4,106 +4,137 @@ use mho_core::config::{AnalogMvType, BoundManagement, IoParameters, NoiseManagem
 
 /// Nothing but the product.
 pub(super) fn plain() -> IoParameters {
-    IoParameters {
-        inp_bound: -1.0,
-        inp_res: -1.0,
-        out_bound: -1.0,
-        out_res: -1.0,
-        out_noise: 0.0,
-        noise_management: NoiseManagement::None,
-        bound_management: BoundManagement::None,
-        ..IoParameters::default()
-    }
+    IoParameters::default().with(|p| {
+        p.inp_bound = -1.0;
+        p.inp_res = -1.0;
+        p.out_bound = -1.0;
+        p.out_res = -1.0;
+        p.out_noise = 0.0;
+        p.noise_management = NoiseManagement::None;
+        p.bound_management = BoundManagement::None;
+    })
 }
 
 /// Every option of the product, alone or with what it needs.
 pub(super) fn options() -> Vec<(&'static str, IoParameters)> {
     let io = IoParameters::default;
-    let quiet = || IoParameters { out_noise: 0.0, ..io() };
+    let quiet = || io().with(|p| p.out_noise = 0.0);
     let mut all = vec![
         ("plain", plain()),
-        ("perfect", IoParameters { out_scale: 2.5, ..IoParameters::perfect() }),
+        ("perfect", IoParameters::perfect().with(|p| p.out_scale = 2.5)),
         ("default", io()),
         ("quiet", quiet()),
-        ("inp_noise", IoParameters { inp_noise: 0.05, ..io() }),
-        ("inp_sto_round", IoParameters { inp_sto_round: true, ..io() }),
-        ("out_sto_round", IoParameters { out_sto_round: true, ..io() }),
-        ("inp_asymmetry", IoParameters { inp_asymmetry: 0.1, ..quiet() }),
-        ("out_asymmetry", IoParameters { out_asymmetry: 0.1, ..quiet() }),
-        ("out_noise_std", IoParameters { out_noise_std: 0.3, ..io() }),
-        ("out_scale", IoParameters { out_scale: 1.7, ..quiet() }),
+        ("inp_noise", io().with(|p| p.inp_noise = 0.05)),
+        ("inp_sto_round", io().with(|p| p.inp_sto_round = true)),
+        ("out_sto_round", io().with(|p| p.out_sto_round = true)),
+        ("inp_asymmetry", quiet().with(|p| p.inp_asymmetry = 0.1)),
+        ("out_asymmetry", quiet().with(|p| p.out_asymmetry = 0.1)),
+        ("out_noise_std", io().with(|p| p.out_noise_std = 0.3)),
+        ("out_scale", quiet().with(|p| p.out_scale = 1.7)),
         (
             "out_nonlinearity",
-            IoParameters {
-                out_nonlinearity: 0.5,
-                out_nonlinearity_std: 0.1,
-                slope_calibration: 0.5,
-                ..quiet()
-            },
+            quiet().with(|p| {
+                p.out_nonlinearity = 0.5;
+                p.out_nonlinearity_std = 0.1;
+                p.slope_calibration = 0.5;
+            }),
         ),
-        ("r_series", IoParameters { r_series: 0.01, ..quiet() }),
-        ("v_offset", IoParameters { v_offset_std: 0.05, ..quiet() }),
-        ("v_offset_w_min", IoParameters { v_offset_std: 0.05, v_offset_w_min: 0.0, ..quiet() }),
-        ("ir_drop", IoParameters { ir_drop: 1.0, ir_drop_g_ratio: 1e4, ..quiet() }),
-        ("nm_thres", IoParameters { nm_thres: 0.5, ..io() }),
+        ("r_series", quiet().with(|p| p.r_series = 0.01)),
+        ("v_offset", quiet().with(|p| p.v_offset_std = 0.05)),
+        (
+            "v_offset_w_min",
+            quiet().with(|p| {
+                p.v_offset_std = 0.05;
+                p.v_offset_w_min = 0.0;
+            }),
+        ),
+        (
+            "ir_drop",
+            quiet().with(|p| {
+                p.ir_drop = 1.0;
+                p.ir_drop_g_ratio = 1e4;
+            }),
+        ),
+        ("nm_thres", io().with(|p| p.nm_thres = 0.5)),
         (
             "assumed_wmax",
-            IoParameters {
-                noise_management: NoiseManagement::AbsMaxNPSum,
-                nm_assumed_wmax: 0.3,
-                out_bound: 4.0,
-                ..io()
-            },
+            io().with(|p| {
+                p.noise_management = NoiseManagement::AbsMaxNPSum;
+                p.nm_assumed_wmax = 0.3;
+                p.out_bound = 4.0;
+            }),
         ),
-        ("nm_none", IoParameters { noise_management: NoiseManagement::None, ..io() }),
-        ("nm_max", IoParameters { noise_management: NoiseManagement::Max, ..io() }),
-        ("nm_average", IoParameters { noise_management: NoiseManagement::AverageAbsMax, ..io() }),
+        ("nm_none", io().with(|p| p.noise_management = NoiseManagement::None)),
+        ("nm_max", io().with(|p| p.noise_management = NoiseManagement::Max)),
+        ("nm_average", io().with(|p| p.noise_management = NoiseManagement::AverageAbsMax)),
         (
             "nm_constant",
-            IoParameters { noise_management: NoiseManagement::Constant, nm_thres: 0.7, ..io() },
+            io().with(|p| {
+                p.noise_management = NoiseManagement::Constant;
+                p.nm_thres = 0.7;
+            }),
         ),
         (
             "bm_none",
-            IoParameters { bound_management: BoundManagement::None, out_bound: 2.0, ..io() },
+            io().with(|p| {
+                p.bound_management = BoundManagement::None;
+                p.out_bound = 2.0;
+            }),
         ),
-        ("bm_iterative", IoParameters { out_bound: 2.0, ..io() }),
-        ("bm_positive", IoParameters { out_bound: 2.0, bm_test_negative_bound: false, ..quiet() }),
+        ("bm_iterative", io().with(|p| p.out_bound = 2.0)),
+        (
+            "bm_positive",
+            quiet().with(|p| {
+                p.out_bound = 2.0;
+                p.bm_test_negative_bound = false;
+            }),
+        ),
         (
             "bm_worst_case",
-            IoParameters {
-                out_bound: 2.0,
-                bound_management: BoundManagement::IterativeWorstCase,
-                ..io()
-            },
+            io().with(|p| {
+                p.out_bound = 2.0;
+                p.bound_management = BoundManagement::IterativeWorstCase;
+            }),
         ),
-        ("bm_many", IoParameters { out_bound: 0.05, inp_res: -1.0, ..io() }),
+        (
+            "bm_many",
+            io().with(|p| {
+                p.out_bound = 0.05;
+                p.inp_res = -1.0;
+            }),
+        ),
     ];
     for (name, w_noise_type) in [
         ("additive", WeightNoise::AdditiveConstant),
         ("pcm_read", WeightNoise::PcmRead),
         ("relative", WeightNoise::Relative),
     ] {
-        all.push((name, IoParameters { w_noise: 0.02, w_noise_type, ..io() }));
+        all.push((
+            name,
+            io().with(|p| {
+                p.w_noise = 0.02;
+                p.w_noise_type = w_noise_type;
+            }),
+        ));
     }
     for (name, mv_type) in [
         ("separate", AnalogMvType::PosNegSeparate),
         ("digital_sum", AnalogMvType::PosNegSeparateDigitalSum),
     ] {
-        all.push((name, IoParameters { mv_type, ..io() }));
+        all.push((name, io().with(|p| p.mv_type = mv_type)));
         all.push((
             name,
-            IoParameters {
-                mv_type,
-                w_read_asymmetry_dtod: 0.1,
-                w_noise: 0.02,
-                w_noise_type: WeightNoise::PcmRead,
-                ir_drop: 1.0,
-                ir_drop_g_ratio: 1e4,
-                v_offset_std: 0.02,
-                r_series: 0.01,
-                out_bound: 3.0,
-                ..io()
-            },
+            io().with(|p| {
+                p.mv_type = mv_type;
+                p.w_read_asymmetry_dtod = 0.1;
+                p.w_noise = 0.02;
+                p.w_noise_type = WeightNoise::PcmRead;
+                p.ir_drop = 1.0;
+                p.ir_drop_g_ratio = 1e4;
+                p.v_offset_std = 0.02;
+                p.r_series = 0.01;
+                p.out_bound = 3.0;
+            }),
         ));
     }
     all

@@ -23,7 +23,10 @@ pub(super) const X_SIZE: usize = 83;
 
 impl Pair {
     pub(super) fn new(device: DeviceConfig, update: UpdateParameters, pick: &Pick) -> Self {
-        let config = TileConfig { device, update, ..TileConfig::default() };
+        let config = TileConfig::default().with(|p| {
+            p.device = device;
+            p.update = update;
+        });
         let spec = TileSpec::new(config, D_SIZE, X_SIZE, false).unwrap();
         let planes = spec.device().construct(11).unwrap();
         let mut tile = GpuTile::new(spec.clone(), pick).unwrap();
@@ -55,18 +58,21 @@ impl Pair {
         let d = values(samples * D_SIZE, 5);
         let (key, learning_rate) = (Key::new(9, call), 0.01);
         let planes = refs(&self.planes);
-        pulse::update(Update {
-            device: self.spec.device(),
-            weights: &mut self.weights,
-            planes: &planes,
-            persistent: self.persistent.as_deref_mut(),
-            x: &x,
-            bias,
-            d: &d,
-            learning_rate,
-            key,
-            counts: Some(&mut self.counts),
-        })
+        pulse::update(
+            Update::new(
+                self.spec.device(),
+                &mut self.weights,
+                &planes,
+                [&x, &d],
+                learning_rate,
+                key,
+            )
+            .with(|u| {
+                u.persistent = self.persistent.as_deref_mut();
+                u.bias = bias;
+                u.counts = Some(&mut self.counts);
+            }),
+        )
         .unwrap();
         let mut counts = vec![0; self.counts.len()];
         let update =

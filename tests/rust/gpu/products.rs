@@ -23,7 +23,10 @@ fn every_tile_gives_the_outputs_of_the_processor() {
     let Some(pick) = adapter() else { return };
     for sizes in [[1, 70, 300], [16, 130, 40], [40, 64, 512], [130, 140, 300], [100, 30, 17]] {
         for direction in [Direction::Forward, Direction::Backward] {
-            let quiet = IoParameters { out_noise: 0.0, out_bound: 4.0, ..IoParameters::default() };
+            let quiet = IoParameters::default().with(|p| {
+                p.out_noise = 0.0;
+                p.out_bound = 4.0;
+            });
             Case::new(quiet, direction, sizes).check(&format!("{sizes:?}"), &pick);
             Case::new(plain(), direction, sizes).check(&format!("plain {sizes:?}"), &pick);
         }

@@ -29,7 +29,7 @@ fn every_device_moves_as_on_the_processor() {
     let Some(pick) = adapter() else { return };
     for (name, device) in devices() {
         for pulse_type in [PulseType::StochasticCompressed, PulseType::MeanCount] {
-            let update = UpdateParameters { pulse_type, ..UpdateParameters::default() };
+            let update = UpdateParameters::default().with(|p| p.pulse_type = pulse_type);
             let mut pair = Pair::new(device.clone(), update, &pick);
             pair.start();
             let set = pair.difference();
@@ -54,7 +54,7 @@ fn infinitely_fine_steps_lead_as_far_as_on_the_processor() {
     for (name, mut device) in devices() {
         device.pulsed_mut().unwrap().dw_min = 0.0;
         for update_mode in [UpdateMode::Flow, UpdateMode::Euler] {
-            let update = UpdateParameters { update_mode, ..UpdateParameters::default() };
+            let update = UpdateParameters::default().with(|p| p.update_mode = update_mode);
             let mut pair = Pair::new(device.clone(), update, &pick);
             pair.start();
             let before = pair.weights.clone();
@@ -113,32 +113,33 @@ fn every_pulse_type_has_the_pulses_of_the_processor() {
         ("bias", update(), Some(0.7)),
         (
             "long",
-            UpdateParameters {
-                desired_bl: 100,
-                update_bl_management: false,
-                update_management: false,
-                ..update()
-            },
+            update().with(|p| {
+                p.desired_bl = 100;
+                p.update_bl_management = false;
+                p.update_management = false;
+            }),
             None,
         ),
-        ("res", UpdateParameters { res: 0.02, sto_round: true, ..update() }, None),
-        ("stochastic", UpdateParameters { pulse_type: PulseType::Stochastic, ..update() }, None),
-        ("mean", UpdateParameters { pulse_type: PulseType::MeanCount, ..update() }, Some(0.2)),
+        (
+            "res",
+            update().with(|p| {
+                p.res = 0.02;
+                p.sto_round = true;
+            }),
+            None,
+        ),
+        ("stochastic", update().with(|p| p.pulse_type = PulseType::Stochastic), None),
+        ("mean", update().with(|p| p.pulse_type = PulseType::MeanCount), Some(0.2)),
         (
             "implicit",
-            UpdateParameters {
-                pulse_type: PulseType::DeterministicImplicit,
-                x_res_implicit: 0.05,
-                ..update()
-            },
+            update().with(|p| {
+                p.pulse_type = PulseType::DeterministicImplicit;
+                p.x_res_implicit = 0.05;
+            }),
             None,
         ),
-        (
-            "with device",
-            UpdateParameters { pulse_type: PulseType::NoneWithDevice, ..update() },
-            Some(0.5),
-        ),
-        ("none", UpdateParameters { pulse_type: PulseType::None, ..update() }, None),
+        ("with device", update().with(|p| p.pulse_type = PulseType::NoneWithDevice), Some(0.5)),
+        ("none", update().with(|p| p.pulse_type = PulseType::None), None),
     ] {
         for device in ["SoftBounds", "LinearStep"] {
             let mut device = DeviceConfig::pulsed_default(device).unwrap();

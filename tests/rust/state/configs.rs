@@ -12,16 +12,15 @@ use mho_core::{TileConfig, UpdateParameters};
 
 /// Products with frozen values and a running one.
 fn lines() -> IoParameters {
-    IoParameters {
-        noise_management: NoiseManagement::AverageAbsMax,
-        out_noise_std: 0.2,
-        v_offset_std: 0.1,
-        out_nonlinearity: 0.05,
-        out_nonlinearity_std: 0.2,
-        r_series: 0.01,
-        w_read_asymmetry_dtod: 0.1,
-        ..IoParameters::default()
-    }
+    IoParameters::default().with(|p| {
+        p.noise_management = NoiseManagement::AverageAbsMax;
+        p.out_noise_std = 0.2;
+        p.v_offset_std = 0.1;
+        p.out_nonlinearity = 0.05;
+        p.out_nonlinearity_std = 0.2;
+        p.r_series = 0.01;
+        p.w_read_asymmetry_dtod = 0.1;
+    })
 }
 
 /// A device that does all that it can by itself.
@@ -34,7 +33,10 @@ fn busy(name: &str) -> DeviceConfig {
         pulsed.diffusion_dtod = 0.1;
         pulsed.reset_dtod = 0.05;
         pulsed.count_pulses = true;
-        pulsed.drift = DriftParameters { nu: 0.1, nu_dtod: 0.1, ..DriftParameters::default() };
+        pulsed.drift = DriftParameters::default().with(|p| {
+            p.nu = 0.1;
+            p.nu_dtod = 0.1;
+        });
     }
     if let DeviceConfig::SoftBounds(soft) = &mut device {
         soft.write_noise_std = 0.3;
@@ -44,7 +46,7 @@ fn busy(name: &str) -> DeviceConfig {
 
 /// A device of a cell, which count no pulses.
 fn soft(write_noise_std: f64) -> Crosspoint {
-    let mut soft = SoftBounds { write_noise_std, ..SoftBounds::default() };
+    let mut soft = SoftBounds::default().with(|p| p.write_noise_std = write_noise_std);
     soft.pulsed.dw_min = 0.01;
     soft.pulsed.diffusion = 0.003;
     soft.pulsed.lifetime = 50.0;
@@ -53,61 +55,52 @@ fn soft(write_noise_std: f64) -> Crosspoint {
 }
 
 fn of_cell(device: CellConfig) -> AnyConfig {
-    AnyConfig::Cells(CellTileConfig {
-        forward: lines(),
-        backward: lines(),
-        ..CellTileConfig::new(device)
-    })
+    AnyConfig::Cells(CellTileConfig::new(device).with(|p| {
+        p.forward = lines();
+        p.backward = lines();
+    }))
 }
 
 fn cells() -> Vec<(&'static str, AnyConfig)> {
     let two = || vec![soft(0.3), soft(0.0)];
-    let pair = || OneSidedUnitCell {
-        unit_cell_devices: vec![soft(0.0), soft(0.0)],
-        refresh_every: 2,
-        refresh_upper_thres: 0.05,
-        refresh_lower_thres: 0.01,
-        ..OneSidedUnitCell::default()
+    let pair = || {
+        OneSidedUnitCell::default().with(|p| {
+            p.unit_cell_devices = vec![soft(0.0), soft(0.0)];
+            p.refresh_every = 2;
+            p.refresh_upper_thres = 0.05;
+            p.refresh_lower_thres = 0.01;
+        })
     };
-    let vector = VectorUnitCell {
-        unit_cell_devices: vec![soft(0.0), soft(0.3), soft(0.0)],
-        update_policy: VectorUnitCellUpdatePolicy::SingleRandom,
-        ..VectorUnitCell::default()
-    };
+    let vector = VectorUnitCell::default().with(|p| {
+        p.unit_cell_devices = vec![soft(0.0), soft(0.3), soft(0.0)];
+        p.update_policy = VectorUnitCellUpdatePolicy::SingleRandom;
+    });
     let inner: Crosspoint = CellConfig::OneSidedUnitCell(pair()).into();
-    let nested =
-        VectorUnitCell { unit_cell_devices: vec![inner, soft(0.3)], ..VectorUnitCell::default() };
-    let reference = ReferenceUnitCell { unit_cell_devices: two(), ..ReferenceUnitCell::default() };
-    let transfer = TransferCompound {
-        unit_cell_devices: vec![soft(0.3), soft(0.0), soft(0.0)],
-        gamma: 0.5,
-        units_in_mbatch: false,
-        transfer_forward: IoParameters {
-            noise_management: NoiseManagement::None,
-            out_noise_std: 0.1,
-            v_offset_std: 0.05,
-            ..IoParameters::default()
-        },
-        ..TransferCompound::default()
-    };
-    let buffered = BufferedTransferCompound {
-        unit_cell_devices: two(),
-        ..BufferedTransferCompound::default()
-    };
-    let chopped = ChoppedTransferCompound {
-        unit_cell_devices: two(),
-        auto_scale: true,
-        in_chop_prob: 0.4,
-        out_chop_prob: 0.3,
-        ..ChoppedTransferCompound::default()
-    };
-    let dynamic = DynamicTransferCompound {
-        unit_cell_devices: two(),
-        auto_scale: true,
-        in_chop_prob: 0.4,
-        ..DynamicTransferCompound::default()
-    };
-    let mixed = MixedPrecisionCompound { device: soft(0.3), ..MixedPrecisionCompound::default() };
+    let nested = VectorUnitCell::default().with(|p| p.unit_cell_devices = vec![inner, soft(0.3)]);
+    let reference = ReferenceUnitCell::default().with(|p| p.unit_cell_devices = two());
+    let transfer = TransferCompound::default().with(|p| {
+        p.unit_cell_devices = vec![soft(0.3), soft(0.0), soft(0.0)];
+        p.gamma = 0.5;
+        p.units_in_mbatch = false;
+        p.transfer_forward = IoParameters::default().with(|p| {
+            p.noise_management = NoiseManagement::None;
+            p.out_noise_std = 0.1;
+            p.v_offset_std = 0.05;
+        });
+    });
+    let buffered = BufferedTransferCompound::default().with(|p| p.unit_cell_devices = two());
+    let chopped = ChoppedTransferCompound::default().with(|p| {
+        p.unit_cell_devices = two();
+        p.auto_scale = true;
+        p.in_chop_prob = 0.4;
+        p.out_chop_prob = 0.3;
+    });
+    let dynamic = DynamicTransferCompound::default().with(|p| {
+        p.unit_cell_devices = two();
+        p.auto_scale = true;
+        p.in_chop_prob = 0.4;
+    });
+    let mixed = MixedPrecisionCompound::default().with(|p| p.device = soft(0.3));
     vec![
         ("one_sided", of_cell(CellConfig::OneSidedUnitCell(pair()))),
         ("vector", of_cell(CellConfig::VectorUnitCell(vector))),
@@ -123,19 +116,20 @@ fn cells() -> Vec<(&'static str, AnyConfig)> {
 
 /// All kinds, by name.
 pub fn all() -> Vec<(&'static str, AnyConfig)> {
-    let tile = |name| TileConfig {
-        device: busy(name),
-        forward: lines(),
-        backward: lines(),
-        ..TileConfig::default()
+    let tile = |name| {
+        TileConfig::default().with(|p| {
+            p.device = busy(name);
+            p.forward = lines();
+            p.backward = lines();
+        })
     };
     let mut found: Vec<_> = DeviceConfig::names()
         .into_iter()
         .map(|name| (name, AnyConfig::Devices(tile(name))))
         .collect();
     let with_update = |pulse_type| {
-        let update = UpdateParameters { pulse_type, ..UpdateParameters::default() };
-        AnyConfig::Devices(TileConfig { update, ..tile("SoftBounds") })
+        let update = UpdateParameters::default().with(|p| p.pulse_type = pulse_type);
+        AnyConfig::Devices(tile("SoftBounds").with(|p| p.update = update))
     };
     found.push(("exact", with_update(PulseType::NoneWithDevice)));
     found.push(("without_devices", with_update(PulseType::None)));

@@ -230,12 +230,11 @@ fn models_without_a_map_are_written_as_files() {
 
 /// The layers that Python builds as `FROM_RUST` of `tests/python/rust_states.py`, after some use.
 fn for_python() -> SavedModel {
-    let mut soft = SoftBounds { write_noise_std: 0.5, ..SoftBounds::default() };
+    let mut soft = SoftBounds::default().with(|p| p.write_noise_std = 0.5);
     soft.pulsed.count_pulses = true;
-    let devices = TileConfig { device: DeviceConfig::SoftBounds(soft), ..TileConfig::default() };
+    let devices = TileConfig::default().with(|p| p.device = DeviceConfig::SoftBounds(soft));
     let soft = || Crosspoint::from(DeviceConfig::SoftBounds(SoftBounds::default()));
-    let transfer =
-        TransferCompound { unit_cell_devices: vec![soft(), soft()], ..TransferCompound::default() };
+    let transfer = TransferCompound::default().with(|p| p.unit_cell_devices = vec![soft(), soft()]);
     let cells = CellTileConfig::new(CellConfig::TransferCompound(transfer));
     let mut model = SavedModel::default();
     for (seed, (name, config, analog_bias)) in [

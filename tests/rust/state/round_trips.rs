@@ -155,10 +155,8 @@ fn a_bias_column_sees_its_input() {
 }
 
 fn exact() -> TileConfig {
-    let mut config = TileConfig {
-        device: mho_core::devices::DeviceConfig::named("Ideal").unwrap(),
-        ..TileConfig::default()
-    };
+    let mut config = TileConfig::default()
+        .with(|p| p.device = mho_core::devices::DeviceConfig::named("Ideal").unwrap());
     config.update.pulse_type = mho_core::config::PulseType::None;
     config.forward.is_perfect = true;
     config.backward.is_perfect = true;

@@ -171,11 +171,10 @@ fn run_on_devices(tile: &mut Tile, verb: &Verb) -> Result<()> {
                 ModifierType::Dorefa,
                 ModifierType::PcmNoise,
             ];
-            let parameters = ModifierParameters {
-                kind: kinds[kind % kinds.len()],
-                std_dev: *std_dev,
-                ..ModifierParameters::default()
-            };
+            let parameters = ModifierParameters::default().with(|p| {
+                p.kind = kinds[kind % kinds.len()];
+                p.std_dev = *std_dev;
+            });
             let mut modified = vec![0.0; cells];
             tile.modify_weights(&Modifier::new(&parameters)?, &mut modified)
         }

@@ -20,27 +20,25 @@ fn uniform(len: usize, seed: u64) -> Vec<f32> {
 }
 
 fn soft() -> Crosspoint {
-    DeviceConfig::SoftBounds(SoftBounds { write_noise_std: 0.5, ..SoftBounds::default() }).into()
+    DeviceConfig::SoftBounds(SoftBounds::default().with(|p| p.write_noise_std = 0.5)).into()
 }
 
 /// A cell of each kind, nested ones among them, that does something with every few vectors.
 pub fn all() -> Vec<CellConfig> {
     let pair = || {
-        CellConfig::OneSidedUnitCell(OneSidedUnitCell {
-            unit_cell_devices: vec![DeviceConfig::default().into()],
-            refresh_every: 4,
-            units_in_mbatch: false,
-            refresh_upper_thres: 0.05,
-            refresh_lower_thres: 0.01,
-            ..OneSidedUnitCell::default()
-        })
+        CellConfig::OneSidedUnitCell(OneSidedUnitCell::default().with(|p| {
+            p.unit_cell_devices = vec![DeviceConfig::default().into()];
+            p.refresh_every = 4;
+            p.units_in_mbatch = false;
+            p.refresh_upper_thres = 0.05;
+            p.refresh_lower_thres = 0.01;
+        }))
     };
     let vector = |update_policy| {
-        CellConfig::VectorUnitCell(VectorUnitCell {
-            unit_cell_devices: vec![soft(), DeviceConfig::default().into(), soft()],
-            update_policy,
-            ..VectorUnitCell::default()
-        })
+        CellConfig::VectorUnitCell(VectorUnitCell::default().with(|p| {
+            p.unit_cell_devices = vec![soft(), DeviceConfig::default().into(), soft()];
+            p.update_policy = update_policy;
+        }))
     };
     let devices = || vec![soft(), DeviceConfig::default().into()];
     vec![
@@ -48,56 +46,48 @@ pub fn all() -> Vec<CellConfig> {
         vector(VectorUnitCellUpdatePolicy::SingleFixed),
         vector(VectorUnitCellUpdatePolicy::SingleSequential),
         vector(VectorUnitCellUpdatePolicy::SingleRandom),
-        CellConfig::ReferenceUnitCell(ReferenceUnitCell {
-            unit_cell_devices: devices(),
-            ..ReferenceUnitCell::default()
-        }),
+        CellConfig::ReferenceUnitCell(
+            ReferenceUnitCell::default().with(|p| p.unit_cell_devices = devices()),
+        ),
         pair(),
-        CellConfig::VectorUnitCell(VectorUnitCell {
-            unit_cell_devices: vec![
-                pair().into(),
-                vector(VectorUnitCellUpdatePolicy::SingleRandom).into(),
-            ],
-            ..VectorUnitCell::default()
-        }),
-        CellConfig::TransferCompound(TransferCompound {
-            unit_cell_devices: vec![soft(), DeviceConfig::default().into(), soft()],
-            units_in_mbatch: false,
-            with_reset_prob: 0.3,
-            random_selection: true,
-            n_reads_per_transfer: 2,
-            gamma: 0.2,
-            ..TransferCompound::default()
-        }),
-        CellConfig::BufferedTransferCompound(BufferedTransferCompound {
-            unit_cell_devices: devices(),
-            units_in_mbatch: false,
-            thres_scale: 0.1,
-            ..BufferedTransferCompound::default()
-        }),
-        CellConfig::ChoppedTransferCompound(ChoppedTransferCompound {
-            unit_cell_devices: vec![pair().into(), vector(VectorUnitCellUpdatePolicy::All).into()],
-            in_chop_prob: 0.5,
-            out_chop_prob: 0.5,
-            auto_scale: true,
-            gamma: 0.1,
-            ..ChoppedTransferCompound::default()
-        }),
-        CellConfig::DynamicTransferCompound(DynamicTransferCompound {
-            unit_cell_devices: devices(),
-            in_chop_prob: 0.5,
-            in_chop_random: true,
-            transfer_columns: false,
-            ..DynamicTransferCompound::default()
-        }),
-        CellConfig::MixedPrecisionCompound(MixedPrecisionCompound {
-            device: pair().into(),
-            n_x_bins: 10,
-            n_d_bins: 6,
-            n_rows_per_transfer: 3,
-            random_row: true,
-            ..MixedPrecisionCompound::default()
-        }),
+        CellConfig::VectorUnitCell(VectorUnitCell::default().with(|p| {
+            p.unit_cell_devices =
+                vec![pair().into(), vector(VectorUnitCellUpdatePolicy::SingleRandom).into()]
+        })),
+        CellConfig::TransferCompound(TransferCompound::default().with(|p| {
+            p.unit_cell_devices = vec![soft(), DeviceConfig::default().into(), soft()];
+            p.units_in_mbatch = false;
+            p.with_reset_prob = 0.3;
+            p.random_selection = true;
+            p.n_reads_per_transfer = 2;
+            p.gamma = 0.2;
+        })),
+        CellConfig::BufferedTransferCompound(BufferedTransferCompound::default().with(|p| {
+            p.unit_cell_devices = devices();
+            p.units_in_mbatch = false;
+            p.thres_scale = 0.1;
+        })),
+        CellConfig::ChoppedTransferCompound(ChoppedTransferCompound::default().with(|p| {
+            p.unit_cell_devices =
+                vec![pair().into(), vector(VectorUnitCellUpdatePolicy::All).into()];
+            p.in_chop_prob = 0.5;
+            p.out_chop_prob = 0.5;
+            p.auto_scale = true;
+            p.gamma = 0.1;
+        })),
+        CellConfig::DynamicTransferCompound(DynamicTransferCompound::default().with(|p| {
+            p.unit_cell_devices = devices();
+            p.in_chop_prob = 0.5;
+            p.in_chop_random = true;
+            p.transfer_columns = false;
+        })),
+        CellConfig::MixedPrecisionCompound(MixedPrecisionCompound::default().with(|p| {
+            p.device = pair().into();
+            p.n_x_bins = 10;
+            p.n_d_bins = 6;
+            p.n_rows_per_transfer = 3;
+            p.random_row = true;
+        })),
     ]
 }
 
@@ -181,11 +171,10 @@ fn seeds_matter_and_devices_differ() {
         };
         assert!(draw(4) == draw(4) && draw(4) != draw(5));
     }
-    let twins = CellConfig::VectorUnitCell(VectorUnitCell {
-        unit_cell_devices: vec![soft(), soft()],
-        construction_seed: 7,
-        ..VectorUnitCell::default()
-    });
+    let twins = CellConfig::VectorUnitCell(VectorUnitCell::default().with(|p| {
+        p.unit_cell_devices = vec![soft(), soft()];
+        p.construction_seed = 7;
+    }));
     let tiles =
         [1, 2].map(|seed| tile_with(3, 4, twins.clone(), UpdateParameters::default(), seed));
     // The seed of the cell counts, and its devices are not equal.
@@ -198,10 +187,9 @@ fn seeds_matter_and_devices_differ() {
 #[test]
 fn draws_of_a_device_do_not_depend_on_the_others() {
     let first = |second: Crosspoint| {
-        let cell = CellConfig::VectorUnitCell(VectorUnitCell {
-            unit_cell_devices: vec![soft(), second],
-            ..VectorUnitCell::default()
-        });
+        let cell = CellConfig::VectorUnitCell(
+            VectorUnitCell::default().with(|p| p.unit_cell_devices = vec![soft(), second]),
+        );
         floats(&tile(3, 4, cell), "max_bound_0")
     };
     assert_eq!(first(soft()), first(DeviceConfig::default().into()));
@@ -269,11 +257,10 @@ fn weights_are_the_sum_of_those_of_the_devices() {
 /// Without transfers the fast device gets what was asked for, whatever the step of the slow one is.
 #[test]
 fn steps_of_other_devices_do_not_scale_pulses() {
-    let cell = CellConfig::TransferCompound(TransferCompound {
-        unit_cell_devices: vec![constant(exact(0.01)), constant(exact(0.001))],
-        transfer_every: 0.0,
-        ..TransferCompound::default()
-    });
+    let cell = CellConfig::TransferCompound(TransferCompound::default().with(|p| {
+        p.unit_cell_devices = vec![constant(exact(0.01)), constant(exact(0.001))];
+        p.transfer_every = 0.0;
+    }));
     let mut tile = tile(10, 20, cell);
     let lr = 0.000_5;
     let mut expected = vec![0.0f64; 200];
@@ -299,11 +286,10 @@ fn steps_of_other_devices_do_not_scale_pulses() {
 fn drift() {
     let mut drifts = exact(0.01);
     drifts.drift.nu = 0.1;
-    let cell = CellConfig::VectorUnitCell(VectorUnitCell {
-        unit_cell_devices: vec![constant(drifts), constant(exact(0.01))],
-        gamma_vec: vec![1.0, 2.0],
-        ..VectorUnitCell::default()
-    });
+    let cell = CellConfig::VectorUnitCell(VectorUnitCell::default().with(|p| {
+        p.unit_cell_devices = vec![constant(drifts), constant(exact(0.01))];
+        p.gamma_vec = vec![1.0, 2.0];
+    }));
     let spec = CellSpec::new(&cell, &UpdateParameters::default(), 1, 2, false).unwrap();
     assert_eq!(spec.drifting(), [(0, "_0".to_owned())]);
     let (mut weights, mut entries) = ([0.0; 2], spec.allocate().unwrap());
@@ -336,11 +322,10 @@ fn drift() {
 
 #[test]
 fn policies_choose_evenly() {
-    let cell = CellConfig::VectorUnitCell(VectorUnitCell {
-        unit_cell_devices: vec![constant(exact(0.0001)); 3],
-        update_policy: VectorUnitCellUpdatePolicy::SingleRandom,
-        ..VectorUnitCell::default()
-    });
+    let cell = CellConfig::VectorUnitCell(VectorUnitCell::default().with(|p| {
+        p.unit_cell_devices = vec![constant(exact(0.0001)); 3];
+        p.update_policy = VectorUnitCellUpdatePolicy::SingleRandom;
+    }));
     let mut tile = tile_with(1, 1, cell, super::single(), 5);
     // 3000 vectors in 30 calls, each of which moves a device by one step.
     for _ in 0..30 {
@@ -356,12 +341,11 @@ fn policies_choose_evenly() {
 
 #[test]
 fn chosen_devices() {
-    let cell = CellConfig::VectorUnitCell(VectorUnitCell {
-        unit_cell_devices: vec![constant(exact(0.01)); 3],
-        first_update_idx: 2,
-        update_policy: VectorUnitCellUpdatePolicy::SingleFixed,
-        ..VectorUnitCell::default()
-    });
+    let cell = CellConfig::VectorUnitCell(VectorUnitCell::default().with(|p| {
+        p.unit_cell_devices = vec![constant(exact(0.01)); 3];
+        p.first_update_idx = 2;
+        p.update_policy = VectorUnitCellUpdatePolicy::SingleFixed;
+    }));
     let mut tile = tile(1, 1, cell);
     assert_eq!(tile.hidden_update_index().unwrap(), 2);
     assert!(tile.set_hidden_update_index(3).is_err() && tile.set_hidden_update_index(-1).is_err());
@@ -371,10 +355,9 @@ fn chosen_devices() {
     close(&floats(&tile, "hidden_weights_1"), &[0.3], 1e-7);
     close(tile.weights(), &[0.1], 1e-7);
     // Cells that do not choose have nothing to set.
-    let cell = CellConfig::TransferCompound(TransferCompound {
-        unit_cell_devices: vec![constant(exact(0.01)); 2],
-        ..TransferCompound::default()
-    });
+    let cell = CellConfig::TransferCompound(
+        TransferCompound::default().with(|p| p.unit_cell_devices = vec![constant(exact(0.01)); 2]),
+    );
     let mut tile = super::tile(1, 1, cell);
     tile.set_hidden_update_index(1).unwrap();
     assert_eq!(tile.hidden_update_index().unwrap(), 0);
@@ -383,12 +366,11 @@ fn chosen_devices() {
 #[test]
 fn weights_that_are_set() {
     let vector = |gamma_vec: &[f64], update_policy| {
-        CellConfig::VectorUnitCell(VectorUnitCell {
-            unit_cell_devices: vec![constant(exact(0.01)); 2],
-            gamma_vec: gamma_vec.to_vec(),
-            update_policy,
-            ..VectorUnitCell::default()
-        })
+        CellConfig::VectorUnitCell(VectorUnitCell::default().with(|p| {
+            p.unit_cell_devices = vec![constant(exact(0.01)); 2];
+            p.gamma_vec = gamma_vec.to_vec();
+            p.update_policy = update_policy;
+        }))
     };
     let read = |cell| {
         let mut tile = tile(1, 1, cell);
@@ -398,10 +380,9 @@ fn weights_that_are_set() {
     close(&[read(vector(&[1.0, 0.5], VectorUnitCellUpdatePolicy::All))], &[0.45], 1e-7);
     close(&[read(vector(&[1.0, -1.0], VectorUnitCellUpdatePolicy::SingleRandom))], &[0.0], 1e-7);
     // A reference: first the device, then its reference, then the device again.
-    let cell = CellConfig::ReferenceUnitCell(ReferenceUnitCell {
-        unit_cell_devices: vec![constant(exact(0.01))],
-        ..ReferenceUnitCell::default()
-    });
+    let cell = CellConfig::ReferenceUnitCell(
+        ReferenceUnitCell::default().with(|p| p.unit_cell_devices = vec![constant(exact(0.01))]),
+    );
     let mut tile = tile(1, 1, cell);
     tile.set_weights(&[0.3]).unwrap();
     tile.set_hidden_update_index(1).unwrap();
@@ -418,10 +399,9 @@ fn weights_that_are_set() {
 
 #[test]
 fn a_pair_takes_pulses_up_only() {
-    let cell = CellConfig::OneSidedUnitCell(OneSidedUnitCell {
-        unit_cell_devices: vec![constant(exact(0.01))],
-        ..OneSidedUnitCell::default()
-    });
+    let cell = CellConfig::OneSidedUnitCell(
+        OneSidedUnitCell::default().with(|p| p.unit_cell_devices = vec![constant(exact(0.01))]),
+    );
     let mut tile = tile_with(1, 2, cell, super::single(), 1);
     tile.set_weights(&[0.3, -0.2]).unwrap();
     close(&floats(&tile, "hidden_weights_0"), &[0.0, 0.2], 1e-7);
@@ -443,11 +423,10 @@ fn mirror_images() {
     soft.pulsed.w_max = 1.0;
     soft.pulsed.w_min = -0.5;
     soft.pulsed.up_down = 0.2;
-    let cell = CellConfig::OneSidedUnitCell(OneSidedUnitCell {
-        unit_cell_devices: vec![DeviceConfig::SoftBounds(soft).into()],
-        copy_inverted: true,
-        ..OneSidedUnitCell::default()
-    });
+    let cell = CellConfig::OneSidedUnitCell(OneSidedUnitCell::default().with(|p| {
+        p.unit_cell_devices = vec![DeviceConfig::SoftBounds(soft).into()];
+        p.copy_inverted = true;
+    }));
     let tile = tile(3, 4, cell);
     let negative = |name: &str| floats(&tile, name).iter().map(|v| -v).collect::<Vec<_>>();
     assert_eq!(floats(&tile, "max_bound_1"), negative("min_bound_0"));
@@ -461,19 +440,17 @@ fn mirror_images() {
 /// A pair as the fast device of a hidden transfer leaves the slow weights alone.
 #[test]
 fn members_have_weights_of_their_own() {
-    let pair = CellConfig::OneSidedUnitCell(OneSidedUnitCell {
-        unit_cell_devices: vec![constant(exact(0.01))],
-        refresh_every: 1,
-        refresh_upper_thres: 0.05,
-        refresh_lower_thres: 0.01,
-        refresh_forward: super::perfect(),
-        ..OneSidedUnitCell::default()
-    });
-    let cell = CellConfig::TransferCompound(TransferCompound {
-        unit_cell_devices: vec![pair.into(), constant(exact(0.01))],
-        transfer_every: 0.0,
-        ..TransferCompound::default()
-    });
+    let pair = CellConfig::OneSidedUnitCell(OneSidedUnitCell::default().with(|p| {
+        p.unit_cell_devices = vec![constant(exact(0.01))];
+        p.refresh_every = 1;
+        p.refresh_upper_thres = 0.05;
+        p.refresh_lower_thres = 0.01;
+        p.refresh_forward = super::perfect();
+    }));
+    let cell = CellConfig::TransferCompound(TransferCompound::default().with(|p| {
+        p.unit_cell_devices = vec![pair.into(), constant(exact(0.01))];
+        p.transfer_every = 0.0;
+    }));
     let mut tile = tile(2, 2, cell);
     tile.set_weights(&[0.1, 0.2, 0.3, 0.4]).unwrap();
     set(&mut tile, "hidden_weights_0_0", &[0.1; 4]);

@@ -36,14 +36,12 @@ fn defaults_are_those_of_python() {
 
 #[test]
 fn nested_cells_are_read_and_written() {
-    let inner = CellConfig::OneSidedUnitCell(OneSidedUnitCell {
-        unit_cell_devices: vec![step(0.01)],
-        ..OneSidedUnitCell::default()
-    });
-    let cell = CellConfig::TransferCompound(TransferCompound {
-        unit_cell_devices: vec![inner.into(), DeviceConfig::PowStep(PowStep::default()).into()],
-        ..TransferCompound::default()
-    });
+    let inner = CellConfig::OneSidedUnitCell(
+        OneSidedUnitCell::default().with(|p| p.unit_cell_devices = vec![step(0.01)]),
+    );
+    let cell = CellConfig::TransferCompound(TransferCompound::default().with(|p| {
+        p.unit_cell_devices = vec![inner.into(), DeviceConfig::PowStep(PowStep::default()).into()]
+    }));
     let config = CellTileConfig::new(cell);
     let text = serde_json::to_string(&config).unwrap();
     assert_eq!(CellTileConfig::from_json(&text).unwrap(), config);
@@ -112,43 +110,40 @@ fn impossible_cells_are_refused() {
         "needs devices",
     );
     refused(
-        CellConfig::OneSidedUnitCell(OneSidedUnitCell {
-            unit_cell_devices: vec![step(0.01), step(0.01), step(0.01)],
-            ..OneSidedUnitCell::default()
-        }),
+        CellConfig::OneSidedUnitCell(
+            OneSidedUnitCell::default()
+                .with(|p| p.unit_cell_devices = vec![step(0.01), step(0.01), step(0.01)]),
+        ),
         "device.unit_cell_devices",
         "1 or 2",
     );
     refused(
-        CellConfig::OneSidedUnitCell(OneSidedUnitCell {
-            unit_cell_devices: vec![step(0.01), DeviceConfig::PowStep(PowStep::default()).into()],
-            ..OneSidedUnitCell::default()
-        }),
+        CellConfig::OneSidedUnitCell(OneSidedUnitCell::default().with(|p| {
+            p.unit_cell_devices = vec![step(0.01), DeviceConfig::PowStep(PowStep::default()).into()]
+        })),
         "device.unit_cell_devices",
         "one kind",
     );
     refused(
-        CellConfig::OneSidedUnitCell(OneSidedUnitCell {
-            unit_cell_devices: vec![DeviceConfig::PowStep(PowStep::default()).into()],
-            copy_inverted: true,
-            ..OneSidedUnitCell::default()
-        }),
+        CellConfig::OneSidedUnitCell(OneSidedUnitCell::default().with(|p| {
+            p.unit_cell_devices = vec![DeviceConfig::PowStep(PowStep::default()).into()];
+            p.copy_inverted = true;
+        })),
         "device.copy_inverted",
         "no mirror image",
     );
     let mut unbounded = exact(0.01);
     unbounded.w_max = 0.0;
     refused(
-        CellConfig::OneSidedUnitCell(OneSidedUnitCell {
-            unit_cell_devices: vec![constant(unbounded)],
-            refresh_every: 1,
-            ..OneSidedUnitCell::default()
-        }),
+        CellConfig::OneSidedUnitCell(OneSidedUnitCell::default().with(|p| {
+            p.unit_cell_devices = vec![constant(unbounded)];
+            p.refresh_every = 1;
+        })),
         "device.refresh_every",
         "w_max",
     );
     let vector = |change: fn(&mut VectorUnitCell)| {
-        let mut cell = VectorUnitCell { unit_cell_devices: two(), ..VectorUnitCell::default() };
+        let mut cell = VectorUnitCell::default().with(|p| p.unit_cell_devices = two());
         change(&mut cell);
         CellConfig::VectorUnitCell(cell)
     };
@@ -167,20 +162,16 @@ fn impossible_cells_are_refused() {
     let mut broken = exact(0.01);
     broken.dw_min = -1.0;
     for (pulsed, field) in [(counting, "count_pulses"), (broken, "dw_min")] {
-        let cell = VectorUnitCell {
-            unit_cell_devices: vec![constant(pulsed)],
-            ..VectorUnitCell::default()
-        };
+        let cell = VectorUnitCell::default().with(|p| p.unit_cell_devices = vec![constant(pulsed)]);
         let field = format!("device.unit_cell_devices[0].{field}");
         refused(CellConfig::VectorUnitCell(cell), &field, "");
     }
-    let transfer = TransferCompound { unit_cell_devices: two(), ..TransferCompound::default() };
+    let transfer = TransferCompound::default().with(|p| p.unit_cell_devices = two());
     let cell: Crosspoint = CellConfig::TransferCompound(transfer).into();
     refused(
-        CellConfig::VectorUnitCell(VectorUnitCell {
-            unit_cell_devices: vec![cell],
-            ..VectorUnitCell::default()
-        }),
+        CellConfig::VectorUnitCell(
+            VectorUnitCell::default().with(|p| p.unit_cell_devices = vec![cell]),
+        ),
         "device.unit_cell_devices[0]",
         "cannot be a part",
     );
@@ -190,7 +181,7 @@ fn impossible_cells_are_refused() {
 fn impossible_transfers_are_refused() {
     let two = || vec![step(0.01), step(0.02)];
     let transfer = |change: fn(&mut TransferCompound)| {
-        let mut cell = TransferCompound { unit_cell_devices: two(), ..TransferCompound::default() };
+        let mut cell = TransferCompound::default().with(|p| p.unit_cell_devices = two());
         change(&mut cell);
         CellConfig::TransferCompound(cell)
     };
@@ -220,10 +211,7 @@ fn impossible_transfers_are_refused() {
         "",
     );
     let chopped = |change: fn(&mut ChoppedTransferCompound)| {
-        let mut cell = ChoppedTransferCompound {
-            unit_cell_devices: two(),
-            ..ChoppedTransferCompound::default()
-        };
+        let mut cell = ChoppedTransferCompound::default().with(|p| p.unit_cell_devices = two());
         change(&mut cell);
         CellConfig::ChoppedTransferCompound(cell)
     };
@@ -237,20 +225,18 @@ fn impossible_transfers_are_refused() {
     refused(chopped(|cell| cell.with_reset_prob = 0.1), "device.with_reset_prob", "be 0");
     refused(chopped(|cell| cell.in_chop_prob = -0.1), "device.in_chop_prob", "0 and 1");
     refused(
-        CellConfig::DynamicTransferCompound(DynamicTransferCompound {
-            unit_cell_devices: two(),
-            in_chop_prob: 0.0,
-            ..DynamicTransferCompound::default()
-        }),
+        CellConfig::DynamicTransferCompound(DynamicTransferCompound::default().with(|p| {
+            p.unit_cell_devices = two();
+            p.in_chop_prob = 0.0;
+        })),
         "device.in_chop_prob",
         "positive",
     );
     refused(
-        CellConfig::MixedPrecisionCompound(MixedPrecisionCompound {
-            device: step(0.01),
-            n_d_bins: 1,
-            ..MixedPrecisionCompound::default()
-        }),
+        CellConfig::MixedPrecisionCompound(MixedPrecisionCompound::default().with(|p| {
+            p.device = step(0.01);
+            p.n_d_bins = 1;
+        })),
         "device.n_d_bins",
         "at least 2",
     );
@@ -259,18 +245,17 @@ fn impossible_transfers_are_refused() {
 #[test]
 fn updates_without_pulses_are_refused() {
     let cells = [
-        CellConfig::VectorUnitCell(VectorUnitCell {
-            unit_cell_devices: vec![step(0.01)],
-            ..VectorUnitCell::default()
-        }),
-        CellConfig::TransferCompound(TransferCompound {
-            unit_cell_devices: vec![step(0.01), step(0.01)],
-            ..TransferCompound::default()
-        }),
+        CellConfig::VectorUnitCell(
+            VectorUnitCell::default().with(|p| p.unit_cell_devices = vec![step(0.01)]),
+        ),
+        CellConfig::TransferCompound(
+            TransferCompound::default()
+                .with(|p| p.unit_cell_devices = vec![step(0.01), step(0.01)]),
+        ),
     ];
     for cell in cells {
         for pulse_type in [PulseType::None, PulseType::NoneWithDevice] {
-            let update = UpdateParameters { pulse_type, ..UpdateParameters::default() };
+            let update = UpdateParameters::default().with(|p| p.pulse_type = pulse_type);
             refused_with(cell.clone(), &update, "update.pulse_type", "");
         }
     }
@@ -279,18 +264,17 @@ fn updates_without_pulses_are_refused() {
 /// Names of the state are those of the standard, with a number for each level.
 #[test]
 fn names_of_the_state() {
-    let inner = CellConfig::VectorUnitCell(VectorUnitCell {
-        unit_cell_devices: vec![step(0.01), step(0.01)],
-        ..VectorUnitCell::default()
-    });
+    let inner = CellConfig::VectorUnitCell(
+        VectorUnitCell::default().with(|p| p.unit_cell_devices = vec![step(0.01), step(0.01)]),
+    );
     let names = |cell| {
         let spec = CellSpec::new(&cell, &UpdateParameters::default(), 3, 4, false).unwrap();
         spec.slots().into_iter().map(|slot| slot.name).collect::<Vec<_>>()
     };
-    let of_transfer = names(CellConfig::TransferCompound(TransferCompound {
-        unit_cell_devices: vec![inner.clone().into(), step(0.01)],
-        ..TransferCompound::default()
-    }));
+    let of_transfer = names(CellConfig::TransferCompound(
+        TransferCompound::default()
+            .with(|p| p.unit_cell_devices = vec![inner.clone().into(), step(0.01)]),
+    ));
     let base = [
         "max_bound",
         "min_bound",
@@ -310,10 +294,9 @@ fn names_of_the_state() {
     // The last device has the visible weights.
     expected.extend(base.map(|name| format!("{name}_1")));
     assert_eq!(of_transfer[..expected.len()], expected);
-    let of_mixed = names(CellConfig::MixedPrecisionCompound(MixedPrecisionCompound {
-        device: inner.into(),
-        ..MixedPrecisionCompound::default()
-    }));
+    let of_mixed = names(CellConfig::MixedPrecisionCompound(
+        MixedPrecisionCompound::default().with(|p| p.device = inner.into()),
+    ));
     assert!(of_mixed.contains(&"hidden_weights_1".to_owned()));
     assert!(of_mixed.contains(&"hidden_weights_chi".to_owned()));
 }

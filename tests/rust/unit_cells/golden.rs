@@ -11,13 +11,12 @@ use super::{close, constant, exact, floats, perfect, set, signs, single, step, t
 const CLOSE: f32 = 1e-6;
 
 fn buffered(forget_buffer: bool) -> CellConfig {
-    CellConfig::BufferedTransferCompound(BufferedTransferCompound {
-        unit_cell_devices: vec![step(0.002), step(0.01)],
-        units_in_mbatch: false,
-        transfer_forward: perfect(),
-        forget_buffer,
-        ..BufferedTransferCompound::default()
-    })
+    CellConfig::BufferedTransferCompound(BufferedTransferCompound::default().with(|p| {
+        p.unit_cell_devices = vec![step(0.002), step(0.01)];
+        p.units_in_mbatch = false;
+        p.transfer_forward = perfect();
+        p.forget_buffer = forget_buffer;
+    }))
 }
 
 /// Buffer and slow weight after each of some updates without pulses, for a frozen fast weight.
@@ -60,13 +59,12 @@ fn buffer_that_keeps() {
 
 #[test]
 fn chopped() {
-    let cell = CellConfig::ChoppedTransferCompound(ChoppedTransferCompound {
-        unit_cell_devices: vec![step(0.002), step(0.01)],
-        transfer_forward: perfect(),
-        in_chop_prob: 0.25,
-        in_chop_random: false,
-        ..ChoppedTransferCompound::default()
-    });
+    let cell = CellConfig::ChoppedTransferCompound(ChoppedTransferCompound::default().with(|p| {
+        p.unit_cell_devices = vec![step(0.002), step(0.01)];
+        p.transfer_forward = perfect();
+        p.in_chop_prob = 0.25;
+        p.in_chop_random = false;
+    }));
     let (h, c, flags) = run(cell, 0.0043, 0.2, 12);
     let expected = [0.43, 0.86, 0.0, 0.43, 0.0, -0.43, -0.86, 0.0, 0.43, 0.86, 0.0, 0.43];
     close(&h, &expected, CLOSE);
@@ -77,13 +75,12 @@ fn chopped() {
 
 #[test]
 fn dynamic() {
-    let cell = CellConfig::DynamicTransferCompound(DynamicTransferCompound {
-        unit_cell_devices: vec![step(0.002), step(0.01)],
-        transfer_forward: perfect(),
-        in_chop_prob: 0.25,
-        tail_weightening: 2.0,
-        ..DynamicTransferCompound::default()
-    });
+    let cell = CellConfig::DynamicTransferCompound(DynamicTransferCompound::default().with(|p| {
+        p.unit_cell_devices = vec![step(0.002), step(0.01)];
+        p.transfer_forward = perfect();
+        p.in_chop_prob = 0.25;
+        p.tail_weightening = 2.0;
+    }));
     let mut tile = tile(1, 1, cell);
     let (mut h, mut m, mut p, mut c) = (vec![], vec![], vec![], vec![]);
     for _ in 0..12 {
@@ -115,10 +112,9 @@ fn dynamic() {
 
 #[test]
 fn mixed_precision() {
-    let cell = CellConfig::MixedPrecisionCompound(MixedPrecisionCompound {
-        device: step(0.01),
-        ..MixedPrecisionCompound::default()
-    });
+    let cell = CellConfig::MixedPrecisionCompound(
+        MixedPrecisionCompound::default().with(|p| p.device = step(0.01)),
+    );
     let mut tile = tile(1, 1, cell);
     let (mut chi, mut w) = (vec![], vec![]);
     for _ in 0..6 {
@@ -134,12 +130,11 @@ fn mixed_precision() {
 fn refresh_of_a_pair() {
     let mut pulsed = exact(0.01);
     pulsed.w_min = 0.0;
-    let cell = CellConfig::OneSidedUnitCell(OneSidedUnitCell {
-        unit_cell_devices: vec![constant(pulsed)],
-        refresh_every: 1,
-        refresh_forward: perfect(),
-        ..OneSidedUnitCell::default()
-    });
+    let cell = CellConfig::OneSidedUnitCell(OneSidedUnitCell::default().with(|p| {
+        p.unit_cell_devices = vec![constant(pulsed)];
+        p.refresh_every = 1;
+        p.refresh_forward = perfect();
+    }));
     let mut tile = tile(1, 5, cell);
     let plus = [0.9, 0.7, 0.5, 0.8, 0.8];
     let minus = [0.2, 0.6, 0.9, 0.8, 0.5];
@@ -156,11 +151,10 @@ fn refresh_of_a_pair() {
 }
 
 fn vector(update_policy: VectorUnitCellUpdatePolicy) -> CellConfig {
-    CellConfig::VectorUnitCell(VectorUnitCell {
-        unit_cell_devices: vec![step(0.01); 3],
-        update_policy,
-        ..VectorUnitCell::default()
-    })
+    CellConfig::VectorUnitCell(VectorUnitCell::default().with(|p| {
+        p.unit_cell_devices = vec![step(0.01); 3];
+        p.update_policy = update_policy;
+    }))
 }
 
 #[test]

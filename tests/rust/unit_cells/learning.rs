@@ -25,23 +25,21 @@ fn uniform(len: usize, seed: u64, call: u64, scale: f32) -> Vec<f32> {
 
 /// Devices of the experiment, whose symmetry points spread by `offset`.
 fn device(offset: f64, dw_min: f64) -> Crosspoint {
-    let pulsed = PulsedParameters {
-        dw_min,
-        w_max: 1.0,
-        w_min: -1.0,
-        w_max_dtod: 0.1,
-        w_min_dtod: 0.1,
-        up_down_dtod: 0.1,
-        reset_std: 0.0,
-        ..PulsedParameters::default()
-    };
-    DeviceConfig::SoftBoundsReference(SoftBoundsReference {
-        pulsed,
-        subtract_symmetry_point: true,
-        reference_mean: 0.0,
-        reference_std: offset,
-        ..SoftBoundsReference::default()
-    })
+    let pulsed = PulsedParameters::default().with(|p| {
+        p.dw_min = dw_min;
+        p.w_max = 1.0;
+        p.w_min = -1.0;
+        p.w_max_dtod = 0.1;
+        p.w_min_dtod = 0.1;
+        p.up_down_dtod = 0.1;
+        p.reset_std = 0.0;
+    });
+    DeviceConfig::SoftBoundsReference(SoftBoundsReference::default().with(|p| {
+        p.pulsed = pulsed;
+        p.subtract_symmetry_point = true;
+        p.reference_mean = 0.0;
+        p.reference_std = offset;
+    }))
     .into()
 }
 
@@ -103,87 +101,84 @@ impl Task {
 }
 
 fn tiki_taka(offset: f64) -> Task {
-    let cell = TransferCompound {
-        unit_cell_devices: vec![device(offset, 0.01), device(0.0, 0.01)],
-        transfer_forward: perfect(),
-        ..TransferCompound::default()
-    };
+    let cell = TransferCompound::default().with(|p| {
+        p.unit_cell_devices = vec![device(offset, 0.01), device(0.0, 0.01)];
+        p.transfer_forward = perfect();
+    });
     Task::new(CellConfig::TransferCompound(cell), 0.03)
 }
 
 fn buffered(offset: f64) -> Task {
-    let cell = BufferedTransferCompound {
-        unit_cell_devices: vec![device(offset, 0.01), device(0.0, 0.01)],
-        transfer_forward: perfect(),
-        units_in_mbatch: false,
-        fast_lr: 0.1,
-        scale_fast_lr: false,
-        ..BufferedTransferCompound::default()
-    };
+    let cell = BufferedTransferCompound::default().with(|p| {
+        p.unit_cell_devices = vec![device(offset, 0.01), device(0.0, 0.01)];
+        p.transfer_forward = perfect();
+        p.units_in_mbatch = false;
+        p.fast_lr = 0.1;
+        p.scale_fast_lr = false;
+    });
     Task::new(CellConfig::BufferedTransferCompound(cell), 0.01).with_bl(5)
 }
 
 fn chopped(offset: f64, in_chop_prob: f64) -> Task {
-    let cell = ChoppedTransferCompound {
-        unit_cell_devices: vec![device(offset, 0.01), device(0.0, 0.01)],
-        transfer_forward: perfect(),
-        in_chop_prob,
-        fast_lr: 0.5,
-        auto_scale: true,
-        ..ChoppedTransferCompound::default()
-    };
+    let cell = ChoppedTransferCompound::default().with(|p| {
+        p.unit_cell_devices = vec![device(offset, 0.01), device(0.0, 0.01)];
+        p.transfer_forward = perfect();
+        p.in_chop_prob = in_chop_prob;
+        p.fast_lr = 0.5;
+        p.auto_scale = true;
+    });
     Task::new(CellConfig::ChoppedTransferCompound(cell), 0.01).with_bl(5)
 }
 
 fn dynamic(offset: f64) -> Task {
-    let cell = DynamicTransferCompound {
-        unit_cell_devices: vec![device(offset, 0.01), device(0.0, 0.01)],
-        transfer_forward: perfect(),
-        transfer_update: UpdateParameters { desired_bl: 1, ..UpdateParameters::default() },
-        in_chop_prob: 0.1,
-        fast_lr: 0.5,
-        auto_scale: true,
-        ..DynamicTransferCompound::default()
-    };
+    let cell = DynamicTransferCompound::default().with(|p| {
+        p.unit_cell_devices = vec![device(offset, 0.01), device(0.0, 0.01)];
+        p.transfer_forward = perfect();
+        p.transfer_update = UpdateParameters::default().with(|p| p.desired_bl = 1);
+        p.in_chop_prob = 0.1;
+        p.fast_lr = 0.5;
+        p.auto_scale = true;
+    });
     Task::new(CellConfig::DynamicTransferCompound(cell), 0.01).with_bl(5)
 }
 
 fn mixed() -> Task {
-    let cell =
-        MixedPrecisionCompound { device: device(0.0, 0.01), ..MixedPrecisionCompound::default() };
+    let cell = MixedPrecisionCompound::default().with(|p| p.device = device(0.0, 0.01));
     Task::new(CellConfig::MixedPrecisionCompound(cell), 0.01)
 }
 
 fn vector(count: usize, update_policy: VectorUnitCellUpdatePolicy) -> Task {
-    let cell = VectorUnitCell {
-        unit_cell_devices: vec![device(0.0, 0.01); count],
-        update_policy,
-        ..VectorUnitCell::default()
-    };
+    let cell = VectorUnitCell::default().with(|p| {
+        p.unit_cell_devices = vec![device(0.0, 0.01); count];
+        p.update_policy = update_policy;
+    });
     Task::new(CellConfig::VectorUnitCell(cell), 0.01)
 }
 
 /// Transfers into a device with larger steps, and the fast device seen as well.
 fn residual(gamma: f64) -> Task {
-    let cell = TransferCompound {
-        unit_cell_devices: vec![device(0.0, 0.01), device(0.0, 0.05)],
-        transfer_forward: perfect(),
-        gamma,
-        ..TransferCompound::default()
-    };
+    let cell = TransferCompound::default().with(|p| {
+        p.unit_cell_devices = vec![device(0.0, 0.01), device(0.0, 0.05)];
+        p.transfer_forward = perfect();
+        p.gamma = gamma;
+    });
     Task::new(CellConfig::TransferCompound(cell), 0.03)
 }
 
 /// A pair of one-sided devices without variation.
 fn pair(refresh_every: i64, desired_bl: i64) -> Task {
-    let pulsed = PulsedParameters { w_min: 0.0, dw_min_std: 0.3, ..super::exact(0.01) };
-    let cell = OneSidedUnitCell {
-        unit_cell_devices: vec![DeviceConfig::ConstantStep(ConstantStep { pulsed }).into()],
-        refresh_every,
-        refresh_forward: perfect(),
-        refresh_update: UpdateParameters { desired_bl, ..UpdateParameters::default() },
-        ..OneSidedUnitCell::default()
-    };
+    let pulsed = super::exact(0.01).with(|p| {
+        p.w_min = 0.0;
+        p.dw_min_std = 0.3;
+    });
+    let cell = OneSidedUnitCell::default().with(|p| {
+        p.unit_cell_devices = vec![
+            DeviceConfig::ConstantStep(ConstantStep::default().with(|p| p.pulsed = pulsed)).into(),
+        ];
+        p.refresh_every = refresh_every;
+        p.refresh_forward = perfect();
+        p.refresh_update = UpdateParameters::default().with(|p| p.desired_bl = desired_bl);
+    });
     Task { batches: 1000, ..Task::new(CellConfig::OneSidedUnitCell(cell), 0.01) }
 }
 
@@ -236,16 +231,14 @@ fn errors_of_the_published_algorithms() {
 #[test]
 #[ignore = "minutes in a slow build"]
 fn infinitely_fine_steps() {
-    let sgd =
-        VectorUnitCell { unit_cell_devices: vec![device(0.0, 0.0)], ..VectorUnitCell::default() };
+    let sgd = VectorUnitCell::default().with(|p| p.unit_cell_devices = vec![device(0.0, 0.0)]);
     let error = Task::new(CellConfig::VectorUnitCell(sgd), 0.01).median();
     println!("sgd: {error:.3}");
     assert!((error / 0.365 - 1.0).abs() < 0.3, "{error}");
-    let transfer = TransferCompound {
-        unit_cell_devices: vec![device(0.0, 0.0), device(0.0, 0.0)],
-        transfer_forward: perfect(),
-        ..TransferCompound::default()
-    };
+    let transfer = TransferCompound::default().with(|p| {
+        p.unit_cell_devices = vec![device(0.0, 0.0), device(0.0, 0.0)];
+        p.transfer_forward = perfect();
+    });
     let error = Task::new(CellConfig::TransferCompound(transfer), 0.03).median();
     println!("tt: {error:.3}");
     assert!(error < 0.1, "{error}");
@@ -255,18 +248,17 @@ fn infinitely_fine_steps() {
 #[test]
 #[ignore = "minutes in a slow build"]
 fn zero_shifting() {
-    let fast = CellConfig::ReferenceUnitCell(ReferenceUnitCell {
-        unit_cell_devices: vec![device(0.3, 0.01), device(0.0, 0.01)],
-        ..ReferenceUnitCell::default()
+    let fast = CellConfig::ReferenceUnitCell(
+        ReferenceUnitCell::default()
+            .with(|p| p.unit_cell_devices = vec![device(0.3, 0.01), device(0.0, 0.01)]),
+    );
+    let cell = ChoppedTransferCompound::default().with(|p| {
+        p.unit_cell_devices = vec![fast.into(), device(0.0, 0.01)];
+        p.transfer_forward = perfect();
+        p.in_chop_prob = 0.0;
+        p.fast_lr = 0.5;
+        p.auto_scale = true;
     });
-    let cell = ChoppedTransferCompound {
-        unit_cell_devices: vec![fast.into(), device(0.0, 0.01)],
-        transfer_forward: perfect(),
-        in_chop_prob: 0.0,
-        fast_lr: 0.5,
-        auto_scale: true,
-        ..ChoppedTransferCompound::default()
-    };
     let task = Task::new(CellConfig::ChoppedTransferCompound(cell), 0.01).with_bl(5);
     // Without a programmed reference the offset counts in full.
     let error = task.median();

@@ -15,22 +15,21 @@ use mho_core::unit_cells::{CellConfig, CellTile, CellTileConfig, Crosspoint, Own
 
 /// Constant steps of `dw_min` without any variation, between -1 and 1.
 fn exact(dw_min: f64) -> PulsedParameters {
-    PulsedParameters {
-        dw_min,
-        dw_min_dtod: 0.0,
-        dw_min_std: 0.0,
-        up_down_dtod: 0.0,
-        w_max: 1.0,
-        w_max_dtod: 0.0,
-        w_min: -1.0,
-        w_min_dtod: 0.0,
-        reset_std: 0.0,
-        ..PulsedParameters::default()
-    }
+    PulsedParameters::default().with(|p| {
+        p.dw_min = dw_min;
+        p.dw_min_dtod = 0.0;
+        p.dw_min_std = 0.0;
+        p.up_down_dtod = 0.0;
+        p.w_max = 1.0;
+        p.w_max_dtod = 0.0;
+        p.w_min = -1.0;
+        p.w_min_dtod = 0.0;
+        p.reset_std = 0.0;
+    })
 }
 
 fn constant(pulsed: PulsedParameters) -> Crosspoint {
-    DeviceConfig::ConstantStep(ConstantStep { pulsed }).into()
+    DeviceConfig::ConstantStep(ConstantStep::default().with(|p| p.pulsed = pulsed)).into()
 }
 
 fn step(dw_min: f64) -> Crosspoint {
@@ -38,22 +37,21 @@ fn step(dw_min: f64) -> Crosspoint {
 }
 
 fn perfect() -> IoParameters {
-    IoParameters { is_perfect: true, ..IoParameters::default() }
+    IoParameters::default().with(|p| p.is_perfect = true)
 }
 
 /// Trains of one slot, without management: every line that is large enough fires.
 fn single() -> UpdateParameters {
-    UpdateParameters {
-        desired_bl: 1,
-        update_bl_management: false,
-        update_management: false,
-        ..UpdateParameters::default()
-    }
+    UpdateParameters::default().with(|p| {
+        p.desired_bl = 1;
+        p.update_bl_management = false;
+        p.update_management = false;
+    })
 }
 
 /// As many pulses as the product says.
 fn implicit() -> UpdateParameters {
-    UpdateParameters { pulse_type: PulseType::DeterministicImplicit, ..UpdateParameters::default() }
+    UpdateParameters::default().with(|p| p.pulse_type = PulseType::DeterministicImplicit)
 }
 
 fn tile_with(
@@ -63,7 +61,7 @@ fn tile_with(
     update: UpdateParameters,
     seed: u64,
 ) -> CellTile {
-    let config = CellTileConfig { update, ..CellTileConfig::new(cell) };
+    let config = CellTileConfig::new(cell).with(|p| p.update = update);
     CellTile::new(rows, columns, &config, seed).unwrap()
 }
 

@@ -36,29 +36,28 @@ prop_compose! {
         out_bound in prop::sample::select(&[0.3, 12.0]),
     ) -> IoParameters {
         let on = |flag: bool, value| if flag { value } else { 0.0 };
-        IoParameters {
-            noise_management,
-            bound_management,
-            mv_type,
-            w_noise_type,
-            w_noise: 0.05,
-            out_bound,
-            nm_thres: on(flags[0], 0.7),
-            inp_noise: on(flags[1] && flags[2], 0.05),
-            inp_asymmetry: on(flags[1], 0.1),
-            out_noise_std: on(flags[2], 0.2),
-            ir_drop: on(flags[3], 1.0),
-            ir_drop_g_ratio: 100.0,
-            v_offset_std: on(flags[4], 0.1),
-            r_series: on(flags[5], 0.1),
-            out_nonlinearity: on(flags[6], 0.2),
-            out_asymmetry: on(flags[7], 0.1),
-            w_read_asymmetry_dtod: on(flags[8], 0.1),
-            out_sto_round: flags[3],
-            is_perfect: flags[0] && flags[8],
-            out_scale: 1.5,
-            ..IoParameters::default()
-        }
+        IoParameters::default().with(|p| {
+p.noise_management = noise_management;
+p.bound_management = bound_management;
+p.mv_type = mv_type;
+p.w_noise_type = w_noise_type;
+p.w_noise = 0.05;
+p.out_bound = out_bound;
+p.nm_thres = on(flags[0], 0.7);
+p.inp_noise = on(flags[1] && flags[2], 0.05);
+p.inp_asymmetry = on(flags[1], 0.1);
+p.out_noise_std = on(flags[2], 0.2);
+p.ir_drop = on(flags[3], 1.0);
+p.ir_drop_g_ratio = 100.0;
+p.v_offset_std = on(flags[4], 0.1);
+p.r_series = on(flags[5], 0.1);
+p.out_nonlinearity = on(flags[6], 0.2);
+p.out_asymmetry = on(flags[7], 0.1);
+p.w_read_asymmetry_dtod = on(flags[8], 0.1);
+p.out_sto_round = flags[3];
+p.is_perfect = flags[0] && flags[8];
+p.out_scale = 1.5;
+})
     }
 }
 
@@ -97,18 +96,7 @@ proptest! {
         x[line] = 1.0;
         let (mut expected, mut found) = (vec![0.0; mvm.n_out()], vec![0.0; mvm.n_out()]);
         let mut running = 1.0;
-        mvm.run(Request {
-            x: &x,
-            bias: None,
-            drop_last: false,
-            weights: &weights,
-            y: &mut expected,
-            key,
-            is_test: true,
-            lines,
-            running: Some(&mut running),
-            mask: None,
-        }).unwrap();
+        mvm.run(Request::new(&x, &weights, &mut expected, lines, key).with(|u| {u.is_test = true; u.running = Some(&mut running);})).unwrap();
         read.read(&weights, line, key, lines, &mut found).unwrap();
         for (found, expected) in found.iter().zip(&expected) {
             // A level of the converter more or less where the order of additions decides.

@@ -4,7 +4,6 @@
 //! product says. Where a value comes close to a threshold, f32 may decide otherwise than f64; such
 //! sequences end there.
 
-use mho_core::UpdateParameters;
 use mho_core::rng::{Key, Stream};
 use mho_core::unit_cells::{
     BufferedTransferCompound, CellConfig, ChoppedTransferCompound, DynamicTransferCompound,
@@ -281,25 +280,24 @@ impl Cells {
 
 fn config(setting: &Setting) -> CellConfig {
     let unit_cell_devices = [vec![step(FAST)], vec![step(SLOW); setting.devices - 1]].concat();
-    let transfer_update = UpdateParameters { desired_bl: setting.most, ..implicit() };
+    let transfer_update = implicit().with(|p| p.desired_bl = setting.most);
     macro_rules! cell {
         ($name:ident { $($field:ident: $value:expr),* $(,)? }) => {
-            CellConfig::$name($name {
-                unit_cell_devices,
-                transfer_update,
-                gamma: setting.gamma,
-                transfer_every: setting.every,
-                units_in_mbatch: setting.in_batches,
-                n_reads_per_transfer: setting.reads as i64,
-                transfer_columns: setting.columns,
-                fast_lr: FAST,
-                scale_fast_lr: false,
-                transfer_lr: setting.transfer_lr,
-                scale_transfer_lr: setting.scale_transfer_lr,
-                transfer_forward: perfect(),
-                $($field: $value,)*
-                ..$name::default()
-            })
+            CellConfig::$name($name::default().with(|p| {
+                p.unit_cell_devices = unit_cell_devices;
+                p.transfer_update = transfer_update;
+                p.gamma = setting.gamma;
+                p.transfer_every = setting.every;
+                p.units_in_mbatch = setting.in_batches;
+                p.n_reads_per_transfer = setting.reads as i64;
+                p.transfer_columns = setting.columns;
+                p.fast_lr = FAST;
+                p.scale_fast_lr = false;
+                p.transfer_lr = setting.transfer_lr;
+                p.scale_transfer_lr = setting.scale_transfer_lr;
+                p.transfer_forward = perfect();
+                $(p.$field = $value;)*
+            }))
         };
     }
     match setting.kind {

@@ -14,13 +14,12 @@ use super::{
 
 /// Exact transfers from a frozen device with the weights 0.1, 0.2, 0.3.
 fn direct() -> TransferCompound {
-    TransferCompound {
-        unit_cell_devices: vec![step(0.001), step(0.001)],
-        transfer_forward: perfect(),
-        transfer_update: UpdateParameters { desired_bl: 1000, ..implicit() },
-        scale_transfer_lr: false,
-        ..TransferCompound::default()
-    }
+    TransferCompound::default().with(|p| {
+        p.unit_cell_devices = vec![step(0.001), step(0.001)];
+        p.transfer_forward = perfect();
+        p.transfer_update = implicit().with(|p| p.desired_bl = 1000);
+        p.scale_transfer_lr = false;
+    })
 }
 
 fn frozen(cell: TransferCompound) -> CellTile {
@@ -36,7 +35,7 @@ fn update(tile: &mut CellTile, samples: usize) -> Vec<f32> {
 
 #[test]
 fn schedule() {
-    let mut tile = frozen(TransferCompound { transfer_every: 2.0, ..direct() });
+    let mut tile = frozen(direct().with(|p| p.transfer_every = 2.0));
     let expected = [
         [0.0, 0.0, 0.0],
         [0.1, 0.0, 0.0],
@@ -53,12 +52,12 @@ fn schedule() {
     // Mini-batches of four: one column each, or one per vector, or two.
     let mut tile = frozen(direct());
     close(&update(&mut tile, 4), &[0.1, 0.0, 0.0], 1e-6);
-    let mut tile = frozen(TransferCompound { units_in_mbatch: false, ..direct() });
+    let mut tile = frozen(direct().with(|p| p.units_in_mbatch = false));
     close(&update(&mut tile, 4), &[0.2, 0.2, 0.3], 1e-6);
-    let mut tile = frozen(TransferCompound { transfer_every: 0.5, ..direct() });
+    let mut tile = frozen(direct().with(|p| p.transfer_every = 0.5));
     close(&update(&mut tile, 4), &[0.1, 0.2, 0.0], 1e-6);
     // Mini-batches of three every one and a half: every five vectors.
-    let mut tile = frozen(TransferCompound { transfer_every: 1.5, ..direct() });
+    let mut tile = frozen(direct().with(|p| p.transfer_every = 1.5));
     close(&update(&mut tile, 3), &[0.0, 0.0, 0.0], 1e-6);
     close(&update(&mut tile, 3), &[0.1, 0.0, 0.0], 1e-6);
     close(&update(&mut tile, 3), &[0.1, 0.0, 0.0], 1e-6);
@@ -67,19 +66,19 @@ fn schedule() {
 
 #[test]
 fn several_lines_at_once() {
-    let mut tile = frozen(TransferCompound { n_reads_per_transfer: 2, ..direct() });
+    let mut tile = frozen(direct().with(|p| p.n_reads_per_transfer = 2));
     close(&update(&mut tile, 1), &[0.1, 0.2, 0.0], 1e-6);
     assert_eq!(integers(&tile, "current_slice_indices"), [2, 0]);
     close(&update(&mut tile, 1), &[0.2, 0.2, 0.3], 1e-6);
     // More than there are is all of them.
-    let mut tile = frozen(TransferCompound { n_reads_per_transfer: 7, ..direct() });
+    let mut tile = frozen(direct().with(|p| p.n_reads_per_transfer = 7));
     close(&update(&mut tile, 1), &[0.1, 0.2, 0.3], 1e-6);
 }
 
 /// A sweep over the lines of one stage is one step of the next, whatever the shape of the tile is.
 #[test]
 fn stages_wait_for_a_sweep() {
-    let cell = TransferCompound { unit_cell_devices: vec![step(0.001); 3], ..direct() };
+    let cell = direct().with(|p| p.unit_cell_devices = vec![step(0.001); 3]);
     let mut tile = tile(2, 5, CellConfig::TransferCompound(cell));
     set(&mut tile, "hidden_weights_0", &[0.001; 10]);
     let slow = |tile: &CellTile| tile.weights().iter().filter(|w| **w != 0.0).count();
@@ -92,19 +91,18 @@ fn stages_wait_for_a_sweep() {
 
 #[test]
 fn a_rate_of_zero_moves_only_the_pointer() {
-    let mut tile = frozen(TransferCompound { transfer_lr: 0.0, ..direct() });
+    let mut tile = frozen(direct().with(|p| p.transfer_lr = 0.0));
     close(&update(&mut tile, 1), &[0.0; 3], 0.0);
     assert_eq!(integers(&tile, "current_slice_indices"), [1, 0]);
 }
 
 #[test]
 fn each_device_has_its_rate_and_period() {
-    let cell = TransferCompound {
-        transfer_lr_vec: vec![2.0, 0.0],
-        transfer_every_vec: vec![3.0, 0.0],
-        scale_transfer_lr: true,
-        ..direct()
-    };
+    let cell = direct().with(|p| {
+        p.transfer_lr_vec = vec![2.0, 0.0];
+        p.transfer_every_vec = vec![3.0, 0.0];
+        p.scale_transfer_lr = true;
+    });
     let mut tile = frozen(cell);
     close(&update(&mut tile, 1), &[0.0; 3], 0.0);
     close(&update(&mut tile, 1), &[0.0; 3], 0.0);
@@ -116,12 +114,11 @@ fn each_device_has_its_rate_and_period() {
 fn columns_that_are_read_are_reset() {
     let mut pulsed = exact(0.001);
     pulsed.reset = 0.05;
-    let cell = TransferCompound {
-        unit_cell_devices: vec![constant(pulsed), step(0.001)],
-        with_reset_prob: 1.0,
-        n_reads_per_transfer: 2,
-        ..direct()
-    };
+    let cell = direct().with(|p| {
+        p.unit_cell_devices = vec![constant(pulsed), step(0.001)];
+        p.with_reset_prob = 1.0;
+        p.n_reads_per_transfer = 2;
+    });
     let mut tile = frozen(cell);
     // Each column is read before it is reset.
     close(&update(&mut tile, 1), &[0.1, 0.2, 0.0], 1e-6);
@@ -130,7 +127,10 @@ fn columns_that_are_read_are_reset() {
 
 #[test]
 fn random_lines() {
-    let cell = TransferCompound { random_selection: true, units_in_mbatch: false, ..direct() };
+    let cell = direct().with(|p| {
+        p.random_selection = true;
+        p.units_in_mbatch = false;
+    });
     let mut tile = frozen(cell);
     set(&mut tile, "hidden_weights_0", &[0.001; 3]);
     for _ in 0..3 {
@@ -146,11 +146,10 @@ fn random_lines() {
 #[test]
 fn hidden_and_visible_devices() {
     let sum = |gamma_vec: &[f64]| {
-        let cell = TransferCompound {
-            unit_cell_devices: vec![step(0.001); 3],
-            gamma_vec: gamma_vec.to_vec(),
-            ..direct()
-        };
+        let cell = direct().with(|p| {
+            p.unit_cell_devices = vec![step(0.001); 3];
+            p.gamma_vec = gamma_vec.to_vec();
+        });
         let mut tile = tile(1, 3, CellConfig::TransferCompound(cell));
         tile.set_weights(&[0.4; 3]).unwrap();
         set(&mut tile, "hidden_weights_0", &[0.1; 3]);
@@ -166,14 +165,13 @@ fn hidden_and_visible_devices() {
 
 #[test]
 fn set_weights_begins_anew() {
-    let cell = CellConfig::DynamicTransferCompound(DynamicTransferCompound {
-        unit_cell_devices: vec![step(0.002), step(0.01)],
-        transfer_forward: perfect(),
-        auto_scale: true,
-        in_chop_prob: 0.5,
-        gamma: 0.2,
-        ..DynamicTransferCompound::default()
-    });
+    let cell = CellConfig::DynamicTransferCompound(DynamicTransferCompound::default().with(|p| {
+        p.unit_cell_devices = vec![step(0.002), step(0.01)];
+        p.transfer_forward = perfect();
+        p.auto_scale = true;
+        p.in_chop_prob = 0.5;
+        p.gamma = 0.2;
+    }));
     let fresh = |trained: bool| {
         let mut tile = tile(3, 4, cell.clone());
         for _ in 0..if trained { 13 } else { 0 } {
@@ -189,13 +187,12 @@ fn set_weights_begins_anew() {
 /// The running averages of the largest values, as they were measured for the standard.
 #[test]
 fn averages_of_the_largest_values() {
-    let cell = CellConfig::ChoppedTransferCompound(ChoppedTransferCompound {
-        unit_cell_devices: vec![step(0.002), step(0.01)],
-        auto_scale: true,
-        auto_momentum: 0.9,
-        fast_lr: 0.5,
-        ..ChoppedTransferCompound::default()
-    });
+    let cell = CellConfig::ChoppedTransferCompound(ChoppedTransferCompound::default().with(|p| {
+        p.unit_cell_devices = vec![step(0.002), step(0.01)];
+        p.auto_scale = true;
+        p.auto_momentum = 0.9;
+        p.fast_lr = 0.5;
+    }));
     let mut tile = tile(1, 2, cell);
     tile.update(&[4.0, 1.0, 0.0, 0.0, -8.0, 2.0], &[0.5, -0.5, 0.5], 0.1).unwrap();
     let averages = reals(&tile, "input_error_averages");
@@ -209,17 +206,15 @@ fn averages_of_the_largest_values() {
 #[test]
 fn learning_rates_of_the_fast_device() {
     let pulses = |fast_lr, scale_fast_lr, lr| {
-        let cell = CellConfig::BufferedTransferCompound(BufferedTransferCompound {
-            unit_cell_devices: vec![step(0.002), step(0.01)],
-            transfer_every: 0.0,
-            fast_lr,
-            scale_fast_lr,
-            ..BufferedTransferCompound::default()
-        });
-        let update = UpdateParameters {
-            pulse_type: PulseType::DeterministicImplicit,
-            ..UpdateParameters::default()
-        };
+        let cell =
+            CellConfig::BufferedTransferCompound(BufferedTransferCompound::default().with(|p| {
+                p.unit_cell_devices = vec![step(0.002), step(0.01)];
+                p.transfer_every = 0.0;
+                p.fast_lr = fast_lr;
+                p.scale_fast_lr = scale_fast_lr;
+            }));
+        let update =
+            UpdateParameters::default().with(|p| p.pulse_type = PulseType::DeterministicImplicit);
         let mut tile = tile_with(1, 1, cell, update, 1);
         tile.update(&[1.0], &[1.0], lr).unwrap();
         (floats(&tile, "hidden_weights_0")[0] / -0.002).round()
@@ -234,12 +229,12 @@ fn learning_rates_of_the_fast_device() {
 #[test]
 fn automatic_periods() {
     let transfers = |transfer_every, updates| {
-        let cell = CellConfig::ChoppedTransferCompound(ChoppedTransferCompound {
-            // 200 states.
-            unit_cell_devices: vec![step(0.01), step(0.01)],
-            transfer_every,
-            ..ChoppedTransferCompound::default()
-        });
+        let cell =
+            CellConfig::ChoppedTransferCompound(ChoppedTransferCompound::default().with(|p| {
+                // 200 states.
+                p.unit_cell_devices = vec![step(0.01), step(0.01)];
+                p.transfer_every = transfer_every;
+            }));
         let mut tile = tile(1, 4, cell);
         for _ in 0..updates {
             tile.update(&[0.0; 4], &[0.0], 0.1).unwrap();
@@ -255,15 +250,15 @@ fn automatic_periods() {
 #[test]
 fn choppers_act_on_pulses() {
     for transfer_columns in [true, false] {
-        let cell = CellConfig::ChoppedTransferCompound(ChoppedTransferCompound {
-            unit_cell_devices: vec![step(0.01), step(0.01)],
-            transfer_columns,
-            transfer_lr: 1e-6,
-            fast_lr: 0.01,
-            in_chop_prob: 1.0,
-            gamma: 0.5,
-            ..ChoppedTransferCompound::default()
-        });
+        let cell =
+            CellConfig::ChoppedTransferCompound(ChoppedTransferCompound::default().with(|p| {
+                p.unit_cell_devices = vec![step(0.01), step(0.01)];
+                p.transfer_columns = transfer_columns;
+                p.transfer_lr = 1e-6;
+                p.fast_lr = 0.01;
+                p.in_chop_prob = 1.0;
+                p.gamma = 0.5;
+            }));
         let mut tile = tile_with(2, 3, cell, single(), 1);
         // Two vectors in one call: between them, the sign of the first line flips.
         tile.update(&[1.0; 6], &[1.0; 4], 0.5).unwrap();
@@ -292,13 +287,13 @@ fn choppers_act_on_pulses() {
 #[test]
 fn accumulation_loses_nothing() {
     for (rows, random_row) in [(-1, false), (2, false), (2, true)] {
-        let cell = CellConfig::MixedPrecisionCompound(MixedPrecisionCompound {
-            device: step(0.001),
-            n_rows_per_transfer: rows,
-            random_row,
-            ..MixedPrecisionCompound::default()
-        });
-        let update = UpdateParameters { desired_bl: 1000, ..implicit() };
+        let cell =
+            CellConfig::MixedPrecisionCompound(MixedPrecisionCompound::default().with(|p| {
+                p.device = step(0.001);
+                p.n_rows_per_transfer = rows;
+                p.random_row = random_row;
+            }));
+        let update = implicit().with(|p| p.desired_bl = 1000);
         let mut tile = tile_with(5, 4, cell, update, 1);
         let mut sum = [0.0f64; 20];
         for number in 0..40 {
@@ -323,11 +318,10 @@ fn accumulation_loses_nothing() {
 
 #[test]
 fn counts_beyond_a_train_are_lost() {
-    let cell = CellConfig::MixedPrecisionCompound(MixedPrecisionCompound {
-        device: step(0.01),
-        ..MixedPrecisionCompound::default()
-    });
-    let update = UpdateParameters { desired_bl: 3, ..UpdateParameters::default() };
+    let cell = CellConfig::MixedPrecisionCompound(
+        MixedPrecisionCompound::default().with(|p| p.device = step(0.01)),
+    );
+    let update = UpdateParameters::default().with(|p| p.desired_bl = 3);
     let mut tile = tile_with(1, 1, cell, update, 1);
     set(&mut tile, "hidden_weights_chi", &[0.2001]);
     tile.update(&[0.0], &[0.0], 0.1).unwrap();
@@ -338,15 +332,13 @@ fn counts_beyond_a_train_are_lost() {
 
 #[test]
 fn exact_writes_of_mixed_precision() {
-    let cell = CellConfig::MixedPrecisionCompound(MixedPrecisionCompound {
-        device: step(0.01),
-        ..MixedPrecisionCompound::default()
+    let cell = CellConfig::MixedPrecisionCompound(
+        MixedPrecisionCompound::default().with(|p| p.device = step(0.01)),
+    );
+    let update = UpdateParameters::default().with(|p| {
+        p.pulse_type = PulseType::NoneWithDevice;
+        p.desired_bl = 3;
     });
-    let update = UpdateParameters {
-        pulse_type: PulseType::NoneWithDevice,
-        desired_bl: 3,
-        ..UpdateParameters::default()
-    };
     let mut tile = tile_with(1, 2, cell, update, 1);
     set(&mut tile, "hidden_weights_chi", &[0.2001, 3.0001]);
     tile.update(&[0.0; 2], &[0.0], 0.1).unwrap();
@@ -359,15 +351,14 @@ fn exact_writes_of_mixed_precision() {
 #[test]
 fn quantised_sides() {
     let cell = |n_x_bins, n_d_bins| {
-        CellConfig::MixedPrecisionCompound(MixedPrecisionCompound {
-            device: step(0.01),
-            n_x_bins,
-            n_d_bins,
-            stoc_round_x: false,
-            stoc_round_d: false,
-            transfer_every: 0,
-            ..MixedPrecisionCompound::default()
-        })
+        CellConfig::MixedPrecisionCompound(MixedPrecisionCompound::default().with(|p| {
+            p.device = step(0.01);
+            p.n_x_bins = n_x_bins;
+            p.n_d_bins = n_d_bins;
+            p.stoc_round_x = false;
+            p.stoc_round_d = false;
+            p.transfer_every = 0;
+        }))
     };
     let (x, d) = ([1.0, -0.3, 0.6], [0.2, -0.5]);
     // Four bins: two levels on each side of zero. Half to even: 0.6 and 1.2 of 2 levels.

@@ -1,4 +1,4 @@
-// Twin of src/devices/joglekar_step.rs. Constants: noise. Extra constants of a cell: the exponent,
+// Twin of the rule in `extending.rs`. Constants: noise. Extra constants of a cell: the exponent,
 // then twice the inverse of its range.
 
 fn prepare(hidden: Cell) -> Cell {

@@ -1,0 +1,21 @@
+//! Layers: a matrix of weights of any size on one tile or on several, with what is digital around them.
+//!
+//! | file | what it is for |
+//! | --- | --- |
+//! | `raw_tile` | [`RawTile`]: what a layer needs of an array of crosspoints |
+//! | `range` | the input range of a tile, which may be learned |
+//! | `scales` | mapping scales between raw weights and those of the layer |
+//! | `part` | one tile with its range and scales |
+//! | `linear` | [`Linear`]: the layer |
+//!
+//! Names, defaults and rules are those of `AnalogLinear` in the Python package.
+
+mod linear;
+mod part;
+mod range;
+mod raw_tile;
+mod scales;
+
+pub use linear::{Learning, Linear, LinearParameters};
+pub use range::InputRange;
+pub use raw_tile::{RawTile, TileShape};
