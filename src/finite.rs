@@ -8,44 +8,46 @@ use crate::simd::{self, Work};
 const VALUE_NS: f64 = 0.1;
 /// Values that a thread takes at once.
 const PIECE: usize = 1 << 16;
-/// Accumulators of the test.
-const LANES: usize = 32;
 
 /// Whether no value is NaN or infinite.
 #[must_use]
 pub fn all_finite(values: &[f32]) -> bool {
     let par = Par::of(VALUE_NS * values.len() as f64);
     let found = par.for_each(values.chunks(PIECE), |piece| {
-        let mut is_finite = false;
-        simd::run(Test { values: piece, is_finite: &mut is_finite });
         // Which error it is does not matter: it ends the search.
-        if is_finite { Ok(()) } else { Err(Error::Interrupted) }
+        if largest(piece).is_finite() { Ok(()) } else { Err(Error::Interrupted) }
     });
     found == Result::Ok(())
 }
 
-struct Test<'a> {
-    values: &'a [f32],
-    is_finite: &'a mut bool,
+/// Largest absolute value; 0 for none. NaN or infinite if a value is.
+#[inline(always)]
+pub(crate) fn max_abs(values: &[f32]) -> f32 {
+    const MAGNITUDE: u32 = u32::MAX >> 1;
+    // Magnitudes are ordered as their bits are, with infinity and then NaN at the top. Of integers the
+    // compiler finds the lanes itself, and better ones.
+    let largest = values.iter().fold(0, |largest: u32, v| largest.max(v.to_bits() & MAGNITUDE));
+    f32::from_bits(largest)
 }
 
-impl Work for Test<'_> {
+/// [`max_abs`] with the vectors of this machine.
+pub(crate) fn largest(values: &[f32]) -> f32 {
+    let mut found = 0.0;
+    simd::run(Largest { values, found: &mut found });
+    found
+}
+
+struct Largest<'a> {
+    values: &'a [f32],
+    found: &'a mut f32,
+}
+
+impl Work for Largest<'_> {
     type Home = Self;
 
     #[inline(always)]
     fn run(self) {
-        // The bits of the exponent are all set in NaN and in infinities, and only there.
-        const EXPONENT: u32 = 0x7f80_0000;
-        let mut lanes = [0u32; LANES];
-        let (chunks, rest) = self.values.as_chunks::<LANES>();
-        for chunk in chunks {
-            for lane in 0..LANES {
-                let is_bad = chunk[lane].to_bits() & EXPONENT == EXPONENT;
-                lanes[lane] |= u32::from(is_bad);
-            }
-        }
-        let is_rest_finite = rest.iter().all(|value| value.is_finite());
-        *self.is_finite = is_rest_finite && lanes.iter().all(|lane| *lane == 0);
+        *self.found = max_abs(self.values);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Noise management (the scale of an input) and bound management (when to repeat a product).
 
 use super::converter::Converter;
-use super::vector::{max, max_abs, sum_negative, sum_positive};
+use super::vector::{max, sum_negative, sum_positive};
 use crate::config::{BoundManagement, IoParameters, NoiseManagement};
+use crate::finite::max_abs;
 use crate::simd::larger;
 
 /// One input: what was given and the constant input of an analog bias.

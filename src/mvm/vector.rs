@@ -36,16 +36,6 @@ fn fold(
     lanes[0]
 }
 
-/// Largest absolute value; 0 for an empty row. NaN or infinite if a value is.
-#[inline(always)]
-pub(super) fn max_abs(row: &[f32]) -> f32 {
-    const MAGNITUDE: u32 = u32::MAX >> 1;
-    // Magnitudes are ordered as their bits are, with infinity and then NaN at the top. Of integers the
-    // compiler finds the lanes itself, and better ones.
-    let largest = row.iter().fold(0, |largest: u32, v| largest.max(v.to_bits() & MAGNITUDE));
-    f32::from_bits(largest)
-}
-
 /// Largest value; negative infinity for an empty row. NaN is skipped.
 #[inline(always)]
 pub(super) fn max(row: &[f32]) -> f32 {

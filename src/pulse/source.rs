@@ -7,6 +7,7 @@ use super::scale::{Scaling, bin_width, check_length, scaling};
 use super::trains::{Chunks, Side};
 use crate::config::UpdateParameters;
 use crate::error::{Error, Result};
+use crate::finite;
 use crate::par;
 use crate::rng::Key;
 
@@ -130,8 +131,7 @@ impl<'a> Source<'a> {
 
     /// Largest absolute input and error of one sample.
     pub(crate) fn largest(&self, sample: usize) -> [f64; 2] {
-        let largest =
-            |values: &[f32]| f64::from(values.iter().fold(0.0f32, |max, v| max.max(v.abs())));
+        let largest = |values: &[f32]| f64::from(finite::largest(values));
         let x_max = largest(self.x_of(sample)).max(f64::from(self.bias.unwrap_or(0.0).abs()));
         [x_max, largest(self.d_of(sample))]
     }

@@ -8,6 +8,7 @@ and layers.
 
 import copy
 import dataclasses
+import functools
 import importlib
 import inspect
 import json
@@ -109,6 +110,13 @@ def pyplot() -> Any:
 
 
 # A value that fits, by the name of the argument.
+@functools.cache
+def evaluation() -> Any:
+    """Return a result that comparisons can read."""
+    data = [(torch.rand(2, IN), torch.zeros(2, dtype=torch.long))]
+    return mho.evaluate(model(), data, n_programmings=2, progress=False)
+
+
 VALID: dict[str, Callable[[], Any]] = {
     "model": model,
     "averaged": model,
@@ -226,6 +234,7 @@ VALID: dict[str, Callable[[], Any]] = {
     "x_tensor": lambda: torch.zeros(2, IN, 1),
     "rules": dict,
     "analog_map": lambda: analog_map(model()),
+    "evaluations": lambda: dict.fromkeys("ab", evaluation()),
 }
 # Arguments with a default that makes a call slow.
 QUICK = {"n_steps": 20, "n_loops": 1, "n_pulses": 20, "max_iter": 1}
@@ -257,7 +266,7 @@ NO_CONSTRUCTORS = {
 # What such an argument does when it is called is up to it.
 CALLED = {
     "device", "io_parameters", "up_parameters", "specific_rpu_config_fun", "tile_module_class",
-    "closure", "fn", "step",
+    "closure", "fn", "step", "data", "metric",
 }  # fmt: skip
 
 

@@ -204,7 +204,7 @@ def changed_fields(before: Any, after: Any) -> dict[str, Any]:
     """
     if type(after) is not type(before):
         raise ConfigError(
-            f"the edit must return a {type(before).__name__} or nothing, got {describe(after)}"
+            f"the edit must return {type(before).__name__} or nothing, got {describe(after)}"
         )
     old, new = vars(before), vars(after)
     return {name: value for name, value in new.items() if name not in old or value != old[name]}

@@ -30,7 +30,8 @@ def check_source(data: Any) -> None:
             "data: an iterator is empty after one pass; hand over the loader, a list of batches, or"
             " a function that returns one of them"
         )
-    if not callable(data) and not hasattr(data, "__iter__"):
+    is_one_number = isinstance(data, Tensor) and not data.is_nested and data.dim() == 0
+    if is_one_number or (not callable(data) and not hasattr(data, "__iter__")):
         raise ArgumentError(
             "data: expected a DataLoader, a list of batches or a function that returns one of them,"
             f" got {describe(data)}"

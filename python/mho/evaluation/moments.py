@@ -3,7 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
+from torch import Tensor
+
 from mho.exceptions import ArgumentError
+from mho.simulator.parameters.checking import describe
 from mho.simulator.parameters.times import check_time
 
 PROGRAMMED = "programmed"
@@ -25,6 +28,10 @@ def check_moments(times: Any) -> list[Moment]:
     Raises:
         ArgumentError: One is no time, there are none, or two are the same.
     """
+    if isinstance(times, Tensor):
+        if times.is_nested or times.dim() > 1:
+            raise ArgumentError(f"times: expected numbers in a row, got {describe(times)}")
+        times = times.tolist()
     if isinstance(times, str) or not isinstance(times, Iterable):
         times = (times,)
     times = list(times)

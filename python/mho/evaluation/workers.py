@@ -37,7 +37,7 @@ def check_workers(workers: Any) -> Workers:
     """
     if isinstance(workers, Executor):
         return workers
-    if workers == RAY:
+    if isinstance(workers, str) and workers == RAY:
         if not _ray().is_initialized():
             raise ArgumentError("workers: no Ray cluster is connected; call ray.init() first")
         return RAY

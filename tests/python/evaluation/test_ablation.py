@@ -277,7 +277,7 @@ def test_edits_that_a_tile_refuses() -> None:
 
     with pytest.raises(ConfigError, match=r"ablation: without mine: .*out_noise"):
         evaluated(inference_config(), ablation={"mine": broken})
-    with pytest.raises(ConfigError, match="must return a InferenceRPUConfig or nothing"):
+    with pytest.raises(ConfigError, match="must return InferenceRPUConfig or nothing"):
         evaluated(inference_config(), ablation={"mine": other})
 
 
