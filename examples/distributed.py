@@ -105,6 +105,8 @@ def main() -> None:
         store = distributed.HashStore()
         distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     train(rank, ranks)
+    # A thread of torch holds tensors of the last exchange, and must not outlive the interpreter.
+    distributed.barrier()
     distributed.destroy_process_group()
 
 

@@ -59,6 +59,7 @@ def main() -> None:
         except Exception:  # the other cases may be right
             found = {"raised": traceback.format_exc()[-3000:]}
         print(json.dumps([name, found]), flush=True)
+    distributed.barrier()  # see examples/distributed.py
     distributed.destroy_process_group()
 
 

@@ -83,6 +83,7 @@ def main() -> None:
                 found[f"shards {kind} {bias}"] = error_of(lambda built=built: fully_shard(built))
                 digital_part(kind, bias)
     print(json.dumps(found))
+    distributed.barrier()  # see examples/distributed.py
     distributed.destroy_process_group()
 
 
