@@ -76,6 +76,29 @@ impl InferenceTile {
         })
     }
 
+    /// A tile around an array that there is, for example one of a [saved model](crate::state), which goes on
+    /// where it was: with its weights, the position in its random numbers, and its `forward`, which replaces
+    /// that of `config`. `seed` is that of programming and drift.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for pulsed devices, whose bounds would clip what is programmed, and for an analog
+    /// bias; [`Error::Config`] and [`Error::Unsupported`] naming the field.
+    pub fn from_tile(tile: Tile, config: &InferenceConfig, seed: u64) -> Result<Self> {
+        if tile.spec().device().is_pulsed() {
+            let why = "bounds would clip what is programmed; make the tile with the weights";
+            return Err(Error::unsupported(format!("device {}", tile.spec().device().name()), why));
+        }
+        if tile.spec().analog_bias() {
+            let why = "make the tile without, its weights having one more column";
+            return Err(Error::unsupported("analog bias", why));
+        }
+        let forward = tile.spec().config().forward.clone();
+        let config = InferenceConfig { forward, ..config.clone() };
+        config.validate()?;
+        let modifier = Modifier::new(&config.modifier)?;
+        Ok(Self { tile, config, modifier, state: None, seed, events: 0 })
+    }
+
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &InferenceConfig {
