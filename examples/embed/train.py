@@ -1,8 +1,8 @@
 """Trains the checkpoint that the program in this folder opens, and notes what Python makes of it.
 
-Run with `python examples/embed/train.py`; it takes half a minute. `checkpoint` is a folder of `save_analog`,
-`accuracies.json` is what the test of the program compares with: the accuracy of the checkpoint before it is
-programmed, and mean and standard deviation of those after programming, and later, of many chips.
+Run with `python examples/embed/train.py`; it takes some seconds. `checkpoint` is a folder of
+`save_analog`. `accuracies.json` is what the test of the program compares with: the accuracy of the
+checkpoint before it is programmed, and mean and standard deviation over many chips of those later.
 """
 
 import json

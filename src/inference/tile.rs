@@ -147,8 +147,29 @@ impl InferenceTile {
     /// [`Error::Shape`] and [`Error::Argument`] for another size or factors that are not finite; the tile is
     /// then as before.
     pub fn set_programming(&mut self, state: Programming, events: u64) -> Result<()> {
-        let outputs = self.tile.spec().d_size();
-        Error::check_len("columns", state.programmed.columns(), self.tile.spec().x_size())?;
+        self.check_programming(&state)?;
+        self.tile.set_weights(state.programmed.weights())?;
+        (self.state, self.events) = (Some(state), events);
+        Ok(())
+    }
+
+    /// As [`InferenceTile::set_programming`] for an array whose weights are those that were read last: they
+    /// stay.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn resume(&mut self, state: Programming) -> Result<()> {
+        self.check_programming(&state)?;
+        self.state = Some(state);
+        Ok(())
+    }
+
+    fn check_programming(&self, state: &Programming) -> Result<()> {
+        let (outputs, inputs) = (self.tile.spec().d_size(), self.tile.spec().x_size());
+        Error::check_len("columns", state.programmed.columns(), inputs)?;
+        let len = state.programmed.weights().len();
+        Error::check_len("programmed_weights", len, outputs * inputs)?;
         for (argument, factors) in
             [("alpha", &state.alpha), ("drift_baseline", &state.drift_baseline)]
         {
@@ -157,8 +178,6 @@ impl InferenceTile {
                 Error::check_len(argument, factors.len(), outputs)?;
             }
         }
-        self.tile.set_weights(state.programmed.weights())?;
-        (self.state, self.events) = (Some(state), events);
         Ok(())
     }
 

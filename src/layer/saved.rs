@@ -24,8 +24,8 @@ impl InferenceLinear {
     /// with the random numbers that the saved layer would have drawn next; those of programming and drift follow
     /// from `seed`, as do all of tiles that computed in torch.
     ///
-    /// Weights that were programmed before they were saved are there as programmed: what
-    /// [`InferenceLinear::drift_weights`] reads is that chip, later.
+    /// Weights that were programmed before they were saved are as they were, drifted and corrected:
+    /// [`InferenceLinear::drift_weights`] reads that chip at other times.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for other layers, for tiles that are not for inference, and for entries such as
@@ -83,8 +83,11 @@ fn part(
     let mut tile = InferenceTile::from_tile(array(saved, seed)?, &config, seed)?;
     let periphery = &saved.periphery;
     refuse_others(periphery.others.keys(), |name| name == MODIFIED || is_of_programming(name))?;
-    if let Some(programming) = programming(&periphery.others, tile.tile().spec().x_size())? {
-        tile.set_programming(programming, 0)?;
+    if let Some(mut programming) = programming(&periphery.others, tile.tile().spec().x_size())? {
+        if let Some(alpha) = &periphery.alpha {
+            programming.alpha = memory::copied(alpha)?;
+        }
+        tile.resume(programming)?;
     }
     if periphery.input_range == Some(0.0) {
         return Err(refused("input_range", "must not be zero"));
