@@ -14,6 +14,8 @@ RUST_PROFILE ?= release
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist worksteal
 EXTRAS := demo,test,lint,bench
 RUST_SOURCES := Cargo.toml src/python/Cargo.toml pyproject.toml $(wildcard Cargo.lock) $(shell find src -name '*.rs' -o -name '*.wgsl')
+# The crate, and the program of somebody else that embeds it.
+TESTED := --package mho-core --package mho-embed --features mho-core/ndarray,mho-core/safetensors,mho-core/wgpu
 # Lint has its own target folder: maturin sets variables that would make cargo build pyo3 anew
 # each time the two alternate.
 LINT_CARGO := CARGO_TARGET_DIR=target/lint cargo
@@ -62,7 +64,7 @@ gpu-driver:
 
 .PHONY: test-rust
 test-rust: ## Run the tests of the crate, without Python
-	cargo test --profile $(RUST_PROFILE) --quiet --features ndarray,safetensors,wgpu
+	cargo test --profile $(RUST_PROFILE) --quiet $(TESTED)
 
 .PHONY: test-python
 test-python: $(EXTENSION) ## Run the tests of the package
@@ -70,7 +72,7 @@ test-python: $(EXTENSION) ## Run the tests of the package
 
 .PHONY: test-slow
 test-slow: gpu-driver $(EXTENSION) ## Run the slow tests as well (statistics on large samples)
-	cargo test --release --quiet --features ndarray,safetensors,wgpu -- --include-ignored
+	cargo test --release --quiet $(TESTED) -- --include-ignored
 	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=slow $(PYTEST)
 
 .PHONY: lint
@@ -81,7 +83,7 @@ lint-rust: $(SETUP)
 	$(BIN)/python tools/check_cycles.py src
 	$(BIN)/python tools/check_cycles.py src/python
 	cargo fmt --all --check
-	$(LINT_CARGO) clippy --quiet --workspace --all-targets -- -D warnings
+	$(LINT_CARGO) clippy --quiet --workspace --exclude mho-embed --all-targets -- -D warnings
 	$(LINT_CARGO) clippy --quiet --workspace --all-targets --features mho-core/ndarray,mho-core/safetensors,mho-core/wgpu,mho-python/wgpu -- -D warnings
 	$(LINT_CARGO) check --quiet --package mho-core --examples --all-features
 	RUSTDOCFLAGS='-D warnings' $(LINT_CARGO) doc --quiet --no-deps --all-features --package mho-core

@@ -28,7 +28,7 @@
 //! | train a network | [`layer`], and the example `digits.rs` |
 //! | train by Tiki-taka and its relatives | [`unit_cells`] |
 //! | save tiles, or open what Python has saved | [`state`] |
-//! | program weights and let them drift | [`inference`] |
+//! | program weights and let them drift | [`inference`]; layers that Python has trained: `layer::InferenceLinear` |
 //! | start from published devices and systems | [`presets`] |
 //! | add a device of one's own | [`devices::PulsedDevice`], [`testing`], the example `extending.rs` |
 //! | add an algorithm of one's own | [`compound`] |

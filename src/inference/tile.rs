@@ -76,6 +76,29 @@ impl InferenceTile {
         })
     }
 
+    /// A tile around an array that there is, for example one of a [saved model](crate::state), which goes on
+    /// where it was: with its weights, the position in its random numbers, and its `forward`, which replaces
+    /// that of `config`. `seed` is that of programming and drift.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for pulsed devices, whose bounds would clip what is programmed, and for an analog
+    /// bias; [`Error::Config`] and [`Error::Unsupported`] naming the field.
+    pub fn from_tile(tile: Tile, config: &InferenceConfig, seed: u64) -> Result<Self> {
+        if tile.spec().device().is_pulsed() {
+            let why = "bounds would clip what is programmed; make the tile with the weights";
+            return Err(Error::unsupported(format!("device {}", tile.spec().device().name()), why));
+        }
+        if tile.spec().analog_bias() {
+            let why = "make the tile without, its weights having one more column";
+            return Err(Error::unsupported("analog bias", why));
+        }
+        let forward = tile.spec().config().forward.clone();
+        let config = InferenceConfig { forward, ..config.clone() };
+        config.validate()?;
+        let modifier = Modifier::new(&config.modifier)?;
+        Ok(Self { tile, config, modifier, state: None, seed, events: 0 })
+    }
+
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &InferenceConfig {
@@ -124,8 +147,29 @@ impl InferenceTile {
     /// [`Error::Shape`] and [`Error::Argument`] for another size or factors that are not finite; the tile is
     /// then as before.
     pub fn set_programming(&mut self, state: Programming, events: u64) -> Result<()> {
-        let outputs = self.tile.spec().d_size();
-        Error::check_len("columns", state.programmed.columns(), self.tile.spec().x_size())?;
+        self.check_programming(&state)?;
+        self.tile.set_weights(state.programmed.weights())?;
+        (self.state, self.events) = (Some(state), events);
+        Ok(())
+    }
+
+    /// As [`InferenceTile::set_programming`] for an array whose weights are those that were read last: they
+    /// stay.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn resume(&mut self, state: Programming) -> Result<()> {
+        self.check_programming(&state)?;
+        self.state = Some(state);
+        Ok(())
+    }
+
+    fn check_programming(&self, state: &Programming) -> Result<()> {
+        let (outputs, inputs) = (self.tile.spec().d_size(), self.tile.spec().x_size());
+        Error::check_len("columns", state.programmed.columns(), inputs)?;
+        let len = state.programmed.weights().len();
+        Error::check_len("programmed_weights", len, outputs * inputs)?;
         for (argument, factors) in
             [("alpha", &state.alpha), ("drift_baseline", &state.drift_baseline)]
         {
@@ -134,8 +178,6 @@ impl InferenceTile {
                 Error::check_len(argument, factors.len(), outputs)?;
             }
         }
-        self.tile.set_weights(state.programmed.weights())?;
-        (self.state, self.events) = (Some(state), events);
         Ok(())
     }
 

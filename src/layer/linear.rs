@@ -417,7 +417,7 @@ impl<T: RawTile> Linear<T> {
 }
 
 /// Number of whole samples of `width` values.
-fn whole(argument: &'static str, len: usize, width: usize) -> Result<usize> {
+pub(super) fn whole(argument: &'static str, len: usize, width: usize) -> Result<usize> {
     if len.is_multiple_of(width) {
         return Ok(len / width);
     }

@@ -7,15 +7,22 @@
 //! | `scales` | mapping scales between raw weights and those of the layer |
 //! | `part` | one tile with its range and scales |
 //! | `linear` | [`Linear`]: the layer |
+//! | `inference`, `saved` | `InferenceLinear`: a layer that was trained, whose weights are programmed and drift (feature `safetensors`) |
 //!
 //! Names, defaults and rules are those of `AnalogLinear` in the Python package.
 
+#[cfg(feature = "safetensors")]
+mod inference;
 mod linear;
 mod part;
 mod range;
 mod raw_tile;
+#[cfg(feature = "safetensors")]
+mod saved;
 mod scales;
 
+#[cfg(feature = "safetensors")]
+pub use inference::InferenceLinear;
 pub use linear::{Learning, Linear, LinearParameters};
 pub use range::InputRange;
 pub use raw_tile::{RawTile, TileShape};

@@ -178,7 +178,7 @@ impl<T: RawTile> Part<T> {
 }
 
 /// What the column of an analog bias sees: the output is multiplied by the range, the bias is not.
-fn bias_input(r: f32) -> f32 {
+pub(super) fn bias_input(r: f32) -> f32 {
     1.0 / r
 }
 
@@ -195,7 +195,7 @@ impl Lines<'_> {
     }
 
     /// Some columns of all samples.
-    fn cut(&self, columns: &Range<usize>) -> Result<Vec<f32>> {
+    pub(super) fn cut(&self, columns: &Range<usize>) -> Result<Vec<f32>> {
         let mut cut = memory::room(self.samples() * columns.len())?;
         for row in self.values.chunks_exact(self.width) {
             cut.extend_from_slice(&row[columns.clone()]);
@@ -211,7 +211,7 @@ pub(super) struct Sum<'a> {
 }
 
 impl Sum<'_> {
-    fn add(self, columns: &Range<usize>, values: &[f32]) {
+    pub(super) fn add(self, columns: &Range<usize>, values: &[f32]) {
         let rows = self.values.chunks_exact_mut(self.width);
         for (row, values) in rows.zip(values.chunks_exact(columns.len())) {
             row[columns.clone()].iter_mut().zip(values).for_each(|(sum, value)| *sum += value);

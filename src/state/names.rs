@@ -34,6 +34,6 @@ pub(super) const OF_PYTHON: [&str; 3] =
     ["analog_tile_device", "analog_tile_devices", "analog_tile_rule"];
 
 /// Name of an entry of a group.
-pub(super) fn in_group(group: &str, name: &str) -> String {
+pub(crate) fn in_group(group: &str, name: &str) -> String {
     format!("{group}.{name}")
 }

@@ -77,6 +77,11 @@ impl SavedTile {
         self.header.rpu_config()
     }
 
+    /// Whether it computed in torch, with no random numbers of its own.
+    pub(crate) fn is_of_torch(&self) -> bool {
+        self.header.is_of_torch()
+    }
+
     pub(super) fn from_entries(entries: BTreeMap<String, Tensor>) -> Result<Self> {
         let (mut state, mut others) = (BTreeMap::new(), BTreeMap::new());
         for (name, tensor) in entries {

@@ -84,7 +84,7 @@ impl Tensor {
     }
 
     /// A tensor of one axis.
-    pub(super) fn vector(values: Values) -> Self {
+    pub(crate) fn vector(values: Values) -> Self {
         Self { shape: vec![values.count().unwrap_or(0)], values }
     }
 

@@ -46,6 +46,9 @@ all_are_shared! {
     UpdateParameters, WeightClip,
 }
 
+#[cfg(feature = "safetensors")]
+all_are_shared! { mho_core::layer::InferenceLinear }
+
 #[cfg(feature = "wgpu")]
 all_are_shared! { mho_core::gpu::Context, mho_core::gpu::GpuTile, mho_core::unit_cells::gpu::GpuCellTile }
 

@@ -14,7 +14,7 @@ use mho_core::{Error, TileConfig};
 
 use super::next::{numbers, outcomes};
 
-fn data(name: &str) -> PathBuf {
+pub fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rust/state").join(name)
 }
 
@@ -87,7 +87,7 @@ fn files_are_written_as_they_were_read() {
 }
 
 /// The output of a layer of a model in evaluation mode, one sample after another.
-fn product(model: &mut SavedModel, name: &str, x: &[f32], width: usize) -> Vec<f32> {
+pub fn product(model: &mut SavedModel, name: &str, x: &[f32], width: usize) -> Vec<f32> {
     let layer = model.layers.get_mut(name).unwrap();
     let (samples, mut column) = (x.len() / width, 0);
     let mut sum: Vec<Vec<f32>> = Vec::new();

@@ -8,6 +8,8 @@ mod damaged_text;
 #[cfg(feature = "safetensors")]
 mod files;
 #[cfg(feature = "safetensors")]
+mod inference;
+#[cfg(feature = "safetensors")]
 mod next;
 mod refused;
 mod round_trips;
