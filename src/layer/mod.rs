@@ -7,9 +7,11 @@
 //! | `scales` | mapping scales between raw weights and those of the layer |
 //! | `part` | one tile with its range and scales |
 //! | `linear` | [`Linear`]: the layer |
+//! | `inference` | the layer on tiles whose weights are programmed and drift |
 //!
 //! Names, defaults and rules are those of `AnalogLinear` in the Python package.
 
+mod inference;
 mod linear;
 mod part;
 mod range;
