@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dictionary::Dictionary;
 use crate::config::{finite, require};
-use crate::error::Result;
+use crate::error::{Result, shown};
 
 /// Mean and spread of drift exponents at given conductances, linear in between.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -40,7 +40,12 @@ impl DriftTable {
         )?;
         for value in lists.into_iter().flatten() {
             finite(path, FIELD, *value)?;
-            require(*value >= 0.0, path, FIELD, format!("must not be negative, got {value}"))?;
+            require(
+                *value >= 0.0,
+                path,
+                FIELD,
+                format!("must not be negative, got {}", shown(*value)),
+            )?;
         }
         let is_ascending = self.g_lst.windows(2).all(|two| two[0] < two[1]);
         require(is_ascending, path, FIELD, "g_lst must be ascending")?;

@@ -4,7 +4,7 @@ use super::curve::Curve;
 use super::draws::{BLOCK, RowDraws};
 use crate::config::{finite, require};
 use crate::devices::math::exp2;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::simd::{self, Work, larger};
 
 /// Conversions round: a thousandth of a microsiemens is less than any device can be set to.
@@ -235,7 +235,7 @@ pub(super) fn check_finite(path: &str, fields: &[(&str, f64)]) -> Result<()> {
 pub(super) fn check_positive(path: &str, fields: &[(&str, f64)]) -> Result<()> {
     fields.iter().try_for_each(|(field, value)| {
         finite(path, field, *value)?;
-        require(*value > 0.0, path, field, format!("must be positive, got {value}"))
+        require(*value > 0.0, path, field, format!("must be positive, got {}", shown(*value)))
     })
 }
 
