@@ -50,8 +50,9 @@ impl DriftTable {
         let is_ascending = self.g_lst.windows(2).all(|two| two[0] < two[1]);
         require(is_ascending, path, FIELD, "g_lst must be ascending")?;
         let (lowest, highest) = (self.g_lst[0], self.g_lst[points - 1]);
+        let [from, to, g_from, g_to] = [lowest, highest, g_min, g_max].map(shown);
         let why = format!(
-            "g_lst covers {lowest} to {highest} microsiemens but the converter uses {g_min} to {g_max}; \
+            "g_lst covers {from} to {to} microsiemens but the converter uses {g_from} to {g_to}; \
              extend the list"
         );
         require(lowest <= g_min && g_max <= highest, path, FIELD, why)
