@@ -230,10 +230,16 @@ RUST_ENUMS = {
     "NoiseManagementType": "NoiseManagement",
     "WeightNoiseType": "WeightNoise",
     "PulseType": "PulseType",
+    "WeightClipType": "WeightClipType",
+    "WeightRemapType": "WeightRemapType",
 }
 RUST_TYPES = {"IOParameters": "IoParameters", "UpdateParameters": "UpdateParameters"}
-INFERENCE_FIELDS = ("forward", "noise_model", "drift_compensation")
-"""Fields of `InferenceConfig`; mapping, clipping and input ranges belong to layers."""
+WHOLE = {"PrePostProcessingParameter"}
+"""Groups of which presets set all fields."""
+CHOSEN = {"noise_model": "{}", "drift_compensation": "Some({})"}
+"""Fields of `InferenceConfig` that hold one of several classes; all others are groups."""
+INFERENCE_FIELDS = ("forward", *CHOSEN, "mapping", "pre_post", "clip", "remap")
+"""Fields of `InferenceConfig` that presets set."""
 
 
 def snake(name: str) -> str:
@@ -257,13 +263,16 @@ def rust_value(value: object) -> str:
 def literal(
     kind: str, fields: Entry, base: str, indent: int, head: str = "", tail: str = ""
 ) -> str:
-    """Return a struct literal, on one line if it fits."""
+    """Return a struct literal, on one line or on one after that of its name if it fits."""
     parts = [name if name == value else f"{name}: {value}" for name, value in fields.items()]
     parts += [f"..{base}"] if base else []
     line = f"{head}{kind} {{ {', '.join(parts)} }}{tail}"
     if indent + len(line) <= WIDTH and "\n" not in line:
         return line
     space = " " * (indent + 4)
+    after = f"{space}{line.removeprefix(head)}"
+    if head.endswith("= ") and len(after) <= WIDTH and "\n" not in line:
+        return f"{head.rstrip()}\n{after}"
     lines = [f"{space}{part}{'' if part.startswith('..') else ','}\n" for part in parts]
     return f"{head}{kind} {{\n{''.join(lines)}{' ' * indent}}}{tail}"
 
@@ -295,15 +304,21 @@ def function(name: str, doc: list[str], result: str, body: str, table: Entry) ->
 
 def rust_parameters(table: Entry) -> str:
     """Return `parameters.rs`."""
-    text = f"//! Parameters of products and updates that presets share.\n//!\n//! {WARNING}\n\n"
-    kinds = sorted({"PulseType", *RUST_TYPES.values(), *RUST_ENUMS.values()})
-    text += rust_use("crate::config", kinds)
+    text, head = "", "//! Parameters of products and updates that presets share.\n"
     for name, entry in table["parameters"].items():
         kind = RUST_TYPES[entry["base"]]
         fields = {field: rust_value(value) for field, value in entry["values"].items()}
         body = f"    {literal(kind, fields, f'{kind}::default()', 4)}\n"
         text += function(name, entry["doc"], kind, body, table)
-    return text
+    return f"{head}//!\n//! {WARNING}\n\n{config_use(text)}{text}"
+
+
+def config_use(text: str) -> str:
+    """Return the `use` of what a text needs of the groups of parameters and their enumerations."""
+    code = re.sub("///.*", "", text)
+    kinds = re.findall(r"\b\w+(?=::|\s\{)", code)
+    known = {kind for kind in kinds if kind.endswith(("Parameter", "Parameters"))}
+    return rust_use("crate::config", sorted(known | {*kinds} & {*RUST_ENUMS.values()}))
 
 
 def rust_use(path: str, names: list[str]) -> str:
@@ -387,32 +402,42 @@ def rust_training(table: Entry) -> str:
 
 def rust_inference(table: Entry) -> str:
     """Return `inference.rs`."""
-    text = f"//! Configurations for inference, and for an exact reference.\n//!\n//! {WARNING}\n\n"
-    text += rust_use("super::parameters", ["preset_io_parameters"])
-    text += rust_use(
-        "crate::config", ["BoundManagement", "IoParameters", "NoiseManagement", "WeightNoise"]
-    )
-    text += rust_use(
-        "crate::inference", ["GlobalDriftCompensation", "InferenceConfig", "PCMLikeNoiseModel"]
-    )
+    text, chosen = "", {"InferenceConfig"}
     for name, entry in table["inference"].items():
         body, given = "", {}
         for field in INFERENCE_FIELDS:
             made = entry["fields"].get(field)
             if made is None:
                 continue
-            if field == "forward":
-                is_preset = made["class"] == "PresetIOParameters"
-                base = "preset_io_parameters()" if is_preset else "IoParameters::default()"
-                fields = {k: rust_value(v) for k, v in made["values"].items()}
-                body += f"    {literal('IoParameters', fields, base, 4, 'let forward = ', ';')}\n"
-                given["forward"] = "forward"
+            if field in CHOSEN:
+                chosen.add(made["class"])
+                given[field] = CHOSEN[field].format(f"{made['class']}::default().into()")
             else:
-                value = f"{made['class']}::default().into()"
-                given[field] = value if field == "noise_model" else f"Some({value})"
+                body += f"    {rust_group(made, 4, f'let {field} = ', ';')}\n"
+                given[field] = field
         body += f"    {literal('InferenceConfig', given, 'InferenceConfig::default()', 4)}\n"
         text += function(name, entry["rust_doc"], "InferenceConfig", body, table)
-    return text
+    head = f"//! Configurations for inference, and for an exact reference.\n//!\n//! {WARNING}\n\n"
+    head += rust_use("super::parameters", ["preset_io_parameters"]) + config_use(text)
+    return f"{head}{rust_use('crate::inference', sorted(chosen))}{text}"
+
+
+def rust_group(made: Entry, indent: int, head: str = "", tail: str = "") -> str:
+    """Return a group of parameters, some of which may be groups themselves."""
+    kind = RUST_TYPES.get(made["class"], made["class"])
+    base = f"{kind}::default()"
+    if kind == "PresetIOParameters":
+        kind, base = "IoParameters", "preset_io_parameters()"
+    fields = {
+        # `type` is a word of the language.
+        "kind" if name == "type" else name: rust_group(value, indent + 4)
+        if isinstance(value, dict)
+        else rust_value(value)
+        for name, value in made["values"].items()
+    }
+    if kind in WHOLE:
+        base = ""
+    return literal(kind, fields, base, indent, head, tail)
 
 
 FILES = {

@@ -82,7 +82,7 @@ impl SimpleDriftParameters {
 
 fn check_clock(path: &str, t_0: f64, reset_tol: f64) -> Result<()> {
     finite(path, "t_0", t_0)?;
-    require(t_0 > 0.0, path, "t_0", format!("must be positive, got {t_0}"))?;
+    require(t_0 > 0.0, path, "t_0", format!("must be positive, got {}", shown(t_0)))?;
     require(
         reset_tol >= 0.0,
         path,

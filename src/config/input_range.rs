@@ -30,6 +30,8 @@ params! {
         gradient_scale: real = 1.0;
         /// Multiply that gradient by the range.
         gradient_relative: bool = true;
+        /// Note left by calibration.
+        calibration_info: Option<String> = None;
     }
 }
 

@@ -15,6 +15,10 @@ params! {
         weight_scaling_columnwise: bool = false;
         /// Divide the learning rate by the mean mapping scale.
         weight_scaling_lr_compensation: bool = false;
+        /// Add a trainable output scale. Layers of the crate that learn refuse it.
+        learn_out_scaling: bool = false;
+        /// One trainable scale per output instead of one per tile.
+        out_scaling_columnwise: bool = false;
         /// Most inputs of a tile; zero or less is no limit.
         max_input_size: i64 = 512;
         /// Most outputs of a tile; zero or less is no limit.

@@ -3,6 +3,7 @@
 use super::DeviceConfig;
 use super::device::Device;
 use super::rows::{Cells, Operation, Row};
+use crate::config::{WeightClipParameter, WeightClipType};
 use crate::error::{Error, Result};
 use crate::rng::Key;
 
@@ -26,6 +27,20 @@ pub enum WeightClip {
         /// Upper limit of the result, if positive.
         fixed_value: f32,
     },
+}
+
+impl From<&WeightClipParameter> for WeightClip {
+    fn from(clip: &WeightClipParameter) -> Self {
+        let fixed_value = clip.fixed_value as f32;
+        match clip.kind {
+            WeightClipType::None => Self::None,
+            WeightClipType::FixedValue => Self::FixedValue(fixed_value),
+            WeightClipType::LayerGaussian => {
+                Self::LayerGaussian { sigma: clip.sigma as f32, fixed_value }
+            }
+            WeightClipType::AverageChannelMax => Self::AverageChannelMax { fixed_value },
+        }
+    }
 }
 
 impl WeightClip {

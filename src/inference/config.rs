@@ -6,10 +6,19 @@ use serde_json::Value;
 use super::compensation::CompensationConfig;
 use super::noise::{NoiseModel, NoiseModelConfig};
 use super::saved;
-use crate::config::{IoParameters, ModifierParameters, read_json};
+use crate::config::{
+    IoParameters, MappingParameter, ModifierParameters, PrePostProcessingParameter,
+    WeightClipParameter, WeightRemapParameter, read_json,
+};
 use crate::error::{Error, Result};
 
-/// What an [`InferenceTile`](super::InferenceTile) needs to know.
+/// What an [`InferenceTile`](super::InferenceTile) and the layer around it need to know.
+///
+/// A tile alone is the bare array: `mapping` and `pre_post` act where
+/// [`Linear::for_inference`](crate::layer::Linear::for_inference) makes a layer of it. `modifier`, `clip` and `remap`
+/// are settings of training, for which tiles for inference have
+/// [`modify_weights`](super::InferenceTile::modify_weights) and
+/// [`clip_weights`](super::InferenceTile::clip_weights).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -22,6 +31,14 @@ pub struct InferenceConfig {
     pub drift_compensation: Option<CompensationConfig>,
     /// Change of the weights that training sees.
     pub modifier: ModifierParameters,
+    /// How the weights of a layer are put on tiles.
+    pub mapping: MappingParameter,
+    /// Digital processing before and after a tile.
+    pub pre_post: PrePostProcessingParameter,
+    /// Clipping of the weights after each step of training.
+    pub clip: WeightClipParameter,
+    /// Rescaling of weights and scales after each step of training.
+    pub remap: WeightRemapParameter,
 }
 
 impl Default for InferenceConfig {
@@ -31,6 +48,10 @@ impl Default for InferenceConfig {
             noise_model: NoiseModelConfig::default(),
             drift_compensation: Some(CompensationConfig::default()),
             modifier: ModifierParameters::default(),
+            mapping: MappingParameter::default(),
+            pre_post: PrePostProcessingParameter::default(),
+            clip: WeightClipParameter::default(),
+            remap: WeightRemapParameter::default(),
         }
     }
 }
@@ -50,8 +71,8 @@ impl InferenceConfig {
     }
 
     /// Reads and checks the configuration of an inference tile as the Python package saves it: the text under
-    /// `rpu_config` in the entry `analog_tile_config` of a state. What concerns layers, such as mapping and
-    /// input range, is not looked at.
+    /// `rpu_config` in the entry `analog_tile_config` of a state. Where and with which update the package trains it
+    /// is not looked at.
     ///
     /// ```
     /// use mho_core::inference::{InferenceConfig, NoiseModelConfig};
@@ -92,7 +113,13 @@ impl InferenceConfig {
     pub fn validate(&self) -> Result<()> {
         self.forward.validate("forward")?;
         self.noise_model.validate("noise_model")?;
-        self.modifier.validate("modifier")
+        self.modifier.validate("modifier")?;
+        self.mapping.validate("mapping")?;
+        let (input_range, path) = (&self.pre_post.input_range, "pre_post.input_range");
+        input_range.validate(path)?;
+        input_range.check_observed(path, &self.forward)?;
+        self.clip.validate("clip")?;
+        self.remap.validate("remap")
     }
 }
 
@@ -130,6 +157,13 @@ mod tests {
         let saved = r#"{"type": "TorchInferenceRPUConfig", "params": {"modifier":
             {"type": "WeightModifierParameter", "params": {"per_batch_sample": true}}}}"#;
         check(InferenceConfig::from_saved(saved), "modifier.per_batch_sample is not supported");
+        let saved = r#"{"type": "TorchInferenceRPUConfig", "params": {"pre_post":
+            {"type": "PrePostProcessingParameterQuant", "params": {"periph_quant":
+            {"type": "PeripheryQuantizationParameter", "params": {"n_bits": 8}}}}}}"#;
+        let start = "pre_post.periph_quant.n_bits is not supported";
+        check(InferenceConfig::from_saved(saved), start);
+        let off = saved.replace('8', "0");
+        assert_eq!(InferenceConfig::from_saved(&off).unwrap(), InferenceConfig::default());
     }
 
     #[test]
@@ -143,6 +177,21 @@ mod tests {
         check(model(r#"{"t_0": -1}"#), "noise_model.t_0: must be positive");
         check(read(r#"{"forward": {"inp_noise": 1e300}}"#), "forward.inp_noise");
         check(read(r#"{"backwards": {}}"#), "backwards");
+        check(read(r#"{"mapping": {"weight_scaling_omega": 1e300}}"#), "mapping.weight_scaling");
+        let range = |fields: &str| {
+            read(&format!(r#"{{"pre_post": {{"input_range": {{"enable": true, {fields}}}}}}}"#))
+        };
+        check(range(r#""init_value": 0"#), "pre_post.input_range.init_value");
+        let start = "pre_post.input_range.manage_output_clipping";
+        check(range(r#""manage_output_clipping": true"#), start);
+        check(read(r#"{"clip": {"sigma": 1e300}}"#), "clip.sigma");
+        check(read(r#"{"clip": {"type": "Fixed"}}"#), "clip.type");
+        let remap = |fields: &str| {
+            read(&format!(r#"{{"remap": {{"type": "ChannelwiseSymmetric", {fields}}}}}"#))
+        };
+        check(remap(r#""remapped_wmax": 0"#), "remap.remapped_wmax: must be positive");
+        let limited = r#""remapped_wmax": 0.5, "max_scale_range": 2"#;
+        check(remap(limited), "remap.remapped_wmax: must be 1");
         check(InferenceConfig::from_saved("[]"), "config: expected an object");
     }
 

@@ -5,8 +5,17 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
-/// What is read of a configuration, and of which classes parameters are plain groups of numbers.
-const FIELDS: [&str; 4] = ["forward", "noise_model", "drift_compensation", "modifier"];
+/// What is read of a configuration.
+const FIELDS: [&str; 8] = [
+    "forward",
+    "noise_model",
+    "drift_compensation",
+    "modifier",
+    "mapping",
+    "pre_post",
+    "clip",
+    "remap",
+];
 /// A class of products over time, which the tile does not have.
 const OVER_TIME: &str = "IOParametersIRDropT";
 
@@ -42,8 +51,9 @@ pub(super) fn plain(params: Value) -> Result<Value> {
             continue;
         }
         let value = match &*name {
-            "forward" | "modifier" => group(&name, value)?,
-            _ => value,
+            "noise_model" | "drift_compensation" => value,
+            "pre_post" => pre_post(group(&name, value)?)?,
+            _ => Value::Object(group(&name, value)?),
         };
         config.insert(name, value);
     }
@@ -51,7 +61,7 @@ pub(super) fn plain(params: Value) -> Result<Value> {
 }
 
 /// The fields of a group of parameters, whatever its class is.
-fn group(name: &str, value: Value) -> Result<Value> {
+fn group(name: &str, value: Value) -> Result<Map<String, Value>> {
     let (class, params) = match value {
         Value::Object(mut fields) => (fields.remove("type"), fields.remove("params")),
         _ => (None, None),
@@ -75,6 +85,22 @@ fn group(name: &str, value: Value) -> Result<Value> {
             continue;
         }
         fields.insert(field, member(value));
+    }
+    Ok(fields)
+}
+
+/// The groups within the digital processing, without a quantisation that is off.
+fn pre_post(mut fields: Map<String, Value>) -> Result<Value> {
+    if let Some(quantisation) = fields.remove("periph_quant") {
+        let quantisation = group("pre_post.periph_quant", quantisation)?;
+        let bits = quantisation.get("n_bits").map_or(Some(0.0), Value::as_f64);
+        if bits.is_none_or(|bits| bits > 0.0) {
+            let why = "the crate has no quantised periphery; set it to 0";
+            return Err(Error::unsupported("pre_post.periph_quant.n_bits", why));
+        }
+    }
+    if let Some(range) = fields.get_mut("input_range") {
+        *range = Value::Object(group("pre_post.input_range", range.take())?);
     }
     Ok(Value::Object(fields))
 }

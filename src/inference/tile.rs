@@ -7,7 +7,7 @@ use super::config::InferenceConfig;
 use super::noise::NoiseModel;
 use super::programmed::ProgrammedWeights;
 use crate::config::{IoParameters, TileConfig};
-use crate::devices::{DeviceConfig, Ideal};
+use crate::devices::{DeviceConfig, Ideal, WeightClip};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::modifier::Modifier;
@@ -40,7 +40,7 @@ impl Programming {
 /// A crossbar with converters whose weights are programmed and drift.
 ///
 /// Weights and outputs are those of the bare array: scales, input range and bias belong to the layer
-/// around it. All random numbers follow from the seed, the number of the call, and of the event of
+/// around it, [`Linear::for_inference`](crate::layer::Linear::for_inference). All random numbers follow from the seed, the number of the call, and of the event of
 /// programming or drift.
 #[derive(Debug, Clone)]
 pub struct InferenceTile {
@@ -207,7 +207,17 @@ impl InferenceTile {
     /// # Errors
     /// As for [`Tile::forward`].
     pub fn forward(&mut self, x: &[f32], y: &mut [f32]) -> Result<()> {
-        self.tile.forward(x, y, Pass::Test)?;
+        self.forward_masked(x, y, None)
+    }
+
+    /// The same, and where outputs are at the bound of their converter.
+    pub(crate) fn forward_masked(
+        &mut self,
+        x: &[f32],
+        y: &mut [f32],
+        mask: Option<&mut [u8]>,
+    ) -> Result<()> {
+        self.tile.forward_masked(x, y, mask, Pass::Test)?;
         let Some(state) = self.state.as_ref().filter(|_| self.config.drift_compensation.is_some())
         else {
             return Ok(());
@@ -230,6 +240,20 @@ impl InferenceTile {
     /// [`Error::Shape`] when `modified` has another length; the tile is then as before.
     pub fn modify_weights(&mut self, modified: &mut [f32]) -> Result<()> {
         self.tile.modify_weights(&self.modifier, modified)
+    }
+
+    /// Clips the weights as the configuration says, which training does after each step; what was programmed
+    /// before is dropped unless `clip` is of type `None`.
+    ///
+    /// # Errors
+    /// None for values that [`InferenceConfig::validate`] takes.
+    pub fn clip_weights(&mut self) -> Result<()> {
+        let clip = WeightClip::from(&self.config.clip);
+        if clip != WeightClip::None {
+            self.tile.clip_weights(clip)?;
+            self.state = None;
+        }
+        Ok(())
     }
 
     fn program(&mut self) -> Result<()> {

@@ -139,6 +139,11 @@ impl<T: RawTile> Linear<T> {
                 Error::check_len("d_size", tile.d_size(), sizes[0])?;
                 let columns_with_bias = sizes[1] + usize::from(analog_bias);
                 Error::check_len("x_size", tile.x_size(), columns_with_bias)?;
+                let why = "layers that learn have no learned output scales; set it to false, and \
+                           weight_scaling_omega for scales that follow the weights";
+                if mapping.learn_out_scaling && tile.learns() {
+                    return Err(Error::unsupported("mapping.learn_out_scaling", why));
+                }
                 let exact = *learning == Learning::InMemory || tile.is_exact();
                 let why = "Gradient needs tiles with exact updates; use a device of that kind";
                 require(exact, "parameters", "learning", why)?;
@@ -324,8 +329,12 @@ impl<T: RawTile> Linear<T> {
     /// [`Linear::backward`] needs, and input ranges follow the data as their parameters say.
     ///
     /// # Errors
-    /// [`Error::Shape`] for inputs that are no whole samples, [`Error::Memory`], or what tiles may raise.
+    /// [`Error::Shape`] for inputs that are no whole samples, [`Error::Unsupported`] for training with tiles that do
+    /// not learn, [`Error::Memory`], or what tiles may raise.
     pub fn forward(&mut self, x: &[f32], pass: Pass) -> Result<Vec<f32>> {
+        if pass == Pass::Train {
+            self.check_learns("Pass::Train")?;
+        }
         let samples = whole("x", x.len(), self.in_features)?;
         let mut y = memory::filled(0.0, samples * self.out_features)?;
         for part in &mut self.parts {
@@ -387,11 +396,13 @@ impl<T: RawTile> Linear<T> {
     /// decay and diffuse if they do.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a learning rate that is negative or beyond f32; nothing is changed then.
+    /// [`Error::Argument`] for a learning rate that is negative or beyond f32, [`Error::Unsupported`] for tiles that
+    /// do not learn; nothing is changed then.
     /// [`Error::Memory`], [`Error::Interrupted`] or what tiles may raise: each tile is updated or as before then,
     /// and what was kept is dropped.
     pub fn step(&mut self, learning_rate: f64) -> Result<()> {
         check_factor("learning_rate", learning_rate)?;
+        self.check_learns("step")?;
         let mut result = Ok(());
         for part in &mut self.parts {
             result = result.and_then(|()| part.step(learning_rate));
@@ -404,6 +415,15 @@ impl<T: RawTile> Linear<T> {
         }
         self.forget();
         result
+    }
+
+    fn check_learns(&self, feature: &str) -> Result<()> {
+        if self.parts.iter().all(|part| part.tile.learns()) {
+            return Ok(());
+        }
+        let why =
+            "these tiles do not learn; train a layer on tiles that do, and set its weights here";
+        Err(Error::unsupported(feature, why))
     }
 
     /// Drops what was kept for the next step.

@@ -7,12 +7,14 @@
 //! | `scales` | mapping scales between raw weights and those of the layer |
 //! | `part` | one tile with its range and scales |
 //! | `linear` | [`Linear`]: the layer |
-//! | `inference`, `saved` | `InferenceLinear`: a layer that was trained, whose weights are programmed and drift (feature `safetensors`) |
+//! | `inference_tiles` | the same on tiles whose weights are programmed and drift |
+//! | `inference`, `saved` | `InferenceLinear`: a layer that was trained and saved, on such tiles (feature `safetensors`) |
 //!
 //! Names, defaults and rules are those of `AnalogLinear` in the Python package.
 
 #[cfg(feature = "safetensors")]
 mod inference;
+mod inference_tiles;
 mod linear;
 mod part;
 mod range;

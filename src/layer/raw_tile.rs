@@ -116,6 +116,11 @@ pub trait RawTile {
         false
     }
 
+    /// Whether there are passes of training and updates; a layer refuses both for tiles without.
+    fn learns(&self) -> bool {
+        true
+    }
+
     /// Whether updates are exact, so that the weights can follow a gradient digitally.
     fn is_exact(&self) -> bool {
         false

@@ -1,6 +1,7 @@
 //! The constructors of presets give what the Python package tells the core.
 
 use mho_core::devices::DeviceConfig;
+use mho_core::inference::{InferenceConfig, InferenceTile};
 use mho_core::unit_cells::{CellConfig, CellTile, CellTileConfig};
 use mho_core::{IoParameters, Tile, TileConfig, UpdateParameters, presets};
 use serde::de::DeserializeOwned;
@@ -151,5 +152,24 @@ fn training_configurations_are_those_of_the_package() {
     for (name, config) in cells() {
         assert_eq!(config, read::<CellTileConfig>(&training[name]), "{name}");
         CellTile::new(2, 3, &config, 1).unwrap();
+    }
+}
+
+#[test]
+fn inference_configurations_are_those_that_the_package_saves() {
+    let saved = &file(CONFIGS)["inference"];
+    let made = functions! {
+        StandardHWATrainingPreset: standard_hwa_training,
+        FloatingPointPreset: floating_point,
+    };
+    assert_eq!(made.len(), saved.as_object().unwrap().len());
+    for (name, config) in made {
+        assert_eq!(
+            config,
+            InferenceConfig::from_saved(&saved[name].to_string()).unwrap(),
+            "{name}"
+        );
+        assert_eq!(config, InferenceConfig::from_json(&config.to_json().unwrap()).unwrap());
+        InferenceTile::new(2, 3, &config, 1).unwrap();
     }
 }

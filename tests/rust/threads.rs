@@ -3,12 +3,14 @@
 use mho_core::compound::CustomCompound;
 use mho_core::config::{
     DriftParameters, InputRangeParameter, IoParameters, MappingParameter, ModifierParameters,
-    SimpleDriftParameters,
+    PrePostProcessingParameter, SimpleDriftParameters, WeightClipParameter, WeightClipType,
+    WeightRemapParameter, WeightRemapType,
 };
 use mho_core::devices::{
     Bounds, Cell, CellDraws, CellRef, Cells, CustomDevice, Device, DeviceConfig, DriftState, Nodes,
     Plane, PlaneRef, PulsedParameters, Reach, Response, WeightClip,
 };
+use mho_core::inference::{InferenceConfig, InferenceTile};
 use mho_core::layer::{InputRange, Linear, LinearParameters, TileShape};
 use mho_core::modifier::Modifier;
 use mho_core::mvm::periphery::Outputs;
@@ -39,11 +41,12 @@ all_are_shared! {
     Axis, Batch<'_>, Bounds<'_>, Cell, CellConfig, CellDraws, CellRef, CellSpec, CellState<'_>, CellTile,
     CellTileConfig, CellTileSpec, Cells<'_>, Columns<'_>, Crosspoint, CustomCompound<()>, CustomDevice, Device,
     DeviceConfig, Draw, DriftParameters, DriftState<'_>, Entry<'_>, Error, Grid<'_>, GridTile<'_>, Images<'_>,
-    InputRange, InputRangeParameter, Inputs<'_>, IoParameters, Key, Layout<'_>, Linear, Linear<CellTile>,
+    InputRange, InputRangeParameter, Inputs<'_>, InferenceConfig, InferenceTile, IoParameters, Key, Layout<'_>,
+    Linear, Linear<CellTile>, Linear<InferenceTile>,
     LinearParameters, Lines<'_>, MappingParameter, Modifier, ModifierParameters, Mvm, Nodes, OneLine, Outputs<'_>,
-    OwnedEntry, Pass, Patches, Plane, PlaneRef<'_>, PulsedParameters, Reach, Report, Request<'_>, Response,
+    OwnedEntry, Pass, Patches, Plane, PlaneRef<'_>, PrePostProcessingParameter, PulsedParameters, Reach, Report, Request<'_>, Response,
     Sample<'_>, Scaling, SimpleDriftParameters, Slot, Stream, Tile, TileConfig, TileShape, TileSpec, Update<'_>,
-    UpdateParameters, WeightClip,
+    UpdateParameters, WeightClip, WeightClipParameter, WeightClipType, WeightRemapParameter, WeightRemapType,
 }
 
 #[cfg(feature = "safetensors")]

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use serde::{Deserialize, Serialize};
 
 use crate::config::finite;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 
 /// Smallest largest weight that a scale is computed from, so that zero matrices convert too.
 pub(super) const ZERO: f32 = 1e-7;
@@ -81,14 +81,14 @@ pub(super) fn check_range(path: &str, g_min: f64, g_max: f64) -> Result<()> {
     for (field, value) in [("g_min", g_min), ("g_max", g_max)] {
         finite(path, field, value)?;
         if value < 0.0 {
-            let why = format!("must not be negative, got {value}");
+            let why = format!("must not be negative, got {}", shown(value));
             return Err(Error::config(format!("{path}.{field}"), why));
         }
     }
     if g_min < g_max {
         return Ok(());
     }
-    let why = format!("must be below g_max, got {g_min} and {g_max}");
+    let why = format!("must be below g_max, got {} and {}", shown(g_min), shown(g_max));
     Err(Error::config(format!("{path}.g_min"), why))
 }
 

@@ -2,7 +2,7 @@
 
 use super::base::{ConductanceConverter, Conductances, Scale, check_devices};
 use crate::config::{params, require};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::memory;
 
 /// Smallest largest weight of a row that a scale is computed from.
@@ -45,7 +45,7 @@ impl ConductanceConverter for FusionConductanceConverter {
     }
 
     fn validate(&self, path: &str) -> Result<()> {
-        let why = format!("expected between 10 and 40, got {}", self.g_max);
+        let why = format!("expected between 10 and 40, got {}", shown(self.g_max));
         require((10.0..=40.0).contains(&self.g_max), path, "g_max", why)
     }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dictionary::Dictionary;
 use crate::config::{finite, require};
-use crate::error::Result;
+use crate::error::{Result, shown};
 
 /// Mean and spread of drift exponents at given conductances, linear in between.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -40,13 +40,19 @@ impl DriftTable {
         )?;
         for value in lists.into_iter().flatten() {
             finite(path, FIELD, *value)?;
-            require(*value >= 0.0, path, FIELD, format!("must not be negative, got {value}"))?;
+            require(
+                *value >= 0.0,
+                path,
+                FIELD,
+                format!("must not be negative, got {}", shown(*value)),
+            )?;
         }
         let is_ascending = self.g_lst.windows(2).all(|two| two[0] < two[1]);
         require(is_ascending, path, FIELD, "g_lst must be ascending")?;
         let (lowest, highest) = (self.g_lst[0], self.g_lst[points - 1]);
+        let [from, to, g_from, g_to] = [lowest, highest, g_min, g_max].map(shown);
         let why = format!(
-            "g_lst covers {lowest} to {highest} microsiemens but the converter uses {g_min} to {g_max}; \
+            "g_lst covers {from} to {to} microsiemens but the converter uses {g_from} to {g_to}; \
              extend the list"
         );
         require(lowest <= g_min && g_max <= highest, path, FIELD, why)

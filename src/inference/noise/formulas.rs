@@ -4,7 +4,7 @@ use super::curve::Curve;
 use super::draws::{BLOCK, RowDraws};
 use crate::config::{finite, require};
 use crate::devices::math::exp2;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::simd::{self, Work, larger};
 
 /// Conversions round: a thousandth of a microsiemens is less than any device can be set to.
@@ -43,8 +43,9 @@ fn check_targets(g_target: &[f32]) -> Result<()> {
     if lowest >= LOWEST_TARGET {
         return Ok(());
     }
+    let found = shown(lowest);
     let why = format!(
-        "conductances cannot be negative, found {lowest}; a conversion has to give devices of both \
+        "conductances cannot be negative, found {found}; a conversion has to give devices of both \
          signs, or an offset, to weights"
     );
     Err(Error::Argument { argument: "g_target", why })
@@ -235,15 +236,16 @@ pub(super) fn check_finite(path: &str, fields: &[(&str, f64)]) -> Result<()> {
 pub(super) fn check_positive(path: &str, fields: &[(&str, f64)]) -> Result<()> {
     fields.iter().try_for_each(|(field, value)| {
         finite(path, field, *value)?;
-        require(*value > 0.0, path, field, format!("must be positive, got {value}"))
+        require(*value > 0.0, path, field, format!("must be positive, got {}", shown(*value)))
     })
 }
 
 /// Checks that a model refers to the largest conductance that its devices have.
 pub(super) fn check_g_max(path: &str, g_max: f64, own: f64) -> Result<()> {
     check_positive(path, &[("g_max", g_max)])?;
+    let [found, expected] = [g_max, own].map(shown);
     let why = format!(
-        "is {g_max}, but that of g_converter {own}; build the model anew with its converter, whose \
+        "is {found}, but that of g_converter {expected}; build the model anew with its converter, whose \
          g_max it takes over"
     );
     require(g_max == own, path, "g_max", why)

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use super::draws::RowDraws;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::inference::converter::ConductanceConverter;
 
 /// Noise of programmed weights: an error when devices are written, drift and noise when they are read.
@@ -85,7 +85,8 @@ pub trait NoiseModel: Debug + Send + Sync {
         if t_inference >= 0.0 && t_inference.is_finite() {
             return Ok(());
         }
-        let why = format!("expected seconds since programming, zero or more, got {t_inference}");
+        let got = shown(t_inference);
+        let why = format!("expected seconds since programming, zero or more, got {got}");
         Err(Error::Argument { argument: "t_inference", why })
     }
 

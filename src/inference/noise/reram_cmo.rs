@@ -11,7 +11,7 @@ use super::model::NoiseModel;
 use super::reram_wan::SpreadTable;
 use crate::config::{finite, params, require};
 use crate::devices::math::log2;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::inference::converter::{ConductanceConverter, SingleDeviceConductanceConverter};
 use crate::simd::{self, Work, clip, larger};
 
@@ -170,7 +170,8 @@ impl NoiseModel for ReRamCMONoiseModel {
         let device = self.g_converter.device();
         device.validate(&format!("{path}.g_converter"))?;
         check_g_max(path, self.g_max, device.g_max)?;
-        let why = format!("is {}, but that of g_converter {}", self.g_min, device.g_min);
+        let [own, other] = [self.g_min, device.g_min].map(shown);
+        let why = format!("is {own}, but that of g_converter {other}");
         require(self.g_min == device.g_min, path, "g_min", why)?;
         let table = &self.coeff_dict.0;
         let fits = !table.is_empty() && table.iter().all(|(_, values)| values.len() == 2);

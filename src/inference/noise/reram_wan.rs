@@ -7,7 +7,7 @@ use super::draws::RowDraws;
 use super::formulas::{Spread, check_finite, check_g_max, check_positive};
 use super::model::NoiseModel;
 use crate::config::{finite, params, require};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::inference::converter::{ConductanceConverter, ConverterConfig};
 
 /// Polynomials by times in seconds.
@@ -114,7 +114,7 @@ impl NoiseModel for ReRamWan2022NoiseModel {
             return Ok(());
         }
         let times: Vec<f64> = self.coeff_dic.0.iter().map(|(time, _)| *time).collect();
-        let why = format!("no coefficients for {t_inference} s; use one of {times:?}");
+        let why = format!("no coefficients for {} s; use one of {times:?}", shown(t_inference));
         Err(Error::Argument { argument: "t_inference", why })
     }
 

@@ -1,7 +1,8 @@
 """Makes `tests/rust/preset_configs.json`: what the core is told of the presets of the package.
 
 Usage: PYTHONPATH=python python tests/python/data/make_preset_configs.py. The tests of the crate
-compare its constructors with it. What is itself a preset stands there by its name.
+compare its constructors with it. What is itself a preset stands there by its name. Configurations
+for inference are as they are saved.
 """
 
 import importlib
@@ -39,11 +40,20 @@ def content() -> dict[str, Any]:
         if issubclass(cls, RPUConfigBase) and cls.__module__ == configs.__name__
     }
     unit_cell = short(presets.PCMPresetUnitCell().to_wire("device"))
-    return {"parameters": parameters, "PCMPresetUnitCell": unit_cell, "training": training}
+    saved = importlib.import_module("mho.simulator.presets.inference")
+    inference = {
+        name: json.loads(getattr(saved, name)().to_json()) for name in sorted(saved.__all__)
+    }
+    return {
+        "parameters": parameters,
+        "PCMPresetUnitCell": unit_cell,
+        "inference": inference,
+        "training": training,
+    }
 
 
 if __name__ == "__main__":
     found = content()
     lines = ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in found["training"].items())
-    head = json.dumps({key: found[key] for key in ("parameters", "PCMPresetUnitCell")})
+    head = json.dumps({key: found[key] for key in ("parameters", "PCMPresetUnitCell", "inference")})
     TARGET.write_text(f'{head[:-1]},\n"training": {{\n{lines}\n}}}}\n')

@@ -1,6 +1,7 @@
 //! Layers and own algorithms.
 
 use mho_core::compound::{CompoundRule, CustomCompound, Gradients};
+use mho_core::inference::InferenceConfig;
 use mho_core::layer::{Linear, LinearParameters, RawTile};
 use mho_core::tile::Pass;
 use mho_core::{Error, Tile, TileConfig};
@@ -64,6 +65,31 @@ proptest! {
         let _ = (layer.bias(), layer.mapping_scales().count());
         checked(layer.forward(&x, Pass::Test));
         checked(layer.reset_parameters(seed));
+    }
+
+    #[test]
+    fn inference(
+        text in changed(serde_json::to_value(InferenceConfig::default()).unwrap()),
+        ([outputs, inputs], x, _) in shapes(),
+        weights in floats(16),
+        bias in floats(4),
+        range in float(),
+        (time, pass) in (double(), any::<bool>()),
+        seed in any::<u64>(),
+    ) {
+        let Some(config) = checked(InferenceConfig::from_json(&text.to_string())) else { return Ok(()) };
+        let layer = Linear::for_inference(inputs, outputs, true, &config, seed);
+        let Some(mut layer) = checked(layer) else { return Ok(()) };
+        checked(layer.set_weights(&weights, Some(&bias)));
+        for own in layer.input_ranges_mut() {
+            checked(own.set(range));
+        }
+        for tile in layer.tiles_mut() {
+            checked(tile.clip_weights());
+            checked(tile.drift_weights(time));
+        }
+        checked(layer.forward(&x, if pass { Pass::Train } else { Pass::Test }));
+        checked(layer.weights());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Inference with programmed weights: formulas against the Python package, and statistics.
 
 mod formulas;
+mod layer;
 mod statistics;
 mod tile;
 
