@@ -31,7 +31,7 @@ mod kernel;
 mod lines;
 pub(crate) mod management;
 mod matrix;
-pub(crate) mod normals;
+mod normals;
 mod one_line;
 mod output;
 mod patches;

@@ -415,7 +415,7 @@ def _by_rows(
             kept[at] = patches.rows(kept[at]).flatten(0, 1)
         if kept[at + 1] is not None:
             kept[at + 1] = kept[at + 1].transpose(1, 2).flatten(0, 1).contiguous()
-    values = patches.rows(x.contiguous()) if rows is None else rows
+    values = patches.rows(x) if rows is None else rows
     d_rows, d_trained = _one_by_one(ctx, values, kept, d_output, needs_x)
     if rows is None:
         return None, d_trained
@@ -450,9 +450,8 @@ def _by_images(ctx: Any, x: Tensor, kept: list[Any], d_output: Tensor) -> list[T
         own = grid.patches.columns(column, product.tile.in_size)
         seen, mask, r = kept[3 * at : 3 * at + 3]
         if not is_pulsed:
-            images_seen = x.contiguous() if seen is None else seen
-            gradient = _weight_gradient(product.tile, own, images_seen, d, mask, r)
-            d_trained[3 * at + 1] = gradient
+            given = x if seen is None else seen
+            d_trained[3 * at + 1] = _weight_gradient(product.tile, own, given, d, mask, r)
             continue
         if images is None:
             # In memory that the caller of the layer does not have.
